@@ -1,0 +1,125 @@
+"""`python -m trainer --config X.yaml --fold 0`: train one fold, without any sweep.
+
+The YAML file has `data` (source, image, label), `folds` (k, seed), and any field of TrainConfig.
+Progress goes to stderr, the result as JSON to stdout. Exit codes: 0 done, 2 wrong input, 130 interrupted.
+"""
+
+import argparse
+import dataclasses
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import pydantic
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from trainer.config import TrainConfig
+from trainer.data.cache import content_digest, open_cache
+from trainer.data.folds import Folds, make_folds
+from trainer.data.manifest import read_manifest
+from trainer.errors import ConfigError, TrainerError
+from trainer.fit import Ended, pick_device, run_fold
+from trainer.reporter import EpochReport
+
+
+class ConsoleReporter:
+    """One line per epoch on stderr; Ctrl-C interrupts at the next safe point."""
+
+    def __init__(self) -> None:
+        self._interrupted = False
+
+    def epoch(self, report: EpochReport) -> bool:
+        """Print and go on."""
+        m = report.metrics
+        print(
+            f"fold {report.fold}  epoch {report.epoch}/{report.epochs}  train loss {m['train_loss']:.4f}  "
+            f"loss {m['loss']:.4f}  accuracy {m['accuracy']:.4f}  f1 {m['f1']:.4f}  {m['seconds']:.1f} s",
+            file=sys.stderr,
+        )
+        return True
+
+    def interrupted(self) -> bool:
+        """Whether Ctrl-C was pressed."""
+        return self._interrupted
+
+    def interrupt(self, *_: object) -> None:
+        """Handle SIGINT."""
+        self._interrupted = True
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m trainer", description="Train one fold, without any sweep.")
+    parser.add_argument("--config", type=Path, required=True, help="YAML with data, folds and TrainConfig fields")
+    parser.add_argument("--fold", type=int, default=0, help="the fold to hold out, from 0 (default 0)")
+    parser.add_argument("--out", type=Path, help="directory of the fold run (default runs/<config name>/fold-<fold>)")
+    parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="CPU threads (default: all cores)")
+    options = parser.parse_args(arguments)
+    try:
+        return _train(options)
+    except TrainerError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+def _train(options: argparse.Namespace) -> int:
+    config, folds = _read(options.config)
+    if not 0 <= options.fold < folds.k:
+        raise ConfigError(f"--fold {options.fold}: the folds are numbered 0 to {folds.k - 1}")
+    digest = content_digest(folds.manifest)
+    images_NHWC = open_cache(folds.manifest, size_HW=config.size_HW, digest=digest)
+    reporter = ConsoleReporter()
+    before = signal.signal(signal.SIGINT, reporter.interrupt)
+    try:
+        result = run_fold(
+            config,
+            images_NHWC,
+            folds,
+            fold=options.fold,
+            directory=options.out or Path("runs") / options.config.stem / f"fold-{options.fold}",
+            reporter=reporter,
+            device=pick_device(options.device),
+            threads=options.threads,
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if isinstance(result, Ended):
+        print("interrupted; run the same command again to continue", file=sys.stderr)
+        return 130
+    print(json.dumps(dataclasses.asdict(result), indent=2))
+    return 0
+
+
+def _read(path: Path) -> tuple[TrainConfig, Folds]:
+    try:
+        values = YAML(typ="safe").load(path.read_text())
+    except (OSError, UnicodeDecodeError, YAMLError) as error:
+        raise ConfigError(f"{path}: cannot be read ({error})") from None
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: expected a mapping with data, folds and fields of TrainConfig")
+    data, cut = _section(path, values, "data"), _section(path, values, "folds")
+    if "source" not in data:
+        raise ConfigError(f"{path}: data.source is missing: a CSV, or a folder with one sub-folder per class")
+    try:
+        config = TrainConfig(**values)
+    except pydantic.ValidationError as error:
+        lines = [f"  {'.'.join(map(str, e['loc'])) or 'config'}: {e['msg']}" for e in error.errors()]
+        raise ConfigError("\n".join([f"{path}: {len(lines)} problem(s)", *lines])) from None
+    manifest = read_manifest(Path(data["source"]), image=data.get("image", "path"), label=data.get("label", "label"))
+    return config, make_folds(manifest, k=cut.get("k", 5), seed=cut.get("seed", 0))
+
+
+def _section(path: Path, values: dict[str, Any], name: str) -> dict[str, Any]:
+    section = values.pop(name, {})
+    if not isinstance(section, dict):
+        raise ConfigError(f"{path}: {name} must be a mapping")
+    return section
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,61 @@
+"""The network: any timm model by name, with a classifier for our classes."""
+
+import difflib
+from typing import cast
+
+import timm
+from torch import nn
+
+from trainer.config import TrainConfig
+from trainer.errors import ConfigError
+
+
+def check_backbone(name: str) -> str | None:
+    """What is wrong with a backbone name, or None."""
+    if timm.is_model(name) and (tag_of(name) is None or name in timm.list_pretrained(f"{name.split('.')[0]}.*")):
+        return None
+    near = difflib.get_close_matches(name, timm.list_models() + timm.list_pretrained(), n=3)
+    hint = f" Nearest: {', '.join(map(repr, near))}." if near else ""
+    return f"timm has no model {name!r}.{hint} `python -c 'import timm; print(timm.list_models())'` lists them"
+
+
+def tag_of(name: str) -> str | None:
+    """The pretrained tag of `resnet18.a1_in1k`, or None."""
+    _, dot, tag = name.partition(".")
+    return tag if dot else None
+
+
+def build_backbone(config: TrainConfig, *, n_classes: int) -> nn.Module:
+    """A timm model with `n_classes` logits, for images of `config.size_HW`.
+
+    Raises:
+        ConfigError: unknown name, a size the model does not take, or pretrained weights that cannot be had.
+    """
+    problem = check_backbone(config.backbone)
+    if problem:
+        raise ConfigError(f"backbone: {problem}")
+    settings = timm.get_pretrained_cfg(config.backbone)
+    # models with position embeddings are built for one size; the others take any
+    size = {"img_size": config.size_HW} if settings is not None and settings.fixed_input_size else {}
+    pretrained = config.weights == "pretrained"
+    try:
+        model = timm.create_model(
+            config.backbone, pretrained=pretrained, num_classes=n_classes, drop_rate=config.dropout, **size
+        )
+    except (OSError, RuntimeError, ValueError, AssertionError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        if pretrained:
+            raise ConfigError(
+                f"backbone {config.backbone}: its pretrained weights cannot be loaded ({reason}). "
+                "Connect this machine to the model hub or fill its local cache, or set weights: none"
+            ) from error
+        raise ConfigError(f"backbone {config.backbone} cannot be built for resize {config.resize}: {reason}") from error
+    return cast(nn.Module, model)
+
+
+def normalisation(config: TrainConfig) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
+    """Mean and std per channel that the backbone's weights expect (timm's settings; values in 0..1)."""
+    settings = timm.get_pretrained_cfg(config.backbone)
+    if settings is None:
+        return (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    return settings.mean, settings.std

@@ -1,0 +1,67 @@
+"""State on disk, whole or absent: the checkpoint of an unfinished fold run, the weights of a finished one."""
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from torch import nn
+
+from trainer.errors import CheckpointError
+from trainer.files import atomic_write
+
+FORMAT = 1
+
+
+def save_checkpoint(path: Path, state: dict[str, Any], *, identity: dict[str, Any]) -> None:
+    """Write `state` (tensors, numbers, strings, lists and dicts of them) under `identity`."""
+    with atomic_write(path) as file:
+        torch.save({"format": FORMAT, "identity": identity, "state": state}, file)
+
+
+def load_checkpoint(path: Path, *, identity: dict[str, Any], device: torch.device) -> dict[str, Any] | None:
+    """The state saved at `path`, or None if there is none.
+
+    Args:
+        identity: must equal the one saved: a checkpoint continues only the very same fold run.
+
+    Raises:
+        CheckpointError: damaged, or saved by another configuration, other folds or another version.
+    """
+    if not path.is_file():
+        return None
+    try:
+        saved = torch.load(path, map_location=device, weights_only=True)
+        found, state = saved["identity"], saved["state"]
+    except (OSError, RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError) as error:
+        raise CheckpointError(
+            f"{path}: the checkpoint is damaged ({error}). Remove it to start this fold again"
+        ) from None
+    if saved["format"] != FORMAT or found != identity:
+        different = sorted(key for key in identity if found.get(key) != identity[key]) or ["format"]
+        raise CheckpointError(
+            f"{path}: the checkpoint belongs to another fold run (different: {', '.join(different)}). "
+            "Remove it, or use another directory"
+        )
+    assert isinstance(state, dict)
+    return state
+
+
+def save_weights(path: Path, model: nn.Module) -> None:
+    """Write the model's weights as safetensors, which load without running code."""
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    with atomic_write(path) as file:
+        file.write(safetensors.torch.save(state))
+
+
+def load_weights(path: Path, model: nn.Module) -> None:
+    """Fill `model` with weights written by `save_weights`.
+
+    Raises:
+        CheckpointError: missing, damaged, or of another network.
+    """
+    try:
+        model.load_state_dict(safetensors.torch.load_file(path))
+    except (OSError, RuntimeError, safetensors.SafetensorError) as error:
+        raise CheckpointError(f"{path}: the weights do not load ({str(error).splitlines()[0]})") from None

@@ -1,0 +1,1 @@
+"""From a CSV or a folder to decoded batches: manifest, folds, cache, batches."""

@@ -1,0 +1,48 @@
+"""The trainer's only word to the outside: after every epoch, how it went; the answer is go on or stop."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Protocol
+
+
+@dataclasses.dataclass(frozen=True)
+class EpochReport:
+    """One finished epoch of one fold run, scored on the whole held-out fold.
+
+    `metrics` has `loss`, `accuracy` and `f1` of the held-out fold, `train_loss` (mean over the epoch's
+    steps), `lr` (at the last step) and `seconds`.
+    """
+
+    fold: int
+    epoch: int
+    epochs: int
+    metrics: Mapping[str, float]
+
+
+class Reporter(Protocol):
+    """What a fold run asks of the world around it.
+
+    `epoch` is called once after each epoch, in order; False ends the fold run for good (it is pruned: its
+    checkpoint is removed). `interrupted` is polled before each optimizer step and must be cheap; True means
+    that the machine is wanted back: the fold run leaves a checkpoint and can be continued later.
+    """
+
+    def epoch(self, report: EpochReport) -> bool:
+        """Go on?"""
+        ...
+
+    def interrupted(self) -> bool:
+        """Shall this fold run stop now and be continued later?"""
+        ...
+
+
+class SilentReporter:
+    """Says nothing and always goes on."""
+
+    def epoch(self, report: EpochReport) -> bool:
+        """Go on."""
+        return True
+
+    def interrupted(self) -> bool:
+        """Never."""
+        return False
