@@ -97,7 +97,7 @@ def _train(options: argparse.Namespace) -> int:
 
 def _read(path: Path) -> tuple[TrainConfig, Folds]:
     try:
-        values = YAML(typ="safe").load(path.read_text())
+        values = YAML(typ="safe", pure=True).load(path.read_text())
     except (OSError, UnicodeDecodeError, YAMLError) as error:
         raise ConfigError(f"{path}: cannot be read ({error})") from None
     if not isinstance(values, dict):

@@ -1,28 +1,13 @@
 """The network: any timm model by name, with a classifier for our classes."""
 
-import difflib
 from typing import cast
 
 import timm
 from torch import nn
 
+from trainer.backbone_names import check_backbone
 from trainer.config import TrainConfig
 from trainer.errors import ConfigError
-
-
-def check_backbone(name: str) -> str | None:
-    """What is wrong with a backbone name, or None."""
-    if timm.is_model(name) and (tag_of(name) is None or name in timm.list_pretrained(f"{name.split('.')[0]}.*")):
-        return None
-    near = difflib.get_close_matches(name, timm.list_models() + timm.list_pretrained(), n=3)
-    hint = f" Nearest: {', '.join(map(repr, near))}." if near else ""
-    return f"timm has no model {name!r}.{hint} `python -c 'import timm; print(timm.list_models())'` lists them"
-
-
-def tag_of(name: str) -> str | None:
-    """The pretrained tag of `resnet18.a1_in1k`, or None."""
-    _, dot, tag = name.partition(".")
-    return tag if dot else None
 
 
 def build_backbone(config: TrainConfig, *, n_classes: int) -> nn.Module:

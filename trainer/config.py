@@ -88,7 +88,7 @@ class TrainConfig(BaseModel):
         return self
 
     @property
-    def size_HW(self) -> tuple[int, int]:  # noqa: N802 - shape suffix
+    def size_HW(self) -> tuple[int, int]:
         """Height and width of the images in pixels."""
         return parse_size(self.resize)
 

@@ -31,6 +31,23 @@ def default_cache_folder() -> Path:
     return Path(os.environ.get("SWEEPS_CACHE") or Path.home() / ".cache" / "foldsweep").resolve()
 
 
+def writable_cache_folder(folder: Path | None = None) -> Path:
+    """The cache folder, made if it is absent.
+
+    Raises:
+        DataError: it cannot be written.
+    """
+    folder = folder or default_cache_folder()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        writable = os.access(folder, os.W_OK)
+    except OSError:
+        writable = False
+    if not writable:
+        raise DataError(f"{folder}: the cache folder cannot be written. Set $SWEEPS_CACHE to one that can")
+    return folder
+
+
 def content_digest(manifest: Manifest, *, folder: Path | None = None) -> str:
     """Hash over the bytes of every image, in manifest order.
 
@@ -40,7 +57,7 @@ def content_digest(manifest: Manifest, *, folder: Path | None = None) -> str:
     Raises:
         DataError: an image vanished or cannot be read.
     """
-    folder = folder or default_cache_folder()
+    folder = writable_cache_folder(folder)
     memory = (
         folder / f"digests-{hashlib.sha256(repr((str(manifest.root), manifest.paths)).encode()).hexdigest()[:24]}.npz"
     )
@@ -81,9 +98,8 @@ def open_cache(
         DataError: images cannot be decoded; all of them are counted, the first ones named.
     """
     height, width = size_HW
-    path = (folder or default_cache_folder()) / f"{digest}-{height}x{width}-v{FORMAT}.npy"
+    path = writable_cache_folder(folder) / f"{digest}-{height}x{width}-v{FORMAT}.npy"
     if not path.is_file():
-        path.parent.mkdir(parents=True, exist_ok=True)
         with filelock.FileLock(f"{path}.lock"):
             if not path.is_file():
                 _build(path, manifest, size_HW, progress or (lambda done, total: None))

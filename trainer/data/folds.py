@@ -27,7 +27,7 @@ class Folds:
     """
 
     manifest: Manifest
-    fold_N: npt.NDArray[np.int64]  # noqa: N815 - shape suffix
+    fold_N: npt.NDArray[np.int64]
     k: int
     seed: int
 

@@ -27,7 +27,7 @@ class Manifest:
 
     root: Path
     paths: tuple[str, ...]
-    labels_N: npt.NDArray[np.int64]  # noqa: N815 - shape suffix
+    labels_N: npt.NDArray[np.int64]
     classes: tuple[str, ...]
     lines: tuple[int, ...]
 

@@ -1,0 +1,1 @@
+"""Many trainings: search spaces, trials, folds, and what to conclude from them."""

@@ -1,0 +1,74 @@
+"""The command `sweeps`. Heavy libraries are imported inside the commands: `sweeps --help` must be quick."""
+
+import logging
+import signal
+import sys
+from typing import Annotated
+
+import typer
+
+from sweeps.cli.best import best
+from sweeps.cli.check import check
+from sweeps.cli.demo import demo
+from sweeps.cli.list import list_sweeps
+from sweeps.cli.run import run
+from sweeps.cli.status import status
+from sweeps.errors import EXIT_INTERRUPTED, SweepsError
+from trainer.errors import TrainerError
+
+app = typer.Typer(
+    name="sweeps",
+    help="Find out which backbone, optimizer, schedule and loss to trust for an image classification task.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        import importlib.metadata
+
+        print(f"foldsweep {importlib.metadata.version('foldsweep')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log details to stderr.")] = False,
+) -> None:
+    logging.basicConfig(
+        level=logging.INFO if verbose else logging.WARNING, format="%(levelname)s %(name)s: %(message)s"
+    )
+
+
+for command in (run, check, best, status):
+    app.command()(command)
+app.command("list")(list_sweeps)
+app.command()(demo)
+
+
+def _leave(*_: object) -> None:
+    print("interrupted", file=sys.stderr)
+    sys.exit(EXIT_INTERRUPTED)
+
+
+def main() -> None:
+    """Entry point: errors a user can cause are one block on stderr and an exit code; bugs keep their traceback."""
+    signal.signal(signal.SIGINT, _leave)  # `sweeps run` has its own handler while trials run
+    try:
+        app()
+    except SweepsError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except TrainerError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except BrokenPipeError:  # `sweeps best | head`
+        sys.stderr.close()
+        sys.exit(0)

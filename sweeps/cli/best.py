@@ -1,0 +1,59 @@
+"""`sweeps best`: the leaderboard."""
+
+import json
+from typing import Annotated, Any
+
+import typer
+
+from sweeps.cli.options import Json, Runs, Storage, SweepName, runs_folder, storage_url, sweep_name
+from sweeps.errors import NothingCompletedError
+
+
+def best(
+    sweep: SweepName = None,
+    topk: Annotated[int, typer.Option("--topk", min=1, help="How many trials.")] = 5,
+    as_json: Json = False,
+    storage: Storage = None,
+    runs: Runs = None,
+) -> None:
+    """Show a sweep's best trials with their fold scores."""
+    from sweeps.results import best as best_of
+    from sweeps.results import find_sweep
+    from sweeps.study import open_storage
+
+    folder = runs_folder(runs)
+    opened = open_storage(storage_url(storage, folder), must_exist=True)
+    result = best_of(find_sweep(opened, sweep_name(sweep)), runs=folder, topk=topk)
+    if as_json:
+        print(json.dumps(result, indent=2))
+        return
+    if not result["trials"]:
+        raise NothingCompletedError(
+            f"sweep {result['sweep']!r} has no completed trial yet "
+            f"({result['pruned']} pruned, {result['failed']} failed). `sweeps status` shows how it goes"
+        )
+    print_leaderboard(result)
+
+
+def print_leaderboard(result: dict[str, Any]) -> None:
+    """The leaderboard as a table on stdout."""
+    from sweeps.cli.tables import print_table
+
+    score, worst = f"{result['metric']} ± std", min if result["goal"] == "maximize" else max
+    rows = [
+        (
+            str(row["number"]),
+            f"{row['score']:.4f} ± {row['std']:.4f}",
+            f"{row['oof_score']:.4f}",
+            f"{worst(row['fold_scores']):.4f}",
+            "  ".join(f"{name}={format_value(value)}" for name, value in row["params"].items()),
+        )
+        for row in result["trials"]
+    ]
+    print(f"{result['sweep']}: " + ", ".join(f"{result[state]} {state}" for state in ("completed", "pruned", "failed")))
+    print_table(("trial", score, "OOF", "worst fold", "parameters"), rows, right=("trial", score, "OOF", "worst fold"))
+
+
+def format_value(value: Any) -> str:
+    """A parameter's value, floats with three significant digits."""
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

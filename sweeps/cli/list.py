@@ -1,0 +1,26 @@
+"""`sweeps list`: all sweeps of a storage."""
+
+import dataclasses
+import json
+
+from sweeps.cli.options import Json, Runs, Storage, runs_folder, storage_url
+
+
+def list_sweeps(as_json: Json = False, storage: Storage = None, runs: Runs = None) -> None:
+    """List all sweeps in the storage."""
+    from sweeps.cli.tables import print_table
+    from sweeps.results import find_sweep, names, summarise
+    from sweeps.study import open_storage
+
+    opened = open_storage(storage_url(storage, runs_folder(runs)), must_exist=True)
+    summaries = [summarise(find_sweep(opened, name)) for name in names(opened)]
+    if as_json:
+        print(json.dumps([dataclasses.asdict(summary) for summary in summaries], indent=2))
+        return
+    rows = []
+    for s in summaries:
+        best = "-" if s.best_score is None else f"{s.best_score:.4f}"
+        counts = [str(number) for number in (s.completed, s.pruned, s.failed)]
+        rows.append([s.sweep, *counts, best, s.metric, s.started or "-", str(s.holder or "-")])
+    columns = ("sweep", "completed", "pruned", "failed", "best", "metric", "started", "driver")
+    print_table(columns, rows, right=columns[1:5])

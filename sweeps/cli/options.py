@@ -1,0 +1,53 @@
+"""Options that several commands share."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sweeps.errors import InputError
+
+Storage = Annotated[
+    str | None,
+    typer.Option("--storage", metavar="URL", help="Database URL (default $SWEEPS_STORAGE, else <runs>/sweeps.db)."),
+]
+Runs = Annotated[
+    Path | None, typer.Option("--runs", metavar="DIR", help="Folder of all results (default $SWEEPS_RUNS, else runs).")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Space = Annotated[Path, typer.Argument(metavar="SPACE", help="The search space (YAML).", show_default=False)]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="key=value", help="Override a key of the search space, e.g. run_cap=20. Repeatable."),
+]
+SweepName = Annotated[
+    str | None,
+    typer.Argument(metavar="[SWEEP]", help="A sweep's name or its YAML (default: the latest).", show_default=False),
+]
+
+
+def runs_folder(runs: Path | None) -> Path:
+    """`--runs`, else `$SWEEPS_RUNS`, else `runs`."""
+    return runs or Path(os.environ.get("SWEEPS_RUNS") or "runs")
+
+
+def storage_url(storage: str | None, runs: Path) -> str:
+    """`--storage`, else `$SWEEPS_STORAGE`, else a SQLite file in the runs folder."""
+    return storage or os.environ.get("SWEEPS_STORAGE") or f"sqlite:///{runs / 'sweeps.db'}"
+
+
+def sweep_name(given: str | None) -> str | None:
+    """A sweep's name from what the user gave: a name, or a path to its YAML.
+
+    Raises:
+        InputError: the YAML file does not exist.
+    """
+    if given is None or not given.endswith((".yaml", ".yml")):
+        return given
+    from sweeps.yaml_file import YamlFile
+
+    path = Path(given)
+    if not path.is_file():
+        raise InputError(f"{path}: no such file. Give a sweep's name (`sweeps list` shows them) or its YAML")
+    return str(YamlFile(path).values.get("name", path.stem))

@@ -1,0 +1,161 @@
+"""How a running sweep looks: one live view on a terminal, one line per event elsewhere."""
+
+import datetime
+import sys
+import threading
+from types import TracebackType
+from typing import Protocol, TextIO
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from sweeps.cli.best import format_value
+from sweeps.driver import Driver
+from sweeps.events import Event, FoldFinished, Notice, Snapshot, TrialEnded, TrialStarted
+
+
+class Progress(Protocol):
+    """Shows a sweep. `tell` is called from the driver's threads and must not block or raise; `watch` is
+    given the driver once it exists; leaving the context puts the terminal back in order."""
+
+    def tell(self, event: Event) -> None: ...
+
+    def watch(self, driver: Driver) -> None: ...
+
+    def decoding(self, size: str, done: int, total: int) -> None: ...
+
+    def __enter__(self) -> "Progress": ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+def choose_progress(*, plain: bool) -> Progress:
+    """The live view on a terminal, else plain lines."""
+    console = Console(stderr=True)
+    return PlainProgress() if plain or not console.is_terminal else LiveProgress(console)
+
+
+class PlainProgress:
+    """One line per event on stderr, with the time of day."""
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._stream, self._lock = stream or sys.stderr, threading.Lock()
+        self._driver: Driver | None = None
+
+    def tell(self, event: Event) -> None:
+        """Print a line."""
+        line = describe(event)
+        if isinstance(event, TrialEnded) and self._driver is not None:
+            line += f"  [{_counts(self._driver.snapshot())}]"
+        with self._lock:
+            print(f"{datetime.datetime.now().astimezone():%H:%M:%S}  {line}", file=self._stream, flush=True)
+
+    def watch(self, driver: Driver) -> None:
+        """Keep the driver, for the counts."""
+        self._driver = driver
+
+    def decoding(self, size: str, done: int, total: int) -> None:
+        """A line at the end of each size."""
+        if done == total:
+            self.tell(Notice(f"decoded {total:,} images at {size}"))
+
+    def __enter__(self) -> "PlainProgress":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        pass
+
+
+class LiveProgress:
+    """One view that renews itself four times a second; notices and failures scroll above it."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._driver: Driver | None = None
+        self._decoding = Text("reading the data")
+        self._live = Live(console=console, get_renderable=self._render, refresh_per_second=4, transient=True)
+
+    def tell(self, event: Event) -> None:
+        """Print what would otherwise be lost: notices, failures, a new best."""
+        if isinstance(event, Notice):
+            self._console.print(event.text, highlight=False, markup=False)
+        elif isinstance(event, TrialEnded) and (event.best or event.state == "failed"):
+            self._console.print(
+                describe(event), style="red" if event.state == "failed" else "", highlight=False, markup=False
+            )
+
+    def watch(self, driver: Driver) -> None:
+        """Show this driver's sweep from now on."""
+        self._driver = driver
+
+    def decoding(self, size: str, done: int, total: int) -> None:
+        """Show how many images are decoded."""
+        self._decoding = Text(f"decoding images at {size}: {done:,} of {total:,}")
+
+    def __enter__(self) -> "LiveProgress":
+        self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._live.stop()
+        if self._driver is not None:
+            self._console.print(_counts(self._driver.snapshot()), highlight=False)
+
+    def _render(self) -> RenderableType:
+        return self._decoding if self._driver is None else render(self._driver.spec.name, self._driver.snapshot())
+
+
+def describe(event: Event) -> str:
+    """An event as one line."""
+    if isinstance(event, Notice):
+        return event.text
+    if isinstance(event, TrialStarted):
+        params = "  ".join(f"{name}={format_value(value)}" for name, value in event.params.items())
+        return f"trial {event.number} {'continued' if event.continued else 'started'}  {params}"
+    if isinstance(event, FoldFinished):
+        return f"trial {event.number} fold {event.fold + 1}/{event.k} scored {event.score:.4f}"
+    score = f" {event.score:.4f}{' (best so far)' if event.best else ''}" if event.score is not None else ""
+    reason = f": {event.reason}" if event.reason else ""
+    return f"trial {event.number} {event.state}{score} after {event.seconds:.1f} s{reason}"
+
+
+def render(name: str, snapshot: Snapshot) -> RenderableType:
+    """The live view of one moment."""
+    head = Text.assemble((name, "bold"), "  ", _counts(snapshot))
+    if snapshot.stopping:
+        head.append("  leaving: running trials save their state (Ctrl-C again to kill them)", style="yellow")
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for running in snapshot.running:
+        total = snapshot.k * running.epochs
+        done = running.fold * running.epochs + running.epoch
+        value = "" if running.value is None else f"{running.value:.4f}"
+        table.add_row(
+            f"trial {running.number}",
+            f"fold {running.fold + 1}/{snapshot.k}",
+            f"epoch {running.epoch}/{running.epochs}",
+            ProgressBar(total=total, completed=min(done, total), width=30),
+            value,
+        )
+    left = "" if snapshot.eta_s is None else f", about {_clock(snapshot.eta_s)} left"
+    return Group(head, table, Text(f"{_clock(snapshot.elapsed_s)} elapsed{left}", style="dim"))
+
+
+def _counts(s: Snapshot) -> str:
+    of = f" of {s.cap}" if s.cap is not None else ""
+    interrupted = f", {s.interrupted} interrupted" if s.interrupted else ""
+    best = "" if s.best_score is None else f"; best {s.best_score:.4f} (trial {s.best_number})"
+    counts = f"{s.completed} completed, {s.pruned} pruned, {len(s.running)} running, {s.failed} failed"
+    return f"{counts}{interrupted}{of}{best}"
+
+
+def _clock(seconds: float) -> str:
+    return str(datetime.timedelta(seconds=round(seconds)))

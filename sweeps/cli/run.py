@@ -1,0 +1,184 @@
+"""`sweeps run`: start a sweep, or continue it."""
+
+import contextlib
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sweeps.cli.options import Runs, Settings, Space, Storage, runs_folder, storage_url
+from sweeps.errors import EXIT_INTERRUPTED, NothingCompletedError
+
+if TYPE_CHECKING:
+    from sweeps.cli.progress import Progress
+    from sweeps.driver import Driver
+    from sweeps.prepare import SweepFiles
+    from sweeps.ray_tune.runner import Cluster
+    from sweeps.spec import SweepSpec
+    from sweeps.study import StoredSweep
+
+
+def run(
+    space: Space,
+    storage: Storage = None,
+    runs: Runs = None,
+    trials: Annotated[int | None, typer.Option("--trials", metavar="N", min=1, help="Trials in all (run_cap).")] = None,
+    hours: Annotated[float | None, typer.Option("--hours", metavar="H", help="Hours in all (budget.hours).")] = None,
+    settings: Settings = None,
+    address: Annotated[str | None, typer.Option("--address", help="Join the Ray cluster at this address.")] = None,
+    local: Annotated[bool, typer.Option("--local", help="One trial after another in this process, no Ray.")] = False,
+    plain: Annotated[bool, typer.Option("--plain", help="One line per event instead of the live view.")] = False,
+) -> None:
+    """Start a sweep, or continue it: interrupted trials first, then new ones."""
+    from sweeps.spec import read_spec
+
+    overrides = [*(settings or [])]
+    if trials is not None:
+        overrides.append(f"run_cap={trials}")
+    if hours is not None:
+        overrides.append(f"budget.hours={float(hours)}")
+    spec = read_spec(space, settings=overrides)
+    for notice in spec.notices:
+        print(f"note: {notice}", file=sys.stderr)
+
+    from sweeps.cli.progress import choose_progress
+
+    with choose_progress(plain=plain) as progress:
+        driver = _sweep(spec, space, storage, runs_folder(runs), None if local else address or "local", progress)
+    _conclude(driver, space, storage, runs_folder(runs))
+
+
+def _sweep(
+    spec: "SweepSpec", path: Path, storage: str | None, runs: Path, address: str | None, progress: "Progress"
+) -> "Driver | None":
+    """Run the sweep to its end; None if it had been finished before. `address` None means without Ray."""
+    import optuna
+
+    from sweeps.errors import LeaseLostError
+    from sweeps.lease import Lease
+    from sweeps.prepare import SweepFiles, check_backbones, cut_folds, decode_images, open_sweep
+    from sweeps.study import make_folder, open_storage
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    url, files = storage_url(storage, runs), SweepFiles.of(runs, spec.name)
+    drivers: list[Driver] = []
+
+    def on_lost(error: LeaseLostError) -> None:
+        for driver in drivers:
+            driver.fail(error)
+
+    folds = cut_folds(spec)
+    check_backbones(spec, path)
+    make_folder(runs)
+    opened = open_storage(url)
+    lease = Lease.acquire(opened.engine, spec.name, on_lost=on_lost)
+    try:
+        decode_images(spec, folds, progress=progress.decoding)
+        with _cluster(spec, address) as cluster:
+            sweep = open_sweep(opened, spec, folds, files=files, storage_url=url)
+            if _finished(sweep, spec):
+                return None
+            with _driver(spec, sweep, files, cluster, progress) as driver, _ctrl_c(driver):
+                drivers.append(driver)
+                progress.watch(driver)
+                _evaluate(driver, cluster)
+            return driver
+    finally:
+        lease.release()
+
+
+def _cluster(spec: "SweepSpec", address: str | None) -> "contextlib.AbstractContextManager[Cluster | None]":
+    if address is None:
+        return contextlib.nullcontext()
+    from sweeps.ray_tune.runner import ray_cluster, trials_at_once
+
+    @contextlib.contextmanager
+    def checked() -> Iterator["Cluster"]:
+        with ray_cluster(None if address == "local" else address) as cluster:
+            trials_at_once(spec.resources, cluster)
+            yield cluster
+
+    return checked()
+
+
+def _driver(
+    spec: "SweepSpec", sweep: "StoredSweep", files: "SweepFiles", cluster: "Cluster | None", progress: "Progress"
+) -> "Driver":
+    from sweeps.driver import Driver
+
+    if cluster is None:
+        device = "cpu" if spec.resources.gpu == 0 else "auto"
+    else:
+        from sweeps.ray_tune.runner import gpu_share
+
+        device = "cuda" if gpu_share(spec.resources, gpus=cluster.gpus) else "cpu"
+    return Driver(
+        spec, sweep, directory=files.directory, device=device, trial_cap=spec.trial_cap, listener=progress.tell
+    )
+
+
+def _evaluate(driver: "Driver", cluster: "Cluster | None") -> None:
+    if cluster is None:
+        from sweeps.local import run_local
+
+        run_local(driver)
+    else:
+        from sweeps.ray_tune.runner import run_on_ray
+
+        run_on_ray(driver, cluster)
+
+
+def _finished(sweep: "StoredSweep", spec: "SweepSpec") -> bool:
+    trials = sweep.trials()
+    return spec.trial_cap is not None and len(trials) >= spec.trial_cap and all(t.state.is_finished() for t in trials)
+
+
+@contextlib.contextmanager
+def _ctrl_c(driver: "Driver") -> Iterator[None]:
+    """The first Ctrl-C (or a SIGTERM) lets running trials save their state; a second Ctrl-C does not wait."""
+
+    def stop(*_: object) -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        driver.stop()
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    except KeyboardInterrupt:
+        driver.stop()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _conclude(driver: "Driver | None", space: Path, storage: str | None, runs: Path) -> None:
+    """Say how it ended and what to do next; errors carry the exit code."""
+    if driver is None:
+        print("all trials are done already; more with --trials or a larger run_cap", file=sys.stderr)
+        return
+    if driver.failure is not None:
+        raise driver.failure
+    name, end = driver.spec.name, driver.snapshot()
+    if driver.interrupted:
+        print(f"interrupted; `sweeps run {space}` continues it", file=sys.stderr)
+        raise typer.Exit(EXIT_INTERRUPTED)
+    if not end.completed:
+        raise NothingCompletedError(
+            f"no trial completed ({end.pruned} pruned, {end.failed} failed); `sweeps status {name}` shows the reasons"
+        )
+    _show_best(name, storage, runs)
+
+
+def _show_best(name: str, storage: str | None, runs: Path) -> None:
+    from sweeps.cli.best import print_leaderboard
+    from sweeps.results import best, find_sweep
+    from sweeps.study import hidden, open_storage
+
+    url = storage_url(storage, runs)
+    print_leaderboard(best(find_sweep(open_storage(url), name), runs=runs, topk=3))
+    print(f"files      {runs / name}", file=sys.stderr)
+    print(f"more       sweeps best {name} --topk 10", file=sys.stderr)
+    print(f"pictures   optuna-dashboard {hidden(url)}", file=sys.stderr)

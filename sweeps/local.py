@@ -1,0 +1,30 @@
+"""The driver with its trials one after another in this process: for debugging, and the oracle for ray_tune."""
+
+import time
+
+from sweeps.driver import Driver, Next
+from sweeps.messages import Assignment, RunTrial, TrialReport
+from sweeps.trial import run_trial
+
+
+def run_local(driver: Driver, *, trial: RunTrial = run_trial) -> None:
+    """Evaluate trials until the driver has no more. The driver is already entered."""
+    while (assignment := driver.next()) is not Next.FINISHED:
+        if assignment is Next.WAIT:
+            time.sleep(0.05)
+            continue
+        assert isinstance(assignment, Assignment)
+        driver.finished(assignment.number, trial(assignment, _DirectReporter(driver, assignment.number)))
+
+
+class _DirectReporter:
+    """A trial in the driver's own process."""
+
+    def __init__(self, driver: Driver, number: int) -> None:
+        self._driver, self._number = driver, number
+
+    def report(self, report: TrialReport) -> bool:
+        return self._driver.epoch(self._number, report)
+
+    def interrupted(self) -> bool:
+        return self._driver.stopping

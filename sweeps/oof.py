@@ -1,0 +1,45 @@
+"""Out-of-fold probabilities: every image predicted by the fold run that did not see it.
+
+Shapes: N images, K classes.
+"""
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from sweeps.errors import InputError
+from trainer.data.folds import Folds
+from trainer.metrics import Probs, score_fold
+
+
+def read_oof(trial_directory: Path, folds: Folds) -> Probs:
+    """The trial's probabilities (N, K) in manifest order, put together from its folds.
+
+    Raises:
+        InputError: a fold's file is missing or damaged, or the folds do not cover every image exactly once.
+    """
+    n_images, n_classes = len(folds.manifest), len(folds.manifest.classes)
+    probs_NK = np.zeros((n_images, n_classes), dtype=np.float32)
+    times_N: npt.NDArray[np.int64] = np.zeros(n_images, dtype=np.int64)
+    for fold in range(folds.k):
+        path = trial_directory / f"fold-{fold}" / "oof.npz"
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                probs_NK[file["rows"]] = file["probs"]
+                np.add.at(times_N, file["rows"], 1)
+        except FileNotFoundError:
+            raise InputError(f"{path}: missing; the trial's folds are not complete") from None
+        except (OSError, ValueError, KeyError, IndexError, zipfile.BadZipFile) as error:
+            raise InputError(f"{path}: not readable out-of-fold probabilities ({error})") from None
+    if (times_N != 1).any():
+        raise InputError(
+            f"{trial_directory}: {(times_N != 1).sum()} of {n_images} images are not predicted exactly once"
+        )
+    return probs_NK
+
+
+def oof_score(trial_directory: Path, folds: Folds, *, metric: str) -> float:
+    """The metric over all images at once; differs from the mean over folds where the metric is not a mean."""
+    return score_fold(read_oof(trial_directory, folds), folds.manifest.labels_N)[metric]

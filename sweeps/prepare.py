@@ -1,0 +1,188 @@
+"""What stands before a sweep starts: its data, folds, decoded images, directory and identity."""
+
+import dataclasses
+import datetime
+import functools
+import importlib.metadata
+import json
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from optuna.storages import RDBStorage
+
+from sweeps.errors import InputError, Problem, SpecError
+from sweeps.space import Constant, finite_values
+from sweeps.spec import SweepSpec
+from sweeps.study import StoredSweep, hidden, make_folder
+from sweeps.yaml_file import KeyPath, YamlFile
+from trainer.backbone_names import check_backbone
+from trainer.config import TrainConfig, parse_size
+from trainer.data.cache import content_digest, open_cache
+from trainer.data.folds import Folds, load_folds, make_folds, save_folds
+from trainer.data.manifest import read_manifest
+from trainer.files import write_json
+
+FOLDS_FILE = "folds.npz"
+SWEEP_FILE = "sweep.json"
+CacheProgress = Callable[[str, int, int], None]
+
+
+def cut_folds(spec: SweepSpec) -> Folds:
+    """Read the data and cut it as the search space says.
+
+    Raises:
+        DataError: see read_manifest and make_folds.
+    """
+    manifest = read_manifest(Path(spec.data.source), image=spec.data.image, label=spec.data.label)
+    return make_folds(manifest, k=spec.folds.k, seed=spec.folds.seed)
+
+
+def decode_images(spec: SweepSpec, folds: Folds, *, progress: CacheProgress) -> None:
+    """Build the decoded cache of every size in the space that this machine does not have yet.
+
+    Args:
+        progress: told (size, images done, images in all).
+
+    Raises:
+        DataError: images cannot be read; they are named.
+    """
+    digest = content_digest(folds.manifest)
+    for size in spec.sizes():
+        open_cache(
+            folds.manifest, size_HW=parse_size(size), digest=digest, progress=functools.partial(progress, str(size))
+        )
+
+
+def check_backbones(spec: SweepSpec, path: Path) -> None:
+    """Ask timm whether it has every backbone of the space.
+
+    Raises:
+        SpecError: unknown names, with their lines in the file at `path`.
+    """
+    default = Constant(TrainConfig.model_fields["backbone"].default)
+    domain = spec.space["backbone"].domain if "backbone" in spec.space else default
+    file, where = YamlFile(path), ("parameters", "backbone")
+    problems = []
+    for index, name in enumerate(finite_values(domain)):
+        problem = check_backbone(name)
+        if problem:
+            at: KeyPath = (*where, "value") if isinstance(domain, Constant) else (*where, "values", index)
+            problems.append(Problem(at, problem, file.line(at)))
+    if problems:
+        raise SpecError(str(path), problems)
+
+
+@dataclasses.dataclass(frozen=True)
+class SweepFiles:
+    """A sweep's directory under the runs folder."""
+
+    directory: Path
+
+    @classmethod
+    def of(cls, runs: Path, name: str) -> "SweepFiles":
+        """The directory of the sweep of that name; it need not exist."""
+        return cls(runs.resolve() / name)
+
+    def identity(self) -> str | None:
+        """The sweep's uuid, or None where no sweep has begun.
+
+        Raises:
+            InputError: the file is damaged.
+        """
+        path = self.directory / SWEEP_FILE
+        if not path.is_file():
+            return None
+        try:
+            return str(json.loads(path.read_text())["uuid"])
+        except (ValueError, KeyError, TypeError):
+            raise InputError(f"{path}: damaged. Move the folder away to start the sweep anew") from None
+
+    def folds(self) -> Folds:
+        """The frozen folds."""
+        return load_folds(self.directory / FOLDS_FILE)
+
+    def begin(self, spec: SweepSpec, folds: Folds, *, identity: str, storage_url: str) -> None:
+        """Write what makes the folder a sweep; `sweep.json` last."""
+        from ruamel.yaml import YAML
+
+        make_folder(self.directory)
+        save_folds(folds, self.directory / FOLDS_FILE)
+        with (self.directory / "spec.yaml").open("w", encoding="utf-8") as file:
+            YAML(typ="safe", pure=True).dump(spec.raw, file)
+        values: dict[str, Any] = {
+            "format": 1,
+            "uuid": identity,
+            "name": spec.name,
+            "created": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
+            "foldsweep": importlib.metadata.version("foldsweep"),
+            "storage": hidden(storage_url),
+            "folds_hash": folds.hash,
+        }
+        write_json(self.directory / SWEEP_FILE, values)
+
+
+def open_sweep(
+    storage: RDBStorage, spec: SweepSpec, folds: Folds, *, files: SweepFiles, storage_url: str
+) -> StoredSweep:
+    """Continue the sweep of that name, or begin it. The caller holds its lease.
+
+    Raises:
+        InputError: the storage or the folder belong to another sweep, or the search space or the data
+            changed since it began.
+    """
+    stored, identity = StoredSweep.find(storage, spec.name), files.identity()
+    if stored is None:
+        if identity is not None and any(files.directory.glob("trial-*")):
+            raise InputError(
+                f"{files.directory} holds the trials of a sweep that is not in the storage {hidden(storage_url)}. "
+                "Give its --storage, or move the folder away, or choose another name"
+            )
+        identity = identity or str(uuid.uuid4())
+        files.begin(spec, folds, identity=identity, storage_url=storage_url)
+        return StoredSweep.create(storage, spec, identity=identity)
+    if identity != stored.uuid:
+        what = "has no files of it" if identity is None else "belongs to another sweep of that name"
+        raise InputError(
+            f"sweep {spec.name!r} is in the storage {hidden(storage_url)}, but {files.directory} {what}. "
+            "Give the --runs folder it was started with, or choose another name"
+        )
+    _refuse_changes(spec, stored)
+    if files.folds().hash != folds.hash:
+        raise InputError(
+            f"the data of sweep {spec.name!r} changed since it began: images, labels or folds of "
+            f"{spec.data.source} are not those of {files.directory / FOLDS_FILE}. "
+            "Its trials cannot be compared with new ones: choose another name"
+        )
+    return stored
+
+
+def _refuse_changes(spec: SweepSpec, stored: StoredSweep) -> None:
+    now, then = _flat(spec.fixed_part()), _flat(stored.spec)
+    different = [
+        f"  {key}: was {then.get(key, '(absent)')}, is {now.get(key, '(absent)')}"
+        for key in sorted(now.keys() | then.keys())
+        if now.get(key, "(absent)") != then.get(key, "(absent)")
+    ]
+    if different:
+        raise InputError(
+            "\n".join(
+                [
+                    f"the search space of sweep {spec.name!r} changed since it began, "
+                    "so new trials could not be compared with its old ones:",
+                    *different,
+                    "Change it back, or give the search space another name (run_cap, budget and resources may change)",
+                ]
+            )
+        )
+
+
+def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    if isinstance(value, dict) and value:
+        return {
+            key: leaf
+            for name, inner in value.items()
+            for key, leaf in _flat(inner, f"{prefix}.{name}".strip(".")).items()
+        }
+    return {prefix: value}

@@ -1,0 +1,72 @@
+"""YAML 1.2 with the line of every key: numbers as YAML 1.2 reads them (`1e-5` is a float)."""
+
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.constructor import DuplicateKeyError
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+from sweeps.errors import InputError, Problem, SpecError
+
+KeyPath = tuple[str | int, ...]
+
+
+class YamlFile:
+    """A mapping read from a file, and where its keys stand."""
+
+    def __init__(self, path: Path) -> None:
+        """Read `path`.
+
+        Raises:
+            InputError: the file cannot be read.
+            SpecError: it is not YAML 1.2, or not a mapping.
+        """
+        self.path = path
+        try:
+            text = path.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            raise InputError(f"{path}: no such file. Give a search space (YAML)") from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"{path}: cannot be read ({error})") from None
+        try:
+            self._marked = YAML(typ="rt", pure=True).load(text)
+            values = YAML(typ="safe", pure=True).load(text)
+        except MarkedYAMLError as error:
+            raise SpecError(str(path), [_syntax_problem(error)]) from None
+        except YAMLError as error:
+            raise SpecError(str(path), [Problem((), f"not YAML 1.2: {error}")]) from None
+        if not isinstance(values, dict):
+            raise SpecError(str(path), [Problem((), "expected a mapping with metric, data, parameters, ...", line=1)])
+        self.values: dict[str, Any] = values
+
+    def line(self, path: KeyPath) -> int:
+        """The line of the key or list item at `path`, or of the nearest one above it; 0 if there is none."""
+        node, line = self._marked, 0
+        for key in path:
+            try:
+                position = node.lc.item(key) if isinstance(key, int) else node.lc.key(key)
+                node = node[key]
+            except (AttributeError, KeyError, IndexError, TypeError):
+                break
+            line = position[0] + 1
+        return line
+
+
+def read_scalar(text: str) -> Any:
+    """One value as YAML 1.2 reads it: `3`, `1e-4`, `{value: resnet18}`.
+
+    Raises:
+        ValueError: not YAML.
+    """
+    try:
+        return YAML(typ="safe", pure=True).load(text)
+    except YAMLError as error:
+        raise ValueError(f"not a YAML value: {text!r}") from error
+
+
+def _syntax_problem(error: MarkedYAMLError) -> Problem:
+    line = error.problem_mark.line + 1 if error.problem_mark else 0
+    if isinstance(error, DuplicateKeyError):
+        return Problem((), str(error.problem).split(" with value")[0], line)
+    return Problem((), f"not YAML 1.2: {error.problem or error.context}", line)

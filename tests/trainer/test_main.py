@@ -1,0 +1,235 @@
+"""`python -m trainer`: exit codes, what goes to stdout and what to stderr."""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from trainer.__main__ import ConsoleReporter, main
+from trainer.reporter import EpochReport
+
+LINE = r"fold {fold}  epoch {epoch}/2  train loss \d\.\d{{4}}  loss \d+\.\d{{4}}  accuracy \d\.\d{{4}}  f1 \d\.\d{{4}}  \d+\.\d s\n"
+
+
+@pytest.fixture
+def settings(photos, tmp_path):
+    """Write a YAML file that trains in a second; changes replace its top keys, None removes one."""
+
+    def write(**changes: object) -> Path:
+        source = tmp_path / "photos" / "train.csv"
+        if not source.is_file():
+            photos()
+        values = {
+            "data": {"source": str(source)},
+            "folds": {"k": 2, "seed": 1},
+            "backbone": "test_resnet",
+            "weights": "none",
+            "resize": 16,
+            "batch_size": 4,
+            "epochs": 2,
+        }
+        values = {key: value for key, value in {**values, **changes}.items() if value is not None}
+        YAML().dump(values, tmp_path / "mask.yaml")
+        return tmp_path / "mask.yaml"
+
+    return write
+
+
+def run(config: Path, *options: str) -> int:
+    """The exit code, whether returned or raised by the argument parser."""
+    try:
+        return main(["--config", str(config), "--device", "cpu", "--threads", "1", *options])
+    except SystemExit as error:
+        return error.code
+
+
+def test_the_result_goes_to_stdout_and_progress_to_stderr(settings, tmp_path, capsys):
+    assert run(settings(), "--out", str(tmp_path / "out"), "--fold", "1") == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out) == json.loads((tmp_path / "out" / "result.json").read_text())
+    assert json.loads(out)["fold"] == 1
+    assert re.fullmatch("".join(LINE.format(fold=1, epoch=epoch) for epoch in (1, 2)), err)
+
+
+def test_without_out_the_directory_is_named_by_the_file_and_the_fold(settings, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run(settings()) == 0
+    assert (tmp_path / "runs" / "mask" / "fold-0" / "result.json").is_file()
+
+
+def test_the_same_command_again_prints_the_same_result_without_training(settings, tmp_path, capsys):
+    run(settings(), "--out", str(tmp_path / "out"))
+    first = capsys.readouterr().out
+    assert run(settings(), "--out", str(tmp_path / "out")) == 0
+    assert capsys.readouterr() == (first, "")
+
+
+def test_columns_and_folders_are_named_in_data(settings, tmp_path, capsys):
+    source = tmp_path / "photos" / "train.csv"
+    settings()
+    source.write_text(source.read_text().replace("path,label", "file,kind"))
+    config = settings(data={"source": str(source), "image": "file", "label": "kind"})
+    assert run(config, "--out", str(tmp_path / "out")) == 0
+
+
+def test_ctrl_c_saves_and_the_same_command_continues(settings, tmp_path, monkeypatch, capsys):
+    epoch, handler = ConsoleReporter.epoch, signal.getsignal(signal.SIGINT)
+
+    def press(reporter: ConsoleReporter, report: EpochReport) -> bool:
+        signal.raise_signal(signal.SIGINT)
+        return epoch(reporter, report)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ConsoleReporter, "epoch", press)
+        assert run(settings(), "--out", str(tmp_path / "out")) == 130
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert re.fullmatch(LINE.format(fold=0, epoch=1) + "interrupted; run the same command again to continue\n", err)
+    assert signal.getsignal(signal.SIGINT) is handler
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["last.ckpt"]
+    assert run(settings(), "--out", str(tmp_path / "out")) == 0
+    assert re.fullmatch(LINE.format(fold=0, epoch=2), capsys.readouterr().err)
+
+
+def test_as_a_command_it_prints_the_same(settings, tmp_path, capsys):
+    command = [sys.executable, "-m", "trainer", "--config", str(settings()), "--device", "cpu", "--threads", "1"]
+    done = subprocess.run([*command, "--out", str(tmp_path / "command")], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr.count("\n")) == (0, 2)
+    run(settings(), "--out", str(tmp_path / "here"))
+    here, there = json.loads(capsys.readouterr().out), json.loads(done.stdout)
+    assert {**here, "seconds": 0} == {**there, "seconds": 0}
+    assert (tmp_path / "here/model.safetensors").read_bytes() == (tmp_path / "command/model.safetensors").read_bytes()
+
+
+def problem(capsys: pytest.CaptureFixture[str]) -> str:
+    """What stands on stderr, where stdout is empty."""
+    out, err = capsys.readouterr()
+    assert out == ""
+    return err
+
+
+def test_all_wrong_fields_are_named_at_once(settings, capsys):
+    config = settings(lr=-1, epochs="many", colour="red")
+    assert run(config) == 2
+    assert problem(capsys) == (
+        f"error: {config}: 3 problem(s)\n"
+        "  lr: Input should be greater than 0\n"
+        "  epochs: Input should be a valid integer, unable to parse string as an integer\n"
+        "  colour: Extra inputs are not permitted\n"
+    )
+
+
+def test_fields_that_do_not_fit_together_are_named(settings, capsys):
+    assert run(settings(scheduler="cyclic", base_lr=0.5, lr=0.1)) == 2
+    assert "  config: Value error, cyclic needs base_lr <= lr, got base_lr=0.5 and lr=0.1\n" in problem(capsys)
+
+
+@pytest.mark.parametrize("fold", ["2", "-1"])
+def test_a_fold_that_does_not_exist_is_refused(settings, capsys, fold):
+    assert run(settings(), "--fold", fold) == 2
+    assert problem(capsys) == f"error: --fold {fold}: the folds are numbered 0 to 1\n"
+
+
+def test_a_missing_file_is_refused(tmp_path, capsys):
+    assert run(tmp_path / "no.yaml") == 2
+    assert problem(capsys).startswith(f"error: {tmp_path}/no.yaml: cannot be read ([Errno 2] No such file or directory")
+
+
+@pytest.mark.parametrize("content", [b"a: [1\n", b"\xff\xfe\x00", b"a: 1\na: 2\n"], ids=["yaml", "binary", "key twice"])
+def test_a_file_that_is_not_yaml_is_refused(tmp_path, capsys, content):
+    (tmp_path / "mask.yaml").write_bytes(content)
+    assert run(tmp_path / "mask.yaml") == 2
+    assert problem(capsys).startswith(f"error: {tmp_path}/mask.yaml: cannot be read (")
+
+
+@pytest.mark.parametrize("content", ["", "- 1\n", "text\n"])
+def test_a_file_without_a_mapping_is_refused(tmp_path, capsys, content):
+    (tmp_path / "mask.yaml").write_text(content)
+    assert run(tmp_path / "mask.yaml") == 2
+    assert problem(capsys) == (
+        f"error: {tmp_path}/mask.yaml: expected a mapping with data, folds and fields of TrainConfig\n"
+    )
+
+
+@pytest.mark.parametrize("data", [None, {}, {"image": "path"}])
+def test_a_missing_source_is_refused(settings, capsys, data):
+    config = settings(data=data)
+    assert run(config) == 2
+    assert problem(capsys) == (
+        f"error: {config}: data.source is missing: a CSV, or a folder with one sub-folder per class\n"
+    )
+
+
+@pytest.mark.parametrize("name", ["data", "folds"])
+def test_a_section_that_is_no_mapping_is_refused(settings, capsys, name):
+    config = settings(**{name: 5})
+    assert run(config) == 2
+    assert problem(capsys) == f"error: {config}: {name} must be a mapping\n"
+
+
+@pytest.mark.parametrize(
+    ("section", "values", "named"),
+    [
+        ("folds", {"k": "two"}, "folds.k"),
+        ("folds", {"k": 1}, "folds.k"),
+        ("folds", {"k": 2.5}, "folds.k"),
+        ("folds", {"k": 2, "seed": "x"}, "folds.seed"),
+        ("folds", {"K": 2}, "K"),
+        ("data", {"source": 5}, "data.source"),
+        ("data", {"source": "train.csv", "label": ["a", "b"]}, "data.label"),
+        ("data", {"source": "train.csv", "lable": "a"}, "lable"),
+    ],
+)
+def test_a_wrong_value_in_a_section_is_refused_by_name(settings, capsys, tmp_path, monkeypatch, section, values, named):
+    settings()
+    monkeypatch.chdir(tmp_path / "photos")
+    assert run(settings(**{section: values})) == 2
+    err = problem(capsys)
+    assert err.startswith("error: ")
+    assert named in err
+
+
+def test_a_key_that_is_no_text_is_refused(settings, capsys):
+    config = settings()
+    config.write_text(config.read_text() + "1: 2\n")
+    assert run(config) == 2
+    assert problem(capsys).startswith(f"error: {config}: ")
+
+
+def test_missing_images_are_refused_with_their_lines(settings, tmp_path, capsys):
+    config = settings()
+    (tmp_path / "photos" / "3.png").unlink()
+    assert run(config) == 2
+    assert problem(capsys).endswith(
+        f"1 of 12 images do not exist (paths are relative to {tmp_path}/photos)\n  line 5: 3.png\n"
+    )
+
+
+def test_an_unreadable_image_is_refused_with_its_line(settings, tmp_path, capsys):
+    config = settings()
+    (tmp_path / "photos" / "3.png").write_text("no image")
+    assert run(config) == 2
+    assert "1 of 12 images cannot be read; replace or remove them\n  line 5: 3.png (" in problem(capsys)
+
+
+@pytest.mark.parametrize("options", [["--threads", "0"], ["--threads", "-1"], ["--threads", "x"], ["--device", "tpu"]])
+def test_a_wrong_option_is_refused(settings, tmp_path, capsys, options):
+    assert run(settings(), "--out", str(tmp_path / "out"), *options) == 2
+    assert options[0] in problem(capsys)
+
+
+def test_without_a_config_the_usage_is_printed(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main([])
+    assert "the following arguments are required: --config" in problem(capsys)
+
+
+def test_help_goes_to_stdout(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        main(["--help"])
+    assert capsys.readouterr().out.startswith("usage: python -m trainer [-h] --config CONFIG")
