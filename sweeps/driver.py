@@ -6,6 +6,7 @@ thread. Its methods may be called from several threads; none waits for the stora
 """
 
 import concurrent.futures
+import dataclasses
 import enum
 import logging
 import statistics
@@ -25,7 +26,18 @@ from sweeps.messages import STOP_FILE, Assignment, Outcome, TrialReport
 from sweeps.pruning import stop_reason
 from sweeps.sampling import propose, values_of
 from sweeps.spec import SweepSpec
-from sweeps.study import CAP, DRIVEN, ELAPSED, FOLD_SCORES, INTERRUPTED, PATIENCE_S, REASON, Recorder, StoredSweep
+from sweeps.study import (
+    CAP,
+    DRIVEN,
+    ELAPSED,
+    FOLD_SCORES,
+    INTERRUPTED,
+    PATIENCE_S,
+    REASON,
+    TRACEBACK,
+    Recorder,
+    StoredSweep,
+)
 from trainer.seeds import derive
 
 logger = logging.getLogger(__name__)
@@ -47,6 +59,16 @@ _STATES: dict[EndState, TrialState] = {
     "failed": TrialState.FAIL,
     "interrupted": TrialState.WAITING,
 }
+
+
+@dataclasses.dataclass
+class _Pending:
+    """A trial that starts once the storage knows of it."""
+
+    number: int
+    continued: bool
+    recorded: concurrent.futures.Future[None]
+    wait_s: float = ASK_WAIT_S
 
 
 class Driver:
@@ -82,7 +104,7 @@ class Driver:
         self._memory = InMemoryStorage()
         self._study = optuna.create_study(storage=self._memory, study_name=spec.name, direction=spec.metric.goal)
         self._study_id = self._memory.get_study_id_from_name(spec.name)
-        self._pending: tuple[int, bool, concurrent.futures.Future[None]] | None = None
+        self._pending: _Pending | None = None
         self._running: dict[int, Running] = {}
         self._started_at: dict[int, float] = {}
         self._durations_s: list[float] = []
@@ -121,9 +143,8 @@ class Driver:
             for number in list(self._running):
                 self.finished(number, Outcome("interrupted"))
             if self._pending is not None:
-                number, _, _ = self._pending
+                self._end(self._pending.number, "interrupted", None, {INTERRUPTED: True})
                 self._pending = None
-                self._end(number, "interrupted", None, {INTERRUPTED: True})
             self._recorder.about_sweep(ELAPSED, round(self._elapsed_s(), 1))
         self._recorder.close()
         (self.directory / STOP_FILE).unlink(missing_ok=True)
@@ -133,26 +154,16 @@ class Driver:
         with self._lock:
             if self._stopping:
                 return Next.FINISHED
-            if self._pending is None and not self._ask():
-                return Next.FINISHED
-            assert self._pending is not None
-            number, continued, recorded = self._pending
+            self._pending = pending = self._pending or self._ask()
+        if pending is None:
+            return Next.FINISHED
         try:
-            # after the first wait in vain the storage is slow or gone: do not hold up the caller again
-            recorded.result(timeout=0 if number in self._started_at else ASK_WAIT_S)
+            pending.recorded.result(timeout=pending.wait_s)
         except concurrent.futures.TimeoutError:
-            self._started_at.setdefault(number, self._clock())
+            pending.wait_s = 0.0  # the storage is slow or gone: do not hold up the caller again
             return Next.WAIT
         with self._lock:
-            if self._pending is None or self._stopping:
-                return Next.FINISHED
-            self._pending = None
-            self._started_at[number] = self._clock()
-            trial = self._trial(number)
-            epochs = self.spec.max_epochs
-            self._running[number] = Running(number, fold=0, epoch=0, epochs=epochs, value=None)
-            self._listener(TrialStarted(number, dict(trial.params), continued))
-            return self._assignment(trial)
+            return Next.FINISHED if self._stopping else self._begin(pending)
 
     def epoch(self, number: int, report: TrialReport) -> bool:
         """Take a report; True to go on, False to stop the trial (it is then pruned).
@@ -171,7 +182,7 @@ class Driver:
                 return True
             self._memory.set_trial_intermediate_value(self._id(number), report.step, report.value)
             self._recorder.report(number, report.step, report.value)
-            reason = stop_reason(self._study, self._trial(number), self.spec.early_terminate)
+            reason = stop_reason(self._study, self._trial(number), self.spec)
             if reason is not None:
                 self._stop_reasons[number] = reason
             return reason is None
@@ -192,8 +203,7 @@ class Driver:
             elif outcome.state == "interrupted":
                 self._end(number, "interrupted", None, {INTERRUPTED: True})
             else:
-                logger.info("trial %d failed\n%s", number, outcome.traceback)
-                self._end(number, "failed", None, {REASON: outcome.reason})
+                self._end(number, "failed", None, {REASON: outcome.reason, TRACEBACK: outcome.traceback})
 
     def stop(self) -> None:
         """Start nothing more; running trials leave a checkpoint and end as interrupted."""
@@ -241,20 +251,27 @@ class Driver:
                 stopping=self._stopping,
             )
 
-    def _ask(self) -> bool:
-        """Make a trial pending: an interrupted one, else a new one; False if there is none to start."""
+    def _ask(self) -> "_Pending | None":
+        """The next trial, on its way into the storage: an interrupted one, else a new one, else None."""
         if self._waiting:
             number = self._waiting.pop(0)
             self._memory.set_trial_state_values(self._id(number), TrialState.RUNNING)
-            self._pending = (number, True, self._recorder.restart(number))
-            return True
+            return _Pending(number, continued=True, recorded=self._recorder.restart(number))
         number = len(self._trials())
         if self._cap is not None and number >= self._cap:
-            return False
+            return None
         trial = propose(self._study, self.spec, number=number)
         assert trial.number == number
-        self._pending = (number, False, self._recorder.start(trial))
-        return True
+        return _Pending(number, continued=False, recorded=self._recorder.start(trial))
+
+    def _begin(self, pending: "_Pending") -> Assignment:
+        self._pending = None
+        number = pending.number
+        self._started_at[number] = self._clock()
+        trial = self._trial(number)
+        self._running[number] = Running(number, fold=0, epoch=0, epochs=self.spec.max_epochs, value=None)
+        self._listener(TrialStarted(number, dict(trial.params), pending.continued))
+        return self._assignment(trial)
 
     def _assignment(self, trial: FrozenTrial) -> Assignment:
         return Assignment(

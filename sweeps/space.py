@@ -8,7 +8,7 @@ import dataclasses
 import itertools
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from sweeps.errors import Problem, did_you_mean
@@ -127,8 +127,17 @@ def grid(space: Space) -> Iterator[Values]:
     return points(space.parameters, {})
 
 
-def finite_values(domain: Domain) -> tuple[Any, ...]:
-    """All values of a domain.
+def grid_size(space: Space, *, at_most: int) -> int:
+    """How many points the grid has, counted up to `at_most`.
+
+    Raises:
+        ValueError: a domain is continuous.
+    """
+    return sum(1 for _ in itertools.islice(grid(space), at_most))
+
+
+def finite_values(domain: Domain) -> Iterable[Any]:
+    """All values of a domain, in order.
 
     Raises:
         ValueError: it is continuous.
@@ -142,7 +151,7 @@ def finite_values(domain: Domain) -> tuple[Any, ...]:
         raise ValueError("a continuous range has no finite grid")
     count = math.floor((domain.high - domain.low) / step + 1e-9) + 1
     values = (domain.low + index * step for index in range(count))
-    return tuple(int(value) if domain.integer else value for value in values)
+    return (int(value) if domain.integer else value for value in values)
 
 
 def read_space(raw: Mapping[str, Any]) -> tuple[Space, list[Problem]]:
@@ -283,7 +292,7 @@ class _Reader:
                 number = isinstance(value, int | float) and not isinstance(value, bool)
                 reachable = number and domain.low <= value <= domain.high
             else:
-                reachable = _among(value, finite_values(domain))
+                reachable = _among(value, tuple(finite_values(domain)))
             if not reachable:
                 self._problem(path, f"{path[-1]} never has the value {value!r}, so this is never sampled")
 

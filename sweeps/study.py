@@ -34,8 +34,9 @@ ELAPSED = "elapsed_s"  # study attribute: seconds that drivers have spent on the
 CAP = "run_cap"  # study attribute: trials in all, as of the last driver
 DRIVEN = "driven"  # study attribute: when the last driver began, seconds since 1970
 FOLD_SCORES = "fold_scores"  # trial attributes
-REASON = "reason"
-INTERRUPTED = "interrupted"
+REASON = "reason"  # of a pruned or failed trial
+TRACEBACK = "traceback"  # of a failed trial
+INTERRUPTED = "interrupted"  # it was, at least once
 PATIENCE_S = 600.0
 STORAGE_ERRORS = (StorageInternalError, sa.exc.SQLAlchemyError)
 

@@ -212,8 +212,10 @@ class _FoldRun:
         if train_loss is None:
             return None
         self._probs = self._predict()
+        scores = score_fold(self._probs, self._valid_labels())
+        self._refuse_non_finite("validation loss", scores["loss"], epoch)
         metrics = {
-            **score_fold(self._probs, self._valid_labels()),
+            **scores,
             "train_loss": train_loss,
             "lr": self._optimizer.param_groups[0]["lr"],
             "seconds": time.perf_counter() - start,
@@ -260,19 +262,21 @@ class _FoldRun:
             with torch.autocast("cuda", dtype=torch.bfloat16, enabled=on_gpu):
                 loss = self._loss(self._model(images_BCHW), labels_B)
             if not on_gpu:  # on a GPU a look at every loss would wait for the device: one look per epoch
-                self._refuse_non_finite(loss.item(), epoch, step, lr)
+                self._refuse_non_finite("training loss", loss.item(), epoch, step)
             self._optimizer.zero_grad(set_to_none=True)
             torch.autograd.backward(loss)
             self._optimizer.step()
             total += loss.detach()
         mean_loss = total.item() / self._steps
-        self._refuse_non_finite(mean_loss, epoch, first_step + self._steps - 1, lr)
+        self._refuse_non_finite("training loss", mean_loss, epoch)
         return mean_loss
 
-    def _refuse_non_finite(self, loss: float, epoch: int, step: int, lr: float) -> None:
+    def _refuse_non_finite(self, what: str, loss: float, epoch: int, step: int | None = None) -> None:
         if not math.isfinite(loss):
+            at = f"epoch {epoch}" if step is None else f"epoch {epoch}, step {step}"
+            lr = self._optimizer.param_groups[0]["lr"]
             raise NonFiniteLossError(
-                f"fold {self._fold}, epoch {epoch}, step {step}: the training loss is {loss} "
+                f"fold {self._fold}, {at}: the {what} is {loss} "
                 f"(lr={lr:.3g}, optimizer={self._config.optimizer}, backbone={self._config.backbone}). "
                 "A lower lr or a warm-up usually helps"
             )

@@ -1,5 +1,6 @@
 """`sweeps check`: validate a search space and its data; start nothing."""
 
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 def check(space: Space, settings: Settings = None) -> None:
     """Validate a search space, its data and its folds; show what a sweep would do. Starts nothing."""
     from sweeps.prepare import check_backbones, cut_folds
-    from sweeps.spec import read_spec
+    from sweeps.spec_reader import read_spec
 
     spec = read_spec(space, settings=settings or [])
     folds = cut_folds(spec)
@@ -27,23 +28,29 @@ def check(space: Space, settings: Settings = None) -> None:
 
 
 def _print_space(spec: "SweepSpec") -> None:
-    from sweeps.space import Constant, finite_values, grid
+    from sweeps.space import Constant
 
     print(f"sweep      {spec.name}: {spec.metric.goal} {spec.metric.name}, method {spec.method} ({spec.search})")
     cap = f"{spec.trial_cap} trials" if spec.trial_cap else f"{spec.budget.hours} hours"
     print(f"end        {cap}, {spec.folds.k} folds each, up to {spec.max_epochs} epochs a fold")
-    try:
-        points = (
-            sum(len(finite_values(p.domain)) > 0 for p in spec.space.varying())
-            and f"{sum(1 for _ in grid(spec.space)):,}"
-        )
-    except ValueError:
-        points = "infinitely many"
-    print(f"points     {points or 1}")
+    gpu = "one GPU where there is one" if spec.resources.gpu is None else f"{spec.resources.gpu:g} GPU"
+    print(f"resources  {spec.resources.cpu} CPU and {gpu} per trial; this machine has {os.cpu_count()} CPU")
+    print(f"points     {_points(spec)}")
     for parameter in spec.space.parameters:
         kind = "fixed " if isinstance(parameter.domain, Constant) else "sampled"
         when = "".join(f"  when {name} in {', '.join(map(str, values))}" for name, values in parameter.when)
         print(f"  {kind:8}{parameter.name:14} {_describe(parameter.domain)}{when}")
+
+
+def _points(spec: "SweepSpec") -> str:
+    from sweeps.space import grid_size
+    from sweeps.spec import MAX_GRID
+
+    try:
+        points = grid_size(spec.space, at_most=MAX_GRID)
+    except ValueError:
+        return "a continuous space"
+    return f"{points:,}{' or more' if points == MAX_GRID else ''}"
 
 
 def _describe(domain: "Domain") -> str:
@@ -61,8 +68,13 @@ def _describe(domain: "Domain") -> str:
 def _print_data(spec: "SweepSpec", folds: "Folds") -> None:
     import numpy as np
 
+    from trainer.config import parse_size
+
     manifest = folds.manifest
     print(f"data       {spec.data.source}: {len(manifest):,} images, {len(manifest.classes)} classes")
+    for size in spec.sizes():
+        height, width = parse_size(size)
+        print(f"  decoded at {size}: {len(manifest) * height * width * 3 / 1e6:,.1f} MB on disk, once")
     counts_KF = np.stack(
         [
             np.bincount(folds.fold_N[manifest.labels_N == label], minlength=folds.k)

@@ -1,6 +1,7 @@
 """How a running sweep looks: one live view on a terminal, one line per event elsewhere."""
 
 import datetime
+import queue
 import sys
 import threading
 from types import TracebackType
@@ -74,22 +75,23 @@ class PlainProgress:
 
 
 class LiveProgress:
-    """One view that renews itself four times a second; notices and failures scroll above it."""
+    """One view that renews itself four times a second; notices, failures and new bests scroll above it.
+
+    A thread of its own draws: it asks the driver for a snapshot before it takes any lock of rich's, since
+    the driver tells events while it holds its own.
+    """
 
     def __init__(self, console: Console) -> None:
-        self._console = console
+        self._console, self._live = console, Live(console=console, auto_refresh=False, transient=True)
         self._driver: Driver | None = None
-        self._decoding = Text("reading the data")
-        self._live = Live(console=console, get_renderable=self._render, refresh_per_second=4, transient=True)
+        self._before = Text("reading the data and starting Ray")
+        self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+        self._left = threading.Event()
+        self._thread = threading.Thread(target=self._draw_on, name="progress", daemon=True)
 
     def tell(self, event: Event) -> None:
-        """Print what would otherwise be lost: notices, failures, a new best."""
-        if isinstance(event, Notice):
-            self._console.print(event.text, highlight=False, markup=False)
-        elif isinstance(event, TrialEnded) and (event.best or event.state == "failed"):
-            self._console.print(
-                describe(event), style="red" if event.state == "failed" else "", highlight=False, markup=False
-            )
+        """Keep the event for the next drawing."""
+        self._events.put(event)
 
     def watch(self, driver: Driver) -> None:
         """Show this driver's sweep from now on."""
@@ -97,21 +99,36 @@ class LiveProgress:
 
     def decoding(self, size: str, done: int, total: int) -> None:
         """Show how many images are decoded."""
-        self._decoding = Text(f"decoding images at {size}: {done:,} of {total:,}")
+        self._before = Text(f"decoding images at {size}: {done:,} of {total:,}")
 
     def __enter__(self) -> "LiveProgress":
         self._live.start()
+        self._thread.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._left.set()
+        self._thread.join()
+        self._draw()
         self._live.stop()
         if self._driver is not None:
-            self._console.print(_counts(self._driver.snapshot()), highlight=False)
+            self._console.print(_counts(self._driver.snapshot()), highlight=False, markup=False)
 
-    def _render(self) -> RenderableType:
-        return self._decoding if self._driver is None else render(self._driver.spec.name, self._driver.snapshot())
+    def _draw_on(self) -> None:
+        while not self._left.wait(0.25):
+            self._draw()
+
+    def _draw(self) -> None:
+        driver = self._driver
+        view = self._before if driver is None else render(driver.spec.name, driver.snapshot())
+        while not self._events.empty():
+            event = self._events.get()
+            failed = isinstance(event, TrialEnded) and event.state == "failed"
+            if isinstance(event, Notice) or failed or (isinstance(event, TrialEnded) and event.best):
+                self._console.print(describe(event), style="red" if failed else "", highlight=False, markup=False)
+        self._live.update(view, refresh=True)
 
 
 def describe(event: Event) -> str:

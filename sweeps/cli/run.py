@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sweeps.cli.options import Runs, Settings, Space, Storage, runs_folder, storage_url
-from sweeps.errors import EXIT_INTERRUPTED, NothingCompletedError
+from sweeps.errors import EXIT_INTERRUPTED, InputError, NothingCompletedError
 
 if TYPE_CHECKING:
     from sweeps.cli.progress import Progress
@@ -33,7 +33,7 @@ def run(
     plain: Annotated[bool, typer.Option("--plain", help="One line per event instead of the live view.")] = False,
 ) -> None:
     """Start a sweep, or continue it: interrupted trials first, then new ones."""
-    from sweeps.spec import read_spec
+    from sweeps.spec_reader import read_spec
 
     overrides = [*(settings or [])]
     if trials is not None:
@@ -91,7 +91,9 @@ def _sweep(
 
 
 def _cluster(spec: "SweepSpec", address: str | None) -> "contextlib.AbstractContextManager[Cluster | None]":
+    """Ray, with room for at least one trial; None without Ray."""
     if address is None:
+        _local_device(spec)
         return contextlib.nullcontext()
     from sweeps.ray_tune.runner import ray_cluster, trials_at_once
 
@@ -110,7 +112,7 @@ def _driver(
     from sweeps.driver import Driver
 
     if cluster is None:
-        device = "cpu" if spec.resources.gpu == 0 else "auto"
+        device = _local_device(spec)
     else:
         from sweeps.ray_tune.runner import gpu_share
 
@@ -118,6 +120,22 @@ def _driver(
     return Driver(
         spec, sweep, directory=files.directory, device=device, trial_cap=spec.trial_cap, listener=progress.tell
     )
+
+
+def _local_device(spec: "SweepSpec") -> str:
+    """Without Ray one trial has the whole machine.
+
+    Raises:
+        InputError: it asks for a GPU, and there is none.
+    """
+    from trainer.fit import pick_device
+
+    wanted, device = spec.resources.gpu, pick_device().type
+    if wanted and device == "cpu":
+        raise InputError(
+            f"a trial asks for {wanted:g} GPU (resources), but this machine has none: --set resources.gpu=0"
+        )
+    return "cpu" if wanted == 0 else device
 
 
 def _evaluate(driver: "Driver", cluster: "Cluster | None") -> None:

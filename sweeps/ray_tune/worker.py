@@ -51,7 +51,9 @@ class TuneReporter:
 def evaluate(config: dict[str, Any], *, run_trial: RunTrial | None) -> None:
     """Tune's trainable: evaluate one assignment and report its outcome as the last result."""
     if run_trial is None:
-        from sweeps.trial import run_trial  # torch: here and not in the driver's process
+        from sweeps import trial  # torch: here and not in the driver's process
+
+        run_trial = trial.run_trial
     assignment = Assignment(**config["assignment"])
     reporter = TuneReporter(assignment.sweep_directory)
     outcome = run_trial(assignment, reporter)

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from trainer.errors import DataError
 
@@ -81,6 +80,8 @@ def read_manifest(source: Path, *, image: str = "path", label: str = "label") ->
 
 
 def _csv_rows(source: Path, *, image: str, label: str) -> list[tuple[str, str, int]]:
+    import pandas as pd  # 0.4 s, which `sweeps best` need not spend
+
     try:
         table = pd.read_csv(source, dtype=str, keep_default_na=False, skip_blank_lines=False)
     except pd.errors.EmptyDataError:
