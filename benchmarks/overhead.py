@@ -1,0 +1,157 @@
+"""What does orchestration cost per trial?
+
+    python benchmarks/overhead.py
+
+No-op trials of 10 reports each, one at a time, on SQLite, through (a) Ray Tune with its defaults and
+OptunaSearch, its trainable importing torch and timm, and (b) our driver and runner with the same imports.
+The two run in turn, each block in a process and with a Ray of its own; a block's first trial, which warms
+the worker up, is not counted. Prints seconds per trial, mean and standard deviation over all trials.
+"""
+
+import argparse
+import importlib.metadata
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+REPORTS = 10
+
+
+def main() -> None:
+    """Run blocks of both in turn and print the comparison."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--blocks", type=int, default=3)
+    parser.add_argument("--baseline-trials", type=int, default=8, help="per block")
+    parser.add_argument("--our-trials", type=int, default=60, help="per block")
+    parser.add_argument("--side", choices=["baseline", "ours"], help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.side:
+        side = baseline if options.side == "baseline" else ours
+        print(json.dumps(side(options.baseline_trials if options.side == "baseline" else options.our_trials)))
+        return
+    seconds: dict[str, list[float]] = {"baseline": [], "ours": []}
+    for block in range(options.blocks):
+        for name, collected in seconds.items():
+            counts = ["--baseline-trials", str(options.baseline_trials), "--our-trials", str(options.our_trials)]
+            command = [sys.executable, __file__, "--side", name, *counts]
+            done = subprocess.run(command, check=True, capture_output=True, text=True)
+            collected += json.loads(done.stdout.strip().splitlines()[-1])
+            print(f"block {block + 1}, {name}: {_mean_std(collected)}", file=sys.stderr)
+    _print(seconds)
+
+
+def baseline(trials: int) -> list[float]:
+    """Ray Tune as its documentation shows it, on one stored study; seconds from one trial's end to the next."""
+    import optuna
+    from ray import tune
+    from ray.tune.search.optuna import OptunaSearch
+
+    folder = tempfile.mkdtemp()
+    ends: list[float] = []
+
+    class Ends(tune.Callback):
+        def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+            ends.append(time.perf_counter())
+
+    def trainable(config: dict[str, Any]) -> None:
+        import timm  # noqa: F401
+        import torch  # noqa: F401
+
+        for step in range(REPORTS):
+            tune.report({"score": config["x"] + step})
+
+    search = OptunaSearch(
+        lambda trial: {"x": trial.suggest_float("x", 0, 1)} and None,
+        metric="score",
+        mode="max",
+        study_name="baseline",
+        storage=optuna.storages.RDBStorage(f"sqlite:///{folder}/study.db"),
+    )
+    tune.Tuner(
+        trainable,
+        tune_config=tune.TuneConfig(search_alg=search, num_samples=trials, max_concurrent_trials=1),
+        run_config=tune.RunConfig(storage_path=folder, callbacks=[Ends()], verbose=0),
+    ).fit()
+    return _differences(ends)
+
+
+def ours(trials: int) -> list[float]:
+    """Our driver on Ray with reused workers; seconds from one trial's end to the next."""
+    from sweeps.driver import Driver
+    from sweeps.events import Event, TrialEnded
+    from sweeps.lease import Lease
+    from sweeps.ray_tune.runner import Cluster, ray_cluster, run_on_ray
+    from sweeps.spec_reader import read_spec
+    from sweeps.study import StoredSweep, open_storage
+
+    folder = Path(tempfile.mkdtemp())
+    space = folder / "overhead.yaml"
+    space.write_text(
+        f"metric: {{name: valid/f1, goal: maximize}}\nrun_cap: {trials}\ndata: {{source: none}}\n"
+        "folds: {k: 2}\nearly_terminate: {type: none}\n"
+        f"parameters: {{lr: {{min: 0.001, max: 0.1}}, epochs: {{value: {REPORTS // 2}}}}}\n"
+    )
+    spec, storage = read_spec(space), open_storage(f"sqlite:///{folder}/sweeps.db")
+    ends: list[float] = []
+
+    def listen(event: Event) -> None:
+        if isinstance(event, TrialEnded):
+            ends.append(time.perf_counter())
+
+    lease = Lease.acquire(storage.engine, spec.name, on_lost=lambda error: None)
+    sweep = StoredSweep.create(storage, spec, identity="benchmark")
+    with (
+        ray_cluster() as cluster,
+        Driver(spec, sweep, directory=folder, device="cpu", trial_cap=trials, listener=listen) as driver,
+    ):
+        run_on_ray(driver, Cluster(cpus=1, gpus=cluster.gpus), trial=no_op)
+    lease.release()
+    assert len(sweep.trials()[-1].intermediate_values) == REPORTS
+    return _differences(ends)
+
+
+def no_op(assignment: Any, reporter: Any) -> Any:
+    """A trial that trains nothing."""
+    import timm  # noqa: F401
+    import torch  # noqa: F401
+
+    from sweeps.messages import Outcome, TrialReport
+
+    for step in range(REPORTS):
+        fold, epoch = divmod(step, REPORTS // 2)
+        scores = (0.5,) * fold
+        reporter.report(TrialReport(step + 1, assignment.values["lr"], fold, epoch + 1, REPORTS // 2, scores))
+    return Outcome("completed", (0.5, 0.5))
+
+
+def _differences(ends: list[float]) -> list[float]:
+    return [after - before for before, after in zip(ends, ends[1:], strict=False)]
+
+
+def _mean_std(seconds: list[float]) -> str:
+    return f"{statistics.fmean(seconds):.3f} ± {statistics.stdev(seconds):.3f} s (n={len(seconds)})"
+
+
+def _print(seconds: dict[str, list[float]]) -> None:
+    versions = " ".join(
+        f"{name} {importlib.metadata.version(name)}" for name in ("ray", "optuna", "torch", "sqlalchemy")
+    )
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False).stdout
+    print(f"command   python benchmarks/overhead.py {' '.join(sys.argv[1:])}".rstrip())
+    print(f"commit    {commit.strip() or 'unknown'}")
+    print(f"hardware  {os.cpu_count()} CPU, {platform.machine()}; Python {platform.python_version()}, {versions}")
+    print(f"(a) Ray Tune defaults + OptunaSearch, SQLite: {_mean_std(seconds['baseline'])}")
+    print(f"(b) foldsweep, SQLite:                        {_mean_std(seconds['ours'])}")
+    ratio = statistics.fmean(seconds["baseline"]) / statistics.fmean(seconds["ours"])
+    print(f"(a) / (b): {ratio:.1f}")
+
+
+if __name__ == "__main__":
+    main()
