@@ -10,6 +10,7 @@ the worker up, is not counted. Prints seconds per trial, mean and standard devia
 
 import argparse
 import importlib.metadata
+import itertools
 import json
 import os
 import platform
@@ -67,8 +68,11 @@ def baseline(trials: int) -> list[float]:
         for step in range(REPORTS):
             tune.report({"score": config["x"] + step})
 
+    def space(trial: optuna.Trial) -> None:
+        trial.suggest_float("x", 0, 1)
+
     search = OptunaSearch(
-        lambda trial: {"x": trial.suggest_float("x", 0, 1)} and None,
+        space,
         metric="score",
         mode="max",
         study_name="baseline",
@@ -132,7 +136,7 @@ def no_op(assignment: Any, reporter: Any) -> Any:
 
 
 def _differences(ends: list[float]) -> list[float]:
-    return [after - before for before, after in zip(ends, ends[1:], strict=False)]
+    return [after - before for before, after in itertools.pairwise(ends)]
 
 
 def _mean_std(seconds: list[float]) -> str:

@@ -1,0 +1,138 @@
+"""The arrows of the design: who may import whom, read from the source."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+# for each module of sweeps: the modules of sweeps it may import, directly
+WORKER = ["errors", "messages"]
+LANGUAGE = ["errors", "space", "yaml_file"]
+SPEC = [*LANGUAGE, "spec"]
+STORED = [*SPEC, "messages", "events", "sampling", "pruning", "lease", "study"]
+ALLOWED = {
+    "errors": [],
+    "messages": [],
+    "events": [],
+    "space": ["errors"],
+    "yaml_file": ["errors"],
+    "spec": LANGUAGE,
+    "spec_reader": SPEC,
+    "trial": WORKER,
+    "sampling": SPEC,
+    "pruning": SPEC,
+    "lease": ["errors"],
+    "study": SPEC,
+    "prepare": [*SPEC, "study"],
+    "oof": ["errors"],
+    "results": [*STORED, "prepare", "oof"],
+    "driver": STORED,
+    "local": ["driver", "messages", "trial"],
+    "ray_tune": [*STORED, "driver", "trial", "ray_tune"],
+    "cli": [*STORED, "spec_reader", "driver", "prepare", "oof", "results", "local", "ray_tune", "cli"],
+}
+# foreign libraries, and the only places that may import them
+FOREIGN = {
+    "ray": ["sweeps/ray_tune/"],
+    "wandb": ["sweeps/tracking/wandb.py"],
+    "optuna": [
+        "sweeps/sampling.py",
+        "sweeps/pruning.py",
+        "sweeps/study.py",
+        "sweeps/driver.py",
+        "sweeps/results.py",
+        "sweeps/prepare.py",
+        "sweeps/cli/run.py",
+    ],
+    "sqlalchemy": ["sweeps/study.py", "sweeps/lease.py"],
+    "typer": ["sweeps/cli/"],
+    "rich": ["sweeps/cli/"],
+    "madgrad": ["trainer/optimizers.py"],
+    "timm": ["trainer/backbone.py", "trainer/backbone_names.py"],
+    "pandas": ["trainer/data/manifest.py"],
+    "psutil": ["sweeps/lease.py"],
+}
+WRITES = {"create_new_trial", "set_trial_state_values", "set_trial_intermediate_value", "set_trial_user_attr"}
+
+
+def modules(package: str) -> list[Path]:
+    return sorted(path for path in (ROOT / package).rglob("*.py"))
+
+
+def imports(path: Path, *, top_level_only: bool = False) -> Iterator[str]:
+    tree = ast.parse(path.read_text())
+    for node in tree.body if top_level_only else ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            assert node.module is not None
+            yield node.module
+            # `from sweeps import trial` names a module, too
+            yield from (f"{node.module}.{alias.name}" for alias in node.names if node.module in ("sweeps", "trainer"))
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+@pytest.mark.parametrize("path", modules("sweeps"), ids=name_of)
+def test_arrows_inside_sweeps_point_one_way(path: Path):
+    parts = path.relative_to(ROOT / "sweeps").with_suffix("").parts
+    if parts == ("__init__",):
+        assert list(imports(path)) == []
+        return
+    allowed = {f"sweeps.{name}" for name in ALLOWED[parts[0]]}
+    for imported in imports(path):
+        if imported.startswith("sweeps."):
+            assert ".".join(imported.split(".")[:2]) in allowed, f"{name_of(path)} imports {imported}"
+
+
+@pytest.mark.parametrize("path", modules("trainer"), ids=name_of)
+def test_the_trainer_knows_nothing_of_sweeps(path: Path):
+    for imported in imports(path):
+        assert imported.split(".")[0] not in ("sweeps", "ray", "optuna", "wandb", "typer", "sqlalchemy")
+
+
+def test_the_worker_side_imports_neither_optuna_nor_the_driver():
+    """What a Ray worker loads before a trial begins, and the trial itself."""
+    for file in ("sweeps/trial.py", "sweeps/messages.py", "sweeps/ray_tune/worker.py"):
+        for imported in imports(ROOT / file):
+            assert imported.split(".")[0] not in ("optuna", "sqlalchemy")
+            assert imported not in ("sweeps.driver", "sweeps.study", "sweeps.spec", "sweeps.sampling")
+    assert all(imported.split(".")[0] != "ray" for imported in imports(ROOT / "sweeps/trial.py"))
+
+
+@pytest.mark.parametrize("library", FOREIGN)
+def test_a_foreign_library_appears_in_one_place(library: str):
+    for path in [*modules("sweeps"), *modules("trainer")]:
+        if library in {imported.split(".")[0] for imported in imports(path)}:
+            assert name_of(path).startswith(tuple(FOREIGN[library])), f"{name_of(path)} imports {library}"
+
+
+def test_only_study_writes_the_stored_study():
+    """The driver writes its in-memory mirror; nobody else calls a writing method of a storage."""
+    for path in modules("sweeps"):
+        called = {node.attr for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Attribute)}
+        if called & WRITES:
+            assert name_of(path) in ("sweeps/study.py", "sweeps/driver.py")
+
+
+def test_the_commands_defer_every_heavy_import():
+    heavy = ("ray", "torch", "optuna", "timm", "sqlalchemy", "pandas", "sklearn", "numpy")
+    light = ("sweeps.errors", "sweeps.cli")
+    for path in modules("sweeps/cli"):
+        if path.name == "progress.py":
+            continue  # imported by `sweeps run` itself
+        for imported in imports(path, top_level_only=True):
+            assert imported.split(".")[0] not in heavy, f"{name_of(path)} imports {imported} at its top"
+            if imported.startswith("sweeps."):
+                assert imported.startswith(light), f"{name_of(path)} imports {imported} at its top"
+
+
+def test_there_is_no_drawer_for_everything():
+    for path in [*modules("sweeps"), *modules("trainer")]:
+        assert path.stem not in ("utils", "common", "helpers", "misc")
