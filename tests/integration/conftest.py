@@ -1,0 +1,143 @@
+"""Real sweeps on small real data: the first 200 handwritten digits, tiny networks, Ray and processes as users run them."""
+
+import csv
+import dataclasses
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from optuna.trial import FrozenTrial
+from ruamel.yaml import YAML
+
+from sweeps.driver import Driver
+from sweeps.lease import Lease
+from sweeps.prepare import SweepFiles, cut_folds, open_sweep
+from sweeps.spec import SweepSpec
+from sweeps.spec_reader import read_spec
+from sweeps.study import StoredSweep, open_storage
+from trainer.data.samples import write_digits
+
+IMAGES = 200
+SWEEPS = Path(sys.executable).with_name("sweeps")
+
+
+@pytest.fixture(scope="session")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A CSV of a few digits whose images are decoded once for all tests."""
+    folder = tmp_path_factory.mktemp("digits")
+    source = write_digits(folder)
+    with source.open() as file:
+        rows = list(csv.reader(file))[: IMAGES + 1]
+    small = folder / "small.csv"
+    with small.open("w", newline="") as file:
+        csv.writer(file).writerows(rows)
+    return small
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SWEEPS_CACHE", str(cache))
+
+
+@pytest.fixture
+def space(digits: Path, tmp_path: Path) -> Callable[..., Path]:
+    """Write a search space; keywords replace top-level keys, `parameters` are merged."""
+
+    def write(name: str = "small", *, parameters: dict[str, object] | None = None, **keys: object) -> Path:
+        values: dict[str, object] = {
+            "name": name,
+            "metric": {"name": "valid/f1", "goal": "maximize"},
+            "run_cap": 3,
+            "seed": 5,
+            "data": {"source": str(digits)},
+            "folds": {"k": 2, "seed": 1},
+            "resources": {"cpu": 1, "gpu": 0},
+            "early_terminate": {"type": "none"},
+            **keys,
+            "parameters": {
+                "backbone": {"values": ["test_resnet", "test_efficientnet"]},
+                "weights": {"value": "none"},
+                "resize": {"value": 32},
+                "batch_size": {"value": 16},
+                "epochs": {"value": 2},
+                "optimizer": {"values": ["adam", "sgd", "madgrad"]},
+                "momentum": {"min": 0.8, "max": 0.95, "when": {"optimizer": ["sgd", "madgrad"]}},
+                "lr": {"distribution": "log_uniform_values", "min": 0.001, "max": 0.02},
+                **(parameters or {}),
+            },
+        }
+        path = tmp_path / f"{name}.yaml"
+        with path.open("w") as file:
+            YAML(typ="safe", pure=True).dump(values, file)
+        return path
+
+    return write
+
+
+@dataclasses.dataclass(frozen=True)
+class Opened:
+    """A sweep about to run."""
+
+    spec: SweepSpec
+    driver: Driver
+    sweep: StoredSweep
+    directory: Path
+
+    def trials(self) -> list[FrozenTrial]:
+        return self.sweep.trials()
+
+
+@contextmanager
+def opened(path: Path, runs: Path, **options: object) -> Iterator[Opened]:
+    """Lease, study, files and an entered driver, as `sweeps run` makes them."""
+    spec = read_spec(path)
+    folds, files = cut_folds(spec), SweepFiles.of(runs, spec.name)
+    runs.mkdir(exist_ok=True)
+    url = f"sqlite:///{runs}/sweeps.db"
+    storage = open_storage(url)
+    lease = Lease.acquire(storage.engine, spec.name, on_lost=lambda error: None)
+    try:
+        sweep = open_sweep(storage, spec, folds, files=files, storage_url=url)
+        settings = {"directory": files.directory, "device": "cpu", "trial_cap": spec.trial_cap, **options}
+        with Driver(spec, sweep, **settings) as driver:
+            yield Opened(spec, driver, sweep, files.directory)
+    finally:
+        lease.release()
+        storage.engine.dispose()
+
+
+def record(trials: list[FrozenTrial]) -> list[dict[str, object]]:
+    """What two equal sweeps have in common: everything but ids and times."""
+    return [
+        {
+            "number": trial.number,
+            "state": trial.state.name,
+            "params": trial.params,
+            "values": trial.values,
+            "reports": trial.intermediate_values,
+            "fold_scores": trial.user_attrs.get("fold_scores"),
+        }
+        for trial in trials
+    ]
+
+
+def command(*arguments: str | Path, cwd: Path, timeout_s: float = 240) -> subprocess.CompletedProcess[str]:
+    """The real `sweeps` command in a process of its own."""
+    return subprocess.run(
+        [str(SWEEPS), *map(str, arguments)],
+        cwd=cwd,
+        env={**os.environ, "COLUMNS": "120"},
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+        check=False,
+    )

@@ -1,0 +1,130 @@
+"""Trials on a real Ray: the same as in one process, and what happens when a worker dies."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from optuna.trial import TrialState
+
+from sweeps.events import Event, FoldFinished
+from sweeps.local import run_local
+from sweeps.oof import read_oof
+from sweeps.prepare import SweepFiles
+from sweeps.ray_tune.runner import Cluster, ray_cluster, run_on_ray
+from tests.fakes import CURVE_SPACE, curve_trial
+from tests.integration import workers
+from tests.integration.conftest import opened, record
+
+ONE_WORKER = Cluster(cpus=1, gpus=0)
+Space = Callable[..., Path]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _ray(cache: Path) -> Iterator[None]:
+    """One Ray for all tests of this file; it inherits the cache folder, as a user's does."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SWEEPS_CACHE", str(cache))
+        with ray_cluster():
+            yield
+
+
+def test_local_and_ray_train_the_same_trials_to_the_same_bits(space: Space, tmp_path: Path):
+    path = space(run_cap=4, early_terminate={"type": "median", "startup_trials": 1, "warmup_epochs": 1})
+    with opened(path, tmp_path / "local") as local:
+        run_local(local.driver)
+    with opened(path, tmp_path / "ray") as on_ray:
+        run_on_ray(on_ray.driver, ONE_WORKER)
+
+    assert record(local.trials()) == record(on_ray.trials())
+    assert {trial.state for trial in local.trials()} == {TrialState.COMPLETE, TrialState.PRUNED}
+    for trial in local.trials():
+        name = f"trial-{trial.number:04d}"
+        for file in sorted((local.directory / name).rglob("*.safetensors")):
+            same = on_ray.directory / file.relative_to(local.directory)
+            assert file.read_bytes() == same.read_bytes()
+
+
+def test_local_and_ray_propose_the_same_points_and_stop_the_same_trials(digits: Path, tmp_path: Path):
+    """Thirty trials on closed-form curves: well into TPE's model phase."""
+    path, text = tmp_path / "curve.yaml", CURVE_SPACE.replace("photos/train.csv", str(digits))
+    text = text.replace("{type: none}", "{type: median, startup_trials: 4, warmup_epochs: 1}")
+    path.write_text(text.replace("run_cap: 3", "run_cap: 30"))
+    with opened(path, tmp_path / "local") as local:
+        run_local(local.driver, trial=curve_trial)
+    with opened(path, tmp_path / "ray") as on_ray:
+        run_on_ray(on_ray.driver, ONE_WORKER, trial=curve_trial)
+
+    assert record(local.trials()) == record(on_ray.trials())
+    assert sum(trial.state == TrialState.PRUNED for trial in local.trials()) >= 3
+
+
+def test_every_completed_trial_has_all_fold_scores_and_predicts_every_image_once(space: Space, tmp_path: Path):
+    events: list[Event] = []
+    with opened(space(run_cap=2), tmp_path / "runs", listener=events.append) as sweep:
+        run_on_ray(sweep.driver, Cluster(cpus=2, gpus=0))
+
+    folds = SweepFiles(sweep.directory).folds()
+    for trial in sweep.trials():
+        assert trial.state == TrialState.COMPLETE
+        assert len(trial.user_attrs["fold_scores"]) == 2
+        probs_NK = read_oof(sweep.directory / f"trial-{trial.number:04d}", folds)
+        assert probs_NK.shape == (200, 10)
+        assert abs(probs_NK.sum(axis=1) - 1).max() < 1e-5
+    assert sorted((e.number, e.fold) for e in events if isinstance(e, FoldFinished)) == [(0, 0), (0, 1), (1, 0), (1, 1)]
+
+
+def test_one_worker_process_serves_many_trials(space: Space, tmp_path: Path):
+    with opened(space(run_cap=6), tmp_path / "runs") as sweep:
+        run_on_ray(sweep.driver, ONE_WORKER, trial=workers.writes_its_process_id)
+
+    assert len({path.read_text() for path in sweep.directory.glob("trial-*/pid")}) == 1
+    assert len(sweep.trials()) == 6
+
+
+def test_a_trial_that_fails_says_why_and_the_sweep_goes_on(space: Space, tmp_path: Path):
+    with opened(space(run_cap=3), tmp_path / "runs") as sweep:
+        run_on_ray(sweep.driver, ONE_WORKER, trial=workers.raises_in_trial_1)
+
+    first, second, third = sweep.trials()
+    assert (first.state, third.state) == (TrialState.COMPLETE, TrialState.COMPLETE)
+    assert second.state == TrialState.FAIL
+    assert second.user_attrs["reason"].startswith("backbone: timm has no model 'no_such_model'")
+
+
+def test_a_worker_that_dies_once_costs_nothing_but_time(space: Space, tmp_path: Path):
+    path = space(run_cap=1)
+    with opened(path, tmp_path / "undisturbed") as undisturbed:
+        run_local(undisturbed.driver)
+    with opened(path, tmp_path / "runs") as sweep:
+        run_on_ray(sweep.driver, ONE_WORKER, trial=workers.dies_once)
+
+    assert (sweep.directory / "trial-0000" / workers.KILLED).exists()
+    assert record(sweep.trials()) == record(undisturbed.trials())
+
+
+def test_a_worker_that_keeps_dying_fails_its_trial_only(space: Space, tmp_path: Path):
+    with opened(space(run_cap=2), tmp_path / "runs") as sweep:
+        run_on_ray(sweep.driver, ONE_WORKER, trial=workers.dies_in_trial_0)
+
+    dead, alive = sweep.trials()
+    assert (dead.state, alive.state) == (TrialState.FAIL, TrialState.COMPLETE)
+    assert "its worker process died" in dead.user_attrs["reason"]
+
+
+def test_a_stopped_sweep_leaves_its_trial_interrupted_and_goes_on_with_it(space: Space, tmp_path: Path):
+    path = space(run_cap=2)
+
+    def stop_at_the_first_trial(event: Event) -> None:
+        sweep.driver.stop()
+
+    with opened(path, tmp_path / "runs", listener=stop_at_the_first_trial) as sweep:
+        run_on_ray(sweep.driver, ONE_WORKER, trial=workers.waits_to_be_interrupted)
+    (interrupted,) = sweep.trials()
+    assert interrupted.state == TrialState.WAITING
+    assert not (sweep.directory / "stop").exists()
+
+    with opened(path, tmp_path / "runs") as again:
+        run_on_ray(again.driver, ONE_WORKER)
+    first, second = again.trials()
+    assert first.params == interrupted.params
+    assert (first.state, second.state) == (TrialState.COMPLETE, TrialState.COMPLETE)

@@ -1,0 +1,56 @@
+"""The real command on a pseudo terminal: the live view, Ctrl-C, and going on afterwards."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pexpect
+import pytest
+
+from tests.integration.conftest import SWEEPS, command
+
+
+@pytest.mark.parametrize("how", ["ray", "local"])
+def test_ctrl_c_saves_the_running_trials_and_the_next_command_continues_them(
+    how: str, space: Callable[..., Path], tmp_path: Path
+):
+    path = space(run_cap=2, parameters={"epochs": {"value": 15}, "batch_size": {"value": 8}})
+    arguments = ["run", str(path), "--runs", str(tmp_path / "runs"), *(["--local"] if how == "local" else [])]
+    child = pexpect.spawn(str(SWEEPS), arguments, encoding="utf8", timeout=120, dimensions=(30, 120))
+    child.expect(r"trial 0\S* +fold 1/2 +epoch [1-9]")  # the live view shows fold and epoch
+    child.expect("elapsed")
+    child.sendintr()
+    child.expect("interrupted; `sweeps run .*` continues it")
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 130
+
+    status = json.loads(command("status", "--runs", tmp_path / "runs", "--json", cwd=tmp_path).stdout)
+    assert status["interrupted"] >= 1
+    assert (status["running"], status["failed"], status["holder"]) == (0, 0, None)
+    checkpoints = list((tmp_path / "runs" / "small").glob("trial-*/fold-0/last.ckpt"))
+    assert checkpoints
+
+    done = command(*arguments, "--set", "run_cap=2", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "trial 0 continued" in done.stderr
+    best = json.loads(command("best", "--runs", tmp_path / "runs", "--json", cwd=tmp_path).stdout)
+    assert sorted(trial["number"] for trial in best["trials"]) == [0, 1]
+    assert not any(checkpoint.exists() for checkpoint in checkpoints)
+
+
+def test_a_second_run_of_a_running_sweep_is_told_who_has_it(space: Callable[..., Path], tmp_path: Path):
+    path = space(run_cap=1, parameters={"epochs": {"value": 200}})
+    arguments = ["run", str(path), "--runs", str(tmp_path / "runs"), "--local", "--plain"]
+    first = pexpect.spawn(str(SWEEPS), arguments, encoding="utf8", timeout=120)
+    first.expect("trial 0 started")
+
+    second = command(*arguments, cwd=tmp_path)
+    assert second.returncode == 2
+    assert f"sweep 'small' is already running: process {first.pid} on {os.uname().nodename} since 20" in second.stderr
+
+    first.sendintr()
+    first.expect(pexpect.EOF)
+    first.close()
+    assert first.exitstatus == 130

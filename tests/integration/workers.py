@@ -1,0 +1,62 @@
+"""What workers do in place of a training, or around one. Imported by Ray's worker processes."""
+
+import os
+import signal
+from pathlib import Path
+
+from sweeps.messages import Assignment, Outcome, TrialReport, TrialReporter
+
+KILLED = "killed"  # in the trial's directory: its worker has died once
+
+
+def writes_its_process_id(assignment: Assignment, reporter: TrialReporter) -> Outcome:
+    Path(assignment.directory).mkdir(parents=True, exist_ok=True)
+    (Path(assignment.directory) / "pid").write_text(str(os.getpid()))
+    return Outcome("completed", (0.5, 0.5))
+
+
+def raises_in_trial_1(assignment: Assignment, reporter: TrialReporter) -> Outcome:
+    """A training whose code raises: through the real trial, with a configuration it cannot build."""
+    from sweeps.trial import run_trial
+
+    if assignment.number == 1:
+        assignment.values["backbone"] = "no_such_model"
+    return run_trial(assignment, reporter)
+
+
+class _DiesInFold1:
+    """Kills its own process in the last epoch of the second fold, the first time it gets there."""
+
+    def __init__(self, assignment: Assignment, reporter: TrialReporter) -> None:
+        self._mark, self._reporter = Path(assignment.directory) / KILLED, reporter
+
+    def report(self, report: TrialReport) -> bool:
+        if report.fold == 1 and report.epoch == report.epochs and not self._mark.exists():
+            self._mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return self._reporter.report(report)
+
+    def interrupted(self) -> bool:
+        return self._reporter.interrupted()
+
+
+def dies_once(assignment: Assignment, reporter: TrialReporter) -> Outcome:
+    from sweeps.trial import run_trial
+
+    return run_trial(assignment, _DiesInFold1(assignment, reporter))
+
+
+def dies_in_trial_0(assignment: Assignment, reporter: TrialReporter) -> Outcome:
+    if assignment.number == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return Outcome("completed", (0.5, 0.5))
+
+
+def waits_to_be_interrupted(assignment: Assignment, reporter: TrialReporter) -> Outcome:
+    """Reports epoch after epoch until somebody asks it to leave."""
+    for step in range(1, 1_000_000):
+        if reporter.interrupted():
+            return Outcome("interrupted")
+        if not reporter.report(TrialReport(step, 0.5, 0, step, 1_000_000)):
+            return Outcome("stopped")
+    raise AssertionError("nobody interrupted this trial")
