@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypeVar
 
 import pydantic
 from ruamel.yaml import YAML
@@ -24,6 +24,13 @@ from trainer.data.manifest import read_manifest
 from trainer.errors import ConfigError, TrainerError
 from trainer.fit import Ended, pick_device, run_fold
 from trainer.reporter import EpochReport
+
+MESSAGES = {  # where pydantic's own words name our classes
+    "model_type": "must be a mapping",
+    "missing": "missing",
+    "extra_forbidden": "unknown key",
+}
+Model = TypeVar("Model", bound=pydantic.BaseModel)
 
 
 class ConsoleReporter:
@@ -58,7 +65,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--fold", type=int, default=0, help="the fold to hold out, from 0 (default 0)")
     parser.add_argument("--out", type=Path, help="directory of the fold run (default runs/<config name>/fold-<fold>)")
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
-    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="CPU threads (default: all cores)")
+    parser.add_argument("--threads", type=_count, default=os.cpu_count() or 1, help="CPU threads (default: all cores)")
     options = parser.parse_args(arguments)
     try:
         return _train(options)
@@ -95,30 +102,64 @@ def _train(options: argparse.Namespace) -> int:
     return 0
 
 
+class _Data(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(extra="forbid", strict=True)
+
+    source: str
+    image: str = "path"
+    label: str = "label"
+
+
+class _Folds(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(extra="forbid", strict=True)
+
+    k: Annotated[int, pydantic.Field(ge=2)] = 5
+    seed: Annotated[int, pydantic.Field(ge=0)] = 0
+
+
+class _File(pydantic.BaseModel):
+    """The configuration file: `data`, `folds`, and the fields of TrainConfig."""
+
+    model_config = pydantic.ConfigDict(extra="allow")
+
+    data: _Data
+    folds: _Folds = _Folds()
+
+
 def _read(path: Path) -> tuple[TrainConfig, Folds]:
     try:
         values = YAML(typ="safe", pure=True).load(path.read_text())
     except (OSError, UnicodeDecodeError, YAMLError) as error:
         raise ConfigError(f"{path}: cannot be read ({error})") from None
-    if not isinstance(values, dict):
+    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
         raise ConfigError(f"{path}: expected a mapping with data, folds and fields of TrainConfig")
-    data, cut = _section(path, values, "data"), _section(path, values, "folds")
-    if "source" not in data:
-        raise ConfigError(f"{path}: data.source is missing: a CSV, or a folder with one sub-folder per class")
+    problems: list[str] = []
+    file = _validated(_File, values, problems)
+    config = _validated(TrainConfig, {k: v for k, v in values.items() if k not in _File.model_fields}, problems)
+    if file is None or config is None:
+        raise ConfigError(
+            "\n  ".join([f"{path}: {len(problems)} problem{'s' if len(problems) > 1 else ''}", *problems])
+        )
+    manifest = read_manifest(Path(file.data.source), image=file.data.image, label=file.data.label)
+    return config, make_folds(manifest, k=file.folds.k, seed=file.folds.seed)
+
+
+def _validated(model: type[Model], values: dict[str, Any], problems: list[str]) -> Model | None:
     try:
-        config = TrainConfig(**values)
+        return model(**values)
     except pydantic.ValidationError as error:
-        lines = [f"  {'.'.join(map(str, e['loc'])) or 'config'}: {e['msg']}" for e in error.errors()]
-        raise ConfigError("\n".join([f"{path}: {len(lines)} problem(s)", *lines])) from None
-    manifest = read_manifest(Path(data["source"]), image=data.get("image", "path"), label=data.get("label", "label"))
-    return config, make_folds(manifest, k=cut.get("k", 5), seed=cut.get("seed", 0))
+        for entry in error.errors():
+            where = ".".join(map(str, entry["loc"])) or "config"
+            message = MESSAGES.get(entry["type"], entry["msg"].removeprefix("Value error, "))
+            problems.append(f"{where}: {message}")
+        return None
 
 
-def _section(path: Path, values: dict[str, Any], name: str) -> dict[str, Any]:
-    section = values.pop(name, {})
-    if not isinstance(section, dict):
-        raise ConfigError(f"{path}: {name} must be a mapping")
-    return section
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1, got {text}")
+    return number
 
 
 if __name__ == "__main__":

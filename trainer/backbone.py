@@ -1,8 +1,10 @@
 """The network: any timm model by name, with a classifier for our classes."""
 
-from typing import cast
+from typing import Any, cast
 
+import safetensors
 import timm
+import torch
 from torch import nn
 
 from trainer.backbone_names import check_backbone
@@ -22,20 +24,35 @@ def build_backbone(config: TrainConfig, *, n_classes: int) -> nn.Module:
     settings = timm.get_pretrained_cfg(config.backbone)
     # models with position embeddings are built for one size; the others take any
     size = {"img_size": config.size_HW} if settings is not None and settings.fixed_input_size else {}
+    model = _create(config, num_classes=n_classes, **size)
+    try:  # a size that a model does not take shows in its first forward pass only
+        with torch.inference_mode():
+            model.eval()(torch.zeros(1, 3, *config.size_HW))
+    except (RuntimeError, ValueError, AssertionError) as error:
+        raise ConfigError(
+            f"backbone {config.backbone} does not take resize {config.resize}: {_first_line(error)}"
+        ) from error
+    return model.train()
+
+
+def _create(config: TrainConfig, **settings: Any) -> nn.Module:
     pretrained = config.weights == "pretrained"
     try:
-        model = timm.create_model(
-            config.backbone, pretrained=pretrained, num_classes=n_classes, drop_rate=config.dropout, **size
-        )
-    except (OSError, RuntimeError, ValueError, AssertionError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        model = timm.create_model(config.backbone, pretrained=pretrained, drop_rate=config.dropout, **settings)
+    except (OSError, RuntimeError, ValueError, AssertionError, safetensors.SafetensorError) as error:
         if pretrained:
             raise ConfigError(
-                f"backbone {config.backbone}: its pretrained weights cannot be loaded ({reason}). "
+                f"backbone {config.backbone}: its pretrained weights cannot be loaded ({_first_line(error)}). "
                 "Connect this machine to the model hub or fill its local cache, or set weights: none"
             ) from error
-        raise ConfigError(f"backbone {config.backbone} cannot be built for resize {config.resize}: {reason}") from error
+        raise ConfigError(
+            f"backbone {config.backbone} cannot be built for resize {config.resize}: {_first_line(error)}"
+        ) from error
     return cast(nn.Module, model)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def normalisation(config: TrainConfig) -> tuple[tuple[float, float, float], tuple[float, float, float]]:

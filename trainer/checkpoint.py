@@ -12,6 +12,18 @@ from trainer.errors import CheckpointError
 from trainer.files import atomic_write
 
 FORMAT = 1
+# what torch.load raises for files that are cut off, overwritten or not checkpoints at all
+DAMAGED = (
+    OSError,
+    RuntimeError,
+    EOFError,
+    LookupError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    AssertionError,
+    pickle.UnpicklingError,
+)
 
 
 def save_checkpoint(path: Path, state: dict[str, Any], *, identity: dict[str, Any]) -> None:
@@ -33,12 +45,12 @@ def load_checkpoint(path: Path, *, identity: dict[str, Any], device: torch.devic
         return None
     try:
         saved = torch.load(path, map_location=device, weights_only=True)
-        found, state = saved["identity"], saved["state"]
-    except (OSError, RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError) as error:
+        version, found, state = saved["format"], saved["identity"], saved["state"]
+    except DAMAGED as error:
         raise CheckpointError(
             f"{path}: the checkpoint is damaged ({error}). Remove it to start this fold again"
         ) from None
-    if saved["format"] != FORMAT or found != identity:
+    if version != FORMAT or found != identity:
         different = sorted(key for key in identity if found.get(key) != identity[key]) or ["format"]
         raise CheckpointError(
             f"{path}: the checkpoint belongs to another fold run (different: {', '.join(different)}). "

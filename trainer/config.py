@@ -20,7 +20,7 @@ class TrainConfig(BaseModel):
     step, epochs are passes over the training part of the fold.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     backbone: Annotated[
         str, Field(min_length=1, description="A timm model name, e.g. resnet18 or efficientnet_b0.ra_in1k.")

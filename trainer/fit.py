@@ -26,7 +26,7 @@ from trainer.config import TrainConfig
 from trainer.data.batches import Batches, steps_per_epoch
 from trainer.data.cache import Images
 from trainer.data.folds import Folds
-from trainer.errors import NonFiniteLossError
+from trainer.errors import ConfigError, NonFiniteLossError
 from trainer.files import atomic_write, write_json
 from trainer.losses import build_loss
 from trainer.metrics import METRICS, Probs, score_fold
@@ -67,9 +67,15 @@ class FoldResult:
 
 
 def pick_device(name: str = "auto") -> torch.device:
-    """`cpu`, `cuda`, or for `auto` the GPU where there is one."""
+    """`cpu`, `cuda`, or for `auto` the GPU where there is one.
+
+    Raises:
+        ConfigError: cuda is asked for and there is none.
+    """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("device cuda: torch sees no CUDA GPU on this machine. Use cpu or auto")
     return torch.device(name)
 
 
@@ -78,7 +84,10 @@ def read_result(directory: Path, *, config_hash: str, folds_hash: str) -> FoldRe
     path = directory / "result.json"
     if not path.is_file():
         return None
-    result = FoldResult(**json.loads(path.read_text()))
+    try:
+        result = FoldResult(**json.loads(path.read_text()))
+    except (ValueError, TypeError):  # of another version
+        return None
     return result if (result.config_hash, result.folds_hash) == (config_hash, folds_hash) else None
 
 
@@ -211,7 +220,8 @@ class _FoldRun:
         train_loss = self._optimize(epoch, interrupted)
         if train_loss is None:
             return None
-        self._probs = self._predict()
+        rows, batch_size = self._valid_rows, 2 * self._config.batch_size
+        self._probs = predict(self._model, self._batches, rows, batch_size=batch_size)
         scores = score_fold(self._probs, self._valid_labels())
         self._refuse_non_finite("validation loss", scores["loss"], epoch)
         metrics = {
@@ -225,8 +235,11 @@ class _FoldRun:
 
     def finish(self) -> FoldResult:
         """Write curve, OOF and weights, then the result; the checkpoint goes."""
-        probs = self._predict() if self._probs is None else self._probs
+        probs = self._probs
+        assert probs is not None  # a fold run is never saved after its last epoch
         metrics = score_fold(probs, self._valid_labels())
+        # the result of an earlier configuration must not stand beside what follows
+        (self._directory / "result.json").unlink(missing_ok=True)
         _write_curve(self._directory / "curve.csv", self._curve)
         with atomic_write(self._directory / "oof.npz") as file:
             np.savez(file, rows=self._valid_rows, probs=probs)
@@ -280,9 +293,6 @@ class _FoldRun:
                 f"(lr={lr:.3g}, optimizer={self._config.optimizer}, backbone={self._config.backbone}). "
                 "A lower lr or a warm-up usually helps"
             )
-
-    def _predict(self) -> Probs:
-        return predict(self._model, self._batches, self._valid_rows, batch_size=2 * self._config.batch_size)
 
     def _valid_labels(self) -> npt.NDArray[np.int64]:
         return self._folds.manifest.labels_N[self._valid_rows]

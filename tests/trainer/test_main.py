@@ -13,7 +13,10 @@ from ruamel.yaml import YAML
 from trainer.__main__ import ConsoleReporter, main
 from trainer.reporter import EpochReport
 
-LINE = r"fold {fold}  epoch {epoch}/2  train loss \d\.\d{{4}}  loss \d+\.\d{{4}}  accuracy \d\.\d{{4}}  f1 \d\.\d{{4}}  \d+\.\d s\n"
+LINE = (
+    r"fold {fold}  epoch {epoch}/2  train loss \d\.\d{{4}}  "
+    r"loss \d+\.\d{{4}}  accuracy \d\.\d{{4}}  f1 \d\.\d{{4}}  \d+\.\d s\n"
+)
 
 
 @pytest.fixture
@@ -117,16 +120,16 @@ def test_all_wrong_fields_are_named_at_once(settings, capsys):
     config = settings(lr=-1, epochs="many", colour="red")
     assert run(config) == 2
     assert problem(capsys) == (
-        f"error: {config}: 3 problem(s)\n"
+        f"error: {config}: 3 problems\n"
         "  lr: Input should be greater than 0\n"
         "  epochs: Input should be a valid integer, unable to parse string as an integer\n"
-        "  colour: Extra inputs are not permitted\n"
+        "  colour: unknown key\n"
     )
 
 
 def test_fields_that_do_not_fit_together_are_named(settings, capsys):
     assert run(settings(scheduler="cyclic", base_lr=0.5, lr=0.1)) == 2
-    assert "  config: Value error, cyclic needs base_lr <= lr, got base_lr=0.5 and lr=0.1\n" in problem(capsys)
+    assert "  config: cyclic needs base_lr <= lr, got base_lr=0.5 and lr=0.1\n" in problem(capsys)
 
 
 @pytest.mark.parametrize("fold", ["2", "-1"])
@@ -156,20 +159,18 @@ def test_a_file_without_a_mapping_is_refused(tmp_path, capsys, content):
     )
 
 
-@pytest.mark.parametrize("data", [None, {}, {"image": "path"}])
+@pytest.mark.parametrize("data", [{}, {"image": "path"}])
 def test_a_missing_source_is_refused(settings, capsys, data):
     config = settings(data=data)
     assert run(config) == 2
-    assert problem(capsys) == (
-        f"error: {config}: data.source is missing: a CSV, or a folder with one sub-folder per class\n"
-    )
+    assert problem(capsys) == f"error: {config}: 1 problem\n  data.source: missing\n"
 
 
 @pytest.mark.parametrize("name", ["data", "folds"])
 def test_a_section_that_is_no_mapping_is_refused(settings, capsys, name):
     config = settings(**{name: 5})
     assert run(config) == 2
-    assert problem(capsys) == f"error: {config}: {name} must be a mapping\n"
+    assert problem(capsys) == f"error: {config}: 1 problem\n  {name}: must be a mapping\n"
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from trainer.seeds import derive
 
-PINNED = 1385988888657446659  # a change of this value makes every sweep unrepeatable
+PINNED = 6464485617287359103  # a change of this value makes every sweep unrepeatable
 seeds = st.integers(min_value=0, max_value=2**63)
 purposes = st.lists(st.text() | st.integers(), max_size=5).map(tuple)
 

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from trainer.data.manifest import MAX_NAMED, Manifest
+from trainer.data.manifest import Manifest, named
 from trainer.errors import DataError
 from trainer.files import atomic_write
 
@@ -111,15 +111,24 @@ def decode(file: Path, size_HW: tuple[int, int]) -> Images:
     """One image as (H, W, 3) uint8 RGB, stretched to the size by area averaging (bilinear when enlarged)."""
     height, width = size_HW
     with Image.open(file) as image:
-        rgb = image.convert("RGB")
+        rgb = _eight_bit(image).convert("RGB")
         shrinks = rgb.height >= height and rgb.width >= width
         resized = rgb.resize((width, height), Image.Resampling.BOX if shrinks else Image.Resampling.BILINEAR)
     return np.asarray(resized)
 
 
+def _eight_bit(image: Image.Image) -> Image.Image:
+    """What Pillow's conversion to RGB takes well: it clips 16 bits to white, and warns of palettes with alpha."""
+    if image.mode.startswith("I;16"):
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    return image.convert("RGBA") if "transparency" in image.info else image
+
+
 def _build(path: Path, manifest: Manifest, size_HW: tuple[int, int], progress: Progress) -> None:
     total = len(manifest)
     unreadable: list[str] = []
+    for left in path.parent.glob(f".{path.name}.*.tmp"):  # by a build that was killed; the lock is ours
+        left.unlink()
     header = {"descr": "|u1", "fortran_order": False, "shape": (total, *size_HW, 3)}
     with atomic_write(path) as file:
         np.lib.format.write_array_header_1_0(file, header)
@@ -130,11 +139,9 @@ def _build(path: Path, manifest: Manifest, size_HW: tuple[int, int], progress: P
                 file.write(image.tobytes())
             progress(row + 1, total)
         if unreadable:
-            shown = "".join(f"\n  {entry}" for entry in unreadable[:MAX_NAMED])
-            more = f"\n  and {len(unreadable) - MAX_NAMED} more" if len(unreadable) > MAX_NAMED else ""
             raise DataError(
                 f"{manifest.root}: {len(unreadable)} of {total} images cannot be read; replace or remove them"
-                f"{shown}{more}"
+                f"{named(unreadable)}"
             )
 
 

@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -56,6 +57,8 @@ def make_folds(manifest: Manifest, *, k: int, seed: int) -> Folds:
     Raises:
         DataError: a class has fewer than k images, so some fold would lack it.
     """
+    if k < 2:
+        raise DataError(f"folds.k must be at least 2, got {k}")
     from sklearn.model_selection import StratifiedKFold  # 1.3 s; a continued sweep reads its folds instead
 
     counts = np.bincount(manifest.labels_N, minlength=len(manifest.classes))
@@ -98,7 +101,7 @@ def load_folds(path: Path) -> Folds:
         DataError: the file is missing, damaged, or its content does not match its hash.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             head = json.loads(str(file["head"]))
             manifest = Manifest(
                 root=Path(head["root"]),
@@ -110,7 +113,7 @@ def load_folds(path: Path) -> Folds:
             folds = Folds(manifest=manifest, fold_N=file["fold"], k=head["k"], seed=head["seed"])
     except FileNotFoundError:
         raise DataError(f"{path}: no such folds file") from None
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, RuntimeError, ValueError, TypeError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(f"{path}: not a readable folds file ({error})") from None
     if folds.hash != head["hash"]:
         raise DataError(

@@ -1,6 +1,8 @@
 """The table of images (path, label) that the folds are cut from."""
 
 import dataclasses
+import os
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -65,6 +67,7 @@ def read_manifest(source: Path, *, image: str = "path", label: str = "label") ->
     if not rows:
         raise DataError(f"{source}: no images found. A CSV needs at least one row, a folder one sub-folder per class")
     _refuse_missing(source, root, rows)
+    _refuse_twice(source, root, rows)
     names = [name for _, name, _ in rows]
     classes = _sorted_classes(set(names))
     if len(classes) < 2:
@@ -83,11 +86,13 @@ def _csv_rows(source: Path, *, image: str, label: str) -> list[tuple[str, str, i
     import pandas as pd  # 0.4 s, which `sweeps best` need not spend
 
     try:
-        table = pd.read_csv(source, dtype=str, keep_default_na=False, skip_blank_lines=False)
+        with warnings.catch_warnings():  # a row longer than the header only warns
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            table = pd.read_csv(source, dtype=str, keep_default_na=False, skip_blank_lines=False, index_col=False)
     except pd.errors.EmptyDataError:
         raise DataError(f"{source}: the file is empty. It needs a header line and one row per image") from None
-    except (pd.errors.ParserError, UnicodeDecodeError) as error:
-        raise DataError(f"{source}: not a readable CSV file ({error})") from None
+    except (pd.errors.ParserError, pd.errors.ParserWarning, UnicodeDecodeError) as error:
+        raise DataError(f"{source}: not a readable CSV file ({str(error).strip()})") from None
     for column, key in ((image, "data.image"), (label, "data.label")):
         if column not in table.columns:
             raise DataError(
@@ -117,11 +122,26 @@ def _folder_rows(source: Path) -> list[tuple[str, str, int]]:
 def _refuse_missing(source: Path, root: Path, rows: list[tuple[str, str, int]]) -> None:
     missing = [f"line {line}: {path}" if line else path for path, _, line in rows if not (root / path).is_file()]
     if missing:
-        shown = "".join(f"\n  {entry}" for entry in missing[:MAX_NAMED])
-        more = f"\n  and {len(missing) - MAX_NAMED} more" if len(missing) > MAX_NAMED else ""
-        raise DataError(
-            f"{source}: {len(missing)} of {len(rows)} images do not exist (paths are relative to {root}){shown}{more}"
-        )
+        many = f"{len(missing)} of {len(rows)} images"
+        raise DataError(f"{source}: {many} do not exist (paths are relative to {root}){named(missing)}")
+
+
+def _refuse_twice(source: Path, root: Path, rows: list[tuple[str, str, int]]) -> None:
+    """One image on both sides of a split would be seen in training and scored."""
+    first: dict[str, int] = {}
+    twice = []
+    for path, _, line in rows:
+        key = os.path.normpath(root / path)
+        if first.setdefault(key, line) != line:
+            twice.append(f"line {line}: {path} (first in line {first[key]})")
+    if twice:
+        raise DataError(f"{source}: {len(twice)} images are named twice{named(twice)}")
+
+
+def named(entries: list[str]) -> str:
+    """The first entries, each on a line of its own, and how many more there are."""
+    shown = "".join(f"\n  {entry}" for entry in entries[:MAX_NAMED])
+    return shown + (f"\n  and {len(entries) - MAX_NAMED} more" if len(entries) > MAX_NAMED else "")
 
 
 def _sorted_classes(names: set[str]) -> tuple[str, ...]:

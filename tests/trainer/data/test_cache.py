@@ -384,3 +384,18 @@ def test_a_folder_given_wins(manifest, tmp_path):
     open_cache(manifest, size_HW=(8, 8), digest=digest, folder=tmp_path / "own")
     assert len(list((tmp_path / "own").glob("*.np[yz]"))) == 2
     assert not default_cache_folder().exists()
+
+
+def test_a_folder_that_cannot_be_written_is_refused_with_what_to_set(manifest, monkeypatch, tmp_path):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("SWEEPS_CACHE", str(tmp_path / "file" / "cache"))
+    message = f"{tmp_path}/file/cache: the cache folder cannot be written. Set $SWEEPS_CACHE to one that can"
+    for ask in (lambda: content_digest(manifest), lambda: open_cache(manifest, size_HW=(8, 8), digest="d")):
+        with pytest.raises(DataError, match=f"^{re.escape(message)}$"):
+            ask()
+
+
+def test_a_folder_without_write_permission_is_refused(manifest, monkeypatch):
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # the tests may run as root, who may write anywhere
+    with pytest.raises(DataError, match=r"cache: the cache folder cannot be written. Set \$SWEEPS_CACHE"):
+        content_digest(manifest)

@@ -81,12 +81,6 @@ def test_quoted_paths_may_hold_commas(csv, tmp_path):
     assert csv('path,label\n"x, y.png",0\nb.png,1\n').paths == ("x, y.png", "b.png")
 
 
-def test_a_comma_at_the_end_of_every_row_changes_nothing(csv):
-    manifest = csv("path,label\na.png,0,\nb.png,1,\n")
-    assert manifest.paths == ("a.png", "b.png")
-    assert manifest.classes == ("0", "1")
-
-
 def test_a_missing_source_is_refused_with_a_way_to_get_one(tmp_path):
     message = f"{tmp_path}/no.csv: no such CSV file or folder. Set data.source to one (`sweeps demo digits` writes one)"
     with pytest.raises(DataError, match=f"^{re.escape(message)}$"):
@@ -128,6 +122,12 @@ def test_a_missing_column_is_refused_with_the_columns_there(csv, text, column, k
 def test_empty_fields_are_named_by_their_lines(csv, text, lines):
     with pytest.raises(DataError, match=rf"'path' or 'label' is empty in {lines}$"):
         csv(text)
+
+
+@pytest.mark.parametrize("rows", ["a.png,0,\nb.png,1,\n", "a.png,0,x\nb.png,1,y\n"])
+def test_rows_longer_than_the_header_are_refused_as_such_and_never_read_one_column_further(csv, rows):
+    with pytest.raises(DataError, match="not a readable CSV file"):
+        csv("path,label\n" + rows)
 
 
 def test_a_row_with_too_many_fields_is_refused_in_one_line(csv):
