@@ -6,6 +6,7 @@ thread. Its methods may be called from several threads; none waits for the stora
 """
 
 import concurrent.futures
+import contextlib
 import dataclasses
 import enum
 import logging
@@ -20,7 +21,7 @@ import optuna
 from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from sweeps.errors import InfrastructureError
+from sweeps.errors import InfrastructureError, LeaseLostError
 from sweeps.events import EndState, Event, FoldFinished, Notice, Running, Snapshot, TrialEnded, TrialStarted
 from sweeps.messages import STOP_FILE, Assignment, Outcome, TrialReport
 from sweeps.pruning import stop_reason
@@ -212,9 +213,11 @@ class Driver:
             self._drain()
 
     def fail(self, error: InfrastructureError) -> None:
-        """The infrastructure is gone: end as `stop` does, for `error`."""
+        """The infrastructure or the lease is gone: end as `stop` does, for `error`."""
         with self._lock:
             self.failure = self.failure or error
+            if isinstance(error, LeaseLostError):
+                self._recorder.abandon()
             self._drain()
 
     @property
@@ -308,7 +311,8 @@ class Driver:
     def _drain(self) -> None:
         if not self._stopping:
             self._stopping = True
-            (self.directory / STOP_FILE).touch()
+            with contextlib.suppress(OSError):  # a full disk: trials then end with their folds
+                (self.directory / STOP_FILE).touch()
 
     def _out_of_time(self) -> None:
         with self._lock:

@@ -22,7 +22,7 @@ from trainer.config import TrainConfig, parse_size
 from trainer.data.cache import content_digest, open_cache
 from trainer.data.folds import Folds, load_folds, make_folds, save_folds
 from trainer.data.manifest import read_manifest
-from trainer.files import write_json
+from trainer.files import atomic_write, write_json
 
 FOLDS_FILE = "folds.npz"
 SWEEP_FILE = "sweep.json"
@@ -109,7 +109,7 @@ class SweepFiles:
 
         make_folder(self.directory)
         save_folds(folds, self.directory / FOLDS_FILE)
-        with (self.directory / "spec.yaml").open("w", encoding="utf-8") as file:
+        with atomic_write(self.directory / "spec.yaml") as file:
             YAML(typ="safe", pure=True).dump(spec.raw, file)
         values: dict[str, Any] = {
             "format": 1,

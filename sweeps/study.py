@@ -194,7 +194,7 @@ class Recorder:
         self._sweep, self._storage = sweep, sweep.storage
         self._on_failed, self._patience_s, self._retry_every_s = on_failed, patience_s, retry_every_s
         self._queue: queue.SimpleQueue[tuple[Write, concurrent.futures.Future[None]] | None] = queue.SimpleQueue()
-        self._closing = threading.Event()
+        self._closing, self._abandoned = threading.Event(), threading.Event()
         self._ids = {
             trial.number: self._id_of(trial.number) for trial in sweep.trials() if not trial.state.is_finished()
         }
@@ -234,14 +234,27 @@ class Recorder:
         self._queue.put((write, future))
         return future
 
+    def abandon(self) -> None:
+        """Write nothing more: the sweep belongs to another driver now."""
+        self._abandoned.set()
+
     def _work(self) -> None:
-        while (item := self._queue.get()) is not None:
+        error: InfrastructureError | None = InfrastructureError("the recorder stopped by a bug; its traceback is above")
+        try:
+            error = self._write_all()
+        finally:  # whatever happened, nobody must wait for a thread that is gone
+            if error is not None:
+                self._on_failed(error)
+
+    def _write_all(self) -> InfrastructureError | None:
+        """Write until closed or abandoned; the error that ended it early."""
+        while (item := self._queue.get()) is not None and not self._abandoned.is_set():
             write, future = item
             error = self._write(write)
             if error is not None:
-                self._on_failed(error)
-                return
+                return error
             future.set_result(None)
+        return None
 
     def _write(self, write: Write) -> InfrastructureError | None:
         """Write, trying again while patience lasts; the error if it did not."""
@@ -250,6 +263,8 @@ class Recorder:
             try:
                 write()
                 return None
+            except InfrastructureError as error:
+                return error
             except STORAGE_ERRORS as error:
                 reason = str(error).splitlines()[0]
                 logger.warning("storage: %s", reason)
@@ -268,9 +283,8 @@ class Recorder:
         except KeyError:
             pass
         trial_id = self._storage.create_new_trial(study_id, template_trial=trial)
-        assert self._storage.get_trial_number_from_id(trial_id) == trial.number, (
-            "another program writes into this sweep"
-        )
+        if self._storage.get_trial_number_from_id(trial_id) != trial.number:
+            raise InfrastructureError(f"another program adds trials to sweep {self._sweep.name!r}; stopping")
         self._ids[trial.number] = trial_id
 
     def _set_state(self, number: int, state: TrialState, values: list[float] | None = None) -> None:

@@ -133,16 +133,17 @@ def _build(path: Path, manifest: Manifest, size_HW: tuple[int, int], progress: P
     with atomic_write(path) as file:
         np.lib.format.write_array_header_1_0(file, header)
         for row, image in enumerate(_decoded(manifest, size_HW)):
+            progress(row, total)
             if isinstance(image, str):
                 unreadable.append(image)
             elif not unreadable:
                 file.write(image.tobytes())
-            progress(row + 1, total)
         if unreadable:
             raise DataError(
                 f"{manifest.root}: {len(unreadable)} of {total} images cannot be read; replace or remove them"
                 f"{named(unreadable)}"
             )
+    progress(total, total)
 
 
 def _decoded(manifest: Manifest, size_HW: tuple[int, int]) -> Iterator[Images | str]:
