@@ -84,7 +84,7 @@ class Lease:
         Raises:
             SweepBusyError: another driver has it; says where and since when.
         """
-        _metadata.create_all(engine, checkfirst=True)
+        _create_table(engine)
         lease = cls(engine, sweep)
         lease._take(ttl_s)
         lease._thread = threading.Thread(
@@ -152,6 +152,14 @@ class Lease:
                     reason = str(error).splitlines()[0]
                     on_lost(LeaseLostError(f"the storage did not answer for {failed_s:.0f} s ({reason}); stopping"))
                     return
+
+
+def _create_table(engine: sa.Engine) -> None:
+    try:
+        _metadata.create_all(engine, checkfirst=True)
+    except sa.exc.DBAPIError:  # another driver made it between the check and the statement
+        if not sa.inspect(engine).has_table(_leases.name):
+            raise
 
 
 def find_holder(engine: sa.Engine, sweep: str, *, expired_too: bool = False) -> Holder | None:

@@ -26,12 +26,16 @@ def read_oof(trial_directory: Path, folds: Folds) -> Probs:
     for fold in range(folds.k):
         path = trial_directory / f"fold-{fold}" / "oof.npz"
         try:
-            with np.load(path, allow_pickle=False) as file:
-                probs_NK[file["rows"]] = file["probs"]
-                np.add.at(times_N, file["rows"], 1)
+            # opened here, for numpy leaves a damaged archive open
+            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
+                rows, probs = np.asarray(file["rows"]), np.asarray(file["probs"])
+            if probs.shape != (rows.size, n_classes) or (rows < 0).any() or not np.isfinite(probs).all():
+                raise ValueError(f"not finite probabilities of {n_classes} classes, one row per image")
+            probs_NK[rows] = probs
+            np.add.at(times_N, rows, 1)
         except FileNotFoundError:
             raise InputError(f"{path}: missing; the trial's folds are not complete") from None
-        except (OSError, ValueError, KeyError, IndexError, zipfile.BadZipFile) as error:
+        except (OSError, EOFError, ValueError, KeyError, IndexError, zipfile.BadZipFile) as error:
             raise InputError(f"{path}: not readable out-of-fold probabilities ({error})") from None
     if (times_N != 1).any():
         raise InputError(

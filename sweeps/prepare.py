@@ -69,7 +69,8 @@ def check_backbones(spec: SweepSpec, path: Path) -> None:
         problem = check_backbone(name)
         if problem:
             at: KeyPath = (*where, "value") if isinstance(domain, Constant) else (*where, "values", index)
-            problems.append(Problem(at, problem, file.line(at)))
+            given = file.values["parameters"].get("backbone") == spec.raw["parameters"]["backbone"]
+            problems.append(Problem(at, problem, file.line(at)) if given else Problem(at, f"{problem} (from --set)"))
     if problems:
         raise SpecError(str(path), problems)
 
@@ -159,11 +160,12 @@ def open_sweep(
 
 
 def _refuse_changes(spec: SweepSpec, stored: StoredSweep) -> None:
-    now, then = _flat(spec.fixed_part()), _flat(stored.spec)
+    now, then = _flat(_with_order(spec.fixed_part())), _flat(_with_order(stored.spec))
     different = [
         f"  {key}: was {then.get(key, '(absent)')}, is {now.get(key, '(absent)')}"
         for key in sorted(now.keys() | then.keys())
-        if now.get(key, "(absent)") != then.get(key, "(absent)")
+        # as JSON: 5 and 5.0 are different bounds
+        if json.dumps(now.get(key, "(absent)")) != json.dumps(then.get(key, "(absent)"))
     ]
     if different:
         raise InputError(
@@ -176,6 +178,11 @@ def _refuse_changes(spec: SweepSpec, stored: StoredSweep) -> None:
                 ]
             )
         )
+
+
+def _with_order(part: dict[str, Any]) -> dict[str, Any]:
+    """The order of the parameters is the order of a grid's points."""
+    return {**part, "order": list(part["parameters"])} if part["method"] == "grid" else part
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, Any]:

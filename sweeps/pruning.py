@@ -4,6 +4,8 @@ A report's value is the mean over the finished folds and the current one, so val
 the same folds.
 """
 
+import math
+
 import optuna
 from optuna.pruners import MedianPruner
 from optuna.trial import FrozenTrial
@@ -20,6 +22,8 @@ def stop_reason(study: optuna.Study, trial: FrozenTrial, spec: SweepSpec) -> str
     rule = spec.early_terminate
     if rule.type == "none" or trial.last_step is None:
         return None
+    if all(map(math.isnan, trial.intermediate_values.values())):
+        return "its values are not numbers"
     # Optuna's rule, stateless: the best value so far against the median of completed trials at this step
     pruner = MedianPruner(n_startup_trials=rule.startup_trials, n_warmup_steps=rule.warmup_epochs + 1)
     if not pruner.prune(study, trial):

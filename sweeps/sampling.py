@@ -68,10 +68,10 @@ def distribution(parameter: Parameter) -> BaseDistribution:
     if isinstance(domain, Categorical):
         return CategoricalDistribution(domain.labels)
     if domain.integer:
-        return IntDistribution(int(domain.low), int(domain.high), step=int(domain.q or 1))
+        step = int(domain.q or 1)  # the highest value is one that the steps reach, or Optuna warns
+        return IntDistribution(int(domain.low), int(domain.high - (domain.high - domain.low) % step), step=step)
     if domain.q is not None:
-        steps = int((domain.high - domain.low) / domain.q + 1e-9)
-        return FloatDistribution(domain.low, domain.low + steps * domain.q, step=domain.q)
+        return FloatDistribution(domain.low, domain.steps()[-1], step=domain.q)
     return FloatDistribution(domain.low, domain.high, log=domain.log)
 
 
@@ -112,4 +112,4 @@ def _value(parameter: Parameter, label: Any) -> Any:
 
 def _label(parameter: Parameter, value: Any) -> Any:
     domain = parameter.domain
-    return domain.labels[domain.values.index(value)] if isinstance(domain, Categorical) else value
+    return domain.label_of(value) if isinstance(domain, Categorical) else value

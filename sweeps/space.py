@@ -5,6 +5,7 @@ sampled only if the parameters it names have one of the values it gives.
 """
 
 import dataclasses
+import decimal
 import itertools
 import json
 import math
@@ -33,16 +34,19 @@ class Categorical:
     @property
     def labels(self) -> tuple[str | int | float | bool | None, ...]:
         """What stands in the storage: the values, lists and mappings as JSON text."""
-        return tuple(json.dumps(v) if isinstance(v, list | dict) else v for v in self.values)
+        # a text that looks like one of those is quoted, so that no two values share a label
+        return tuple(
+            json.dumps(v) if isinstance(v, list | dict) or (isinstance(v, str) and v[:1] in ("[", "{", '"')) else v
+            for v in self.values
+        )
+
+    def label_of(self, value: Any) -> str | int | float | bool | None:
+        """What stands in the storage for one of the values."""
+        return next(label for own, label in zip(self.values, self.labels, strict=True) if _same(own, value))
 
     def value_of(self, label: Any) -> Any:
         """The value behind a stored label."""
-        # 1 == True == 1.0 in Python, not in a search space
-        return next(
-            value
-            for value, own in zip(self.values, self.labels, strict=True)
-            if own == label and type(own) is type(label)
-        )
+        return next(value for value, own in zip(self.values, self.labels, strict=True) if _same(own, label))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,6 +64,19 @@ class Numeric:
     q: float | None = None
     integer: bool = False
 
+    def steps(self) -> list[float]:
+        """The values of a stepped range, in decimal arithmetic: 0 to 0.3 by 0.1 ends with 0.3, not beyond.
+
+        Raises:
+            ValueError: it is continuous.
+        """
+        step = self.q or (1 if self.integer else None)
+        if step is None:
+            raise ValueError("a continuous range has no finite grid")
+        low, high, by = (decimal.Decimal(str(number)) for number in (self.low, self.high, step))
+        kind = int if self.integer else float
+        return [kind(low + index * by) for index in range(int((high - low) // by) + 1)]
+
 
 Domain = Constant | Categorical | Numeric
 
@@ -71,11 +88,13 @@ class Parameter:
     Attributes:
         name: dotted for nested parameters.
         when: for each named parameter the values under which this one is sampled.
+        path: where it stands in the file.
     """
 
     name: str
     domain: Domain
     when: tuple[tuple[str, tuple[Any, ...]], ...] = ()
+    path: Path = dataclasses.field(default=(), compare=False)
 
     def active(self, values: Mapping[str, Any]) -> bool:
         """Whether it is sampled, given the values of the parameters before it."""
@@ -146,12 +165,7 @@ def finite_values(domain: Domain) -> Iterable[Any]:
         return (domain.value,)
     if isinstance(domain, Categorical):
         return domain.values
-    step = domain.q or (1 if domain.integer else None)
-    if step is None:
-        raise ValueError("a continuous range has no finite grid")
-    count = math.floor((domain.high - domain.low) / step + 1e-9) + 1
-    values = (domain.low + index * step for index in range(count))
-    return (int(value) if domain.integer else value for value in values)
+    return domain.steps()
 
 
 def read_space(raw: Mapping[str, Any]) -> tuple[Space, list[Problem]]:
@@ -203,7 +217,7 @@ class _Reader:
         if name in self.parameters:
             self._problem(path, f"{name} is given twice, nested and dotted")
         if domain is not None and len(self.problems) == before:
-            self.parameters[name] = Parameter(name, domain, when)
+            self.parameters[name] = Parameter(name, domain, when, path)
 
     def _domain(self, entry: Mapping[str, Any], path: Path) -> Domain | None:
         kind = entry.get("distribution") or _inferred(entry)
@@ -283,6 +297,8 @@ class _Reader:
                 path = (*self.paths[name], "when", other)
                 if other not in self.paths:
                     self._problem(path, f"unknown parameter {other!r}.{did_you_mean(other, self.paths)}")
+                elif not allowed:
+                    self._problem(path, "expected at least one value, got []")
                 elif other in self.parameters:
                     self._check_reachable(self.parameters[other].domain, allowed, path)
 
@@ -290,7 +306,7 @@ class _Reader:
         for value in allowed:
             if isinstance(domain, Numeric):
                 number = isinstance(value, int | float) and not isinstance(value, bool)
-                reachable = number and domain.low <= value <= domain.high
+                reachable = number and domain.low <= value <= domain.high and not (domain.integer and value % 1)
             else:
                 reachable = _among(value, tuple(finite_values(domain)))
             if not reachable:
@@ -323,6 +339,11 @@ def _inferred(entry: Mapping[str, Any]) -> str | None:
         whole = all(isinstance(entry[key], int) and not isinstance(entry[key], bool) for key in ("min", "max"))
         return "int_uniform" if whole else "uniform"
     return None
+
+
+def _same(one: Any, other: Any) -> bool:
+    # 1 == True == 1.0 in Python, not in a search space
+    return bool(one == other) and type(one) is type(other)
 
 
 def _among(value: Any, allowed: tuple[Any, ...]) -> bool:

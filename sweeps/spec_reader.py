@@ -1,6 +1,7 @@
 """YAML to a frozen `SweepSpec`, or one error that lists every problem of the file with its line."""
 
 import json
+import math
 import random
 import re
 from collections.abc import Iterable, Mapping
@@ -45,7 +46,8 @@ def read_spec(path: Path, *, settings: Iterable[str] = ()) -> SweepSpec:
 
 def _placed(problem: Problem, file: YamlFile, set_paths: Iterable[KeyPath]) -> Problem:
     """With its line; a value that came from --set has none."""
-    if any(problem.path[: len(path)] == path for path in set_paths):
+    text = tuple(map(str, problem.path))
+    if any(text[: len(path)] == path or (text and path[: len(text)] == text) for path in set_paths):
         return Problem(problem.path, f"{problem.text} (from --set)")
     return Problem(problem.path, problem.text, problem.line or file.line(problem.path))
 
@@ -72,7 +74,7 @@ def _with_settings(
             child = node.get(parent)
             node[parent] = child if isinstance(child, dict) else {}
             node = node[parent]
-        node[last] = value
+        node[last] = json.loads(json.dumps(value, default=str))
         paths.append(path)
     return raw, paths, problems
 
@@ -83,7 +85,13 @@ def _validate(raw: dict[str, Any], *, default_name: str) -> tuple[SweepSpec | No
     unused = [key for key in raw if key in UNUSED_KEYS]
     if unused:
         notices.append(f"not used here: {', '.join(unused)}")
-    space, problems = read_space(used.pop("parameters", {}))
+    problems = [
+        Problem((key,), f"unknown key. Allowed here: {', '.join(sorted(_known_keys(())))}")
+        for key in ("space", "raw", "notices")
+        if used.pop(key, None) is not None
+    ]
+    space, more = read_space(used.pop("parameters", {}))
+    problems += more
     problems += _field_problems(space)
     spec = None
     try:
@@ -92,11 +100,11 @@ def _validate(raw: dict[str, Any], *, default_name: str) -> tuple[SweepSpec | No
     except pydantic.ValidationError as error:
         problems += [_from_pydantic(entry) for entry in error.errors()]
     problems += _top_problems({"name": default_name, **used})
-    if spec is None or problems:
+    problems += _whole_problems(used, space)
+    if spec is None:
         return None, problems
-    problems += _whole_problems(spec)
-    notices += _notices(spec)
     if not problems:
+        notices += _notices(spec)
         impossible, reason = _probe(spec)
         if impossible == PROBES:
             problems.append(Problem(("parameters",), f"no sampled point is a valid configuration: {reason}"))
@@ -122,7 +130,7 @@ def _top_problems(used: Mapping[str, Any]) -> list[Problem]:
         problems += _metric_problems(metric["name"], metric.get("goal"))
     method, sampler = used.get("method", "bayes"), used.get("sampler")
     by_method = {"bayes": ("tpe",), "random": ("random",), "grid": ("grid",)}
-    if sampler is not None and method in by_method and sampler not in by_method[method]:
+    if sampler is not None and isinstance(method, str) and method in by_method and sampler not in by_method[method]:
         problems.append(
             Problem(("sampler",), f"{sampler!r} does not fit method: {method}. Allowed: {', '.join(by_method[method])}")
         )
@@ -140,24 +148,23 @@ def _metric_problems(name: str, goal: Any) -> list[Problem]:
     return []
 
 
-def _whole_problems(spec: SweepSpec) -> list[Problem]:
+def _whole_problems(used: Mapping[str, Any], space: Space) -> list[Problem]:
     """What only the whole file shows."""
     problems = []
-    resize = spec.space["resize"].domain if "resize" in spec.space else Constant(0)
+    resize = space["resize"].domain if "resize" in space else Constant(0)
     if isinstance(resize, Numeric) and not resize.integer:
         problems.append(
             Problem(("parameters", "resize"), "needs values, not a continuous range: each size is decoded once")
         )
-    if spec.search == "grid":
-        for parameter in spec.space.varying():
+    budget = used.get("budget")
+    if used.get("method") == "grid":
+        for parameter in space.varying():
             domain = parameter.domain
             if isinstance(domain, Numeric) and domain.q is None and not domain.integer:
                 problems.append(
-                    Problem(
-                        _path(parameter), "a grid needs values or a step (q_uniform with q), not a continuous range"
-                    )
+                    Problem(parameter.path, "a grid needs values or a step (q_uniform with q), not a continuous range")
                 )
-    elif spec.run_cap is None and spec.budget.hours is None:
+    elif used.get("run_cap") is None and not (isinstance(budget, Mapping) and budget.get("hours") is not None):
         problems.append(
             Problem((), "no end: give run_cap (a number of trials) or budget: {hours: ...}; only a grid needs neither")
         )
@@ -168,7 +175,7 @@ def _field_problems(space: Space) -> list[Problem]:
     """Parameters that are not fields of TrainConfig, and values that a field does not take."""
     problems = []
     for parameter in space.parameters:
-        name, path = parameter.name, _path(parameter)
+        name, path = parameter.name, parameter.path
         if name in RESERVED:
             problems.append(Problem(path, f"cannot be a parameter: {RESERVED[name]}"))
         elif name not in TrainConfig.model_fields:
@@ -181,7 +188,7 @@ def _field_problems(space: Space) -> list[Problem]:
 
 
 def _value_problems(parameter: Parameter) -> list[Problem]:
-    domain, path = parameter.domain, _path(parameter)
+    domain, path = parameter.domain, parameter.path
     if isinstance(domain, Constant):
         tries: list[tuple[KeyPath, Any]] = [((*path, "value"), domain.value)]
     elif isinstance(domain, Numeric):
@@ -215,7 +222,8 @@ def _describe(entry: Any, value: Any) -> str:
         hint = did_you_mean(value, known) if isinstance(value, str) else ""
         return f"unknown value {value!r}.{hint} Known: {', '.join(known)}"
     message = entry["msg"].removeprefix("Value error, ")
-    return f"{message[0].lower()}{message[1:]}" + ("" if repr(value) in message else f", got {value!r}")
+    # our own validators say what they got
+    return f"{message[0].lower()}{message[1:]}" + ("" if entry["type"] == "value_error" else f", got {value!r}")
 
 
 def _from_pydantic(entry: Any) -> Problem:
@@ -277,11 +285,11 @@ def _probe(spec: SweepSpec) -> tuple[int, str]:
         domain = parameter.domain
         if not isinstance(domain, Numeric):
             return rng.choice(tuple(finite_values(domain)))
-        step = domain.q or (1 if domain.integer else None)
-        if step is None:
-            return rng.uniform(domain.low, domain.high)
-        value = domain.low + step * rng.randint(0, int((domain.high - domain.low) / step + 1e-9))
-        return int(value) if domain.integer else value
+        if domain.log:
+            return math.exp(rng.uniform(math.log(domain.low), math.log(domain.high)))
+        if domain.integer or domain.q is not None:
+            return rng.choice(domain.steps())
+        return rng.uniform(domain.low, domain.high)
 
     impossible, reason = 0, ""
     for _ in range(PROBES):
@@ -290,7 +298,3 @@ def _probe(spec: SweepSpec) -> tuple[int, str]:
         except pydantic.ValidationError as error:
             impossible, reason = impossible + 1, _describe(error.errors()[0], None).removesuffix(", got None")
     return impossible, reason
-
-
-def _path(parameter: Parameter) -> KeyPath:
-    return ("parameters", *parameter.name.split("."))

@@ -8,6 +8,7 @@ import concurrent.futures
 import dataclasses
 import functools
 import logging
+import math
 import queue
 import threading
 import time
@@ -38,6 +39,7 @@ REASON = "reason"  # of a pruned or failed trial
 TRACEBACK = "traceback"  # of a failed trial
 INTERRUPTED = "interrupted"  # it was, at least once
 PATIENCE_S = 600.0
+CLOSING_S = 10.0
 STORAGE_ERRORS = (StorageInternalError, sa.exc.SQLAlchemyError)
 
 
@@ -56,7 +58,7 @@ def open_storage(url: str, *, must_exist: bool = False) -> RDBStorage:
     """
     try:
         parsed = sa.make_url(url)
-    except sa.exc.ArgumentError:
+    except (sa.exc.ArgumentError, ValueError):  # ValueError: the port is no number
         raise InputError(
             "--storage: not a database URL. Examples: sqlite:///runs/sweeps.db, postgresql://user:password@host/database"
         ) from None
@@ -87,11 +89,11 @@ def _check_sqlite_path(parsed: sa.URL, *, must_exist: bool) -> None:
             f"{path}: no sweeps stored here yet. `sweeps run SPACE` starts one; --storage names another place"
         )
     if not must_exist:
-        make_folder(path.parent)
+        make_folder(path.parent, option="--storage")
 
 
-def make_folder(path: Path) -> None:
-    """Create a folder with its parents.
+def make_folder(path: Path, *, option: str = "--runs or $SWEEPS_RUNS") -> None:
+    """Create a folder with its parents; `option` is what chooses another one.
 
     Raises:
         InputError: it cannot be created or written.
@@ -102,17 +104,17 @@ def make_folder(path: Path) -> None:
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise InputError(
-            f"{path}: cannot be written ({error.strerror}). Choose another folder with --runs or $SWEEPS_RUNS"
-        ) from None
+        raise InputError(f"{path}: cannot be written ({error.strerror}). Choose another folder with {option}") from None
 
 
 def hidden(url: str) -> str:
-    """The URL without its password."""
+    """The URL without its password, also where libpq takes one among the options."""
     try:
-        return sa.make_url(url).render_as_string(hide_password=True)
-    except sa.exc.ArgumentError:
+        parsed = sa.make_url(url)
+    except (sa.exc.ArgumentError, ValueError):
         return "***"
+    secret = {key: "***" for key in parsed.query if "password" in key}
+    return parsed.update_query_dict(secret).render_as_string(hide_password=True)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -194,7 +196,7 @@ class Recorder:
         self._sweep, self._storage = sweep, sweep.storage
         self._on_failed, self._patience_s, self._retry_every_s = on_failed, patience_s, retry_every_s
         self._queue: queue.SimpleQueue[tuple[Write, concurrent.futures.Future[None]] | None] = queue.SimpleQueue()
-        self._closing, self._abandoned = threading.Event(), threading.Event()
+        self._closing_deadline, self._abandoned = math.inf, threading.Event()
         self._ids = {
             trial.number: self._id_of(trial.number) for trial in sweep.trials() if not trial.state.is_finished()
         }
@@ -224,8 +226,8 @@ class Recorder:
         self._submit(lambda: self._storage.set_study_user_attr(self._sweep.study_id, key, value))
 
     def close(self) -> None:
-        """Write what is queued, then end; a storage that is gone is not waited for any more."""
-        self._closing.set()
+        """Write what is queued, then end; a storage that is gone is waited for only `CLOSING_S` longer."""
+        self._closing_deadline = time.monotonic() + CLOSING_S
         self._queue.put(None)
         self._thread.join()
 
@@ -265,10 +267,12 @@ class Recorder:
                 return None
             except InfrastructureError as error:
                 return error
+            except UpdateFinishedTrialError:  # _set_state alone may meet one that is over: its own lost commit
+                return InfrastructureError(f"another program ends trials of sweep {self._sweep.name!r}; stopping")
             except STORAGE_ERRORS as error:
                 reason = str(error).splitlines()[0]
                 logger.warning("storage: %s", reason)
-                if time.monotonic() > deadline or self._closing.is_set():
+                if time.monotonic() > min(deadline, self._closing_deadline):
                     return InfrastructureError(
                         f"the storage of sweep {self._sweep.name!r} cannot be written ({reason}). "
                         "Finished folds are on disk; run the same command again to continue"
@@ -278,13 +282,17 @@ class Recorder:
     def _create(self, trial: FrozenTrial) -> None:
         study_id = self._sweep.study_id
         try:  # a commit whose answer was lost has been made
-            self._ids[trial.number] = self._id_of(trial.number)
-            return
+            trial_id = self._id_of(trial.number)
         except KeyError:
             pass
+        else:
+            if self._storage.get_trial(trial_id).params != trial.params:
+                raise self._meddled()
+            self._ids[trial.number] = trial_id
+            return
         trial_id = self._storage.create_new_trial(study_id, template_trial=trial)
         if self._storage.get_trial_number_from_id(trial_id) != trial.number:
-            raise InfrastructureError(f"another program adds trials to sweep {self._sweep.name!r}; stopping")
+            raise self._meddled()
         self._ids[trial.number] = trial_id
 
     def _set_state(self, number: int, state: TrialState, values: list[float] | None = None) -> None:
@@ -293,11 +301,11 @@ class Recorder:
         except UpdateFinishedTrialError:  # a commit whose answer was lost has been made
             logger.debug("trial %d was already %s", number, state)
 
+    def _meddled(self) -> InfrastructureError:
+        return InfrastructureError(f"another program adds trials to sweep {self._sweep.name!r}; stopping")
+
     def _set_attribute(self, number: int, key: str, value: Any) -> None:
-        try:
-            self._storage.set_trial_user_attr(self._ids[number], key, value)
-        except UpdateFinishedTrialError:
-            logger.debug("trial %d was already over", number)
+        self._storage.set_trial_user_attr(self._ids[number], key, value)
 
     def _id_of(self, number: int) -> int:
         return self._storage.get_trial_id_from_study_id_trial_number(self._sweep.study_id, number)

@@ -1,5 +1,6 @@
 """YAML 1.2 with the line of every key: numbers as YAML 1.2 reads them (`1e-5` is a float)."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ class YamlFile:
             raise SpecError(str(path), [Problem((), f"not YAML 1.2: {error}")]) from None
         if not isinstance(values, dict):
             raise SpecError(str(path), [Problem((), "expected a mapping with metric, data, parameters, ...", line=1)])
+        _refuse_what_json_cannot_hold(path, values, self._marked)
         self.values: dict[str, Any] = values
 
     def line(self, path: KeyPath) -> int:
@@ -63,6 +65,29 @@ def read_scalar(text: str) -> Any:
         return YAML(typ="safe", pure=True).load(text)
     except YAMLError as error:
         raise ValueError(f"not a YAML value: {text!r}") from error
+
+
+def _refuse_what_json_cannot_hold(path: Path, values: Any, top: Any) -> None:
+    """Everything after this deals in JSON-like values.
+
+    Raises:
+        SpecError: a value contains itself, or a key is neither text nor a number.
+    """
+    try:
+        json.dumps(values, default=str, skipkeys=True)
+    except ValueError:
+        raise SpecError(
+            str(path), [Problem((), "a value cannot contain itself (an anchor inside its own *alias)")]
+        ) from None
+    nodes: list[Any] = [top]
+    while nodes:
+        node = nodes.pop()
+        if isinstance(node, dict):
+            for key in node:
+                if not isinstance(key, str | int | float):
+                    line = getattr(node, "lc").key(key)[0] + 1  # noqa: B009 - ruamel's mark on a mapping
+                    raise SpecError(str(path), [Problem((), f"a key must be text, got {key!r}", line)])
+        nodes += node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
 
 
 def _syntax_problem(error: MarkedYAMLError) -> Problem:

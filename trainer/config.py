@@ -48,7 +48,7 @@ class TrainConfig(BaseModel):
     warmup_epochs: Annotated[
         float, Field(ge=0, description="cosine: epochs of linear rise from 0 to lr, fractions allowed.")
     ] = 0.0
-    step_epochs: Annotated[int, Field(ge=1, description="step: epochs between two drops.")] = 7
+    step_epochs: Annotated[int, Field(ge=1, le=10_000, description="step: epochs between two drops.")] = 7
     step_gamma: Annotated[float, Field(gt=0, le=1, description="step: factor of each drop.")] = 0.1
     base_lr: Annotated[float, Field(gt=0, le=10, description="cyclic: lowest learning rate; the highest is lr.")] = 1e-5
     cycle_epochs: Annotated[float, Field(gt=0, description="cyclic: epochs of one rise and fall (triangular).")] = 2.0
@@ -62,7 +62,10 @@ class TrainConfig(BaseModel):
     epochs: Annotated[int, Field(ge=1, le=10_000, description="Passes over the training part of the fold.")] = 5
     batch_size: Annotated[int, Field(ge=2, le=65_536, description="Images per optimizer step.")] = 32
     patience: Annotated[
-        int, Field(ge=0, description="Early stopping: epochs without improvement of `monitor`; 0 switches it off.")
+        int,
+        Field(
+            ge=0, le=10_000, description="Early stopping: epochs without improvement of `monitor`; 0 switches it off."
+        ),
     ] = 0
     monitor: Annotated[
         Literal["loss", "f1", "accuracy"], Field(description="What early stopping watches on the held-out fold.")

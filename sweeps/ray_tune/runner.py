@@ -6,6 +6,7 @@ import logging
 import math
 import os
 import shutil
+import socket
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -36,6 +37,7 @@ from sweeps.ray_tune.worker import evaluate
 from sweeps.spec import Resources
 
 logger = logging.getLogger(__name__)
+CONNECT_TIMEOUT_S = 10.0
 RETRIES = 2  # of a dead worker process, from the trial's last checkpoint
 
 
@@ -64,6 +66,8 @@ def ray_cluster(address: str | None = None) -> Iterator[Cluster]:
         "logging_level": logging.ERROR,
         "include_dashboard": False if address is None else None,
     }
+    if address is not None:
+        _check_reachable(address)
     try:
         ray.init(**options)
     except (ConnectionError, OSError, RuntimeError, ValueError) as error:
@@ -81,6 +85,17 @@ def ray_cluster(address: str | None = None) -> Iterator[Cluster]:
         yield Cluster(cpus=int(have.get("CPU", 0)), gpus=float(have.get("GPU", 0)))
     finally:
         ray.shutdown()
+
+
+def _check_reachable(address: str) -> None:
+    """Ray itself tries for many minutes where nobody answers."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not (host and port.isdecimal()):
+        raise InputError(f"--address {address}: expected host:port, as `ray start --head` prints it")
+    try:
+        socket.create_connection((host, int(port)), timeout=CONNECT_TIMEOUT_S).close()
+    except (OSError, OverflowError) as error:
+        raise InputError(f"--address {address}: nobody answers there ({error}). Is the Ray head running?") from None
 
 
 def gpu_share(resources: Resources, *, gpus: float) -> float:

@@ -1,0 +1,101 @@
+"""Trials one after another in this process."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from optuna.trial import TrialState
+
+from sweeps import local
+from sweeps.driver import Driver
+from sweeps.local import run_local
+from sweeps.messages import Assignment, Outcome, TrialReport, TrialReporter
+from sweeps.spec_reader import read_spec
+from sweeps.study import StoredSweep
+from sweeps.trial import run_trial
+from tests.fakes import CURVE_SPACE, TroubledStorage, curve_trial, hasty_storage
+
+
+@pytest.fixture
+def driver(tmp_path: Path) -> Iterator[Driver]:
+    """A sweep of three trials."""
+    (tmp_path / "curve.yaml").write_text(CURVE_SPACE)
+    spec = read_spec(tmp_path / "curve.yaml")
+    storage = TroubledStorage(hasty_storage(tmp_path))
+    stored = StoredSweep.create(storage, spec, identity="an identity")  # type: ignore[arg-type]
+    with Driver(spec, stored, directory=tmp_path, device="cpu", trial_cap=spec.trial_cap) as driver:
+        yield driver
+
+
+def states(driver: Driver) -> list[TrialState]:
+    return [trial.state for trial in driver._study.trials]
+
+
+def test_trials_run_one_after_another_to_the_end(driver: Driver):
+    seen: list[tuple[int, int]] = []
+
+    def trial(assignment: Assignment, reporter: TrialReporter) -> Outcome:
+        seen.append((assignment.number, len(driver.snapshot().running)))
+        return curve_trial(assignment, reporter)
+
+    run_local(driver, trial=trial)
+    assert seen == [(0, 1), (1, 1), (2, 1)]
+    assert states(driver) == [TrialState.COMPLETE] * 3
+    assert driver.done
+
+
+def test_the_drivers_answer_reaches_the_trial(driver: Driver, monkeypatch: pytest.MonkeyPatch):
+    answers = iter([True, False])
+    monkeypatch.setattr(Driver, "epoch", lambda self, number, report: next(answers))
+    outcomes: list[Outcome] = []
+
+    def trial(assignment: Assignment, reporter: TrialReporter) -> Outcome:
+        outcomes.append(curve_trial(assignment, reporter))
+        driver.stop()
+        return outcomes[-1]
+
+    run_local(driver, trial=trial)
+    assert outcomes == [Outcome("stopped")]
+    assert states(driver) == [TrialState.PRUNED]
+
+
+def test_a_trial_is_interrupted_when_the_driver_stops(driver: Driver):
+    def trial(assignment: Assignment, reporter: TrialReporter) -> Outcome:
+        assert not reporter.interrupted()
+        assert reporter.report(TrialReport(step=1, value=0.5, fold=0, epoch=1, epochs=2))
+        driver.stop()
+        assert reporter.interrupted()
+        return curve_trial(assignment, reporter)
+
+    run_local(driver, trial=trial)
+    assert states(driver) == [TrialState.WAITING]
+    assert driver._study.trials[0].intermediate_values == {1: 0.5}
+
+
+def test_a_slow_storage_is_waited_for(driver: Driver, monkeypatch: pytest.MonkeyPatch):
+    storage = driver._sweep.storage
+    storage.open.clear()  # type: ignore[attr-defined]
+    naps: list[float] = []
+
+    def nap(seconds: float) -> None:
+        naps.append(seconds)
+        storage.open.set()  # type: ignore[attr-defined]
+
+    monkeypatch.setattr(local.time, "sleep", nap)
+    run_local(driver, trial=curve_trial)
+    assert set(naps) == {0.05}
+    assert states(driver) == [TrialState.COMPLETE] * 3
+
+
+@pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt, AssertionError])
+def test_what_a_trial_lets_through_ends_the_sweep(driver: Driver, error: type[BaseException]):
+    def trial(assignment: Assignment, reporter: TrialReporter) -> Outcome:
+        raise error
+
+    with pytest.raises(error):
+        run_local(driver, trial=trial)
+    assert states(driver) == [TrialState.RUNNING]  # leaving the driver makes it interrupted
+
+
+def test_trials_are_trainings_unless_told_otherwise():
+    assert run_local.__kwdefaults__ == {"trial": run_trial}

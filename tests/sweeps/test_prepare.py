@@ -1,0 +1,324 @@
+import dataclasses
+import importlib.metadata
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from optuna.storages import RDBStorage
+from optuna.trial import TrialState, create_trial
+
+from sweeps.errors import InputError, SpecError
+from sweeps.prepare import SweepFiles, check_backbones, cut_folds, decode_images, open_sweep
+from sweeps.spec import SweepSpec
+from sweeps.spec_reader import read_spec
+from sweeps.study import StoredSweep
+from sweeps.yaml_file import YamlFile
+from trainer.data.folds import save_folds
+from trainer.errors import DataError
+
+Make = Callable[..., SweepSpec]
+URL = "postgresql://user:secret@host/db"
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> SweepFiles:
+    return SweepFiles.of(tmp_path / "runs", "toy")
+
+
+@pytest.fixture
+def begin(sqlite_storage: RDBStorage, files: SweepFiles, images: Path) -> Callable[[SweepSpec], StoredSweep]:
+    """Open the sweep as `sweeps run` does."""
+
+    def begin(spec: SweepSpec) -> StoredSweep:
+        return open_sweep(sqlite_storage, spec, cut_folds(spec), files=files, storage_url=URL)
+
+    return begin
+
+
+Begin = Callable[[SweepSpec], StoredSweep]
+
+
+# --- data
+
+
+def test_the_images_are_cut_as_the_search_space_says(make_spec: Make, images: Path) -> None:
+    folds = cut_folds(make_spec(folds={"k": 4, "seed": 3}))
+    assert (folds.k, folds.seed, len(folds.manifest)) == (4, 3, 12)
+    assert folds.manifest.classes == ("a", "b", "c")
+    assert [len(folds.valid_rows(fold)) for fold in range(4)] == [3] * 4
+
+
+def test_the_columns_are_those_the_search_space_names(make_spec: Make, images: Path) -> None:
+    images.write_text(images.read_text().replace("path,label", "file,class"))
+    data = {"source": str(images), "image": "file", "label": "class"}
+    assert len(cut_folds(make_spec(data=data)).manifest) == 12
+    with pytest.raises(DataError, match=r"no column 'path' \(data\.image\)"):
+        cut_folds(make_spec())
+
+
+def test_every_size_is_decoded_once(make_spec: Make, images: Path, tmp_path: Path) -> None:
+    spec = make_spec(parameters={"resize": {"values": [8, "8", "8x8", "8x16"]}})
+    told: list[tuple[str, int, int]] = []
+    decode_images(spec, cut_folds(spec), progress=lambda size, done, total: told.append((size, done, total)))
+    assert list(dict.fromkeys(size for size, _, _ in told)) == ["8", "8x16"]
+    assert [entry for entry in told if entry[1] == 12] == [("8", 12, 12), ("8x16", 12, 12)]
+    assert len(list((tmp_path / "cache").glob("*-8x*.npy"))) == 2
+
+
+def test_what_this_machine_has_is_not_decoded_again(make_spec: Make, images: Path) -> None:
+    spec = make_spec()
+    decode_images(spec, cut_folds(spec), progress=lambda *_: None)
+    decode_images(spec, cut_folds(spec), progress=lambda *_: pytest.fail("decoded again"))
+
+
+def test_images_that_cannot_be_read_are_named(make_spec: Make, images: Path) -> None:
+    (images.parent / "3.png").write_bytes(b"not an image")
+    spec = make_spec()
+    with pytest.raises(DataError, match=r"1 of 12 images cannot be read.*\n  line 5: 3\.png"):
+        decode_images(spec, cut_folds(spec), progress=lambda *_: None)
+
+
+# --- backbones
+
+
+@pytest.fixture
+def timm_knows(tmp_path: Path) -> None:
+    """What timm would answer after 5 s of importing torch."""
+    (tmp_path / "cache").mkdir()
+    names = ["resnet18", "resnet34", "resnet50", "test_resnet"]
+    (tmp_path / "cache" / f"timm-{importlib.metadata.version('timm')}.json").write_text(json.dumps(names))
+
+
+SPACE = """\
+metric: {name: valid/f1, goal: maximize}
+run_cap: 3
+data: {source: train.csv}
+parameters:
+  backbone:
+    values:
+      - resnet18
+      - resnet81
+      - qqq
+"""
+
+
+def backbones(folder: Path, text: str, *settings: str) -> None:
+    path = folder / "space.yaml"
+    path.write_text(text)
+    check_backbones(read_spec(path, settings=settings), path)
+
+
+@pytest.mark.usefixtures("timm_knows")
+def test_unknown_backbones_are_named_together_with_their_lines_and_the_nearest(tmp_path: Path) -> None:
+    how = "`python -c 'import timm; print(timm.list_models())'` lists them"
+    with pytest.raises(SpecError, match="2 problems") as caught:
+        backbones(tmp_path, SPACE)
+    assert str(caught.value) == (
+        f"{tmp_path / 'space.yaml'}: 2 problems\n"
+        "  line 8  parameters.backbone.values.1: timm has no model 'resnet81'. "
+        f"Nearest: 'resnet18', 'resnet50', 'resnet34'. {how}\n"
+        f"  line 9  parameters.backbone.values.2: timm has no model 'qqq'. {how}"
+    )
+
+
+@pytest.mark.usefixtures("timm_knows")
+def test_known_backbones_are_no_problem(tmp_path: Path) -> None:
+    backbones(tmp_path, SPACE.replace("resnet81", "resnet34").replace("qqq", "resnet50"))
+
+
+@pytest.mark.usefixtures("timm_knows")
+def test_one_backbone_stands_on_the_line_of_its_value(tmp_path: Path) -> None:
+    text = SPACE.split("    values")[0] + "    value: resnet19\n"
+    with pytest.raises(SpecError, match=r"line 6  parameters\.backbone\.value: timm has no model 'resnet19'"):
+        backbones(tmp_path, text)
+
+
+@pytest.mark.usefixtures("timm_knows")
+def test_the_default_backbone_is_asked_for_too(tmp_path: Path) -> None:
+    text = SPACE.split("  backbone")[0] + "  lr: {value: 0.1}\n"
+    backbones(tmp_path, text)
+
+
+@pytest.mark.usefixtures("timm_knows")
+def test_a_backbone_that_came_from_a_setting_has_no_line(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="1 problem") as caught:
+        backbones(tmp_path, SPACE, "parameters.backbone={value: resnet19}")
+    assert "line" not in str(caught.value).splitlines()[1].split(":")[0]
+
+
+# --- begin and continue
+
+
+def test_a_new_sweep_gets_a_folder_and_a_study_of_one_identity(
+    begin: Begin, make_spec: Make, files: SweepFiles, sqlite_storage: RDBStorage
+) -> None:
+    spec = make_spec()
+    sweep = begin(spec)
+    assert sorted(path.name for path in files.directory.iterdir()) == ["folds.npz", "spec.yaml", "sweep.json"]
+    assert files.identity() == sweep.uuid
+    assert files.folds().hash == cut_folds(spec).hash
+    assert YamlFile(files.directory / "spec.yaml").values == spec.raw
+    assert StoredSweep.find(sqlite_storage, "toy") == sweep
+
+
+def test_the_sweeps_file_says_what_it_is_without_a_password(begin: Begin, make_spec: Make, files: SweepFiles) -> None:
+    sweep = begin(make_spec())
+    values = json.loads((files.directory / "sweep.json").read_text())
+    assert values.keys() == {"format", "uuid", "name", "created", "foldsweep", "storage", "folds_hash"}
+    assert (values["format"], values["uuid"], values["name"]) == (1, sweep.uuid, "toy")
+    assert values["storage"] == "postgresql://user:***@host/db"
+    assert values["folds_hash"] == files.folds().hash
+
+
+def test_a_sweep_is_continued(begin: Begin, make_spec: Make) -> None:
+    assert begin(make_spec()) == begin(make_spec())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"run_cap": 100},
+        {"run_cap": None, "budget": {"hours": 1}},
+        {"resources": {"cpu": 2}},
+        {"description": "another"},
+        {"project": "mask"},
+    ],
+)
+def test_caps_budget_resources_and_words_may_change(begin: Begin, make_spec: Make, change: dict[str, Any]) -> None:
+    assert begin(make_spec()) == begin(make_spec(**change))
+
+
+def test_the_same_data_may_lie_elsewhere(begin: Begin, make_spec: Make, images: Path) -> None:
+    begin(make_spec())
+    images.parent.rename(images.parent.with_name("moved"))
+    begin(make_spec(data={"source": str(images.parent.with_name("moved") / "train.csv")}))
+
+
+def changed(make_spec: Make, **parameters: Any) -> SweepSpec:
+    base = {
+        "lr": {"distribution": "log_uniform_values", "min": 1e-4, "max": 1e-1},
+        "focal_gamma": {"min": 1, "max": 5},
+        "optimizer": {"values": ["adamw", "sgd"]},
+    }
+    return make_spec(parameters={**base, **parameters})
+
+
+def test_a_changed_space_shows_what_changed(begin: Begin, make_spec: Make) -> None:
+    begin(changed(make_spec))
+    now = changed(
+        make_spec,
+        lr={"distribution": "log_uniform_values", "min": 1e-3, "max": 1e-1},
+        optimizer={"values": ["sgd", "adamw"]},
+        dropout={"value": 0.5},
+    )
+    with pytest.raises(InputError, match="changed since it began") as caught:
+        begin(now.model_copy(update={"seed": 8}))
+    assert str(caught.value) == (
+        "the search space of sweep 'toy' changed since it began, "
+        "so new trials could not be compared with its old ones:\n"
+        "  parameters.dropout.value: was (absent), is 0.5\n"
+        "  parameters.lr.min: was 0.0001, is 0.001\n"
+        "  parameters.optimizer.values: was ['adamw', 'sgd'], is ['sgd', 'adamw']\n"
+        "  seed: was 7, is 8\n"
+        "Change it back, or give the search space another name (run_cap, budget and resources may change)"
+    )
+
+
+def test_a_parameter_that_is_left_out_is_a_change(begin: Begin, make_spec: Make) -> None:
+    begin(changed(make_spec, dropout={"value": 0.5}))
+    with pytest.raises(InputError, match=r"  parameters\.dropout\.value: was 0\.5, is \(absent\)"):
+        begin(changed(make_spec))
+
+
+def test_whole_bounds_turned_into_real_ones_are_a_change(begin: Begin, make_spec: Make) -> None:
+    begin(changed(make_spec))
+    with pytest.raises(InputError, match=r"parameters\.focal_gamma\.max: was 5, is 5\.0"):
+        begin(changed(make_spec, focal_gamma={"min": 1.0, "max": 5.0}))
+
+
+def test_another_order_of_a_grids_parameters_is_a_change(begin: Begin, make_spec: Make) -> None:
+    axes = {"optimizer": {"values": ["adamw", "sgd"]}, "lr": {"values": [0.1, 0.2]}}
+    begin(make_spec(method="grid", parameters=axes))
+    with pytest.raises(InputError, match="changed since it began"):
+        begin(make_spec(method="grid", parameters=dict(reversed(axes.items()))))
+
+
+@pytest.mark.parametrize("change", ["label", "image", "folds"])
+def test_changed_data_are_refused(begin: Begin, make_spec: Make, images: Path, files: SweepFiles, change: str) -> None:
+    begin(make_spec())
+    spec = make_spec()
+    if change == "label":
+        images.write_text(images.read_text().replace("0.png,a", "0.png,b"))
+    elif change == "image":
+        images.write_text(images.read_text().replace("11.png,c\n", ""))
+    else:
+        folds = cut_folds(spec)
+        turned = dataclasses.replace(folds, fold_N=1 - folds.fold_N)
+        save_folds(turned, files.directory / "folds.npz")
+    with pytest.raises(InputError, match="changed since it began") as caught:
+        begin(spec)
+    assert str(caught.value) == (
+        f"the data of sweep 'toy' changed since it began: images, labels or folds of {images} "
+        f"are not those of {files.directory / 'folds.npz'}. "
+        "Its trials cannot be compared with new ones: choose another name"
+    )
+
+
+def test_a_folder_of_another_sweep_is_refused(begin: Begin, make_spec: Make, files: SweepFiles) -> None:
+    begin(make_spec())
+    (files.directory / "sweep.json").write_text('{"uuid": "another"}')
+    with pytest.raises(InputError, match="belongs to another sweep") as caught:
+        begin(make_spec())
+    assert str(caught.value) == (
+        f"sweep 'toy' is in the storage postgresql://user:***@host/db, but {files.directory} belongs to another sweep "
+        "of that name. Give the --runs folder it was started with, or choose another name"
+    )
+
+
+def test_a_stored_sweep_without_its_files_is_refused(begin: Begin, make_spec: Make, files: SweepFiles) -> None:
+    begin(make_spec())
+    files.directory.rename(files.directory.with_name("elsewhere"))
+    with pytest.raises(InputError, match=r"runs/toy has no files of it\. Give the --runs folder"):
+        begin(make_spec())
+
+
+def test_trials_of_a_sweep_that_is_not_in_the_storage_are_not_continued(
+    begin: Begin, make_spec: Make, files: SweepFiles, sqlite_storage: RDBStorage
+) -> None:
+    sqlite_storage.delete_study(begin(make_spec()).study_id)
+    (files.directory / "trial-0000").mkdir()
+    with pytest.raises(InputError, match="not in the storage") as caught:
+        begin(make_spec())
+    assert str(caught.value) == (
+        f"{files.directory} holds the trials of a sweep that is not in the storage postgresql://user:***@host/db. "
+        "Give its --storage, or move the folder away, or choose another name"
+    )
+
+
+def test_a_sweep_that_died_between_its_folder_and_its_study_begins(
+    begin: Begin, make_spec: Make, files: SweepFiles, sqlite_storage: RDBStorage
+) -> None:
+    first = begin(make_spec())
+    sqlite_storage.delete_study(first.study_id)
+    again = begin(make_spec(seed=8))
+    assert again.uuid == first.uuid == files.identity()
+    assert again.spec["seed"] == 8
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", "null"])
+def test_a_damaged_sweep_file_is_refused(begin: Begin, make_spec: Make, files: SweepFiles, text: str) -> None:
+    begin(make_spec())
+    (files.directory / "sweep.json").write_text(text)
+    with pytest.raises(InputError, match=r"sweep\.json: damaged\. Move the folder away to start the sweep anew$"):
+        begin(make_spec())
+
+
+def test_a_folder_without_a_sweep_has_no_identity(files: SweepFiles) -> None:
+    assert files.identity() is None
+
+
+def test_a_continued_sweep_keeps_its_trials(begin: Begin, make_spec: Make, sqlite_storage: RDBStorage) -> None:
+    sqlite_storage.create_new_trial(begin(make_spec()).study_id, template_trial=create_trial(value=0.5))
+    assert [trial.state for trial in begin(make_spec()).trials()] == [TrialState.COMPLETE]

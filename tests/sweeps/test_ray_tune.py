@@ -1,0 +1,271 @@
+"""What stands between the driver and Ray Tune, as far as it needs no running Ray."""
+
+import dataclasses
+import pickle
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from optuna.trial import TrialState
+from ray.tune.schedulers import TrialScheduler
+from ray.tune.search import Searcher
+
+from sweeps.driver import Driver
+from sweeps.errors import InputError
+from sweeps.messages import STOP_FILE, Assignment, Outcome, TrialReport, TrialReporter
+from sweeps.ray_tune import worker
+from sweeps.ray_tune.registry import DRIVERS
+from sweeps.ray_tune.runner import Cluster, gpu_share, trials_at_once
+from sweeps.ray_tune.scheduler import DriverScheduler
+from sweeps.ray_tune.searcher import DriverSearcher
+from sweeps.ray_tune.worker import LOOK_EVERY_S, OUTCOME, TuneReporter, evaluate
+from sweeps.spec import Resources
+from sweeps.spec_reader import read_spec
+from sweeps.study import StoredSweep
+from tests.fakes import CURVE_SPACE, TroubledStorage, curve_trial, hasty_storage
+
+
+class TestResources:
+    @pytest.mark.parametrize(
+        ("wanted", "cluster", "expected"),
+        [
+            (Resources(cpu=1), Cluster(cpus=2, gpus=0), 2),
+            (Resources(cpu=2), Cluster(cpus=5, gpus=0), 2),
+            (Resources(cpu=1, gpu=0), Cluster(cpus=3, gpus=1), 3),
+            (Resources(cpu=1), Cluster(cpus=8, gpus=2), 2),  # not said: one GPU where there is one
+            (Resources(cpu=1, gpu=0.5), Cluster(cpus=8, gpus=1), 2),
+            (Resources(cpu=1, gpu=0.1), Cluster(cpus=16, gpus=1), 10),
+            (Resources(cpu=1, gpu=0.1), Cluster(cpus=16, gpus=0.7), 7),  # 0.7 / 0.1 is 6.999999999999999
+            (Resources(cpu=4, gpu=0.25), Cluster(cpus=8, gpus=1), 2),
+            (Resources(cpu=1, gpu=2), Cluster(cpus=8, gpus=4), 2),
+        ],
+    )
+    def test_as_many_trials_run_at_once_as_fit(self, wanted: Resources, cluster: Cluster, expected: int):
+        assert trials_at_once(wanted, cluster) == expected
+
+    @pytest.mark.parametrize(
+        ("wanted", "cluster", "asked", "there"),
+        [
+            (Resources(cpu=1, gpu=0.5), Cluster(cpus=2, gpus=0), "1 CPU and 0.5 GPU", "2 CPU and 0 GPU"),
+            (Resources(cpu=1, gpu=2), Cluster(cpus=2, gpus=1), "1 CPU and 2 GPU", "2 CPU and 1 GPU"),
+            (Resources(cpu=3), Cluster(cpus=2, gpus=0), "3 CPU and 0 GPU", "2 CPU and 0 GPU"),
+        ],
+    )
+    def test_more_than_there_is_is_refused(self, wanted: Resources, cluster: Cluster, asked: str, there: str):
+        with pytest.raises(InputError) as raised:
+            trials_at_once(wanted, cluster)
+        assert str(raised.value) == (
+            f"a trial asks for {asked} (resources in the search space), but there are {there}. Lower them with "
+            "--set resources.cpu=... or --set resources.gpu=..., or join a larger cluster with --address"
+        )
+
+    @pytest.mark.parametrize(
+        ("gpu", "gpus", "expected"), [(None, 0, 0), (None, 0.5, 0.5), (None, 8, 1), (0, 8, 0), (0.25, 8, 0.25)]
+    )
+    def test_a_trial_gets_the_share_it_asks_for_else_one_gpu_where_there_is_one(
+        self, gpu: float | None, gpus: float, expected: float
+    ):
+        assert gpu_share(Resources(gpu=gpu), gpus=gpus) == expected
+
+
+@pytest.fixture
+def driver(tmp_path: Path) -> Iterator[Driver]:
+    """A sweep of two trials, registered as Tune's shells find it."""
+    (tmp_path / "curve.yaml").write_text(CURVE_SPACE)
+    spec = read_spec(tmp_path / "curve.yaml", settings=["early_terminate={type: median, startup_trials: 1}"])
+    storage = TroubledStorage(hasty_storage(tmp_path))
+    stored = StoredSweep.create(storage, spec, identity="an identity")  # type: ignore[arg-type]
+    with Driver(spec, stored, directory=tmp_path, device="cpu", trial_cap=2) as driver:
+        DRIVERS["key"] = driver
+        yield driver
+        del DRIVERS["key"]
+
+
+def state(driver: Driver, number: int) -> TrialState:
+    return TrialState(driver._study.trials[number].state)
+
+
+def suggested(searcher: DriverSearcher, trial_id: str) -> dict[str, Any]:
+    for _ in range(2000):
+        answer = searcher.suggest(trial_id)
+        if answer is not None:
+            assert isinstance(answer, dict), answer
+            return answer
+        threading.Event().wait(0.005)
+    raise AssertionError("nothing was suggested")
+
+
+class TestSearcher:
+    def test_passes_the_drivers_trials_on(self, driver: Driver):
+        searcher = DriverSearcher("key")
+        config = suggested(searcher, "a1b2")
+        assert Assignment(**config["assignment"]).number == 0
+        assert suggested(searcher, "c3d4")["assignment"]["number"] == 1
+        assert searcher.suggest("e5f6") == Searcher.FINISHED
+
+    def test_asks_again_while_a_start_is_not_recorded(self, driver: Driver):
+        driver._sweep.storage.open.clear()  # type: ignore[attr-defined]
+        searcher = DriverSearcher("key")
+        assert searcher.suggest("a1b2") is None
+        driver._sweep.storage.open.set()  # type: ignore[attr-defined]
+        assert suggested(searcher, "a1b2")["assignment"]["number"] == 0
+
+    @pytest.mark.parametrize(
+        ("result", "error", "expected"),
+        [
+            ({OUTCOME: tuple(dataclasses.asdict(Outcome("completed", (0.1, 0.2, 0.3))).items())}, False, "COMPLETE"),
+            ({OUTCOME: tuple(dataclasses.asdict(Outcome("failed", reason="x")).items())}, False, "FAIL"),
+            ({"fold_scores": (0.1,), "step": 3}, False, "PRUNED"),  # stopped by the scheduler: its last report
+            (None, True, "FAIL"),  # its worker died
+            (None, False, "PRUNED"),
+        ],
+    )
+    def test_tells_the_driver_how_a_trial_ended(
+        self, driver: Driver, result: dict[str, Any] | None, error: bool, expected: str
+    ):
+        searcher = DriverSearcher("key")
+        suggested(searcher, "a1b2")
+        searcher.on_trial_complete("a1b2", result, error)
+        assert state(driver, 0).name == expected
+        searcher.on_trial_complete("a1b2", result, error)  # Tune may say it twice
+
+    def test_a_dead_worker_is_named_as_the_reason(self, driver: Driver):
+        searcher = DriverSearcher("key")
+        suggested(searcher, "a1b2")
+        searcher.on_trial_complete("a1b2", None, error=True)
+        assert driver._study.trials[0].user_attrs == {
+            "reason": "its worker process died and kept dying when the trial was tried again (out of memory?)"
+        }
+
+    def test_a_trial_without_outcome_is_interrupted_while_the_driver_stops(self, driver: Driver):
+        searcher = DriverSearcher("key")
+        suggested(searcher, "a1b2")
+        driver.stop()
+        searcher.on_trial_complete("a1b2", {"fold_scores": ()})
+        assert state(driver, 0) == TrialState.WAITING
+
+    def test_a_trial_it_never_suggested_is_not_ours(self, driver: Driver):
+        DriverSearcher("key").on_trial_complete("zzzz", None, error=True)
+        assert driver.snapshot().failed == 0
+
+    def test_pickles_with_what_it_knows_and_leaves_metric_and_state_to_the_driver(self, driver: Driver):
+        searcher = DriverSearcher("key")
+        suggested(searcher, "a1b2")
+        copy = pickle.loads(pickle.dumps(searcher))
+        assert copy.set_search_properties(None, None, {})
+        copy.set_state(copy.get_state())
+        copy.save("nowhere")
+        copy.restore("nowhere")
+        copy.on_trial_complete("a1b2", None, error=True)
+        assert state(driver, 0) == TrialState.FAIL
+
+
+class TestScheduler:
+    def test_passes_reports_on_and_the_answer_back(self, driver: Driver):
+        searcher, scheduler = DriverSearcher("key"), pickle.loads(pickle.dumps(DriverScheduler("key")))
+
+        def told(config: dict[str, Any], *, step: int, value: float) -> str:
+            report = TrialReport(step=step, value=value, fold=0, epoch=step, epochs=2)
+            result = {**dataclasses.asdict(report), "training_iteration": 1, "pid": 1}  # Tune adds its own keys
+            answer = scheduler.on_trial_result(None, SimpleNamespace(config=config), result)
+            assert isinstance(answer, str)
+            return answer
+
+        good = suggested(searcher, "good")
+        assert [told(good, step=step, value=0.8) for step in (1, 2)] == [TrialScheduler.CONTINUE] * 2
+        searcher.on_trial_complete(
+            "good", {OUTCOME: tuple(dataclasses.asdict(Outcome("completed", (0.8, 0.8, 0.8))).items())}
+        )
+        poor = suggested(searcher, "poor")
+        assert told(poor, step=1, value=0.1) == TrialScheduler.CONTINUE
+        assert told(poor, step=2, value=0.1) == TrialScheduler.STOP
+        assert driver._study.trials[1].intermediate_values == {1: 0.1, 2: 0.1}
+
+
+@pytest.fixture
+def reported(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """What a worker reports to Tune."""
+    results: list[dict[str, Any]] = []
+    monkeypatch.setattr(worker, "tune", SimpleNamespace(report=results.append))
+    return results
+
+
+class TestReporter:
+    def test_looks_at_the_stop_file_at_most_every_half_second(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+        now = [1000.0]
+        monkeypatch.setattr(worker, "time", SimpleNamespace(monotonic=lambda: now[0]))
+        reporter = TuneReporter(str(tmp_path))
+        assert not reporter.interrupted()
+        (tmp_path / STOP_FILE).touch()
+        now[0] += LOOK_EVERY_S * 0.9
+        assert not reporter.interrupted()
+        now[0] += LOOK_EVERY_S * 0.2
+        assert reporter.interrupted()
+        (tmp_path / STOP_FILE).unlink()
+        now[0] += 10
+        assert reporter.interrupted()  # it does not change its mind half-way
+
+    def test_reports_as_a_mapping(self, tmp_path: Path, reported: list[dict[str, Any]]):
+        report = TrialReport(step=1, value=0.5, fold=0, epoch=1, epochs=2)
+        assert TuneReporter(str(tmp_path)).report(report)
+        assert reported == [dataclasses.asdict(report)]
+
+
+class TestEvaluate:
+    @pytest.fixture
+    def config(self, tmp_path: Path) -> dict[str, Any]:
+        return {
+            "assignment": {
+                "number": 0,
+                "values": {"lr": 0.003, "optimizer": "adam", "epochs": 2, "seed": 1},
+                "sweep_directory": str(tmp_path),
+                "metric": "f1",
+                "max_epochs": 2,
+                "device": "cpu",
+                "threads": 1,
+            }
+        }
+
+    def test_the_last_result_is_the_outcome(self, config: dict[str, Any], reported: list[dict[str, Any]]):
+        evaluate(config, run_trial=curve_trial)
+        *epochs, last = reported
+        assert [result["step"] for result in epochs] == [1, 2, 3, 4, 5, 6]
+        assert last["done"] is True
+        assert Outcome(**dict(last[OUTCOME])) == Outcome("completed", pytest.approx((0.655, 0.675, 0.695)))
+
+    def test_tunes_order_to_leave_waits_until_the_trial_has_tidied_up(
+        self, config: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    ):
+        results: list[dict[str, Any]] = []
+        answers: list[bool] = []
+
+        def leave(result: dict[str, Any]) -> None:
+            results.append(result)
+            if len(results) == 1:
+                raise SystemExit
+
+        def trial(assignment: Assignment, reporter: TrialReporter) -> Outcome:
+            answers.append(reporter.report(TrialReport(step=1, value=0.5, fold=0, epoch=1, epochs=2)))
+            return Outcome("stopped")
+
+        monkeypatch.setattr(worker, "tune", SimpleNamespace(report=leave))
+        with pytest.raises(SystemExit):
+            evaluate(config, run_trial=trial)
+        assert (answers, len(results)) == ([False], 1)
+
+    def test_a_trial_is_a_training_unless_told_otherwise(
+        self, config: dict[str, Any], reported: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+    ):
+        seen: list[int] = []
+
+        def trial(assignment: Assignment, reporter: TrialReporter) -> Outcome:
+            seen.append(assignment.number)
+            return Outcome("failed", reason="x")
+
+        monkeypatch.setattr("sweeps.trial.run_trial", trial)
+        evaluate(config, run_trial=None)
+        assert seen == [0]
+        assert len(reported) == 1

@@ -1,0 +1,264 @@
+import dataclasses
+import json
+import statistics
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from optuna.distributions import FloatDistribution
+from optuna.storages import RDBStorage
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from sweeps.errors import InputError
+from sweeps.lease import Lease
+from sweeps.prepare import SweepFiles, cut_folds
+from sweeps.results import best, failures, find_sweep, names, rank, summarise
+from sweeps.spec import SweepSpec
+from sweeps.study import CAP, DRIVEN, ELAPSED, FOLD_SCORES, REASON, StoredSweep
+from trainer.data.folds import Folds
+from trainer.metrics import score_fold
+
+Make = Callable[..., SweepSpec]
+
+
+def complete(number: int, score: float) -> FrozenTrial:
+    trial = create_trial(value=score)
+    trial.number = number
+    return trial
+
+
+# --- rank
+
+
+@pytest.mark.parametrize(("goal", "order"), [("maximize", [2, 1, 3, 0]), ("minimize", [0, 1, 3, 2])])
+def test_the_best_comes_first_and_ties_go_to_the_lower_number(goal: str, order: list[int]) -> None:
+    trials = [complete(number, score) for number, score in ((3, 0.5), (0, 0.2), (2, 0.9), (1, 0.5))]
+    assert [trial.number for trial in rank(trials, goal=goal)] == order
+
+
+def test_only_completed_trials_are_ranked() -> None:
+    others = [create_trial(state=state, value=None) for state in TrialState if state != TrialState.COMPLETE]
+    assert [trial.number for trial in rank([*others, complete(7, 0.1)], goal="maximize")] == [7]
+    assert rank(others, goal="maximize") == []
+
+
+# --- a stored sweep
+
+
+class Stored:
+    """A sweep whose trials are fabricated: rows in the storage, OOF files on disk."""
+
+    def __init__(self, storage: RDBStorage, spec: SweepSpec, runs: Path) -> None:
+        self.spec, self.runs, self.files = spec, runs, SweepFiles.of(runs, spec.name)
+        self.folds: Folds = cut_folds(spec)
+        self.files.begin(spec, self.folds, identity="a", storage_url="sqlite://")
+        self.sweep = StoredSweep.create(storage, spec, identity="a")
+
+    def add(self, state: TrialState, *, fold_scores: list[float] | None = None, **attributes: Any) -> int:
+        """One trial; a completed one with its OOF, drawn from its number."""
+        number = len(self.sweep.trials())
+        if fold_scores is not None:
+            attributes[FOLD_SCORES] = fold_scores
+            self._write_oof(number)
+        trial = create_trial(
+            state=state,
+            value=None if fold_scores is None else statistics.fmean(fold_scores),
+            params={"lr": 0.5**number},
+            distributions={"lr": FloatDistribution(1e-9, 1)},
+            user_attrs=attributes,
+        )
+        self.sweep.storage.create_new_trial(self.sweep.study_id, template_trial=trial)
+        return number
+
+    def probs(self, number: int) -> np.ndarray:
+        raw_NK = np.random.default_rng(number).random((len(self.folds.manifest), 3), dtype=np.float32)
+        return raw_NK / raw_NK.sum(axis=1, keepdims=True)
+
+    def _write_oof(self, number: int) -> None:
+        for fold in range(self.folds.k):
+            rows = self.folds.valid_rows(fold)
+            path = self.files.directory / f"trial-{number:04d}" / f"fold-{fold}" / "oof.npz"
+            path.parent.mkdir(parents=True)
+            np.savez(path, rows=rows, probs=self.probs(number)[rows])
+
+
+@pytest.fixture
+def stored(sqlite_storage: RDBStorage, make_spec: Make, images: Path, tmp_path: Path) -> Stored:
+    """Five trials: completed with 0.5, pruned, completed with 0.75, failed, interrupted."""
+    stored = Stored(sqlite_storage, make_spec(), tmp_path / "runs")
+    stored.add(TrialState.COMPLETE, fold_scores=[0.25, 0.75])
+    stored.add(TrialState.PRUNED, **{REASON: "median rule"})
+    stored.add(TrialState.COMPLETE, fold_scores=[0.7, 0.8])
+    stored.add(TrialState.FAIL, **{REASON: "CUDA out of memory"})
+    stored.add(TrialState.WAITING)
+    return stored
+
+
+def test_best_is_the_documented_json_key_by_key(stored: Stored) -> None:
+    def oof(number: int) -> float:
+        return score_fold(stored.probs(number), stored.folds.manifest.labels_N)["f1"]
+
+    result = best(stored.sweep, runs=stored.runs, topk=5)
+    assert list(result) == ["sweep", "metric", "goal", "completed", "pruned", "failed", "trials", "ensemble"]
+    assert result == {
+        "sweep": "toy",
+        "metric": "valid/f1",
+        "goal": "maximize",
+        "completed": 2,
+        "pruned": 1,
+        "failed": 1,
+        "trials": [
+            {
+                "number": 2,
+                "score": 0.75,
+                "fold_scores": [0.7, 0.8],
+                "std": pytest.approx(0.1 / np.sqrt(2)),  # ddof 1
+                "oof_score": oof(2),
+                "params": {"lr": 0.25},
+                "directory": str(stored.runs / "toy" / "trial-0002"),
+            },
+            {
+                "number": 0,
+                "score": 0.5,
+                "fold_scores": [0.25, 0.75],
+                "std": pytest.approx(0.5 / np.sqrt(2)),
+                "oof_score": oof(0),
+                "params": {"lr": 1.0},
+                "directory": str(stored.runs / "toy" / "trial-0000"),
+            },
+        ],
+        "ensemble": None,
+    }
+    assert list(result["trials"][0]) == [
+        "number", "score", "fold_scores", "std", "oof_score", "params", "directory",
+    ]  # fmt: skip
+    assert json.loads(json.dumps(result, allow_nan=False)) == result
+
+
+def test_a_directory_is_named_as_the_runs_folder_was_given(
+    stored: Stored, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert best(stored.sweep, runs=Path("runs"), topk=1)["trials"][0]["directory"] == "runs/toy/trial-0002"
+
+
+@pytest.mark.parametrize(("topk", "numbers"), [(1, [2]), (2, [2, 0]), (9, [2, 0])])
+def test_topk_cuts_the_list_and_not_the_counts(stored: Stored, topk: int, numbers: list[int]) -> None:
+    result = best(stored.sweep, runs=stored.runs, topk=topk)
+    assert [row["number"] for row in result["trials"]] == numbers
+    assert result["completed"] == 2
+
+
+def test_a_loss_is_best_when_it_is_lowest(
+    sqlite_storage: RDBStorage, make_spec: Make, images: Path, tmp_path: Path
+) -> None:
+    spec = make_spec(metric={"name": "valid/loss", "goal": "minimize"})
+    stored = Stored(sqlite_storage, spec, tmp_path / "runs")
+    for scores in ([0.5, 0.5], [0.2, 0.4], [0.9, 0.9]):
+        stored.add(TrialState.COMPLETE, fold_scores=scores)
+    result = best(stored.sweep, runs=stored.runs, topk=2)
+    assert (result["metric"], result["goal"]) == ("valid/loss", "minimize")
+    assert [row["number"] for row in result["trials"]] == [1, 0]
+    assert result["trials"][0]["oof_score"] == score_fold(stored.probs(1), stored.folds.manifest.labels_N)["loss"]
+    assert summarise(stored.sweep).best_score == pytest.approx(0.3)
+
+
+def test_a_sweep_without_a_completed_trial_needs_no_files(sqlite_storage: RDBStorage, make_spec: Make) -> None:
+    sweep = StoredSweep.create(sqlite_storage, make_spec(), identity="a")
+    result = best(sweep, runs=Path("/nowhere"), topk=5)
+    assert (result["trials"], result["completed"], result["ensemble"]) == ([], 0, None)
+
+
+def test_a_completed_trial_without_its_files_is_named(stored: Stored) -> None:
+    (stored.files.directory / "trial-0002" / "fold-1" / "oof.npz").unlink()
+    with pytest.raises(InputError, match=r"trial-0002/fold-1/oof\.npz: missing"):
+        best(stored.sweep, runs=stored.runs, topk=1)
+
+
+# --- summary
+
+
+def test_a_summary_counts_every_state(stored: Stored) -> None:
+    stored.add(TrialState.RUNNING)
+    stored.sweep.storage.set_study_user_attr(stored.sweep.study_id, CAP, 40)
+    stored.sweep.storage.set_study_user_attr(stored.sweep.study_id, ELAPSED, 12.5)
+    summary = summarise(stored.sweep)
+    assert summary.started is not None
+    assert dataclasses.asdict(dataclasses.replace(summary, started=None)) == {
+        "sweep": "toy",
+        "metric": "valid/f1",
+        "goal": "maximize",
+        "completed": 2,
+        "pruned": 1,
+        "failed": 1,
+        "running": 1,
+        "interrupted": 1,
+        "run_cap": 40,
+        "best_score": 0.75,
+        "started": None,
+        "elapsed_s": 12.5,
+        "holder": None,
+    }
+
+
+def test_a_new_sweep_has_nothing_to_tell(sqlite_storage: RDBStorage, make_spec: Make) -> None:
+    summary = summarise(StoredSweep.create(sqlite_storage, make_spec(), identity="a"))
+    assert (summary.best_score, summary.started, summary.run_cap, summary.elapsed_s) == (None, None, None, 0.0)
+
+
+def test_a_summary_names_the_driver(stored: Stored) -> None:
+    lease = Lease.acquire(stored.sweep.storage.engine, "toy", on_lost=lambda error: None)
+    holder = summarise(stored.sweep).holder
+    lease.release()
+    assert holder is not None
+    assert summarise(stored.sweep).holder is None
+
+
+def test_failures_say_why(stored: Stored) -> None:
+    assert failures(stored.sweep) == {3: "CUDA out of memory"}
+
+
+# --- find
+
+
+@pytest.fixture
+def three(sqlite_storage: RDBStorage, make_spec: Make) -> RDBStorage:
+    """Sweeps a, b and c, driven last in the order c, a; b never; and a study of another program."""
+    sqlite_storage.create_new_study([StudyDirection.MAXIMIZE], "theirs")
+    ids = {name: StoredSweep.create(sqlite_storage, make_spec(name=name), identity=name).study_id for name in "abc"}
+    sqlite_storage.set_study_user_attr(ids["c"], DRIVEN, 100.0)
+    sqlite_storage.set_study_user_attr(ids["a"], DRIVEN, 200.0)
+    return sqlite_storage
+
+
+def test_the_latest_sweep_is_the_one_driven_last(three: RDBStorage) -> None:
+    assert names(three) == ["b", "c", "a"]
+    assert find_sweep(three, None).name == "a"
+
+
+def test_a_sweep_is_found_by_its_name(three: RDBStorage) -> None:
+    assert find_sweep(three, "b").uuid == "b"
+
+
+def test_an_unknown_sweep_names_the_nearest(sqlite_storage: RDBStorage, make_spec: Make) -> None:
+    StoredSweep.create(sqlite_storage, make_spec(), identity="a")
+    with pytest.raises(InputError, match="no sweep 'toyy'") as caught:
+        find_sweep(sqlite_storage, "toyy")
+    assert str(caught.value) == ("no sweep 'toyy' in this storage. Did you mean 'toy'? `sweeps list` shows them")
+
+
+def test_a_study_of_another_program_is_not_found(three: RDBStorage) -> None:
+    with pytest.raises(InputError, match=r"^no sweep 'theirs' in this storage\. `sweeps list` shows them$"):
+        find_sweep(three, "theirs")
+
+
+@pytest.mark.parametrize("name", [None, "toy"])
+def test_an_empty_storage_tells_how_to_begin(sqlite_storage: RDBStorage, name: str | None) -> None:
+    with pytest.raises(InputError, match="no sweeps in this storage yet") as caught:
+        find_sweep(sqlite_storage, name)
+    assert str(caught.value) == (
+        "no sweeps in this storage yet. `sweeps run SPACE` starts one; --storage names another place"
+    )

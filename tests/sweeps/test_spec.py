@@ -1,0 +1,84 @@
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from sweeps.spec import METRIC_NAMES, SweepSpec
+from trainer.config import TrainConfig
+
+Make = Callable[..., SweepSpec]
+
+
+def test_a_spec_cannot_be_changed(make_spec: Make) -> None:
+    spec = make_spec()
+    with pytest.raises(ValidationError, match="frozen"):
+        spec.seed = 3  # type: ignore[misc]
+
+
+def test_every_metric_gets_better_in_one_direction() -> None:
+    assert METRIC_NAMES == {"valid/f1": "maximize", "valid/accuracy": "maximize", "valid/loss": "minimize"}
+
+
+@pytest.mark.parametrize(
+    ("entry", "largest"),
+    [
+        ({"value": 3}, 3),
+        ({"values": [2, 9, 4]}, 9),
+        ({"min": 2, "max": 8}, 8),
+        ({"distribution": "q_uniform", "min": 2, "max": 8, "q": 3}, 8),
+    ],
+)
+def test_the_largest_number_of_epochs_counts_the_steps(make_spec: Make, entry: dict[str, Any], largest: int) -> None:
+    assert make_spec(parameters={"epochs": entry}).max_epochs == largest
+
+
+def test_without_epochs_in_the_space_their_default_counts_the_steps(make_spec: Make) -> None:
+    assert make_spec().max_epochs == TrainConfig().epochs
+
+
+@pytest.mark.parametrize(
+    ("parameters", "sizes"),
+    [
+        ({"lr": {"value": 0.1}}, (224,)),
+        ({"resize": {"value": "8x16"}}, ("8x16",)),
+        ({"resize": {"values": [8, "8x16", 32]}}, (8, "8x16", 32)),
+        ({"resize": {"distribution": "q_uniform", "min": 32, "max": 100, "q": 32}}, (32, 64, 96)),
+    ],
+)
+def test_the_sizes_are_those_a_trial_can_ask_for(
+    make_spec: Make, parameters: dict[str, Any], sizes: tuple[int | str, ...]
+) -> None:
+    assert make_spec(parameters=parameters).sizes() == sizes
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"run_cap": 41},
+        {"description": "another"},
+        {"budget": {"hours": 3}},
+        {"resources": {"cpu": 2}},
+        {"data": {"source": "elsewhere.csv"}},
+        {"program": "train.py"},
+        {"method": "bayes"},
+    ],
+)
+def test_what_may_change_is_not_in_the_fixed_part(make_spec: Make, change: dict[str, Any]) -> None:
+    assert make_spec(**change).fixed_part() == make_spec().fixed_part()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seed": 8},
+        {"method": "random"},
+        {"metric": {"name": "valid/accuracy", "goal": "maximize"}},
+        {"folds": {"k": 3}},
+        {"folds": {"k": 2, "seed": 1}},
+        {"early_terminate": {"type": "none"}},
+        {"parameters": {"lr": {"value": 0.1}}},
+    ],
+)
+def test_what_makes_trials_comparable_is_in_the_fixed_part(make_spec: Make, change: dict[str, Any]) -> None:
+    assert make_spec(**change).fixed_part() != make_spec().fixed_part()

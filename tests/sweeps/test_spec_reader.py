@@ -1,0 +1,474 @@
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sweeps.errors import InputError, SpecError
+from sweeps.spec import SweepSpec
+from sweeps.spec_reader import field_problem, read_spec
+
+WRONG = """\
+name: mask/2
+methd: bayes
+program: train.py
+metric: {name: valid/f1}
+data: {source: train.csv, sauce: 1}
+folds: {k: 1}
+early_terminate: {type: hyperbnd}
+parameters:
+  backbon: {value: resnet18}
+  seed: {value: 3}
+  lr: {distribution: log_uniform_values, min: 0, max: 0.1}
+  weight_decay: {min: 0.5, max: 0.1}
+  momentum: {min: 0.8, max: 0.99, q: 0.01}
+  optimizer: {values: [adamw, madgradd]}
+  scheduler: {value: cosin}
+  loss:
+    value: focl
+  batch_size: {values: [32, "64"]}
+  dropout: {min: 0.0, max: 0.5, when: {optimzer: sgd}}
+  smoothing: {value: 0.1, when: {loss: label_smoothing}}
+  focal_gamma: {min: 1.0, max: 3.0, when: {monitor: loss}}
+  monitor: {value: loss, when: {focal_gamma: 2.0}}
+"""
+
+ALL_ITS_PROBLEMS = """\
+{path}: 23 problems
+  --set.run_cup: expected key=value, e.g. --set run_cap=20
+  --set.=3: expected key=value, e.g. --set run_cap=20
+  --set.seed=[1: not a YAML value: '[1'
+  resources.cpu: input should be greater than or equal to 1, got 0 (from --set)
+  no end: give run_cap (a number of trials) or budget: {{hours: ...}}; only a grid needs neither
+  line 1  name: 'mask/2' cannot name a folder: letters, digits, '.', '_' and '-', starting with a letter or digit, at \
+most 100
+  line 2  methd: unknown key. Did you mean 'method'? Allowed here: budget, data, description, early_terminate, folds, \
+method, metric, name, parameters, resources, run_cap, sampler, seed
+  line 4  metric.goal: missing. Write goal: maximize or goal: minimize (W&B's silent default would minimise)
+  line 5  data.sauce: unknown key. Did you mean 'source'? Allowed here: image, label, source
+  line 6  folds.k: input should be greater than or equal to 2, got 1
+  line 7  early_terminate.type: unknown value 'hyperbnd'. Known: median, none
+  line 9  parameters.backbon: unknown parameter. Did you mean 'backbone'?
+  line 10  parameters.seed: cannot be a parameter: every seed derives from the sweep's own seed (the top-level key seed)
+  line 11  parameters.lr: a log scale needs 0 < min < max, got min=0, max=0.1
+  line 12  parameters.weight_decay: min must not be above max, got min=0.5, max=0.1
+  line 13  parameters.momentum.q: uniform takes no 'q'. Allowed: distribution, max, min, when
+  line 14  parameters.optimizer.values.1: unknown value 'madgradd'. Did you mean 'madgrad'? Known: adam, adamw, sgd, \
+madgrad
+  line 15  parameters.scheduler.value: unknown value 'cosin'. Did you mean 'cosine'? Known: none, step, cyclic, cosine
+  line 17  parameters.loss.value: unknown value 'focl'. Did you mean 'focal'? Known: cross_entropy, focal, \
+label_smoothing
+  line 18  parameters.batch_size.values.1: input should be a valid integer, got '64'
+  line 19  parameters.dropout.when.optimzer: unknown parameter 'optimzer'. Did you mean 'optimizer'?
+  line 20  parameters.smoothing.when.loss: loss never has the value 'label_smoothing', so this is never sampled
+  line 21  parameters.focal_gamma.when: conditions in a circle: focal_gamma, monitor"""
+
+RIGHT = """\
+name: toy
+metric: {name: valid/f1, goal: maximize}
+run_cap: 10
+data: {source: train.csv}
+parameters:
+  lr: {value: 0.1}
+"""
+
+
+@pytest.fixture
+def read(tmp_path: Path) -> Callable[..., SweepSpec]:
+    """Read a search space from its text."""
+
+    def read(text: str = RIGHT, *settings: str) -> SweepSpec:
+        path = tmp_path / "space.yaml"
+        path.write_text(text)
+        return read_spec(path, settings=settings)
+
+    return read
+
+
+@pytest.fixture
+def problems(read: Callable[..., SweepSpec], tmp_path: Path) -> Callable[..., list[str]]:
+    """The problems of a search space, one line each."""
+
+    def problems(text: str = RIGHT, *settings: str) -> list[str]:
+        with pytest.raises(SpecError, match=r"space\.yaml: \d+ problem") as caught:
+            read(text, *settings)
+        return [line.strip() for line in str(caught.value).splitlines()[1:]]
+
+    return problems
+
+
+# --- the whole text
+
+
+def test_every_problem_of_a_file_is_listed_at_once_with_its_line(
+    read: Callable[..., SweepSpec], tmp_path: Path
+) -> None:
+    with pytest.raises(SpecError, match="problems") as caught:
+        read(WRONG, "run_cup", "=3", "seed=[1", "resources.cpu=0")
+    assert str(caught.value).splitlines() == ALL_ITS_PROBLEMS.format(path=tmp_path / "space.yaml").splitlines()
+
+
+def test_a_duplicate_key_is_a_problem_with_its_line(problems: Callable[..., list[str]]) -> None:
+    assert problems(RIGHT + "  lr: {value: 0.2}\n") == ['line 7  found duplicate key "lr"']
+
+
+def test_an_absent_file_is_wrong_input(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no such file"):
+        read_spec(tmp_path / "absent.yaml")
+
+
+# --- what is read
+
+
+def test_a_full_search_space_is_read(read: Callable[..., SweepSpec]) -> None:
+    spec = read(
+        RIGHT + "description: which lr?\nseed: 3\nmethod: random\nsampler: random\n"
+        "folds: {k: 3, seed: 1}\nresources: {gpu: 0.5, cpu: 2}\nbudget: {hours: 6}\n"
+        "early_terminate: {type: none}\n"
+    )
+    assert (spec.name, spec.description, spec.seed, spec.search, spec.run_cap) == ("toy", "which lr?", 3, "random", 10)
+    assert (spec.folds.k, spec.folds.seed) == (3, 1)
+    assert (spec.resources.gpu, spec.resources.cpu, spec.budget.hours) == (0.5, 2, 6)
+    assert (spec.metric.name, spec.metric.goal, spec.metric.field) == ("valid/f1", "maximize", "f1")
+    assert (spec.data.source, spec.data.image, spec.data.label) == ("train.csv", "path", "label")
+    assert spec.early_terminate.type == "none"
+    assert spec.notices == ()
+
+
+def test_what_is_left_out_has_the_documented_defaults(read: Callable[..., SweepSpec]) -> None:
+    spec = read()
+    assert (spec.search, spec.seed, spec.folds.k, spec.folds.seed) == ("tpe", 0, 5, 42)
+    assert (spec.resources.gpu, spec.resources.cpu, spec.budget.hours) == (None, 1, None)
+    rule = spec.early_terminate
+    assert (rule.type, rule.startup_trials, rule.warmup_epochs) == ("median", 5, 1)
+
+
+def test_a_file_without_a_name_gives_its_own(read: Callable[..., SweepSpec]) -> None:
+    assert read(RIGHT.replace("name: toy\n", "")).name == "space"
+
+
+def test_an_exponent_without_a_point_is_a_number(read: Callable[..., SweepSpec]) -> None:
+    assert read(RIGHT.replace("0.1", "1e-5")).space["lr"].domain.value == 1e-5
+
+
+def test_none_is_the_name_of_a_scheduler(read: Callable[..., SweepSpec]) -> None:
+    assert read(RIGHT + "  scheduler: {value: none}\n").space["scheduler"].domain.value == "none"
+
+
+@pytest.mark.parametrize(
+    ("method", "sampler", "search"),
+    [("bayes", None, "tpe"), ("bayes", "tpe", "tpe"), ("random", None, "random"), ("grid", None, "grid")],
+)
+def test_the_method_chooses_the_sampler(
+    read: Callable[..., SweepSpec], method: str, sampler: str | None, search: str
+) -> None:
+    text = RIGHT + f"method: {method}\n" + (f"sampler: {sampler}\n" if sampler else "")
+    assert read(text).search == search
+
+
+def test_the_shipped_search_spaces_are_valid() -> None:
+    files = sorted((Path(__file__).parents[2] / "search_spaces").glob("*.yaml"))
+    assert files
+    for file in files:
+        assert read_spec(file).name == file.stem
+
+
+# --- --set
+
+
+def test_a_setting_replaces_a_value_of_the_file(read: Callable[..., SweepSpec]) -> None:
+    spec = read(RIGHT, "run_cap=3", "parameters.lr.value=1e-4", "resources.cpu=2", "parameters.loss={value: focal}")
+    assert (spec.run_cap, spec.resources.cpu) == (3, 2)
+    assert spec.space["lr"].domain.value == 1e-4
+    assert spec.space["loss"].domain.value == "focal"
+    assert spec.raw["run_cap"] == 3
+
+
+def test_the_last_of_two_settings_counts(read: Callable[..., SweepSpec]) -> None:
+    assert read(RIGHT, "run_cap=3", "run_cap=4").run_cap == 4
+
+
+def test_a_setting_may_hold_an_equals_sign(read: Callable[..., SweepSpec]) -> None:
+    assert read(RIGHT, "description=a=b").description == "a=b"
+
+
+@pytest.mark.parametrize(
+    ("setting", "problem"),
+    [
+        ("run_cap", "--set.run_cap: expected key=value, e.g. --set run_cap=20"),
+        ("=3", "--set.=3: expected key=value, e.g. --set run_cap=20"),
+        ("a..b=3", "--set.a..b=3: expected key=value, e.g. --set run_cap=20"),
+        ("run_cap=[1", "--set.run_cap=[1: not a YAML value: '[1'"),
+        ("run_cap=0", "run_cap: input should be greater than or equal to 1, got 0 (from --set)"),
+        ("run_cap=many", "run_cap: input should be a valid integer, got 'many' (from --set)"),
+        ("name.x=3", "name: input should be a valid string, got {'x': 3} (from --set)"),
+        ("parameters.backbon.value=a", "parameters.backbon: unknown parameter. Did you mean 'backbone'? (from --set)"),
+        ("parameters.lr.value=-1", "parameters.lr.value: input should be greater than 0, got -1 (from --set)"),
+    ],
+)
+def test_a_mistake_in_a_setting_is_said_to_be_one(
+    problems: Callable[..., list[str]], setting: str, problem: str
+) -> None:
+    assert problems(RIGHT, setting) == [problem]
+
+
+def test_a_date_in_a_setting_is_text_as_it_is_in_the_file(read: Callable[..., SweepSpec]) -> None:
+    assert read(RIGHT + "description: 2020-01-01\n").description == "2020-01-01"
+    assert read(RIGHT, "description=2020-01-01").description == "2020-01-01"
+
+
+# --- one mistake each
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        ("toy", "mask/2", "line 1  name: 'mask/2' cannot name a folder"),
+        ("toy", "-x", "line 1  name: '-x' cannot name a folder"),
+        ("toy", "x" * 101, f"line 1  name: '{'x' * 101}' cannot name a folder"),
+        ("toy", "..", "line 1  name: '..' cannot name a folder"),
+        ("toy", "'a b'", "line 1  name: 'a b' cannot name a folder"),
+        ("toy", "''", "line 1  name: '' cannot name a folder"),
+        ("toy", "3", "line 1  name: input should be a valid string, got 3"),
+        (
+            "valid/f1",
+            "valid/f2",
+            "line 2  metric.name: unknown metric 'valid/f2'. Did you mean 'valid/f1'? "
+            "Known: valid/f1, valid/accuracy, valid/loss",
+        ),
+        (
+            "maximize",
+            "minimize",
+            "line 2  metric.goal: valid/f1 gets better in the other direction: write goal: maximize",
+        ),
+        (
+            "goal: maximize",
+            "goal: maximise",
+            "line 2  metric.goal: unknown value 'maximise'. Did you mean 'maximize'? Known: maximize, minimize",
+        ),
+        (
+            "metric: {name: valid/f1, goal: maximize}",
+            "metric: valid/f1",
+            "line 2  metric: expected a mapping with goal, name, got 'valid/f1'",
+        ),
+        (
+            "metric: {name: valid/f1, goal: maximize}\n",
+            "",
+            "metric: missing. Write metric: {name: valid/f1, goal: maximize}; "
+            "known names: valid/f1, valid/accuracy, valid/loss",
+        ),
+        (
+            "data: {source: train.csv}\n",
+            "",
+            "data: missing. Write data: {source: images.csv} or data: {source: folder-with-one-sub-folder-per-class}",
+        ),
+        ("source: train.csv", "label: x", "line 4  data.source: missing. A CSV, or a folder with one sub-folder"),
+        ("run_cap: 10", "run_cap: 0", "line 3  run_cap: input should be greater than or equal to 1, got 0"),
+        ("run_cap: 10", "run_cap: 2.5", "line 3  run_cap: input should be a valid integer, got 2.5"),
+        ("run_cap: 10", "run_cap: '10'", "line 3  run_cap: input should be a valid integer, got '10'"),
+        (
+            "run_cap: 10\n",
+            "",
+            "no end: give run_cap (a number of trials) or budget: {hours: ...}; only a grid needs neither",
+        ),
+        ("run_cap: 10", "budget: {hours: 0}", "line 3  budget.hours: input should be greater than 0, got 0"),
+        (
+            "run_cap: 10",
+            "run_cap: 10\nmethod: baysian",
+            "line 4  method: unknown value 'baysian'. Did you mean 'bayes'? Known: bayes, random, grid",
+        ),
+        (
+            "run_cap: 10",
+            "run_cap: 10\nmethod: grid\nsampler: tpe",
+            "line 5  sampler: 'tpe' does not fit method: grid. Allowed: grid",
+        ),
+        (
+            "run_cap: 10",
+            "run_cap: 10\nearly_terminate: {}",
+            "line 4  early_terminate.type: missing. Known: median, none",
+        ),
+        ("lr: {value: 0.1}", "lr: {value: 0}", "line 6  parameters.lr.value: input should be greater than 0, got 0"),
+        (
+            "lr: {value: 0.1}",
+            "lr: {value: '0.1'}",
+            "line 6  parameters.lr.value: input should be a valid number, got '0.1'",
+        ),
+        (
+            "lr: {value: 0.1}",
+            "lr: {min: 0.1, max: 11.0}",
+            "line 6  parameters.lr.max: input should be less than or equal to 10, got 11.0",
+        ),
+        (
+            "lr: {value: 0.1}",
+            "epochs: {min: 1.0, max: 3.0}",
+            "line 6  parameters.epochs: takes whole numbers only: give min and max as whole numbers, or values",
+        ),
+        (
+            "lr: {value: 0.1}",
+            "resize: {value: 10x}",
+            "line 6  parameters.resize.value: a size is a number or 'HxW' with sides from 8 to 4096 pixels, got '10x'",
+        ),
+        (
+            "lr: {value: 0.1}",
+            "colour: {value: 1}",
+            "line 6  parameters.colour: unknown parameter. Known: backbone, base_lr, batch_size, cycle_epochs, "
+            "dropout, epochs, focal_gamma, loss, lr, min_delta, momentum, monitor, optimizer, patience, resize, "
+            "scheduler, smoothing, step_epochs, step_gamma, warmup_epochs, weight_decay, weights",
+        ),
+    ],
+)
+def test_a_mistake_is_named_with_its_line_and_what_is_allowed(
+    problems: Callable[..., list[str]], old: str, new: str, problem: str
+) -> None:
+    assert old in RIGHT
+    (found,) = problems(RIGHT.replace(old, new))
+    assert found.startswith(problem)
+
+
+def test_a_search_space_without_parameters_is_a_problem(problems: Callable[..., list[str]]) -> None:
+    assert problems(RIGHT.split("parameters")[0]) == [
+        "parameters: expected a mapping of parameter names, e.g. lr: {min: 0.001, max: 0.1}"
+    ]
+
+
+def test_a_problem_of_a_nested_parameter_has_its_own_line(problems: Callable[..., list[str]]) -> None:
+    (found,) = problems(RIGHT + "  model:\n    parameters:\n      lr: {value: 1}\n")
+    assert found.startswith("line 9  parameters.model.")
+
+
+def test_a_problem_of_a_dotted_parameter_has_its_own_line(problems: Callable[..., list[str]]) -> None:
+    (found,) = problems(RIGHT + "  model.lr: {value: 1}\n")
+    assert found.startswith("line 7  parameters.model.lr: unknown parameter.")
+
+
+@pytest.mark.parametrize("key", ["space", "raw", "notices"])
+def test_a_key_that_only_the_program_uses_is_unknown(problems: Callable[..., list[str]], key: str) -> None:
+    (found,) = problems(RIGHT + f"{key}: 1\n")
+    assert found.startswith(f"line 7  {key}: unknown key.")
+
+
+@pytest.mark.parametrize("line", ["? [a, b]\n: 3\n", "2020-01-01: 3\n"])
+def test_a_key_that_is_no_text_is_a_problem(problems: Callable[..., list[str]], line: str) -> None:
+    (found,) = problems(RIGHT + line)
+    assert found.startswith("line 7  ")
+
+
+def test_a_value_that_contains_itself_is_a_problem(problems: Callable[..., list[str]]) -> None:
+    (found,) = problems(RIGHT + "description: &a [*a]\n")
+    assert "contain itself" in found
+
+
+def test_a_method_that_is_a_list_is_a_problem(problems: Callable[..., list[str]]) -> None:
+    found = problems(RIGHT + "method: [bayes]\nsampler: tpe\n")
+    assert found[0].startswith("line 7  method: unknown value ['bayes'].")
+
+
+# --- what only the whole file shows
+
+
+def test_a_budget_is_an_end(read: Callable[..., SweepSpec]) -> None:
+    spec = read(RIGHT.replace("run_cap: 10", "budget: {hours: 1}"))
+    assert spec.trial_cap is None
+
+
+def test_a_grid_ends_with_its_points(read: Callable[..., SweepSpec]) -> None:
+    spec = read(RIGHT.replace("run_cap: 10", "method: grid").replace("{value: 0.1}", "{values: [0.1, 0.2]}"))
+    assert spec.trial_cap == 2
+
+
+def test_run_cap_cuts_a_grid(read: Callable[..., SweepSpec]) -> None:
+    text = RIGHT.replace("run_cap: 10", "run_cap: 2\nmethod: grid").replace("{value: 0.1}", "{values: [0.1, 0.2, 0.3]}")
+    assert read(text).trial_cap == 2
+
+
+def test_a_grid_needs_steps(problems: Callable[..., list[str]]) -> None:
+    assert problems(RIGHT.replace("{value: 0.1}", "{min: 0.1, max: 0.2}") + "method: grid\n") == [
+        "line 6  parameters.lr: a grid needs values or a step (q_uniform with q), not a continuous range"
+    ]
+
+
+def test_sizes_need_to_be_finite(problems: Callable[..., list[str]]) -> None:
+    text = RIGHT + "  resize: {distribution: log_uniform_values, min: 32, max: 64}\n"
+    assert problems(text) == [
+        "line 7  parameters.resize: needs values, not a continuous range: each size is decoded once"
+    ]
+
+
+@pytest.mark.parametrize("other", ["colour: 1\n", "seed: -1\n", "name: a/b\n"])
+def test_a_missing_end_is_named_beside_any_other_problem(problems: Callable[..., list[str]], other: str) -> None:
+    text = RIGHT.replace("run_cap: 10\n", "").replace("name: toy\n", "") + other
+    found = problems(text)
+    assert len(found) == 2
+    assert found[0].startswith("no end: ")
+
+
+def test_a_space_without_a_valid_configuration_is_a_problem(problems: Callable[..., list[str]]) -> None:
+    text = RIGHT + "  scheduler: {value: cyclic}\n  base_lr: {value: 0.2}\n"
+    assert problems(text) == [
+        "line 5  parameters: no sampled point is a valid configuration: "
+        "cyclic needs base_lr <= lr, got base_lr=0.2 and lr=0.1"
+    ]
+
+
+# --- notices
+
+
+def test_wandbs_keys_without_a_meaning_here_are_one_notice(read: Callable[..., SweepSpec]) -> None:
+    spec = read(RIGHT + "program: train.py\ncommand: [python]\nproject: p\nentity: e\ncontroller: {type: local}\n")
+    assert spec.notices == ("not used here: program, command, project, entity, controller",)
+
+
+def test_whole_bounds_of_a_real_parameter_are_a_notice(read: Callable[..., SweepSpec]) -> None:
+    assert read(RIGHT + "  focal_gamma: {min: 0, max: 5}\n").notices == (
+        "focal_gamma: min and max are whole numbers, so only whole numbers are sampled (W&B's rule); "
+        "write 0.0 and 5.0 for the range between them",
+    )
+
+
+def test_whole_bounds_of_a_whole_parameter_are_none(read: Callable[..., SweepSpec]) -> None:
+    assert read(RIGHT + "  epochs: {min: 1, max: 5}\n").notices == ()
+
+
+def share(notices: tuple[str, ...]) -> int:
+    (notice,) = notices
+    head, _, tail = notice.partition(" % of the sampled points will fail: cyclic needs base_lr <= lr, got base_lr=")
+    assert tail
+    return int(head.removeprefix("about "))
+
+
+def test_points_that_will_fail_are_announced_with_their_share(read: Callable[..., SweepSpec]) -> None:
+    text = RIGHT.replace("{value: 0.1}", "{values: [0.1, 0.2]}")
+    spec = read(text + "  scheduler: {value: cyclic}\n  base_lr: {value: 0.15}\n")
+    assert 30 < share(spec.notices) < 70
+
+
+def test_the_share_of_failing_points_is_that_of_the_log_scale(read: Callable[..., SweepSpec]) -> None:
+    text = RIGHT.replace("{value: 0.1}", "{distribution: log_uniform_values, min: 1e-6, max: 1e-2}")
+    spec = read(text + "  scheduler: {value: cyclic}\n  base_lr: {value: 1e-4}\n")
+    assert 30 < share(spec.notices) < 70
+
+
+# --- single fields
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "problem"),
+    [
+        ("lr", 0.1, None),
+        ("lr", 1, None),
+        ("optimizer", "sgd", None),
+        ("resize", "280x210", None),
+        ("epochs", 3.0, "input should be a valid integer, got 3.0"),
+        ("epochs", True, "input should be a valid integer, got True"),
+        ("optimizer", "sdg", "unknown value 'sdg'. Did you mean 'sgd'? Known: adam, adamw, sgd, madgrad"),
+        ("optimizer", 3, "unknown value 3. Known: adam, adamw, sgd, madgrad"),
+        ("momentum", 1, "input should be less than 1, got 1"),
+        ("backbone", "", "string should have at least 1 character, got ''"),
+    ],
+)
+def test_a_field_says_why_it_does_not_take_a_value(name: str, value: Any, problem: str | None) -> None:
+    assert field_problem(name, value) == problem
+
+
+def test_what_two_fields_forbid_together_is_no_problem_of_one_value() -> None:
+    assert field_problem("warmup_epochs", 100.0) is None
