@@ -91,7 +91,8 @@ def ours(trials: int) -> list[float]:
     from sweeps.driver import Driver
     from sweeps.events import Event, TrialEnded
     from sweeps.lease import Lease
-    from sweeps.ray_tune.runner import Cluster, ray_cluster, run_on_ray
+    from sweeps.ray_tune.cluster import Cluster, ray_cluster
+    from sweeps.ray_tune.runner import run_on_ray
     from sweeps.spec_reader import read_spec
     from sweeps.study import StoredSweep, open_storage
 

@@ -143,8 +143,8 @@ class Driver:
             self._stopping = True
             for number in list(self._running):
                 self.finished(number, Outcome("interrupted"))
-            if self._pending is not None:
-                self._end(self._pending.number, "interrupted", None, {INTERRUPTED: True})
+            if self._pending is not None:  # never begun: nobody has to be told
+                self._record_end(self._pending.number, "interrupted", None, {INTERRUPTED: True})
                 self._pending = None
             self._recorder.about_sweep(ELAPSED, round(self._elapsed_s(), 1))
         self._recorder.close()
@@ -153,6 +153,8 @@ class Driver:
     def next(self) -> Assignment | Next:
         """A trial to evaluate now, once its start is recorded."""
         with self._lock:
+            if self._time_is_up():
+                self._out_of_time()
             if self._stopping:
                 return Next.FINISHED
             self._pending = pending = self._pending or self._ask()
@@ -164,7 +166,9 @@ class Driver:
             pending.wait_s = 0.0  # the storage is slow or gone: do not hold up the caller again
             return Next.WAIT
         with self._lock:
-            return Next.FINISHED if self._stopping else self._begin(pending)
+            if self._stopping:
+                return Next.FINISHED
+            return self._begin(pending) if self._pending is pending else Next.WAIT  # another thread was faster
 
     def epoch(self, number: int, report: TrialReport) -> bool:
         """Take a report; True to go on, False to stop the trial (it is then pruned).
@@ -291,12 +295,7 @@ class Driver:
         )
 
     def _end(self, number: int, state: EndState, score: float | None, attributes: dict[str, object]) -> None:
-        attributes = {key: value for key, value in attributes.items() if value not in ("", [])}
-        trial_id = self._id(number)
-        for key, value in attributes.items():
-            self._memory.set_trial_user_attr(trial_id, key, value)
-        self._memory.set_trial_state_values(trial_id, _STATES[state], None if score is None else [score])
-        self._recorder.end(number, _STATES[state], score, attributes)
+        self._record_end(number, state, score, attributes)
         self._running.pop(number, None)
         seconds = self._clock() - self._started_at.pop(number, self._clock())
         if state in ("completed", "pruned"):
@@ -308,6 +307,14 @@ class Driver:
             self._recorded_at = self._clock()
             self._recorder.about_sweep(ELAPSED, round(self._elapsed_s(), 1))
 
+    def _record_end(self, number: int, state: EndState, score: float | None, attributes: dict[str, object]) -> None:
+        attributes = {key: value for key, value in attributes.items() if value not in ("", [])}
+        trial_id = self._id(number)
+        for key, value in attributes.items():
+            self._memory.set_trial_user_attr(trial_id, key, value)
+        self._memory.set_trial_state_values(trial_id, _STATES[state], None if score is None else [score])
+        self._recorder.end(number, _STATES[state], score, attributes)
+
     def _drain(self) -> None:
         if not self._stopping:
             self._stopping = True
@@ -316,8 +323,13 @@ class Driver:
 
     def _out_of_time(self) -> None:
         with self._lock:
-            self._listener(Notice(f"the budget of {self.spec.budget.hours} hours is used up"))
-            self._drain()
+            if not self._stopping:
+                self._listener(Notice(f"the budget of {self.spec.budget.hours} hours is used up"))
+                self._drain()
+
+    def _time_is_up(self) -> bool:
+        hours = self.spec.budget.hours
+        return hours is not None and self._elapsed_s() >= hours * 3600
 
     def _elapsed_s(self) -> float:
         return self._elapsed_before_s + self._clock() - self._opened_at

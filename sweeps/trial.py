@@ -30,7 +30,7 @@ def run_trial(assignment: Assignment, reporter: TrialReporter) -> Outcome:
     try:
         ended = _run_folds(assignment, reporter, scores)
     except TrainerError as error:
-        return Outcome("failed", tuple(scores), reason=str(error), traceback=traceback.format_exc())
+        return Outcome("failed", tuple(scores), reason=" ".join(str(error).split()), traceback=traceback.format_exc())
     except Exception as error:  # noqa: BLE001 - the trial boundary: the traceback goes into the trial
         reason = f"{type(error).__name__}: {(str(error).splitlines() or ['no message'])[0]}"
         return Outcome("failed", tuple(scores), reason=reason, traceback=traceback.format_exc())

@@ -47,8 +47,9 @@ def load_checkpoint(path: Path, *, identity: dict[str, Any], device: torch.devic
         saved = torch.load(path, map_location=device, weights_only=True)
         version, found, state = saved["format"], saved["identity"], saved["state"]
     except DAMAGED as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise CheckpointError(
-            f"{path}: the checkpoint is damaged ({error}). Remove it to start this fold again"
+            f"{path}: the checkpoint is damaged ({reason}). Remove it to start this fold again"
         ) from None
     if version != FORMAT or found != identity:
         different = sorted(key for key in identity if found.get(key) != identity[key]) or ["format"]

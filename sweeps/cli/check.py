@@ -31,8 +31,9 @@ def _print_space(spec: "SweepSpec") -> None:
     from sweeps.space import Constant
 
     print(f"sweep      {spec.name}: {spec.metric.goal} {spec.metric.name}, method {spec.method} ({spec.search})")
-    cap = f"{spec.trial_cap} trials" if spec.trial_cap else f"{spec.budget.hours} hours"
-    print(f"end        {cap}, {spec.folds.k} folds each, up to {spec.max_epochs} epochs a fold")
+    ends = [f"{spec.trial_cap} trials"] if spec.trial_cap else []
+    ends += [f"{spec.budget.hours} hours"] if spec.budget.hours else []
+    print(f"end        {' or '.join(ends)}, {spec.folds.k} folds each, up to {spec.max_epochs} epochs a fold")
     gpu = "one GPU where there is one" if spec.resources.gpu is None else f"{spec.resources.gpu:g} GPU"
     print(f"resources  {spec.resources.cpu} CPU and {gpu} per trial; this machine has {os.cpu_count()} CPU")
     print(f"points     {_points(spec)}")

@@ -25,16 +25,17 @@ def demo(
     from trainer.data.samples import write_digits
     from trainer.files import atomic_write
 
-    make_folder(folder / sample)
+    make_folder(folder / sample, option="--data")
     source = write_digits(folder / sample)
     space = Path("search_spaces") / f"{sample}.yaml"
     print(f"1,797 handwritten digits (32x32 PNG, 10 classes): {source}", file=sys.stderr)
     if not space.is_file():
-        make_folder(space.parent)
+        make_folder(space.parent, option="a writable working folder")
         with atomic_write(space) as file:
             file.write(_packaged(resources.files("sweeps") / "search_spaces" / space.name, space.name))
         print(f"their search space: {space}", file=sys.stderr)
-    print(f"next: sweeps run {space}", file=sys.stderr)
+    elsewhere = "" if folder == Path("data") else f" --set data.source={source}"
+    print(f"next: sweeps run {space}{elsewhere}", file=sys.stderr)
 
 
 def _packaged(resource: object, name: str) -> bytes:

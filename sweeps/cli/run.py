@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from sweeps.cli.progress import Progress
     from sweeps.driver import Driver
     from sweeps.prepare import SweepFiles
-    from sweeps.ray_tune.runner import Cluster
+    from sweeps.ray_tune.cluster import Cluster
     from sweeps.spec import SweepSpec
     from sweeps.study import StoredSweep
 
@@ -66,7 +66,10 @@ def _sweep(
     url, files = storage_url(storage, runs), SweepFiles.of(runs, spec.name)
     drivers: list[Driver] = []
 
+    lost: list[LeaseLostError] = []
+
     def on_lost(error: LeaseLostError) -> None:
+        lost.append(error)
         for driver in drivers:
             driver.fail(error)
 
@@ -76,13 +79,17 @@ def _sweep(
     opened = open_storage(url)
     lease = Lease.acquire(opened.engine, spec.name, on_lost=on_lost)
     try:
-        decode_images(spec, folds, progress=progress.decoding)
         with _cluster(spec, address) as cluster:
+            decode_images(spec, folds, progress=progress.decoding)
+            if lost:
+                raise lost[0]
             sweep = open_sweep(opened, spec, folds, files=files, storage_url=url)
             if _finished(sweep, spec):
                 return None
             with _driver(spec, sweep, files, cluster, progress) as driver, _ctrl_c(driver):
                 drivers.append(driver)
+                for error in lost:
+                    driver.fail(error)
                 progress.watch(driver)
                 _evaluate(driver, cluster)
             return driver
@@ -95,7 +102,7 @@ def _cluster(spec: "SweepSpec", address: str | None) -> "contextlib.AbstractCont
     if address is None:
         _local_device(spec)
         return contextlib.nullcontext()
-    from sweeps.ray_tune.runner import ray_cluster, trials_at_once
+    from sweeps.ray_tune.cluster import ray_cluster, trials_at_once
 
     @contextlib.contextmanager
     def checked() -> Iterator["Cluster"]:
@@ -114,7 +121,7 @@ def _driver(
     if cluster is None:
         device = _local_device(spec)
     else:
-        from sweeps.ray_tune.runner import gpu_share
+        from sweeps.ray_tune.cluster import gpu_share
 
         device = "cuda" if gpu_share(spec.resources, gpus=cluster.gpus) else "cpu"
     return Driver(

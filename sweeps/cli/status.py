@@ -19,7 +19,11 @@ def status(sweep: SweepName = None, as_json: Json = False, storage: Storage = No
         return
     score = "none yet" if summary.best_score is None else f"{summary.best_score:.4f}"
     print(f"sweep      {summary.sweep}")
-    print(f"driver     {summary.holder or 'none: `sweeps run` continues it'}")
+    ended = summary.completed + summary.pruned + summary.failed
+    done = summary.run_cap is not None and ended >= summary.run_cap
+    print(
+        f"driver     {summary.holder or ('none: all trials are done' if done else 'none: `sweeps run` continues it')}"
+    )
     of = f" of {summary.run_cap}" if summary.run_cap else ""
     print(
         f"trials     {summary.completed} completed, {summary.pruned} pruned, {summary.failed} failed, "

@@ -1,6 +1,7 @@
 """One trial inside a Ray worker process. A worker is reused: torch stays imported, images stay mapped."""
 
 import dataclasses
+import importlib
 import time
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,11 @@ class TuneReporter:
         """Let Tune have its SystemExit."""
         if self._exit is not None:
             raise self._exit
+
+
+def warm_up() -> None:
+    """Ray calls this in every new worker process, before it has anything to do: torch takes seconds."""
+    importlib.import_module("sweeps.trial")
 
 
 def evaluate(config: dict[str, Any], *, run_trial: RunTrial | None) -> None:

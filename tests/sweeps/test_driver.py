@@ -99,7 +99,7 @@ def test_a_sweep_of_200_trials_finds_the_known_best_point_and_beats_chance(sweep
 def test_a_trial_is_handed_out_with_everything_a_worker_needs(sweep: Callable[..., Sweep]):
     curve = sweep(*GRID, "resources.cpu=2")
     with curve.driver(device="cuda") as driver:
-        assert driver.next() == Assignment(
+        assert handed_out(driver) == Assignment(
             number=0,
             values={"lr": 0.003, "optimizer": "adam", "epochs": 2, "seed": derive(1, "trial", 0)},
             sweep_directory=str(curve.folder),

@@ -17,8 +17,8 @@ from sweeps.driver import Driver
 from sweeps.errors import InputError
 from sweeps.messages import STOP_FILE, Assignment, Outcome, TrialReport, TrialReporter
 from sweeps.ray_tune import worker
+from sweeps.ray_tune.cluster import Cluster, gpu_share, trials_at_once
 from sweeps.ray_tune.registry import DRIVERS
-from sweeps.ray_tune.runner import Cluster, gpu_share, trials_at_once
 from sweeps.ray_tune.scheduler import DriverScheduler
 from sweeps.ray_tune.searcher import DriverSearcher
 from sweeps.ray_tune.worker import LOOK_EVERY_S, OUTCOME, TuneReporter, evaluate

@@ -1,0 +1,179 @@
+"""The command as a user calls it, in this process or in its own; small images; a sweep that has run."""
+
+import dataclasses
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+import pytest
+
+from sweeps import cli
+from sweeps.driver import Driver
+from sweeps.messages import Assignment, Outcome
+from sweeps.prepare import SweepFiles, open_sweep
+from sweeps.spec_reader import read_spec
+from sweeps.study import StoredSweep
+from tests.fakes import CURVE_SPACE, hasty_storage, write_photos
+from trainer.data.folds import make_folds
+from trainer.data.manifest import read_manifest
+
+COMMAND = Path(sys.executable).with_name("sweeps")
+TINY_SPACE = """\
+name: tiny
+method: random
+metric: {name: valid/f1, goal: maximize}
+run_cap: 2
+seed: 3
+data: {source: photos/train.csv}
+folds: {k: 2}
+resources: {gpu: 0}
+parameters:
+  backbone: {value: test_efficientnet}
+  weights: {value: none}
+  resize: {value: 16}
+  batch_size: {value: 10}
+  epochs: {value: 1}
+  optimizer: {values: [sgd, adamw]}
+  scheduler: {value: cosine}
+  loss: {value: cross_entropy}
+  lr: {min: 0.001, max: 0.02}
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Ended:
+    """How a command ended and what it printed."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Decoded images and timm's names, made once for all tests."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="session")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """60 images in three classes, never changed by a test."""
+    return write_photos(tmp_path_factory.mktemp("data") / "photos").parent
+
+
+@pytest.fixture(autouse=True)
+def home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cache: Path) -> Iterator[Path]:
+    """Each test works in an empty folder of its own, and leaves the process as it was."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SWEEPS_CACHE", str(cache))
+    for name in ("SWEEPS_RUNS", "SWEEPS_STORAGE", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "COLUMNS"):
+        monkeypatch.delenv(name, raising=False)
+    handler, level, verbosity = signal.getsignal(signal.SIGINT), logging.root.level, optuna.logging.get_verbosity()
+    yield tmp_path
+    signal.signal(signal.SIGINT, handler)
+    logging.root.setLevel(level)
+    optuna.logging.set_verbosity(verbosity)
+
+
+@pytest.fixture
+def sweeps(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
+    """`sweeps ARGUMENTS` in this process."""
+
+    def call(*arguments: object) -> Ended:
+        monkeypatch.setattr(sys, "argv", ["sweeps", *map(str, arguments)])
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        capsys.readouterr()
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as error:
+            code = int(error.code or 0)
+        printed = capsys.readouterr()
+        return Ended(code, printed.out, printed.err)
+
+    return call
+
+
+@pytest.fixture
+def process(home: Path) -> Callable[..., Ended]:
+    """`sweeps ARGUMENTS` as a process of its own."""
+
+    def call(*arguments: object) -> Ended:
+        done = subprocess.run(
+            [COMMAND, *map(str, arguments)], cwd=home, env=os.environ, capture_output=True, text=True, timeout=120
+        )
+        return Ended(done.returncode, done.stdout, done.stderr)
+
+    return call
+
+
+@pytest.fixture
+def space(home: Path, photos: Path) -> Callable[..., Path]:
+    """Write TINY_SPACE with some text replaced, and its images."""
+
+    def write(*changes: tuple[str, str], name: str = "tiny.yaml") -> Path:
+        text = TINY_SPACE
+        for old, new in changes:
+            assert old in text
+            text = text.replace(old, new)
+        (home / name).write_text(text)
+        if not (home / "photos").exists():
+            (home / "photos").symlink_to(photos)
+        return Path(name)
+
+    return write
+
+
+@pytest.fixture
+def recorded(home: Path, photos: Path) -> Callable[..., StoredSweep]:
+    """Store a grid of nine trials under runs/, the first ones ended with `outcomes`.
+
+    A list holds how many of its 20 images each fold got wrong; None leaves a trial interrupted.
+    """
+
+    def record(
+        *outcomes: Outcome | list[int] | None, name: str = "curve", settings: tuple[str, ...] = ()
+    ) -> StoredSweep:
+        (home / "curve.yaml").write_text(CURVE_SPACE)
+        grid = ["method=grid", "parameters.lr={values: [0.003, 0.1, 0.00003]}"]
+        spec = read_spec(home / "curve.yaml", settings=[f"name={name}", *grid, *settings])
+        folds = make_folds(read_manifest(photos / "train.csv"), k=3, seed=0)
+        files = SweepFiles.of(home / "runs", name)
+        files.directory.mkdir(parents=True)
+        storage = hasty_storage(home / "runs")
+        stored = open_sweep(storage, spec, folds, files=files, storage_url="sqlite:///runs/sweeps.db")
+        now = [0.0]
+        options: dict[str, Any] = {"directory": files.directory, "device": "cpu", "trial_cap": 9}
+        with Driver(spec, stored, clock=lambda: now[0], **options) as driver:
+            for number, outcome in enumerate(outcomes):
+                while not isinstance(driver.next(), Assignment):
+                    threading.Event().wait(0.005)
+                now[0] += 90
+                if isinstance(outcome, Outcome):
+                    driver.finished(number, outcome)
+                elif outcome is not None:
+                    directory = files.directory / f"trial-{number:04d}"
+                    scores = tuple(1 - wrong / 20 for wrong in outcome)
+                    for fold, wrong in enumerate(outcome):
+                        _write_oof(directory / f"fold-{fold}", folds.valid_rows(fold), folds.manifest.labels_N, wrong)
+                    driver.finished(number, Outcome("completed", scores))
+        storage.engine.dispose()
+        return stored
+
+    return record
+
+
+def _write_oof(directory: Path, rows: np.ndarray, labels_N: np.ndarray, wrong: int) -> None:
+    """Sure predictions, the first `wrong` ones of the next class."""
+    predicted = labels_N[rows].copy()
+    predicted[:wrong] = (predicted[:wrong] + 1) % 3
+    directory.mkdir(parents=True)
+    np.savez(directory / "oof.npz", rows=rows, probs=np.eye(3, dtype=np.float32)[predicted])

@@ -1,0 +1,310 @@
+"""Everything a user can get wrong: exit code 2, one block that says what to do, nothing half-written."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from sweeps.lease import Lease
+from sweeps.results import names
+from sweeps.study import open_storage
+from tests.sweeps.cli.conftest import Ended
+
+Change = tuple[str, str]
+LR = "lr: {min: 0.001, max: 0.02}"
+
+SPACE_PROBLEMS: dict[str, tuple[list[Change], str]] = {
+    "unknown parameter": (
+        [("  lr:", "  backbon: {value: resnet18}\n  lr:")],
+        "  line 18  parameters.backbon: unknown parameter. Did you mean 'backbone'?",
+    ),
+    "misspelt key": (
+        [("{gpu: 0}", "{gpus: 0}")],
+        "  line 8  resources.gpus: unknown key. Did you mean 'gpu'? Allowed here: cpu, gpu",
+    ),
+    "min above max": (
+        [(LR, "lr: {min: 0.02, max: 0.001}")],
+        "  line 18  parameters.lr: min must not be above max, got min=0.02, max=0.001",
+    ),
+    "log scale from 0": (
+        [(LR, "lr: {distribution: log_uniform_values, min: 0.0, max: 0.1}")],
+        "  line 18  parameters.lr: a log scale needs 0 < min < max, got min=0.0, max=0.1",
+    ),
+    "wrong type of a parameter": (
+        [("batch_size: {value: 10}", "batch_size: {value: ten}")],
+        "  line 13  parameters.batch_size.value: input should be a valid integer, got 'ten'",
+    ),
+    "wrong type of a key": (
+        [("run_cap: 2", "run_cap: two")],
+        "  line 4  run_cap: input should be a valid integer, got 'two'",
+    ),
+    "unknown backbone": (
+        [("value: test_efficientnet", "values: [test_efficientnet, test_efficientnett]")],
+        "  line 10  parameters.backbone.values.1: timm has no model 'test_efficientnett'. "
+        "Nearest: 'test_efficientnet', 'test_efficientnet_ln', 'test_efficientnet_gn'. "
+        "`python -c 'import timm; print(timm.list_models())'` lists them",
+    ),
+    "unknown optimizer": (
+        [("[sgd, adamw]", "[sgd, adamx]")],
+        "  line 15  parameters.optimizer.values.1: unknown value 'adamx'. Did you mean 'adam'? "
+        "Known: adam, adamw, sgd, madgrad",
+    ),
+    "unknown scheduler": (
+        [("value: cosine", "value: cosin")],
+        "  line 16  parameters.scheduler.value: unknown value 'cosin'. Did you mean 'cosine'? "
+        "Known: none, step, cyclic, cosine",
+    ),
+    "unknown loss": (
+        [("value: cross_entropy", "value: crossentropy")],
+        "  line 17  parameters.loss.value: unknown value 'crossentropy'. Did you mean 'cross_entropy'? "
+        "Known: cross_entropy, focal, label_smoothing",
+    ),
+    "missing goal": (
+        [(", goal: maximize", "")],
+        "  line 3  metric.goal: missing. Write goal: maximize or goal: minimize (W&B's silent default would minimise)",
+    ),
+    "missing budget": (
+        [("run_cap: 2\n", "")],
+        "  no end: give run_cap (a number of trials) or budget: {hours: ...}; only a grid needs neither",
+    ),
+}
+
+
+def refused(ended: Ended, error: str) -> None:
+    """One block on stderr, and nothing left in the working folder that could be taken for a sweep."""
+    assert ended == Ended(2, "", f"error: {error}\n")
+    assert not list(Path("runs").glob("*/sweep.json"))
+    assert not Path("runs/tiny").exists()
+    assert not list(Path().rglob("*.tmp"))
+    if Path("runs/sweeps.db").exists():
+        assert names(open_storage("sqlite:///runs/sweeps.db")) == []
+
+
+@pytest.mark.parametrize("case", SPACE_PROBLEMS)
+def test_a_problem_of_the_search_space_is_named_with_its_line(
+    sweeps: Callable[..., Ended], space: Callable[..., Path], case: str
+):
+    changes, problem = SPACE_PROBLEMS[case]
+    refused(sweeps("run", space(*changes), "--local"), f"tiny.yaml: 1 problem\n{problem}")
+    assert not Path("runs").exists()
+
+
+def test_all_problems_are_named_at_once(sweeps: Callable[..., Ended], space: Callable[..., Path]):
+    changes = [
+        change for case in ("misspelt key", "unknown loss", "missing goal") for change in SPACE_PROBLEMS[case][0]
+    ]
+    expected = [SPACE_PROBLEMS[case][1] for case in ("missing goal", "misspelt key", "unknown loss")]
+    refused(sweeps("run", space(*changes), "--local"), "\n".join(["tiny.yaml: 3 problems", *expected]))
+
+
+@pytest.mark.parametrize("command", ["run", "check"])
+def test_a_search_space_that_is_not_there(sweeps: Callable[..., Ended], command: str):
+    refused(sweeps(command, "tniy.yaml"), "tniy.yaml: no such file. Give a search space (YAML)")
+
+
+class TestOfAProcessOfItsOwn:
+    """The same through the installed command."""
+
+    def test_a_misspelt_key(self, process: Callable[..., Ended], space: Callable[..., Path]):
+        changes, problem = SPACE_PROBLEMS["misspelt key"]
+        refused(process("run", space(*changes)), f"tiny.yaml: 1 problem\n{problem}")
+
+    def test_an_unreadable_image(self, process: Callable[..., Ended], space: Callable[..., Path], rows: list[str]):
+        broken(rows)
+        ended = process("run", space(("photos/train.csv", "all.csv")), "--local")
+        assert (ended.code, ended.out) == (2, "")
+        assert "line 62: broken.png" in ended.err
+        assert "Traceback" not in ended.err
+
+    def test_a_sweep_that_is_already_running(self, process: Callable[..., Ended], space: Callable[..., Path]):
+        engine = open_storage("sqlite:///sweeps.db").engine
+        lease = Lease.acquire(engine, "tiny", on_lost=lambda error: pytest.fail(str(error)))
+        try:
+            ended = process("run", space(), "--local", "--storage", "sqlite:///sweeps.db")
+        finally:
+            lease.release()
+        when = r"process \d+ on \S+ since \d{4}-\d\d-\d\d \d\d:\d\d:\d\d"
+        assert (ended.code, ended.out) == (2, "")
+        assert re.fullmatch(
+            rf"error: sweep 'tiny' is already running: {when}\. Wait for it, or stop it there \(Ctrl-C\); "
+            r"`sweeps status` shows how far it is\n",
+            ended.err,
+        )
+        assert not Path("runs/tiny").exists()
+
+
+@pytest.fixture
+def rows(photos: Path) -> list[str]:
+    """Lines of a CSV beside the folder of photos."""
+    head, *lines = (photos / "train.csv").read_text().splitlines()
+    return [head, *(f"photos/{line}" for line in lines)]
+
+
+def broken(rows: list[str]) -> None:
+    """all.csv, whose last image is none."""
+    Path("broken.png").write_bytes(b"not an image")
+    Path("all.csv").write_text("\n".join([*rows, "broken.png,red"]))
+
+
+class TestData:
+    @pytest.mark.parametrize(
+        ("content", "problem"),
+        [
+            (None, "all.csv: no such CSV file or folder. Set data.source to one (`sweeps demo digits` writes one)"),
+            ("", "all.csv: the file is empty. It needs a header line and one row per image"),
+            (
+                "path,label\n",
+                "all.csv: no images found. A CSV needs at least one row, a folder one sub-folder per class",
+            ),
+            ("path,class\n1.png,a\n", "all.csv: no column 'label' (data.label). Columns there: 'path', 'class'"),
+            ("file,label\n1.png,a\n", "all.csv: no column 'path' (data.image). Columns there: 'file', 'label'"),
+        ],
+        ids=["missing", "empty", "only a header", "no label column", "no image column"],
+    )
+    @pytest.mark.parametrize("command", [["run", "--local"], ["check"]], ids=["run", "check"])
+    def test_a_csv_that_cannot_be_used(
+        self,
+        sweeps: Callable[..., Ended],
+        space: Callable[..., Path],
+        command: list[str],
+        content: str | None,
+        problem: str,
+    ):
+        if content is not None:
+            Path("all.csv").write_text(content)
+        refused(sweeps(*command, space(("photos/train.csv", "all.csv"))), problem)
+
+    def test_an_image_that_is_missing_is_named_with_its_row(
+        self, sweeps: Callable[..., Ended], space: Callable[..., Path], rows: list[str]
+    ):
+        Path("all.csv").write_text("\n".join([*rows[:5], "photos/gone.png,red", *rows[5:]]))
+        refused(
+            sweeps("run", space(("photos/train.csv", "all.csv")), "--local"),
+            "all.csv: 1 of 61 images do not exist (paths are relative to .)\n  line 6: photos/gone.png",
+        )
+
+    def test_an_image_that_is_unreadable_is_named_with_its_row(
+        self, sweeps: Callable[..., Ended], space: Callable[..., Path], rows: list[str]
+    ):
+        broken(rows)
+        here = Path.cwd()
+        refused(
+            sweeps("run", space(("photos/train.csv", "all.csv")), "--local"),
+            f"{here}: 1 of 61 images cannot be read; replace or remove them\n"
+            f"  line 62: broken.png (cannot identify image file '{here}/broken.png')",
+        )
+
+    def test_a_class_with_fewer_images_than_folds(
+        self, sweeps: Callable[..., Ended], space: Callable[..., Path], photos: Path
+    ):
+        refused(
+            sweeps("run", space(("k: 2", "k: 21")), "--local"),
+            f"{photos.resolve()}: 3 of 3 classes have fewer images than the 21 folds: 'blue' (20), 'green' (20), "
+            "'red' (20). Add images, drop these classes, or lower folds.k",
+        )
+
+
+class TestPlaces:
+    def test_a_runs_folder_that_cannot_be_written(self, sweeps: Callable[..., Ended], space: Callable[..., Path]):
+        Path("file").touch()  # nobody, not even root, can make a folder below a file
+        refused(
+            sweeps("run", space(), "--local", "--runs", "file/runs"),
+            "file/runs: cannot be written (Not a directory). Choose another folder with --runs or $SWEEPS_RUNS",
+        )
+
+    @pytest.mark.parametrize(
+        ("url", "problem"),
+        [
+            (
+                "nonsense",
+                "--storage: not a database URL. "
+                "Examples: sqlite:///runs/sweeps.db, postgresql://user:password@host/database",
+            ),
+            (
+                "mysql://me:secret@host/x",
+                "--storage mysql://me:***@host/x: mysql is not supported; use sqlite or postgresql",
+            ),
+            ("sqlite://", "--storage: a sweep needs a file or a server, not an in-memory database"),
+            ("sqlite:///text.db", "--storage sqlite:///text.db: cannot be opened (file is not a database)"),
+        ],
+    )
+    def test_a_storage_that_cannot_be_opened(
+        self, sweeps: Callable[..., Ended], space: Callable[..., Path], url: str, problem: str
+    ):
+        Path("text.db").write_text("no database, but some sentences that are long enough for a header")
+        refused(sweeps("run", space(), "--local", "--storage", url), problem)
+
+    def test_a_server_that_does_not_answer_is_named_without_its_password(
+        self, sweeps: Callable[..., Ended], space: Callable[..., Path]
+    ):
+        ended = sweeps("run", space(), "--local", "--storage", "postgresql://me:secret@localhost:1/x")
+        assert ended.err.startswith("error: --storage postgresql://me:***@localhost:1/x: cannot be opened (")
+        assert "secret" not in ended.err
+        refused(ended, ended.err.removeprefix("error: ").removesuffix("\n"))
+
+    def test_a_storage_below_a_file_is_blamed_on_the_storage(
+        self, sweeps: Callable[..., Ended], space: Callable[..., Path]
+    ):
+        Path("file").touch()
+        ended = sweeps("run", space(), "--local", "--storage", "sqlite:///file/x/sweeps.db")
+        assert (ended.code, ended.out) == (2, "")
+        assert "file/x: cannot be written (Not a directory)" in ended.err
+        assert "--storage" in ended.err
+        assert "--runs" not in ended.err  # that would not help
+
+    def test_more_gpu_than_there_is(
+        self, sweeps: Callable[..., Ended], space: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+    ):
+        monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+        # a size nobody has decoded: the answer must not wait for that
+        size = "parameters.resize.value=17"
+        refused(
+            sweeps("run", space(), "--local", "--set", "resources.gpu=1", "--set", size),
+            "a trial asks for 1 GPU (resources), but this machine has none: --set resources.gpu=0",
+        )
+
+    def test_options_are_blamed_by_their_name(self, sweeps: Callable[..., Ended], space: Callable[..., Path]):
+        for value in ("0", "-1"):
+            ended = sweeps("run", space(), "--local", "--hours", value)
+            assert (ended.code, ended.out) == (2, "")
+            assert "should be greater than 0" in ended.err
+        for setting in ("run_cap", "=3", "run_cap=[", ".x=1"):
+            ended = sweeps("run", space(), "--local", "--set", setting)
+            assert (ended.code, ended.out) == (2, "")
+            assert f"--set.{setting}: " in ended.err
+        assert not Path("runs").exists()
+
+
+class TestReading:
+    """The commands that only read make nothing."""
+
+    @pytest.mark.parametrize("command", ["best", "status", "list"])
+    def test_a_storage_that_is_not_there(self, sweeps: Callable[..., Ended], command: str):
+        ended = sweeps(command)
+        expected = "no sweeps stored here yet. `sweeps run SPACE` starts one; --storage names another place"
+        assert ended == Ended(2, "", f"error: runs/sweeps.db: {expected}\n")
+        assert not Path("runs").exists()
+
+    @pytest.mark.parametrize("command", ["best", "status"])
+    def test_a_sweep_that_is_not_there(
+        self, sweeps: Callable[..., Ended], recorded: Callable[..., object], command: str
+    ):
+        recorded()
+        expected = "no sweep 'curv' in this storage. Did you mean 'curve'? `sweeps list` shows them"
+        assert sweeps(command, "curv") == Ended(2, "", f"error: {expected}\n")
+        expected = "curv.yaml: no such file. Give a sweep's name (`sweeps list` shows them) or its YAML"
+        assert sweeps(command, "curv.yaml") == Ended(2, "", f"error: {expected}\n")
+
+    @pytest.mark.parametrize("command", ["best", "status"])
+    def test_a_storage_without_sweeps(self, sweeps: Callable[..., Ended], command: str):
+        open_storage("sqlite:///empty.db")
+        expected = "no sweeps in this storage yet. `sweeps run SPACE` starts one; --storage names another place"
+        assert sweeps(command, "--storage", "sqlite:///empty.db") == Ended(2, "", f"error: {expected}\n")
+
+
+def test_a_usage_error_is_no_traceback(sweeps: Callable[..., Ended], space: Callable[..., Path]):
+    for arguments in (["run"], ["rnu"], ["run", space(), "--trials", "0"], ["best", "--topk", "0"], ["demo", "cats"]):
+        ended = sweeps(*arguments)
+        assert (ended.code, ended.out) == (2, "")
+        assert "Traceback" not in ended.err

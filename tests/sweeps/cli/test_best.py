@@ -1,0 +1,110 @@
+"""The leaderboard."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from sweeps.messages import Outcome
+from sweeps.study import StoredSweep
+from tests.sweeps.cli.conftest import Ended
+
+MIXED = ([0, 1, 2], [3, 3, 3], Outcome("stopped", (0.1,)), Outcome("failed", reason="out of luck"), None, [0, 1, 2])
+TABLE = """\
+curve: 3 completed, 1 pruned, 1 failed
+trial   valid/f1 ± std     OOF  worst fold  parameters
+    0  0.9500 ± 0.0500  0.9500      0.9000  optimizer=sgd  lr=0.003
+    5  0.9500 ± 0.0500  0.9500      0.9000  optimizer=adamw  lr=3e-05
+    1  0.8500 ± 0.0000  0.8498      0.8500  optimizer=sgd  lr=0.1
+"""
+Recorded = Callable[..., StoredSweep]
+
+
+@pytest.mark.parametrize("arguments", [[], ["curve"], ["curve.yaml"], ["--topk", "3"]], ids=str)
+def test_the_best_trials_come_first_and_a_tie_goes_to_the_older_one(
+    sweeps: Callable[..., Ended], recorded: Recorded, arguments: list[str]
+):
+    recorded(*MIXED)
+    assert sweeps("best", *arguments) == Ended(0, TABLE, "")
+
+
+def test_topk_is_how_many(sweeps: Callable[..., Ended], recorded: Recorded):
+    recorded(*MIXED)
+    assert sweeps("best", "--topk", 2).out == "".join(TABLE.splitlines(keepends=True)[:-1])
+
+
+def test_a_loss_is_best_when_low_and_worst_when_high(sweeps: Callable[..., Ended], recorded: Recorded):
+    recorded([3, 2, 3], [1, 1, 1], settings=("metric={name: valid/loss, goal: minimize}",))
+    # sure and wrong costs -log(1e-12) = 27.631; `recorded` scores folds by their share of right images
+    assert sweeps("best").out == (
+        "curve: 2 completed, 0 pruned, 0 failed\n"
+        "trial  valid/loss ± std     OOF  worst fold  parameters\n"
+        "    0   0.8667 ± 0.0289  3.6841      0.9000  optimizer=sgd  lr=0.003\n"
+        "    1   0.9500 ± 0.0000  1.3816      0.9500  optimizer=sgd  lr=0.1\n"
+    )
+
+
+def test_json_has_the_keys_of_the_design(sweeps: Callable[..., Ended], recorded: Recorded):
+    stored = recorded(*MIXED)
+    ended = sweeps("best", "--json", "--topk", 1)
+    assert (ended.code, ended.err) == (0, "")
+    assert json.loads(ended.out) == {
+        "sweep": "curve",
+        "metric": "valid/f1",
+        "goal": "maximize",
+        "completed": 3,
+        "pruned": 1,
+        "failed": 1,
+        "trials": [
+            {
+                "number": 0,
+                "score": pytest.approx(0.95),
+                "fold_scores": [1.0, 0.95, 0.9],
+                "std": pytest.approx(0.05),
+                "oof_score": pytest.approx(0.95, abs=1e-3),
+                "params": {"optimizer": "sgd", "lr": 0.003},
+                "directory": "runs/curve/trial-0000",
+            }
+        ],
+        "ensemble": None,
+    }
+    assert stored.trials()[0].values == [json.loads(ended.out)["trials"][0]["score"]]
+
+
+def test_the_latest_sweep_is_meant_when_none_is_named(sweeps: Callable[..., Ended], recorded: Recorded):
+    recorded([0, 1, 2], name="older")
+    recorded([0, 1, 2], name="newer")
+    assert sweeps("best").out.startswith("newer: 1 completed")
+    assert sweeps("best", "older").out.startswith("older: 1 completed")
+
+
+def test_no_completed_trial_is_exit_code_1(sweeps: Callable[..., Ended], recorded: Recorded):
+    recorded(Outcome("failed", reason="out of luck"), Outcome("stopped"))
+    error = "sweep 'curve' has no completed trial yet (1 pruned, 1 failed). `sweeps status` shows how it goes"
+    assert sweeps("best") == Ended(1, "", f"error: {error}\n")
+    as_json = sweeps("best", "--json")
+    assert (as_json.code, json.loads(as_json.out)["trials"]) == (0, [])
+
+
+def test_places_come_from_options_or_the_environment(
+    sweeps: Callable[..., Ended], recorded: Recorded, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    recorded(*MIXED)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    assert sweeps("best").code == 2
+    assert sweeps("best", "--runs", "../runs") == Ended(0, TABLE, "")
+    monkeypatch.setenv("SWEEPS_RUNS", "../runs")
+    assert sweeps("best") == Ended(0, TABLE, "")
+    monkeypatch.setenv("SWEEPS_STORAGE", f"sqlite:///{tmp_path}/runs/sweeps.db")
+    assert sweeps("best") == Ended(0, TABLE, "")
+    assert sweeps("best", "--storage", "sqlite:///nowhere.db").code == 2
+
+
+def test_a_trial_whose_files_are_gone_is_named(sweeps: Callable[..., Ended], recorded: Recorded):
+    recorded(*MIXED)
+    Path("runs/curve/trial-0000/fold-1/oof.npz").unlink()
+    path = Path.cwd() / "runs/curve/trial-0000/fold-1/oof.npz"
+    assert sweeps("best") == Ended(2, "", f"error: {path}: missing; the trial's folds are not complete\n")

@@ -1,0 +1,38 @@
+"""All sweeps of a storage."""
+
+import json
+from collections.abc import Callable
+
+import pytest
+
+from sweeps.messages import Outcome
+from sweeps.study import StoredSweep, open_storage
+from tests.sweeps.cli.conftest import Ended
+
+
+def test_one_line_per_sweep_the_latest_last(sweeps: Callable[..., Ended], recorded: Callable[..., StoredSweep]):
+    older = recorded([0, 1, 2], Outcome("stopped", (0.1,)), Outcome("failed", reason="out of luck"), name="older")
+    recorded(name="newer", settings=("metric={name: valid/loss, goal: minimize}",))
+    first = older.trials()[0].datetime_start
+    assert first is not None
+    since = first.astimezone().isoformat(timespec="seconds")
+    assert sweeps("list") == Ended(
+        0,
+        f"sweep  completed  pruned  failed    best  metric      {'started':{len(since)}}  driver\n"
+        f"older          1       1       1  0.9500  valid/f1    {since}  -\n"
+        f"newer          0       0       0       -  valid/loss  {'-':{len(since)}}  -\n",
+        "",
+    )
+    rows = json.loads(sweeps("list", "--json").out)
+    assert [(row["sweep"], row["completed"], row["best_score"], row["holder"]) for row in rows] == [
+        ("older", 1, pytest.approx(0.95), None),
+        ("newer", 0, None, None),
+    ]
+
+
+def test_studies_of_other_programs_are_left_out(sweeps: Callable[..., Ended]):
+    import optuna
+
+    optuna.create_study(storage=open_storage("sqlite:///sweeps.db"), study_name="not ours")
+    ended = sweeps("list", "--json", "--storage", "sqlite:///sweeps.db")
+    assert ended == Ended(0, "[]\n", "")

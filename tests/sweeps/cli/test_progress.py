@@ -1,0 +1,211 @@
+"""How a running sweep looks."""
+
+import dataclasses
+import io
+import re
+import threading
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from sweeps.cli.progress import LiveProgress, PlainProgress, choose_progress, describe, render
+from sweeps.events import Event, FoldFinished, Notice, Running, Snapshot, TrialEnded, TrialStarted
+
+SNAPSHOT = Snapshot(
+    completed=3,
+    pruned=1,
+    failed=1,
+    interrupted=0,
+    running=(Running(5, fold=0, epoch=0, epochs=4, value=None), Running(6, fold=2, epoch=3, epochs=4, value=0.81234)),
+    cap=16,
+    k=5,
+    best_score=0.9123,
+    best_number=2,
+    elapsed_s=3723.4,
+    eta_s=61.0,
+    stopping=False,
+)
+
+
+class Watched:
+    """What progress needs of a driver: the sweep's name and a snapshot, taken under the driver's lock."""
+
+    def __init__(self, snapshot: Snapshot = SNAPSHOT) -> None:
+        self.spec = type("Spec", (), {"name": "digits"})
+        self.lock = threading.RLock()
+        self.waits = threading.Event()  # somebody asks, and gets no answer while the lock is held
+        self._snapshot = snapshot
+
+    def snapshot(self) -> Snapshot:
+        self.waits.set()
+        with self.lock:
+            self.waits.clear()
+            return self._snapshot
+
+
+def terminal() -> Console:
+    return Console(width=100, file=io.StringIO(), force_terminal=True, color_system=None)
+
+
+def shown(console: Console) -> str:
+    assert isinstance(console.file, io.StringIO)
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", console.file.getvalue())  # cursor movements
+    return "\n".join(line.rstrip() for line in text.replace("\r", "").splitlines())
+
+
+@pytest.mark.parametrize(
+    ("event", "line"),
+    [
+        (Notice("the last driver died"), "the last driver died"),
+        (
+            TrialStarted(7, {"lr": 0.00031234, "optimizer": "adam", "batch_size": 32}, continued=False),
+            "trial 7 started  lr=0.000312  optimizer=adam  batch_size=32",
+        ),
+        (TrialStarted(7, {"lr": 1e-5}, continued=True), "trial 7 continued  lr=1e-05"),
+        (FoldFinished(7, fold=0, k=5, score=0.98765), "trial 7 fold 1/5 scored 0.9877"),
+        (TrialEnded(7, "completed", 0.98765, "", best=False, seconds=61.26), "trial 7 completed 0.9877 after 61.3 s"),
+        (
+            TrialEnded(7, "completed", 0.0, "", best=True, seconds=1),
+            "trial 7 completed 0.0000 (best so far) after 1.0 s",
+        ),
+        (
+            TrialEnded(7, "pruned", None, "median rule", best=False, seconds=1),
+            "trial 7 pruned after 1.0 s: median rule",
+        ),
+        (
+            TrialEnded(7, "failed", None, "out of luck", best=False, seconds=1),
+            "trial 7 failed after 1.0 s: out of luck",
+        ),
+        (TrialEnded(7, "interrupted", None, "", best=False, seconds=0), "trial 7 interrupted after 0.0 s"),
+    ],
+)
+def test_an_event_is_one_line(event: Event, line: str):
+    assert describe(event) == line
+
+
+class TestView:
+    def rendered(self, **changes: Any) -> str:
+        console = terminal()
+        console.print(render("digits", dataclasses.replace(SNAPSHOT, **changes)))
+        return shown(console)
+
+    def test_shows_counts_running_trials_and_time(self):
+        assert self.rendered() == (
+            "digits  3 completed, 1 pruned, 2 running, 1 failed of 16; best 0.9123 (trial 2)\n"
+            "trial 5  fold 1/5  epoch 0/4\n"
+            "trial 6  fold 3/5  epoch 3/4  ━━━━━━━━━━━━━━━━╸               0.8123\n"
+            "1:02:03 elapsed, about 0:01:01 left"
+        )
+
+    def test_shows_nothing_that_is_not_known_yet(self):
+        nothing = {"completed": 0, "pruned": 0, "failed": 0, "running": (), "cap": None}
+        unknown = {"best_score": None, "best_number": None, "eta_s": None, "elapsed_s": 0.4}
+        assert self.rendered(**nothing, **unknown) == (
+            "digits  0 completed, 0 pruned, 0 running, 0 failed\n\n0:00:00 elapsed"
+        )
+
+    def test_says_that_it_is_leaving(self):
+        assert self.rendered(stopping=True, running=(), interrupted=2) == (
+            "digits  3 completed, 1 pruned, 0 running, 1 failed, 2 interrupted of 16; best 0.9123 (trial 2)\n"
+            "leaving: running trials save their state (Ctrl-C again to kill them)\n\n"
+            "1:02:03 elapsed, about 0:01:01 left"
+        )
+
+    def test_a_bar_is_never_longer_than_full(self):
+        late = Running(6, fold=4, epoch=9, epochs=4, value=0.8)  # another trial's epochs
+        assert "━" * 30 in self.rendered(running=(late,))
+        assert "━" * 31 not in self.rendered(running=(late,))
+
+
+class TestPlain:
+    def test_prints_a_line_per_event_with_the_time_and_counts_at_a_trials_end(self):
+        stream = io.StringIO()
+        with PlainProgress(stream) as progress:
+            progress.decoding("32", 1, 1797)
+            progress.decoding("32", 1797, 1797)
+            progress.tell(TrialEnded(0, "completed", 0.5, "", best=False, seconds=1))  # no driver yet
+            progress.watch(Watched())  # type: ignore[arg-type]
+            progress.tell(TrialStarted(7, {"lr": 0.1}, continued=False))
+            progress.tell(TrialEnded(7, "failed", None, "out of luck", best=False, seconds=1))
+        lines = stream.getvalue().splitlines()
+        assert all(re.fullmatch(r"\d\d:\d\d:\d\d  .*", line) for line in lines)
+        assert [line[10:] for line in lines] == [
+            "decoded 1,797 images at 32",
+            "trial 0 completed 0.5000 after 1.0 s",
+            "trial 7 started  lr=0.1",
+            "trial 7 failed after 1.0 s: out of luck  "
+            "[3 completed, 1 pruned, 2 running, 1 failed of 16; best 0.9123 (trial 2)]",
+        ]
+
+    def test_goes_to_stderr(self, capsys: pytest.CaptureFixture[str]):
+        PlainProgress().tell(Notice("hello"))
+        out, err = capsys.readouterr()
+        assert (out, err[10:]) == ("", "hello\n")
+
+
+class TestLive:
+    def test_events_and_drawing_never_wait_for_each_other(self):
+        """The driver tells events while it holds its lock; the view asks the driver while it draws."""
+        console, driver, told = terminal(), Watched(), threading.Event()
+
+        def drive() -> None:
+            for number in range(3):
+                with driver.lock:
+                    assert driver.waits.wait(timeout=60), "the view no longer draws"
+                    progress.tell(Notice(f"event {number}"))
+                    progress.tell(TrialEnded(number, "failed", None, "out of luck", best=False, seconds=1))
+            told.set()
+
+        with LiveProgress(console) as progress:
+            progress.watch(driver)  # type: ignore[arg-type]
+            threading.Thread(target=drive, daemon=True).start()
+            assert told.wait(timeout=60), "deadlock"
+        assert re.findall(r"event \d", shown(console)) == ["event 0", "event 1", "event 2"]
+
+    def test_only_notices_failures_and_new_bests_scroll_above_the_view(self):
+        console = terminal()
+        with LiveProgress(console) as progress:
+            progress.watch(Watched())  # type: ignore[arg-type]
+            progress.tell(TrialStarted(7, {"lr": 0.1}, continued=False))
+            progress.tell(FoldFinished(7, 0, 5, 0.5))
+            progress.tell(TrialEnded(7, "completed", 0.5, "", best=False, seconds=1))
+            progress.tell(TrialEnded(8, "completed", 0.75, "", best=True, seconds=1))
+            progress.tell(TrialEnded(9, "failed", None, "out of [red]luck[/]", best=False, seconds=1))
+            progress.tell(Notice("the budget of 1.0 hours is used up"))
+        lines = [
+            line for line in shown(console).splitlines() if line.startswith(("trial", "the")) and "epoch" not in line
+        ]
+        assert lines == [
+            "trial 8 completed 0.7500 (best so far) after 1.0 s",
+            "trial 9 failed after 1.0 s: out of [red]luck[/]",
+            "the budget of 1.0 hours is used up",
+        ]
+        last = "3 completed, 1 pruned, 2 running, 1 failed of 16; best 0.9123 (trial 2)"
+        assert shown(console).splitlines()[-1] == last
+
+    def test_says_what_happens_before_the_first_trial(self):
+        console = terminal()
+        with LiveProgress(console) as progress:
+            progress.decoding("32", 100, 1797)
+        assert "decoding images at 32: 100 of 1,797" in shown(console)
+        console = terminal()
+        with LiveProgress(console):
+            pass
+        assert "reading the data and starting Ray" in shown(console)
+
+    def test_leaves_the_terminal_in_order_after_an_error(self):
+        console = terminal()
+        with pytest.raises(KeyError, match="ours"), LiveProgress(console):
+            raise KeyError("ours")
+        assert isinstance(console.file, io.StringIO)
+        hidden, back = (console.file.getvalue().count(cursor) for cursor in ("\x1b[?25l", "\x1b[?25h"))
+        assert hidden == back == 1
+
+
+class TestChoice:
+    def test_a_live_view_on_a_terminal_unless_plain_lines_are_wanted(self, monkeypatch: pytest.MonkeyPatch):
+        assert isinstance(choose_progress(plain=False), PlainProgress)  # pytest's stderr is no terminal
+        monkeypatch.setenv("FORCE_COLOR", "1")
+        assert isinstance(choose_progress(plain=False), LiveProgress)
+        assert isinstance(choose_progress(plain=True), PlainProgress)

@@ -1,0 +1,269 @@
+"""`sweeps run --local`: real trainings of a tiny network, stand-ins where they are not the point."""
+
+import json
+import re
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from optuna.trial import FrozenTrial, TrialState
+
+from sweeps.errors import LeaseLostError
+from sweeps.lease import Lease, find_holder
+from sweeps.local import run_local
+from sweeps.messages import Assignment, Outcome, RunTrial, TrialReporter
+from sweeps.results import find_sweep
+from sweeps.study import open_storage
+from tests.sweeps.cli.conftest import Ended
+from tests.sweeps.test_driver import report
+
+END = """\
+files      runs/tiny
+more       sweeps best tiny --topk 10
+pictures   optuna-dashboard sqlite:///runs/sweeps.db
+"""
+
+
+def trials() -> list[FrozenTrial]:
+    return find_sweep(open_storage("sqlite:///runs/sweeps.db"), "tiny").trials()
+
+
+def events(ended: Ended) -> list[str]:
+    """The plain lines without time of day, seconds and scores."""
+    lines = [re.sub(r"^\d\d:\d\d:\d\d  ", "", line) for line in ended.err.splitlines()]
+    lines = [re.sub(r"(?<!=)\b\d\.\d{4}", "S", re.sub(r"\d+\.\d s", "T s", line)) for line in lines]
+    return [line for line in lines if not line.startswith("decoded")]
+
+
+@pytest.fixture
+def instead(monkeypatch: pytest.MonkeyPatch) -> Callable[[RunTrial], None]:
+    """Evaluate trials by something else than training."""
+    return lambda trial: monkeypatch.setattr(run_local, "__kwdefaults__", {"trial": trial})
+
+
+def test_a_sweep_ends_with_its_leaderboard_and_where_to_look_next(
+    sweeps: Callable[..., Ended], space: Callable[..., Path]
+):
+    ended = sweeps("run", space(), "--local")
+    assert ended.code == 0
+    assert ended.err.endswith(END)
+    assert ended.out == sweeps("best", "--topk", 3).out
+    assert ended.out.startswith("tiny: 2 completed, 0 pruned, 0 failed\ntrial  ")
+    first = trials()[0]
+    assert events(ended)[:4] == [
+        f"trial 0 started  optimizer={first.params['optimizer']}  lr={first.params['lr']:.3g}",
+        "trial 0 fold 1/2 scored S",
+        "trial 0 fold 2/2 scored S",
+        "trial 0 completed S (best so far) after T s  "
+        "[1 completed, 0 pruned, 0 running, 0 failed of 2; best S (trial 0)]",
+    ]
+    assert [trial.state for trial in trials()] == [TrialState.COMPLETE] * 2
+    folder = Path("runs/tiny")
+    assert {path.name for path in folder.iterdir()} == {
+        "sweep.json",
+        "spec.yaml",
+        "folds.npz",
+        "trial-0000",
+        "trial-0001",
+    }
+    assert not list(Path("runs").rglob("*.tmp"))
+
+
+def test_a_sweep_is_continued_to_a_new_total(sweeps: Callable[..., Ended], space: Callable[..., Path]):
+    path = space()
+    assert sweeps("run", path, "--local", "--trials", 1).code == 0
+    before = Path("runs/tiny/trial-0000/fold-0/result.json").stat().st_mtime_ns
+    assert sweeps("run", path, "--local").code == 0  # run_cap: 2
+    again = sweeps("run", path, "--local")
+    assert again == Ended(0, "", "all trials are done already; more with --trials or a larger run_cap\n")
+    assert sweeps("run", path, "--local", "--trials", 3, "--plain").code == 0
+    assert [trial.state for trial in trials()] == [TrialState.COMPLETE] * 3
+    assert Path("runs/tiny/trial-0000/fold-0/result.json").stat().st_mtime_ns == before
+
+
+def test_notices_of_the_search_space_are_said_first(sweeps: Callable[..., Ended], space: Callable[..., Path]):
+    ended = sweeps("run", space(("name: tiny", "name: tiny\nproject: mine")), "--local", "--trials", 1)
+    assert ended.err.splitlines()[0] == "note: not used here: project"
+
+
+class TestFailedTrials:
+    def test_a_loss_that_becomes_nan_fails_its_trial_and_the_sweep_goes_on(
+        self, sweeps: Callable[..., Ended], space: Callable[..., Path]
+    ):
+        path = space(
+            ("method: random", "method: grid"),
+            ("lr: {min: 0.001, max: 0.02}", "lr: {values: [10.0, 0.01]}"),
+            ("[sgd, adamw]", "[sgd]"),
+            ("value: cosine", "value: none"),
+            ("batch_size: {value: 10}", "batch_size: {value: 4}\n  momentum: {value: 0.99}"),
+            ("epochs: {value: 1}", "epochs: {value: 4}"),
+        )
+        ended = sweeps("run", path, "--local")
+        assert ended.code == 0
+        assert ended.out.startswith("tiny: 1 completed, 0 pruned, 1 failed\n")
+        bad, good = trials()
+        assert (bad.state, good.state) == (TrialState.FAIL, TrialState.COMPLETE)
+        reason = bad.user_attrs["reason"]
+        assert re.match(
+            r"fold 0, epoch \d(, step \d+)?: the training loss is (nan|inf) \(lr=10, optimizer=sgd, ", reason
+        )
+        assert reason in ended.err
+        assert "Traceback" not in ended.err
+        assert f"failed     trial 0: {reason}\n" in sweeps("status").out
+
+    def test_code_that_raises_fails_its_trial_and_the_sweep_goes_on(
+        self, sweeps: Callable[..., Ended], space: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+    ):
+        from sweeps import trial
+
+        run_fold = trial.run_fold
+
+        def broken(*args: Any, directory: Path, **options: Any) -> Any:
+            if directory.parent.name == "trial-0000":
+                raise RuntimeError("out of luck")
+            return run_fold(*args, directory=directory, **options)
+
+        monkeypatch.setattr(trial, "run_fold", broken)
+        ended = sweeps("run", space(), "--local")
+        assert (ended.code, ended.out[:37]) == (0, "tiny: 1 completed, 0 pruned, 1 failed")
+        assert "trial 0 failed after T s: RuntimeError: out of luck  [" in "\n".join(events(ended))
+        assert "Traceback" not in ended.err
+        assert trials()[0].user_attrs["traceback"].startswith("Traceback (most recent call last):")
+
+    def test_no_completed_trial_is_exit_code_1(
+        self, sweeps: Callable[..., Ended], space: Callable[..., Path], instead: Callable[[RunTrial], None]
+    ):
+        instead(lambda assignment, reporter: Outcome("failed", reason="out of luck"))
+        ended = sweeps("run", space(), "--local")
+        assert (ended.code, ended.out) == (1, "")
+        assert ended.err.splitlines()[-1] == (
+            "error: no trial completed (0 pruned, 2 failed); `sweeps status tiny` shows the reasons"
+        )
+
+
+class TestLeaving:
+    def test_ctrl_c_lets_the_trial_save_its_state_and_the_sweep_can_be_continued(
+        self, sweeps: Callable[..., Ended], space: Callable[..., Path], instead: Callable[[RunTrial], None]
+    ):
+        def trial(assignment: Assignment, reporter: TrialReporter) -> Outcome:
+            assert not reporter.interrupted()
+            assert reporter.report(report(0, 1, 0.5))
+            signal.raise_signal(signal.SIGINT)
+            return Outcome("interrupted" if reporter.interrupted() else "failed")
+
+        instead(trial)
+        path, before = space(), signal.getsignal(signal.SIGTERM)
+        ended = sweeps("run", path, "--local")
+        assert (ended.code, ended.out) == (130, "")
+        assert ended.err.endswith("interrupted; `sweeps run tiny.yaml` continues it\n")
+        (first,) = trials()
+        assert (first.state, first.intermediate_values) == (TrialState.WAITING, {1: 0.5})
+        assert signal.getsignal(signal.SIGTERM) == before
+        assert find_holder(open_storage("sqlite:///runs/sweeps.db").engine, "tiny") is None
+        instead(lambda assignment, reporter: Outcome("failed", reason=f"trial {assignment.number} again"))
+        assert f"trial 0 continued  optimizer={first.params['optimizer']}" in sweeps("run", path, "--local").err
+        assert [trial.state for trial in trials()] == [TrialState.FAIL] * 2
+
+    def test_a_second_ctrl_c_does_not_wait_for_the_trial(
+        self, sweeps: Callable[..., Ended], space: Callable[..., Path], instead: Callable[[RunTrial], None]
+    ):
+        def trial(assignment: Assignment, reporter: TrialReporter) -> Outcome:
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
+            raise AssertionError("it went on")
+
+        instead(trial)
+        ended = sweeps("run", space(), "--local")
+        assert (ended.code, ended.out) == (130, "")
+        assert "Traceback" not in ended.err
+        assert [trial.state for trial in trials()] == [TrialState.WAITING]
+
+    def test_time_that_is_used_up_is_no_interruption(
+        self, sweeps: Callable[..., Ended], space: Callable[..., Path], instead: Callable[[RunTrial], None]
+    ):
+        def trial(assignment: Assignment, reporter: TrialReporter) -> Outcome:
+            while not reporter.interrupted():
+                pass
+            return Outcome("interrupted")
+
+        instead(trial)
+        ended = sweeps("run", space(), "--local", "--hours", "1e-9")
+        assert (ended.code, ended.out) == (1, "")
+        assert "the budget of 1e-09 hours is used up" in ended.err
+        assert ended.err.splitlines()[-1].startswith("error: no trial completed (0 pruned, 0 failed)")
+
+    def test_a_lost_lease_is_exit_code_3(
+        self,
+        sweeps: Callable[..., Ended],
+        space: Callable[..., Path],
+        instead: Callable[[RunTrial], None],
+        monkeypatch: pytest.MonkeyPatch,
+    ):
+        acquire, lost = Lease.acquire, []
+
+        def watched(*args: Any, on_lost: Callable[[LeaseLostError], None], **options: Any) -> Lease:
+            lost.append(on_lost)
+            return acquire(*args, on_lost=on_lost, **options)
+
+        def trial(assignment: Assignment, reporter: TrialReporter) -> Outcome:
+            lost[0](LeaseLostError("another driver took over sweep 'tiny'; this one stops"))
+            return Outcome("interrupted" if reporter.interrupted() else "failed")
+
+        monkeypatch.setattr(Lease, "acquire", watched)
+        instead(trial)
+        ended = sweeps("run", space(), "--local")
+        assert (ended.code, ended.out) == (3, "")
+        assert ended.err.splitlines()[-1] == "error: another driver took over sweep 'tiny'; this one stops"
+
+    def test_a_lease_that_is_lost_while_images_are_decoded_starts_no_trial(
+        self, sweeps: Callable[..., Ended], space: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+    ):
+        acquire = Lease.acquire
+
+        def lost_at_once(*args: Any, on_lost: Callable[[LeaseLostError], None], **options: Any) -> Lease:
+            lease = acquire(*args, on_lost=on_lost, **options)
+            on_lost(LeaseLostError("another driver took over sweep 'tiny'; this one stops"))
+            return lease
+
+        monkeypatch.setattr(Lease, "acquire", lost_at_once)
+        ended = sweeps("run", space(), "--local")
+        assert (ended.code, ended.out) == (3, "")
+        assert ended.err.splitlines()[-1] == "error: another driver took over sweep 'tiny'; this one stops"
+        assert not list(Path("runs").glob("tiny/trial-*"))
+
+
+class TestAnotherSweep:
+    @pytest.fixture
+    def begun(
+        self, sweeps: Callable[..., Ended], space: Callable[..., Path], instead: Callable[[RunTrial], None]
+    ) -> Path:
+        instead(lambda assignment, reporter: Outcome("failed", reason="out of luck"))
+        path = space()
+        sweeps("run", path, "--local", "--trials", 1)
+        return path
+
+    def test_a_changed_search_space_is_refused(self, sweeps: Callable[..., Ended], begun: Path):
+        ended = sweeps("run", begun, "--local", "--set", "parameters.epochs.value=2", "--set", "folds.seed=1")
+        assert ended == Ended(
+            2,
+            "",
+            "error: the search space of sweep 'tiny' changed since it began, "
+            "so new trials could not be compared with its old ones:\n"
+            "  folds.seed: was 42, is 1\n"
+            "  parameters.epochs.value: was 1, is 2\n"
+            "Change it back, or give the search space another name (run_cap, budget and resources may change)\n",
+        )
+
+    def test_another_runs_folder_is_refused(self, sweeps: Callable[..., Ended], begun: Path):
+        ended = sweeps("run", begun, "--local", "--runs", "other", "--storage", "sqlite:///runs/sweeps.db")
+        assert (ended.code, ended.out) == (2, "")
+        assert ended.err == (
+            f"error: sweep 'tiny' is in the storage sqlite:///runs/sweeps.db, but {Path.cwd()}/other/tiny has no files "
+            "of it. Give the --runs folder it was started with, or choose another name\n"
+        )
+
+    def test_the_sweep_file_says_what_the_folder_is(self, begun: Path):
+        saved = json.loads(Path("runs/tiny/sweep.json").read_text())
+        assert (saved["name"], saved["storage"]) == ("tiny", "sqlite:///runs/sweeps.db")
