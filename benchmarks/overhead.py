@@ -51,9 +51,11 @@ def main() -> None:
 def baseline(trials: int) -> list[float]:
     """Ray Tune as its documentation shows it, on one stored study; seconds from one trial's end to the next."""
     import optuna
+    import ray
     from ray import tune
     from ray.tune.search.optuna import OptunaSearch
 
+    ray.init(address="local")  # a bare one would join whatever an earlier cluster left behind
     folder = tempfile.mkdtemp()
     ends: list[float] = []
 
@@ -68,11 +70,8 @@ def baseline(trials: int) -> list[float]:
         for step in range(REPORTS):
             tune.report({"score": config["x"] + step})
 
-    def space(trial: optuna.Trial) -> None:
-        trial.suggest_float("x", 0, 1)
-
     search = OptunaSearch(
-        space,
+        {"x": optuna.distributions.FloatDistribution(0, 1)},
         metric="score",
         mode="max",
         study_name="baseline",
