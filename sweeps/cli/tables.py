@@ -27,4 +27,4 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, right:
     with console.capture() as capture:
         console.print(table, highlight=False)
     for line in capture.get().splitlines():
-        print(line.rstrip())
+        print(line.rstrip(), flush=True)

@@ -46,10 +46,9 @@ class DriverSearcher(Searcher):
             driver.finished(number, Outcome("failed", reason=CRASHED))
         elif result is not None and OUTCOME in result:
             driver.finished(number, Outcome(**dict(result[OUTCOME])))
-        elif driver.stopping:
-            driver.finished(number, Outcome("interrupted"))
         else:
-            driver.finished(number, Outcome("stopped", fold_scores=tuple((result or {}).get("fold_scores", ()))))
+            scores = tuple((result or {}).get("fold_scores", ()))
+            driver.finished(number, Outcome("interrupted" if driver.stopping else "stopped", fold_scores=scores))
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing to save: the storage remembers."""

@@ -330,6 +330,18 @@ class TestReports:
 
 
 class TestEnds:
+    def test_a_trial_that_was_stopped_just_before_ctrl_c_is_pruned_and_not_continued(self, sweep: Callable[..., Sweep]):
+        curve = sweep("early_terminate={type: median, startup_trials: 1, warmup_epochs: 0}")
+        with curve.driver() as driver:
+            handed_out(driver)
+            driver.epoch(0, report(0, 1, 0.8))
+            driver.finished(0, completed(0.8, 0.8, 0.8))
+            handed_out(driver)
+            assert not driver.epoch(1, report(0, 1, 0.1))
+            driver.stop()
+            driver.finished(1, Outcome("interrupted"))
+        assert curve.trial(1).state == TrialState.PRUNED
+
     def test_a_completed_trial_has_the_mean_of_its_folds_as_score(self, sweep: Callable[..., Sweep]):
         curve = sweep()
         with curve.driver() as driver:
