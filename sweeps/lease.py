@@ -53,7 +53,9 @@ class Holder:
         if self.host != socket.gethostname():
             return False
         try:
-            return abs(psutil.Process(self.pid).create_time() - self.process_start) > 1
+            process = psutil.Process(self.pid)
+            reused = abs(process.create_time() - self.process_start) > 1
+            return reused or process.status() == psutil.STATUS_ZOMBIE  # killed, and its parent has not looked yet
         except psutil.NoSuchProcess:
             return True
 

@@ -70,6 +70,7 @@ def summarise(sweep: StoredSweep) -> Summary:
     count = {state: sum(trial.state == state for trial in trials) for state in TrialState}
     goal = _goal(sweep)
     ranked = rank(trials, goal=goal)
+    holder = find_holder(sweep.storage.engine, sweep.name)
     started = min((trial.datetime_start for trial in trials if trial.datetime_start), default=None)
     return Summary(
         sweep=sweep.name,
@@ -84,7 +85,7 @@ def summarise(sweep: StoredSweep) -> Summary:
         best_score=ranked[0].value if ranked else None,
         started=started.astimezone().isoformat(timespec="seconds") if started else None,
         elapsed_s=sweep.elapsed_s(),
-        holder=find_holder(sweep.storage.engine, sweep.name),
+        holder=None if holder is not None and holder.is_dead_here() else holder,
     )
 
 

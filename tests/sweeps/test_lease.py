@@ -58,6 +58,17 @@ def ended_process() -> tuple[int, float]:
     return process.pid, start
 
 
+def test_a_killed_process_that_its_parent_has_not_looked_at_is_dead() -> None:
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    start = psutil.Process(process.pid).create_time()
+    holder = Holder("somebody", socket.gethostname(), process.pid, start, since=0.0)
+    assert not holder.is_dead_here()
+    process.kill()
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # ended, and still in the table
+    assert holder.is_dead_here()
+    process.communicate()
+
+
 # --- taken and given back
 
 

@@ -13,7 +13,7 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from sweeps.errors import InputError
-from sweeps.lease import Lease
+from sweeps.lease import Holder, Lease
 from sweeps.prepare import SweepFiles, cut_folds
 from sweeps.results import best, failures, find_sweep, names, rank, summarise
 from sweeps.spec import SweepSpec
@@ -215,6 +215,13 @@ def test_a_summary_names_the_driver(stored: Stored) -> None:
     lease.release()
     assert holder is not None
     assert summarise(stored.sweep).holder is None
+
+
+def test_a_driver_of_this_machine_that_is_dead_drives_nothing(stored: Stored, monkeypatch: pytest.MonkeyPatch) -> None:
+    lease = Lease.acquire(stored.sweep.storage.engine, "toy", on_lost=lambda error: None)
+    monkeypatch.setattr(Holder, "is_dead_here", lambda holder: True)
+    assert summarise(stored.sweep).holder is None
+    lease.release()
 
 
 def test_failures_say_why(stored: Stored) -> None:
