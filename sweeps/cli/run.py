@@ -1,6 +1,7 @@
 """`sweeps run`: start a sweep, or continue it."""
 
 import contextlib
+import functools
 import signal
 import sys
 from collections.abc import Iterator
@@ -60,12 +61,11 @@ def _sweep(
     from sweeps.errors import LeaseLostError
     from sweeps.lease import Lease
     from sweeps.prepare import SweepFiles, check_backbones, cut_folds, decode_images, open_sweep
-    from sweeps.study import make_folder, open_storage
+    from sweeps.study import StoredSweep, make_folder, open_storage
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     url, files = storage_url(storage, runs), SweepFiles.of(runs, spec.name)
     drivers: list[Driver] = []
-
     lost: list[LeaseLostError] = []
 
     def on_lost(error: LeaseLostError) -> None:
@@ -79,13 +79,15 @@ def _sweep(
     opened = open_storage(url)
     lease = Lease.acquire(opened.engine, spec.name, on_lost=on_lost)
     try:
+        open_it = functools.partial(open_sweep, opened, spec, folds, files=files, storage_url=url)
+        # an existing sweep can be refused or finished, which is known before Ray starts; a new one begins after it
+        if StoredSweep.find(opened, spec.name) is not None and _finished(open_it(), spec):
+            return None
         with _cluster(spec, address) as cluster:
             decode_images(spec, folds, progress=progress.decoding)
             if lost:
                 raise lost[0]
-            sweep = open_sweep(opened, spec, folds, files=files, storage_url=url)
-            if _finished(sweep, spec):
-                return None
+            sweep = open_it()
             with _driver(spec, sweep, files, cluster, progress) as driver, _ctrl_c(driver):
                 drivers.append(driver)
                 for error in lost:

@@ -71,12 +71,15 @@ def test_a_sweep_ends_with_its_leaderboard_and_where_to_look_next(
     assert not list(Path("runs").rglob("*.tmp"))
 
 
-def test_a_sweep_is_continued_to_a_new_total(sweeps: Callable[..., Ended], space: Callable[..., Path]):
+def test_a_sweep_is_continued_to_a_new_total(
+    sweeps: Callable[..., Ended], space: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+):
     path = space()
     assert sweeps("run", path, "--local", "--trials", 1).code == 0
     before = Path("runs/tiny/trial-0000/fold-0/result.json").stat().st_mtime_ns
     assert sweeps("run", path, "--local").code == 0  # run_cap: 2
-    again = sweeps("run", path, "--local")
+    monkeypatch.setattr("sweeps.ray_tune.cluster.ray_cluster", lambda address: pytest.fail("Ray was started"))
+    again = sweeps("run", path)
     assert again == Ended(0, "", "all trials are done already; more with --trials or a larger run_cap\n")
     assert sweeps("run", path, "--local", "--trials", 3, "--plain").code == 0
     assert [trial.state for trial in trials()] == [TrialState.COMPLETE] * 3
