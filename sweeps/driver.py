@@ -202,7 +202,8 @@ class Driver:
                 assert len(scores) == self.spec.folds.k
                 self._listener(FoldFinished(number, len(scores) - 1, self.spec.folds.k, scores[-1]))
                 self._end(number, "completed", statistics.fmean(scores), {FOLD_SCORES: scores})
-            elif outcome.state == "stopped" or number in self._stop_reasons:  # our word, though Ctrl-C came after it
+            elif outcome.state == "stopped" or (outcome.state == "interrupted" and number in self._stop_reasons):
+                # the second: Ctrl-C came between our word and the worker's answer
                 reason = self._stop_reasons.pop(number, "stopped")
                 self._end(number, "pruned", None, {FOLD_SCORES: scores, REASON: reason})
             elif outcome.state == "interrupted":
