@@ -43,7 +43,7 @@ def ray_cluster(address: str | None = None) -> Iterator[Cluster]:
         "configure_logging": False,
         "logging_level": logging.ERROR,
         "include_dashboard": False if address is None else None,
-        # workers import torch while this process still prepares: 2.5 s sooner to the first training step
+        # workers import torch while this process still prepares (numbers in benchmarks/LOG.md)
         "runtime_env": {"worker_process_setup_hook": WARM_UP},
     }
     if address is not None:
