@@ -2,6 +2,7 @@
 
 TrainerError
 ├── DataError         the manifest, an image or the folds are not usable
+│   └── UnreadableError   one image cannot be read; data preparation counts it and goes on
 ├── ConfigError       the configuration cannot work with this backbone or data
 ├── CheckpointError   a checkpoint is damaged or belongs to another configuration
 └── NonFiniteLossError     the loss became NaN or infinite; the fold run stopped before the optimizer step
@@ -14,6 +15,10 @@ class TrainerError(Exception):
 
 class DataError(TrainerError):
     """The manifest, an image or the folds are not usable."""
+
+
+class UnreadableError(DataError):
+    """One image cannot be read: its text says why, without the file's name."""
 
 
 class ConfigError(TrainerError):
