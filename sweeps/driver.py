@@ -87,6 +87,7 @@ class Driver:
         directory: Path,
         device: str,
         trial_cap: int | None,
+        streamed: tuple[str, ...] = (),
         listener: Callable[[Event], None] = lambda event: None,
         clock: Callable[[], float] = time.monotonic,
         patience_s: float = PATIENCE_S,
@@ -96,10 +97,11 @@ class Driver:
         Args:
             directory: the sweep's, absolute, on a path every worker sees.
             trial_cap: trials in all, earlier ones included; None if only the budget ends the sweep.
+            streamed: choices of preprocessing (their keys) that workers decode per batch.
             listener: told every event, on the thread that caused it; must not block or raise.
         """
         self.spec, self.directory = spec, directory
-        self._sweep, self._device, self._cap = sweep, device, trial_cap
+        self._sweep, self._device, self._cap, self._streamed = sweep, device, trial_cap, streamed
         self._listener, self._clock, self._patience_s = listener, clock, patience_s
         self._lock = threading.RLock()
         self._memory = InMemoryStorage()
@@ -293,6 +295,7 @@ class Driver:
             max_epochs=self.spec.max_epochs,
             device=self._device,
             threads=self.spec.resources.cpu,
+            streamed=self._streamed,
         )
 
     def _end(self, number: int, state: EndState, score: float | None, attributes: dict[str, object]) -> None:

@@ -19,6 +19,7 @@ class Assignment:
         max_epochs: E, the largest `epochs` in the space.
         device: `cpu` or `cuda`.
         threads: torch's CPU threads.
+        streamed: choices of preprocessing (their keys) that are decoded per batch instead of once.
     """
 
     number: int
@@ -28,6 +29,7 @@ class Assignment:
     max_epochs: int
     device: str
     threads: int
+    streamed: tuple[str, ...] = ()
 
     @property
     def directory(self) -> str:

@@ -17,11 +17,13 @@ from trainer.metrics import Probs, score_fold
 def read_oof(trial_directory: Path, folds: Folds) -> Probs:
     """The trial's probabilities (N, K) in manifest order, put together from its folds.
 
+    Rows that no fold holds out (the holdout, and what a fixed cut always trains on) are NaN.
+
     Raises:
-        InputError: a fold's file is missing or damaged, or the folds do not cover every image exactly once.
+        InputError: a fold's file is missing or damaged, or the folds do not cover every other image exactly once.
     """
     n_images, n_classes = len(folds.manifest), len(folds.manifest.classes)
-    probs_NK = np.zeros((n_images, n_classes), dtype=np.float32)
+    probs_NK = np.full((n_images, n_classes), np.nan, dtype=np.float32)
     times_N: npt.NDArray[np.int64] = np.zeros(n_images, dtype=np.int64)
     for fold in range(folds.k):
         path = trial_directory / f"fold-{fold}" / "oof.npz"
@@ -37,13 +39,13 @@ def read_oof(trial_directory: Path, folds: Folds) -> Probs:
             raise InputError(f"{path}: missing; the trial's folds are not complete") from None
         except (OSError, EOFError, ValueError, KeyError, IndexError, zipfile.BadZipFile) as error:
             raise InputError(f"{path}: not readable out-of-fold probabilities ({error})") from None
-    if (times_N != 1).any():
-        raise InputError(
-            f"{trial_directory}: {(times_N != 1).sum()} of {n_images} images are not predicted exactly once"
-        )
+    wrong_N = times_N != (folds.fold_N >= 0)
+    if wrong_N.any():
+        raise InputError(f"{trial_directory}: {wrong_N.sum()} of {n_images} images are not predicted exactly once")
     return probs_NK
 
 
 def oof_score(trial_directory: Path, folds: Folds, *, metric: str) -> float:
-    """The metric over all images at once; differs from the mean over folds where the metric is not a mean."""
-    return score_fold(read_oof(trial_directory, folds), folds.manifest.labels_N)[metric]
+    """The metric over all predicted images at once; differs from the mean over folds if the metric is no mean."""
+    rows = folds.scored_rows()
+    return score_fold(read_oof(trial_directory, folds)[rows], folds.manifest.labels_N[rows])[metric]

@@ -2,57 +2,27 @@
 
 import dataclasses
 import datetime
-import functools
 import importlib.metadata
 import json
 import uuid
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from optuna.storages import RDBStorage
 
+from sweeps.data import FOLDS_FILE, write_data
 from sweeps.errors import InputError, Problem, SpecError
 from sweeps.space import Constant, finite_values
 from sweeps.spec import SweepSpec
 from sweeps.study import StoredSweep, hidden, make_folder
 from sweeps.yaml_file import KeyPath, YamlFile
 from trainer.backbone_names import check_backbone
-from trainer.config import TrainConfig, parse_size
-from trainer.data.cache import content_digest, open_cache
-from trainer.data.folds import Folds, load_folds, make_folds, save_folds
-from trainer.data.manifest import read_manifest
+from trainer.config import TrainConfig
+from trainer.data.cut import Cut
+from trainer.data.folds import Folds, load_folds
 from trainer.files import atomic_write, write_json
 
-FOLDS_FILE = "folds.npz"
 SWEEP_FILE = "sweep.json"
-CacheProgress = Callable[[str, int, int], None]
-
-
-def cut_folds(spec: SweepSpec) -> Folds:
-    """Read the data and cut it as the search space says.
-
-    Raises:
-        DataError: see read_manifest and make_folds.
-    """
-    manifest = read_manifest(Path(spec.data.source), image=spec.data.image, label=spec.data.label)
-    return make_folds(manifest, k=spec.folds.k, seed=spec.folds.seed)
-
-
-def decode_images(spec: SweepSpec, folds: Folds, *, progress: CacheProgress) -> None:
-    """Build the decoded cache of every size in the space that this machine does not have yet.
-
-    Args:
-        progress: told (size, images done, images in all).
-
-    Raises:
-        DataError: images cannot be read; they are named.
-    """
-    digest = content_digest(folds.manifest)
-    for size in spec.sizes():
-        open_cache(
-            folds.manifest, size_HW=parse_size(size), digest=digest, progress=functools.partial(progress, str(size))
-        )
 
 
 def check_backbones(spec: SweepSpec, path: Path) -> None:
@@ -104,12 +74,12 @@ class SweepFiles:
         """The frozen folds."""
         return load_folds(self.directory / FOLDS_FILE)
 
-    def begin(self, spec: SweepSpec, folds: Folds, *, identity: str, storage_url: str) -> None:
+    def begin(self, spec: SweepSpec, cut: Cut, *, identity: str, storage_url: str) -> None:
         """Write what makes the folder a sweep; `sweep.json` last."""
         from ruamel.yaml import YAML
 
         make_folder(self.directory)
-        save_folds(folds, self.directory / FOLDS_FILE)
+        write_data(self.directory, cut, spec)
         with atomic_write(self.directory / "spec.yaml") as file:
             YAML(typ="safe", pure=True).dump(spec.raw, file)
         values: dict[str, Any] = {
@@ -119,14 +89,12 @@ class SweepFiles:
             "created": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
             "foldsweep": importlib.metadata.version("foldsweep"),
             "storage": hidden(storage_url),
-            "folds_hash": folds.hash,
+            "folds_hash": cut.folds.hash,
         }
         write_json(self.directory / SWEEP_FILE, values)
 
 
-def open_sweep(
-    storage: RDBStorage, spec: SweepSpec, folds: Folds, *, files: SweepFiles, storage_url: str
-) -> StoredSweep:
+def open_sweep(storage: RDBStorage, spec: SweepSpec, cut: Cut, *, files: SweepFiles, storage_url: str) -> StoredSweep:
     """Continue the sweep of that name, or begin it. The caller holds its lease.
 
     Raises:
@@ -141,7 +109,7 @@ def open_sweep(
                 "Give its --storage, or move the folder away, or choose another name"
             )
         identity = identity or str(uuid.uuid4())
-        files.begin(spec, folds, identity=identity, storage_url=storage_url)
+        files.begin(spec, cut, identity=identity, storage_url=storage_url)
         return StoredSweep.create(storage, spec, identity=identity)
     if identity != stored.uuid:
         what = "has no files of it" if identity is None else "belongs to another sweep of that name"
@@ -150,13 +118,23 @@ def open_sweep(
             "Give the --runs folder it was started with, or choose another name"
         )
     _refuse_changes(spec, stored)
-    if files.folds().hash != folds.hash:
+    refuse_other_data(files, cut, spec)
+    return stored
+
+
+def refuse_other_data(files: SweepFiles, cut: Cut, spec: SweepSpec) -> None:
+    """A sweep that has begun keeps its data.
+
+    Raises:
+        InputError: they changed.
+    """
+    if files.folds().hash != cut.folds.hash:
         raise InputError(
             f"the data of sweep {spec.name!r} changed since it began: images, labels or folds of "
             f"{spec.data.source} are not those of {files.directory / FOLDS_FILE}. "
-            "Its trials cannot be compared with new ones: choose another name"
+            "Its trials cannot be compared with new ones: choose another name, under which unchanged images keep "
+            "their folds"
         )
-    return stored
 
 
 def _refuse_changes(spec: SweepSpec, stored: StoredSweep) -> None:

@@ -111,7 +111,7 @@ def best(sweep: StoredSweep, *, runs: Path, topk: int) -> dict[str, Any]:
                 "number": trial.number,
                 "score": trial.values[0],
                 "fold_scores": fold_scores,
-                "std": statistics.stdev(fold_scores),
+                "std": statistics.stdev(fold_scores) if len(fold_scores) > 1 else None,
                 "oof_score": oof_score(directory, folds, metric=summary.metric.removeprefix("valid/")),
                 "params": trial.params,
                 "directory": str(runs / sweep.name / directory.name),

@@ -1,11 +1,14 @@
 """What a search space file says, validated and frozen. `spec_reader` makes it from YAML."""
 
+import itertools
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from sweeps.space import Numeric, Space, finite_values, grid_size
-from trainer.config import TrainConfig
+from trainer.config import TrainConfig, parse_size
+from trainer.data.options import DataOptions, FoldOptions
+from trainer.data.preprocessing import Preprocessing
 from trainer.metrics import METRICS
 
 # names in a search space -> the direction in which they get better
@@ -29,21 +32,6 @@ class Metric(_Section):
     def field(self) -> str:
         """The metric's name in a fold's result: `f1` for `valid/f1`."""
         return self.name.removeprefix("valid/")
-
-
-class Data(_Section):
-    """Where the images are."""
-
-    source: str
-    image: str = "path"
-    label: str = "label"
-
-
-class FoldPlan(_Section):
-    """How the images are cut."""
-
-    k: Annotated[int, Field(ge=2, le=100)] = 5
-    seed: Annotated[int, Field(ge=0)] = 42
 
 
 class Resources(_Section):
@@ -89,8 +77,8 @@ class SweepSpec(_Section):
     metric: Metric
     run_cap: Annotated[int, Field(ge=1)] | None = None
     seed: Annotated[int, Field(ge=0)] = 0
-    data: Data
-    folds: FoldPlan = FoldPlan()
+    data: DataOptions
+    folds: FoldOptions = FoldOptions()
     resources: Resources = Resources()
     budget: Budget = Budget()
     early_terminate: EarlyTerminate = EarlyTerminate(type="median")
@@ -116,15 +104,23 @@ class SweepSpec(_Section):
         """Trials in all: `run_cap`, and for a grid at most its points."""
         return grid_size(self.space, at_most=self.run_cap or MAX_GRID) if self.search == "grid" else self.run_cap
 
-    def sizes(self) -> tuple[int | str, ...]:
-        """Every `resize` a trial can ask for."""
-        if "resize" not in self.space:
-            return (TrainConfig.model_fields["resize"].default,)
-        return tuple(finite_values(self.space["resize"].domain))
+    def choices(self) -> tuple[Preprocessing, ...]:
+        """Every way of looking at the images that a trial can ask for."""
+        names = ("resize", "resize_mode", "crop", "background")
+        values = [
+            finite_values(self.space[name].domain) if name in self.space else (TrainConfig.model_fields[name].default,)
+            for name in names
+        ]
+        choices = (
+            Preprocessing(parse_size(size), mode, crop, background)
+            for size, mode, crop, background in itertools.product(*values)
+        )
+        return tuple(dict.fromkeys(choices))  # 224 and "224x224" are one
 
     def fixed_part(self) -> dict[str, Any]:
         """What must not change while a sweep goes on, or its trials could not be compared."""
         # the data are compared by the hash of the folds, wherever they lie
         fixed = ("method", "sampler", "metric", "seed", "folds", "early_terminate")
-        part = self.model_dump(mode="json", include=set(fixed))
-        return {**part, "parameters": self.raw["parameters"]}
+        part = self.model_dump(mode="json", include=set(fixed), exclude={"folds": {"file"}})
+        weights = self.data.model_dump(mode="json", include={"face_weights", "background_weights"})
+        return {**part, "data": weights, "parameters": self.raw["parameters"]}

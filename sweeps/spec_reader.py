@@ -13,9 +13,10 @@ from pydantic import BaseModel
 
 from sweeps.errors import Problem, SpecError, did_you_mean
 from sweeps.space import Constant, Numeric, Parameter, Space, finite_values, read_space
-from sweeps.spec import METRIC_NAMES, Budget, Data, EarlyTerminate, FoldPlan, Metric, Resources, SweepSpec
+from sweeps.spec import METRIC_NAMES, Budget, EarlyTerminate, Metric, Resources, SweepSpec
 from sweeps.yaml_file import KeyPath, YamlFile, read_scalar
 from trainer.config import TrainConfig
+from trainer.data.options import DataOptions, FoldOptions
 from trainer.seeds import derive
 
 # W&B's keys that have no meaning here; an existing sweep file stays valid
@@ -250,8 +251,8 @@ _NEEDED = {
 }
 _SECTIONS: dict[str, type[BaseModel]] = {
     "metric": Metric,
-    "data": Data,
-    "folds": FoldPlan,
+    "data": DataOptions,
+    "folds": FoldOptions,
     "resources": Resources,
     "budget": Budget,
     "early_terminate": EarlyTerminate,

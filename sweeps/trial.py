@@ -10,8 +10,11 @@ import pydantic
 
 from sweeps.messages import Assignment, Outcome, TrialReport, TrialReporter
 from trainer.config import TrainConfig
-from trainer.data.cache import Images, content_digest, open_cache
+from trainer.data.cache import open_images
+from trainer.data.crops import require
 from trainer.data.folds import Folds, load_folds
+from trainer.data.images import ImageSource
+from trainer.data.preprocessing import Preprocessing
 from trainer.errors import TrainerError
 from trainer.files import write_json
 from trainer.fit import Ended, pick_device, run_fold
@@ -43,12 +46,13 @@ def _run_folds(assignment: Assignment, reporter: TrialReporter, scores: list[flo
     directory = Path(assignment.directory)
     config = _config(assignment)
     write_json(directory / "config.json", config.model_dump(mode="json"))
-    folds = _folds(Path(assignment.sweep_directory) / "folds.npz")
-    images_NHWC = _images(Path(assignment.sweep_directory) / "folds.npz", config.size_HW)
+    path = Path(assignment.sweep_directory) / "folds.npz"
+    folds = _folds(path)
+    images = _images(path, config.preprocessing, assignment.streamed, assignment.threads)
     for fold in range(folds.k):
         result = run_fold(
             config,
-            images_NHWC,
+            images,
             folds,
             fold=fold,
             directory=directory / f"fold-{fold}",
@@ -93,13 +97,14 @@ class _FoldReporter:
         return self._reporter.interrupted()
 
 
-# a worker serves many trials of one sweep: folds are read once, images are mapped once per size
+# a worker serves many trials of one sweep: folds are read once, images are mapped once per choice
 @functools.lru_cache(maxsize=1)
 def _folds(path: Path) -> Folds:
     return load_folds(path)
 
 
 @functools.lru_cache(maxsize=8)
-def _images(path: Path, size_HW: tuple[int, int]) -> Images:
+def _images(path: Path, how: Preprocessing, streamed: tuple[str, ...], threads: int) -> ImageSource:
     manifest = _folds(path).manifest
-    return open_cache(manifest, size_HW=size_HW, digest=content_digest(manifest))
+    require(how.crop, how.background, reading=manifest.reading)
+    return open_images(manifest, how, streamed=streamed, threads=threads)

@@ -15,6 +15,8 @@ from sweeps.messages import Assignment, Outcome, TrialReport, TrialReporter
 if TYPE_CHECKING:
     from optuna.storages import RDBStorage
 
+    from trainer.data.manifest import Manifest
+
 BEST_LR = 3e-3
 PENALTY = {"adam": 0.0, "adamw": 0.04, "sgd": 0.12}  # adam is the best optimizer
 FOLD_OFFSETS = (-0.02, 0.0, 0.02)  # so the folds' mean is what the parameters are worth
@@ -101,6 +103,14 @@ def write_photos(folder: Path, *, count: int = 60, side: int = 16) -> Path:
         lines.append(f"{row:02d}.png,{('red', 'green', 'blue')[row % 3]}\n")
     (folder / "train.csv").write_text("".join(lines))
     return folder / "train.csv"
+
+
+def manifest_of(source: Path) -> "Manifest":
+    """The clean manifest of a CSV or folder."""
+    from trainer.data.data_set import read_data_set
+    from trainer.data.options import DataOptions
+
+    return read_data_set(DataOptions(source=str(source))).manifest
 
 
 def hasty_storage(folder: Path) -> "RDBStorage":

@@ -1,6 +1,6 @@
 """`python -m trainer --config X.yaml --fold 0`: train one fold, without any sweep.
 
-The YAML file has `data` (source, image, label), `folds` (k, seed), and any field of TrainConfig.
+The YAML file has `data` and `folds` as a search space does, and any field of TrainConfig.
 Progress goes to stderr, the result as JSON to stdout. Exit codes: 0 done, 2 wrong input, 130 interrupted.
 """
 
@@ -11,16 +11,17 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
 
 import pydantic
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from trainer.config import TrainConfig
-from trainer.data.cache import content_digest, open_cache
-from trainer.data.folds import Folds, make_folds
-from trainer.data.manifest import read_manifest
+from trainer.data.cache import open_images
+from trainer.data.crops import require
+from trainer.data.cut import Cut, cut_data
+from trainer.data.options import DataOptions, FoldOptions
 from trainer.errors import ConfigError, TrainerError
 from trainer.fit import Ended, pick_device, run_fold
 from trainer.reporter import EpochReport
@@ -75,17 +76,18 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _train(options: argparse.Namespace) -> int:
-    config, folds = _read(options.config)
+    config, cut = _read(options.config)
+    folds = cut.folds
     if not 0 <= options.fold < folds.k:
         raise ConfigError(f"--fold {options.fold}: the folds are numbered 0 to {folds.k - 1}")
-    digest = content_digest(folds.manifest)
-    images_NHWC = open_cache(folds.manifest, size_HW=config.size_HW, digest=digest)
+    streamed = [how.key for how in cut.data.plan.streamed]
+    images = open_images(folds.manifest, config.preprocessing, streamed=streamed, threads=options.threads)
     reporter = ConsoleReporter()
     before = signal.signal(signal.SIGINT, reporter.interrupt)
     try:
         result = run_fold(
             config,
-            images_NHWC,
+            images,
             folds,
             fold=options.fold,
             directory=options.out or Path("runs") / options.config.stem / f"fold-{options.fold}",
@@ -102,31 +104,16 @@ def _train(options: argparse.Namespace) -> int:
     return 0
 
 
-class _Data(pydantic.BaseModel):
-    model_config = pydantic.ConfigDict(extra="forbid", strict=True)
-
-    source: str
-    image: str = "path"
-    label: str = "label"
-
-
-class _Folds(pydantic.BaseModel):
-    model_config = pydantic.ConfigDict(extra="forbid", strict=True)
-
-    k: Annotated[int, pydantic.Field(ge=2)] = 5
-    seed: Annotated[int, pydantic.Field(ge=0)] = 0
-
-
 class _File(pydantic.BaseModel):
     """The configuration file: `data`, `folds`, and the fields of TrainConfig."""
 
     model_config = pydantic.ConfigDict(extra="allow")
 
-    data: _Data
-    folds: _Folds = _Folds()
+    data: DataOptions
+    folds: FoldOptions = FoldOptions()
 
 
-def _read(path: Path) -> tuple[TrainConfig, Folds]:
+def _read(path: Path) -> tuple[TrainConfig, Cut]:
     try:
         values = YAML(typ="safe", pure=True).load(path.read_text())
     except (OSError, UnicodeDecodeError, YAMLError) as error:
@@ -140,8 +127,8 @@ def _read(path: Path) -> tuple[TrainConfig, Folds]:
         raise ConfigError(
             "\n  ".join([f"{path}: {len(problems)} problem{'s' if len(problems) > 1 else ''}", *problems])
         )
-    manifest = read_manifest(Path(file.data.source), image=file.data.image, label=file.data.label)
-    return config, make_folds(manifest, k=file.folds.k, seed=file.folds.seed)
+    require(config.crop, config.background, reading=file.data.reading)
+    return config, cut_data(file.data, file.folds, choices=[config.preprocessing])
 
 
 def _validated(model: type[Model], values: dict[str, Any], problems: list[str]) -> Model | None:

@@ -11,6 +11,9 @@ from trainer.backbone_names import check_backbone
 from trainer.config import TrainConfig
 from trainer.errors import ConfigError
 
+MeanStd = tuple[tuple[float, float, float], tuple[float, float, float]]
+IMAGENET: MeanStd = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
 
 def build_backbone(config: TrainConfig, *, n_classes: int) -> nn.Module:
     """A timm model with `n_classes` logits, for images of `config.size_HW`.
@@ -55,9 +58,9 @@ def _first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
-def normalisation(config: TrainConfig) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
-    """Mean and std per channel that the backbone's weights expect (timm's settings; values in 0..1)."""
-    settings = timm.get_pretrained_cfg(config.backbone)
-    if settings is None:
-        return (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-    return settings.mean, settings.std
+def normalisation(config: TrainConfig) -> MeanStd:
+    """Mean and std per channel (values in 0..1) for every choice of `normalise` but dataset, which is measured."""
+    if config.normalise == "none":
+        return (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
+    settings = timm.get_pretrained_cfg(config.backbone) if config.normalise == "backbone" else None
+    return IMAGENET if settings is None else (settings.mean, settings.std)

@@ -6,11 +6,14 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from trainer.data.preprocessing import Background, Crop, Preprocessing, ResizeMode
+
 MAX_SIDE = 4096
 OptimizerName = Literal["adam", "adamw", "sgd", "madgrad"]
 SchedulerName = Literal["none", "step", "cyclic", "cosine"]
 LossName = Literal["cross_entropy", "focal", "label_smoothing"]
 Weights = Literal["pretrained", "none"]
+Normalise = Literal["backbone", "imagenet", "dataset", "none"]
 
 
 class TrainConfig(BaseModel):
@@ -32,6 +35,22 @@ class TrainConfig(BaseModel):
     resize: Annotated[
         int | str, Field(description="Image size: one number for a square, or 'HxW' (height x width).")
     ] = 224
+
+    resize_mode: Annotated[
+        ResizeMode,
+        Field(description="stretch; fit (keep the aspect, pad); crop (keep the aspect, cut the middle out)."),
+    ] = "stretch"
+    crop: Annotated[
+        Crop, Field(description="What is cut out before resizing: none, the row's box, or the largest face.")
+    ] = "none"
+    background: Annotated[Background, Field(description="keep, or remove: paint all but the foreground.")] = "keep"
+    normalise: Annotated[
+        Normalise,
+        Field(
+            description="Mean and std: what the backbone's weights expect, imagenet's, those of the training part of "
+            "the fold (dataset), or none (values in 0..1)."
+        ),
+    ] = "backbone"
 
     optimizer: Annotated[OptimizerName, Field(description="adam, adamw, sgd (Nesterov) or madgrad.")] = "adamw"
     lr: Annotated[float, Field(gt=0, le=10, description="Learning rate; the highest one a scheduler reaches.")] = 1e-3
@@ -94,6 +113,11 @@ class TrainConfig(BaseModel):
     def size_HW(self) -> tuple[int, int]:
         """Height and width of the images in pixels."""
         return parse_size(self.resize)
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """What happens to the images before they are cached."""
+        return Preprocessing(self.size_HW, self.resize_mode, self.crop, self.background)
 
     def fingerprint(self) -> str:
         """Hash over every field: two fold runs with one fingerprint and one folds hash are the same."""

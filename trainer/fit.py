@@ -4,10 +4,8 @@ The directory holds `last.ckpt` while the fold run is unfinished, and at its end
 `model.safetensors` and, written last, `result.json`: where that file stands, the fold is done for ever.
 """
 
-import csv
 import dataclasses
 import enum
-import io
 import json
 import logging
 import math
@@ -24,10 +22,10 @@ from trainer.backbone import build_backbone, normalisation
 from trainer.checkpoint import load_checkpoint, save_checkpoint, save_weights
 from trainer.config import TrainConfig
 from trainer.data.batches import Batches, steps_per_epoch
-from trainer.data.cache import Images
 from trainer.data.folds import Folds
+from trainer.data.images import ImageSource
 from trainer.errors import ConfigError, NonFiniteLossError
-from trainer.files import atomic_write, write_json
+from trainer.files import atomic_write, write_csv, write_json
 from trainer.losses import build_loss
 from trainer.metrics import METRICS, Probs, score_fold
 from trainer.optimizers import build_optimizer
@@ -93,7 +91,7 @@ def read_result(directory: Path, *, config_hash: str, folds_hash: str) -> FoldRe
 
 def run_fold(
     config: TrainConfig,
-    images_NHWC: Images,
+    images: ImageSource,
     folds: Folds,
     *,
     fold: int,
@@ -109,7 +107,7 @@ def run_fold(
     A continued fold run equals an uninterrupted one bit for bit on the CPU, given the same `threads`.
 
     Args:
-        images_NHWC: decoded images at `config.size_HW`, in manifest order.
+        images: preprocessed as `config.preprocessing` says, in manifest order.
         threads: torch's CPU threads; other numbers add in another order and give other last bits.
         checkpoint_every_s: least time between two checkpoints while nothing asks for one.
 
@@ -121,7 +119,7 @@ def run_fold(
     if done is not None:
         return done
     torch.set_num_threads(threads)
-    run = _FoldRun(config, images_NHWC, folds, fold, directory, device)
+    run = _FoldRun(config, images, folds, fold, directory, device)
     run.resume()
     saved_at, on_disk = clock(), True  # the start of the next epoch can be restored (at first: from the seed)
     while not run.complete:
@@ -153,7 +151,7 @@ class _FoldRun:
     def __init__(
         self,
         config: TrainConfig,
-        images_NHWC: Images,
+        images: ImageSource,
         folds: Folds,
         fold: int,
         directory: Path,
@@ -169,8 +167,11 @@ class _FoldRun:
         self._model = model.to(device).to(memory_format=torch.channels_last)
         self._optimizer = build_optimizer(self._model, config, device=device)
         self._loss = build_loss(config)
-        mean, std = normalisation(config)
-        self._batches = Batches(images_NHWC, folds.manifest.labels_N, device=device, mean=mean, std=std)
+        if config.normalise == "dataset":  # of what this fold run may see
+            mean, std = images.channel_sums(self._train_rows).mean_std()
+        else:
+            mean, std = normalisation(config)
+        self._batches = Batches(images, folds.manifest.labels_N, device=device, mean=mean, std=std)
         self._curve: list[Row] = []
         self._probs: Probs | None = None  # of the last epoch, for the held-out rows
 
@@ -240,7 +241,7 @@ class _FoldRun:
         metrics = score_fold(probs, self._valid_labels())
         # the result of an earlier configuration must not stand beside what follows
         (self._directory / "result.json").unlink(missing_ok=True)
-        _write_curve(self._directory / "curve.csv", self._curve)
+        write_csv(self._directory / "curve.csv", self._curve[0], (row.values() for row in self._curve))
         with atomic_write(self._directory / "oof.npz") as file:
             np.savez(file, rows=self._valid_rows, probs=probs)
         save_weights(self._directory / "model.safetensors", self._model)
@@ -308,12 +309,3 @@ def stops_early(config: TrainConfig, curve: list[Row]) -> bool:
         if sign * row[config.monitor] > best + config.min_delta:
             best, best_epoch = sign * row[config.monitor], number
     return len(curve) - best_epoch >= config.patience
-
-
-def _write_curve(path: Path, curve: list[Row]) -> None:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=list(curve[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(curve)
-    with atomic_write(path) as file:
-        file.write(text.getvalue().encode())

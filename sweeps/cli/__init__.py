@@ -11,6 +11,7 @@ from sweeps.cli.best import best
 from sweeps.cli.check import check
 from sweeps.cli.demo import demo
 from sweeps.cli.list import list_sweeps
+from sweeps.cli.prepare import prepare
 from sweeps.cli.run import run
 from sweeps.cli.status import status
 from sweeps.errors import EXIT_INTERRUPTED, SweepsError
@@ -47,7 +48,7 @@ def _options(
     )
 
 
-for command in (run, check, best, status):
+for command in (run, check, prepare, best, status):
     app.command()(command)
 app.command("list")(list_sweeps)
 app.command()(demo)

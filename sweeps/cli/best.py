@@ -43,7 +43,7 @@ def print_leaderboard(result: dict[str, Any]) -> None:
     rows = [
         (
             str(row["number"]),
-            f"{row['score']:.4f} ± {row['std']:.4f}",
+            f"{row['score']:.4f}" + (f" ± {row['std']:.4f}" if row["std"] is not None else ""),
             f"{row['oof_score']:.4f}",
             f"{worst(row['fold_scores']):.4f}",
             "  ".join(f"{name}={format_value(value)}" for name, value in row["params"].items()),

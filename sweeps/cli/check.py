@@ -1,30 +1,53 @@
-"""`sweeps check`: validate a search space and its data; start nothing."""
+"""`sweeps check`: validate a search space and look at its data; start nothing."""
 
 import os
 import sys
 from typing import TYPE_CHECKING
 
 from sweeps.cli.best import format_value
-from sweeps.cli.options import Settings, Space
+from sweeps.cli.options import Runs, Settings, Space, runs_folder
 
 if TYPE_CHECKING:
+    from sweeps.inspection import Inspection
     from sweeps.space import Domain
     from sweeps.spec import SweepSpec
-    from trainer.data.folds import Folds
+
+MAX_ROWS = 40  # of a table on the terminal
 
 
-def check(space: Space, settings: Settings = None) -> None:
-    """Validate a search space, its data and its folds; show what a sweep would do. Starts nothing."""
-    from sweeps.prepare import check_backbones, cut_folds
+CHECK_FOLDER = "check"  # below the sweep's folder
+
+
+def check(space: Space, settings: Settings = None, runs: Runs = None) -> None:
+    """Validate a search space, its data and its folds; show what a sweep would do. Starts nothing.
+
+    Every image is read once to find what is unreadable, repeated or leaking; what was learned is remembered.
+    """
+    from sweeps.check_page import write_page
+    from sweeps.cli.progress import reading_images
+    from sweeps.data import changes, check_data, cut_sweep, with_folds, write_data
+    from sweeps.inspection import inspect, page_of
+    from sweeps.prepare import SweepFiles, check_backbones
     from sweeps.spec_reader import read_spec
+    from sweeps.study import make_folder
 
     spec = read_spec(space, settings=settings or [])
-    folds = cut_folds(spec)
+    check_data(spec)
     check_backbones(spec, space)
-    _print_space(spec)
-    _print_data(spec, folds)
-    for notice in spec.notices:
-        print(f"note: {notice}", file=sys.stderr)
+    directory = SweepFiles.of(runs_folder(runs), spec.name).directory
+    with reading_images() as progress:
+        cut = cut_sweep(spec, directory, fingerprints=True, tolerant=True, progress=progress)
+    inspection = inspect(spec, cut)
+    _print_space(with_folds(spec, cut.folds))
+    _print_data(inspection)
+    make_folder(directory / CHECK_FOLDER)
+    write_data(directory / CHECK_FOLDER, cut, spec)
+    write_page(page_of(inspection, cut), directory / CHECK_FOLDER / "check.html")
+    for line in [*spec.notices, *filter(None, [changes(cut)])]:
+        print(f"note: {line}", file=sys.stderr)
+    for line in [*inspection.warnings, *(sign.text for sign in inspection.signs)]:
+        print(f"warning: {line}", file=sys.stderr)
+    print(f"page       {runs_folder(runs) / spec.name / CHECK_FOLDER / 'check.html'}", file=sys.stderr)
 
 
 def _print_space(spec: "SweepSpec") -> None:
@@ -66,22 +89,15 @@ def _describe(domain: "Domain") -> str:
     return f"{how}{format_value(domain.low)} to {format_value(domain.high)}{step}"
 
 
-def _print_data(spec: "SweepSpec", folds: "Folds") -> None:
-    import numpy as np
+def _print_data(inspection: "Inspection") -> None:
+    from sweeps.cli.tables import print_table
 
-    from trainer.config import parse_size
-
-    manifest = folds.manifest
-    print(f"data       {spec.data.source}: {len(manifest):,} images, {len(manifest.classes)} classes")
-    for size in spec.sizes():
-        height, width = parse_size(size)
-        print(f"  decoded at {size}: {len(manifest) * height * width * 3 / 1e6:,.1f} MB on disk, once")
-    counts_KF = np.stack(
-        [
-            np.bincount(folds.fold_N[manifest.labels_N == label], minlength=folds.k)
-            for label in range(len(manifest.classes))
-        ]
-    )
-    print(f"  {'class':20} {'images':>7}  per fold")
-    for name, row in zip(manifest.classes, counts_KF, strict=True):
-        print(f"  {name:20.20} {row.sum():>7,}  {' '.join(f'{count:>5,}' for count in row)}")
+    for name, value in inspection.summary:
+        print(f"{name:10} {value}")
+    for table in inspection.tables:
+        print(f"\n{table.title}" + (f" ({table.note})" if table.note else ""))
+        rows = table.rows[:MAX_ROWS]
+        print_table(table.columns, rows, right=table.columns[1:])
+        if len(table.rows) > MAX_ROWS:
+            print(f"and {len(table.rows) - MAX_ROWS:,} more on the page")
+    print()

@@ -12,23 +12,36 @@ class Sample(enum.StrEnum):
     """The sample data sets."""
 
     digits = "digits"
+    faces = "faces"
+
+
+SPACES = {Sample.digits: "digits.yaml", Sample.faces: "mask.yaml"}
+PERSONS = 200  # of the faces, seven photos each
 
 
 def demo(
     sample: Annotated[Sample, typer.Argument(help="Which data set.", show_default=False)],
     folder: Annotated[Path, typer.Option("--data", metavar="DIR", help="Where to write it.")] = Path("data"),
+    persons: Annotated[int, typer.Option(min=1, help="faces: how many persons, seven photos each.")] = PERSONS,
+    size: Annotated[str, typer.Option(metavar="HxW", help="faces: height x width of a photo.")] = "512x384",
 ) -> None:
     """Write a sample data set to data/ and its search space to search_spaces/."""
     from importlib import resources
 
     from sweeps.study import make_folder
-    from trainer.data.samples import write_digits
     from trainer.files import atomic_write
 
     make_folder(folder / sample, option="--data")
-    source = write_digits(folder / sample)
-    space = Path("search_spaces") / f"{sample}.yaml"
-    print(f"1,797 handwritten digits (32x32 PNG, 10 classes): {source}", file=sys.stderr)
+    if sample is Sample.digits:
+        from trainer.data.samples import write_digits
+
+        source = write_digits(folder / sample)
+        what = "1,797 handwritten digits (32x32 PNG, 10 classes)"
+    else:
+        source = _write_faces(folder / sample, persons=persons, size=size)
+        what = f"{7 * persons:,} drawn photos of {persons:,} persons ({size} JPEG, up to 18 classes)"
+    space = Path("search_spaces") / SPACES[sample]
+    print(f"{what}: {source}", file=sys.stderr)
     if not space.is_file():
         make_folder(space.parent, option="a writable working folder")
         with atomic_write(space) as file:
@@ -36,6 +49,25 @@ def demo(
         print(f"their search space: {space}", file=sys.stderr)
     elsewhere = "" if folder == Path("data") else f" --set data.source={source}"
     print(f"next: sweeps run {space}{elsewhere}", file=sys.stderr)
+
+
+def _write_faces(folder: Path, *, persons: int, size: str) -> Path:
+    from sweeps.cli.progress import reading_images
+    from sweeps.errors import InputError
+    from trainer.config import parse_size
+    from trainer.data.sample_faces import write_faces
+
+    try:
+        size_HW = parse_size(size)
+    except ValueError as error:
+        raise InputError(f"--size: {error}") from None
+    with reading_images() as progress:
+        return write_faces(
+            folder,
+            persons=persons,
+            size_HW=size_HW,
+            progress=lambda done, total: progress("drawing persons", done, total),
+        )
 
 
 def _packaged(resource: object, name: str) -> bytes:

@@ -1,14 +1,19 @@
 """How a running sweep looks: one live view on a terminal, one line per event elsewhere."""
 
+import contextlib
 import datetime
 import queue
 import sys
 import threading
+import time
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Protocol, TextIO
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
+from rich.progress import Progress as RichProgress
+from rich.progress import TaskID
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -16,6 +21,26 @@ from rich.text import Text
 from sweeps.cli.best import format_value
 from sweeps.driver import Driver
 from sweeps.events import Event, FoldFinished, Notice, Snapshot, TrialEnded, TrialStarted
+
+IMAGES_EVERY_S = 30.0  # between two plain lines about the images
+
+
+@contextlib.contextmanager
+def reading_images() -> Iterator[Callable[[str, int, int], None]]:
+    """How far the images are, for commands without a sweep: a bar on a terminal, else a line now and then."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield PlainProgress().images
+        return
+    with RichProgress(*RichProgress.get_default_columns(), console=console, transient=True) as bar:
+        tasks: dict[str, TaskID] = {}
+
+        def tell(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                tasks[what] = bar.add_task(what, total=total)
+            bar.update(tasks[what], completed=done, total=total)
+
+        yield tell
 
 
 class Progress(Protocol):
@@ -26,7 +51,7 @@ class Progress(Protocol):
 
     def watch(self, driver: Driver) -> None: ...
 
-    def decoding(self, size: str, done: int, total: int) -> None: ...
+    def images(self, what: str, done: int, total: int) -> None: ...
 
     def __enter__(self) -> "Progress": ...
 
@@ -47,6 +72,7 @@ class PlainProgress:
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream, self._lock = stream or sys.stderr, threading.Lock()
         self._driver: Driver | None = None
+        self._images_at = time.monotonic()
 
     def tell(self, event: Event) -> None:
         """Print a line."""
@@ -60,10 +86,12 @@ class PlainProgress:
         """Keep the driver, for the counts."""
         self._driver = driver
 
-    def decoding(self, size: str, done: int, total: int) -> None:
-        """A line at the end of each size."""
-        if done == total:
-            self.tell(Notice(f"decoded {total:,} images at {size}"))
+    def images(self, what: str, done: int, total: int) -> None:
+        """A line every half minute, and one at the end."""
+        now = time.monotonic()
+        if done == total or now - self._images_at > IMAGES_EVERY_S:
+            self._images_at = now
+            self.tell(Notice(f"{what}: {done:,} of {total:,}"))
 
     def __enter__(self) -> "PlainProgress":
         return self
@@ -97,9 +125,9 @@ class LiveProgress:
         """Show this driver's sweep from now on."""
         self._driver = driver
 
-    def decoding(self, size: str, done: int, total: int) -> None:
-        """Show how many images are decoded."""
-        self._before = Text(f"decoding images at {size}: {done:,} of {total:,}")
+    def images(self, what: str, done: int, total: int) -> None:
+        """Show how far the images are."""
+        self._before = Text(f"{what}: {done:,} of {total:,}")
 
     def __enter__(self) -> "LiveProgress":
         self._live.start()

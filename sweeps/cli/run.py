@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from sweeps.ray_tune.cluster import Cluster
     from sweeps.spec import SweepSpec
     from sweeps.study import StoredSweep
+    from trainer.data.cut import Cut
 
 
 def run(
@@ -58,9 +59,10 @@ def _sweep(
     """Run the sweep to its end; None if it had been finished before. `address` None means without Ray."""
     import optuna
 
+    from sweeps.data import changes, check_data, cut_sweep, with_folds
     from sweeps.errors import LeaseLostError
     from sweeps.lease import Lease
-    from sweeps.prepare import SweepFiles, check_backbones, cut_folds, decode_images, open_sweep
+    from sweeps.prepare import SweepFiles, check_backbones, open_sweep
     from sweeps.study import StoredSweep, make_folder, open_storage
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -73,22 +75,27 @@ def _sweep(
         for driver in drivers:
             driver.fail(error)
 
-    folds = cut_folds(spec)
+    check_data(spec)
     check_backbones(spec, path)
     make_folder(runs)
     opened = open_storage(url)
     lease = Lease.acquire(opened.engine, spec.name, on_lost=on_lost)
     try:
-        open_it = functools.partial(open_sweep, opened, spec, folds, files=files, storage_url=url)
-        # an existing sweep can be refused or finished, which is known before Ray starts; a new one begins after it
-        if StoredSweep.find(opened, spec.name) is not None and _finished(open_it(), spec):
-            return None
+        cut_it = functools.partial(cut_sweep, spec, files.directory, progress=progress.images)
+        open_it = functools.partial(open_sweep, opened, files=files, storage_url=url)
+        # an existing sweep can be refused or finished, which is known before Ray starts and images are decoded
+        if StoredSweep.find(opened, spec.name) is not None:
+            cut = cut_it()
+            if _finished(open_it(with_folds(spec, cut.folds), cut), spec):
+                return None
         with _cluster(spec, address) as cluster:
-            decode_images(spec, folds, progress=progress.decoding)
+            cut = cut_it(choices=spec.choices())
             if lost:
                 raise lost[0]
-            sweep = open_it()
-            with _driver(spec, sweep, files, cluster, progress) as driver, _ctrl_c(driver):
+            _tell_data(cut, changes(cut), progress)
+            spec = with_folds(spec, cut.folds)
+            sweep = open_it(spec, cut)
+            with _driver(spec, sweep, files, cluster, progress, cut) as driver, _ctrl_c(driver):
                 drivers.append(driver)
                 for error in lost:
                     driver.fail(error)
@@ -115,8 +122,28 @@ def _cluster(spec: "SweepSpec", address: str | None) -> "contextlib.AbstractCont
     return checked()
 
 
+def _tell_data(cut: "Cut", changed: str | None, progress: "Progress") -> None:
+    """What a user should know of the data before GPU time is spent on them."""
+    from sweeps.events import Notice
+    from trainer.data.folds import deviations
+
+    if cut.data.rejected:
+        progress.tell(Notice(f"{len(cut.data.rejected):,} of {cut.data.rows:,} rows are rejected: rejected.csv"))
+    if changed is not None:
+        progress.tell(Notice(changed))
+    for how in cut.data.plan.streamed:
+        progress.tell(Notice(f"{how.key} does not fit into data.cache_gb: decoded batch by batch, which is slower"))
+    for line in deviations(cut.folds):
+        progress.tell(Notice(line))
+
+
 def _driver(
-    spec: "SweepSpec", sweep: "StoredSweep", files: "SweepFiles", cluster: "Cluster | None", progress: "Progress"
+    spec: "SweepSpec",
+    sweep: "StoredSweep",
+    files: "SweepFiles",
+    cluster: "Cluster | None",
+    progress: "Progress",
+    cut: "Cut",
 ) -> "Driver":
     from sweeps.driver import Driver
 
@@ -127,7 +154,13 @@ def _driver(
 
         device = "cuda" if gpu_share(spec.resources, gpus=cluster.gpus) else "cpu"
     return Driver(
-        spec, sweep, directory=files.directory, device=device, trial_cap=spec.trial_cap, listener=progress.tell
+        spec,
+        sweep,
+        directory=files.directory,
+        device=device,
+        trial_cap=spec.trial_cap,
+        streamed=tuple(how.key for how in cut.data.plan.streamed),
+        listener=progress.tell,
     )
 
 

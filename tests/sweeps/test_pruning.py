@@ -8,7 +8,8 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from sweeps.pruning import stop_reason
 from sweeps.space import Constant, Parameter, Space
-from sweeps.spec import Data, EarlyTerminate, Metric, SweepSpec
+from sweeps.spec import EarlyTerminate, Metric, SweepSpec
+from trainer.data.options import DataOptions
 
 Rule = Callable[..., SweepSpec]
 
@@ -116,7 +117,7 @@ scores = st.floats(0, 1, width=16)
 SPEC = SweepSpec(
     name="toy",
     metric=Metric(name="valid/f1", goal="maximize"),
-    data=Data(source="train.csv"),
+    data=DataOptions(source="train.csv"),
     early_terminate=EarlyTerminate(type="median", startup_trials=1, warmup_epochs=0),
     space=Space((Parameter("epochs", Constant(4)),)),
     raw={},

@@ -12,9 +12,10 @@ from optuna.storages import RDBStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from sweeps.data import cut_sweep
 from sweeps.errors import InputError
 from sweeps.lease import Holder, Lease
-from sweeps.prepare import SweepFiles, cut_folds
+from sweeps.prepare import SweepFiles
 from sweeps.results import best, failures, find_sweep, names, rank, summarise
 from sweeps.spec import SweepSpec
 from sweeps.study import CAP, DRIVEN, ELAPSED, FOLD_SCORES, REASON, StoredSweep
@@ -53,8 +54,9 @@ class Stored:
 
     def __init__(self, storage: RDBStorage, spec: SweepSpec, runs: Path) -> None:
         self.spec, self.runs, self.files = spec, runs, SweepFiles.of(runs, spec.name)
-        self.folds: Folds = cut_folds(spec)
-        self.files.begin(spec, self.folds, identity="a", storage_url="sqlite://")
+        cut = cut_sweep(spec, self.files.directory)
+        self.folds: Folds = cut.folds
+        self.files.begin(spec, cut, identity="a", storage_url="sqlite://")
         self.sweep = StoredSweep.create(storage, spec, identity="a")
 
     def add(self, state: TrialState, *, fold_scores: list[float] | None = None, **attributes: Any) -> int:

@@ -13,9 +13,8 @@ import pytest
 from sweeps import trial
 from sweeps.messages import Assignment, Outcome, TrialReport
 from sweeps.trial import run_trial
-from tests.fakes import write_photos
+from tests.fakes import manifest_of, write_photos
 from trainer.data.folds import make_folds, save_folds
-from trainer.data.manifest import read_manifest
 
 VALUES = {
     "backbone": "test_efficientnet",
@@ -55,7 +54,7 @@ def _own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 @pytest.fixture
 def assignment(tmp_path: Path) -> Callable[..., Assignment]:
     """A trial of a sweep with two folds over 60 images in three classes."""
-    folds = make_folds(read_manifest(write_photos(tmp_path / "photos")), k=2, seed=0)
+    folds = make_folds(manifest_of(write_photos(tmp_path / "photos")), k=2, seed=0)
     save_folds(folds, tmp_path / "runs" / "toy" / "folds.npz")
 
     def make(*, metric: str = "f1", **values: Any) -> Assignment:

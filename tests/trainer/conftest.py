@@ -10,8 +10,8 @@ from hypothesis import settings
 from PIL import Image
 
 from trainer.config import TrainConfig
-from trainer.data.cache import Images
 from trainer.data.folds import Folds, make_folds
+from trainer.data.images import Decoded, Pixels
 from trainer.data.manifest import Manifest
 
 # the first example of a test pays for imports; the same examples in every run
@@ -28,7 +28,7 @@ def _own_cache_and_one_thread(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
     torch.set_num_threads(1)
 
 
-def squares(count: int, *, side: int, seed: int = 0) -> tuple[Images, np.ndarray]:
+def squares(count: int, *, side: int, seed: int = 0) -> tuple[Pixels, np.ndarray]:
     """`count` images of classes 0, 1, 2, 0, ... and their labels."""
     labels_N = np.arange(count, dtype=np.int64) % 3
     noise = np.random.default_rng(seed).normal(0, 40, (count, side, side, 3))
@@ -42,10 +42,10 @@ def paper_manifest(labels_N: np.ndarray, classes: tuple[str, ...] = ("a", "b", "
 
 
 @pytest.fixture(scope="session")
-def toy() -> tuple[Images, Folds]:
+def toy() -> tuple[Decoded, Folds]:
     """36 decoded images of 16 x 16 in 3 folds: 24 to train on, 12 held out."""
     images_NHWC, labels_N = squares(36, side=16)
-    return images_NHWC, make_folds(paper_manifest(labels_N), k=3, seed=0)
+    return Decoded(images_NHWC), make_folds(paper_manifest(labels_N), k=3, seed=0)
 
 
 @pytest.fixture

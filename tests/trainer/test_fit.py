@@ -21,6 +21,7 @@ from trainer.checkpoint import load_weights, save_weights
 from trainer.config import TrainConfig
 from trainer.data.batches import Batches
 from trainer.data.folds import make_folds
+from trainer.data.images import Decoded
 from trainer.errors import CheckpointError, ConfigError, NonFiniteLossError
 from trainer.fit import Ended, FoldResult, pick_device, read_result, run_fold, stops_early
 from trainer.metrics import METRICS, score_fold
@@ -69,12 +70,12 @@ def after_an_epoch(watcher: Watcher) -> bool:
 @pytest.fixture
 def train(toy, tmp_path):
     """Run fold 0 of the toy data in `tmp_path / name`."""
-    images_NHWC, folds = toy
+    images, folds = toy
 
     def run(config: TrainConfig, name: str = "fold-0", **changes: object) -> FoldResult | Ended:
         settings = {"fold": 0, "reporter": SilentReporter(), "device": CPU, "threads": 1, **changes}
         own_folds = settings.pop("folds", folds)
-        return run_fold(config, images_NHWC, own_folds, directory=tmp_path / name, **settings)
+        return run_fold(config, images, own_folds, directory=tmp_path / name, **settings)
 
     return run
 
@@ -209,9 +210,9 @@ def test_the_held_out_labels_never_reach_the_training(train, tiny, toy, tmp_path
 
 
 def test_the_images_are_never_written_to(train, tiny, toy):
-    before = toy[0].copy()
+    before = toy[0].take(np.arange(36))
     train(tiny(epochs=1))
-    np.testing.assert_array_equal(toy[0], before)
+    np.testing.assert_array_equal(toy[0].take(np.arange(36)), before)
 
 
 # the same bits
@@ -581,7 +582,7 @@ def test_images_need_not_be_square(tiny, tmp_path):
     folds = make_folds(paper_manifest(labels_N), k=3, seed=0)
     result = run_fold(
         tiny(resize="16x24", epochs=1),
-        images_NHWC[:, :16].copy(),
+        Decoded(images_NHWC[:, :16].copy()),
         folds,
         fold=0,
         directory=tmp_path,

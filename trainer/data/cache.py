@@ -1,29 +1,39 @@
-"""Decoded images, once per data set and size: one uint8 memory map that all trials and folds share.
+"""Decoded images on disk: once per image and choice of preprocessing, mapped by every trial, fold and epoch.
 
-The map is an ordinary `.npy` file of shape (N, H, W, 3), named by the content of the images and by the
-size. Processes that open it share its pages through the operating system, so a second trainer on the
-same machine costs no second copy.
+A *pool* is two files that only grow: `.pixels` holds decoded images of one choice one after another, `.index` a
+record for each: the content it was decoded from, and its channel sums. Pixels reach the disk before their record
+does, so a build that was killed continues where it stopped, and adding images to a data set decodes only those.
+Processes that map a pool share its pages through the operating system.
+
+Shapes: N images of a manifest, M images of a pool; H, W, C as in images.
 """
 
-import concurrent.futures
+import contextlib
+import dataclasses
+import errno
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO
 
 import filelock
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
-from trainer.data.manifest import Manifest, named
+from trainer.data.images import Decoded, ImageSource, Pixels, Streamed, image_sums
+from trainer.data.manifest import DIGEST, Manifest
+from trainer.data.preprocessing import Box, Preprocessing, Reading
 from trainer.errors import DataError
-from trainer.files import atomic_write
 
-FORMAT = "1"  # raised when the decoding below gives other pixels
-DECODED_AHEAD = 256  # images; bounds the memory of a build
-Images = npt.NDArray[np.uint8]
-Progress = Callable[[int, int], None]
+FORMAT = "2"  # raised when decoding gives other pixels
+RECORD = np.dtype([("key", DIGEST), ("sums", "<u8", (3,)), ("squares", "<u8", (3,))])
+FLUSH_BYTES = 64 * 2**20  # pixels between two moments at which a killed build can continue
+SPARE_BYTES = 2**30  # left free on the disk: checkpoints and results need room too
+GB = 1e9
+Keys = npt.NDArray[np.void]
 
 
 def default_cache_folder() -> Path:
@@ -48,128 +58,269 @@ def writable_cache_folder(folder: Path | None = None) -> Path:
     return folder
 
 
-def content_digest(manifest: Manifest, *, folder: Path | None = None) -> str:
-    """Hash over the bytes of every image, in manifest order.
-
-    Reading all files again at every start would cost minutes on large photos, so each file's digest is
-    remembered together with its size and modification time and only computed again when these changed.
-
-    Raises:
-        DataError: an image vanished or cannot be read.
-    """
-    folder = writable_cache_folder(folder)
-    memory = (
-        folder / f"digests-{hashlib.sha256(repr((str(manifest.root), manifest.paths)).encode()).hexdigest()[:24]}.npz"
-    )
-    files = [manifest.file(row) for row in range(len(manifest))]
-    try:
-        stats_N2 = np.array([(stat.st_size, stat.st_mtime_ns) for stat in map(os.stat, files)], dtype=np.int64)
-        digests_N = _remembered(memory, stats_N2)
-        fresh = np.flatnonzero(digests_N == np.zeros((), dtype="V32"))
-        with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-            for row, digest in zip(fresh, pool.map(_file_digest, (files[row] for row in fresh)), strict=True):
-                digests_N[row] = np.void(digest)
-    except OSError as error:
-        raise DataError(f"{error.filename}: the image cannot be read ({error.strerror})") from None
-    if len(fresh):
-        with atomic_write(memory) as file:
-            np.savez(file, stats=stats_N2, digests=digests_N)
-    return hashlib.sha256(digests_N.tobytes()).hexdigest()[:24]
+def image_key(digest: bytes, how: Preprocessing, box: Box | None) -> bytes:
+    """What decides an image's pixels besides the choice: its file's content, and the box that is cut out."""
+    if how.crop != "box":
+        return digest
+    return hashlib.sha256(digest + np.array(box, dtype="<i4").tobytes()).digest()[:16]
 
 
-def open_cache(
-    manifest: Manifest,
-    *,
-    size_HW: tuple[int, int],
-    digest: str,
-    folder: Path | None = None,
-    progress: Progress | None = None,
-) -> Images:
-    """The decoded images (N, H, W, 3), RGB; built first if this machine does not have them yet.
+def image_keys(manifest: Manifest, how: Preprocessing) -> Keys:
+    """The keys (N) of all images."""
+    assert manifest.digests_N is not None, "the files have not been read"
+    if how.crop != "box":
+        return manifest.digests_N
+    keys = [image_key(bytes(digest), how, manifest.box(row)) for row, digest in enumerate(manifest.digests_N)]
+    return np.array(keys, dtype=DIGEST)
 
-    Two processes that ask for the same cache at once build it once. The map is private (copy on write):
-    nothing written to it reaches the file or another process.
+
+@dataclasses.dataclass(frozen=True)
+class Pool:
+    """The two files of one choice and one data set; they need not exist."""
+
+    pixels: Path
+    how: Preprocessing
+
+    @property
+    def index(self) -> Path:
+        """The file of the records."""
+        return self.pixels.with_suffix(".index")
+
+    @property
+    def image_bytes(self) -> int:
+        """What one image takes."""
+        height, width = self.how.size_HW
+        return height * width * 3
+
+    def records(self) -> npt.NDArray[np.void]:
+        """The records (M) of all images that are wholly on disk."""
+        try:
+            with self.index.open("rb") as file:
+                records = np.frombuffer(bytearray(file.read()), dtype=np.uint8)
+            count = min(len(records) // RECORD.itemsize, self.pixels.stat().st_size // self.image_bytes)
+        except FileNotFoundError:
+            count, records = 0, np.empty(0, dtype=np.uint8)
+        return records[: count * RECORD.itemsize].view(RECORD)
+
+    def open(self, keys_N: Keys) -> Decoded | None:
+        """Map the images of these keys; None if one is missing."""
+        records = self.records()
+        slots = _find(records["key"], keys_N)
+        if slots is None:
+            return None
+        images_MHWC: Pixels = np.memmap(
+            self.pixels, dtype=np.uint8, mode="c", shape=(len(records), *self.how.size_HW, 3)
+        )
+        with contextlib.suppress(OSError):  # of another user
+            os.utime(self.index)  # when it was used last
+        return Decoded(images_MHWC, slots_N=slots, sums_MC=records["sums"], squares_MC=records["squares"])
+
+
+class PoolWriter:
+    """Adds images to a pool; the context holds the pool's lock, so that two processes build it once."""
+
+    def __init__(self, pool: Pool) -> None:
+        self.pool = pool
+        self._lock = filelock.FileLock(pool.pixels.with_suffix(".lock"))
+        self._keys: set[bytes] = set()
+        self._records: list[tuple[bytes, npt.NDArray[np.uint64], npt.NDArray[np.uint64]]] = []
+        self._files = contextlib.ExitStack()
+
+    def __enter__(self) -> "PoolWriter":
+        self.pool.pixels.parent.mkdir(parents=True, exist_ok=True)
+        self._lock.acquire()
+        records = self.pool.records()
+        self._keys = set(records["key"].tolist())
+        self._pixels = self._files.enter_context(_at(self.pool.pixels, len(records) * self.pool.image_bytes))
+        self._index = self._files.enter_context(_at(self.pool.index, len(records) * RECORD.itemsize))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self.flush()
+        finally:
+            self._files.close()
+            self._lock.release()
+
+    def lacks(self, key: bytes) -> bool:
+        """Whether the image of this key is still to be added. Safe to ask from any thread."""
+        return key not in self._keys
+
+    def add(self, key: bytes, image_HWC: Pixels) -> None:
+        """Append an image, unless it came in between.
+
+        Raises:
+            DataError: the disk is full; what was added before stays.
+        """
+        if not self.lacks(key):
+            return
+        try:
+            self._pixels.write(image_HWC.tobytes())
+        except OSError as error:
+            raise _disk_error(error, self.pool.pixels) from None
+        self._keys.add(key)
+        self._records.append((key, *image_sums(image_HWC)))
+        if len(self._records) * self.pool.image_bytes >= FLUSH_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        """Bring pixels to the disk, then their records."""
+        if not self._records:
+            return
+        try:
+            for file, content in ((self._pixels, b""), (self._index, np.array(self._records, dtype=RECORD).tobytes())):
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise _disk_error(error, self.pool.pixels) from None
+        self._records.clear()
+
+
+def pool_of(root: Path, how: Preprocessing, *, reading: Reading, folder: Path | None = None) -> Pool:
+    """The pool that images below `root` are added to."""
+    name = hashlib.sha256(str(root).encode()).hexdigest()[:16]
+    return Pool(_choice_folder(how, reading, writable_cache_folder(folder)) / f"{name}.pixels", how)
+
+
+def find_images(manifest: Manifest, how: Preprocessing, *, folder: Path | None = None) -> Decoded | None:
+    """The decoded images if this machine has them all, wherever the data lay when they were decoded."""
+    own = pool_of(manifest.root, how, reading=manifest.reading, folder=folder)
+    others = sorted(own.pixels.parent.glob("*.pixels"))
+    keys_N = image_keys(manifest, how)
+    for path in [own.pixels, *(path for path in others if path != own.pixels)]:
+        images = Pool(path, how).open(keys_N)
+        if images is not None:
+            return images
+    return None
+
+
+def open_images(
+    manifest: Manifest, how: Preprocessing, *, streamed: Iterable[str] = (), threads: int, folder: Path | None = None
+) -> ImageSource:
+    """The images of a manifest whose files have been read, decoded first if this machine does not have them.
 
     Args:
-        digest: from `content_digest`.
-        progress: called with (images done, images in all) while building.
+        streamed: keys of the choices to decode per batch.
+        threads: that decode batches.
 
     Raises:
-        DataError: images cannot be decoded; all of them are counted, the first ones named.
+        DataError: an image cannot be read any more; it is named.
     """
-    height, width = size_HW
-    path = writable_cache_folder(folder) / f"{digest}-{height}x{width}-v{FORMAT}.npy"
-    if not path.is_file():
-        with filelock.FileLock(f"{path}.lock"):
-            if not path.is_file():
-                _build(path, manifest, size_HW, progress or (lambda done, total: None))
-    images_NHWC: Images = np.load(path, mmap_mode="c")
-    return images_NHWC
+    if how.key in set(streamed):
+        return Streamed(manifest, how, threads=threads)
+    images = find_images(manifest, how, folder=folder)
+    if images is None:  # another node of a cluster, or a cache that was emptied meanwhile
+        keys_N, rows = image_keys(manifest, how), np.arange(len(manifest))
+        decoding = Streamed(manifest, how, threads=os.cpu_count() or 1)
+        with PoolWriter(pool_of(manifest.root, how, reading=manifest.reading, folder=folder)) as writer:
+            missing = rows[[writer.lacks(bytes(key)) for key in keys_N]]
+            for row, (image_HWC,) in zip(missing, decoding.batches(missing[:, None]), strict=True):
+                writer.add(bytes(keys_N[row]), image_HWC)
+        images = find_images(manifest, how, folder=folder)
+        assert images is not None
+    return images
 
 
-def decode(file: Path, size_HW: tuple[int, int]) -> Images:
-    """One image as (H, W, 3) uint8 RGB, stretched to the size by area averaging (bilinear when enlarged)."""
-    height, width = size_HW
-    with Image.open(file) as image:
-        rgb = _eight_bit(image).convert("RGB")
-        shrinks = rgb.height >= height and rgb.width >= width
-        resized = rgb.resize((width, height), Image.Resampling.BOX if shrinks else Image.Resampling.BILINEAR)
-    return np.asarray(resized)
+@dataclasses.dataclass(frozen=True)
+class CachePlan:
+    """Which choices are kept decoded, which are decoded per batch, and what that takes.
+
+    Attributes:
+        sizes_bytes: of each kept choice, by its key.
+    """
+
+    kept: tuple[Preprocessing, ...]
+    streamed: tuple[Preprocessing, ...]
+    sizes_bytes: dict[str, int]
 
 
-def _eight_bit(image: Image.Image) -> Image.Image:
-    """What Pillow's conversion to RGB takes well: it clips 16 bits to white, and warns of palettes with alpha."""
-    if image.mode.startswith("I;16"):
-        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    return image.convert("RGBA") if "transparency" in image.info else image
+def plan_cache(choices: Sequence[Preprocessing], *, images: int, cache_gb: float | None) -> CachePlan:
+    """Keep the smallest choices while they fit into `cache_gb` together; the rest is streamed."""
+    kept: list[Preprocessing] = []
+    sizes: dict[str, int] = {}
+    for how in sorted(choices, key=lambda how: (how.size_HW[0] * how.size_HW[1], how.key)):
+        size = images * how.size_HW[0] * how.size_HW[1] * 3
+        if cache_gb is None or sum(sizes.values()) + size <= cache_gb * GB:
+            kept.append(how)
+            sizes[how.key] = size
+    streamed = [how for how in choices if how.key not in sizes]
+    return CachePlan(tuple(how for how in choices if how.key in sizes), tuple(streamed), sizes)
 
 
-def _build(path: Path, manifest: Manifest, size_HW: tuple[int, int], progress: Progress) -> None:
-    total = len(manifest)
-    unreadable: list[str] = []
-    for left in path.parent.glob(f".{path.name}.*.tmp"):  # by a build that was killed; the lock is ours
-        left.unlink()
-    header = {"descr": "|u1", "fortran_order": False, "shape": (total, *size_HW, 3)}
-    with atomic_write(path) as file:
-        np.lib.format.write_array_header_1_0(file, header)
-        for row, image in enumerate(_decoded(manifest, size_HW)):
-            progress(row, total)
-            if isinstance(image, str):
-                unreadable.append(image)
-            elif not unreadable:
-                file.write(image.tobytes())
-        if unreadable:
-            raise DataError(
-                f"{manifest.root}: {len(unreadable)} of {total} images cannot be read; replace or remove them"
-                f"{named(unreadable)}"
-            )
-    progress(total, total)
+def make_room(pools: Sequence[Pool], *, images: int, cache_gb: float | None, folder: Path | None = None) -> list[Path]:
+    """Remove the pools used least recently until `images` fit into each of `pools`; what was removed.
+
+    Raises:
+        DataError: the disk is too small even so.
+    """
+    folder = writable_cache_folder(folder)
+    needed = sum(max(0, images * pool.image_bytes - _size(pool.pixels)) for pool in pools)
+    ours = {pool.pixels for pool in pools}
+    others = [path for path in folder.glob("decoded/*/*.pixels") if path not in ours]
+    others.sort(key=_used_at, reverse=True)
+    total = sum(map(_size, [*ours, *others]))
+    removed = []
+    while others and cache_gb is not None and total + needed > cache_gb * GB:
+        removed.append(others.pop())
+        total -= _size(removed[-1])
+        for path in (removed[-1].with_suffix(".index"), removed[-1]):  # an index without pixels would be believed
+            path.unlink(missing_ok=True)
+    free = shutil.disk_usage(folder).free - SPARE_BYTES
+    if needed > free:
+        raise DataError(
+            f"{folder}: decoded images need {needed / GB:,.1f} GB more, and the disk has {max(0, free) / GB:,.1f} GB "
+            "to spare. Set $SWEEPS_CACHE to a larger disk, sample fewer or smaller resize values, or set data.cache_gb "
+            f"below {needed / GB:,.1f}: what does not fit is then decoded batch by batch, which is slower"
+        )
+    return removed
 
 
-def _decoded(manifest: Manifest, size_HW: tuple[int, int]) -> Iterator[Images | str]:
-    """Decoded images in manifest order; an unreadable one as its description. All cores, bounded memory."""
-
-    def one(row: int) -> Images | str:
-        try:
-            return decode(manifest.file(row), size_HW)
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:  # what Pillow raises
-            return f"{manifest.where(row)} ({error})"
-
-    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:  # Pillow decodes without the GIL
-        for start in range(0, len(manifest), DECODED_AHEAD):
-            yield from pool.map(one, range(start, min(start + DECODED_AHEAD, len(manifest))))
+def _choice_folder(how: Preprocessing, reading: Reading, folder: Path) -> Path:
+    """One folder per choice, named by what a person recognises and a hash of the rest."""
+    rest: list[object] = [FORMAT, reading.fill_rgb]
+    for used, weights in (
+        (how.crop == "face", reading.face_weights),
+        (how.background == "remove", reading.background_weights),
+    ):
+        rest.append(hashlib.sha256(Path(weights).read_bytes()).hexdigest() if used and weights else None)
+    return folder / "decoded" / f"{how.key}-{hashlib.sha256(repr(rest).encode()).hexdigest()[:8]}"
 
 
-def _file_digest(file: Path) -> bytes:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").digest()
+def _find(have_M: Keys, want_N: Keys) -> npt.NDArray[np.int64] | None:
+    """Where each wanted key is; None if one is missing."""
+    slot_of = {key: slot for slot, key in enumerate(have_M.tolist())}
+    slots = [slot_of.get(key, -1) for key in want_N.tolist()]
+    return None if -1 in slots else np.array(slots, dtype=np.int64)
 
 
-def _remembered(memory: Path, stats_N2: npt.NDArray[np.int64]) -> npt.NDArray[np.void]:
-    """The digests known from last time; zeros where size or modification time changed."""
-    digests_N = np.zeros(len(stats_N2), dtype="V32")
-    if memory.is_file():
-        with np.load(memory, allow_pickle=False) as file:
-            same_N = (file["stats"] == stats_N2).all(axis=1)
-            digests_N[same_N] = file["digests"][same_N]
-    return digests_N
+@contextlib.contextmanager
+def _at(path: Path, position: int) -> Iterator[BinaryIO]:
+    """The file, cut off at `position`, ready to be appended to."""
+    with path.open("r+b" if path.exists() else "w+b") as file:
+        file.truncate(position)
+        file.seek(position)
+        yield file
+
+
+def _disk_error(error: OSError, path: Path) -> DataError:
+    what = "the disk is full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else str(error)
+    return DataError(
+        f"{path}: decoded images cannot be written ({what}). Make room, or set $SWEEPS_CACHE to another disk"
+    )
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def _used_at(pixels: Path) -> float:
+    try:
+        return pixels.with_suffix(".index").stat().st_mtime
+    except FileNotFoundError:
+        return 0.0

@@ -1,4 +1,8 @@
-"""Stratified folds, frozen to one file whose hash stands in every result."""
+"""Stratified folds that keep groups whole and images where they were, frozen to one file whose hash stands in
+every result.
+
+Shapes: N images, K classes, U units (a group, or an image without one), B bins (the folds, and the holdout).
+"""
 
 import dataclasses
 import functools
@@ -7,16 +11,24 @@ import io
 import json
 import zipfile
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from trainer.data.manifest import Manifest
+from trainer.data.preprocessing import Reading
+from trainer.data.sources import ALWAYS_TRAINED, MAX_NAMED, named
 from trainer.errors import DataError
 from trainer.files import atomic_write
+from trainer.seeds import derive
 
-FORMAT = 1
+FORMAT = 2
+HOLDOUT = -2  # the "fold" of images that no fold run sees
+MAX_DEVIATION = 0.1  # of a class's count in a fold from its even share, unless one group is larger than that
+Ints = npt.NDArray[np.int64]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,73 +36,295 @@ class Folds:
     """A manifest with the fold that holds out each image.
 
     Attributes:
-        fold_N: for each image, the fold (0..k-1) whose model never sees it in training.
+        fold_N: for each image, the fold (0..k-1) whose model never sees it in training; ALWAYS_TRAINED (-1)
+            for an image that is never held out, HOLDOUT (-2) for one that no fold run sees.
+        k: folds; 1 only where the source fixes them.
     """
 
     manifest: Manifest
-    fold_N: npt.NDArray[np.int64]
+    fold_N: Ints
     k: int
     seed: int
+    holdout: float = 0.0
 
     @functools.cached_property
     def hash(self) -> str:
-        """Over paths, classes and folds; it changes when any image changes its class or its fold."""
+        """Over all that decides what is trained and scored: paths, contents, boxes, classes, folds."""
         manifest = self.manifest
-        head = json.dumps([FORMAT, self.k, list(manifest.classes), list(manifest.paths)])
-        digest = hashlib.sha256(head.encode())
-        digest.update(manifest.labels_N.tobytes())
-        digest.update(self.fold_N.tobytes())
+        head = [FORMAT, self.k, list(manifest.classes), list(manifest.paths), manifest.reading.fill_rgb]
+        digest = hashlib.sha256(json.dumps(head).encode())
+        for array in (manifest.labels_N, self.fold_N, manifest.boxes_N4, manifest.digests_N):
+            digest.update(b"none" if array is None else array.tobytes())
         return digest.hexdigest()[:16]
 
-    def train_rows(self, fold: int) -> npt.NDArray[np.int64]:
+    def train_rows(self, fold: int) -> Ints:
         """Manifest rows that fold run `fold` trains on, ascending."""
-        return np.flatnonzero(self.fold_N != fold)
+        return np.flatnonzero((self.fold_N != fold) & (self.fold_N != HOLDOUT))
 
-    def valid_rows(self, fold: int) -> npt.NDArray[np.int64]:
+    def valid_rows(self, fold: int) -> Ints:
         """Manifest rows that fold run `fold` is scored on, ascending."""
         return np.flatnonzero(self.fold_N == fold)
 
+    def scored_rows(self) -> Ints:
+        """Manifest rows that some fold run is scored on: those of the out-of-fold predictions."""
+        return np.flatnonzero(self.fold_N >= 0)
 
-def make_folds(manifest: Manifest, *, k: int, seed: int) -> Folds:
-    """Cut the manifest into k stratified folds of nearly equal class shares.
+    def counts(self) -> npt.NDArray[np.int64]:
+        """Images per class and fold (K, k)."""
+        scored = self.scored_rows()
+        flat = self.manifest.labels_N[scored] * self.k + self.fold_N[scored]
+        return np.bincount(flat, minlength=len(self.manifest.classes) * self.k).reshape(-1, self.k)
+
+
+def make_folds(manifest: Manifest, *, k: int, seed: int, holdout: float = 0.0, earlier: Folds | None = None) -> Folds:
+    """Cut the manifest into k stratified folds of whole groups.
+
+    Groups are placed one after another, the largest first, where their classes are missing most (as in
+    scikit-learn's StratifiedGroupKFold); single images then fill every class up to its even share. Ties and the
+    order of equals come from the seed and the group's images, never from their place in the source.
+
+    Args:
+        holdout: share of the images to leave out of all folds.
+        earlier: folds whose images keep their place; only images and groups that it does not know are placed.
+            A group that grew together from several folds goes where most of its images are.
 
     Raises:
-        DataError: a class has fewer than k images, so some fold would lack it.
+        DataError: a class has fewer groups (or images) than k, so some fold would lack it, or a fold is empty.
     """
     if k < 2:
         raise DataError(f"folds.k must be at least 2, got {k}")
-    from sklearn.model_selection import StratifiedKFold  # 1.3 s; a continued sweep reads its folds instead
+    if earlier is not None and earlier.k != k:
+        raise DataError(f"the earlier folds are {earlier.k} and not {k}: set folds.k to {earlier.k}")
+    units_N, names = _units(manifest)
+    _refuse_small_classes(manifest, units_N, k=k)
+    shares_B = np.array([(1 - holdout) / k] * k + ([holdout] if holdout else []))
+    bins_U = np.full(len(names), -1, dtype=np.int64)
+    if earlier is not None:
+        bins_U = _kept(manifest, units_N, earlier, bins=len(shares_B))
+    _place(manifest, units_N, bins_U, order=[derive(seed, "folds", *name) for name in names], shares_B=shares_B)
+    fold_N = bins_U[units_N]
+    fold_N[fold_N == k] = HOLDOUT
+    folds = Folds(manifest=manifest, fold_N=fold_N, k=k, seed=seed, holdout=holdout)
+    _refuse_impossible(folds)
+    return folds
 
-    counts = np.bincount(manifest.labels_N, minlength=len(manifest.classes))
-    small = [f"{name!r} ({count})" for name, count in zip(manifest.classes, counts, strict=True) if count < k]
+
+def fixed_folds(manifest: Manifest, fixed_N: Ints) -> Folds:
+    """The folds that the source gives.
+
+    Raises:
+        DataError: a fold is empty, a class cannot be learned in a fold, or a group lies on both sides of a split.
+    """
+    k = int(fixed_N.max(initial=ALWAYS_TRAINED)) + 1
+    if k == 0:
+        raise DataError(f"{manifest.root}: folds.column holds no fold out; fold numbers begin with 0")
+    folds = Folds(manifest=manifest, fold_N=fixed_N.astype(np.int64), k=k, seed=0)
+    _refuse_impossible(folds)
+    return folds
+
+
+def moved(folds: Folds, earlier: Folds) -> int:
+    """How many images lie in another fold than before; only groups that grew together move."""
+    before = dict(zip(earlier.manifest.identities(), earlier.fold_N.tolist(), strict=True))
+    now = zip(folds.manifest.identities(), folds.fold_N.tolist(), strict=True)
+    return sum(before.get(identity, fold) != fold for identity, fold in now)
+
+
+def deviations(folds: Folds) -> list[str]:
+    """What is odd about a cut that is valid: classes that a fold lacks, and shares that are far from even.
+
+    A class may hold MAX_DEVIATION more or fewer of a fold's images than its even share, or what the largest
+    group adds at once, if that is more.
+    """
+    counts_Kk, classes = folds.counts(), folds.manifest.classes
+    found = []
+    for label, fold in np.argwhere(counts_Kk == 0).tolist():
+        found.append(f"fold {fold} has no image of class {classes[label]!r}: its F1 there is 0 for every trial")
+    if folds.k > 1:
+        even_K1 = counts_Kk.sum(axis=1, keepdims=True) / folds.k
+        bound_K1 = np.maximum(MAX_DEVIATION * even_K1, _largest_units(folds.manifest)[:, None])
+        far = np.argwhere((np.abs(counts_Kk - even_K1) > bound_K1) & (counts_Kk > 0))
+        for label, fold in far.tolist():
+            found.append(
+                f"fold {fold} has {counts_Kk[label, fold]:,} images of class {classes[label]!r}, "
+                f"{even_K1[label, 0]:,.0f} would be even"
+            )
+    return found if len(found) <= MAX_NAMED else [*found[:MAX_NAMED], f"and {len(found) - MAX_NAMED} more such folds"]
+
+
+def _units(manifest: Manifest) -> tuple[Ints, list[tuple[str, ...]]]:
+    """For each image its unit, and what each unit is known by."""
+    if manifest.groups is None:
+        return np.arange(len(manifest)), manifest.identities()
+    names = sorted(set(manifest.groups))
+    number = {name: unit for unit, name in enumerate(names)}
+    return np.array([number[name] for name in manifest.groups], dtype=np.int64), [("group", name) for name in names]
+
+
+def _refuse_small_classes(manifest: Manifest, units_N: Ints, *, k: int) -> None:
+    pairs = np.unique(np.stack([manifest.labels_N, units_N]), axis=1)
+    counts_K = np.bincount(pairs[0], minlength=len(manifest.classes))
+    small = [f"{name!r} ({count})" for name, count in zip(manifest.classes, counts_K, strict=True) if count < k]
     if small:
+        what = "images" if manifest.groups is None else "groups"
         raise DataError(
-            f"{manifest.root}: {len(small)} of {len(manifest.classes)} classes have fewer images than the {k} folds: "
+            f"{manifest.root}: {len(small)} of {len(manifest.classes)} classes have fewer {what} than the {k} folds: "
             f"{', '.join(small[:10])}. Add images, drop these classes, or lower folds.k"
         )
-    fold_N = np.empty(len(manifest), dtype=np.int64)
-    splitter = StratifiedKFold(n_splits=k, shuffle=True, random_state=seed % 2**32)
-    for fold, (_, held_out) in enumerate(splitter.split(np.zeros(len(manifest)), manifest.labels_N)):
-        fold_N[held_out] = fold
-    return Folds(manifest=manifest, fold_N=fold_N, k=k, seed=seed)
+
+
+def _kept(manifest: Manifest, units_N: Ints, earlier: Folds, *, bins: int) -> Ints:
+    """The bin (U) of each unit in the earlier folds; -1 for new ones."""
+    before = dict(zip(earlier.manifest.identities(), earlier.fold_N.tolist(), strict=True))
+    bin_N = np.array([before.get(identity, -1) for identity in manifest.identities()], dtype=np.int64)
+    bin_N[bin_N == HOLDOUT] = earlier.k
+    known = (bin_N >= 0) & (bin_N < bins)
+    votes = np.bincount(units_N[known] * bins + bin_N[known], minlength=(units_N.max() + 1) * bins).reshape(-1, bins)
+    return np.where(votes.any(axis=1), votes.argmax(axis=1), -1)
+
+
+def _place(
+    manifest: Manifest, units_N: Ints, bins_U: Ints, *, order: list[int], shares_B: npt.NDArray[np.float64]
+) -> None:
+    """Give every unit that has none a bin, in `bins_U`."""
+    labels_N, n_classes, n_bins = manifest.labels_N, len(manifest.classes), len(shares_B)
+    placed = bins_U[units_N] >= 0
+    flat = labels_N[placed] * n_bins + bins_U[units_N[placed]]
+    counts_KB = np.bincount(flat, minlength=n_classes * n_bins).reshape(-1, n_bins).astype(np.float64)
+    even_KB = np.bincount(labels_N, minlength=n_classes)[:, None] * shares_B
+    sizes_U = np.bincount(units_N)
+    rank_U = np.argsort(np.argsort(np.array(order, dtype=np.uint64), kind="stable"))
+    first_of_U = np.unique(units_N, return_index=True)[1]
+    new = np.flatnonzero(bins_U < 0)
+    several = new[sizes_U[new] > 1]
+    members = np.split(np.argsort(units_N, kind="stable"), np.cumsum(sizes_U)[:-1])
+    for unit in several[np.lexsort((rank_U[several], -sizes_U[several]))].tolist():
+        labels, count = np.unique(labels_N[members[unit]], return_counts=True)
+        chosen = _best_bin(counts_KB, even_KB, labels=labels, count=count, turn=int(rank_U[unit]))
+        counts_KB[labels, chosen] += count
+        bins_U[unit] = chosen
+    single = new[sizes_U[new] == 1]
+    single = single[np.argsort(rank_U[single])]
+    label_of = labels_N[first_of_U[single]]
+    for label in np.unique(label_of).tolist():
+        mine = single[label_of == label]
+        quota_B = _quotas(len(mine), even_KB[label] - counts_KB[label], filled_B=counts_KB.sum(axis=0) / shares_B)
+        counts_KB[label] += quota_B
+        bins_U[mine] = np.repeat(np.arange(n_bins), quota_B)
+
+
+def _best_bin(
+    counts_KB: npt.NDArray[np.float64],
+    even_KB: npt.NDArray[np.float64],
+    *,
+    labels: Ints,
+    count: Ints,
+    turn: int,
+) -> int:
+    """The bin where the squared distance from the even share grows least, each class weighted by its rarity."""
+    missing_LB = counts_KB[labels] - even_KB[labels]
+    added_L1 = count[:, None]
+    cost_B = (added_L1 * (2 * missing_LB + added_L1) / even_KB[labels]).sum(axis=0)
+    size = int(count.sum())
+    even_B = even_KB.sum(axis=0)
+    cost_B += size * (2 * (counts_KB.sum(axis=0) - even_B) + size) / even_B
+    # of equally good bins another one each time
+    cost_B = np.roll(np.round(cost_B, 9), -turn)
+    return int((cost_B.argmin() + turn) % len(cost_B))
+
+
+def _quotas(total: int, missing_B: npt.NDArray[np.float64], *, filled_B: npt.NDArray[np.float64]) -> Ints:
+    """How many of `total` images each bin gets: what it misses, and what rounding leaves to the emptiest."""
+    missing_B = np.maximum(missing_B, 0)
+    if missing_B.sum() > 0:
+        missing_B = missing_B * total / missing_B.sum()
+    quota_B = np.floor(missing_B + 1e-9)
+    rest = round(total - quota_B.sum())
+    first = np.lexsort((filled_B, -np.round(missing_B - quota_B, 6)))
+    quota_B[np.resize(first, rest)] += 1
+    return quota_B.astype(np.int64)
+
+
+def _largest_units(manifest: Manifest) -> npt.NDArray[np.float64]:
+    """For each class (K) the most images that one unit adds to it, at least 1."""
+    units_N, _ = _units(manifest)
+    pairs, counts = np.unique(np.stack([manifest.labels_N, units_N]), axis=1, return_counts=True)
+    largest_K = np.ones(len(manifest.classes))
+    np.maximum.at(largest_K, pairs[0], counts)
+    return largest_K
+
+
+def _refuse_impossible(folds: Folds) -> None:
+    """Every split is validated, whoever made it."""
+    manifest = folds.manifest
+    empty = [str(fold) for fold in range(folds.k) if not len(folds.valid_rows(fold))]
+    if empty:
+        raise DataError(f"{manifest.root}: fold {', '.join(empty)} of {folds.k} would be empty")
+    split = _split_groups(folds)
+    if split:
+        raise DataError(
+            f"{manifest.root}: {len(split)} groups have images on both sides of a split, so a model would be scored on "
+            f"groups that it has seen. Repair folds.column, or leave data.group out if that is meant{named(split)}"
+        )
+    unlearned = list(_unlearned(folds))
+    if unlearned:
+        raise DataError(
+            f"{manifest.root}: {len(unlearned)} classes are held out without being trained on{named(unlearned)}"
+        )
+
+
+def _split_groups(folds: Folds) -> list[str]:
+    groups = folds.manifest.groups
+    if groups is None:
+        return []
+    first: dict[str, int] = {}
+    sides: dict[str, set[int]] = {}
+    for group, fold in zip(groups, folds.fold_N.tolist(), strict=True):
+        if first.setdefault(group, fold) != fold:
+            sides.setdefault(group, {first[group]}).add(fold)
+    words = {ALWAYS_TRAINED: "always trained", HOLDOUT: "holdout"}
+    return [
+        f"{group}: {', '.join(words.get(fold, f'fold {fold}') for fold in sorted(found))}"
+        for group, found in sides.items()
+    ]
+
+
+def _unlearned(folds: Folds) -> Iterator[str]:
+    labels_N, classes = folds.manifest.labels_N, folds.manifest.classes
+    total_K = np.bincount(labels_N[folds.fold_N != HOLDOUT], minlength=len(classes))
+    for label, fold in np.argwhere((folds.counts() == total_K[:, None]) & (total_K[:, None] > 0)).tolist():
+        yield f"{classes[label]!r}: all {total_K[label]:,} images are in fold {fold}"
 
 
 def save_folds(folds: Folds, path: Path) -> None:
     """Freeze `folds` to `path`, whole or not at all."""
     manifest = folds.manifest
-    head = {"format": FORMAT, "root": str(manifest.root), "k": folds.k, "seed": folds.seed, "hash": folds.hash}
+    head = {
+        "format": FORMAT,
+        "root": str(manifest.root),
+        "k": folds.k,
+        "seed": folds.seed,
+        "holdout": folds.holdout,
+        "hash": folds.hash,
+        "label_columns": manifest.label_columns,
+        "class_parts": manifest.class_parts,
+        "reading": dataclasses.asdict(manifest.reading),
+    }
     # fixed-width unicode arrays: no pickle in a file that people will exchange
+    arrays = {
+        "head": np.array(json.dumps(head)),
+        "paths": np.array(manifest.paths),
+        "classes": np.array(manifest.classes),
+        "lines": np.array(manifest.lines, dtype=np.int64),
+        "labels": manifest.labels_N,
+        "fold": folds.fold_N,
+        "groups": None if manifest.groups is None else np.array(manifest.groups),
+        "boxes": manifest.boxes_N4,
+        "digests": manifest.digests_N,
+    }
     with atomic_write(path) as file:
         buffer = io.BytesIO()
-        np.savez_compressed(
-            buffer,
-            head=np.array(json.dumps(head)),
-            paths=np.array(manifest.paths),
-            classes=np.array(manifest.classes),
-            lines=np.array(manifest.lines, dtype=np.int64),
-            labels=manifest.labels_N,
-            fold=folds.fold_N,
-        )
+        np.savez_compressed(buffer, **{name: array for name, array in arrays.items() if array is not None})  # type: ignore[arg-type]
         file.write(buffer.getbuffer())
 
 
@@ -98,19 +332,15 @@ def load_folds(path: Path) -> Folds:
     """Read frozen folds.
 
     Raises:
-        DataError: the file is missing, damaged, or its content does not match its hash.
+        DataError: the file is missing, damaged, of another version, or its content does not match its hash.
     """
     try:
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             head = json.loads(str(file["head"]))
-            manifest = Manifest(
-                root=Path(head["root"]),
-                paths=tuple(file["paths"].tolist()),
-                labels_N=file["labels"],
-                classes=tuple(file["classes"].tolist()),
-                lines=tuple(file["lines"].tolist()),
-            )
-            folds = Folds(manifest=manifest, fold_N=file["fold"], k=head["k"], seed=head["seed"])
+            if head["format"] != FORMAT:
+                raise DataError(f"{path}: a folds file of another version of foldsweep (format {head['format']})")
+            arrays = {name: file[name] for name in file.files}
+        folds = _from_arrays(head, arrays)
     except FileNotFoundError:
         raise DataError(f"{path}: no such folds file") from None
     except (OSError, EOFError, RuntimeError, ValueError, TypeError, KeyError, zipfile.BadZipFile, zlib.error) as error:
@@ -120,3 +350,28 @@ def load_folds(path: Path) -> Folds:
             f"{path}: the folds file was changed after it was frozen (hash {folds.hash}, not {head['hash']})"
         )
     return folds
+
+
+def _from_arrays(head: dict[str, Any], arrays: dict[str, Any]) -> Folds:
+    reading = head["reading"]
+    groups = arrays.get("groups")
+    manifest = Manifest(
+        root=Path(head["root"]),
+        paths=tuple(arrays["paths"].tolist()),
+        labels_N=arrays["labels"],
+        classes=tuple(arrays["classes"].tolist()),
+        lines=tuple(arrays["lines"].tolist()),
+        label_columns=tuple(head["label_columns"]),
+        class_parts=tuple(map(tuple, head["class_parts"])),
+        groups=None if groups is None else tuple(groups.tolist()),
+        boxes_N4=arrays.get("boxes"),
+        digests_N=arrays.get("digests"),
+        reading=Reading(**{**reading, "fill_rgb": tuple(reading["fill_rgb"])}),
+    )
+    return Folds(
+        manifest=manifest,
+        fold_N=arrays["fold"],
+        k=head["k"],
+        seed=head["seed"],
+        holdout=head["holdout"],
+    )

@@ -8,7 +8,9 @@ import dataclasses
 from typing import Literal
 
 Size = tuple[int, int]  # height, width in pixels
-Box = tuple[int, int, int, int]  # left, top, right, bottom in pixels of the image as displayed; right and bottom outside
+Box = tuple[
+    int, int, int, int
+]  # left, top, right, bottom in pixels of the image as displayed; right and bottom outside
 ResizeMode = Literal["stretch", "fit", "crop"]
 Crop = Literal["none", "box", "face"]
 Background = Literal["keep", "remove"]

@@ -1,13 +1,11 @@
 """Sample data for the demo: real images that need no download."""
 
-import csv
-import io
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from trainer.files import atomic_write
+from trainer.files import write_csv
 
 
 def write_digits(folder: Path) -> Path:
@@ -29,8 +27,5 @@ def write_digits(folder: Path) -> Path:
         # grey levels are 0..16; times four in size by repetition, as a photo of the original pixels
         pixels_HW = np.kron(np.round(image_HW * (255 / 16)), np.ones((4, 4))).astype(np.uint8)
         Image.fromarray(pixels_HW).save(folder / path)
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([("path", "label"), *zip(paths, digits.target, strict=True)])
-    with atomic_write(source) as file:
-        file.write(text.getvalue().encode())
+    write_csv(source, ("path", "label"), zip(paths, digits.target, strict=True))
     return source

@@ -16,14 +16,13 @@ import optuna
 import pytest
 
 from sweeps import cli
+from sweeps.data import cut_sweep
 from sweeps.driver import Driver
 from sweeps.messages import Assignment, Outcome
 from sweeps.prepare import SweepFiles, open_sweep
 from sweeps.spec_reader import read_spec
 from sweeps.study import StoredSweep
 from tests.fakes import CURVE_SPACE, hasty_storage, write_photos
-from trainer.data.folds import make_folds
-from trainer.data.manifest import read_manifest
 
 COMMAND = Path(sys.executable).with_name("sweeps")
 TINY_SPACE = """\
@@ -145,11 +144,13 @@ def recorded(home: Path, photos: Path) -> Callable[..., StoredSweep]:
         (home / "curve.yaml").write_text(CURVE_SPACE)
         grid = ["method=grid", "parameters.lr={values: [0.003, 0.1, 0.00003]}"]
         spec = read_spec(home / "curve.yaml", settings=[f"name={name}", *grid, *settings])
-        folds = make_folds(read_manifest(photos / "train.csv"), k=3, seed=0)
         files = SweepFiles.of(home / "runs", name)
+        spec = spec.model_copy(update={"data": spec.data.model_copy(update={"source": str(photos / "train.csv")})})
+        cut = cut_sweep(spec, files.directory)
+        folds = cut.folds
         files.directory.mkdir(parents=True)
         storage = hasty_storage(home / "runs")
-        stored = open_sweep(storage, spec, folds, files=files, storage_url="sqlite:///runs/sweeps.db")
+        stored = open_sweep(storage, spec, cut, files=files, storage_url="sqlite:///runs/sweeps.db")
         now = [0.0]
         options: dict[str, Any] = {"directory": files.directory, "device": "cpu", "trial_cap": 9}
         with Driver(spec, stored, clock=lambda: now[0], **options) as driver:

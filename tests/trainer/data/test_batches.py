@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from tests.trainer.conftest import squares
 from trainer.data.batches import Batch, Batches, steps_per_epoch
+from trainer.data.images import Decoded
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 CPU = torch.device("cpu")
@@ -22,7 +23,7 @@ ROWS = np.arange(N)
 @pytest.fixture(scope="module")
 def batches() -> Batches:
     """23 images whose labels are their own row numbers."""
-    return Batches(IMAGES_NHWC, ROWS.astype(np.int64), device=CPU, mean=MEAN, std=STD)
+    return Batches(Decoded(IMAGES_NHWC), ROWS.astype(np.int64), device=CPU, mean=MEAN, std=STD)
 
 
 def rows_of(epoch: Iterable[Batch]) -> list[list[int]]:

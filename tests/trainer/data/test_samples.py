@@ -8,9 +8,9 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
+from tests.fakes import manifest_of
 from trainer import files
 from trainer.data.folds import make_folds
-from trainer.data.manifest import read_manifest
 from trainer.data.samples import write_digits
 
 
@@ -21,7 +21,7 @@ def digits(tmp_path_factory) -> Path:
 
 
 def test_the_csv_names_every_digit_with_its_class(digits):
-    manifest = read_manifest(digits)
+    manifest = manifest_of(digits)
     assert len(manifest) == 1797
     assert manifest.classes == tuple("0123456789")
     np.testing.assert_array_equal(manifest.labels_N, load_digits().target)
@@ -29,7 +29,7 @@ def test_the_csv_names_every_digit_with_its_class(digits):
 
 @pytest.mark.parametrize("row", [0, 1000, 1796])
 def test_an_image_holds_the_original_pixels_four_times_larger(digits, row):
-    manifest = read_manifest(digits)
+    manifest = manifest_of(digits)
     with Image.open(manifest.file(row)) as image:
         pixels = np.asarray(image)
     assert pixels.shape == (32, 32)
@@ -38,7 +38,7 @@ def test_an_image_holds_the_original_pixels_four_times_larger(digits, row):
 
 
 def test_the_digits_can_be_cut_into_folds(digits):
-    assert len(make_folds(read_manifest(digits), k=5, seed=0).valid_rows(0)) == 360
+    assert len(make_folds(manifest_of(digits), k=5, seed=0).valid_rows(0)) == 360
 
 
 def test_a_whole_set_is_left_alone_and_one_that_misses_an_image_is_written_again(digits):
@@ -67,5 +67,5 @@ def test_a_kill_in_the_middle_of_an_image_leaves_no_half_image_for_ever(tmp_path
         with pytest.raises(KeyboardInterrupt, match="killed"):
             write_digits(tmp_path)
     assert "digits.csv" not in os.listdir(tmp_path)
-    with Image.open(read_manifest(write_digits(tmp_path)).file(0)) as image:
+    with Image.open(manifest_of(write_digits(tmp_path)).file(0)) as image:
         image.load()

@@ -1,0 +1,41 @@
+"""`sweeps prepare`: read, clean, cut and decode a sweep's data ahead of time."""
+
+import sys
+
+from sweeps.cli.options import Runs, Settings, Space, runs_folder
+
+
+def prepare(space: Space, settings: Settings = None, runs: Runs = None) -> None:
+    """Do all that a sweep does to its data before the first trial: clean, cut, decode. Starts nothing.
+
+    A machine without a GPU can do it; `sweeps run` then starts at once.
+    """
+    from sweeps.cli.progress import reading_images
+    from sweeps.data import changes, check_data, cut_sweep, write_data
+    from sweeps.prepare import SweepFiles, check_backbones, refuse_other_data
+    from sweeps.spec_reader import read_spec
+    from sweeps.study import make_folder
+    from trainer.data.cache import default_cache_folder
+    from trainer.data.folds import deviations
+
+    spec = read_spec(space, settings=settings or [])
+    check_data(spec)
+    check_backbones(spec, space)
+    files = SweepFiles.of(runs_folder(runs), spec.name)
+    with reading_images() as progress:
+        cut = cut_sweep(spec, files.directory, choices=spec.choices(), progress=progress)
+    found, folds = cut.data, cut.folds
+    if files.identity() is not None:
+        refuse_other_data(files, cut, spec)
+    else:
+        make_folder(files.directory)
+        write_data(files.directory, cut, spec)
+    print(f"images     {len(folds.manifest):,} of {found.rows:,} rows, {len(folds.manifest.classes):,} classes")
+    print(f"folds      {folds.k}, hash {folds.hash}")
+    for key, size_bytes in found.plan.sizes_bytes.items():
+        print(f"decoded    {key}: {size_bytes / 1e6:,.1f} MB in {default_cache_folder()}")
+    for how in found.plan.streamed:
+        print(f"decoded    {how.key}: per batch, since it does not fit into data.cache_gb")
+    for line in [*filter(None, [changes(cut)]), *deviations(folds)]:
+        print(f"note: {line}", file=sys.stderr)
+    print(f"files      {runs_folder(runs) / spec.name}", file=sys.stderr)

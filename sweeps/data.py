@@ -1,0 +1,129 @@
+"""A sweep's data: read, cleaned, cut, decoded, and written down where people look for it."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from sweeps.spec import SweepSpec
+from trainer.data.cleaning import write_rejected
+from trainer.data.crops import require
+from trainer.data.cut import Cut, cut_data
+from trainer.data.data_set import Progress
+from trainer.data.folds import Folds, moved, save_folds
+from trainer.data.manifest import write_label_map, write_manifest
+from trainer.data.preprocessing import Preprocessing
+from trainer.data.sources import read_table
+from trainer.files import write_json
+
+FOLDS_FILE = "folds.npz"
+CUT_FILE = "cut.json"  # what the folds were cut from, and how
+# what decides a cut: sweeps that agree in it hold out the same images
+CUT_KEYS = ("source", "valid", "layout", "image", "label", "group", "box", "keep")
+
+
+def check_data(spec: SweepSpec) -> None:
+    """What shows without reading an image: most mistakes, before anything is written or started.
+
+    Raises:
+        DataError: see read_table.
+        ConfigError: a choice needs a library or weights that are missing.
+    """
+    read_table(spec.data, fold_column=spec.folds.column)
+    for how in spec.choices():
+        require(how.crop, how.background, reading=spec.data.reading)
+
+
+def cut_sweep(
+    spec: SweepSpec,
+    directory: Path,
+    *,
+    choices: Sequence[Preprocessing] = (),
+    fingerprints: bool = False,
+    tolerant: bool = False,
+    progress: Progress | None = None,
+) -> Cut:
+    """Read, clean and cut a sweep's data; images keep the folds they had in this sweep, else in the latest alike.
+
+    Args:
+        directory: the sweep's, below the runs folder; it need not exist.
+
+    For the other arguments and what is raised see trainer.data.cut.
+    """
+    return cut_data(
+        spec.data,
+        spec.folds,
+        choices=choices,
+        fingerprints=fingerprints,
+        tolerant=tolerant,
+        earlier=earlier_folds(spec, directory),
+        progress=progress,
+    )
+
+
+def earlier_folds(spec: SweepSpec, directory: Path) -> Path | None:
+    """The folds file whose images keep their folds: the sweep's own, else the newest of a sweep cut alike.
+
+    So an image's fold does not change when rows are corrected or added, and the out-of-fold predictions of
+    sweeps on the same data stay comparable.
+    """
+    own = _cut_of(directory)
+    # a sweep's data may have moved to another folder
+    if own is not None and _placeless(own) == _placeless(_identity(spec)):
+        return directory / FOLDS_FILE
+    alike = [
+        folder
+        for folder in directory.parent.glob("*/")
+        if folder != directory and _cut_of(folder) == _identity(spec) and (folder / FOLDS_FILE).is_file()
+    ]
+    newest = max(alike, key=lambda folder: (folder / FOLDS_FILE).stat().st_mtime, default=None)
+    return None if newest is None else newest / FOLDS_FILE
+
+
+def with_folds(spec: SweepSpec, folds: Folds) -> SweepSpec:
+    """The spec with the number of folds that the data really have."""
+    return spec.model_copy(update={"folds": spec.folds.model_copy(update={"k": folds.k})})
+
+
+def write_data(directory: Path, cut: Cut, spec: SweepSpec) -> None:
+    """Write the manifest, the label map, what was rejected, and the folds that are frozen from now on."""
+    write_manifest(cut.folds.manifest, cut.folds.fold_N, directory / "manifest.csv")
+    write_label_map(cut.folds.manifest, directory / "labels.json")
+    write_rejected(cut.data.rejected, directory / "rejected.csv")
+    write_json(directory / CUT_FILE, _identity(spec))
+    save_folds(cut.folds, directory / FOLDS_FILE)
+
+
+def changes(cut: Cut) -> str | None:
+    """What became of earlier folds, in a line; None if there are none or nothing changed."""
+    earlier = cut.earlier
+    if earlier is None or earlier.hash == cut.folds.hash:
+        return None
+    before = set(earlier.manifest.identities())
+    now = set(cut.folds.manifest.identities())
+    in_words = [f"{len(now - before):,} images are new", f"{len(before - now):,} are gone"]
+    shifted = moved(cut.folds, earlier)
+    if shifted:
+        in_words.append(f"{shifted:,} moved because their groups grew together")
+    return f"images keep their folds ({', '.join(in_words)})"
+
+
+def _identity(spec: SweepSpec) -> dict[str, Any]:
+    data = spec.data.model_dump(mode="json", include=set(CUT_KEYS))
+    for name in ("source", "valid"):
+        data[name] = None if data[name] is None else str(Path(data[name]).resolve())
+    folds = spec.folds.model_dump(mode="json", include={"seed", "holdout", "column"})
+    return {"data": data, "folds": {**folds, "k": spec.folds.k if spec.folds.column is None else None}}
+
+
+def _placeless(identity: dict[str, Any]) -> dict[str, Any]:
+    data = {key: value for key, value in identity["data"].items() if key not in ("source", "valid")}
+    return {**identity, "data": data}
+
+
+def _cut_of(directory: Path) -> dict[str, Any] | None:
+    try:
+        value = json.loads((directory / CUT_FILE).read_text())
+    except (OSError, ValueError):
+        return None
+    return value if isinstance(value, dict) and value.keys() >= {"data", "folds"} else None

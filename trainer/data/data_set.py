@@ -1,0 +1,183 @@
+"""From what the user says about the data to a clean manifest, in one pass over the files."""
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from trainer.data.cache import CachePlan, PoolWriter, make_room, plan_cache, pool_of
+from trainer.data.cleaning import Cleaned, FileFacts, Rejected, clean, refuse_too_many
+from trainer.data.manifest import PART_MARK, Manifest, order_classes
+from trainer.data.options import NEAR_DUPLICATES, DataOptions
+from trainer.data.preprocessing import Preprocessing
+from trainer.data.scan import scan_files
+from trainer.data.sources import Table, read_table
+from trainer.errors import DataError
+
+Progress = Callable[[str, int, int], None]  # what is done, images done, images in all
+
+
+@dataclasses.dataclass(frozen=True)
+class DataSet:
+    """Images that are ready to be cut into folds, and what became of the others.
+
+    Attributes:
+        rows: rows of the source.
+        rejected: rows that are not used.
+        repairs: what was done to how many of the images.
+        sizes_N2: height and width of each image's file, as displayed.
+        clusters_N: number of each image's near-duplicate cluster, or None if nobody asked.
+        fixed_N: the fold that the source gives each image, or None.
+    """
+
+    manifest: Manifest
+    rows: int
+    rejected: list[Rejected]
+    repairs: dict[str, int]
+    sizes_N2: npt.NDArray[np.int32]
+    clusters_N: npt.NDArray[np.int64] | None
+    fixed_N: npt.NDArray[np.int64] | None
+    plan: CachePlan
+
+
+def read_data_set(
+    data: DataOptions,
+    *,
+    fold_column: str | None = None,
+    choices: Sequence[Preprocessing] = (),
+    fingerprints: bool = False,
+    tolerant: bool = False,
+    progress: Progress | None = None,
+) -> DataSet:
+    """Read the source, read every file once, and clean.
+
+    Args:
+        fold_column: the column of fixed folds.
+        choices: what to decode on the way; the cache has them afterwards, as far as they fit.
+        fingerprints: look for near-duplicates even if nothing depends on them.
+        tolerant: go on however many rows are rejected, to show them.
+        progress: told (what, images done, images in all).
+
+    Raises:
+        DataError: the source, its files or the cache cannot be used.
+        ConfigError: a choice needs a library or weights that are missing.
+    """
+    table = read_table(data, fold_column=fold_column)
+    if any(how.crop == "box" for how in choices) and data.box is None:
+        raise DataError(f"{table.name}: crop: box needs the columns of the box: data.box: [left, top, right, bottom]")
+    plan = plan_cache(choices, images=len(table), cache_gb=data.cache_gb)
+    facts = _scan(table, data, plan, fingerprints=fingerprints or data.needs_fingerprints, progress=progress)
+    cleaned = clean(table, facts, data)
+    if not tolerant:
+        refuse_too_many(cleaned.rejected, rows=len(table) + len(table.ignored), data=data)
+    if not cleaned.labels:
+        raise DataError(f"{table.name}: none of {len(table):,} rows can be used; `sweeps check` lists the reasons")
+    return _data_set(table, data, facts, cleaned, plan=plan, progress=progress)
+
+
+def _scan(
+    table: Table, data: DataOptions, plan: CachePlan, *, fingerprints: bool, progress: Progress | None
+) -> FileFacts:
+    reading = data.reading
+    pools = [pool_of(table.root, how, reading=reading) for how in plan.kept]
+    if pools:
+        make_room(pools, images=len(table), cache_gb=data.cache_gb)
+    with contextlib.ExitStack() as stack:
+        # in one order everywhere: two processes never wait for each other's second lock
+        ordered = sorted(pools, key=lambda pool: pool.pixels)
+        writers = [stack.enter_context(PoolWriter(pool)) for pool in ordered]
+        return scan_files(
+            table,
+            reading=reading,
+            fingerprints=fingerprints,
+            writers=writers,
+            clip_boxes=data.bad_boxes == "clip",
+            progress=None if progress is None else lambda done, total: progress("reading images", done, total),
+        )
+
+
+def _data_set(
+    table: Table,
+    data: DataOptions,
+    facts: FileFacts,
+    cleaned: Cleaned,
+    *,
+    plan: CachePlan,
+    progress: Progress | None,
+) -> DataSet:
+    rows_N, labels, boxes_N4 = cleaned.rows_M, cleaned.labels, cleaned.boxes_M4
+    rejected, clusters_N = cleaned.rejected, None
+    if facts.fingerprints_N4 is not None:
+        clusters_N = _clusters(facts.fingerprints_N4[rows_N], data, progress)
+        if data.keep == "one_per_cluster":
+            kept, more = _one_per_cluster(table, rows_N, clusters_N, labels)
+            rows_N, labels, clusters_N = rows_N[kept], [labels[at] for at in kept], clusters_N[kept]
+            boxes_N4 = None if boxes_N4 is None else boxes_N4[kept]
+            rejected = [*rejected, *more]
+    parts, labels_N = order_classes(labels, label_columns=table.label_columns, orders=table.orders)
+    if len(parts) < 2:
+        raise DataError(
+            f"{table.name}: only one class ({PART_MARK.join(parts[0])!r}); classification needs at least two"
+        )
+    paths = tuple(table.paths[row] for row in rows_N)
+    groups = None
+    if data.group == NEAR_DUPLICATES:
+        assert clusters_N is not None
+        first_of = {cluster: paths[at] for at, cluster in reversed(list(enumerate(clusters_N.tolist())))}
+        groups = tuple(first_of[cluster] for cluster in clusters_N.tolist())
+    elif table.groups is not None:
+        # a row without a group stands for itself
+        groups = tuple(table.groups[row] or f"row {table.lines[row]} {table.paths[row]}" for row in rows_N)
+    manifest = Manifest(
+        root=table.root,
+        paths=paths,
+        labels_N=labels_N,
+        classes=tuple(PART_MARK.join(part) for part in parts),
+        lines=tuple(table.lines[row] for row in rows_N),
+        label_columns=table.label_columns,
+        class_parts=tuple(parts) if len(table.label_columns) > 1 else (),
+        groups=groups,
+        boxes_N4=boxes_N4,
+        digests_N=facts.digests_N[rows_N],
+        reading=data.reading,
+    )
+    return DataSet(
+        manifest=manifest,
+        rows=len(table) + len(table.ignored),
+        rejected=rejected,
+        repairs=cleaned.repairs,
+        sizes_N2=facts.sizes_N2[rows_N],
+        clusters_N=clusters_N,
+        fixed_N=None if table.fixed_N is None else table.fixed_N[rows_N],
+        plan=plan,
+    )
+
+
+def _clusters(
+    fingerprints_N4: npt.NDArray[np.uint64], data: DataOptions, progress: Progress | None
+) -> npt.NDArray[np.int64]:
+    from trainer.data.duplicates import near_duplicate_clusters
+
+    told = None if progress is None else lambda done, total: progress("comparing images", done, total)
+    return near_duplicate_clusters(fingerprints_N4, distance=data.near_distance, progress=told)
+
+
+def _one_per_cluster(
+    table: Table, rows_N: npt.NDArray[np.int64], clusters_N: npt.NDArray[np.int64], labels: list[tuple[str, ...]]
+) -> tuple[list[int], list[Rejected]]:
+    """Keep the middle image of each cluster and class: near-duplicates of two classes are no duplicates."""
+    from trainer.data.duplicates import one_per_cluster
+
+    first: dict[tuple[object, ...], int] = {}
+    keys = zip(clusters_N.tolist(), labels, strict=True)
+    split_N = np.array([first.setdefault(key, at) for at, key in enumerate(keys)], dtype=np.int64)
+    kept: list[int] = one_per_cluster(split_N).tolist()
+    kept_of = {split_N[at]: at for at in kept}
+    rejected = []
+    for at in sorted(set(range(len(rows_N))) - set(kept)):
+        row, twin = int(rows_N[at]), int(rows_N[kept_of[split_N[at]]])
+        detail = f"{table.where(twin)} stands for it"
+        rejected.append(Rejected(table.lines[row], table.paths[row], "near duplicate", detail))
+    return kept, rejected

@@ -1,0 +1,416 @@
+"""Signs that images belong together although they lie on both sides of a split: one person, video, file twice.
+
+Shapes: N images, U units (images that seem to belong together: a folder, a name, a cluster), P pairs of rows.
+
+A side is a fold, "always trained on" (-1) or the holdout (-2). A unit leaks where its images lie on several sides.
+"""
+
+import dataclasses
+import unicodedata
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from trainer.data.manifest import Manifest
+
+Rows = npt.NDArray[np.int64]
+Kind = Literal["folder", "name", "identical", "contradiction", "near_duplicate", "group"]
+
+MAX_PAIRS = 12
+OTHER_SIDES = {-1: "the images always trained on", -2: "the holdout"}
+
+# what makes folders and names units, see _seem_units
+MIN_UNITS = 5
+MIN_LEAKING = 3
+BIG_SHARE = 1 / 4
+SIZE_OF_ROOT = 3
+MANY_OF_A_WORD = 20
+MANY_OF_ANY_CLASS = 50
+MIN_AGREEMENT = 0.05
+MAX_PER_CLASS = 1.5
+MAX_BELOW_CLASSES = 3
+MIN_NAMED_SHARE = 0.2  # of all images have a name that others share; random names agree by chance in fewer
+MAX_COUNTER_DIGITS = 8
+MAX_DIGITS_AFTER_DIGITS = 5
+COUNTED = ("frame", "image", "img", "photo", "pic", "crop", "copy", "face", "사진", "프레임")  # ann_frame12: Ann
+
+
+@dataclasses.dataclass(frozen=True)
+class Sign:
+    """One reason to suspect a leak.
+
+    Attributes:
+        text: one line for the user: what was seen, how much of it, what to do.
+        pairs: at most MAX_PAIRS example pairs of rows, most telling first.
+    """
+
+    kind: Kind
+    text: str
+    pairs: tuple[tuple[int, int], ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Units:
+    """Which of U units each image belongs to.
+
+    Attributes:
+        unit_N: 0..U-1, or -1 for an image that stands for itself.
+        names: U names for messages.
+    """
+
+    unit_N: Rows
+    names: Sequence[str]
+
+    def only(self, chosen_U: npt.NDArray[np.bool_]) -> "_Units":
+        """These units, the images of others standing for themselves."""
+        number_U = np.append(np.where(chosen_U, np.cumsum(chosen_U) - 1, -1), -1)  # the last: -1 stays -1
+        return _Units(number_U[self.unit_N], [self.names[unit] for unit in np.flatnonzero(chosen_U).tolist()])
+
+    @property
+    def sizes_U(self) -> Rows:
+        """Images per unit."""
+        return np.bincount(self.unit_N[self.unit_N >= 0], minlength=len(self.names))
+
+    def varied_U(self, value_N: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+        """Whether the images of a unit differ in this value."""
+        varied_U = np.zeros(len(self.names), dtype=bool)
+        varied_U[self.unit_N[self.changes(value_N)[0]]] = True
+        return varied_U
+
+    def changes(self, value_N: npt.NDArray[Any]) -> tuple[Rows, Rows]:
+        """Pairs of rows that follow each other in one unit with different values, by unit and row."""
+        order_N = np.argsort(self.unit_N, kind="stable")
+        a_P, b_P = order_N[:-1], order_N[1:]
+        apart = (self.unit_N[a_P] == self.unit_N[b_P]) & (self.unit_N[a_P] >= 0) & (value_N[a_P] != value_N[b_P])
+        return a_P[apart], b_P[apart]
+
+
+def signs_of_leaks(
+    manifest: Manifest,
+    fold_N: npt.ArrayLike,
+    *,
+    digests: Sequence[bytes] | npt.NDArray[Any] | None = None,
+    clusters_N: npt.ArrayLike | None = None,
+    groups: Sequence[str] | None = None,
+) -> list[Sign]:
+    """What suggests that images on different sides of a split belong together, surest first.
+
+    Args:
+        fold_N: fold that holds each image out; -1 always trained on, -2 holdout.
+        digests: of each file's content (an empty one is unknown): one each, or an array with one row each.
+        clusters_N: a number per image, the same for near-duplicates.
+        groups: the group of each image that the folds were meant to keep together (an empty one is none).
+
+    Raises:
+        ValueError: one of the arguments has another length than the manifest.
+    """
+    sides_N = np.asarray(fold_N, dtype=np.int64)
+    content = None if digests is None else _units(_bytes(digests))
+    clusters = None if clusters_N is None else _units(np.asarray(clusters_N).tolist())
+    named = None if groups is None else _units(groups)
+    for what, count in (
+        ("folds", len(sides_N)),
+        *((what, len(units.unit_N)) for what, units in _given(digests=content, clusters=clusters, groups=named)),
+    ):
+        if count != len(manifest):
+            raise ValueError(f"{len(manifest)} images, but {count} {what}")
+    folders = _folders(manifest, sides_N, grouped=named is not None)
+    signs = [
+        _group_sign(named, sides_N),
+        _contradiction_sign(manifest, content),
+        _identical_sign(manifest, content, sides_N),
+        _near_duplicate_sign(manifest, sides_N, clusters=clusters, content=content),
+        folders,
+        _names(manifest, sides_N, grouped=named is not None, across_folders=folders is not None),
+    ]
+    return [sign for sign in signs if sign is not None]
+
+
+def _given(**units: _Units | None) -> list[tuple[str, _Units]]:
+    return [(what, value) for what, value in units.items() if value is not None]
+
+
+# signs
+
+
+def _group_sign(groups: _Units | None, sides_N: Rows) -> Sign | None:
+    if groups is None or not (pairs := _pairs(groups, sides_N)):
+        return None
+    return Sign(
+        "group",
+        f"{_of(groups.varied_U(sides_N))} groups have images in several folds, "
+        f"e.g. {_example(groups, pairs[0], sides_N)}: a model is scored on groups that it was trained on. "
+        "Give all rows of a group one fold, or leave the folds to folds.k instead of folds.column",
+        pairs,
+    )
+
+
+def _contradiction_sign(manifest: Manifest, content: _Units | None) -> Sign | None:
+    if content is None or not (pairs := _pairs(content, manifest.labels_N)):
+        return None
+    contradict_U = content.varied_U(manifest.labels_N)
+    a, b = pairs[0]
+    classes = " and ".join(repr(manifest.classes[manifest.labels_N[row]]) for row in (a, b))
+    return Sign(
+        "contradiction",
+        f"{_count(contradict_U.sum(), 'file is', 'files are')} there several times with different classes "
+        f"({_count(content.sizes_U[contradict_U].sum(), 'image', 'images')}), "
+        f"e.g. {manifest.where(a)} and {manifest.where(b)} as {classes}. Correct or drop them: data.corrections",
+        pairs,
+    )
+
+
+def _identical_sign(manifest: Manifest, content: _Units | None, sides_N: Rows) -> Sign | None:
+    if content is None or not (pairs := _pairs(content, sides_N)):
+        return None
+    leaking_U = content.varied_U(sides_N)
+    return Sign(
+        "identical",
+        f"{_count(leaking_U.sum(), 'file is', 'files are')} in several folds, byte for byte "
+        f"({_count(content.sizes_U[leaking_U].sum(), 'image', 'images')}), e.g. {_two(manifest, pairs[0], sides_N)}. "
+        "Set data.keep: one_per_cluster, or data.group: near_duplicates",
+        pairs,
+    )
+
+
+def _near_duplicate_sign(
+    manifest: Manifest, sides_N: Rows, *, clusters: _Units | None, content: _Units | None
+) -> Sign | None:
+    if clusters is None:
+        return None
+    if content is not None:  # nothing but copies of one file: told as identical
+        alone_N = np.where(content.unit_N < 0, len(content.names) + np.arange(len(manifest)), content.unit_N)
+        clusters = clusters.only(clusters.varied_U(alone_N))
+    if not (pairs := _pairs(clusters, sides_N)):
+        return None
+    leaking_U = clusters.varied_U(sides_N)
+    return Sign(
+        "near_duplicate",
+        f"{_count(leaking_U.sum(), 'cluster', 'clusters')} of near-duplicates "
+        f"({_count(clusters.sizes_U[leaking_U].sum(), 'image', 'images')}) have images in several folds, "
+        f"e.g. {_two(manifest, pairs[0], sides_N)}. "
+        "Name a group: data.group (a column, or near_duplicates), or set data.keep: one_per_cluster",
+        pairs,
+    )
+
+
+def _folders(manifest: Manifest, sides_N: Rows, *, grouped: bool) -> Sign | None:
+    """Folders other than those that merely are the class."""
+    folders = [path.rpartition("/")[0] for path in manifest.paths]
+    units = _units(folders)
+    last = [_plain(name.rpartition("/")[2]) for name in units.names]
+    classes = [_plain(name) for name in manifest.classes]
+    unit_N = np.array(
+        [
+            unit if unit >= 0 and last[unit] != classes[label] else -1
+            for unit, label in zip(units.unit_N.tolist(), manifest.labels_N.tolist(), strict=True)
+        ],
+        dtype=np.int64,
+    )
+    units = _Units(unit_N, units.names)
+    return _sign_of_units("folder", "folders", units, manifest=manifest, sides_N=sides_N, grouped=grouped)
+
+
+def _names(manifest: Manifest, sides_N: Rows, *, grouped: bool, across_folders: bool) -> Sign | None:
+    """Stems of file names; where folders are a sign already, only those that several folders share."""
+    units = _units(_stems(manifest))
+    if across_folders:
+        folders = _units([path.rpartition("/")[0] for path in manifest.paths])
+        units = units.only(units.varied_U(folders.unit_N))
+    if units.sizes_U[units.sizes_U > 1].sum() < MIN_NAMED_SHARE * len(manifest):
+        return None
+    return _sign_of_units("name", "file names", units, manifest=manifest, sides_N=sides_N, grouped=grouped)
+
+
+def _sign_of_units(
+    kind: Literal["folder", "name"], noun: str, units: _Units, *, manifest: Manifest, sides_N: Rows, grouped: bool
+) -> Sign | None:
+    several_U = (units.sizes_U > 1) & (units.sizes_U <= BIG_SHARE * len(manifest))
+    units = units.only(several_U)
+    leaking_U = units.varied_U(sides_N)
+    if leaking_U.sum() < MIN_LEAKING or not _seem_units(units, manifest):
+        return None
+    pairs = _pairs(units, sides_N)
+    todo = (
+        "data.group does not keep them together; name another column if it should"
+        if grouped
+        else "Name a group: data.group"
+    )
+    return Sign(
+        kind,
+        f"{_of(leaking_U)} {noun} with several images have them in several folds, "
+        f"e.g. {_example(units, pairs[0], sides_N)}: probably one person, video or object each. {todo}",
+        pairs,
+    )
+
+
+def _seem_units(units: _Units, manifest: Manifest) -> bool:
+    """Whether folders (or names) of several images seem to be persons, videos or objects. They do not where
+
+    - they are fewer than MIN_UNITS = 5: sources, or parts of the data (one with more than BIG_SHARE = a quarter of
+      all images is none at all);
+    - they have more than SIZE_OF_ROOT = 3 times the square root of N images on average: with 10,000 images that is
+      33 folders of 300, which could be videos, against 32 of 313, taken for shards, sites or years;
+    - less than half of them have a digit in the name, and they have more than MANY_OF_A_WORD = 20 images on
+      average: kinds of something (breeds within a species), for persons known by name have fewer photos;
+    - they have more than MANY_OF_ANY_CLASS = 50 images on average, and two images of one agree in the class hardly
+      more often than any two (MIN_AGREEMENT = 0.05 of the way from there to always): shards of a shuffled set;
+    - each has a single class, and they are a layout of the classes: at most MAX_PER_CLASS = 1.5 of them per class; as
+      many names, each of a single class (`train/n01440764`, `valid/n01440764`); or at most MAX_BELOW_CLASSES = 3
+      names in all (`cat/images`, `dog/images`).
+    """
+    sizes_U = units.sizes_U
+    if len(sizes_U) < MIN_UNITS:
+        return False
+    mean = sizes_U.mean()
+    with_digit = np.mean([any(letter.isdigit() for letter in name.rpartition("/")[2]) for name in units.names])
+    return bool(
+        mean <= SIZE_OF_ROOT * np.sqrt(len(manifest))
+        and (with_digit >= 0.5 or mean <= MANY_OF_A_WORD)
+        and (mean <= MANY_OF_ANY_CLASS or _agreement(units, manifest.labels_N) >= MIN_AGREEMENT)
+        and not _is_layout_of_classes(units, manifest)
+    )
+
+
+def _is_layout_of_classes(units: _Units, manifest: Manifest) -> bool:
+    if units.varied_U(manifest.labels_N).any():
+        return False
+    last = _units([name.rpartition("/")[2] for name in units.names])
+    names = _Units(np.append(last.unit_N, -1)[units.unit_N], last.names)
+    few = MAX_PER_CLASS * len(np.unique(manifest.labels_N[units.unit_N >= 0]))
+    if names.varied_U(manifest.labels_N).any():
+        return len(names.names) <= MAX_BELOW_CLASSES or len(units.names) <= few
+    return len(names.names) <= few
+
+
+def _agreement(units: _Units, labels_N: Rows) -> float:
+    """How much more often two images of a unit have the same class than any two: 0 for no more, 1 for always."""
+    inside = units.unit_N >= 0
+    unit_P, label_P = units.unit_N[inside], labels_N[inside]
+    _, both = np.unique(unit_P * (labels_N.max() + 1) + label_P, return_counts=True)
+    observed = _pairs_within(both) / _pairs_within(units.sizes_U)
+    expected = _pairs_within(np.bincount(label_P)) / _pairs_within(np.array([len(label_P)]))
+    return float((observed - expected) / (1 - expected)) if expected < 1 else 0.0
+
+
+def _pairs_within(sizes: Rows) -> float:
+    return float((sizes * (sizes - 1)).sum())
+
+
+# names
+
+
+def _stems(manifest: Manifest) -> list[str]:
+    """File names without the counter at their end and without the class; empty where nothing else is in them."""
+    classes = [_plain(name) for name in manifest.classes]
+    paths = [path.rpartition("/") for path in manifest.paths]
+    stems = [_without_counter(_plain(name.rpartition(".")[0] or name)) for _, _, name in paths]
+    labels = manifest.labels_N.tolist()
+    without = [_without_class(stem, classes[label]) for stem, label in zip(stems, labels, strict=True)]
+    if sum(map(str.__ne__, stems, without)) >= len(stems) / 2:
+        # `25_0_2` of class 25 becomes `0_2` (attributes); but 12 in `cat_12` and `dog_12` are two
+        stems = [stem if rest.isdecimal() else rest for stem, rest in zip(stems, without, strict=True)]
+    # a plain number counts within its folder
+    return [
+        f"{folder}/{stem}" if folder and stem.isdecimal() else stem
+        for stem, (folder, _, _) in zip(stems, paths, strict=True)
+    ]
+
+
+def _plain(name: str) -> str:
+    """One spelling of Unicode (file systems have two of Korean), of case and of what separates words."""
+    if not name.isascii():
+        name = unicodedata.normalize("NFC", name)
+    return name.casefold().translate(SEPARATORS)
+
+
+SEPARATORS = str.maketrans(" -.", "___")
+
+
+def _without_counter(stem: str) -> str:
+    """`ann_01`, `ann2` and `ann_frame0031` are all of `ann`; `0001` is of nothing; what has no counter stays."""
+    if "_rf_" in stem:  # Roboflow names the augmented copies of one image <name>_jpg.rf.<hash>
+        return stem.partition("_rf_")[0]
+    if stem.endswith(")"):  # `IMG 12 (3)`
+        before, _, number = stem[:-1].rpartition("(")
+        return before.rstrip("_") if number.isdecimal() else stem
+    rest = stem.rstrip("0123456789")
+    name = rest.rstrip("_#")
+    digits = len(stem) - len(rest)
+    if not digits or not name:
+        return stem if name else ""
+    for word in COUNTED if name.endswith(COUNTED) else ():
+        if name.endswith(word) and name[: -len(word)].rstrip("_") != name[: -len(word)]:
+            return name[: -len(word)].rstrip("_")
+    is_time = name[-1].isdecimal() and digits > MAX_DIGITS_AFTER_DIGITS  # 20240131_174525
+    is_hash = name == rest and not name.isalpha()  # f3a9c21: no separator
+    return stem if is_time or is_hash or digits > MAX_COUNTER_DIGITS else name
+
+
+def _without_class(stem: str, name: str) -> str:
+    if name not in stem:
+        return stem
+    return f"_{stem}_".replace(f"_{name}_", "_", 1).strip("_")
+
+
+# units and words for them
+
+
+def _units(keys: Iterable[Any]) -> _Units:
+    """Images with the same key; those with an empty one stand for themselves."""
+    numbers: dict[Any, int] = {"": -1, b"": -1}
+    unit = [numbers.setdefault(key, len(numbers) - 2) for key in keys]
+    return _Units(np.array(unit, dtype=np.int64), list(numbers)[2:])
+
+
+def _bytes(digests: Sequence[bytes] | npt.NDArray[Any]) -> Iterable[bytes]:
+    if not isinstance(digests, np.ndarray):
+        return digests
+    if not len(digests):
+        return []
+    # not tolist(): it drops zero bytes at the end
+    content = digests.tobytes()
+    width = len(content) // len(digests)
+    return (content[at : at + width] for at in range(0, len(content), width))
+
+
+def _pairs(units: _Units, value_N: npt.NDArray[Any]) -> tuple[tuple[int, int], ...]:
+    """Pairs of rows in one unit that differ in the value: one of each unit first, those of usual size before others."""
+    a_P, b_P = units.changes(value_N)
+    if not len(a_P):
+        return ()
+    unit_P = units.unit_N[a_P]
+    _, begins, of = np.unique(unit_P, return_index=True, return_inverse=True)
+    turn_P = np.arange(len(a_P)) - begins[of]
+    sizes_P = units.sizes_U[unit_P]
+    unusual_P = np.abs(sizes_P - np.median(sizes_P[begins]))
+    first = np.lexsort((a_P, unusual_P, turn_P))[:MAX_PAIRS]
+    return tuple(zip(a_P[first].tolist(), b_P[first].tolist(), strict=True))
+
+
+def _example(units: _Units, pair: tuple[int, int], sides_N: Rows) -> str:
+    """The unit of a pair, and where its images are: `ann (7 images in folds 0, 2, 4)`."""
+    unit = units.unit_N[pair[0]]
+    sides = np.unique(sides_N[units.unit_N == unit]).tolist()
+    folds = [str(side) for side in sides if side >= 0]
+    noun = f"fold{'s' if len(folds) > 1 else ''} " if folds else ""
+    where = " and ".join([*([noun + ", ".join(folds)] if folds else []), *(_side(side) for side in sides if side < 0)])
+    return f"{units.names[unit]} ({units.sizes_U[unit]:,} images in {where})"
+
+
+def _two(manifest: Manifest, pair: tuple[int, int], sides_N: Rows) -> str:
+    return " and ".join(f"{manifest.where(row)} ({_side(int(sides_N[row]))})" for row in pair)
+
+
+def _side(side: int) -> str:
+    return OTHER_SIDES.get(side, f"fold {side}")
+
+
+def _of(leaking_U: npt.NDArray[np.bool_]) -> str:
+    return f"{leaking_U.sum():,} of {len(leaking_U):,}"
+
+
+def _count(number: int, one: str, several: str) -> str:
+    return f"{number:,} {one if number == 1 else several}"

@@ -1,0 +1,143 @@
+"""What a user says about the data and the folds: the sections `data` and `folds` of a YAML file."""
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+
+from trainer.data.preprocessing import Reading
+
+NEAR_DUPLICATES = "near_duplicates"
+COLOURS = {"white": (255, 255, 255), "black": (0, 0, 0), "grey": (128, 128, 128)}
+
+
+def _names(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
+
+
+Names = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], BeforeValidator(_names), Field(min_length=1)]
+FourNames = Annotated[tuple[str, str, str, str], BeforeValidator(_names)]
+Borders = Annotated[tuple[int, ...], BeforeValidator(_names)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class DataOptions(_Section):
+    """Where the images are, which columns say what, and what to do with the odd ones.
+
+    Paths in a CSV or Parquet file are relative to its folder; all other paths to the working folder.
+    """
+
+    source: Annotated[str, Field(description="A CSV or Parquet file, or a folder with one sub-folder per class.")]
+    valid: Annotated[
+        str | None, Field(description="A second source of the same kind, held out when folds: {column: fold}.")
+    ] = None
+    layout: Annotated[
+        Literal["profile_folders"] | None,
+        Field(description="profile_folders: <id>_<gender>_<race>_<age>/ with photos named mask*, incorrect*, normal*."),
+    ] = None
+    image: Annotated[str, Field(description="The column with the image's path.")] = "path"
+    label: Annotated[Names | None, Field(description="The column with the class; several make a joint class.")] = None
+    group: Annotated[
+        str | None, Field(description="The column whose rows stay on one side of a split, or near_duplicates.")
+    ] = None
+    box: Annotated[FourNames | None, Field(description="The four columns of a box in pixels, for crop: box.")] = None
+    box_format: Annotated[
+        Literal["xyxy", "xywh"], Field(description="left, top, right, bottom; or left, top, width, height.")
+    ] = "xyxy"
+    bad_boxes: Annotated[
+        Literal["drop", "clip"], Field(description="Rows whose box leaves the image: reject, or cut the box.")
+    ] = "drop"
+    age_borders: Annotated[Borders, Field(description="profile_folders: where the next age band begins.")] = (30, 60)
+    corrections: Annotated[
+        str | None, Field(description="A CSV with path and label (the class, or drop); it has the last word.")
+    ] = None
+    keep: Annotated[
+        Literal["all", "one_per_cluster"], Field(description="one_per_cluster: one image per near-duplicate cluster.")
+    ] = "all"
+    near_distance: Annotated[
+        int, Field(ge=0, le=64, description="Near-duplicates: bits of 256 in which their fingerprints may differ.")
+    ] = 16
+    fill: Annotated[
+        str, Field(description="Colour under alpha, behind a removed background, around a fitted image.")
+    ] = "white"
+    max_pixels: Annotated[int, Field(ge=1, description="Larger images are rejected (decompression bombs).")] = (
+        89_478_485
+    )
+    max_rejected: Annotated[
+        float, Field(ge=0, le=1, description="Share of rows that may be rejected before nothing starts.")
+    ] = 0.1
+    allow_outside: Annotated[bool, Field(description="Let paths and links leave the source's folder.")] = False
+    cache_gb: Annotated[
+        float | None, Field(ge=0, description="Bound of the decoded cache; what does not fit is decoded per batch.")
+    ] = None
+    face_weights: Annotated[str | None, Field(description="crop: face: a YuNet model (.onnx).")] = None
+    background_weights: Annotated[str | None, Field(description="background: remove: a rembg model (.onnx).")] = None
+
+    @field_validator("fill")
+    @classmethod
+    def _fill_is_a_colour(cls, value: str) -> str:
+        if value not in COLOURS and not re.fullmatch(r"#[0-9a-fA-F]{6}", value):
+            raise ValueError(f"a colour is {', '.join(COLOURS)} or '#rrggbb', got {value!r}")
+        return value
+
+    @field_validator("age_borders")
+    @classmethod
+    def _borders_rise(cls, value: tuple[int, ...]) -> tuple[int, ...]:
+        if not value or list(value) != sorted(set(value)) or value[0] < 1:
+            raise ValueError(f"age_borders are ages that rise, e.g. [30, 60], got {list(value)}")
+        return value
+
+    @property
+    def grouping(self) -> str | None:
+        """The group in effect: photos of profile folders belong to their person unless `group` says otherwise."""
+        if self.group is None and self.layout == "profile_folders" and "group" not in self.model_fields_set:
+            return "person"
+        return self.group
+
+    @property
+    def needs_fingerprints(self) -> bool:
+        """Whether near-duplicates decide something."""
+        return self.group == NEAR_DUPLICATES or self.keep == "one_per_cluster"
+
+    @property
+    def reading(self) -> Reading:
+        """How the files become pixels."""
+        fill = COLOURS.get(self.fill) or tuple(int(self.fill[at : at + 2], 16) for at in (1, 3, 5))
+        return Reading(
+            fill_rgb=(fill[0], fill[1], fill[2]),
+            max_pixels=self.max_pixels,
+            face_weights=_absolute(self.face_weights),
+            background_weights=_absolute(self.background_weights),
+        )
+
+
+class FoldOptions(_Section):
+    """How the images are cut."""
+
+    k: Annotated[int, Field(ge=2, le=100, description="Folds; not used with column.")] = 5
+    seed: Annotated[int, Field(ge=0, description="Another seed cuts otherwise.")] = 42
+    holdout: Annotated[
+        float, Field(ge=0, le=0.9, description="Share of the images that no fold run sees, whole groups each.")
+    ] = 0.0
+    column: Annotated[
+        str | None,
+        Field(description="Fixed folds: a column with fold numbers from 0; empty or -1 is always trained on."),
+    ] = None
+    file: Annotated[
+        str | None, Field(description="A folds file (runs/<sweep>/folds.npz): its images keep their folds.")
+    ] = None
+
+    @model_validator(mode="after")
+    def _a_column_decides_alone(self) -> "FoldOptions":
+        given = [name for name in ("k", "holdout", "file") if self.column is not None and name in self.model_fields_set]
+        if given:
+            raise ValueError(f"the column decides the folds: leave out {' and '.join(given)}")
+        return self
+
+
+def _absolute(path: str | None) -> str | None:
+    return None if path is None else str(Path(path).resolve())

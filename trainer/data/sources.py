@@ -1,0 +1,369 @@
+"""From a folder, a CSV or a Parquet file to a table of rows, as they were written: nothing is judged yet."""
+
+import dataclasses
+import itertools
+import os
+import re
+import stat
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from trainer.data.options import NEAR_DUPLICATES, DataOptions
+from trainer.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
+TABLE_SUFFIXES = frozenset({".csv", ".tsv", ".txt", ".parquet", ".pq"})
+MAX_NAMED = 10  # rows named in one message; the rest is counted
+FOLD = "fold"  # the column that `data.valid` adds: empty for the first source, 0 for the second
+ALWAYS_TRAINED = -1
+PROFILE = re.compile(r"(?P<person>[^_]+)_(?P<gender>[^_]+)_(?P<race>[^_]+)_(?P<age>\d{1,3})")
+MASKS = ("mask", "incorrect", "normal")  # beginnings of a photo's name, in the order of the competition's classes
+GENDERS = ("male", "female")
+
+Columns = dict[str, list[str]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """N rows of a source; empty text is what was missing.
+
+    Attributes:
+        name: the source, for messages.
+        root: absolute folder that `paths` are relative to.
+        lines: where each row was written (a CSV's header is line 1); 0 for folders.
+        labels: N tuples, one value per label column.
+        orders: for a label column, its values in the order of the classes; other values follow, sorted.
+        groups: N group names, or None.
+        boxes_N4: left, top, right, bottom as written (NaN where unreadable), or None.
+        fixed_N: the fold that the source gives each row, or None; ALWAYS_TRAINED for none.
+        ignored: (path, reason) of files that are no row.
+    """
+
+    name: str
+    root: Path
+    paths: list[str]
+    lines: list[int]
+    label_columns: tuple[str, ...]
+    labels: list[tuple[str, ...]]
+    orders: dict[str, tuple[str, ...]]
+    groups: list[str] | None
+    boxes_N4: npt.NDArray[np.float64] | None
+    fixed_N: npt.NDArray[np.int64] | None
+    ignored: list[tuple[str, str]] = dataclasses.field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def where(self, row: int) -> str:
+        """Name `row` for a message: its line, if it has one, and its path."""
+        return f"line {self.lines[row]}: {self.paths[row]}" if self.lines[row] else self.paths[row]
+
+
+def read_table(data: DataOptions, *, fold_column: str | None = None) -> Table:
+    """Read the source, and `data.valid` beside it.
+
+    Raises:
+        DataError: a source is missing, unreadable or empty, lacks a column, names files that do not exist,
+            or leaves its folder.
+    """
+    sources = [Path(data.source), *([Path(data.valid)] if data.valid is not None else [])]
+    parts = [_read(source, data) for source in sources]
+    roots = [source if source.is_dir() else source.parent for source in sources]
+    root = Path(os.path.commonpath([root.resolve() for root in roots]))
+    columns: Columns = {name: [] for name in parts[0].columns}
+    for part, own_root, fold in zip(parts, roots, ("", "0"), strict=False):
+        if data.valid is not None:
+            part.columns.setdefault(FOLD, [fold] * len(part.lines))
+            columns.setdefault(FOLD, [])
+        missing = columns.keys() - part.columns.keys()
+        if missing:
+            raise DataError(f"{data.valid}: no column {min(missing)!r}, which {data.source} has")
+        prefix = os.path.relpath(own_root.resolve(), root)
+        part.columns[_PATH] = [
+            path if prefix == "." or not path else os.path.join(prefix, path) for path in part.columns[_PATH]
+        ]
+        for name in columns:
+            columns[name] += part.columns[name]
+    table = _table(
+        data,
+        columns,
+        root=root,
+        lines=[line for part in parts for line in part.lines],
+        ignored=[entry for part in parts for entry in part.ignored],
+        fold_column=fold_column,
+    )
+    _refuse_outside(table, data)
+    return table
+
+
+@dataclasses.dataclass
+class _Part:
+    """One source: its columns, the path under the name `_PATH`."""
+
+    columns: Columns
+    lines: list[int]
+    ignored: list[tuple[str, str]] = dataclasses.field(default_factory=list)
+
+
+_PATH = "\0path"  # no column of a user has this name
+
+
+def _read(source: Path, data: DataOptions) -> _Part:
+    if source.is_dir():
+        part = _profiles(source, data.age_borders) if data.layout == "profile_folders" else _class_folders(source)
+    elif not source.is_file():
+        raise DataError(f"{source}: no such file or folder. Set data.source to one (`sweeps demo digits` writes one)")
+    elif data.layout is not None:
+        raise DataError(f"{source}: data.layout {data.layout} needs a folder, and this is a file")
+    elif source.suffix.lower() not in TABLE_SUFFIXES:
+        raise DataError(f"{source}: not a table of images. Known: {', '.join(sorted(TABLE_SUFFIXES))}, or a folder")
+    else:
+        part = _file(source, data)
+    if not part.lines:
+        raise DataError(f"{source}: no images found. A CSV needs at least one row, a folder one sub-folder per class")
+    return part
+
+
+def _file(source: Path, data: DataOptions) -> _Part:
+    frame = read_frame(source)
+    if data.image not in frame.columns:
+        raise DataError(f"{source}: no column {data.image!r} (data.image). {_there(frame.columns)}")
+    # blank lines are skipped and counted, so that a message names the line an editor shows
+    rows = frame.index[(frame != "").any(axis=1)]
+    columns = {str(name): frame[name].loc[rows].tolist() for name in frame.columns}
+    columns[_PATH] = columns[data.image]
+    return _Part(columns, [int(row) + 2 for row in rows])
+
+
+def read_frame(source: Path) -> "pd.DataFrame":
+    """A CSV (comma, semicolon or tab, UTF-8 with or without a BOM) or Parquet file, every cell as text.
+
+    Missing values, and the text `nan` that pandas writes for them, become empty.
+
+    Raises:
+        DataError: it is empty or not readable.
+    """
+    import pandas as pd  # 0.4 s, which `sweeps best` need not spend
+
+    try:
+        if source.suffix.lower() in (".parquet", ".pq"):
+            frame = pd.read_parquet(source)
+            frame = frame.apply(lambda column: column.map(_text, na_action="ignore").fillna("")).reset_index(drop=True)
+        else:
+            with warnings.catch_warnings():  # a row longer than the header only warns
+                warnings.simplefilter("error", pd.errors.ParserWarning)
+                frame = pd.read_csv(
+                    source,
+                    sep=_separator(source),
+                    dtype=str,
+                    keep_default_na=False,
+                    skip_blank_lines=False,
+                    index_col=False,
+                    encoding="utf-8-sig",
+                )
+    except pd.errors.EmptyDataError:
+        raise DataError(f"{source}: the file is empty. It needs a header line and one row per image") from None
+    except UnicodeDecodeError as error:
+        raise DataError(f"{source}: not a readable CSV file ({error}). Save it as UTF-8") from None
+    except (pd.errors.ParserError, pd.errors.ParserWarning, OSError, ValueError) as error:
+        kind = "Parquet" if source.suffix.lower() in (".parquet", ".pq") else "CSV"
+        raise DataError(f"{source}: not a readable {kind} file ({str(error).strip()})") from None
+    if frame.columns.has_duplicates:
+        raise DataError(f"{source}: two columns have one name. {_there(frame.columns)}")
+    return frame.where(~frame.isin(["nan", "NaN"]), "").astype(str)
+
+
+def _text(value: object) -> str:
+    """A cell of a Parquet file: 3.0 is the 3 that it was before a missing value made the column real."""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def _separator(source: Path) -> str:
+    """What the header is separated by: the comma if there is one, else a semicolon or a tab."""
+    with source.open(encoding="utf-8-sig", newline="") as file:
+        header = file.readline()
+    return next((mark for mark in (",", ";", "\t") if mark in header), ",")
+
+
+def _there(columns: object) -> str:
+    names = list(columns)  # type: ignore[call-overload]
+    return f"Columns there: {', '.join(repr(str(name)) for name in names)}"
+
+
+def _class_folders(source: Path) -> _Part:
+    paths, labels = [], []
+    for folder in _sub_folders(source):
+        for path in _images(folder, source):
+            paths.append(path)
+            labels.append(folder.name)
+    return _Part({_PATH: paths, "label": labels}, [0] * len(paths))
+
+
+def _profiles(source: Path, borders: tuple[int, ...]) -> _Part:
+    """The mask competition's layout: one folder per person, its photos named by how the mask sits."""
+    names = ("mask", "gender", "age", "race", "person")
+    columns: Columns = {name: [] for name in (_PATH, *names)}
+    part = _Part(columns, [])
+    for folder in _sub_folders(source):
+        profile = PROFILE.fullmatch(folder.name)
+        for path in _images(folder, source):
+            mask = next((mask for mask in MASKS if Path(path).name.lower().startswith(mask)), None)
+            if profile is None or mask is None:
+                what = "folder is not named <id>_<gender>_<race>_<age>" if profile is None else "photo is not named"
+                part.ignored.append((path, what if profile is None else f"{what} {'*, '.join(MASKS)}*"))
+                continue
+            band = age_band(int(profile["age"]), borders)
+            row = (path, mask, profile["gender"].lower(), band, profile["race"], profile["person"])
+            for name, value in zip((_PATH, *names), row, strict=True):
+                columns[name].append(value)
+            part.lines.append(0)
+    return part
+
+
+def age_bands(borders: tuple[int, ...]) -> tuple[str, ...]:
+    """Names of the bands that the borders make: (30, 60) gives <30, 30-59, >=60."""
+    middle = [f"{low}-{high - 1}" for low, high in itertools.pairwise(borders)]
+    return (f"<{borders[0]}", *middle, f">={borders[-1]}")
+
+
+def age_band(age: int, borders: tuple[int, ...]) -> str:
+    """The band of an age in years; a border belongs to the band above it."""
+    return age_bands(borders)[sum(age >= border for border in borders)]
+
+
+def _sub_folders(source: Path) -> Iterator[Path]:
+    for folder in sorted(source.iterdir()):
+        if folder.is_dir() and not folder.name.startswith("."):
+            yield folder
+
+
+def _images(folder: Path, source: Path) -> list[str]:
+    """Image files below a folder, relative to the source, sorted; links are followed, each folder once."""
+    found, seen = [], set()
+    for parent, folders, files in os.walk(folder, followlinks=True):
+        real = os.path.realpath(parent)
+        if real in seen:  # a link that leads back
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        base = Path(parent).relative_to(source).as_posix()
+        found += [
+            f"{base}/{name}"
+            for name in files
+            if os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES and not name.startswith(".")
+        ]
+    return sorted(found)
+
+
+def _table(
+    data: DataOptions,
+    columns: Columns,
+    *,
+    root: Path,
+    lines: list[int],
+    ignored: list[tuple[str, str]],
+    fold_column: str | None,
+) -> Table:
+    def column(name: str, key: str) -> list[str]:
+        if name not in columns:
+            there = [other for other in columns if other != _PATH]
+            raise DataError(f"{data.source}: no column {name!r} ({key}). {_there(there)}")
+        return columns[name]
+
+    profile = data.layout == "profile_folders"
+    label_columns = data.label or (("mask", "gender", "age") if profile else ("label",))
+    labels = list(zip(*(column(name, "data.label") for name in label_columns), strict=True))
+    orders = {"mask": MASKS, "gender": GENDERS, "age": age_bands(data.age_borders)} if profile else {}
+    group = data.grouping
+    boxes = data.box and [column(name, "data.box") for name in data.box]
+    return Table(
+        name=data.source if data.valid is None else f"{data.source} and {data.valid}",
+        root=root,
+        paths=columns[_PATH],
+        lines=lines,
+        label_columns=label_columns,
+        labels=labels,
+        orders=orders,
+        groups=None if group in (None, NEAR_DUPLICATES) else column(str(group), "data.group"),
+        boxes_N4=None if boxes is None else _boxes(boxes, xywh=data.box_format == "xywh"),
+        fixed_N=None if fold_column is None else _fixed(data.source, fold_column, column(fold_column, "folds.column")),
+        ignored=ignored,
+    )
+
+
+def _boxes(columns: list[list[str]], *, xywh: bool) -> npt.NDArray[np.float64]:
+    import pandas as pd
+
+    boxes_N4 = np.stack([pd.to_numeric(pd.Series(column), errors="coerce").to_numpy(float) for column in columns], 1)
+    if xywh:
+        boxes_N4[:, 2:] += boxes_N4[:, :2]
+    return boxes_N4
+
+
+def _fixed(source: str, name: str, values: list[str]) -> npt.NDArray[np.int64]:
+    """Fold numbers of a column; `1.0` is what a spreadsheet makes of 1."""
+    numbers: dict[str, int] = {"": ALWAYS_TRAINED}
+    for value in set(values) - {""}:
+        if not re.fullmatch(r"(-1|\d{1,3})(\.0+)?", value):
+            raise DataError(
+                f"{source}: {value!r} in column {name!r} (folds.column) is not a fold. "
+                "Folds are whole numbers from 0; empty or -1 is always trained on"
+            )
+        numbers[value] = int(float(value))
+    return np.array([numbers[value] for value in values], dtype=np.int64)
+
+
+def _refuse_outside(table: Table, data: DataOptions) -> None:
+    """Files must exist, and lie below the source's folder unless the user says otherwise.
+
+    Folders are resolved once each: 200,000 rows are judged in about a second.
+    """
+    root, missing, outside = str(table.root), [], []
+    inside: dict[str, bool] = {}
+    for row, path in enumerate(table.paths):
+        if not path:
+            continue  # counted by the cleaning
+        file = os.path.join(root, path)
+        try:
+            mode = os.lstat(file).st_mode
+            if stat.S_ISLNK(mode):
+                mode = os.stat(file).st_mode
+                within = _within(os.path.realpath(file), root)
+            else:
+                folder = os.path.dirname(file)
+                within = inside.get(folder)  # type: ignore[assignment]
+                if within is None:
+                    within = inside[folder] = _within(os.path.realpath(folder), root)
+        except OSError:
+            mode, within = 0, True
+        if not stat.S_ISREG(mode):
+            missing.append(table.where(row))
+        elif not within:
+            outside.append(table.where(row))
+    if missing:
+        many = f"{len(missing)} of {len(table)} images"
+        raise DataError(f"{table.name}: {many} do not exist (paths are relative to {root}){named(missing)}")
+    if outside and not data.allow_outside:
+        raise DataError(
+            f"{table.name}: {len(outside)} of {len(table)} images lie outside {root}. Set data.allow_outside: true "
+            f"if that is meant{named(outside)}"
+        )
+
+
+def _within(path: str, root: str) -> bool:
+    return path == root or path.startswith(root.rstrip(os.sep) + os.sep)
+
+
+def named(entries: list[str]) -> str:
+    """The first entries, each on a line of its own, and how many more there are."""
+    shown = "".join(f"\n  {entry}" for entry in entries[:MAX_NAMED])
+    return shown + (f"\n  and {len(entries) - MAX_NAMED} more" if len(entries) > MAX_NAMED else "")
