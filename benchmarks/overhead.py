@@ -9,11 +9,8 @@ the worker up, is not counted. Prints seconds per trial, mean and standard devia
 """
 
 import argparse
-import importlib.metadata
 import itertools
 import json
-import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -21,6 +18,8 @@ import tempfile
 import time
 from pathlib import Path
 from typing import Any
+
+from report import mean_std, print_header
 
 REPORTS = 10
 
@@ -44,7 +43,7 @@ def main() -> None:
             command = [sys.executable, __file__, "--side", name, *counts]
             done = subprocess.run(command, check=True, capture_output=True, text=True)
             collected += json.loads(done.stdout.strip().splitlines()[-1])
-            print(f"block {block + 1}, {name}: {_mean_std(collected)}", file=sys.stderr)
+            print(f"block {block + 1}, {name}: {mean_std(collected)} s", file=sys.stderr)
     _print(seconds)
 
 
@@ -139,20 +138,10 @@ def _differences(ends: list[float]) -> list[float]:
     return [after - before for before, after in itertools.pairwise(ends)]
 
 
-def _mean_std(seconds: list[float]) -> str:
-    return f"{statistics.fmean(seconds):.3f} ± {statistics.stdev(seconds):.3f} s (n={len(seconds)})"
-
-
 def _print(seconds: dict[str, list[float]]) -> None:
-    versions = " ".join(
-        f"{name} {importlib.metadata.version(name)}" for name in ("ray", "optuna", "torch", "sqlalchemy")
-    )
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False).stdout
-    print(f"command   python benchmarks/overhead.py {' '.join(sys.argv[1:])}".rstrip())
-    print(f"commit    {commit.strip() or 'unknown'}")
-    print(f"hardware  {os.cpu_count()} CPU, {platform.machine()}; Python {platform.python_version()}, {versions}")
-    print(f"(a) Ray Tune defaults + OptunaSearch, SQLite: {_mean_std(seconds['baseline'])}")
-    print(f"(b) foldsweep, SQLite:                        {_mean_std(seconds['ours'])}")
+    print_header("ray", "optuna", "torch", "sqlalchemy")
+    print(f"(a) Ray Tune defaults + OptunaSearch, SQLite: {mean_std(seconds['baseline'])} s")
+    print(f"(b) foldsweep, SQLite:                        {mean_std(seconds['ours'])} s")
     ratio = statistics.fmean(seconds["baseline"]) / statistics.fmean(seconds["ours"])
     print(f"(a) / (b): {ratio:.1f}")
 

@@ -9,15 +9,13 @@ step is when the first fold run ended, less the seconds that its epochs took.
 
 import argparse
 import csv
-import importlib.metadata
-import os
-import platform
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+
+from report import mean_std, print_header
 
 SWEEPS = Path(sys.executable).with_name("sweeps")
 SHORT = ["--plain", "--trials", "2", "--set", "parameters.epochs.value=1", "--set", "folds.k=2"]
@@ -45,14 +43,9 @@ def main() -> None:
             run(folder, "run", "search_spaces/digits.yaml", "--runs", runs.name, *SHORT)
             first_step_s.append(first_step(runs) - started)
             best_s.append(run(folder, "best", "--runs", runs.name)[1])
-    libraries = ("ray", "optuna", "torch", "timm")
-    versions = " ".join(f"{library} {importlib.metadata.version(library)}" for library in libraries)
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False).stdout
-    print(f"command   python benchmarks/startup.py {' '.join(sys.argv[1:])}".rstrip())
-    print(f"commit    {commit.strip() or 'unknown'}")
-    print(f"hardware  {os.cpu_count()} CPU, {platform.machine()}; Python {platform.python_version()}, {versions}")
+    print_header("ray", "optuna", "torch", "timm")
     for what, measured in seconds.items():
-        print(f"{what:40} {statistics.fmean(measured):6.2f} ± {statistics.stdev(measured):.2f} s (n={len(measured)})")
+        print(f"{what:40} {mean_std(measured, digits=2)} s")
 
 
 def run(folder: Path, *arguments: str) -> tuple[str, float]:

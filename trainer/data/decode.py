@@ -264,7 +264,7 @@ def _placement(region: Area, how: Preprocessing) -> tuple[Area, Size_WH]:
         ratio = min(ratios)
         return region, (max(1, round(full_width * ratio)), max(1, round(full_height * ratio)))
     ratio = max(ratios)
-    x, y = (full_width - width / ratio) / 2, (full_height - height / ratio) / 2
+    x, y = max(0.0, full_width - width / ratio) / 2, max(0.0, full_height - height / ratio) / 2
     return (left + x, top + y, right - x, bottom - y), (width, height)
 
 
@@ -400,7 +400,10 @@ def _flat(image: Image.Image, fill_rgb: tuple[int, int, int]) -> Image.Image:
 
 
 def _from_levels(image: Image.Image, fill_rgb: tuple[int, int, int]) -> Image.Image:
-    """Integers and floats as `L` (`RGB` where a level is transparent). 16 bits lose the lower 8; floats are taken as 0..1 or 0..255; other ranges are stretched."""
+    """Integers and floats as `L`, or as `RGB` where a level is transparent.
+
+    Integers of 16 bits lose the lower 8; floats are taken as 0..1 or 0..255; other ranges are stretched.
+    """
     values_HW = np.asarray(image)
     finite_HW = np.isfinite(values_HW)
     finite = values_HW[finite_HW] if not finite_HW.all() else values_HW

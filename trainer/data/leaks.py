@@ -29,11 +29,13 @@ SIZE_OF_ROOT = 3
 MANY_OF_A_WORD = 20
 MANY_OF_ANY_CLASS = 50
 MIN_AGREEMENT = 0.05
+PURE = 0.9
 MAX_PER_CLASS = 1.5
 MAX_BELOW_CLASSES = 3
 MIN_NAMED_SHARE = 0.2  # of all images have a name that others share; random names agree by chance in fewer
 MAX_COUNTER_DIGITS = 8
 MAX_DIGITS_AFTER_DIGITS = 5
+SEPARATORS = str.maketrans(" -.", "___")
 COUNTED = ("frame", "image", "img", "photo", "pic", "crop", "copy", "face", "사진", "프레임")  # ann_frame12: Ann
 
 
@@ -197,19 +199,12 @@ def _near_duplicate_sign(
 
 
 def _folders(manifest: Manifest, sides_N: Rows, *, grouped: bool) -> Sign | None:
-    """Folders other than those that merely are the class."""
-    folders = [path.rpartition("/")[0] for path in manifest.paths]
-    units = _units(folders)
-    last = [_plain(name.rpartition("/")[2]) for name in units.names]
-    classes = [_plain(name) for name in manifest.classes]
-    unit_N = np.array(
-        [
-            unit if unit >= 0 and last[unit] != classes[label] else -1
-            for unit, label in zip(units.unit_N.tolist(), manifest.labels_N.tolist(), strict=True)
-        ],
-        dtype=np.int64,
-    )
-    units = _Units(unit_N, units.names)
+    """Folders other than those that are named as the class of most of their images."""
+    units = _units(path.rpartition("/")[0] for path in manifest.paths)
+    classes = {_plain(name): label for label, name in enumerate(manifest.classes)}
+    class_U = np.array([classes.get(_plain(name.rpartition("/")[2]), -1) for name in units.names], dtype=np.int64)
+    named_N = np.append(class_U, -1)[units.unit_N] == manifest.labels_N
+    units = units.only(np.bincount(units.unit_N[named_N], minlength=len(class_U)) <= units.sizes_U / 2)
     return _sign_of_units("folder", "folders", units, manifest=manifest, sides_N=sides_N, grouped=grouped)
 
 
@@ -257,9 +252,9 @@ def _seem_units(units: _Units, manifest: Manifest) -> bool:
       average: kinds of something (breeds within a species), for persons known by name have fewer photos;
     - they have more than MANY_OF_ANY_CLASS = 50 images on average, and two images of one agree in the class hardly
       more often than any two (MIN_AGREEMENT = 0.05 of the way from there to always): shards of a shuffled set;
-    - each has a single class, and they are a layout of the classes: at most MAX_PER_CLASS = 1.5 of them per class; as
-      many names, each of a single class (`train/n01440764`, `valid/n01440764`); or at most MAX_BELOW_CLASSES = 3
-      names in all (`cat/images`, `dog/images`).
+    - each has a single class (PURE = 0.9 of the images: some labels are corrected), and they are a layout of the
+      classes: at most MAX_PER_CLASS = 1.5 of them per class; as many names, each of a single class
+      (`train/n01440764`, `valid/n01440764`); or at most MAX_BELOW_CLASSES = 3 names in all (`cat/train`, `cat/valid`).
     """
     sizes_U = units.sizes_U
     if len(sizes_U) < MIN_UNITS:
@@ -275,24 +270,38 @@ def _seem_units(units: _Units, manifest: Manifest) -> bool:
 
 
 def _is_layout_of_classes(units: _Units, manifest: Manifest) -> bool:
-    if units.varied_U(manifest.labels_N).any():
+    if _purity(units, manifest.labels_N) < PURE:
         return False
     last = _units([name.rpartition("/")[2] for name in units.names])
     names = _Units(np.append(last.unit_N, -1)[units.unit_N], last.names)
     few = MAX_PER_CLASS * len(np.unique(manifest.labels_N[units.unit_N >= 0]))
-    if names.varied_U(manifest.labels_N).any():
+    if _purity(names, manifest.labels_N) < PURE:
         return len(names.names) <= MAX_BELOW_CLASSES or len(units.names) <= few
     return len(names.names) <= few
 
 
+def _purity(units: _Units, labels_N: Rows) -> float:
+    """Share of the images that are of their unit's most frequent class."""
+    unit_C, images_C = _per_class(units, labels_N)
+    most_U = np.zeros(len(units.names), dtype=np.int64)
+    np.maximum.at(most_U, unit_C, images_C)
+    return float(most_U.sum() / images_C.sum())
+
+
 def _agreement(units: _Units, labels_N: Rows) -> float:
     """How much more often two images of a unit have the same class than any two: 0 for no more, 1 for always."""
-    inside = units.unit_N >= 0
-    unit_P, label_P = units.unit_N[inside], labels_N[inside]
-    _, both = np.unique(unit_P * (labels_N.max() + 1) + label_P, return_counts=True)
-    observed = _pairs_within(both) / _pairs_within(units.sizes_U)
-    expected = _pairs_within(np.bincount(label_P)) / _pairs_within(np.array([len(label_P)]))
+    per_class = np.bincount(labels_N[units.unit_N >= 0])
+    observed = _pairs_within(_per_class(units, labels_N)[1]) / _pairs_within(units.sizes_U)
+    expected = _pairs_within(per_class) / _pairs_within(per_class.sum(keepdims=True))
     return float((observed - expected) / (1 - expected)) if expected < 1 else 0.0
+
+
+def _per_class(units: _Units, labels_N: Rows) -> tuple[Rows, Rows]:
+    """The units that have images of a class, once for each such class, and how many."""
+    inside = units.unit_N >= 0
+    count = int(labels_N.max()) + 1
+    both_C, images_C = np.unique(units.unit_N[inside] * count + labels_N[inside], return_counts=True)
+    return both_C // count, images_C
 
 
 def _pairs_within(sizes: Rows) -> float:
@@ -324,9 +333,6 @@ def _plain(name: str) -> str:
     if not name.isascii():
         name = unicodedata.normalize("NFC", name)
     return name.casefold().translate(SEPARATORS)
-
-
-SEPARATORS = str.maketrans(" -.", "___")
 
 
 def _without_counter(stem: str) -> str:

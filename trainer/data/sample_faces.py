@@ -1,9 +1,5 @@
-"""Sample data like the mask competition's: drawn persons, seven photos each, eighteen classes.
+"""Sample data like the mask competition's: drawn persons, seven photos each, eighteen classes."""
 
-Face units: the centre of the head is (0, 0), the top of the skull y = -1, the chin y = 1; x grows to the right.
-"""
-
-import dataclasses
 import functools
 import json
 import shutil
@@ -12,19 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
+from trainer.data.face_drawing import PHOTOS, Colour, Looks, any_colour, mixed, take_photo
 from trainer.data.parallel import map_in_order
 from trainer.errors import DataError
 from trainer.files import write_json
 from trainer.seeds import derive
 
-Floats = npt.NDArray[np.float64]
-Colour = tuple[int, int, int]
-
-WORN = ("mask1", "mask2", "mask3", "mask4", "mask5")
-PHOTOS = (*WORN, "incorrect_mask", "normal")
 CELLS = tuple((gender, band) for band in ("young", "middle", "old") for gender in ("female", "male"))
 CYCLED = 36  # the first persons go through the cells in turn, so that small sets hold every class
 PER_BLOCK = (12, 7, 10, 8, 2, 1)  # persons of each cell in the blocks of 40 after them; about the competition's shares
@@ -37,23 +27,6 @@ SKINS: dict[str, tuple[Colour, Colour]] = {  # lightest, darkest
 }
 HAIRS: tuple[Colour, ...] = ((24, 20, 20), (42, 30, 26), (72, 48, 34), (112, 74, 46), (170, 128, 80), (124, 58, 36))
 GREY: Colour = (190, 189, 188)
-FABRICS: tuple[tuple[str, Colour], ...] = (
-    ("pleats", (168, 206, 226)),
-    ("seam", (236, 236, 234)),
-    ("plain", (42, 43, 48)),
-    ("plain", (206, 160, 168)),
-    ("dots", (72, 96, 128)),
-)
-WEARINGS = {"right": (0.1, 1.08), "nose free": (0.43, 1.1), "chin": (0.77, 1.24), "eyes": (-0.42, 0.22)}  # top, bottom
-WRINKLES = (  # on the right side: beside the mouth, under the eye, two beside it, two on the forehead
-    ((0.17, 0.3), (0.3, 0.46), (0.33, 0.64)),
-    ((0.21, 0.06), (0.31, 0.09), (0.43, 0.06)),
-    ((0.5, -0.08), (0.6, -0.13)),
-    ((0.5, -0.04), (0.61, -0.03)),
-    ((0, -0.42), (0.3, -0.4)),
-    ((0, -0.52), (0.3, -0.5)),
-)
-SHADE_PX = 128  # longer side of the light map; it is blurred, so more would show nothing
 
 
 def write_faces(
@@ -135,42 +108,6 @@ def _write_person(folder: Path, number: int, *, size_HW: tuple[int, int], seed: 
     draft.rename(final)
 
 
-@dataclasses.dataclass(frozen=True)
-class Looks:
-    """What all photos of one person share. Lengths are in face units, amounts in 0..1."""
-
-    gender: str
-    race: str
-    age: int
-    skin: Colour
-    hair: Colour
-    lips: Colour
-    clothes: Colour
-    trim: Colour
-    wall: Colour
-    door: tuple[float, float]  # left and right edge of something behind, in image widths
-    width: float  # half of the head's
-    jaw: float  # width of the chin against an oval's
-    eye: float  # half of an eye's width
-    nose: float  # half of its width
-    mouth: float  # half of its width
-    brow: float  # thickness
-    hair_length: float  # 0 above the ears, 1 on the chest
-    hairline: float  # y in the middle of the forehead
-    parting: float  # x
-    wrinkles: float
-    beard: float
-    glasses: bool
-    collar: str
-    sun: float  # how much lighter the right edge of a photo is than the middle, grey levels
-
-    def half_width(self, y: npt.ArrayLike) -> Floats:
-        """Of the head at the heights y."""
-        y_N = np.asarray(y, dtype=float)
-        oval_N = np.maximum(0, 1 - np.abs(y_N) ** 2.4) ** 0.46
-        return np.asarray(self.width * oval_N * (1 - (1 - self.jaw) * np.maximum(y_N, 0) ** 1.5))
-
-
 def _cell(number: int, *, seed: int) -> tuple[str, str]:
     """Gender and age band of a person, so that any first n persons hold enough of each."""
     if number < CYCLED:
@@ -189,21 +126,21 @@ def looks_of(number: int, *, seed: int) -> Looks:
     seems = age + rng.normal(0, 7)
     ageing = float(np.clip((seems - 28) / 38, 0, 1))
     feminine = (1 if gender == "female" else -1) + rng.normal(0, 0.8)
-    skin = _mix(*SKINS[race], rng.random())
+    skin = mixed(*SKINS[race], rng.random())
     natural = HAIRS[rng.integers(6 if race == "Caucasian" else 3)]
     grey = 0 if rng.random() < 0.25 else np.clip((seems - 44) / 22 + rng.normal(0, 0.2), 0, 1)  # a quarter dyes
-    clothes = _mix(_any_colour(rng), (226, 120, 150) if feminine > 0 else (40, 48, 70), rng.uniform(0, 0.6))
+    clothes = mixed(any_colour(rng), (226, 120, 150) if feminine > 0 else (40, 48, 70), rng.uniform(0, 0.6))
     left = rng.uniform(-0.3, 0.9)
     return Looks(
         gender=gender,
         race=race,
         age=age,
         skin=skin,
-        hair=_mix(natural, GREY, float(grey)),
-        lips=_mix(skin, (176, 62, 70), float(np.clip(0.42 + 0.16 * feminine + rng.normal(0, 0.1), 0.2, 0.85))),
+        hair=mixed(natural, GREY, float(grey)),
+        lips=mixed(skin, (176, 62, 70), float(np.clip(0.42 + 0.16 * feminine + rng.normal(0, 0.1), 0.2, 0.85))),
         clothes=clothes,
-        trim=_mix(clothes, (250, 250, 250), rng.uniform(0.3, 1)),
-        wall=_mix((220, 216, 208), _any_colour(rng), rng.uniform(0.05, 0.6)),
+        trim=mixed(clothes, (250, 250, 250), rng.uniform(0.3, 1)),
+        wall=mixed((220, 216, 208), any_colour(rng), rng.uniform(0.05, 0.6)),
         door=(left, left + rng.uniform(0.1, 0.5)),
         width=rng.uniform(0.7, 0.8),
         jaw=float(np.clip(0.86 - 0.06 * feminine + rng.normal(0, 0.05), 0.68, 1)),
@@ -220,224 +157,3 @@ def looks_of(number: int, *, seed: int) -> Looks:
         collar=str(rng.choice(["round", "v", "shirt"])),
         sun=rng.uniform(-22, 22),
     )
-
-
-@dataclasses.dataclass(frozen=True)
-class Pen:
-    """Draws shapes given in face units; `depth` is how far a shape follows when the head turns (1: the nose)."""
-
-    draw: ImageDraw.ImageDraw
-    centre: tuple[float, float]  # x, y in pixels
-    unit: float  # pixels
-    roll: float  # radians, small
-    turn: tuple[float, float]  # face units to the right and down
-
-    def pixels(self, points: npt.ArrayLike, depth: float) -> list[tuple[int, int]]:
-        x_N, y_N = (np.asarray(points, dtype=float) + np.multiply(self.turn, depth)).T * self.unit
-        turned = (x_N - self.roll * y_N + self.centre[0], y_N + self.roll * x_N + self.centre[1])
-        return list(zip(*(np.rint(axis_N).astype(int).tolist() for axis_N in turned), strict=True))
-
-    def fill(self, points: npt.ArrayLike, colour: Colour | int, *, depth: float = 0) -> None:
-        self.draw.polygon(self.pixels(points, depth), fill=colour)
-
-    def oval(self, x: float, y: float, *, radii: tuple[float, float], colour: Colour | int, depth: float = 0) -> None:
-        angles_N = np.arange(28) * (np.pi / 14)
-        points_N2 = np.stack([x + radii[0] * np.cos(angles_N), y + radii[1] * np.sin(angles_N)], axis=1)
-        self.fill(points_N2, colour, depth=depth)
-
-    def line(self, points: npt.ArrayLike, colour: Colour, *, width: float, depth: float = 1) -> None:
-        pixels = max(1, round(width * self.unit))
-        self.draw.line(self.pixels(points, depth), fill=colour, width=pixels, joint="curve")
-
-
-def take_photo(looks: Looks, photo: str, *, size_HW: tuple[int, int], rng: np.random.Generator) -> Image.Image:
-    """One photo of a person: another pose, mask, light and noise each time."""
-    height, width = size_HW
-    finer = 4 if max(size_HW) < 256 else 2 if max(size_HW) < 1536 else 1  # drawn larger, then averaged: smooth edges
-    canvas = Image.new("RGB", (width * finer, height * finer), looks.wall)
-    smaller = SHADE_PX / max(size_HW)
-    shade = Image.new("L", (max(2, round(width * smaller)), max(2, round(height * smaller))), 128)
-    pose = rng.uniform(-1, 1, 6)
-    pen, shade_pen = (_pen(image, pose) for image in (canvas, shade))
-    _draw_behind(pen, looks, shift=pose[0] * 0.03)
-    _draw_head(pen, looks)
-    _draw_features(pen, looks, smile=rng.uniform(-0.03, 0.08))
-    if photo != "normal":
-        wearing = "right" if photo in WORN else str(rng.choice([name for name in WEARINGS if name != "right"]))
-        _draw_mask(pen, looks, wearing=wearing, rng=rng)
-    if looks.glasses:
-        _draw_glasses(pen, looks)
-    _draw_shade(shade_pen, looks)
-    return _expose(canvas.reduce(finer), shade, sun=looks.sun + rng.uniform(-6, 6), rng=rng)
-
-
-def _pen(image: Image.Image, pose: Floats) -> Pen:
-    unit = min(image.height, image.width * 4 / 3) * (0.265 + 0.018 * pose[2])
-    centre = (image.width / 2 + 0.2 * unit * pose[0], image.height * 0.46 + 0.15 * unit * pose[1])
-    return Pen(ImageDraw.Draw(image), centre, unit, roll=0.07 * pose[3], turn=(0.1 * pose[4], 0.05 * pose[5]))
-
-
-def _draw_behind(pen: Pen, looks: Looks, *, shift: float) -> None:
-    """What stands on the wall, clothes, long hair and neck."""
-    width, height = pen.draw.im.size
-    left, right = (round((edge + shift) * width) for edge in looks.door)
-    pen.draw.rectangle((left, round(height * 0.12), right, height), fill=_mix(looks.wall, looks.trim, 0.35))
-    sides = np.array([[0.2, 1.05], [0.42, 1.3], [1.05, 1.48], [1.36, 1.75], [1.5, 2.6], [1.6, 30]])
-    pen.fill(np.concatenate([sides, sides[::-1] * (-1, 1)]), looks.clothes, depth=-1)
-    if looks.hair_length > 0.3:
-        end = 0.3 + 1.5 * looks.hair_length
-        y_N = (end - 1.12) / 2 - (end + 1.12) / 2 * np.cos(np.linspace(0, np.pi, 40))
-        round_N = (1 - np.minimum(y_N / 1.12, 0) ** 2) * np.minimum(1, (end - y_N) / 0.3)
-        x_N = looks.width * (1.24 - 0.05 * y_N) * np.maximum(round_N, 0) ** 0.5
-        pen.fill(_mirrored(x_N, y_N), _mix(looks.hair, (0, 0, 0), 0.15))
-    pen.fill([(-0.36, 0.5), (0.36, 0.5), (0.4, 1.34), (0, 1.62), (-0.4, 1.34)], _mix(looks.skin, (60, 20, 10), 0.12))
-    if looks.collar != "round":
-        pen.fill([(-0.38, 1.3), (0.38, 1.3), (0, 1.95)], _mix(looks.skin, (60, 20, 10), 0.06), depth=-1)
-    if looks.collar == "shirt":
-        for side in (-1, 1):
-            pen.fill([(side * 0.36, 1.2), (side * 0.62, 1.5), (side * 0.3, 1.95), (0, 1.7)], looks.trim, depth=-1)
-
-
-def _draw_head(pen: Pen, looks: Looks) -> None:
-    """Ears, head and the hair on it."""
-    for side in (-1, 1):
-        pen.oval(side * looks.width, 0.08, radii=(0.1, 0.2), colour=_mix(looks.skin, (120, 40, 20), 0.15), depth=-0.3)
-    y_N = -np.cos(np.linspace(0, np.pi, 26))
-    pen.fill(_mirrored(looks.half_width(y_N), y_N), looks.skin)
-    side_y = -0.1 + 0.3 * min(1, 2 * looks.hair_length)  # how far it comes down in front of the ears
-    outer_N = side_y - (1 + side_y) * np.sin(np.linspace(0, np.pi / 2, 24))
-    across_N = np.linspace(-1, 1, 25)
-    x_N = looks.half_width(outer_N) * 1.1 + 0.02
-    edge_N = looks.hairline + (side_y - looks.hairline) * np.abs(across_N) ** 5
-    edge_N -= 0.12 * np.exp(-(((across_N - looks.parting) / 0.22) ** 2))
-    inner_N2 = np.stack([across_N * looks.half_width(edge_N) * 1.01, edge_N], axis=1)
-    outer_N2 = np.stack([x_N, outer_N - 0.1 * (side_y - outer_N)], axis=1)
-    pen.fill(np.concatenate([inner_N2, outer_N2, (outer_N2 * (-1, 1))[::-1]]), looks.hair)
-    shine = _mix(looks.hair, (255, 255, 255), 0.1)
-    for x in (-0.5, -0.3, 0.3, 0.5):
-        strand = [(looks.parting * 0.6 + x * 0.2, -1.02), (x * 0.8, -0.93), (x * 1.15, looks.hairline - 0.06)]
-        pen.line(strand, shine, width=0.02, depth=0.2)
-
-
-def _draw_features(pen: Pen, looks: Looks, *, smile: float) -> None:
-    """Eyes, brows, nose, mouth and wrinkles."""
-    dark = _mix(looks.skin, (50, 10, 0), 0.34)
-    for side in (-1, 1):
-        _draw_eye(pen, looks, x=side * 0.31)
-        nose = side * looks.nose
-        pen.line([(nose * 0.9, 0.24), (nose, 0.32), (nose * 0.7, 0.36)], dark, width=0.022)
-        pen.oval(nose * 0.55, 0.335, radii=(nose * 0.26, 0.026), colour=_mix(dark, (40, 0, 0), 0.4), depth=1)
-        brow_N2 = np.array([(0.14, -0.24), (0.31, -0.29), (0.51, -0.24)]) * (side, 1)
-        pen.line(brow_N2, _mix(looks.hair, dark, 0.25), width=looks.brow, depth=0.8)
-        for wrinkle in WRINKLES if looks.wrinkles else ():
-            pen.line(np.array(wrinkle) * (side, 1), _mix(looks.skin, dark, looks.wrinkles), width=0.02, depth=0.8)
-    if looks.beard:
-        _draw_beard(pen, looks)
-    across_N = np.linspace(-1, 1, 11)
-    x_N, middle_N = looks.mouth * across_N, 0.58 - smile * across_N**2
-    middle_N2 = np.stack([x_N, middle_N], axis=1)
-    for bow, colour in ((-0.055, _mix(looks.lips, (60, 0, 0), 0.15)), (0.08, looks.lips)):
-        lip_N2 = np.stack([x_N, middle_N + bow * (1 - across_N**2)], axis=1)
-        pen.fill(np.concatenate([middle_N2, lip_N2[::-1]]), colour, depth=0.9)
-    pen.line(middle_N2, _mix(looks.lips, (40, 0, 0), 0.55), width=0.02, depth=0.9)
-
-
-def _draw_beard(pen: Pen, looks: Looks) -> None:
-    """From the ears to below the nose; it is drawn over the wrinkles."""
-    across_N, jaw_y_N = np.linspace(-1, 1, 21), np.sin(np.linspace(0.1, np.pi / 2, 16))
-    edge_N = 0.43 + 0.14 * (np.abs(across_N) - 0.45).clip(0) - 0.47 * np.abs(across_N) ** 6
-    edge_N2 = np.stack([across_N * looks.half_width(edge_N) * 0.99, edge_N], axis=1)
-    jaw_N2 = _mirrored(looks.half_width(jaw_y_N) * 0.99, jaw_y_N)
-    pen.fill(np.concatenate([edge_N2, jaw_N2]), _mix(looks.skin, looks.hair, looks.beard))
-
-
-def _draw_eye(pen: Pen, looks: Looks, *, x: float) -> None:
-    across_N = np.linspace(-1, 1, 9)
-    lid_N2 = np.stack([x + looks.eye * across_N, -0.06 - 0.07 * (1 - across_N**2)], axis=1)
-    pen.oval(x, -0.06, radii=(looks.eye, 0.062), colour=(240, 238, 234), depth=0.8)
-    pen.oval(x, -0.065, radii=(0.064, 0.064), colour=(62, 40, 28), depth=0.95)
-    pen.oval(x + 0.018, -0.085, radii=(0.016, 0.016), colour=(250, 250, 250), depth=0.95)
-    pen.line(lid_N2, (46, 32, 30), width=0.034, depth=0.8)
-
-
-def _draw_mask(pen: Pen, looks: Looks, *, wearing: str, rng: np.random.Generator) -> None:
-    """A mask between two heights, its loops to the ears and what its fabric shows."""
-    pattern, colour = FABRICS[rng.integers(len(FABRICS))]
-    cloth = _mix(colour, _any_colour(rng), rng.uniform(0, 0.18))
-    fold, white = _mix(cloth, (70, 76, 90), 0.22), _mix(cloth, (255, 255, 255), 0.6)
-    top, bottom = WEARINGS[wearing] + rng.uniform(-0.025, 0.025, 2)
-    across_N, tilt = np.linspace(-1, 1, 17), rng.uniform(-0.03, 0.03)
-
-    def level(share: float) -> Floats:
-        """Points from left to right, 0 along the upper and 1 along the lower edge."""
-        y_N = top + share * (bottom - top) + across_N * tilt + across_N**2 * (0.12 - 0.34 * share)
-        x_N = across_N * looks.half_width(np.minimum(y_N, 0.8)) * (0.97 + 0.03 * share)
-        return np.stack([x_N, y_N - 0.06 * (1 - share) * np.maximum(0, 1 - 3 * np.abs(across_N))], axis=1)
-
-    for corner, ear_y in ((level(0), -0.06), (level(1), 0.22)):
-        for end in (0, -1):
-            ear_x = np.sign(corner[end, 0]) * (looks.width + 0.03)
-            pen.line([corner[end], (ear_x, ear_y)], _mix(cloth, (245, 245, 245), 0.7), width=0.028, depth=0.2)
-    pen.fill(np.concatenate([level(0), level(0.5)[-1:], level(1)[::-1], level(0.5)[:1]]), cloth, depth=0.35)
-    for share in {"pleats": (0.3, 0.5, 0.7), "seam": (0.3, 0.72)}.get(pattern, ()):
-        pen.line(level(share), fold, width=0.022, depth=0.35)
-    if pattern == "plain":
-        pen.line([level(share)[8] for share in (0, 0.35, 0.7, 1)], fold, width=0.024, depth=0.35)
-    for share in (0.2, 0.4, 0.6, 0.8) if pattern == "dots" else ():
-        for x, y in level(share)[2:-2:3]:
-            pen.oval(x, y, radii=(0.035, 0.035), colour=white, depth=0.35)
-    pen.line(level(0.02), _mix(cloth, (255, 255, 255), 0.35), width=0.03, depth=0.35)
-
-
-def _draw_glasses(pen: Pen, looks: Looks) -> None:
-    angles_N = np.arange(25) * (np.pi / 12)
-    frame = _mix((30, 28, 30), looks.trim, 0.2)
-    for side in (-1, 1):
-        rim_N2 = np.stack([side * 0.31 + 0.24 * np.cos(angles_N), -0.04 + 0.18 * np.sin(angles_N)], axis=1)
-        pen.line(rim_N2, frame, width=0.028, depth=0.95)
-        pen.line([(side * 0.55, -0.06), (side * (looks.width + 0.02), -0.08)], frame, width=0.028, depth=0.5)
-    pen.line([(-0.08, -0.06), (0, -0.09), (0.08, -0.06)], frame, width=0.028, depth=0.95)
-
-
-def _draw_shade(pen: Pen, looks: Looks) -> None:
-    """Grey levels around 128: what makes the head round and sets it off from the neck."""
-    bright = 1 if looks.sun > 0 else -1
-    pen.fill([(-0.5, 0.8), (0.5, 0.8), (0.42, 1.3), (-0.42, 1.3)], 92)
-    pen.oval(0, 0, radii=(looks.width, 1), colour=118)
-    pen.oval(bright * 0.1, -0.05, radii=(looks.width * 0.8, 0.86), colour=136, depth=0.5)
-    pen.oval(bright * 0.34, 0.2, radii=(0.2, 0.22), colour=146, depth=0.7)
-    for side in (-1, 1):
-        pen.oval(side * 0.31, -0.12, radii=(0.2, 0.1), colour=122, depth=0.8)
-    pen.fill([(-0.05, -0.1), (0.05, -0.1), (0.1, 0.28), (-0.1, 0.28)], 150, depth=1)
-    pen.fill([(-bright * 0.06, -0.05), (-bright * 0.2, 0.36), (-bright * 0.04, 0.42)], 112, depth=1)
-
-
-def _expose(photo: Image.Image, shade: Image.Image, *, sun: float, rng: np.random.Generator) -> Image.Image:
-    """Light, shadow and noise. Whole numbers only, so that every machine rounds alike."""
-    exposure = 118 + rng.integers(-10, 11)
-    slope_HW = np.rint([[exposure + 6 - sun, exposure + 6 + sun], [exposure - 6 - sun, exposure - 6 + sun]])
-    corners = Image.fromarray(slope_HW.astype(np.uint8))
-    slope = corners.resize(shade.size, Image.Resampling.BILINEAR, box=(0.5, 0.5, 1.5, 1.5))
-    light = ImageChops.add(shade.filter(ImageFilter.GaussianBlur(SHADE_PX / 50)), slope, offset=-128)
-    light_HW1 = np.asarray(light.resize(photo.size, Image.Resampling.BILINEAR), dtype=np.uint16)[:, :, None]
-    pixels_HWC = np.asarray(photo) * light_HW1  # at most 255 * 255: fits 16 bits
-    pixels_HWC >>= 7
-    pixels_HWC += np.frombuffer(rng.bytes(pixels_HWC.size), dtype=np.uint8).reshape(pixels_HWC.shape) >> 4
-    return Image.fromarray(np.minimum(pixels_HWC, 255, out=pixels_HWC).astype(np.uint8))
-
-
-def _mirrored(x_N: Floats, y_N: Floats) -> Floats:
-    """The outline whose right side these points are."""
-    right_N2 = np.stack([x_N, y_N], axis=1)
-    return np.concatenate([right_N2, right_N2[::-1] * (-1, 1)])
-
-
-def _mix(first: Colour, second: Colour, share: float) -> Colour:
-    """`share` of the second colour."""
-    red, green, blue = (round(a + (b - a) * share) for a, b in zip(first, second, strict=True))
-    return red, green, blue
-
-
-def _any_colour(rng: np.random.Generator) -> Colour:
-    red, green, blue = rng.integers(30, 230, 3).tolist()
-    return red, green, blue

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from trainer.data import sample_faces
-from trainer.data.sample_faces import PHOTOS, WORN, looks_of, take_photo, write_faces
+from trainer.data import face_drawing, sample_faces
+from trainer.data.face_drawing import PHOTOS, WORN, take_photo
+from trainer.data.sample_faces import looks_of, write_faces
 from trainer.errors import DataError
 
 TINY = (16, 16)
@@ -236,8 +237,8 @@ def test_a_mask_changes_the_lower_face_and_little_else():
 
 @pytest.mark.parametrize(("wearing", "free"), [("nose free", (25, 33)), ("chin", (25, 39)), ("eyes", (37, 45))])
 def test_a_wrongly_worn_mask_leaves_part_of_the_face_free(wearing, free, monkeypatch):
-    only = {name: sample_faces.WEARINGS[name] for name in ("right", wearing)}
-    monkeypatch.setattr(sample_faces, "WEARINGS", only)
+    only = {name: face_drawing.WEARINGS[name] for name in ("right", wearing)}
+    monkeypatch.setattr(face_drawing, "WEARINGS", only)
     middle_H = change_by("incorrect_mask")[:, 21:27].mean(axis=1)
     assert middle_H.max() > 3 * middle_H[slice(*free)].mean()
 

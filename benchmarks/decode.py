@@ -1,0 +1,91 @@
+"""How fast do photos become the decoded cache?
+
+    python benchmarks/decode.py
+
+From 4032x3024 JPEGs to 256x256, on all cores: (a) torchvision's ImageFolder, full Pillow decode and antialiased
+resize, through DataLoader workers; (b) `read_data_set` on an empty cache, as `sweeps prepare` and `sweeps run` call it:
+every file is read, hashed, judged, decoded and written to the cache. In turn, several times. Then the difference
+between (b)'s pixels and a full decode resampled by areas.
+"""
+
+import argparse
+import os
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from photos import write_photos
+from PIL import Image
+from report import mean_std, print_header
+
+HEIGHT, WIDTH, SIDE = 3024, 4032, 256
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--photos", type=int, default=48)
+    parser.add_argument("--repeats", type=int, default=5)
+    options = parser.parse_args()
+    print_header("pillow", "torch", "torchvision")
+    with tempfile.TemporaryDirectory() as name:
+        folder = write_photos(Path(name) / "photos", count=options.photos, height=HEIGHT, width=WIDTH)
+        size_bytes = statistics.fmean(path.stat().st_size for path in folder.rglob("*.jpg"))
+        print(f"photos    {options.photos} JPEGs of {WIDTH}x{HEIGHT}, {size_bytes / 1e6:.1f} MB each, to {SIDE}x{SIDE}")
+        rates: dict[str, list[float]] = {"ImageFolder": [], "ours": []}
+        for repeat in range(options.repeats):
+            rates["ImageFolder"].append(options.photos / image_folder(folder))
+            os.environ["SWEEPS_CACHE"] = f"{name}/cache-{repeat}"
+            rates["ours"].append(options.photos / ours(folder))
+        for what, measured in rates.items():
+            print(f"{what:12} {mean_std(measured, digits=2)} images/s")
+        ratio = statistics.fmean(rates["ours"]) / statistics.fmean(rates["ImageFolder"])
+        print(f"ours / ImageFolder: {ratio:.2f} (asked: at least 3.5)")
+        differences = [difference(path) for path in sorted(folder.rglob("*.jpg"))[:8]]
+        print(
+            f"mean absolute difference to a full decode by areas: {mean_std(differences)} grey levels, "
+            f"largest {max(differences):.3f} (asked: at most 2)"
+        )
+
+
+def image_folder(folder: Path) -> float:
+    """Seconds for one pass of the usual way."""
+    from torch.utils.data import DataLoader
+    from torchvision.datasets import ImageFolder
+    from torchvision.transforms import v2
+
+    resize = v2.Compose([v2.PILToTensor(), v2.Resize((SIDE, SIDE), antialias=True)])
+    started = time.perf_counter()
+    for _ in DataLoader(ImageFolder(str(folder), transform=resize), batch_size=8, num_workers=os.cpu_count() or 1):
+        pass
+    return time.perf_counter() - started
+
+
+def ours(folder: Path) -> float:
+    """Seconds from an empty cache to a full one."""
+    from trainer.data.data_set import read_data_set
+    from trainer.data.options import DataOptions
+    from trainer.data.preprocessing import Preprocessing
+
+    started = time.perf_counter()
+    found = read_data_set(DataOptions(source=str(folder)), choices=[Preprocessing((SIDE, SIDE))])
+    seconds = time.perf_counter() - started
+    assert not found.rejected
+    return seconds
+
+
+def difference(path: Path) -> float:
+    """Mean absolute difference in grey levels between our decode and the full one."""
+    from trainer.data.decode import decode
+    from trainer.data.preprocessing import Preprocessing, Reading
+
+    ours_HWC = decode(path.read_bytes(), Preprocessing((SIDE, SIDE)), reading=Reading())
+    with Image.open(path) as image:
+        full_HWC = np.asarray(image.convert("RGB").resize((SIDE, SIDE), Image.Resampling.BOX))
+    return float(np.abs(ours_HWC.astype(int) - full_HWC.astype(int)).mean())
+
+
+if __name__ == "__main__":
+    main()
