@@ -9,7 +9,7 @@ from sweeps.spec import SweepSpec
 from trainer.data.cleaning import write_rejected
 from trainer.data.crops import require
 from trainer.data.cut import Cut, cut_data
-from trainer.data.data_set import Progress
+from trainer.data.data_set import Progress, require_boxes
 from trainer.data.folds import Folds, moved, save_folds
 from trainer.data.manifest import write_label_map, write_manifest
 from trainer.data.preprocessing import Preprocessing
@@ -26,10 +26,11 @@ def check_data(spec: SweepSpec) -> None:
     """What shows without reading an image: most mistakes, before anything is written or started.
 
     Raises:
-        DataError: see read_table.
+        DataError: see read_table and require_boxes.
         ConfigError: a choice needs a library or weights that are missing.
     """
     read_table(spec.data, fold_column=spec.folds.column)
+    require_boxes(spec.data, spec.choices())
     for how in spec.choices():
         require(how.crop, how.background, reading=spec.data.reading)
 

@@ -10,9 +10,10 @@ from PIL import Image
 
 from sweeps.check_page import CheckPage, PageTable, Pair, Picture, Sheet, Suspicion
 from sweeps.spec import SweepSpec
+from trainer.data.crops import face_box
 from trainer.data.cut import Cut
 from trainer.data.decode import decode
-from trainer.data.folds import HOLDOUT, deviations
+from trainer.data.folds import HOLDOUT, MAX_DEVIATION, deviations
 from trainer.data.leaks import Sign, signs_of_leaks
 from trainer.data.manifest import Manifest
 from trainer.data.parallel import map_in_order
@@ -25,6 +26,8 @@ MAX_PICTURES = 600  # on all contact sheets together
 MAX_PER_CLASS = 12
 MAX_SHEETS = 200  # classes; a data set of more is told by the tables
 MAX_SIZES = 8
+FACES_TRIED = 100
+FACE_SIDE = 640  # pixels
 FOLD_NAMES = {ALWAYS_TRAINED: "always trained", HOLDOUT: "holdout"}
 
 
@@ -122,14 +125,33 @@ def _summary(spec: SweepSpec, cut: Cut) -> Iterator[tuple[str, str]]:
         yield "groups", f"{len(set(manifest.groups)):,} ({spec.data.grouping})"
     how = f"column {spec.folds.column}" if spec.folds.column else f"stratified, seed {folds.seed}"
     yield "folds", f"{folds.k} ({how})"
+    if folds.k > 1:
+        bound = f"within {MAX_DEVIATION:.0%}" + (" or one group" if manifest.groups is not None else " or one image")
+        odd = deviations(folds)
+        yield "shares", f"every class even over the folds {bound}" if not odd else "not even, see the warnings"
     for mark, name in FOLD_NAMES.items():
         count = int((folds.fold_N == mark).sum())
         if count:
             yield name, f"{count:,} images"
     for key, size_bytes in found.plan.sizes_bytes.items():
         yield "decoded", f"{key}: {size_bytes / 1e6:,.1f} MB on disk, once"
+    if any(choice.crop == "face" for choice in spec.choices()):
+        yield "faces", _faces_found(manifest)
     for how_streamed in found.plan.streamed:
         yield "decoded", f"{how_streamed.key}: per batch, since data.cache_gb is {spec.data.cache_gb:g}"
+
+
+def _faces_found(manifest: Manifest) -> str:
+    """How often a face is found; without one the whole image is used."""
+    rows = np.unique(np.linspace(0, len(manifest) - 1, min(FACES_TRIED, len(manifest))).astype(np.int64))
+    how = Preprocessing((FACE_SIDE, FACE_SIDE), "fit")
+
+    def has_face(row: int) -> bool:
+        image_HWC = decode(manifest.file(row).read_bytes(), how, reading=manifest.reading)
+        return face_box(image_HWC, weights=manifest.reading.face_weights) is not None
+
+    found = sum(map_in_order(has_face, rows.tolist()))
+    return f"found in {found:,} of {len(rows):,} images tried; the others are used whole"
 
 
 def _warnings(spec: SweepSpec, cut: Cut) -> Iterator[str]:

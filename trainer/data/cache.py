@@ -12,6 +12,7 @@ import contextlib
 import dataclasses
 import errno
 import hashlib
+import logging
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
@@ -28,9 +29,11 @@ from trainer.data.manifest import DIGEST, Manifest
 from trainer.data.preprocessing import Box, Preprocessing, Reading
 from trainer.errors import DataError
 
+logger = logging.getLogger(__name__)
 FORMAT = "2"  # raised when decoding gives other pixels
 RECORD = np.dtype([("key", DIGEST), ("sums", "<u8", (3,)), ("squares", "<u8", (3,))])
 FLUSH_BYTES = 64 * 2**20  # pixels between two moments at which a killed build can continue
+PATIENCE_S = 2.0  # before a user is told what this process waits for
 SPARE_BYTES = 2**30  # left free on the disk: checkpoints and results need room too
 GB = 1e9
 Keys = npt.NDArray[np.void]
@@ -128,7 +131,11 @@ class PoolWriter:
 
     def __enter__(self) -> "PoolWriter":
         self.pool.pixels.parent.mkdir(parents=True, exist_ok=True)
-        self._lock.acquire()
+        try:
+            self._lock.acquire(timeout=PATIENCE_S)
+        except filelock.Timeout:
+            logger.warning("another process decodes the same images (%s); waiting for it", self._lock.lock_file)
+            self._lock.acquire()
         records = self.pool.records()
         self._keys = set(records["key"].tolist())
         self._pixels = self._files.enter_context(_at(self.pool.pixels, len(records) * self.pool.image_bytes))
@@ -264,10 +271,13 @@ def make_room(pools: Sequence[Pool], *, images: int, cache_gb: float | None, fol
     total = sum(map(_size, [*ours, *others]))
     removed = []
     while others and cache_gb is not None and total + needed > cache_gb * GB:
-        removed.append(others.pop())
-        total -= _size(removed[-1])
-        for path in (removed[-1].with_suffix(".index"), removed[-1]):  # an index without pixels would be believed
-            path.unlink(missing_ok=True)
+        oldest = others.pop()
+        with contextlib.suppress(filelock.Timeout), filelock.FileLock(oldest.with_suffix(".lock"), timeout=0):
+            # nobody is adding to it; those who have mapped it keep their pages
+            total -= _size(oldest)
+            for path in (oldest.with_suffix(".index"), oldest):  # an index without pixels would be believed
+                path.unlink(missing_ok=True)
+            removed.append(oldest)
     free = shutil.disk_usage(folder).free - SPARE_BYTES
     if needed > free:
         raise DataError(

@@ -16,7 +16,7 @@ from trainer.files import write_csv
 
 DROP = "drop"
 Flags = npt.NDArray[np.bool_]
-REPAIRS = {  # traits of a file -> what is done about them
+REPAIRS = {  # traits of a file (see trainer.data.decode) -> what is done about them
     "alpha": "transparent pixels filled",
     "palette": "palettes turned to RGB",
     "cmyk": "CMYK turned to RGB",
@@ -44,7 +44,7 @@ class FileFacts:
     Attributes:
         errors: for rows whose file cannot be read, why.
         sizes_N2: height and width as displayed; 0 for those.
-        traits_N: bits of `TRAITS`, see trainer.data.decode.
+        traits_N: a bit per entry of `REPAIRS`.
         digests_N: content of each file.
         fingerprints_N4: 256-bit perceptual hash, or None if nobody asked.
     """

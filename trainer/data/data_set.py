@@ -65,8 +65,7 @@ def read_data_set(
         ConfigError: a choice needs a library or weights that are missing.
     """
     table = read_table(data, fold_column=fold_column)
-    if any(how.crop == "box" for how in choices) and data.box is None:
-        raise DataError(f"{table.name}: crop: box needs the columns of the box: data.box: [left, top, right, bottom]")
+    require_boxes(data, choices)
     plan = plan_cache(choices, images=len(table), cache_gb=data.cache_gb)
     facts = _scan(table, data, plan, fingerprints=fingerprints or data.needs_fingerprints, progress=progress)
     cleaned = clean(table, facts, data)
@@ -75,6 +74,16 @@ def read_data_set(
     if not cleaned.labels:
         raise DataError(f"{table.name}: none of {len(table):,} rows can be used; `sweeps check` lists the reasons")
     return _data_set(table, data, facts, cleaned, plan=plan, progress=progress)
+
+
+def require_boxes(data: DataOptions, choices: Sequence[Preprocessing]) -> None:
+    """A choice that cuts boxes out needs to know where they are.
+
+    Raises:
+        DataError: it does not.
+    """
+    if any(how.crop == "box" for how in choices) and data.box is None:
+        raise DataError(f"{data.source}: crop: box needs the columns of the box: data.box: [left, top, right, bottom]")
 
 
 def _scan(

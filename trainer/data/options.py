@@ -60,7 +60,7 @@ class DataOptions(_Section):
     ] = "all"
     near_distance: Annotated[
         int, Field(ge=0, le=64, description="Near-duplicates: bits of 256 in which their fingerprints may differ.")
-    ] = 16
+    ] = 12
     fill: Annotated[
         str, Field(description="Colour under alpha, behind a removed background, around a fitted image.")
     ] = "white"

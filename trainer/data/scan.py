@@ -18,8 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from trainer.data.cache import PoolWriter, image_key, writable_cache_folder
-from trainer.data.cleaning import FileFacts, clean_boxes
-from trainer.data.decode import TRAITS, decode, fingerprint, look
+from trainer.data.cleaning import REPAIRS, FileFacts, clean_boxes
+from trainer.data.decode import decode, fingerprint, look
 from trainer.data.images import Pixels
 from trainer.data.manifest import DIGEST
 from trainer.data.parallel import map_in_order
@@ -178,7 +178,7 @@ def _read(
     try:
         seen = look(data, reading=reading)
         record["size"] = seen.size_HW
-        record["traits"] = sum(1 << TRAITS.index(trait) for trait in seen.traits)
+        record["traits"] = sum(1 << list(REPAIRS).index(trait) for trait in seen.traits)
         for writer in writers:
             for key, box in _lacking(writer, record["digest"].item(), record["size"], boxes, clip):
                 pixels.append((writer, key, decode(data, writer.pool.how, reading=reading, box=box)))
