@@ -13,7 +13,7 @@ import struct
 import threading
 import warnings
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -102,7 +102,15 @@ def look(data: bytes, *, reading: Reading) -> Look:
 
 
 def decode(data: bytes, how: Preprocessing, *, reading: Reading, box: Box | None = None) -> Images:
-    """The picture as (H, W, 3) uint8 RGB of exactly `how.size_HW`; a function of the arguments alone.
+    """The picture as (H, W, 3) uint8 RGB of exactly `how.size_HW`; see `decode_all`."""
+    (image_HWC,) = decode_all(data, [(how, box)], reading=reading)
+    return image_HWC
+
+
+def decode_all(data: bytes, wanted: Sequence[tuple[Preprocessing, Box | None]], *, reading: Reading) -> list[Images]:
+    """The picture once for each choice, each a function of the bytes, the choice, its box and `reading` alone.
+
+    Choices that need the same scale of a JPEG, and all choices of other files, share one decoding.
 
     The picture is set upright, made 8-bit RGB (of an animation the first frame), cropped, freed of its background
     and resized: area averaging where both sides shrink, bilinear otherwise. JPEGs are decoded at the smallest of
@@ -110,19 +118,24 @@ def decode(data: bytes, how: Preprocessing, *, reading: Reading, box: Box | None
     on photos, in about a third of the time.
 
     Args:
-        box: what `crop: box` cuts out, inside the image.
+        wanted: the choices; the box is what `crop: box` cuts out, inside the image.
 
     Raises:
-        UnreadableError: the file cannot be decoded, or the box leaves the image.
+        UnreadableError: the file cannot be decoded, or a box leaves the image.
     """
+    kept: Kept = {}
+    return [_decoded(data, how, reading=reading, box=box, kept=kept) for how, box in wanted]
+
+
+def _decoded(data: bytes, how: Preprocessing, *, reading: Reading, box: Box | None, kept: "Kept") -> Images:
     if how.crop == "box":
         assert box is not None, "crop: box needs a box"
         assert box[0] < box[2], box
         assert box[1] < box[3], box
     if how.crop == "face":
-        picture, region = _face(data, how, reading=reading)
+        picture, region = _face(data, how, reading=reading, kept=kept)
     else:
-        picture, region = _part(data, how, reading=reading, box=box if how.crop == "box" else None)
+        picture, region = _part(data, how, reading=reading, box=box if how.crop == "box" else None, kept=kept)
     shown, size_WH = _placement(region, how)
     if how.background == "remove":
         picture = _without_background(picture, region, shown=shown, size_WH=size_WH, reading=reading)
@@ -148,7 +161,9 @@ def fingerprint(data: bytes, *, reading: Reading) -> npt.NDArray[np.uint64]:
     """
     rows, columns = HASH_CELLS_HW
     size_WH = columns * HASH_CELL, rows * HASH_CELL
-    picture = _picture(data, reading=reading, scale_for=lambda full_WH: _draft_scale(full_WH, size_WH), grey=True)
+    picture = _picture(
+        data, reading=reading, scale_for=lambda full_WH: _draft_scale(full_WH, size_WH), kept={}, grey=True
+    )
     pixels_HW = np.asarray(picture.resized(picture.whole, size_WH), dtype=np.float32)
     cells_HW = pixels_HW.reshape(rows, HASH_CELL, columns, HASH_CELL).mean(axis=(1, 3))
     bits = np.packbits(np.diff(cells_HW, axis=1) > HASH_STEP)
@@ -192,14 +207,17 @@ class _Picture:
         return image.resize(size_WH, resampling, (left - x, top - y, right - x, bottom - y))
 
 
-def _part(data: bytes, how: Preprocessing, *, reading: Reading, box: Box | None) -> tuple[_Picture, Area]:
+Kept = dict[int, _Picture]  # pictures of one file by the scale they were decoded at
+
+
+def _part(data: bytes, how: Preprocessing, *, reading: Reading, box: Box | None, kept: Kept) -> tuple[_Picture, Area]:
     """The picture, and which part of it is used: the box, else all."""
 
     def scale_for(full_WH: Size_WH) -> int:
         shown, size_WH = _placement(box or (0, 0, *full_WH), how)
         return _draft_scale((shown[2] - shown[0], shown[3] - shown[1]), size_WH)
 
-    picture = _picture(data, reading=reading, scale_for=scale_for)
+    picture = _picture(data, reading=reading, scale_for=scale_for, kept=kept)
     if box is not None:
         left, top, right, bottom = box
         width, height = picture.size_WH
@@ -208,7 +226,7 @@ def _part(data: bytes, how: Preprocessing, *, reading: Reading, box: Box | None)
     return picture, box or picture.whole
 
 
-def _face(data: bytes, how: Preprocessing, *, reading: Reading) -> tuple[_Picture, Area]:
+def _face(data: bytes, how: Preprocessing, *, reading: Reading, kept: Kept) -> tuple[_Picture, Area]:
     """The picture, and the part of it that holds the face: sought in a small copy, cut from a finer one."""
     from trainer.data.crops import face_box
 
@@ -216,6 +234,7 @@ def _face(data: bytes, how: Preprocessing, *, reading: Reading) -> tuple[_Pictur
         data,
         reading=reading,
         scale_for=lambda full_WH: next((scale for scale in (8, 4, 2) if max(full_WH) >= scale * FACE_SIDE), 1),
+        kept=kept,
     )
     width, height = picture.size_WH
     shrink = min(1, FACE_SIDE / max(width, height))
@@ -229,7 +248,7 @@ def _face(data: bytes, how: Preprocessing, *, reading: Reading) -> tuple[_Pictur
     shown, size_WH = _placement(region, how)
     needed = _draft_scale((shown[2] - shown[0], shown[3] - shown[1]), size_WH)
     if picture.scale_XY[0] < 1 / needed:
-        picture = _picture(data, reading=reading, scale_for=lambda _: needed)
+        picture = _picture(data, reading=reading, scale_for=lambda _: needed, kept=kept)
     return picture, region
 
 
@@ -277,7 +296,9 @@ def _draft_scale(shown_WH: tuple[float, float], size_WH: Size_WH) -> int:
 # reading
 
 
-def _picture(data: bytes, *, reading: Reading, scale_for: Callable[[Size_WH], int], grey: bool = False) -> _Picture:
+def _picture(
+    data: bytes, *, reading: Reading, scale_for: Callable[[Size_WH], int], kept: Kept, grey: bool = False
+) -> _Picture:
     """The whole file decoded; a JPEG with its sides divided by what `scale_for` says to its displayed size."""
     scale, full_WH = 1, None
     with _failures(data, reading):
@@ -286,6 +307,8 @@ def _picture(data: bytes, *, reading: Reading, scale_for: Callable[[Size_WH], in
             full_WH = _displayed(image, _orientation(image))
     if full_WH is not None:
         scale = scale_for(full_WH)
+    if scale in kept:
+        return kept[scale]
     with _failures(data, reading):
         if scale > 1:
             image.draft("L" if grey else None, (image.width // scale, image.height // scale))
@@ -303,7 +326,8 @@ def _picture(data: bytes, *, reading: Reading, scale_for: Callable[[Size_WH], in
     # a scaled JPEG's last column and row stand for fewer than `scale` pixels; mirrored, they come first
     missing_x, missing_y = upright.width - full_WH[0] / scale, upright.height - full_WH[1] / scale
     offset_XY = missing_x * (orientation in MIRRORED_X), missing_y * (orientation in MIRRORED_Y)
-    return _Picture(upright, full_WH, (1 / scale, 1 / scale), offset_XY)
+    kept[scale] = _Picture(upright, full_WH, (1 / scale, 1 / scale), offset_XY)
+    return kept[scale]
 
 
 def _open(data: bytes, reading: Reading) -> ImageFile.ImageFile:

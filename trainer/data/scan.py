@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from trainer.data.cache import PoolWriter, image_key, writable_cache_folder
 from trainer.data.cleaning import REPAIRS, FileFacts, clean_boxes
-from trainer.data.decode import decode, fingerprint, look
+from trainer.data.decode import decode_all, fingerprint, look
 from trainer.data.images import Pixels
 from trainer.data.manifest import DIGEST
 from trainer.data.parallel import map_in_order
@@ -179,9 +179,13 @@ def _read(
         seen = look(data, reading=reading)
         record["size"] = seen.size_HW
         record["traits"] = sum(1 << list(REPAIRS).index(trait) for trait in seen.traits)
-        for writer in writers:
-            for key, box in _lacking(writer, record["digest"].item(), record["size"], boxes, clip):
-                pixels.append((writer, key, decode(data, writer.pool.how, reading=reading, box=box)))
+        wanted = [
+            (writer, key, box)
+            for writer in writers
+            for key, box in _lacking(writer, record["digest"].item(), record["size"], boxes, clip)
+        ]
+        images = decode_all(data, [(writer.pool.how, box) for writer, _, box in wanted], reading=reading)
+        pixels = [(writer, key, image) for (writer, key, _), image in zip(wanted, images, strict=True)]
         if known["hashed"] and known["digest"] == record["digest"]:
             record["hashed"], record["fingerprint"] = True, known["fingerprint"]
         elif hashed or not pixels:
