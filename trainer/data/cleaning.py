@@ -16,7 +16,7 @@ from trainer.files import write_csv
 
 DROP = "drop"
 Flags = npt.NDArray[np.bool_]
-REPAIRS = {  # traits of a file (see trainer.data.decode) -> what is done about them
+REPAIRS = {  # traits of a file (see trainer.data.picture) -> what is done about them
     "alpha": "transparent pixels filled",
     "palette": "palettes turned to RGB",
     "cmyk": "CMYK turned to RGB",

@@ -19,10 +19,11 @@ import numpy.typing as npt
 
 from trainer.data.cache import PoolWriter, image_key, writable_cache_folder
 from trainer.data.cleaning import REPAIRS, FileFacts, clean_boxes
-from trainer.data.decode import decode_all, fingerprint, look
+from trainer.data.decode import decode_all, fingerprint
 from trainer.data.images import Pixels
 from trainer.data.manifest import DIGEST
 from trainer.data.parallel import map_in_order
+from trainer.data.picture import look
 from trainer.data.preprocessing import Box, Reading
 from trainer.data.sources import Table
 from trainer.errors import DataError, UnreadableError

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image, ImageCms, ImageFile, ImageOps
 
-from trainer.data import decode as module
-from trainer.data.decode import TRAITS, UPRIGHT, decode, fingerprint, look
+from trainer.data import picture as module
+from trainer.data.decode import decode, fingerprint
+from trainer.data.picture import TRAITS, UPRIGHT, look
 from trainer.data.preprocessing import Box, Preprocessing, Reading
 from trainer.errors import UnreadableError
 
@@ -39,6 +40,11 @@ def encoded(image: Image.Image | np.ndarray, format: str = "PNG", **options: obj
     return stream.getvalue()
 
 
+def briefly(value: object) -> str | None:
+    """How a parameter appears in a test's name."""
+    return f"{len(value)}_bytes" if isinstance(value, bytes) else None
+
+
 def turned(image: Image.Image, orientation: int, format: str = "PNG", **options: object) -> bytes:
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = orientation
@@ -50,12 +56,12 @@ def pixels(data: bytes, size_HW: tuple[int, int] = (16, 16), *, reading: Reading
 
 
 def fractal(width: int, height: int, *, seed: int = 0) -> Image.Image:
-    """Like a photo: detail on every scale, half as strong on each finer one."""
+    """Like a photo: detail on every scale, a little weaker on each finer one; 5 MB as a JPEG of 12 megapixels."""
     rng = np.random.default_rng(seed)
     image = Image.new("RGB", (1, 1), (128, 120, 110))
     for octave in range(9, -1, -1):
         image = image.resize((-(-width // 2**octave), -(-height // 2**octave)), Image.Resampling.BICUBIC)
-        strength = int(60 * 0.62 ** (9 - octave)) + 1
+        strength = int(30 * 0.9 ** (9 - octave)) + 1
         colours = 3 if octave > 2 else 1
         noise_HWC = rng.integers(-strength, strength + 1, (image.height, image.width, colours), dtype=np.int16)
         image = Image.fromarray(np.clip(np.asarray(image) + noise_HWC, 0, 255).astype(np.uint8))
@@ -182,6 +188,7 @@ def half_clear(mode: str) -> Image.Image:
         (encoded(half_clear("RGB").quantize(2), transparency=1), None),
         (encoded(half_clear("RGB").quantize(2), "GIF", transparency=0), None),
     ],
+    ids=briefly,
 )
 def test_transparent_pixels_get_the_fill_colour(data, below):
     result = pixels(data, reading=FILLING)
@@ -247,8 +254,9 @@ def test_an_orientation_that_does_not_exist_turns_nothing(orientation):
     np.testing.assert_array_equal(pixels(data, (10, 20)), np.asarray(fractal(20, 10)))
 
 
-def test_exif_that_cannot_be_read_turns_nothing():
-    data = encoded(fractal(20, 10), "JPEG", exif=b"Exif\0\0nonsense")
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP"])
+def test_exif_that_cannot_be_read_turns_nothing(format):
+    data = encoded(fractal(20, 10), format, exif=b"Exif\0\0nonsense")
     assert look(data, reading=READING) == module.Look((10, 20), frozenset())
     assert pixels(data).shape == (16, 16, 3)
 
@@ -280,6 +288,7 @@ def test_a_png_that_says_behind_its_pixels_how_it_is_turned_is_turned():
         (encoded(np.zeros((10, 20), np.float32), "TIFF"), {"grey"}),
         (turned(fractal(10, 20), 8, "JPEG"), {"rotated"}),
     ],
+    ids=briefly,
 )
 def test_a_look_tells_size_and_traits(data, traits):
     assert traits <= set(TRAITS)
@@ -326,6 +335,7 @@ PIXELS_AT = PHOTO_PNG.index(b"IDAT") + 1000
         ),
         (encoded(fractal(64, 48), "WEBP")[:100], r"^damaged \(could not create decoder object\)$"),
     ],
+    ids=briefly,
 )
 def test_a_damaged_file_says_so(data, why, read):
     with pytest.raises(UnreadableError, match=why):
@@ -350,6 +360,7 @@ def test_a_damaged_file_says_so(data, why, read):
         (png(20_000, 10_000), r"^200,000,000 pixels, more than data.max_pixels allows \(89,478,485\)$"),
         (png(10_000, 10_000), r"^100,000,000 pixels, more than data.max_pixels allows \(89,478,485\)$"),
     ],
+    ids=briefly,
 )
 def test_a_file_that_is_no_usable_image_says_so(data, why, read):
     with pytest.raises(UnreadableError, match=why):
@@ -405,6 +416,13 @@ def test_the_guard_is_switched_on_where_somebody_switched_it_off(monkeypatch):
     assert READING.max_pixels == Image.MAX_IMAGE_PIXELS
 
 
+def test_a_small_limit_does_not_lower_pillows_for_other_threads():
+    before = Image.MAX_IMAGE_PIXELS
+    with pytest.raises(UnreadableError, match=r"^3,072 pixels, more than data.max_pixels allows \(10\)$"):
+        look(PHOTO_PNG, reading=Reading(max_pixels=10))
+    assert before == Image.MAX_IMAGE_PIXELS
+
+
 def test_threads_with_different_limits_do_not_disturb_each_other():
     def allowed(limit: int) -> bool:
         try:
@@ -420,7 +438,7 @@ def test_threads_with_different_limits_do_not_disturb_each_other():
 
 def test_nothing_of_pillow_is_printed():
     program = (
-        "import sys; from trainer.data.decode import *; from trainer.data.preprocessing import *\n"
+        "import sys; from trainer.data.decode import *; from trainer.data.picture import *; from trainer.data.preprocessing import *\n"
         "for data in sys.stdin.buffer.read().split(b'NEXT'):\n"
         "    try: print(look(data, reading=Reading()))\n"
         "    except UnreadableError as error: print(error)\n"
@@ -780,9 +798,12 @@ def test_a_fingerprint_sees_the_fill_colour_under_alpha():
     assert bits_between(dark, light) > 0
 
 
-def test_a_jpeg_is_fingerprinted_from_a_small_grey_decode(drafts):
+def test_a_jpeg_is_fingerprinted_from_a_small_grey_decode(drafts, monkeypatch):
+    modes = []
+    monkeypatch.setattr(module, "_flat", lambda image, fill_rgb: (modes.append(image.mode), image)[1])
     fingerprint(encoded(Image.new("RGB", (4000, 3000)), "JPEG"), reading=READING)
     assert drafts == [8]
+    assert modes == ["L"]
 
 
 # the same every time
