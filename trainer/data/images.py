@@ -77,7 +77,8 @@ class Decoded:
             slots_N: where each image of the manifest lies; None: in manifest order.
             sums_MC: sums over each image's pixels, `squares_MC` of their squares; computed where not given.
         """
-        self._images_MHWC, self._slots_N = images_MHWC, slots_N
+        # a plain array, not numpy's memmap: indexing that one makes more of them
+        self._images_MHWC, self._slots_N = np.asarray(images_MHWC), slots_N
         self._sums_MC, self._squares_MC = sums_MC, squares_MC
         self.size_HW = (images_MHWC.shape[1], images_MHWC.shape[2])
         count = len(images_MHWC) if slots_N is None else len(slots_N)
