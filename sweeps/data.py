@@ -14,23 +14,27 @@ from trainer.data.folds import Folds, moved, save_folds
 from trainer.data.manifest import write_label_map, write_manifest
 from trainer.data.preprocessing import Preprocessing
 from trainer.data.sources import read_table
+from trainer.errors import DataError
 from trainer.files import write_json
 
 FOLDS_FILE = "folds.npz"
 CUT_FILE = "cut.json"  # what the folds were cut from, and how
 # what decides a cut: sweeps that agree in it hold out the same images
-CUT_KEYS = ("source", "valid", "layout", "image", "label", "group", "box", "keep")
+CUT_KEYS = ("source", "valid", "layout", "image", "label", "group", "box", "keep", "age_borders")
 
 
 def check_data(spec: SweepSpec) -> None:
     """What shows without reading an image: most mistakes, before anything is written or started.
 
     Raises:
-        DataError: see read_table and require_boxes.
+        DataError: see read_table and require_boxes; or the corrections or the folds file are missing.
         ConfigError: a choice needs a library or weights that are missing.
     """
     read_table(spec.data, fold_column=spec.folds.column)
     require_boxes(spec.data, spec.choices())
+    for key, path in (("data.corrections", spec.data.corrections), ("folds.file", spec.folds.file)):
+        if path is not None and not Path(path).is_file():
+            raise DataError(f"{path}: no such file ({key})")
     for how in spec.choices():
         require(how.crop, how.background, reading=spec.data.reading)
 
@@ -70,7 +74,7 @@ def earlier_folds(spec: SweepSpec, directory: Path) -> Path | None:
     """
     own = _cut_of(directory)
     # a sweep's data may have moved to another folder
-    if own is not None and _placeless(own) == _placeless(_identity(spec)):
+    if own is not None and _placeless(own) == _placeless(_identity(spec)) and (directory / FOLDS_FILE).is_file():
         return directory / FOLDS_FILE
     alike = [
         folder
@@ -82,8 +86,8 @@ def earlier_folds(spec: SweepSpec, directory: Path) -> Path | None:
 
 
 def with_folds(spec: SweepSpec, folds: Folds) -> SweepSpec:
-    """The spec with the number of folds that the data really have."""
-    return spec.model_copy(update={"folds": spec.folds.model_copy(update={"k": folds.k})})
+    """The spec with the number of folds and the holdout that the data really have."""
+    return spec.model_copy(update={"folds": spec.folds.model_copy(update={"k": folds.k, "holdout": folds.holdout})})
 
 
 def write_data(directory: Path, cut: Cut, spec: SweepSpec) -> None:
@@ -91,7 +95,7 @@ def write_data(directory: Path, cut: Cut, spec: SweepSpec) -> None:
     write_manifest(cut.folds.manifest, cut.folds.fold_N, directory / "manifest.csv")
     write_label_map(cut.folds.manifest, directory / "labels.json")
     write_rejected(cut.data.rejected, directory / "rejected.csv")
-    write_json(directory / CUT_FILE, _identity(spec))
+    write_json(directory / CUT_FILE, _identity(with_folds(spec, cut.folds)))
     save_folds(cut.folds, directory / FOLDS_FILE)
 
 

@@ -10,6 +10,7 @@ from PIL import Image
 
 from sweeps.check_page import CheckPage, PageTable, Pair, Picture, Sheet, Suspicion
 from sweeps.spec import SweepSpec
+from trainer.data.cache import plan_cache
 from trainer.data.crops import face_box
 from trainer.data.cut import Cut
 from trainer.data.decode import decode
@@ -133,11 +134,12 @@ def _summary(spec: SweepSpec, cut: Cut) -> Iterator[tuple[str, str]]:
         count = int((folds.fold_N == mark).sum())
         if count:
             yield name, f"{count:,} images"
-    for key, size_bytes in found.plan.sizes_bytes.items():
+    plan = plan_cache(spec.choices(), images=found.rows, cache_gb=spec.data.cache_gb)  # the cut decodes nothing
+    for key, size_bytes in plan.sizes_bytes.items():
         yield "decoded", f"{key}: {size_bytes / 1e6:,.1f} MB on disk, once"
     if any(choice.crop == "face" for choice in spec.choices()):
         yield "faces", _faces_found(manifest)
-    for how_streamed in found.plan.streamed:
+    for how_streamed in plan.streamed:
         yield "decoded", f"{how_streamed.key}: per batch, since data.cache_gb is {spec.data.cache_gb:g}"
 
 

@@ -70,6 +70,11 @@ class SweepFiles:
         except (ValueError, KeyError, TypeError):
             raise InputError(f"{path}: damaged. Move the folder away to start the sweep anew") from None
 
+    def folds_hash(self) -> str | None:
+        """The hash of the folds that the sweep began with, if it is known."""
+        value = json.loads((self.directory / SWEEP_FILE).read_text()).get("folds_hash")
+        return None if value is None else str(value)
+
     def folds(self) -> Folds:
         """The frozen folds."""
         return load_folds(self.directory / FOLDS_FILE)
@@ -128,7 +133,9 @@ def refuse_other_data(files: SweepFiles, cut: Cut, spec: SweepSpec) -> None:
     Raises:
         InputError: they changed.
     """
-    if files.folds().hash != cut.folds.hash:
+    frozen = files.folds().hash
+    # the cut follows the frozen folds: a folds file from elsewhere shows only in the hash of the beginning
+    if cut.folds.hash != frozen or frozen != (files.folds_hash() or frozen):
         raise InputError(
             f"the data of sweep {spec.name!r} changed since it began: images, labels or folds of "
             f"{spec.data.source} are not those of {files.directory / FOLDS_FILE}. "

@@ -222,6 +222,8 @@ def _describe(entry: Any, value: Any) -> str:
         known = [word.strip("'") for word in re.findall(r"'[^']+'", entry["ctx"]["expected"])]
         hint = did_you_mean(value, known) if isinstance(value, str) else ""
         return f"unknown value {value!r}.{hint} Known: {', '.join(known)}"
+    if entry["type"] == "bool_type":
+        return f"expected true or false, got {value!r}"  # yes and no are text in YAML 1.2
     message = entry["msg"].removeprefix("Value error, ")
     # our own validators say what they got
     return f"{message[0].lower()}{message[1:]}" + ("" if entry["type"] == "value_error" else f", got {value!r}")
@@ -237,7 +239,9 @@ def _from_pydantic(entry: Any) -> Problem:
     if entry["type"] == "missing":
         return Problem(path, f"missing. {_NEEDED.get('.'.join(map(str, path)), 'It is required')}")
     if entry["type"] in ("model_type", "model_attributes_type", "dict_type"):
-        return Problem(path, f"expected a mapping with {', '.join(sorted(_known_keys(path)))}, got {entry['input']!r}")
+        needed = _NEEDED.get(".".join(map(str, path)))
+        text = f"expected a mapping with {', '.join(sorted(_known_keys(path)))}, got {entry['input']!r}"
+        return Problem(path, text + (f". {needed}" if needed else ""))
     return Problem(path, _describe(entry, entry["input"]))
 
 
@@ -246,7 +250,7 @@ _NEEDED = {
     "metric.name": f"Known: {', '.join(METRIC_NAMES)}",
     "metric.goal": "Write goal: maximize or goal: minimize (W&B's silent default would minimise)",
     "data": "Write data: {source: images.csv} or data: {source: folder-with-one-sub-folder-per-class}",
-    "data.source": "A CSV, or a folder with one sub-folder per class",
+    "data.source": "A CSV or Parquet file, or a folder with one sub-folder per class",
     "early_terminate.type": "Known: median, none",
 }
 _SECTIONS: dict[str, type[BaseModel]] = {

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from sweeps.spec import SweepSpec
 
 MAX_ROWS = 40  # of a table on the terminal
-
-
 CHECK_FOLDER = "check"  # below the sweep's folder
 
 
@@ -56,7 +54,9 @@ def _print_space(spec: "SweepSpec") -> None:
     print(f"sweep      {spec.name}: {spec.metric.goal} {spec.metric.name}, method {spec.method} ({spec.search})")
     ends = [f"{spec.trial_cap} trials"] if spec.trial_cap else []
     ends += [f"{spec.budget.hours} hours"] if spec.budget.hours else []
-    print(f"end        {' or '.join(ends)}, {spec.folds.k} folds each, up to {spec.max_epochs} epochs a fold")
+    folds = "1 fold" if spec.folds.k == 1 else f"{spec.folds.k} folds"
+    epochs = "1 epoch" if spec.max_epochs == 1 else f"{spec.max_epochs} epochs"
+    print(f"end        {' or '.join(ends)}, {folds} each, up to {epochs} a fold")
     gpu = "one GPU where there is one" if spec.resources.gpu is None else f"{spec.resources.gpu:g} GPU"
     print(f"resources  {spec.resources.cpu} CPU and {gpu} per trial; this machine has {os.cpu_count()} CPU")
     print(f"points     {_points(spec)}")

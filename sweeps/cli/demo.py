@@ -1,6 +1,7 @@
 """`sweeps demo`: write a sample data set and its search space."""
 
 import enum
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -17,6 +18,7 @@ class Sample(enum.StrEnum):
 
 SPACES = {Sample.digits: "digits.yaml", Sample.faces: "mask.yaml"}
 PERSONS = 200  # of the faces, seven photos each
+SMALLEST = 16  # pixels a side of a face
 
 
 def demo(
@@ -31,6 +33,7 @@ def demo(
     from sweeps.study import make_folder
     from trainer.files import atomic_write
 
+    size_HW = _size_of_faces(size)
     make_folder(folder / sample, option="--data")
     if sample is Sample.digits:
         from trainer.data.samples import write_digits
@@ -38,7 +41,7 @@ def demo(
         source = write_digits(folder / sample)
         what = "1,797 handwritten digits (32x32 PNG, 10 classes)"
     else:
-        source = _write_faces(folder / sample, persons=persons, size=size)
+        source = _write_faces(folder / sample, persons=persons, size_HW=size_HW)
         what = f"{7 * persons:,} drawn photos of {persons:,} persons ({size} JPEG, up to 18 classes)"
     space = Path("search_spaces") / SPACES[sample]
     print(f"{what}: {source}", file=sys.stderr)
@@ -47,20 +50,32 @@ def demo(
         with atomic_write(space) as file:
             file.write(_packaged(resources.files("sweeps") / "search_spaces" / space.name, space.name))
         print(f"their search space: {space}", file=sys.stderr)
-    elsewhere = "" if folder == Path("data") else f" --set data.source={source}"
+    elsewhere = "" if folder == Path("data") else f" --set {shlex.quote(f'data.source={source}')}"
     print(f"next: sweeps run {space}{elsewhere}", file=sys.stderr)
 
 
-def _write_faces(folder: Path, *, persons: int, size: str) -> Path:
-    from sweeps.cli.progress import reading_images
+def _size_of_faces(size: str) -> tuple[int, int]:
+    """Height and width.
+
+    Raises:
+        InputError: it is none, or smaller than a face can be drawn.
+    """
     from sweeps.errors import InputError
     from trainer.config import parse_size
-    from trainer.data.sample_faces import write_faces
 
     try:
         size_HW = parse_size(size)
     except ValueError as error:
         raise InputError(f"--size: {error}") from None
+    if min(size_HW) < SMALLEST:
+        raise InputError(f"--size: a face needs {SMALLEST} pixels a side, got {size!r}")
+    return size_HW
+
+
+def _write_faces(folder: Path, *, persons: int, size_HW: tuple[int, int]) -> Path:
+    from sweeps.cli.progress import reading_images
+    from trainer.data.sample_faces import write_faces
+
     with reading_images() as progress:
         return write_faces(
             folder,

@@ -92,7 +92,7 @@ def _sweep(
             cut = cut_it(choices=spec.choices())
             if lost:
                 raise lost[0]
-            _tell_data(cut, changes(cut), progress)
+            _tell_data(cut, changes(cut), progress, folder=runs / spec.name)
             spec = with_folds(spec, cut.folds)
             sweep = open_it(spec, cut)
             with _driver(spec, sweep, files, cluster, progress, cut) as driver, _ctrl_c(driver):
@@ -122,13 +122,14 @@ def _cluster(spec: "SweepSpec", address: str | None) -> "contextlib.AbstractCont
     return checked()
 
 
-def _tell_data(cut: "Cut", changed: str | None, progress: "Progress") -> None:
+def _tell_data(cut: "Cut", changed: str | None, progress: "Progress", *, folder: Path) -> None:
     """What a user should know of the data before GPU time is spent on them."""
     from sweeps.events import Notice
     from trainer.data.folds import deviations
 
     if cut.data.rejected:
-        progress.tell(Notice(f"{len(cut.data.rejected):,} of {cut.data.rows:,} rows are rejected: rejected.csv"))
+        why = folder / "rejected.csv"
+        progress.tell(Notice(f"rows rejected: {len(cut.data.rejected):,} of {cut.data.rows:,}; {why} says why"))
     if changed is not None:
         progress.tell(Notice(changed))
     for how in cut.data.plan.streamed:

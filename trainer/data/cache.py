@@ -111,12 +111,15 @@ class Pool:
         slots = _find(records["key"], keys_N)
         if slots is None:
             return None
-        images_MHWC: Pixels = np.memmap(
-            self.pixels, dtype=np.uint8, mode="c", shape=(len(records), *self.how.size_HW, 3)
-        )
+        images_MHWC = self.mapped(len(records))
         with contextlib.suppress(OSError):  # of another user
             os.utime(self.index)  # when it was used last
         return Decoded(images_MHWC, slots_N=slots, sums_MC=records["sums"], squares_MC=records["squares"])
+
+    def mapped(self, count: int) -> Pixels:
+        """The first images (count, H, W, 3), their pages shared; what is written to them stays in this process."""
+        images_MHWC: Pixels = np.memmap(self.pixels, dtype=np.uint8, mode="c", shape=(count, *self.how.size_HW, 3))
+        return images_MHWC
 
 
 class PoolWriter:
@@ -126,6 +129,7 @@ class PoolWriter:
         self.pool = pool
         self._lock = filelock.FileLock(pool.pixels.with_suffix(".lock"))
         self._keys: set[bytes] = set()
+        self._elsewhere: dict[bytes, tuple[Pixels, int]] = {}
         self._records: list[tuple[bytes, npt.NDArray[np.uint64], npt.NDArray[np.uint64]]] = []
         self._files = contextlib.ExitStack()
 
@@ -138,6 +142,9 @@ class PoolWriter:
             self._lock.acquire()
         records = self.pool.records()
         self._keys = set(records["key"].tolist())
+        for path in self.pool.pixels.parent.glob("*.pixels"):
+            if path != self.pool.pixels:
+                self._remember(Pool(path, self.pool.how))
         self._pixels = self._files.enter_context(_at(self.pool.pixels, len(records) * self.pool.image_bytes))
         self._index = self._files.enter_context(_at(self.pool.index, len(records) * RECORD.itemsize))
         return self
@@ -148,12 +155,28 @@ class PoolWriter:
         try:
             self.flush()
         finally:
-            self._files.close()
+            with contextlib.suppress(OSError):  # a full disk, which `flush` has named: closing writes the rest again
+                self._files.close()
             self._lock.release()
 
     def lacks(self, key: bytes) -> bool:
         """Whether the image of this key is still to be added. Safe to ask from any thread."""
         return key not in self._keys
+
+    def elsewhere(self, key: bytes) -> Pixels | None:
+        """The image as another data set, or this one at another place, had it decoded. Safe to ask from any thread."""
+        if key not in self._elsewhere:
+            return None
+        images_MHWC, slot = self._elsewhere[key]
+        return np.array(images_MHWC[slot])
+
+    def _remember(self, other: Pool) -> None:
+        records = other.records()
+        with contextlib.suppress(OSError, ValueError):  # removed meanwhile, or empty
+            images_MHWC = other.mapped(len(records))
+            for slot, key in enumerate(records["key"].tolist()):
+                if key not in self._keys:
+                    self._elsewhere[key] = images_MHWC, slot
 
     def add(self, key: bytes, image_HWC: Pixels) -> None:
         """Append an image, unless it came in between.
@@ -279,7 +302,7 @@ def make_room(pools: Sequence[Pool], *, images: int, cache_gb: float | None, fol
                 path.unlink(missing_ok=True)
             removed.append(oldest)
     free = shutil.disk_usage(folder).free - SPARE_BYTES
-    if needed > free:
+    if needed > max(0, free):
         raise DataError(
             f"{folder}: decoded images need {needed / GB:,.1f} GB more, and the disk has {max(0, free) / GB:,.1f} GB "
             "to spare. Set $SWEEPS_CACHE to a larger disk, sample fewer or smaller resize values, or set data.cache_gb "
@@ -309,6 +332,8 @@ def _find(have_M: Keys, want_N: Keys) -> npt.NDArray[np.int64] | None:
 @contextlib.contextmanager
 def _at(path: Path, position: int) -> Iterator[BinaryIO]:
     """The file, cut off at `position`, ready to be appended to."""
+    if not position:  # a pool that lost its index may still be mapped: its readers keep their pages
+        path.unlink(missing_ok=True)
     with path.open("r+b" if path.exists() else "w+b") as file:
         file.truncate(position)
         file.seek(position)

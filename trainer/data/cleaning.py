@@ -174,7 +174,7 @@ def _corrected(table: Table, data: DataOptions) -> tuple[list[tuple[str, ...]], 
     corrections = _read_corrections(Path(data.corrections), table)
     labels, dropped, corrected = list(table.labels), [], []
     for row, path in enumerate(table.paths):
-        correction = corrections.get(path)
+        correction = corrections.get(_normal(path, table))
         if correction is None:
             continue
         if correction == (DROP,):
@@ -200,21 +200,22 @@ def _read_corrections(path: Path, table: Table) -> dict[str, tuple[str, ...]]:
     if "path" not in frame.columns or not set(wanted) <= set(frame.columns):
         there = ", ".join(repr(str(name)) for name in frame.columns)
         raise DataError(f"{path}: corrections need the columns path and label; there: {there}")
-    known_paths, known_labels = set(table.paths), set(table.labels)
+    known_paths, known_labels = {_normal(image, table) for image in table.paths}, set(table.labels)
+    known_parts = [set(parts) for parts in zip(*table.labels, strict=True)]
+    known = ", ".join(sorted(PART_MARK.join(label) for label in known_labels if all(label))[:20])
     corrections: dict[str, tuple[str, ...]] = {}
     problems = []
-    for line, cells in enumerate(frame[["path", *wanted]].itertuples(index=False, name=None), start=2):
-        image, values = str(cells[0]), tuple(map(str, cells[1:]))
+    for row, *cells in frame[["path", *wanted]].itertuples(name=None):
+        line, image, values = row + 2, _normal(cells[0], table), tuple(map(str, cells[1:]))
         if not any(cells):
             continue
         new = _parse_correction(values, wanted, table)
         if image not in known_paths:
-            problems.append(f"line {line}: {image} is not in {table.name}")
-        elif new is None or (new != (DROP,) and all(new) and new not in known_labels):
-            known = ", ".join(sorted(PART_MARK.join(label) for label in known_labels if all(label))[:20])
+            problems.append(f"line {line}: {cells[0]} is not in {table.name}")
+        elif new is None or not (new == (DROP,) or new in known_labels or _is_part(new, known_parts)):
             problems.append(f"line {line}: unknown class {', '.join(values)!r}. Known: {known}, or {DROP}")
         elif corrections.setdefault(image, new) != new:
-            problems.append(f"line {line}: {image} is corrected twice, to different classes")
+            problems.append(f"line {line}: {cells[0]} is corrected twice, to different classes")
     if problems:
         raise DataError(f"{path}: {len(problems)} corrections cannot be used{named(problems)}")
     return corrections
@@ -225,10 +226,15 @@ def _parse_correction(values: tuple[str, ...], columns: list[str], table: Table)
     if DROP in values:
         return (DROP,)
     if columns == ["label"] and table.label_columns != ("label",):
-        parts = tuple(values[0].split(PART_MARK))
+        parts = values if len(table.label_columns) == 1 else tuple(values[0].split(PART_MARK))
         return parts if len(parts) == len(table.label_columns) and all(parts) else None
     given = dict(zip(columns, values, strict=True))
     return tuple(given.get(name, "") for name in table.label_columns) if any(values) else None
+
+
+def _is_part(new: tuple[str, ...], known_parts: list[set[str]]) -> bool:
+    """Whether only some columns are corrected, and each to a value that it has elsewhere."""
+    return not all(new) and all(not part or part in known for part, known in zip(new, known_parts, strict=True))
 
 
 def _twice(
@@ -240,7 +246,7 @@ def _twice(
     for row, path in enumerate(table.paths):
         if row in gone:
             continue
-        key = (_normal(path), *(() if boxes_N4 is None else boxes_N4[row].tolist()))
+        key = (_normal(path, table), *(() if boxes_N4 is None else boxes_N4[row].tolist()))
         earlier = first.setdefault(key, row)
         if earlier == row:
             continue
@@ -252,6 +258,7 @@ def _twice(
     return reasons
 
 
-def _normal(path: str) -> str:
-    """`a/./b.jpg` and `a//b.jpg` are `a/b.jpg`; only odd paths pay for it."""
+def _normal(path: str, table: Table) -> str:
+    """`a/./b.jpg`, `a//b.jpg` and `/root/a/b.jpg` are `a/b.jpg`; only odd paths pay for it."""
+    path = path.removeprefix(f"{table.root}/")
     return os.path.normpath(path) if "./" in path or "//" in path or path.startswith(".") else path

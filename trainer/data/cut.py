@@ -53,7 +53,9 @@ def cut_data(
     )
     if found.fixed_N is not None:
         return Cut(found, fixed_folds(found.manifest, found.fixed_N), None)
-    # a pinned file decides how many folds there are, unless the user says so too
-    k = before.k if before is not None and "k" not in folds.model_fields_set else folds.k
-    cut = make_folds(found.manifest, k=k, seed=folds.seed, holdout=folds.holdout, earlier=before)
+    # earlier folds decide how many there are and what none of them sees, unless the user says so too
+    asked = folds.model_fields_set
+    k = before.k if before is not None and "k" not in asked else folds.k
+    holdout = before.holdout if before is not None and "holdout" not in asked else folds.holdout
+    cut = make_folds(found.manifest, k=k, seed=folds.seed, holdout=holdout, earlier=before)
     return Cut(found, cut, before)

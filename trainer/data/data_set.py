@@ -69,7 +69,7 @@ def read_data_set(
     plan = plan_cache(choices, images=len(table), cache_gb=data.cache_gb)
     facts = _scan(table, data, plan, fingerprints=fingerprints or data.needs_fingerprints, progress=progress)
     cleaned = clean(table, facts, data)
-    if not tolerant:
+    if not tolerant or not cleaned.labels:
         refuse_too_many(cleaned.rejected, rows=len(table) + len(table.ignored), data=data)
     if not cleaned.labels:
         raise DataError(f"{table.name}: none of {len(table):,} rows can be used; `sweeps check` lists the reasons")
@@ -134,11 +134,12 @@ def _data_set(
     groups = None
     if data.group == NEAR_DUPLICATES:
         assert clusters_N is not None
-        first_of = {cluster: paths[at] for at, cluster in reversed(list(enumerate(clusters_N.tolist())))}
+        # named after an image and not a place in the source: the order of the rows decides nothing
+        first_of = dict(sorted(zip(clusters_N.tolist(), paths, strict=True), reverse=True))
         groups = tuple(first_of[cluster] for cluster in clusters_N.tolist())
     elif table.groups is not None:
-        # a row without a group stands for itself
-        groups = tuple(table.groups[row] or f"row {table.lines[row]} {table.paths[row]}" for row in rows_N)
+        # an image without a group stands for itself
+        groups = tuple(table.groups[row] or f"image {table.paths[row]}" for row in rows_N)
     manifest = Manifest(
         root=table.root,
         paths=paths,

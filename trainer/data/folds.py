@@ -95,6 +95,11 @@ def make_folds(manifest: Manifest, *, k: int, seed: int, holdout: float = 0.0, e
         raise DataError(f"folds.k must be at least 2, got {k}")
     if earlier is not None and earlier.k != k:
         raise DataError(f"the earlier folds are {earlier.k} and not {k}: set folds.k to {earlier.k}")
+    if earlier is not None and earlier.holdout and not holdout:
+        raise DataError(
+            "the earlier folds have a holdout, whose images would now be trained on: "
+            f"set folds.holdout to {earlier.holdout:g}"
+        )
     units_N, names = _units(manifest)
     _refuse_small_classes(manifest, units_N, k=k)
     shares_B = np.array([(1 - holdout) / k] * k + ([holdout] if holdout else []))
@@ -131,13 +136,13 @@ def moved(folds: Folds, earlier: Folds) -> int:
 
 
 def deviations(folds: Folds) -> list[str]:
-    """What is odd about a cut that is valid: classes that a fold lacks, and shares that are far from even.
+    """What is odd about a cut that is valid: classes that a fold lacks, and shares that are not what they should be.
 
     A class may hold MAX_DEVIATION more or fewer of a fold's images than its even share, or what the largest
     group adds at once, if that is more.
     """
     counts_Kk, classes = folds.counts(), folds.manifest.classes
-    found = []
+    found = _odd_holdout(folds)
     for label, fold in np.argwhere(counts_Kk == 0).tolist():
         found.append(f"fold {fold} has no image of class {classes[label]!r}: its F1 there is 0 for every trial")
     if folds.k > 1:
@@ -150,6 +155,14 @@ def deviations(folds: Folds) -> list[str]:
                 f"{even_K1[label, 0]:,.0f} would be even"
             )
     return found if len(found) <= MAX_NAMED else [*found[:MAX_NAMED], f"and {len(found) - MAX_NAMED} more such folds"]
+
+
+def _odd_holdout(folds: Folds) -> list[str]:
+    """A holdout that is empty, or further from its share than the largest group explains."""
+    images, asked = int((folds.fold_N == HOLDOUT).sum()), folds.holdout * len(folds.fold_N)
+    largest = int(np.bincount(_units(folds.manifest)[0]).max())
+    far = abs(images - asked) > max(MAX_DEVIATION * asked, largest) or not images
+    return [f"the holdout has {images:,} images, {asked:,.0f} were asked for"] if folds.holdout and far else []
 
 
 def _units(manifest: Manifest) -> tuple[Ints, list[tuple[str, ...]]]:
@@ -268,8 +281,10 @@ def _refuse_impossible(folds: Folds) -> None:
         )
     unlearned = list(_unlearned(folds))
     if unlearned:
+        advice = ", drop them, or lower folds.holdout" if folds.holdout else ", or drop them"
         raise DataError(
-            f"{manifest.root}: {len(unlearned)} classes are held out without being trained on{named(unlearned)}"
+            f"{manifest.root}: {len(unlearned)} classes are held out without being trained on. "
+            f"Add images of these classes to other folds{advice}{named(unlearned)}"
         )
 
 
@@ -338,7 +353,10 @@ def load_folds(path: Path) -> Folds:
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             head = json.loads(str(file["head"]))
             if head["format"] != FORMAT:
-                raise DataError(f"{path}: a folds file of another version of foldsweep (format {head['format']})")
+                raise DataError(
+                    f"{path}: a folds file of another version of foldsweep (format {head['format']}, not {FORMAT}). "
+                    "Move it away, or give the sweep another name, to cut anew"
+                )
             arrays = {name: file[name] for name in file.files}
         folds = _from_arrays(head, arrays)
     except FileNotFoundError:

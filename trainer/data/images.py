@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trainer.data.decode import decode
-from trainer.data.manifest import Manifest
+from trainer.data.manifest import Manifest, content_digest
 from trainer.data.preprocessing import Preprocessing, Size
 from trainer.errors import DataError, UnreadableError
 
@@ -154,7 +154,11 @@ class Streamed:
     def _one(self, row: int) -> Pixels:
         manifest = self._manifest
         try:
-            return decode(manifest.file(row).read_bytes(), self._how, reading=manifest.reading, box=manifest.box(row))
+            data = manifest.file(row).read_bytes()
+            image_HWC = decode(data, self._how, reading=manifest.reading, box=manifest.box(row))
+            if manifest.digests_N is not None and content_digest(data) != manifest.digests_N[row].item():
+                raise UnreadableError("its content changed since the data set was read")
+            return image_HWC
         except (OSError, UnreadableError) as error:
             raise DataError(f"{manifest.where(row)} cannot be read any more ({error})") from None
 

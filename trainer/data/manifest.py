@@ -4,6 +4,7 @@ Shapes: N images, K classes, P label columns.
 """
 
 import dataclasses
+import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -16,6 +17,11 @@ from trainer.files import write_csv, write_json
 DIGEST = np.dtype("V16")  # the first half of a file's SHA-256
 DEFAULT_READING = Reading()
 PART_MARK = " / "  # between the parts of a joint class's name
+
+
+def content_digest(data: bytes) -> bytes:
+    """What a file's content is known by."""
+    return hashlib.sha256(data).digest()[: DIGEST.itemsize]
 
 
 @dataclasses.dataclass(frozen=True)

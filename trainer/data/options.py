@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from trainer.data.preprocessing import Reading
 
@@ -13,12 +13,38 @@ COLOURS = {"white": (255, 255, 255), "black": (0, 0, 0), "grey": (128, 128, 128)
 
 
 def _names(value: Any) -> Any:
-    return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
+    names = (value,) if isinstance(value, str) else tuple(value) if isinstance(value, (list, tuple)) else ()
+    if not names or not all(isinstance(name, str) and name for name in names):
+        raise ValueError(f"a column's name, or a list of them, got {value!r}")
+    return names
 
 
-Names = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], BeforeValidator(_names), Field(min_length=1)]
-FourNames = Annotated[tuple[str, str, str, str], BeforeValidator(_names)]
-Borders = Annotated[tuple[int, ...], BeforeValidator(_names)]
+def _four_names(value: Any) -> Any:
+    names = tuple(value) if isinstance(value, (list, tuple)) else ()
+    if len(names) != 4 or not all(isinstance(name, str) and name for name in names):
+        raise ValueError(f"a box is four columns' names, e.g. [left, top, right, bottom], got {value!r}")
+    return names
+
+
+def _borders(value: Any) -> Any:
+    ages = tuple(value) if isinstance(value, (list, tuple)) else ()
+    if not ages or any(type(age) is not int or age < 1 for age in ages) or list(ages) != sorted(set(ages)):
+        raise ValueError(f"age_borders are ages that rise, e.g. [30, 60], got {value!r}")
+    return ages
+
+
+def _colour(value: Any) -> Any:
+    if not isinstance(value, str) or (value not in COLOURS and not re.fullmatch(r"#[0-9a-fA-F]{6}", value)):
+        comment = " (without quotes, # begins a comment)" if value is None else ""
+        raise ValueError(f"a colour is {', '.join(COLOURS)} or '#rrggbb', got {value!r}{comment}")
+    return value
+
+
+Name = Annotated[str, Field(min_length=1)]
+Names = Annotated[tuple[str, ...], BeforeValidator(_names)]
+FourNames = Annotated[tuple[str, str, str, str], BeforeValidator(_four_names)]
+Borders = Annotated[tuple[int, ...], BeforeValidator(_borders)]
+Colour = Annotated[str, BeforeValidator(_colour)]
 
 
 class _Section(BaseModel):
@@ -31,7 +57,7 @@ class DataOptions(_Section):
     Paths in a CSV or Parquet file are relative to its folder; all other paths to the working folder.
     """
 
-    source: Annotated[str, Field(description="A CSV or Parquet file, or a folder with one sub-folder per class.")]
+    source: Annotated[Name, Field(description="A CSV or Parquet file, or a folder with one sub-folder per class.")]
     valid: Annotated[
         str | None, Field(description="A second source of the same kind, held out when folds: {column: fold}.")
     ] = None
@@ -62,7 +88,7 @@ class DataOptions(_Section):
         int, Field(ge=0, le=64, description="Near-duplicates: bits of 256 in which their fingerprints may differ.")
     ] = 12
     fill: Annotated[
-        str, Field(description="Colour under alpha, behind a removed background, around a fitted image.")
+        Colour, Field(description="Colour under alpha, behind a removed background, around a fitted image.")
     ] = "white"
     max_pixels: Annotated[int, Field(ge=1, description="Larger images are rejected (decompression bombs).")] = (
         89_478_485
@@ -76,20 +102,6 @@ class DataOptions(_Section):
     ] = None
     face_weights: Annotated[str | None, Field(description="crop: face: a YuNet model (.onnx).")] = None
     background_weights: Annotated[str | None, Field(description="background: remove: a rembg model (.onnx).")] = None
-
-    @field_validator("fill")
-    @classmethod
-    def _fill_is_a_colour(cls, value: str) -> str:
-        if value not in COLOURS and not re.fullmatch(r"#[0-9a-fA-F]{6}", value):
-            raise ValueError(f"a colour is {', '.join(COLOURS)} or '#rrggbb', got {value!r}")
-        return value
-
-    @field_validator("age_borders")
-    @classmethod
-    def _borders_rise(cls, value: tuple[int, ...]) -> tuple[int, ...]:
-        if not value or list(value) != sorted(set(value)) or value[0] < 1:
-            raise ValueError(f"age_borders are ages that rise, e.g. [30, 60], got {list(value)}")
-        return value
 
     @property
     def grouping(self) -> str | None:

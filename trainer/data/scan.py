@@ -21,10 +21,10 @@ from trainer.data.cache import PoolWriter, image_key, writable_cache_folder
 from trainer.data.cleaning import REPAIRS, FileFacts, clean_boxes
 from trainer.data.decode import decode_all, fingerprint
 from trainer.data.images import Pixels
-from trainer.data.manifest import DIGEST
+from trainer.data.manifest import DIGEST, content_digest
 from trainer.data.parallel import map_in_order
 from trainer.data.picture import look
-from trainer.data.preprocessing import Box, Reading
+from trainer.data.preprocessing import Box, Preprocessing, Reading
 from trainer.data.sources import Table
 from trainer.errors import DataError, UnreadableError
 from trainer.files import atomic_write
@@ -129,32 +129,34 @@ def _lacking_files(
     if writer.pool.how.crop != "box":
         return np.array([writer.lacks(digest) for digest in records_F["digest"].tolist()], dtype=bool)
     assert boxes_of is not None
+    how = writer.pool.how
     return np.array(
         [
-            next(_lacking(writer, record["digest"].item(), record["size"], boxes_of(number), clip), None) is not None
+            any(
+                writer.lacks(key)
+                for key, _ in _images(how, record["digest"].item(), record["size"], boxes_of(number), clip)
+            )
             for number, record in enumerate(records_F)
         ],
         dtype=bool,
     )
 
 
-def _lacking(
-    writer: PoolWriter,
+def _images(
+    how: Preprocessing,
     digest: bytes,
     size_2: npt.NDArray[np.int32],
     boxes_B4: npt.NDArray[np.float64] | None,
     clip: bool,
 ) -> Iterator[tuple[bytes, Box | None]]:
-    """Keys and boxes of the images of one file that the pool does not have."""
-    how, boxes = writer.pool.how, [None]
+    """Keys and boxes of the images that a choice makes of one file."""
+    boxes: list[Box | None] = [None]
     if how.crop == "box":
         assert boxes_B4 is not None
         clean_B4, _, bad = clean_boxes(boxes_B4, np.tile(size_2, (len(boxes_B4), 1)), clip=clip)
-        boxes = [tuple(box.tolist()) for number, box in enumerate(clean_B4) if number not in bad]  # type: ignore[misc]
+        boxes = [tuple(box.tolist()) for number, box in enumerate(clean_B4) if number not in bad]
     for box in boxes:
-        key = image_key(digest, how, box)
-        if writer.lacks(key):
-            yield key, box
+        yield image_key(digest, how, box), box
 
 
 def _read(
@@ -174,22 +176,25 @@ def _read(
     except OSError as error:
         raise DataError(f"{file}: the image cannot be read ({error.strerror})") from None
     record = np.zeros((), dtype=RECORD)
-    record["stat"], record["digest"] = stat, np.void(hashlib.sha256(data).digest()[:16])
+    record["stat"], record["digest"] = stat, np.void(content_digest(data))
     pixels: list[tuple[PoolWriter, bytes, Pixels]] = []
     try:
         seen = look(data, reading=reading)
         record["size"] = seen.size_HW
         record["traits"] = sum(1 << list(REPAIRS).index(trait) for trait in seen.traits)
-        wanted = [
+        asked = [
             (writer, key, box)
             for writer in writers
-            for key, box in _lacking(writer, record["digest"].item(), record["size"], boxes, clip)
+            for key, box in _images(writer.pool.how, record["digest"].item(), record["size"], boxes, clip)
         ]
+        lacking = [(writer, key, box, writer.elsewhere(key)) for writer, key, box in asked if writer.lacks(key)]
+        wanted = [(writer, key, box) for writer, key, box, image in lacking if image is None]
         images = decode_all(data, [(writer.pool.how, box) for writer, _, box in wanted], reading=reading)
         pixels = [(writer, key, image) for (writer, key, _), image in zip(wanted, images, strict=True)]
+        pixels += [(writer, key, image) for writer, key, _, image in lacking if image is not None]
         if known["hashed"] and known["digest"] == record["digest"]:
             record["hashed"], record["fingerprint"] = True, known["fingerprint"]
-        elif hashed or not pixels:
+        elif hashed or not asked:  # what was decoded, now or before, is whole
             record["hashed"], record["fingerprint"] = True, fingerprint(data, reading=reading)
     except UnreadableError as error:
         return _Seen(record, str(error), [])

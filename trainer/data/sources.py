@@ -1,5 +1,6 @@
 """From a folder, a CSV or a Parquet file to a table of rows, as they were written: nothing is judged yet."""
 
+import csv
 import dataclasses
 import itertools
 import os
@@ -19,7 +20,10 @@ from trainer.errors import DataError
 if TYPE_CHECKING:
     import pandas as pd
 
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"})
+# what trainer.data.decode reads; HEIC is none of it, and rather rejected by name than never seen
+IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"}) | frozenset(
+    {".jpe", ".jfif", ".apng", ".dib", ".ppm", ".pgm", ".pbm", ".jp2", ".j2k", ".avif", ".heic", ".heif"}
+)
 TABLE_SUFFIXES = frozenset({".csv", ".tsv", ".txt", ".parquet", ".pq"})
 MAX_NAMED = 10  # rows named in one message; the rest is counted
 FOLD = "fold"  # the column that `data.valid` adds: empty for the first source, 0 for the second
@@ -87,9 +91,9 @@ def read_table(data: DataOptions, *, fold_column: str | None = None) -> Table:
         if missing:
             raise DataError(f"{data.valid}: no column {min(missing)!r}, which {data.source} has")
         prefix = os.path.relpath(own_root.resolve(), root)
-        part.columns[_PATH] = [
-            path if prefix == "." or not path else os.path.join(prefix, path) for path in part.columns[_PATH]
-        ]
+        if prefix != ".":
+            part.columns[_PATH] = [path and os.path.join(prefix, path) for path in part.columns[_PATH]]
+            part.ignored = [(os.path.join(prefix, path), why) for path, why in part.ignored]
         for name in columns:
             columns[name] += part.columns[name]
     table = _table(
@@ -100,7 +104,8 @@ def read_table(data: DataOptions, *, fold_column: str | None = None) -> Table:
         ignored=[entry for part in parts for entry in part.ignored],
         fold_column=fold_column,
     )
-    _refuse_outside(table, data)
+    _refuse_other_codes(table)
+    _refuse_outside(table, data, homes=sorted({str(root.resolve()) for root in roots}))
     return table
 
 
@@ -136,48 +141,50 @@ def _file(source: Path, data: DataOptions) -> _Part:
     frame = read_frame(source)
     if data.image not in frame.columns:
         raise DataError(f"{source}: no column {data.image!r} (data.image). {_there(frame.columns)}")
-    # blank lines are skipped and counted, so that a message names the line an editor shows
-    rows = frame.index[(frame != "").any(axis=1)]
-    columns = {str(name): frame[name].loc[rows].tolist() for name in frame.columns}
+    columns = {str(name): frame[name].tolist() for name in frame.columns}
     columns[_PATH] = columns[data.image]
-    return _Part(columns, [int(row) + 2 for row in rows])
+    return _Part(columns, [int(row) + 2 for row in frame.index])
 
 
 def read_frame(source: Path) -> "pd.DataFrame":
     """A CSV (comma, semicolon or tab, UTF-8 with or without a BOM) or Parquet file, every cell as text.
 
-    Missing values, and the text `nan` that pandas writes for them, become empty.
+    Missing values, and the text `nan` that pandas writes for them, become empty. A CSV's blank lines are left out;
+    the index counts them, so that a message names the line an editor shows.
 
     Raises:
-        DataError: it is empty or not readable.
+        DataError: it is empty or not readable, or two of its columns have one name.
     """
     import pandas as pd  # 0.4 s, which `sweeps best` need not spend
 
     try:
         if source.suffix.lower() in (".parquet", ".pq"):
-            frame = pd.read_parquet(source)
+            frame = pd.read_parquet(source).astype(object)  # a category takes no new value
+            names = [str(name) for name in frame.columns]
             frame = frame.apply(lambda column: column.map(_text, na_action="ignore").fillna("")).reset_index(drop=True)
         else:
+            separator, names = _header(source)
             with warnings.catch_warnings():  # a row longer than the header only warns
                 warnings.simplefilter("error", pd.errors.ParserWarning)
                 frame = pd.read_csv(
                     source,
-                    sep=_separator(source),
+                    sep=separator,
                     dtype=str,
                     keep_default_na=False,
                     skip_blank_lines=False,
                     index_col=False,
                     encoding="utf-8-sig",
                 )
+            frame = frame[(frame != "").any(axis=1)]
     except pd.errors.EmptyDataError:
         raise DataError(f"{source}: the file is empty. It needs a header line and one row per image") from None
     except UnicodeDecodeError as error:
         raise DataError(f"{source}: not a readable CSV file ({error}). Save it as UTF-8") from None
-    except (pd.errors.ParserError, pd.errors.ParserWarning, OSError, ValueError) as error:
+    except (pd.errors.ParserError, pd.errors.ParserWarning, csv.Error, OSError, ValueError) as error:
         kind = "Parquet" if source.suffix.lower() in (".parquet", ".pq") else "CSV"
         raise DataError(f"{source}: not a readable {kind} file ({str(error).strip()})") from None
-    if frame.columns.has_duplicates:
-        raise DataError(f"{source}: two columns have one name. {_there(frame.columns)}")
+    if len(set(names)) < len(names):
+        raise DataError(f"{source}: two columns have one name. {_there(names)}")
     return frame.where(~frame.isin(["nan", "NaN"]), "").astype(str)
 
 
@@ -186,11 +193,12 @@ def _text(value: object) -> str:
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
-def _separator(source: Path) -> str:
-    """What the header is separated by: the comma if there is one, else a semicolon or a tab."""
+def _header(source: Path) -> tuple[str, list[str]]:
+    """What a header is separated by (the comma if there is one, else a semicolon or a tab), and the names in it."""
     with source.open(encoding="utf-8-sig", newline="") as file:
         header = file.readline()
-    return next((mark for mark in (",", ";", "\t") if mark in header), ",")
+    mark = next((mark for mark in (",", ";", "\t") if mark in header), ",")
+    return mark, [name for name in next(csv.reader([header], delimiter=mark), []) if name]
 
 
 def _there(columns: object) -> str:
@@ -199,22 +207,22 @@ def _there(columns: object) -> str:
 
 
 def _class_folders(source: Path) -> _Part:
-    paths, labels = [], []
+    paths, labels, ignored = [], [], _beside(source)
     for folder in _sub_folders(source):
-        for path in _images(folder, source):
+        for path in _images(folder, source, ignored):
             paths.append(path)
             labels.append(folder.name)
-    return _Part({_PATH: paths, "label": labels}, [0] * len(paths))
+    return _Part({_PATH: paths, "label": labels}, [0] * len(paths), ignored)
 
 
 def _profiles(source: Path, borders: tuple[int, ...]) -> _Part:
     """The mask competition's layout: one folder per person, its photos named by how the mask sits."""
     names = ("mask", "gender", "age", "race", "person")
     columns: Columns = {name: [] for name in (_PATH, *names)}
-    part = _Part(columns, [])
+    part = _Part(columns, [], _beside(source))
     for folder in _sub_folders(source):
         profile = PROFILE.fullmatch(folder.name)
-        for path in _images(folder, source):
+        for path in _images(folder, source, part.ignored):
             mask = next((mask for mask in MASKS if Path(path).name.lower().startswith(mask)), None)
             if profile is None or mask is None:
                 what = "folder is not named <id>_<gender>_<race>_<age>" if profile is None else "photo is not named"
@@ -245,23 +253,34 @@ def _sub_folders(source: Path) -> Iterator[Path]:
             yield folder
 
 
-def _images(folder: Path, source: Path) -> list[str]:
-    """Image files below a folder, relative to the source, sorted; links are followed, each folder once."""
-    found, seen = [], set()
+def _beside(source: Path) -> list[tuple[str, str]]:
+    """Images that lie in no sub-folder, and why they are no rows."""
+    names = sorted(path.name for path in source.iterdir() if _is_image(path.name) and path.is_file())
+    return [(name, "image lies beside the folders") for name in names]
+
+
+def _images(folder: Path, source: Path, ignored: list[tuple[str, str]]) -> list[str]:
+    """Image files below a folder, relative to the source, sorted; links are followed, each folder once.
+
+    Links back are added to `ignored`: what they lead to is read already, or belongs to other classes.
+    """
+    found, seen, home = [], set(), os.path.realpath(folder)
     for parent, folders, files in os.walk(folder, followlinks=True):
         real = os.path.realpath(parent)
-        if real in seen:  # a link that leads back
+        base = Path(parent).relative_to(source).as_posix()
+        leads_up = real != home and _within(home, real)
+        if real in seen or leads_up or _within(os.path.realpath(os.path.dirname(parent)), real):
+            ignored.append((base, "link back to a folder that is read already"))
             folders.clear()
             continue
         seen.add(real)
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        base = Path(parent).relative_to(source).as_posix()
-        found += [
-            f"{base}/{name}"
-            for name in files
-            if os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES and not name.startswith(".")
-        ]
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        found += [f"{base}/{name}" for name in files if _is_image(name)]
     return sorted(found)
+
+
+def _is_image(name: str) -> bool:
+    return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES and not name.startswith(".")
 
 
 def _table(
@@ -322,8 +341,27 @@ def _fixed(source: str, name: str, values: list[str]) -> npt.NDArray[np.int64]:
     return np.array([numbers[value] for value in values], dtype=np.int64)
 
 
-def _refuse_outside(table: Table, data: DataOptions) -> None:
-    """Files must exist, and lie below the source's folder unless the user says otherwise.
+def _refuse_other_codes(table: Table) -> None:
+    """Names that are not UTF-8, as an archive from Korean Windows has them, fit into no CSV and no JSON."""
+    names = [*map(table.where, range(len(table))), *(path for path, _ in table.ignored)]
+    odd = [os.fsencode(name).decode(errors="backslashreplace") for name in names if not _is_utf8(name)]
+    if odd:
+        raise DataError(
+            f"{table.name}: {len(odd)} file names are not UTF-8. Rename them "
+            f"(`convmv -r -f cp949 -t utf8 --notest FOLDER` does it for Korean ones){named(odd)}"
+        )
+
+
+def _is_utf8(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _refuse_outside(table: Table, data: DataOptions, *, homes: list[str]) -> None:
+    """Files must exist, and lie below the folder of a source unless the user says otherwise.
 
     Folders are resolved once each: 200,000 rows are judged in about a second.
     """
@@ -337,13 +375,13 @@ def _refuse_outside(table: Table, data: DataOptions) -> None:
             mode = os.lstat(file).st_mode
             if stat.S_ISLNK(mode):
                 mode = os.stat(file).st_mode
-                within = _within(os.path.realpath(file), root)
+                within = _within_any(os.path.realpath(file), homes)
             else:
                 folder = os.path.dirname(file)
                 within = inside.get(folder)  # type: ignore[assignment]
                 if within is None:
-                    within = inside[folder] = _within(os.path.realpath(folder), root)
-        except OSError:
+                    within = inside[folder] = _within_any(os.path.realpath(folder), homes)
+        except (OSError, ValueError):  # ValueError: a NUL in the path
             mode, within = 0, True
         if not stat.S_ISREG(mode):
             missing.append(table.where(row))
@@ -354,9 +392,13 @@ def _refuse_outside(table: Table, data: DataOptions) -> None:
         raise DataError(f"{table.name}: {many} do not exist (paths are relative to {root}){named(missing)}")
     if outside and not data.allow_outside:
         raise DataError(
-            f"{table.name}: {len(outside)} of {len(table)} images lie outside {root}. Set data.allow_outside: true "
-            f"if that is meant{named(outside)}"
+            f"{table.name}: {len(outside)} of {len(table)} images lie outside {' and '.join(homes)}. "
+            f"Set data.allow_outside: true if that is meant{named(outside)}"
         )
+
+
+def _within_any(path: str, folders: list[str]) -> bool:
+    return any(_within(path, folder) for folder in folders)
 
 
 def _within(path: str, root: str) -> bool:
