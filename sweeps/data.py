@@ -114,7 +114,7 @@ def changes(cut: Cut) -> str | None:
 
 
 def _identity(spec: SweepSpec) -> dict[str, Any]:
-    data = spec.data.model_dump(mode="json", include=set(CUT_KEYS))
+    data = spec.data.model_dump(mode="json", include=set(CUT_KEYS)) | {"group": spec.data.grouping}
     for name in ("source", "valid"):
         data[name] = None if data[name] is None else str(Path(data[name]).resolve())
     folds = spec.folds.model_dump(mode="json", include={"seed", "holdout", "column"})

@@ -51,12 +51,15 @@ class FoldResult:
     """What `result.json` holds.
 
     `metrics` are those of the last epoch on the held-out fold: taking the best epoch on the fold that
-    scores it would flatter the result by 0.4-0.5 points.
+    scores it would flatter the result by 0.4-0.5 points. `mean` and `std` are those that the images were normalised
+    with, which prediction needs again.
     """
 
     fold: int
     epochs: int
     metrics: dict[str, float]
+    mean: list[float]
+    std: list[float]
     config_hash: str
     folds_hash: str
     seconds: float
@@ -168,10 +171,10 @@ class _FoldRun:
         self._optimizer = build_optimizer(self._model, config, device=device)
         self._loss = build_loss(config)
         if config.normalise == "dataset":  # of what this fold run may see
-            mean, std = images.channel_sums(self._train_rows).mean_std()
+            self._mean, self._std = images.channel_sums(self._train_rows).mean_std()
         else:
-            mean, std = normalisation(config)
-        self._batches = Batches(images, folds.manifest.labels_N, device=device, mean=mean, std=std)
+            self._mean, self._std = normalisation(config)
+        self._batches = Batches(images, folds.manifest.labels_N, device=device, mean=self._mean, std=self._std)
         self._curve: list[Row] = []
         self._probs: Probs | None = None  # of the last epoch, for the held-out rows
 
@@ -249,6 +252,8 @@ class _FoldRun:
             fold=self._fold,
             epochs=len(self._curve),
             metrics={name: metrics[name] for name in METRICS},
+            mean=list(self._mean),
+            std=list(self._std),
             config_hash=self._config.fingerprint(),
             folds_hash=self._folds.hash,
             seconds=round(sum(row["seconds"] for row in self._curve), 3),

@@ -7,7 +7,7 @@ import pytest
 
 from sweeps.errors import InputError
 from sweeps.oof import oof_score, read_oof
-from trainer.data.folds import Folds
+from trainer.data.folds import HOLDOUT, Folds
 from trainer.data.manifest import Manifest
 from trainer.metrics import Probs, score_fold
 
@@ -157,3 +157,46 @@ def test_a_damaged_file_is_named(trial: Path, folds: Folds, damage: Callable[[Pa
     damage(path)
     with pytest.raises(InputError, match=r"fold-2/oof\.npz: not readable out-of-fold probabilities \(.+\)$"):
         read_oof(trial, folds)
+
+
+# --- rows that no fold holds out
+
+
+@pytest.fixture
+def fixed(folds: Folds) -> Folds:
+    """A fixed cut: the first eight images are always trained on, the last four held out once."""
+    return Folds(folds.manifest, np.array([-1] * 8 + [0] * 4), k=1, seed=0)
+
+
+def test_what_is_always_trained_on_has_no_prediction_and_no_part_in_the_score(
+    tmp_path: Path, fixed: Folds, probs_NK: Probs
+) -> None:
+    (tmp_path / "fold-0").mkdir()
+    save(tmp_path, 0, fixed.valid_rows(0), probs_NK)
+    read_NK = read_oof(tmp_path, fixed)
+    assert np.isnan(read_NK[:8]).all()
+    assert np.array_equal(read_NK[8:], probs_NK[8:])
+    for metric in ("f1", "accuracy", "loss"):
+        expected = score_fold(probs_NK[8:], fixed.manifest.labels_N[8:])[metric]
+        assert oof_score(tmp_path, fixed, metric=metric) == expected
+
+
+def test_the_holdout_has_no_prediction_and_no_part_in_the_score(tmp_path: Path, folds: Folds, probs_NK: Probs) -> None:
+    fold_N = np.where(np.arange(N) % 5 == 0, HOLDOUT, np.arange(N) % 3)
+    cut = Folds(folds.manifest, fold_N, k=3, seed=0, holdout=0.25)
+    for fold in range(3):
+        (tmp_path / f"fold-{fold}").mkdir()
+        save(tmp_path, fold, cut.valid_rows(fold), probs_NK)
+    read_NK = read_oof(tmp_path, cut)
+    assert np.flatnonzero(np.isnan(read_NK).all(axis=1)).tolist() == [0, 5, 10]
+    rows = cut.scored_rows()
+    assert oof_score(tmp_path, cut, metric="loss") == score_fold(probs_NK[rows], cut.manifest.labels_N[rows])["loss"]
+
+
+def test_a_prediction_of_an_image_that_is_always_trained_on_is_refused(
+    tmp_path: Path, fixed: Folds, probs_NK: Probs
+) -> None:
+    (tmp_path / "fold-0").mkdir()
+    save(tmp_path, 0, np.append(fixed.valid_rows(0), 2), probs_NK)
+    with pytest.raises(InputError, match="1 of 12 images are not predicted exactly once"):
+        read_oof(tmp_path, fixed)

@@ -8,15 +8,16 @@ from typing import Any
 import pytest
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState, create_trial
+from PIL import Image
 
+from sweeps.data import cut_sweep, with_folds
 from sweeps.errors import InputError, SpecError
-from sweeps.prepare import SweepFiles, check_backbones, cut_folds, decode_images, open_sweep
+from sweeps.prepare import SweepFiles, check_backbones, open_sweep
 from sweeps.spec import SweepSpec
 from sweeps.spec_reader import read_spec
 from sweeps.study import StoredSweep
 from sweeps.yaml_file import YamlFile
 from trainer.data.folds import save_folds
-from trainer.errors import DataError
 
 Make = Callable[..., SweepSpec]
 URL = "postgresql://user:secret@host/db"
@@ -32,52 +33,13 @@ def begin(sqlite_storage: RDBStorage, files: SweepFiles, images: Path) -> Callab
     """Open the sweep as `sweeps run` does."""
 
     def begin(spec: SweepSpec) -> StoredSweep:
-        return open_sweep(sqlite_storage, spec, cut_folds(spec), files=files, storage_url=URL)
+        cut = cut_sweep(spec, files.directory)
+        return open_sweep(sqlite_storage, with_folds(spec, cut.folds), cut, files=files, storage_url=URL)
 
     return begin
 
 
 Begin = Callable[[SweepSpec], StoredSweep]
-
-
-# --- data
-
-
-def test_the_images_are_cut_as_the_search_space_says(make_spec: Make, images: Path) -> None:
-    folds = cut_folds(make_spec(folds={"k": 4, "seed": 3}))
-    assert (folds.k, folds.seed, len(folds.manifest)) == (4, 3, 12)
-    assert folds.manifest.classes == ("a", "b", "c")
-    assert [len(folds.valid_rows(fold)) for fold in range(4)] == [3] * 4
-
-
-def test_the_columns_are_those_the_search_space_names(make_spec: Make, images: Path) -> None:
-    images.write_text(images.read_text().replace("path,label", "file,class"))
-    data = {"source": str(images), "image": "file", "label": "class"}
-    assert len(cut_folds(make_spec(data=data)).manifest) == 12
-    with pytest.raises(DataError, match=r"no column 'path' \(data\.image\)"):
-        cut_folds(make_spec())
-
-
-def test_every_size_is_decoded_once(make_spec: Make, images: Path, tmp_path: Path) -> None:
-    spec = make_spec(parameters={"resize": {"values": [8, "8", "8x8", "8x16"]}})
-    told: list[tuple[str, int, int]] = []
-    decode_images(spec, cut_folds(spec), progress=lambda size, done, total: told.append((size, done, total)))
-    assert list(dict.fromkeys(size for size, _, _ in told)) == ["8", "8x16"]
-    assert [entry for entry in told if entry[1] == 12] == [("8", 12, 12), ("8x16", 12, 12)]
-    assert len(list((tmp_path / "cache").glob("*-8x*.npy"))) == 2
-
-
-def test_what_this_machine_has_is_not_decoded_again(make_spec: Make, images: Path) -> None:
-    spec = make_spec()
-    decode_images(spec, cut_folds(spec), progress=lambda *_: None)
-    decode_images(spec, cut_folds(spec), progress=lambda *_: pytest.fail("decoded again"))
-
-
-def test_images_that_cannot_be_read_are_named(make_spec: Make, images: Path) -> None:
-    (images.parent / "3.png").write_bytes(b"not an image")
-    spec = make_spec()
-    with pytest.raises(DataError, match=r"1 of 12 images cannot be read.*\n  line 5: 3\.png"):
-        decode_images(spec, cut_folds(spec), progress=lambda *_: None)
 
 
 # --- backbones
@@ -156,9 +118,10 @@ def test_a_new_sweep_gets_a_folder_and_a_study_of_one_identity(
 ) -> None:
     spec = make_spec()
     sweep = begin(spec)
-    assert sorted(path.name for path in files.directory.iterdir()) == ["folds.npz", "spec.yaml", "sweep.json"]
+    names = {"cut.json", "folds.npz", "labels.json", "manifest.csv", "rejected.csv", "spec.yaml", "sweep.json"}
+    assert {path.name for path in files.directory.iterdir()} == names
     assert files.identity() == sweep.uuid
-    assert files.folds().hash == cut_folds(spec).hash
+    assert files.folds().hash == cut_sweep(spec, files.directory).folds.hash
     assert YamlFile(files.directory / "spec.yaml").values == spec.raw
     assert StoredSweep.find(sqlite_storage, "toy") == sweep
 
@@ -194,6 +157,28 @@ def test_the_same_data_may_lie_elsewhere(begin: Begin, make_spec: Make, images: 
     begin(make_spec())
     images.parent.rename(images.parent.with_name("moved"))
     begin(make_spec(data={"source": str(images.parent.with_name("moved") / "train.csv")}))
+
+
+def test_a_pinned_sweep_goes_on_without_the_file_it_was_pinned_to(
+    begin: Begin, make_spec: Make, images: Path, files: SweepFiles
+) -> None:
+    pin = files.directory.parent / "pin.npz"
+    pin.parent.mkdir()
+    save_folds(cut_sweep(make_spec(folds={"k": 3, "holdout": 0.25}), files.directory).folds, pin)
+    sweep = begin(make_spec(folds={"file": str(pin)}))
+    assert (sweep.spec["folds"]["k"], sweep.spec["folds"]["holdout"]) == (3, 0.25)
+    assert begin(make_spec(folds={"file": str(pin)})) == sweep
+    pin.unlink()
+    assert begin(make_spec(folds={"k": 3, "holdout": 0.25})) == sweep
+
+
+def test_a_fixed_cut_is_continued(begin: Begin, make_spec: Make, images: Path) -> None:
+    header, *rows = images.read_text().splitlines()
+    lines = [f"{header},fold", *(f"{line},{'0' if at < 6 else ''}" for at, line in enumerate(rows))]
+    images.write_text("\n".join(lines) + "\n")
+    spec = make_spec(folds={"column": "fold"})
+    assert begin(spec) == begin(spec)
+    assert begin(spec).spec["folds"]["k"] == 1
 
 
 def changed(make_spec: Make, **parameters: Any) -> SweepSpec:
@@ -245,25 +230,42 @@ def test_another_order_of_a_grids_parameters_is_a_change(begin: Begin, make_spec
         begin(make_spec(method="grid", parameters=dict(reversed(axes.items()))))
 
 
-@pytest.mark.parametrize("change", ["label", "image", "folds"])
+@pytest.mark.parametrize("change", ["label", "correction", "row", "content", "folds"])
 def test_changed_data_are_refused(begin: Begin, make_spec: Make, images: Path, files: SweepFiles, change: str) -> None:
     begin(make_spec())
     spec = make_spec()
     if change == "label":
-        images.write_text(images.read_text().replace("0.png,a", "0.png,b"))
-    elif change == "image":
+        images.write_text(images.read_text().replace("\n0.png,a", "\n0.png,b"))
+    elif change == "correction":
+        (images.parent / "fixes.csv").write_text("path,label\n0.png,b\n")
+        spec = make_spec(data={"source": str(images), "corrections": str(images.parent / "fixes.csv")})
+    elif change == "row":
         images.write_text(images.read_text().replace("11.png,c\n", ""))
+    elif change == "content":
+        Image.new("RGB", (8, 8), "blue").save(images.parent / "0.png")
     else:
-        folds = cut_folds(spec)
-        turned = dataclasses.replace(folds, fold_N=1 - folds.fold_N)
-        save_folds(turned, files.directory / "folds.npz")
+        folds = files.folds()
+        save_folds(dataclasses.replace(folds, fold_N=1 - folds.fold_N), files.directory / "folds.npz")
     with pytest.raises(InputError, match="changed since it began") as caught:
         begin(spec)
     assert str(caught.value) == (
         f"the data of sweep 'toy' changed since it began: images, labels or folds of {images} "
         f"are not those of {files.directory / 'folds.npz'}. "
-        "Its trials cannot be compared with new ones: choose another name"
+        "Its trials cannot be compared with new ones: choose another name, under which unchanged images keep "
+        "their folds"
     )
+
+
+def test_another_fill_colour_is_a_change_of_the_data(begin: Begin, make_spec: Make, images: Path) -> None:
+    begin(make_spec())
+    with pytest.raises(InputError, match="the data of sweep 'toy' changed since it began"):
+        begin(make_spec(data={"source": str(images), "fill": "black"}))
+
+
+def test_other_weights_for_the_preprocessing_are_a_change(begin: Begin, make_spec: Make, images: Path) -> None:
+    begin(make_spec())
+    with pytest.raises(InputError, match=r"  data\.face_weights: was None, is other\.onnx\n"):
+        begin(make_spec(data={"source": str(images), "face_weights": "other.onnx"}))
 
 
 def test_a_folder_of_another_sweep_is_refused(begin: Begin, make_spec: Make, files: SweepFiles) -> None:

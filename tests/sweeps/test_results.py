@@ -12,6 +12,7 @@ from optuna.storages import RDBStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from sweeps.cli.best import best as print_best
 from sweeps.data import cut_sweep
 from sweeps.errors import InputError
 from sweeps.lease import Holder, Lease
@@ -178,6 +179,47 @@ def test_a_completed_trial_without_its_files_is_named(stored: Stored) -> None:
     (stored.files.directory / "trial-0002" / "fold-1" / "oof.npz").unlink()
     with pytest.raises(InputError, match=r"trial-0002/fold-1/oof\.npz: missing"):
         best(stored.sweep, runs=stored.runs, topk=1)
+
+
+@pytest.fixture
+def fixed(sqlite_storage: RDBStorage, make_spec: Make, images: Path, tmp_path: Path) -> Stored:
+    """A sweep with one fixed fold: four of twelve images are held out, by a second CSV."""
+    header, *rows = images.read_text().splitlines()
+    images.write_text("\n".join([header, *rows[:8]]) + "\n")
+    (images.parent / "valid.csv").write_text("\n".join([header, *rows[8:]]) + "\n")
+    data = {"source": str(images), "valid": str(images.parent / "valid.csv")}
+    stored = Stored(sqlite_storage, make_spec(data=data, folds={"column": "fold"}), tmp_path / "runs")
+    stored.add(TrialState.COMPLETE, fold_scores=[0.5])
+    return stored
+
+
+def test_one_fixed_fold_has_no_spread_and_is_scored_on_what_it_holds_out(fixed: Stored) -> None:
+    assert fixed.folds.k == 1
+    (row,) = best(fixed.sweep, runs=fixed.runs, topk=5)["trials"]
+    assert (row["score"], row["fold_scores"], row["std"]) == (0.5, [0.5], None)
+    assert row["oof_score"] == score_fold(fixed.probs(0)[8:], fixed.folds.manifest.labels_N[8:])["f1"]
+    assert '"std": null' in json.dumps(row, allow_nan=False)
+
+
+def test_best_prints_one_fixed_fold_as_json_and_as_a_table(
+    fixed: Stored, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    where = {"storage": f"sqlite:///{tmp_path / 'sweeps.db'}", "runs": fixed.runs}
+    print_best("toy", topk=5, as_json=True, **where)
+    assert json.loads(capsys.readouterr().out)["trials"][0]["std"] is None
+    print_best("toy", topk=5, as_json=False, **where)
+    table = capsys.readouterr().out
+    assert "0.5000" in table
+    assert "0.5000 ±" not in table
+
+
+def test_the_holdout_is_not_scored(sqlite_storage: RDBStorage, make_spec: Make, images: Path, tmp_path: Path) -> None:
+    stored = Stored(sqlite_storage, make_spec(folds={"k": 2, "holdout": 0.25}), tmp_path / "runs")
+    stored.add(TrialState.COMPLETE, fold_scores=[0.5, 0.5])
+    rows = stored.folds.scored_rows()
+    assert len(rows) == 9
+    (row,) = best(stored.sweep, runs=stored.runs, topk=1)["trials"]
+    assert row["oof_score"] == score_fold(stored.probs(0)[rows], stored.folds.manifest.labels_N[rows])["f1"]
 
 
 # --- summary

@@ -6,6 +6,7 @@ from pydantic import ValidationError
 
 from sweeps.spec import METRIC_NAMES, SweepSpec
 from trainer.config import TrainConfig
+from trainer.data.preprocessing import Preprocessing
 
 Make = Callable[..., SweepSpec]
 
@@ -38,18 +39,48 @@ def test_without_epochs_in_the_space_their_default_counts_the_steps(make_spec: M
 
 
 @pytest.mark.parametrize(
-    ("parameters", "sizes"),
+    ("parameters", "choices"),
     [
-        ({"lr": {"value": 0.1}}, (224,)),
-        ({"resize": {"value": "8x16"}}, ("8x16",)),
-        ({"resize": {"values": [8, "8x16", 32]}}, (8, "8x16", 32)),
-        ({"resize": {"distribution": "q_uniform", "min": 32, "max": 100, "q": 32}}, (32, 64, 96)),
+        ({"lr": {"value": 0.1}}, [Preprocessing((224, 224))]),
+        ({"resize": {"value": "8x16"}}, [Preprocessing((8, 16))]),
+        ({"resize": {"values": [8, "8x16", 32]}}, [Preprocessing(size) for size in ((8, 8), (8, 16), (32, 32))]),
+        ({"resize": {"values": [224, "224", "224x224"]}}, [Preprocessing((224, 224))]),
+        (
+            {"resize": {"distribution": "q_uniform", "min": 32, "max": 100, "q": 32}},
+            [Preprocessing((side, side)) for side in (32, 64, 96)],
+        ),
+        ({"resize_mode": {"value": "fit"}}, [Preprocessing((224, 224), "fit")]),
+        (
+            {"crop": {"values": ["none", "face"]}, "background": {"value": "remove"}},
+            [Preprocessing((224, 224), "stretch", crop, "remove") for crop in ("none", "face")],
+        ),
     ],
 )
-def test_the_sizes_are_those_a_trial_can_ask_for(
-    make_spec: Make, parameters: dict[str, Any], sizes: tuple[int | str, ...]
+def test_the_choices_are_those_a_trial_can_ask_for(
+    make_spec: Make, parameters: dict[str, Any], choices: list[Preprocessing]
 ) -> None:
-    assert make_spec(parameters=parameters).sizes() == sizes
+    assert make_spec(parameters=parameters).choices() == tuple(choices)
+
+
+def test_several_choices_are_multiplied(make_spec: Make) -> None:
+    spec = make_spec(
+        parameters={
+            "resize": {"values": [8, "8x16", "8"]},
+            "resize_mode": {"values": ["stretch", "fit", "crop"]},
+            "crop": {"values": ["none", "box"]},
+            "background": {"values": ["keep", "remove"]},
+        }
+    )
+    choices = spec.choices()
+    assert len(choices) == len(set(choices)) == 2 * 3 * 2 * 2
+    assert len({choice.key for choice in choices}) == len(choices)
+    assert Preprocessing((8, 16), "crop", "box", "remove") in choices
+
+
+def test_what_a_trial_samples_is_among_the_choices(make_spec: Make) -> None:
+    spec = make_spec(parameters={"resize": {"values": ["8x8", 16]}, "resize_mode": {"values": ["fit", "crop"]}})
+    configurations = [TrainConfig(resize=size, resize_mode=mode) for size in ("8x8", 16) for mode in ("fit", "crop")]
+    assert {config.preprocessing for config in configurations} == set(spec.choices())
 
 
 @pytest.mark.parametrize(
@@ -60,6 +91,8 @@ def test_the_sizes_are_those_a_trial_can_ask_for(
         {"budget": {"hours": 3}},
         {"resources": {"cpu": 2}},
         {"data": {"source": "elsewhere.csv"}},
+        {"data": {"source": "train.csv", "corrections": "fixes.csv", "group": "person"}},
+        {"folds": {"k": 2, "file": "folds.npz"}},
         {"program": "train.py"},
         {"method": "bayes"},
     ],
@@ -76,6 +109,10 @@ def test_what_may_change_is_not_in_the_fixed_part(make_spec: Make, change: dict[
         {"metric": {"name": "valid/accuracy", "goal": "maximize"}},
         {"folds": {"k": 3}},
         {"folds": {"k": 2, "seed": 1}},
+        {"folds": {"k": 2, "holdout": 0.1}},
+        {"folds": {"column": "fold"}},
+        {"data": {"source": "train.csv", "face_weights": "yunet.onnx"}},
+        {"data": {"source": "train.csv", "background_weights": "u2net.onnx"}},
         {"early_terminate": {"type": "none"}},
         {"parameters": {"lr": {"value": 0.1}}},
     ],

@@ -13,8 +13,8 @@ name: mask/2
 methd: bayes
 program: train.py
 metric: {name: valid/f1}
-data: {source: train.csv, sauce: 1}
-folds: {k: 1}
+data: {source: train.csv, sauce: 1, fill: red, label: [3]}
+folds: {k: 1, hold_out: 0.1}
 early_terminate: {type: hyperbnd}
 parameters:
   backbon: {value: resnet18}
@@ -34,7 +34,7 @@ parameters:
 """
 
 ALL_ITS_PROBLEMS = """\
-{path}: 23 problems
+{path}: 26 problems
   --set.run_cup: expected key=value, e.g. --set run_cap=20
   --set.=3: expected key=value, e.g. --set run_cap=20
   --set.seed=[1: not a YAML value: '[1'
@@ -45,8 +45,13 @@ most 100
   line 2  methd: unknown key. Did you mean 'method'? Allowed here: budget, data, description, early_terminate, folds, \
 method, metric, name, parameters, resources, run_cap, sampler, seed
   line 4  metric.goal: missing. Write goal: maximize or goal: minimize (W&B's silent default would minimise)
-  line 5  data.sauce: unknown key. Did you mean 'source'? Allowed here: image, label, source
+  line 5  data.label: a column's name, or a list of them, got [3]
+  line 5  data.fill: a colour is white, black, grey or '#rrggbb', got 'red'
+  line 5  data.sauce: unknown key. Did you mean 'source'? Allowed here: age_borders, allow_outside, \
+background_weights, bad_boxes, box, box_format, cache_gb, corrections, face_weights, fill, group, image, keep, \
+label, layout, max_pixels, max_rejected, near_distance, source, valid
   line 6  folds.k: input should be greater than or equal to 2, got 1
+  line 6  folds.hold_out: unknown key. Did you mean 'holdout'? Allowed here: column, file, holdout, k, seed
   line 7  early_terminate.type: unknown value 'hyperbnd'. Known: median, none
   line 9  parameters.backbon: unknown parameter. Did you mean 'backbone'?
   line 10  parameters.seed: cannot be a parameter: every seed derives from the sweep's own seed (the top-level key seed)
@@ -130,7 +135,7 @@ def test_a_full_search_space_is_read(read: Callable[..., SweepSpec]) -> None:
     assert (spec.folds.k, spec.folds.seed) == (3, 1)
     assert (spec.resources.gpu, spec.resources.cpu, spec.budget.hours) == (0.5, 2, 6)
     assert (spec.metric.name, spec.metric.goal, spec.metric.field) == ("valid/f1", "maximize", "f1")
-    assert (spec.data.source, spec.data.image, spec.data.label) == ("train.csv", "path", "label")
+    assert (spec.data.source, spec.data.image, spec.data.label) == ("train.csv", "path", None)
     assert spec.early_terminate.type == "none"
     assert spec.notices == ()
 
@@ -141,6 +146,33 @@ def test_what_is_left_out_has_the_documented_defaults(read: Callable[..., SweepS
     assert (spec.resources.gpu, spec.resources.cpu, spec.budget.hours) == (None, 1, None)
     rule = spec.early_terminate
     assert (rule.type, rule.startup_trials, rule.warmup_epochs) == ("median", 5, 1)
+
+
+def test_the_data_and_the_folds_are_read_as_they_are_written(read: Callable[..., SweepSpec]) -> None:
+    spec = read(
+        RIGHT.replace(
+            "{source: train.csv}",
+            "{source: faces, layout: profile_folders, label: [mask, age], group: person, age_borders: [20, 40, 60], "
+            "box: [l, t, r, b], fill: '#0a0B0c', keep: one_per_cluster, allow_outside: true, cache_gb: 2}",
+        )
+        + "folds: {k: 4, holdout: 0.1, file: pins.npz}\n"
+    )
+    assert (spec.data.layout, spec.data.label, spec.data.group) == ("profile_folders", ("mask", "age"), "person")
+    assert (spec.data.age_borders, spec.data.box) == ((20, 40, 60), ("l", "t", "r", "b"))
+    assert spec.data.reading.fill_rgb == (10, 11, 12)
+    assert (spec.data.keep, spec.data.allow_outside, spec.data.cache_gb) == ("one_per_cluster", True, 2.0)
+    assert (spec.folds.k, spec.folds.holdout, spec.folds.file, spec.folds.column) == (4, 0.1, "pins.npz", None)
+
+
+def test_one_label_column_may_stand_without_brackets(read: Callable[..., SweepSpec]) -> None:
+    assert read(RIGHT.replace("train.csv", "train.csv, label: mask")).data.label == ("mask",)
+
+
+def test_what_is_left_out_of_the_data_has_the_documented_defaults(read: Callable[..., SweepSpec]) -> None:
+    data = read().data
+    assert (data.image, data.label, data.group, data.box, data.valid) == ("path", None, None, None, None)
+    assert (data.bad_boxes, data.keep, data.fill, data.max_rejected) == ("drop", "all", "white", 0.1)
+    assert (data.allow_outside, data.cache_gb, data.max_pixels) == (False, None, 89_478_485)
 
 
 def test_a_file_without_a_name_gives_its_own(read: Callable[..., SweepSpec]) -> None:
@@ -262,7 +294,7 @@ def test_a_date_in_a_setting_is_text_as_it_is_in_the_file(read: Callable[..., Sw
             "",
             "data: missing. Write data: {source: images.csv} or data: {source: folder-with-one-sub-folder-per-class}",
         ),
-        ("source: train.csv", "label: x", "line 4  data.source: missing. A CSV, or a folder with one sub-folder"),
+        ("source: train.csv", "label: x", "line 4  data.source: missing. A CSV or Parquet file, or a folder with"),
         ("run_cap: 10", "run_cap: 0", "line 3  run_cap: input should be greater than or equal to 1, got 0"),
         ("run_cap: 10", "run_cap: 2.5", "line 3  run_cap: input should be a valid integer, got 2.5"),
         ("run_cap: 10", "run_cap: '10'", "line 3  run_cap: input should be a valid integer, got '10'"),
@@ -311,9 +343,10 @@ def test_a_date_in_a_setting_is_text_as_it_is_in_the_file(read: Callable[..., Sw
         (
             "lr: {value: 0.1}",
             "colour: {value: 1}",
-            "line 6  parameters.colour: unknown parameter. Known: backbone, base_lr, batch_size, cycle_epochs, "
-            "dropout, epochs, focal_gamma, loss, lr, min_delta, momentum, monitor, optimizer, patience, resize, "
-            "scheduler, smoothing, step_epochs, step_gamma, warmup_epochs, weight_decay, weights",
+            "line 6  parameters.colour: unknown parameter. Known: backbone, background, base_lr, batch_size, crop, "
+            "cycle_epochs, dropout, epochs, focal_gamma, loss, lr, min_delta, momentum, monitor, normalise, optimizer, "
+            "patience, resize, resize_mode, scheduler, smoothing, step_epochs, step_gamma, warmup_epochs, "
+            "weight_decay, weights",
         ),
     ],
 )
@@ -323,6 +356,98 @@ def test_a_mistake_is_named_with_its_line_and_what_is_allowed(
     assert old in RIGHT
     (found,) = problems(RIGHT.replace(old, new))
     assert found.startswith(problem)
+
+
+COLUMN = "a column's name, or a list of them"
+BOX = "a box is four columns' names, e.g. [left, top, right, bottom]"
+AGES = "age_borders are ages that rise, e.g. [30, 60]"
+
+
+@pytest.mark.parametrize(
+    ("section", "values", "problem"),
+    [
+        ("data", "label: 5", f"data.label: {COLUMN}, got 5"),
+        ("data", "label: []", f"data.label: {COLUMN}, got []"),
+        ("data", "label: [mask, 3]", f"data.label: {COLUMN}, got ['mask', 3]"),
+        ("data", "label: ''", f"data.label: {COLUMN}, got ''"),
+        ("data", "box: [left, top, right]", f"data.box: {BOX}, got ['left', 'top', 'right']"),
+        ("data", "box: left", f"data.box: {BOX}, got 'left'"),
+        ("data", "box: [0, 0, 8, 8]", f"data.box: {BOX}, got [0, 0, 8, 8]"),
+        ("data", "age_borders: 30", f"data.age_borders: {AGES}, got 30"),
+        ("data", "age_borders: [60, 30]", f"data.age_borders: {AGES}, got [60, 30]"),
+        ("data", "age_borders: [old]", f"data.age_borders: {AGES}, got ['old']"),
+        ("data", "fill: '#fff'", "data.fill: a colour is white, black, grey or '#rrggbb', got '#fff'"),
+        (
+            "data",
+            "fill: null",
+            "data.fill: a colour is white, black, grey or '#rrggbb', got None (without quotes, # begins a comment)",
+        ),
+        ("data", "layout: profiles", "data.layout: unknown value 'profiles'. Did you mean 'profile_folders'? Known: "),
+        ("data", "bad_boxes: clipp", "data.bad_boxes: unknown value 'clipp'. Did you mean 'clip'? Known: drop, clip"),
+        ("data", "keep: one", "data.keep: unknown value 'one'. Known: all, one_per_cluster"),
+        ("data", "box_format: xyxx", "data.box_format: unknown value 'xyxx'. Did you mean 'xyxy'? Known: xyxy, xywh"),
+        ("data", "allow_outside: yes", "data.allow_outside: expected true or false, got 'yes'"),
+        ("data", "max_rejected: 2", "data.max_rejected: input should be less than or equal to 1, got 2"),
+        ("data", "max_rejected: 10%", "data.max_rejected: input should be a valid number, got '10%'"),
+        ("data", "max_pixels: 0", "data.max_pixels: input should be greater than or equal to 1, got 0"),
+        ("data", "near_distance: 65", "data.near_distance: input should be less than or equal to 64, got 65"),
+        ("data", "cache_gb: 20GB", "data.cache_gb: input should be a valid number, got '20GB'"),
+        ("data", "grup: person", "data.grup: unknown key. Did you mean 'group'? Allowed here: age_borders, "),
+        ("folds", "k: 101", "folds.k: input should be less than or equal to 100, got 101"),
+        ("folds", "k: '5'", "folds.k: input should be a valid integer, got '5'"),
+        ("folds", "holdout: 0.95", "folds.holdout: input should be less than or equal to 0.9, got 0.95"),
+        ("folds", "seed: -1", "folds.seed: input should be greater than or equal to 0, got -1"),
+        ("folds", "file: 3", "folds.file: input should be a valid string, got 3"),
+        ("folds", "colum: fold", "folds.colum: unknown key. Did you mean 'column'? Allowed here: column, file, "),
+        ("folds", "column: fold, k: 5", "folds: the column decides the folds: leave out k"),
+        (
+            "folds",
+            "column: fold, k: 5, holdout: 0.1, file: x.npz",
+            "folds: the column decides the folds: leave out k and holdout and file",
+        ),
+    ],
+)
+def test_a_mistake_in_data_or_folds_is_named_as_the_user_wrote_it(
+    problems: Callable[..., list[str]], section: str, values: str, problem: str
+) -> None:
+    text = RIGHT.replace("{source: train.csv}", f"{{source: train.csv, {values if section == 'data' else ''}}}")
+    (found,) = problems(text + (f"folds: {{{values}}}\n" if section == "folds" else ""))
+    assert found.startswith(f"line {4 if section == 'data' else 7}  {problem}")
+
+
+@pytest.mark.parametrize("value", ["train.csv", "[train.csv]", "null", "3"])
+def test_a_data_section_that_is_no_mapping_says_how_to_write_it(problems: Callable[..., list[str]], value: str) -> None:
+    (found,) = problems(RIGHT.replace("{source: train.csv}", value))
+    assert found.startswith("line 4  data: expected a mapping with age_borders, ")
+    assert found.endswith("Write data: {source: images.csv} or data: {source: folder-with-one-sub-folder-per-class}")
+
+
+def test_an_empty_source_is_not_the_working_folder(problems: Callable[..., list[str]]) -> None:
+    assert problems(RIGHT.replace("train.csv", "''")) == [
+        "line 4  data.source: string should have at least 1 character, got ''"
+    ]
+
+
+def test_every_problem_of_the_data_has_the_line_of_its_own_key(problems: Callable[..., list[str]]) -> None:
+    text = RIGHT.replace(
+        "data: {source: train.csv}\n",
+        "data:\n  sorce: train.csv\n  label:\n    - mask\n    - 3\n  keep: one\nfolds:\n  k: 1\n  seed: x\n",
+    )
+    assert [line.split(":")[0] for line in problems(text)] == [
+        "line 4  data.source",
+        "line 5  data.sorce",
+        "line 6  data.label",
+        "line 9  data.keep",
+        "line 11  folds.k",
+        "line 12  folds.seed",
+    ]
+
+
+def test_a_mistake_in_data_from_a_setting_is_said_to_be_one(problems: Callable[..., list[str]]) -> None:
+    assert problems(RIGHT, "data.keep=one", "folds.k=1") == [
+        "data.keep: unknown value 'one'. Known: all, one_per_cluster (from --set)",
+        "folds.k: input should be greater than or equal to 2, got 1 (from --set)",
+    ]
 
 
 def test_a_search_space_without_parameters_is_a_problem(problems: Callable[..., list[str]]) -> None:

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainer.config import MAX_SIDE, TrainConfig, parse_size
+from trainer.data.preprocessing import Preprocessing
 
 sides = st.integers(min_value=8, max_value=MAX_SIDE)
 # for every field another valid value than its default
@@ -17,6 +18,10 @@ CHANGES = {
     "weights": "none",
     "dropout": 0.5,
     "resize": 64,
+    "resize_mode": "fit",
+    "crop": "box",
+    "background": "remove",
+    "normalise": "imagenet",
     "optimizer": "sgd",
     "lr": 0.5,
     "weight_decay": 0.5,
@@ -87,6 +92,11 @@ def test_an_unknown_field_is_refused_by_name():
         ("weights", "imagenet"),
         ("dropout", -0.1),
         ("dropout", 1.0),
+        ("resize_mode", "pad"),
+        ("crop", "faces"),
+        ("crop", None),
+        ("background", True),
+        ("normalise", "zscore"),
         ("optimizer", "lion"),
         ("lr", 0.0),
         ("lr", 10.1),
@@ -122,6 +132,21 @@ def test_a_value_out_of_bounds_is_refused_by_name(field, value):
 def test_nan_and_infinity_are_refused_in_every_field(field, value):
     with pytest.raises(pydantic.ValidationError, match=field):
         TrainConfig(**{field: value})
+
+
+def test_the_preprocessing_is_what_four_fields_say():
+    assert TrainConfig().preprocessing == Preprocessing((224, 224), "stretch", "none", "keep")
+    config = TrainConfig(resize="16x8", resize_mode="crop", crop="face", background="remove")
+    assert config.preprocessing == Preprocessing((16, 8), "crop", "face", "remove")
+
+
+def test_two_spellings_of_one_size_are_one_preprocessing():
+    assert {TrainConfig(resize=value).preprocessing for value in (64, "64", "64x64")} == {Preprocessing((64, 64))}
+
+
+@pytest.mark.parametrize("change", [{"lr": 0.5}, {"normalise": "none"}, {"backbone": "resnet50"}, {"seed": 3}])
+def test_what_happens_after_the_cache_is_no_preprocessing(change):
+    assert TrainConfig(**change).preprocessing == TrainConfig().preprocessing
 
 
 def test_cyclic_refuses_a_base_lr_above_lr():

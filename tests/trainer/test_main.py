@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from ruamel.yaml import YAML
 
@@ -182,7 +183,12 @@ def test_a_section_that_is_no_mapping_is_refused(settings, capsys, name):
         ("folds", {"k": 2, "seed": "x"}, "folds.seed"),
         ("folds", {"K": 2}, "K"),
         ("data", {"source": 5}, "data.source"),
-        ("data", {"source": "train.csv", "label": ["a", "b"]}, "data.label"),
+        ("data", {"source": "train.csv", "label": ["a", "b"]}, "no column 'a' (data.label)"),
+        ("data", {"source": "train.csv", "label": ["a", 5]}, "data.label"),
+        ("data", {"source": "train.csv", "box": ["a"]}, "data.box"),
+        ("data", {"source": "train.csv", "fill": "red"}, "data.fill"),
+        ("folds", {"k": 2, "holdout": 1}, "folds.holdout"),
+        ("folds", {"file": "nowhere.npz"}, "nowhere.npz: no such folds file"),
         ("data", {"source": "train.csv", "lable": "a"}, "lable"),
     ],
 )
@@ -211,11 +217,68 @@ def test_missing_images_are_refused_with_their_lines(settings, tmp_path, capsys)
     )
 
 
-def test_an_unreadable_image_is_refused_with_its_line(settings, tmp_path, capsys):
+def test_many_unreadable_images_are_refused_with_their_lines(settings, tmp_path, capsys):
+    config = settings()
+    for row in (3, 7):
+        (tmp_path / "photos" / f"{row}.png").write_text("no image")
+    assert run(config) == 2
+    err = problem(capsys)
+    assert "2 of 12 rows cannot be used (2 unreadable), more than data.max_rejected (10%) allows" in err
+    assert "\n  line 5: 3.png (unreadable: " in err
+    assert "\n  line 9: 7.png (unreadable: " in err
+
+
+def test_one_unreadable_image_of_many_is_left_out(settings, tmp_path, capsys):
     config = settings()
     (tmp_path / "photos" / "3.png").write_text("no image")
+    assert run(config, "--out", str(tmp_path / "out")) == 0
+
+
+def test_groups_and_a_holdout_are_taken_from_the_file(settings, tmp_path, capsys):
+    config = settings()
+    source = tmp_path / "photos" / "train.csv"
+    header, *rows = source.read_text().splitlines()
+    # twelve images of four persons; nobody can be on both sides
+    lines = [f"{header},person", *(f"{line},p{at // 3}" for at, line in enumerate(rows))]
+    source.write_text("\n".join(lines) + "\n")
+    config = settings(data={"source": str(source), "group": "person"}, folds={"k": 2, "holdout": 0.25})
+    assert run(config, "--out", str(tmp_path / "out")) == 0
+    with np.load(tmp_path / "out" / "oof.npz") as file:
+        rows_held_out = set(file["rows"].tolist())
+    assert len(rows_held_out) in (3, 6)
+    assert all({3 * (row // 3) + at for at in range(3)} <= rows_held_out for row in rows_held_out)
+
+
+def test_a_validation_csv_is_the_only_fold(settings, tmp_path, capsys):
+    settings()
+    source, valid = tmp_path / "photos" / "train.csv", tmp_path / "photos" / "valid.csv"
+    header, *rows = source.read_text().splitlines()
+    source.write_text("\n".join([header, *rows[:9]]) + "\n")
+    valid.write_text("\n".join([header, *rows[9:]]) + "\n")
+    config = settings(data={"source": str(source), "valid": str(valid)}, folds={"column": "fold"})
+    assert run(config, "--out", str(tmp_path / "out")) == 0
+    with np.load(tmp_path / "out" / "oof.npz") as file:
+        assert file["rows"].tolist() == [9, 10, 11]
+    assert run(config, "--fold", "1") == 2
+    assert capsys.readouterr().err.endswith("error: --fold 1: the folds are numbered 0 to 0\n")
+
+
+def test_every_problem_of_data_and_folds_is_listed(settings, capsys):
+    config = settings(data={"label": 5, "colour": "red"}, folds={"column": "fold", "k": 3}, lr=-1)
     assert run(config) == 2
-    assert "1 of 12 images cannot be read; replace or remove them\n  line 5: 3.png (" in problem(capsys)
+    assert problem(capsys) == (
+        f"error: {config}: 5 problems\n"
+        "  data.source: missing\n"
+        "  data.label: a column's name, or a list of them, got 5\n"
+        "  data.colour: unknown key\n"
+        "  folds: the column decides the folds: leave out k\n"
+        "  lr: Input should be greater than 0\n"
+    )
+
+
+def test_boxes_that_are_not_there_are_missed_before_training(settings, capsys):
+    assert run(settings(crop="box")) == 2
+    assert "crop: box needs the columns of the box: data.box: [left, top, right, bottom]" in problem(capsys)
 
 
 @pytest.mark.parametrize("options", [["--threads", "0"], ["--threads", "-1"], ["--threads", "x"], ["--device", "tpu"]])

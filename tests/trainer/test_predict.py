@@ -7,6 +7,7 @@ from torch import nn
 
 from tests.trainer.conftest import squares
 from trainer.data.batches import Batches
+from trainer.data.images import Decoded
 from trainer.predict import predict
 
 CPU = torch.device("cpu")
@@ -21,7 +22,7 @@ def model() -> nn.Module:
 
 @pytest.fixture
 def batches() -> Batches:
-    return Batches(IMAGES_NHWC, LABELS_N, device=CPU, mean=(0.5,) * 3, std=(0.5,) * 3)
+    return Batches(Decoded(IMAGES_NHWC), LABELS_N, device=CPU, mean=(0.5,) * 3, std=(0.5,) * 3)
 
 
 def test_it_equals_the_softmax_of_the_model_in_eval_mode(model, batches):

@@ -1,6 +1,7 @@
 """Batches: normalised as timm does, in an order that only the seed decides."""
 
 import itertools
+import threading
 from collections.abc import Iterable
 
 import numpy as np
@@ -8,10 +9,13 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from tests.trainer.conftest import squares
 from trainer.data.batches import Batch, Batches, steps_per_epoch
-from trainer.data.images import Decoded
+from trainer.data.images import Decoded, Streamed
+from trainer.data.manifest import Manifest
+from trainer.data.preprocessing import Preprocessing
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 CPU = torch.device("cpu")
@@ -109,3 +113,65 @@ def test_only_the_rows_given_are_used(batches):
 @pytest.mark.parametrize(("images", "batch_size", "steps"), [(1, 4, 1), (3, 4, 1), (4, 4, 1), (7, 4, 1), (8, 4, 2)])
 def test_steps_are_whole_batches_and_at_least_one(images, batch_size, steps):
     assert steps_per_epoch(images, batch_size) == steps
+
+
+# decoded per batch
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory) -> tuple[Batches, Batches]:
+    """The same 23 images, decoded per batch and decoded before."""
+    folder = tmp_path_factory.mktemp("both")
+    for row, image_HWC in enumerate(IMAGES_NHWC):
+        Image.fromarray(image_HWC).save(folder / f"{row}.png")
+    manifest = Manifest(
+        root=folder,
+        paths=tuple(f"{row}.png" for row in range(N)),
+        labels_N=LABELS_N,
+        classes=("a", "b", "c"),
+        lines=(0,) * N,
+    )
+    streamed = Streamed(manifest, Preprocessing((8, 8)), threads=3)
+    sources = (streamed, Decoded(IMAGES_NHWC))
+    first, second = (Batches(source, LABELS_N, device=CPU, mean=MEAN, std=STD) for source in sources)
+    return first, second
+
+
+def assert_equal(streamed: Iterable[Batch], kept: Iterable[Batch]) -> None:
+    for (images_BCHW, labels_B), (expected_BCHW, expected_B) in zip(streamed, kept, strict=True):
+        assert torch.equal(images_BCHW, expected_BCHW)
+        assert images_BCHW.stride() == expected_BCHW.stride()
+        assert torch.equal(labels_B, expected_B)
+
+
+@given(n=st.integers(1, N), batch_size=st.integers(2, 30), seed=st.integers(0, 2**63 - 1))
+def test_streamed_epochs_are_those_of_decoded_images_to_the_bit(both, n, batch_size, seed):
+    streamed, kept = both
+    rows_N = ROWS[::-1][:n].copy()
+    assert_equal(*(source.shuffled(rows_N, batch_size=batch_size, seed=seed) for source in (streamed, kept)))
+    assert_equal(*(source.in_order(rows_N, batch_size=batch_size) for source in (streamed, kept)))
+
+
+def test_single_rows_of_streamed_images_can_be_taken(both):
+    rows = torch.tensor([5, 0, 5])
+    assert_equal(*([source.take(rows)] for source in both))
+
+
+def test_an_epoch_given_up_stops_the_threads_that_decode_ahead(both):
+    before = set(threading.enumerate())
+    epoch = both[0].shuffled(ROWS, batch_size=2, seed=0)
+    next(epoch)
+    assert set(threading.enumerate()) > before
+    del epoch
+    assert set(threading.enumerate()) == before
+
+
+def test_nothing_but_the_batch_is_copied(monkeypatch):
+    taken = []
+    plain = Decoded.take
+    monkeypatch.setattr(Decoded, "take", lambda source, rows: (taken.append(rows.tolist()), plain(source, rows))[1])
+    source = Batches(Decoded(IMAGES_NHWC), LABELS_N, device=CPU, mean=MEAN, std=STD)
+    assert taken == []
+    for count, _ in enumerate(source.in_order(ROWS, batch_size=5), start=1):
+        assert len(taken) == count
+    assert taken == [ROWS[start : start + 5].tolist() for start in range(0, N, 5)]

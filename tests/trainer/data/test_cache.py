@@ -1,366 +1,770 @@
-"""The decoded cache: right pixels, built once, shared, and never half written."""
+"""The decoded cache: right pixels, built once, shared, never half written, and no larger than allowed."""
 
+import errno
+import itertools
+import logging
 import multiprocessing
 import os
 import re
+import resource
 import shutil
-from multiprocessing.synchronize import Event
+import signal
+from multiprocessing.connection import Connection
 from pathlib import Path
+from types import SimpleNamespace
 
+import filelock
 import numpy as np
 import pytest
-from PIL import Image
+from hypothesis import given
+from hypothesis import strategies as st
 
-from trainer.data import cache
-from trainer.data.cache import content_digest, decode, default_cache_folder, open_cache
-from trainer.data.manifest import Manifest, read_manifest
+from tests.fakes import manifest_of
+from trainer.data import cache, images
+from trainer.data.cache import (
+    RECORD,
+    Pool,
+    PoolWriter,
+    default_cache_folder,
+    find_images,
+    image_key,
+    make_room,
+    open_images,
+    plan_cache,
+    pool_of,
+    writable_cache_folder,
+)
+from trainer.data.decode import decode
+from trainer.data.images import Decoded, Streamed
+from trainer.data.manifest import DIGEST, Manifest
+from trainer.data.preprocessing import Preprocessing, Reading
 from trainer.errors import DataError
 
-GRADIENT_HWC = np.stack(np.broadcast_arrays(np.arange(16)[:, None] * 16, np.arange(16) * 16, 7), axis=2).astype(
-    np.uint8
-)
+N = 12
+SMALL = Preprocessing((4, 6))
+IMAGE_BYTES = 4 * 6 * 3
+HOW = Preprocessing((8, 8))
+RNG = np.random.default_rng(0)
+IMAGES_NHWC = RNG.integers(0, 256, (N, 4, 6, 3), dtype=np.uint8)
+KEYS = [bytes([row]) * 15 + b"\0" for row in range(N)]  # with an end that numpy's bytes would lose
+KEYS_N = np.array(KEYS, dtype=DIGEST)
 
 
 @pytest.fixture
 def manifest(photos) -> Manifest:
-    """12 real images of 16 x 16."""
-    return read_manifest(photos())
-
-
-def build(manifest: Manifest, size_HW: tuple[int, int] = (8, 8)) -> np.ndarray:
-    return open_cache(manifest, size_HW=size_HW, digest=content_digest(manifest))
-
-
-def cached(pattern: str = "*") -> list[str]:
-    """Names in the cache folder, without locks."""
-    return sorted(path.name for path in default_cache_folder().glob(pattern) if path.suffix != ".lock")
-
-
-# decoding
-
-
-@pytest.mark.parametrize(
-    ("name", "mode", "tolerance"),
-    [
-        ("rgb.png", "RGB", 0),
-        ("rgba.png", "RGBA", 0),
-        ("palette.png", "P", 0),
-        ("palette.gif", "P", 0),
-        ("photo.jpg", "RGB", 40),
-        ("print.jpg", "CMYK", 24),
-        ("photo.webp", "RGB", 24),
-        ("picture.bmp", "RGB", 0),
-        ("scan.tif", "RGB", 0),
-    ],
-)
-def test_every_kind_of_colour_image_becomes_rgb(tmp_path, name, mode, tolerance):
-    blocks_HWC = np.repeat(np.repeat(GRADIENT_HWC[::4, ::4], 4, axis=0), 4, axis=1)  # 16 colours: fits any palette
-    image = Image.fromarray(blocks_HWC)
-    (image.quantize(16, dither=Image.Dither.NONE) if mode == "P" else image.convert(mode)).save(tmp_path / name)
-    pixels = decode(tmp_path / name, (16, 16))
-    assert pixels.shape == (16, 16, 3)
-    assert pixels.dtype == np.uint8
-    assert np.abs(pixels.astype(int) - blocks_HWC).max() <= tolerance
-
-
-@pytest.mark.parametrize("mode", ["L", "LA", "1"])
-def test_grey_becomes_three_equal_channels(tmp_path, mode):
-    Image.fromarray(GRADIENT_HWC).convert(mode).save(tmp_path / "grey.png")
-    pixels = decode(tmp_path / "grey.png", (16, 16))
-    assert (pixels == pixels[:, :, :1]).all()
-    assert pixels.std() > 0
-
-
-def test_sixteen_bit_grey_keeps_its_levels(tmp_path):
-    levels_HW = (np.arange(256).reshape(16, 16) * 257).astype(np.uint16)
-    Image.fromarray(levels_HW).save(tmp_path / "deep.png")
-    np.testing.assert_array_equal(decode(tmp_path / "deep.png", (16, 16))[:, :, 0], levels_HW // 257)
-
-
-def test_a_transparent_palette_image_decodes_without_a_warning(tmp_path):
-    image = Image.fromarray(GRADIENT_HWC).quantize(16)
-    image.save(tmp_path / "clear.png", transparency=bytes([0] * 8 + [255] * 8))
-    assert decode(tmp_path / "clear.png", (16, 16)).shape == (16, 16, 3)
-
-
-def test_shrinking_averages_areas(tmp_path):
-    Image.fromarray(GRADIENT_HWC).save(tmp_path / "image.png")
-    means_HWC = GRADIENT_HWC.reshape(8, 2, 4, 4, 3).mean(axis=(1, 3))
-    assert np.abs(decode(tmp_path / "image.png", (8, 4)) - means_HWC).max() <= 0.5
-
-
-def test_the_height_comes_first(tmp_path):
-    Image.fromarray(GRADIENT_HWC).save(tmp_path / "image.png")
-    assert decode(tmp_path / "image.png", (8, 24)).shape == (8, 24, 3)
-
-
-@pytest.mark.parametrize("size_HW", [(32, 32), (8, 32), (32, 8)])
-def test_enlarging_stays_between_the_neighbours(tmp_path, size_HW):
-    Image.fromarray(GRADIENT_HWC).save(tmp_path / "image.png")
-    pixels = decode(tmp_path / "image.png", size_HW)
-    assert (np.diff(pixels[:, :, 0].astype(int), axis=0) >= 0).all()
-    assert (np.diff(pixels[:, :, 1].astype(int), axis=1) >= 0).all()
-    assert (pixels[:, :, 2] == 7).all()
-
-
-def test_an_image_of_the_right_size_keeps_its_pixels(tmp_path):
-    Image.fromarray(GRADIENT_HWC).save(tmp_path / "image.png")
-    np.testing.assert_array_equal(decode(tmp_path / "image.png", (16, 16)), GRADIENT_HWC)
-
-
-# building
-
-
-def test_the_cache_holds_every_image_in_manifest_order(manifest):
-    images_NHWC = build(manifest, (8, 10))
-    assert images_NHWC.shape == (12, 8, 10, 3)
-    assert images_NHWC.dtype == np.uint8
-    for row in range(12):
-        np.testing.assert_array_equal(images_NHWC[row], decode(manifest.file(row), (8, 10)))
-
-
-def test_more_images_than_are_decoded_at_once_keep_their_order(manifest, monkeypatch):
-    monkeypatch.setattr(cache, "DECODED_AHEAD", 5)
-    images_NHWC = build(manifest)
-    for row in range(12):
-        np.testing.assert_array_equal(images_NHWC[row], decode(manifest.file(row), (8, 8)))
-
-
-def test_the_file_is_an_ordinary_npy_file(manifest):
-    images_NHWC = build(manifest)
-    (name,) = cached("*.npy")
-    np.testing.assert_array_equal(np.load(default_cache_folder() / name), images_NHWC)
-
-
-def test_nothing_but_the_cache_the_digests_and_a_lock_is_left(manifest):
-    build(manifest)
-    assert [re.sub(r"[0-9a-f]{24}", "HASH", name) for name in cached()] == ["HASH-8x8-v1.npy", "digests-HASH.npz"]
-
-
-def test_progress_counts_every_image_once(manifest):
-    seen = []
-    open_cache(manifest, size_HW=(8, 8), digest="d", progress=lambda done, total: seen.append((done, total)))
-    assert seen == [(number, 12) for number in range(13)]
-
-
-def test_the_second_open_decodes_nothing(manifest, monkeypatch):
-    first = build(manifest)
-    monkeypatch.setattr(cache, "decode", lambda *_: pytest.fail("decoded again"))
-    np.testing.assert_array_equal(build(manifest), first)
-
-
-def test_another_size_is_another_file(manifest):
-    build(manifest, (8, 8))
-    build(manifest, (8, 16))
-    build(manifest, (16, 8))
-    assert len(cached("*.npy")) == 3
-
-
-def test_writing_to_the_images_reaches_neither_the_file_nor_another_reader(manifest):
-    first, second = build(manifest), build(manifest)
-    assert isinstance(first, np.memmap)
-    before = second.copy()
-    first[:] = 0
-    np.testing.assert_array_equal(second, before)
-    np.testing.assert_array_equal(build(manifest), before)
-    assert before.any()
-
-
-def test_readers_map_one_file_and_copy_nothing(manifest):
-    first, second = build(manifest), build(manifest)
-    assert os.path.samefile(first.filename, second.filename)
-    assert len(cached("*.npy")) == 1
-
-
-def test_a_cache_deleted_while_in_use_stays_readable_and_is_built_again(manifest):
-    first = build(manifest)
-    before = first.copy()
-    shutil.rmtree(default_cache_folder())
-    np.testing.assert_array_equal(first, before)
-    np.testing.assert_array_equal(build(manifest), before)
-
-
-# what cannot be read
-
-
-def test_an_unreadable_image_is_named_with_its_line_and_nothing_is_half_written(manifest):
-    whole = manifest.file(4).read_bytes()
-    manifest.file(4).write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(
-        DataError,
-        match=rf"^{manifest.root}: 1 of 12 images cannot be read; replace or remove them\n"
-        r"  line 6: 4.png \(.*(truncated|broken).*\)$",
-    ):
-        build(manifest)
-    assert cached("*.npy") == cached(".*") == []
-    manifest.file(4).write_bytes(whole)
-    assert build(manifest).shape == (12, 8, 8, 3)
-
-
-def test_all_unreadable_images_are_counted_and_the_first_ones_named(manifest):
-    manifest.file(0).write_text("no image")
-    manifest.file(1).write_bytes(b"")
-    for row in range(2, 11):
-        manifest.file(row).write_bytes(b"\x89PNG\r\n\x1a\n")
-    with pytest.raises(
-        DataError, match=r"11 of 12 images cannot be read(.|\n)*\n  line 11: 9.png (.|\n)*\n  and 1 more$"
-    ):
-        build(manifest)
-
-
-def test_a_text_file_named_png_is_named(manifest):
-    manifest.file(7).write_text("path,label\n")
-    with pytest.raises(
-        DataError, match=r"1 of 12 images cannot be read.*\n  line 9: 7.png \(cannot identify image file"
-    ):
-        build(manifest)
-
-
-@pytest.mark.parametrize("error", [MemoryError, KeyboardInterrupt])
-def test_a_build_that_dies_leaves_no_cache(manifest, monkeypatch, error):
-    def dies(file: Path, size_HW: tuple[int, int]) -> np.ndarray:
-        if file == manifest.file(6):
-            raise error("in the middle")
-        return decode(file, size_HW)
-
-    monkeypatch.setattr(cache, "decode", dies)
-    with pytest.raises(error, match="in the middle"):
-        build(manifest)
-    assert cached("*.npy") == cached(".*") == []
-
-
-# two processes at once
-
-
-def _build_and_log(manifest: Manifest, log: Path, ready: Event, go: Event) -> None:
-    """In a child: build the cache, a line per decoded image; the first image waits for the other child."""
-    plain = cache.decode
-
-    def logged(file: Path, size_HW: tuple[int, int]) -> np.ndarray:
-        with log.open("a") as stream:
-            stream.write(f"{os.getpid()} {file.name}\n")
-        ready.set()
-        assert go.wait(60)
-        return plain(file, size_HW)
-
-    cache.decode = logged
-    np.save(log.with_name(f"seen-{os.getpid()}.npy"), open_cache(manifest, size_HW=(8, 8), digest="both"))
-
-
-def _arrive_late(manifest: Manifest, log: Path, ready: Event, go: Event) -> None:
-    """In a child: ask for the cache that the other child is building just now."""
-    assert ready.wait(60)
-    plain = Path.is_file
-
-    def checked(path: Path) -> bool:
-        answer = plain(path)
-        if path.suffix == ".npy":  # the other one may end only after this one has seen that there is no cache
-            go.set()
-        return answer
-
-    Path.is_file = checked
-    _build_and_log(manifest, log, ready, go)
-
-
-def test_two_processes_that_ask_at_once_build_once(manifest, tmp_path):
-    context = multiprocessing.get_context("spawn")
-    ready, go, log = context.Event(), context.Event(), tmp_path / "decoded.log"
-    children = [
-        context.Process(target=target, args=(manifest, log, ready, go)) for target in (_build_and_log, _arrive_late)
-    ]
-    for child in children:
-        child.start()
-    for child in children:
-        child.join(120)
-    assert [child.exitcode for child in children] == [0, 0]
-    decoded = [line.split() for line in log.read_text().splitlines()]
-    assert sorted(name for _, name in decoded) == sorted(manifest.paths)
-    assert {process for process, _ in decoded} == {str(children[0].pid)}
-    first, second = (np.load(tmp_path / f"seen-{child.pid}.npy") for child in children)
-    np.testing.assert_array_equal(first, second)
-
-
-# the digest of the content
+    """12 real images of 16 x 16, which have been read."""
+    return manifest_of(photos(N))
 
 
 @pytest.fixture
-def files_read(monkeypatch):
-    """Names of the files whose bytes were read for a digest."""
-    read = []
-    plain = cache._file_digest
-    monkeypatch.setattr(cache, "_file_digest", lambda file: (read.append(file.name), plain(file))[1])
-    return read
+def pool(tmp_path) -> Pool:
+    """An empty pool for images of 4 x 6."""
+    return Pool(tmp_path / "pools" / "one.pixels", SMALL)
 
 
-def test_unchanged_files_are_not_read_again(manifest, files_read):
-    first = content_digest(manifest)
-    assert sorted(files_read) == sorted(manifest.paths)
-    files_read.clear()
-    assert content_digest(manifest) == first
-    assert files_read == []
-
-
-def test_only_a_changed_file_is_read_again_and_changes_the_digest(manifest, files_read):
-    first = content_digest(manifest)
-    files_read.clear()
-    shutil.copyfile(manifest.file(0), manifest.file(1))
-    os.utime(manifest.file(1), ns=(1, 1))
-    assert content_digest(manifest) != first
-    assert files_read == ["1.png"]
-
-
-def test_a_touched_file_is_read_again_and_keeps_the_digest(manifest, files_read):
-    first = content_digest(manifest)
-    files_read.clear()
-    os.utime(manifest.file(5), ns=(1, 1))
-    assert content_digest(manifest) == first
-    assert files_read == ["5.png"]
-
-
-def test_a_file_that_grew_within_one_tick_of_the_clock_is_noticed(manifest):
-    first = content_digest(manifest)
-    stat = manifest.file(3).stat()
-    with manifest.file(3).open("ab") as file:
-        file.write(b"\0")
-    os.utime(manifest.file(3), ns=(stat.st_atime_ns, stat.st_mtime_ns))
-    assert content_digest(manifest) != first
-
-
-def test_the_digest_belongs_to_the_content_and_not_to_the_place(manifest, tmp_path):
-    shutil.copytree(manifest.root, tmp_path / "moved")
-    assert content_digest(read_manifest(tmp_path / "moved" / "train.csv")) == content_digest(manifest)
-
-
-def test_the_digest_depends_on_the_order(manifest):
-    swapped = Manifest(
-        root=manifest.root,
-        paths=manifest.paths[::-1],
-        labels_N=manifest.labels_N[::-1],
-        classes=manifest.classes,
-        lines=manifest.lines[::-1],
+@pytest.fixture
+def decodes(monkeypatch) -> list[bytes]:
+    """The content of every image that is decoded after the files were read."""
+    seen = []
+    monkeypatch.setattr(
+        images, "decode", lambda data, *rest, **options: (seen.append(data), decode(data, *rest, **options))[1]
     )
-    assert content_digest(swapped) != content_digest(manifest)
+    return seen
 
 
-def test_new_labels_keep_the_digest_so_that_relabelling_decodes_nothing(manifest):
-    source = manifest.root / "train.csv"
-    source.write_text(source.read_text().replace(",a\n", ",z\n"))
-    assert content_digest(read_manifest(source)) == content_digest(manifest)
+def fill(pool: Pool, rows: object = range(N), *, flush: bool = False) -> None:
+    with PoolWriter(pool) as writer:
+        for row in rows:
+            writer.add(KEYS[row], IMAGES_NHWC[row])
+            if flush:
+                writer.flush()
 
 
-def test_a_vanished_image_is_named(manifest):
-    manifest.file(2).unlink()
-    message = rf"^{re.escape(str(manifest.file(2)))}: the image cannot be read \(No such file or directory\)$"
-    with pytest.raises(DataError, match=message):
-        content_digest(manifest)
+def pixels(pool: Pool, rows: object = range(N)) -> np.ndarray:
+    rows = list(rows)
+    found = pool.open(KEYS_N[rows])
+    assert found is not None
+    return found.take(np.arange(len(rows)))
 
 
-def test_a_changed_image_gets_a_new_cache(manifest):
-    before = build(manifest)
+def expected(manifest: Manifest, how: Preprocessing = HOW) -> np.ndarray:
+    return np.stack(
+        [
+            decode(manifest.file(row).read_bytes(), how, reading=manifest.reading, box=manifest.box(row))
+            for row in range(len(manifest))
+        ]
+    )
+
+
+def all_of(source: Decoded | Streamed) -> np.ndarray:
+    (images_NHWC,) = source.batches([np.arange(len(source))])
+    return images_NHWC
+
+
+# a pool
+
+
+def test_a_pool_gives_the_images_back_in_the_order_asked_for(pool):
+    fill(pool)
+    rows = [11, 0, 5, 5]
+    np.testing.assert_array_equal(pixels(pool, rows), IMAGES_NHWC[rows])
+
+
+def test_a_pool_that_lacks_one_image_gives_none(pool):
+    assert pool.open(KEYS_N[:1]) is None
+    fill(pool, range(5))
+    assert pool.open(KEYS_N[:6]) is None
+    assert pool.open(KEYS_N[:5]) is not None
+
+
+def test_a_pool_that_is_filled_in_turns_keeps_everything(pool):
+    for row in (3, 1, 2, 0):
+        fill(pool, [row])
+    np.testing.assert_array_equal(pixels(pool, range(4)), IMAGES_NHWC[:4])
+    assert len(pool.records()) == 4
+
+
+def test_an_image_is_added_once(pool):
+    fill(pool, [2, 2, 0])
+    fill(pool, [0, 2])
+    assert pool.records()["key"].tolist() == [KEYS[2], KEYS[0]]
+    assert pool.pixels.stat().st_size == 2 * IMAGE_BYTES
+
+
+def test_a_writer_lacks_what_it_has_not_been_given(pool):
+    fill(pool, [0])
+    with PoolWriter(pool) as writer:
+        assert [writer.lacks(key) for key in KEYS[:3]] == [False, True, True]
+        writer.add(KEYS[1], IMAGES_NHWC[1])
+        assert [writer.lacks(key) for key in KEYS[:3]] == [False, False, True]
+
+
+def test_the_sums_beside_the_pixels_are_those_of_the_pixels(pool):
+    fill(pool)
+    rows = np.array([3, 9])
+    kept = pool.open(KEYS_N).channel_sums(rows)
+    assert kept.mean_std() == Decoded(IMAGES_NHWC).channel_sums(rows).mean_std()
+
+
+def test_a_pool_that_grows_does_not_disturb_who_has_mapped_it(pool):
+    fill(pool, range(5))
+    before = pool.open(KEYS_N[:5])
+    fill(pool, range(5, N))
+    np.testing.assert_array_equal(all_of(before), IMAGES_NHWC[:5])
+    assert len(before) == 5
+
+
+def test_writing_to_what_was_taken_reaches_neither_the_file_nor_another_reader(pool):
+    fill(pool)
+    first, second = (pool.open(KEYS_N) for _ in range(2))
+    first.take(np.arange(N))[:] = 0
+    for source in (first, second, pool.open(KEYS_N)):
+        np.testing.assert_array_equal(all_of(source), IMAGES_NHWC)
+
+
+# never half an image
+
+
+def test_pixels_are_on_the_disk_before_their_record_is_written(pool, monkeypatch):
+    states = []
+    plain = os.fsync
+
+    def watched(descriptor: int) -> None:
+        plain(descriptor)
+        synced = "pixels" if os.path.samestat(os.fstat(descriptor), pool.pixels.stat()) else "index"
+        sizes = (pool.pixels.stat().st_size / IMAGE_BYTES, pool.index.stat().st_size / RECORD.itemsize)
+        states.append((synced, *sizes))
+
+    monkeypatch.setattr(cache.os, "fsync", watched)
+    monkeypatch.setattr(cache, "FLUSH_BYTES", 2 * IMAGE_BYTES)
+    fill(pool, range(5))
+    assert states == [
+        ("pixels", 2, 0),
+        ("index", 2, 2),
+        ("pixels", 4, 2),
+        ("index", 4, 4),
+        ("pixels", 5, 4),
+        ("index", 5, 5),
+    ]
+
+
+@given(pixel_bytes=st.integers(0, 5 * IMAGE_BYTES), index_bytes=st.integers(0, 5 * RECORD.itemsize))
+def test_files_that_end_anywhere_show_whole_images_only_and_are_completed(tmp_path_factory, pixel_bytes, index_bytes):
+    pool = Pool(tmp_path_factory.mktemp("torn") / "one.pixels", SMALL)
+    fill(pool, range(5))
+    os.truncate(pool.pixels, pixel_bytes)
+    os.truncate(pool.index, index_bytes)
+    whole = min(pixel_bytes // IMAGE_BYTES, index_bytes // RECORD.itemsize)
+    if whole:
+        np.testing.assert_array_equal(pixels(pool, range(whole)), IMAGES_NHWC[:whole])
+    assert whole == 5 or pool.open(KEYS_N[: whole + 1]) is None
+    with PoolWriter(pool) as writer:
+        assert [writer.lacks(key) for key in KEYS[:5]] == [row >= whole for row in range(5)]
+        writer.add(KEYS[7], IMAGES_NHWC[7])
+    fill(pool)
+    np.testing.assert_array_equal(pixels(pool), IMAGES_NHWC)
+    assert pool.pixels.stat().st_size == N * IMAGE_BYTES
+    assert pool.index.stat().st_size == N * RECORD.itemsize
+
+
+@pytest.mark.parametrize(
+    "garbage", [b"\x01", b"\x05" * 7, b"\xff" * RECORD.itemsize, b"\0" * (3 * RECORD.itemsize + 1)]
+)
+def test_garbage_behind_the_records_is_not_believed_and_is_cut_off(pool, garbage):
+    fill(pool, range(3))
+    with pool.index.open("ab") as file:
+        file.write(garbage)
+    assert pool.records()["key"].tolist() == KEYS[:3]
+    fill(pool)
+    np.testing.assert_array_equal(pixels(pool), IMAGES_NHWC)
+    assert pool.records()["key"].tolist() == KEYS
+
+
+def test_pixels_without_a_record_are_written_over(pool):
+    fill(pool, range(3))
+    with pool.pixels.open("ab") as file:
+        file.write(b"\xee" * (2 * IMAGE_BYTES + 5))
+    fill(pool)
+    np.testing.assert_array_equal(pixels(pool), IMAGES_NHWC)
+
+
+@pytest.mark.parametrize("suffix", [".pixels", ".index"])
+def test_a_pool_that_lost_one_of_its_files_is_empty(pool, suffix):
+    fill(pool)
+    pool.pixels.with_suffix(suffix).unlink()
+    assert len(pool.records()) == 0
+    assert pool.open(KEYS_N[:1]) is None
+    fill(pool)
+    np.testing.assert_array_equal(pixels(pool), IMAGES_NHWC)
+
+
+def test_a_pool_built_anew_beside_a_reader_leaves_the_reader_its_pixels(pool):
+    fill(pool)
+    before = pool.open(KEYS_N)
+    pool.index.unlink()  # removing it was killed between its two files
+    fill(pool, reversed(range(N)))
+    np.testing.assert_array_equal(all_of(before), IMAGES_NHWC)
+    np.testing.assert_array_equal(pixels(pool), IMAGES_NHWC)
+
+
+@pytest.mark.parametrize("error", [MemoryError, KeyboardInterrupt])
+def test_a_writer_that_dies_keeps_what_it_was_given(pool, error):
+    def rows():
+        yield 0
+        raise error("in the middle")
+
+    with pytest.raises(error, match="in the middle"):
+        fill(pool, rows())
+    assert pool.records()["key"].tolist() == KEYS[:1]
+    fill(pool)
+    np.testing.assert_array_equal(pixels(pool), IMAGES_NHWC)
+
+
+def _write_until_killed(pool: Pool) -> None:
+    """In a child: flush after every third image and die by SIGKILL with the eighth half written."""
+    cache.FLUSH_BYTES = 3 * IMAGE_BYTES
+    with PoolWriter(pool) as writer:
+        for row in range(7):
+            writer.add(KEYS[row], IMAGES_NHWC[row])
+        writer._pixels.write(IMAGES_NHWC[7].tobytes()[:50])
+        writer._pixels.flush()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_killed_writer_leaves_whole_images_and_no_lock(pool):
+    child = multiprocessing.get_context("spawn").Process(target=_write_until_killed, args=(pool,))
+    child.start()
+    child.join(120)
+    assert child.exitcode == -signal.SIGKILL
+    assert pool.records()["key"].tolist() == KEYS[:6]
+    assert pool.pixels.stat().st_size == 7 * IMAGE_BYTES + 50
+    np.testing.assert_array_equal(pixels(pool, range(6)), IMAGES_NHWC[:6])
+    fill(pool)
+    np.testing.assert_array_equal(pixels(pool), IMAGES_NHWC)
+
+
+# two processes
+
+
+def test_a_user_is_told_what_is_waited_for(pool, monkeypatch):
+    monkeypatch.setattr(cache, "PATIENCE_S", 0)
+    fill(pool, range(3))
+    held = filelock.FileLock(pool.pixels.with_suffix(".lock"))
+    held.acquire()
+    told: list[str] = []
+
+    class Release(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            told.append(record.getMessage())
+            held.release()  # the other process is done
+
+    handler = Release()
+    cache.logger.addHandler(handler)
+    try:
+        fill(pool)
+    finally:
+        cache.logger.removeHandler(handler)
+    assert told == [f"another process decodes the same images ({pool.pixels.with_suffix('.lock')}); waiting for it"]
+    np.testing.assert_array_equal(pixels(pool), IMAGES_NHWC)
+
+
+def test_an_image_of_another_data_set_is_found_and_copied(pool):
+    other = Pool(pool.pixels.with_name("other.pixels"), SMALL)
+    fill(other, range(5))
+    with PoolWriter(pool) as writer:
+        assert writer.lacks(KEYS[3])
+        np.testing.assert_array_equal(writer.elsewhere(KEYS[3]), IMAGES_NHWC[3])
+        assert writer.elsewhere(KEYS[7]) is None
+
+
+# a full disk
+
+
+class FullDisk:
+    """A file whose bytes stay in a buffer until the disk has no room for them; as Python's own."""
+
+    def __init__(self, file, *, room: int) -> None:
+        self._file, self._room, self._waiting = file, room, b""
+
+    def write(self, data: bytes) -> int:
+        self._waiting += data
+        return len(data)
+
+    def flush(self) -> None:
+        now, self._waiting = self._waiting[: self._room], self._waiting[self._room :]
+        self._file.write(now)
+        self._file.flush()
+        self._room -= len(now)
+        if self._waiting:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    def fileno(self) -> int:
+        return self._file.fileno()
+
+
+@pytest.mark.parametrize("full", ["_pixels", "_index"])
+def test_a_full_disk_is_named_and_what_was_written_before_stays(pool, monkeypatch, full):
+    monkeypatch.setattr(cache, "FLUSH_BYTES", 2 * IMAGE_BYTES)
+    message = (
+        f"{pool.pixels}: decoded images cannot be written (the disk is full). "
+        "Make room, or set $SWEEPS_CACHE to another disk"
+    )
+    room = {"_pixels": 5 * IMAGE_BYTES + 7, "_index": 4 * RECORD.itemsize + 9}[full]
+    plain = PoolWriter.__enter__
+
+    def enter(writer: PoolWriter) -> PoolWriter:
+        plain(writer)
+        setattr(writer, full, FullDisk(getattr(writer, full), room=room))
+        return writer
+
+    with monkeypatch.context() as patched:
+        patched.setattr(PoolWriter, "__enter__", enter)
+        with pytest.raises(DataError, match=f"^{re.escape(message)}$"):
+            fill(pool)
+    assert pool.records()["key"].tolist() == KEYS[:4]
+    fill(pool)
+    np.testing.assert_array_equal(pixels(pool), IMAGES_NHWC)
+
+
+def _write_beyond_the_limit(pool: Pool, answer: Connection) -> None:
+    """In a child: the file may hold three images of 3 kB; what does not fit stays in Python's own buffer of it."""
+    limit = 3 * pool.image_bytes + 700
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+    writer = PoolWriter(pool)
+    try:
+        with writer:
+            for row in range(N):
+                writer.add(KEYS[row], np.zeros((*pool.how.size_HW, 3), np.uint8))
+        answer.send("no error")
+    except DataError as error:
+        answer.send((str(error), writer._lock.is_locked))
+    except OSError as error:
+        answer.send((repr(error), writer._lock.is_locked))
+
+
+def test_a_real_file_that_cannot_grow_is_named_and_its_lock_is_free(tmp_path):
+    pool = Pool(tmp_path / "one.pixels", Preprocessing((32, 32)))
+    context = multiprocessing.get_context("spawn")
+    mine, theirs = context.Pipe()
+    child = context.Process(target=_write_beyond_the_limit, args=(pool, theirs))
+    child.start()
+    child.join(120)
+    assert child.exitcode == 0
+    text, locked = mine.recv()
+    assert re.fullmatch(
+        rf"{pool.pixels}: decoded images cannot be written \(.*File too large\)\. "
+        r"Make room, or set \$SWEEPS_CACHE to another disk",
+        text,
+    )
+    assert not locked
+    records = pool.records()
+    assert records["key"].tolist() == KEYS[: len(records)]
+
+
+# which pool
+
+
+def test_an_image_is_known_by_its_content(manifest):
+    for how in (HOW, Preprocessing((8, 8), crop="face", background="remove")):
+        assert image_key(b"0123456789abcdef", how, (1, 2, 3, 4)) == b"0123456789abcdef"
+
+
+def test_with_boxes_an_image_is_known_by_its_content_and_its_box():
+    how = Preprocessing((8, 8), crop="box")
+    digests, boxes = (b"\1" * 16, b"\2" * 16), ((0, 0, 4, 4), (0, 0, 4, 5), (0, 0, 260, 4))
+    keys = {image_key(digest, how, box) for digest in digests for box in boxes}
+    assert len(keys) == 6
+    assert {len(key) for key in keys} == {16}
+
+
+def test_choices_have_their_own_pools_and_name_them_readably(tmp_path):
+    choices = [
+        Preprocessing(size_HW, mode, crop, background)
+        for size_HW in ((8, 16), (16, 8))
+        for mode in ("stretch", "fit")
+        for crop in ("none", "face")
+        for background in ("keep", "remove")
+    ]
+    pools = [pool_of(tmp_path, how, reading=Reading()) for how in choices]
+    assert len({pool.pixels for pool in pools}) == len(choices)
+    for pool, how in zip(pools, choices, strict=True):
+        assert re.fullmatch(f"{how.key}-[0-9a-f]{{8}}", pool.pixels.parent.name)
+
+
+def test_the_fill_colour_decides_pixels_and_the_bomb_limit_does_not(tmp_path):
+    def pixels_of(**changes: object) -> Path:
+        return pool_of(tmp_path, HOW, reading=Reading(**changes)).pixels
+
+    assert pixels_of(fill_rgb=(0, 0, 0)) != pixels_of()
+    assert pixels_of(max_pixels=100) == pixels_of()
+
+
+def test_weights_count_where_they_are_used_and_by_their_content(tmp_path):
+    for name, content in (("a", b"one"), ("b", b"one"), ("c", b"two")):
+        (tmp_path / name).write_bytes(content)
+
+    def pixels_of(name: str, how: Preprocessing) -> Path:
+        weights = str(tmp_path / name)
+        return pool_of(tmp_path, how, reading=Reading(face_weights=weights, background_weights=weights)).pixels
+
+    for how in (Preprocessing((8, 8), crop="face"), Preprocessing((8, 8), background="remove")):
+        assert pixels_of("a", how) == pixels_of("b", how) != pixels_of("c", how)
+        assert pixels_of("a", how) != pool_of(tmp_path, how, reading=Reading()).pixels
+    assert pixels_of("a", HOW) == pixels_of("c", HOW) == pixels_of("absent", HOW)
+
+
+# opening the images of a manifest
+
+
+def test_images_are_decoded_in_manifest_order_if_this_machine_does_not_have_them(manifest):
+    assert find_images(manifest, HOW) is None
+    source = open_images(manifest, HOW, threads=2)
+    assert isinstance(source, Decoded)
+    np.testing.assert_array_equal(all_of(source), expected(manifest))
+
+
+def test_the_second_open_decodes_nothing(manifest, decodes):
+    first = all_of(open_images(manifest, HOW, threads=2))
+    assert len(decodes) == N
+    decodes.clear()
+    np.testing.assert_array_equal(all_of(open_images(manifest, HOW, threads=2)), first)
+    assert decodes == []
+
+
+def test_only_what_is_missing_is_decoded(manifest, decodes):
+    open_images(manifest, HOW, threads=2)
+    pool = pool_of(manifest.root, HOW, reading=manifest.reading)
+    lost = pool.records()["key"].tolist()[9:]
+    os.truncate(pool.index, 9 * RECORD.itemsize + 5)
+    decodes.clear()
+    np.testing.assert_array_equal(all_of(open_images(manifest, HOW, threads=2)), expected(manifest))
+    rows = [manifest.digests_N.tolist().index(key) for key in lost]
+    assert sorted(decodes) == sorted(manifest.file(row).read_bytes() for row in rows)
+
+
+def test_other_choices_are_decoded_for_themselves(manifest, decodes):
+    for how in (HOW, Preprocessing((8, 16)), Preprocessing((16, 8))):
+        np.testing.assert_array_equal(all_of(open_images(manifest, how, threads=2)), expected(manifest, how))
+    assert len(decodes) == 3 * N
+
+
+def test_a_data_set_that_moved_finds_its_images(manifest, decodes, tmp_path):
+    open_images(manifest, HOW, threads=2)
+    decodes.clear()
+    moved = Manifest(**{**vars(manifest), "root": tmp_path / "elsewhere"})
+    np.testing.assert_array_equal(all_of(open_images(moved, HOW, threads=2)), expected(manifest))
+    assert decodes == []
+
+
+def test_identical_files_share_their_pixels(manifest):
     shutil.copyfile(manifest.file(0), manifest.file(1))
-    after = build(manifest)
-    np.testing.assert_array_equal(after[1], before[0])
-    assert len(cached("*.npy")) == 2
+    again = manifest_of(manifest.root / "train.csv")
+    assert all_of(open_images(again, HOW, threads=2)).shape[0] == N
+    assert len(pool_of(again.root, HOW, reading=again.reading).records()) == N - 1
+
+
+def test_a_changed_image_is_decoded_again_and_nothing_else_is(manifest, decodes):
+    before = all_of(open_images(manifest, HOW, threads=2))
+    changed = decode(manifest.file(2).read_bytes(), Preprocessing((16, 16)), reading=manifest.reading)
+    from PIL import Image
+
+    Image.fromarray(255 - changed).save(manifest.file(2))
+    decodes.clear()
+    after = all_of(open_images(manifest_of(manifest.root / "train.csv"), HOW, threads=2))
+    assert decodes == [manifest.file(2).read_bytes()]
+    np.testing.assert_array_equal(np.flatnonzero((after != before).any(axis=(1, 2, 3))), [2])
+
+
+def test_an_image_that_changed_after_it_was_read_is_never_kept_as_what_it_was(manifest):
+    manifest.file(3).write_bytes(manifest.file(0).read_bytes())
+    with pytest.raises(DataError, match=r"^line 5: 3\.png cannot be read any more"):
+        open_images(manifest, HOW, threads=2)
+    pool = pool_of(manifest.root, HOW, reading=manifest.reading)
+    assert manifest.digests_N[3].item() not in pool.records()["key"].tolist()
+
+
+def test_a_vanished_image_is_named_and_those_before_it_are_kept(manifest, decodes):
+    manifest.file(5).unlink()
+    with pytest.raises(DataError, match=r"^line 7: 5\.png cannot be read any more \(.*No such file"):
+        open_images(manifest, HOW, threads=2)
+    assert len(pool_of(manifest.root, HOW, reading=manifest.reading).records()) == 5
+
+
+def test_boxes_of_one_file_are_kept_side_by_side(manifest, decodes):
+    how = Preprocessing((4, 4), crop="box")
+    boxes_N4 = np.tile(np.array([[0, 0, 8, 8]], dtype=np.int32), (N, 1))
+    boxed = Manifest(**{**vars(manifest), "boxes_N4": boxes_N4})
+    np.testing.assert_array_equal(all_of(open_images(boxed, how, threads=2)), expected(boxed, how))
+    decodes.clear()
+    corrected = Manifest(**{**vars(manifest), "boxes_N4": np.vstack([boxes_N4[:-1], [[1, 2, 9, 12]]]).astype(np.int32)})
+    np.testing.assert_array_equal(all_of(open_images(corrected, how, threads=2)), expected(corrected, how))
+    assert decodes == [manifest.file(N - 1).read_bytes()]
+
+
+def test_a_streamed_choice_is_not_kept(manifest):
+    source = open_images(manifest, HOW, streamed=["4x4-stretch", HOW.key], threads=2)
+    assert isinstance(source, Streamed)
+    np.testing.assert_array_equal(all_of(source), expected(manifest))
+    assert find_images(manifest, HOW) is None
+    assert isinstance(open_images(manifest, HOW, streamed=["4x4-stretch"], threads=2), Decoded)
+
+
+def test_a_cache_deleted_while_in_use_stays_readable_and_is_built_again(manifest):
+    before = open_images(manifest, HOW, threads=2)
+    shutil.rmtree(default_cache_folder())
+    np.testing.assert_array_equal(all_of(before), expected(manifest))
+    np.testing.assert_array_equal(all_of(open_images(manifest, HOW, threads=2)), expected(manifest))
+
+
+# memory
+
+
+def _touch_everything(pool: Pool, keys_N: np.ndarray, answer: Connection) -> None:
+    """In a child: read every pixel batch by batch; send how many kB of private and of shared memory that took."""
+
+    def resident_kb(kind: str) -> int:
+        status = Path("/proc/self/status").read_text()
+        return int(re.search(rf"{kind}:\s+(\d+) kB", status)[1])
+
+    source = pool.open(keys_N)
+    batches = np.arange(len(source)).reshape(-1, 8)
+    assert next(source.batches(batches)).any()
+    before = [resident_kb(kind) for kind in ("RssAnon", "RssFile")]
+    total = sum(int(images_BHWC.sum()) for images_BHWC in source.batches(batches))
+    source.channel_sums(np.arange(len(source)))
+    after = [resident_kb(kind) for kind in ("RssAnon", "RssFile")]
+    answer.send((total, *(end - start for start, end in zip(before, after, strict=True))))
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux tells private from shared memory")
+def test_reading_the_whole_cache_takes_shared_pages_and_none_of_its_own(tmp_path):
+    pool = Pool(tmp_path / "large.pixels", Preprocessing((256, 256)))
+    keys_N = np.arange(160 * 2, dtype=np.uint64).view(DIGEST)
+    image_HWC = RNG.integers(0, 256, (256, 256, 3), dtype=np.uint8)
+    with PoolWriter(pool) as writer:
+        for key in keys_N.tolist():
+            writer.add(key, image_HWC)
+    size_kb = 160 * 192
+    context = multiprocessing.get_context("spawn")
+    mine, theirs = context.Pipe()
+    child = context.Process(target=_touch_everything, args=(pool, keys_N, theirs))
+    child.start()
+    child.join(120)
+    assert child.exitcode == 0
+    total, private_kb, shared_kb = mine.recv()
+    assert total == 160 * int(image_HWC.sum())
+    assert private_kb < size_kb / 5
+    assert shared_kb > size_kb / 2
+
+
+# what fits
+
+
+def test_without_a_bound_every_choice_is_kept():
+    choices = [Preprocessing((64, 64)), Preprocessing((32, 32))]
+    plan = plan_cache(choices, images=1000, cache_gb=None)
+    assert (plan.kept, plan.streamed) == (tuple(choices), ())
+    assert plan.sizes_bytes == {"64x64-stretch": 12_288_000, "32x32-stretch": 3_072_000}
+
+
+@pytest.mark.parametrize(
+    ("cache_gb", "kept"),
+    [(0, []), (0.003071, []), (0.003072, [32]), (0.015359, [32]), (0.01536, [64, 32]), (1, [64, 128, 32])],
+)
+def test_the_smallest_choices_are_kept_as_far_as_they_fit_and_the_rest_is_streamed(cache_gb, kept):
+    choices = [Preprocessing((side, side)) for side in (64, 128, 32)]
+    plan = plan_cache(choices, images=1000, cache_gb=cache_gb)
+    assert [how.size_HW[0] for how in plan.kept] == kept
+    assert [how.size_HW[0] for how in plan.streamed] == [side for side in (64, 128, 32) if side not in kept]
+    assert list(plan.sizes_bytes) == sorted((how.key for how in plan.kept), key=lambda key: plan.sizes_bytes[key])
+
+
+def test_no_choices_are_no_plan():
+    assert plan_cache([], images=5, cache_gb=0).sizes_bytes == {}
+
+
+# least recently used
+
+
+@pytest.fixture
+def pools(tmp_path) -> list[Pool]:
+    """Four pools of 12 images, used an hour apart, the first one longest ago."""
+    made = [pool_of(tmp_path / f"data-{number}", SMALL, reading=Reading()) for number in range(4)]
+    for number, pool in enumerate(made):
+        fill(pool)
+        os.utime(pool.index, (number * 3600, number * 3600))
+    return made
+
+
+def standing(pools: list[Pool]) -> list[int]:
+    files = [(pool.pixels.exists(), pool.index.exists()) for pool in pools]
+    assert set(files) <= {(True, True), (False, False)}
+    return [number for number, (there, _) in enumerate(files) if there]
+
+
+POOL_GB = N * IMAGE_BYTES / 1e9
+
+
+@pytest.mark.parametrize(
+    ("cache_gb", "left"),
+    [(5 * POOL_GB, [0, 1, 2, 3]), (4.99 * POOL_GB, [1, 2, 3]), (3 * POOL_GB, [2, 3]), (POOL_GB, [])],
+)
+def test_pools_used_longest_ago_go_until_the_new_images_fit(pools, tmp_path, cache_gb, left):
+    new = pool_of(tmp_path / "new", SMALL, reading=Reading())
+    removed = make_room([new], images=N, cache_gb=cache_gb)
+    assert standing(pools) == left
+    assert removed == [pools[number].pixels for number in range(4) if number not in left]
+
+
+def test_pools_in_use_stay_however_old_they_are(pools):
+    make_room(pools[:1], images=N, cache_gb=POOL_GB)
+    assert standing(pools) == [0]
+
+
+def test_what_a_pool_in_use_holds_already_need_not_fit_again(pools):
+    make_room(pools[:2], images=N + 1, cache_gb=POOL_GB * 4 * 14 / 12)
+    assert standing(pools) == [0, 1, 2, 3]
+
+
+def test_opening_a_pool_counts_as_using_it(pools, tmp_path):
+    assert pools[0].open(KEYS_N) is not None
+    make_room([pool_of(tmp_path / "new", SMALL, reading=Reading())], images=N, cache_gb=2 * POOL_GB)
+    assert standing(pools) == [0]
+
+
+def test_a_pool_that_another_process_fills_is_not_removed(pools, tmp_path):
+    new = pool_of(tmp_path / "new", SMALL, reading=Reading())
+    with filelock.FileLock(pools[0].pixels.with_suffix(".lock")):
+        removed = make_room([new], images=N, cache_gb=4 * POOL_GB)
+    assert standing(pools) == [0, 2, 3]
+    assert removed == [pools[1].pixels]
+
+
+def test_pools_of_other_choices_go_too(pools, tmp_path):
+    new = pool_of(tmp_path / "new", Preprocessing((6, 6)), reading=Reading())
+    make_room([new], images=1, cache_gb=POOL_GB * 3.9)
+    assert standing(pools) == [1, 2, 3]
+
+
+def test_without_a_bound_nothing_is_removed(pools, tmp_path):
+    assert make_room([pool_of(tmp_path / "new", SMALL, reading=Reading())], images=10**6, cache_gb=None) == []
+    assert standing(pools) == [0, 1, 2, 3]
+
+
+def test_readers_of_a_removed_pool_go_on_and_it_can_be_built_again(pools):
+    reader = pools[0].open(KEYS_N)
+    os.utime(pools[0].index, (0, 0))
+    make_room(pools[1:], images=N, cache_gb=3 * POOL_GB)
+    assert standing(pools) == [1, 2, 3]
+    np.testing.assert_array_equal(all_of(reader), IMAGES_NHWC)
+    fill(pools[0], reversed(range(N)))
+    np.testing.assert_array_equal(all_of(reader), IMAGES_NHWC)
+
+
+def test_a_removal_that_is_killed_leaves_no_index_without_its_pixels(pools, monkeypatch):
+    plain, calls = Path.unlink, itertools.count()
+
+    def killed(path: Path, missing_ok: bool = False) -> None:
+        if next(calls) == 1:
+            raise KeyboardInterrupt("in the middle")
+        plain(path, missing_ok=missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", killed)
+    with pytest.raises(KeyboardInterrupt, match="in the middle"):
+        make_room(pools[1:], images=N, cache_gb=3 * POOL_GB)
+    assert (pools[0].index.exists(), pools[0].pixels.exists()) == (False, True)
+    monkeypatch.undo()
+    fill(pools[0], [5])
+    np.testing.assert_array_equal(pixels(pools[0], [5]), IMAGES_NHWC[[5]])
+
+
+# a disk that is too small
+
+
+def free(monkeypatch: pytest.MonkeyPatch, size: float) -> None:
+    monkeypatch.setattr(cache.shutil, "disk_usage", lambda folder: SimpleNamespace(free=int(size)))
+
+
+def test_a_disk_that_is_too_small_is_refused_before_anything_is_decoded(tmp_path, monkeypatch):
+    free(monkeypatch, cache.SPARE_BYTES + 2.04e9)
+    pools = [pool_of(tmp_path, Preprocessing((side, side)), reading=Reading()) for side in (256, 512)]
+    message = (
+        f"{default_cache_folder()}: decoded images need 9.8 GB more, and the disk has 2.0 GB to spare. "
+        "Set $SWEEPS_CACHE to a larger disk, sample fewer or smaller resize values, or set data.cache_gb below 9.8: "
+        "what does not fit is then decoded batch by batch, which is slower"
+    )
+    with pytest.raises(DataError, match=f"^{re.escape(message)}$"):
+        make_room(pools, images=10_000, cache_gb=None)
+
+
+def test_a_disk_without_the_spare_room_has_nothing_and_not_less(tmp_path, monkeypatch):
+    free(monkeypatch, 5e8)
+    with pytest.raises(DataError, match=r"need 0\.2 GB more, and the disk has 0\.0 GB to spare"):
+        make_room([pool_of(tmp_path, Preprocessing((256, 256)), reading=Reading())], images=1000, cache_gb=None)
+
+
+def test_only_what_is_missing_must_fit_on_the_disk(pools, monkeypatch):
+    free(monkeypatch, cache.SPARE_BYTES + 2 * IMAGE_BYTES)
+    make_room(pools[:1], images=N + 2, cache_gb=None)
+    with pytest.raises(DataError, match="decoded images need"):
+        make_room(pools[:1], images=N + 3, cache_gb=None)
+
+
+def test_a_full_disk_does_not_matter_if_nothing_is_to_be_written(pools, monkeypatch):
+    free(monkeypatch, 1e6)
+    make_room(pools, images=N, cache_gb=None)
+
+
+def test_what_is_removed_for_the_bound_makes_room_on_the_disk(pools, tmp_path, monkeypatch):
+    new = pool_of(tmp_path / "new", SMALL, reading=Reading())
+
+    def usage(folder: Path) -> SimpleNamespace:
+        return SimpleNamespace(free=cache.SPARE_BYTES + (4 - len(standing(pools))) * N * IMAGE_BYTES)
+
+    monkeypatch.setattr(cache.shutil, "disk_usage", usage)
+    make_room([new], images=N, cache_gb=4 * POOL_GB)
+    assert standing(pools) == [1, 2, 3]
 
 
 # the folder
@@ -380,22 +784,25 @@ def test_a_relative_folder_is_made_absolute(monkeypatch, tmp_path):
 
 
 def test_a_folder_given_wins(manifest, tmp_path):
-    digest = content_digest(manifest, folder=tmp_path / "own")
-    open_cache(manifest, size_HW=(8, 8), digest=digest, folder=tmp_path / "own")
-    assert len(list((tmp_path / "own").glob("*.np[yz]"))) == 2
-    assert not default_cache_folder().exists()
+    before = sorted(default_cache_folder().rglob("*"))
+    own = tmp_path / "own"
+    np.testing.assert_array_equal(all_of(open_images(manifest, HOW, threads=2, folder=own)), expected(manifest))
+    assert sorted(default_cache_folder().rglob("*")) == before
+    assert {path.suffix for path in own.rglob("*") if path.is_file()} <= {".pixels", ".index", ".lock"}
+    assert find_images(manifest, HOW, folder=own) is not None
+    assert find_images(manifest, HOW) is None
 
 
-def test_a_folder_that_cannot_be_written_is_refused_with_what_to_set(manifest, monkeypatch, tmp_path):
+def test_a_folder_that_cannot_be_made_is_refused_with_what_to_set(monkeypatch, tmp_path):
     (tmp_path / "file").touch()
     monkeypatch.setenv("SWEEPS_CACHE", str(tmp_path / "file" / "cache"))
     message = f"{tmp_path}/file/cache: the cache folder cannot be written. Set $SWEEPS_CACHE to one that can"
-    for ask in (lambda: content_digest(manifest), lambda: open_cache(manifest, size_HW=(8, 8), digest="d")):
+    for ask in (writable_cache_folder, lambda: pool_of(tmp_path, HOW, reading=Reading())):
         with pytest.raises(DataError, match=f"^{re.escape(message)}$"):
             ask()
 
 
-def test_a_folder_without_write_permission_is_refused(manifest, monkeypatch):
+def test_a_folder_without_write_permission_is_refused(monkeypatch):
     monkeypatch.setattr(os, "access", lambda path, mode: False)  # the tests may run as root, who may write anywhere
-    with pytest.raises(DataError, match=r"cache: the cache folder cannot be written. Set \$SWEEPS_CACHE"):
-        content_digest(manifest)
+    with pytest.raises(DataError, match=r"cache: the cache folder cannot be written\. Set \$SWEEPS_CACHE"):
+        writable_cache_folder()

@@ -4,7 +4,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trainer.data import duplicates
@@ -99,6 +99,7 @@ def test_the_clusters_are_those_of_the_plain_search(way, kind, distance):
     assert clusters_N.tolist() == plain_clusters(hashes_N4, distance)
 
 
+@settings(max_examples=50)
 @given(
     seed=st.integers(0, 2**32),
     count=st.integers(0, 24),
@@ -205,6 +206,7 @@ def test_the_pairs_are_the_first_of_the_plain_search(way, kind, distance, limit)
     assert near_pairs(hashes_N4, distance=distance, limit=limit) == plain_pairs(hashes_N4, distance)[:limit]
 
 
+@settings(max_examples=50)
 @given(seed=st.integers(0, 2**32), count=st.integers(0, 24), distance=st.integers(0, 64), limit=st.integers(0, 40))
 def test_the_pairs_are_the_first_of_the_plain_search_for_any_hashes(seed, count, distance, limit):
     draw = np.random.default_rng(seed)

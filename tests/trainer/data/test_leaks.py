@@ -70,7 +70,7 @@ def nested(classes: list[str], people: int, photos: int) -> tuple[list[str], lis
         ([f"Aaron_Ng{chr(97 + p)}/{p}_{i}.jpg" for p in range(20) for i in range(1 + p % 3)], None),  # many have one
         ([f"clips/v{video}/{frame:05d}.png" for video in range(50) for frame in range(40)], None),
         ([f"민수{person}/{photo}.jpg" for person in range(10) for photo in range(5)], None),
-        ([f"all/{i}.png" for i in range(90)] + [f"p{i // 3}/{i}.png" for i in range(30)], None),
+        ([f"all/{i}.png" for i in range(984)] + [f"p{i // 2}/{i}.png" for i in range(16)], None),
         (
             [f"v{video}/{frame}.png" for video in range(40) for frame in range(100)],
             ["ab"[video % 2] for video in range(40) for _ in range(100)],
@@ -80,6 +80,13 @@ def nested(classes: list[str], people: int, photos: int) -> tuple[list[str], lis
 )
 def test_folders_of_persons_and_videos_are_a_sign(paths, labels):
     assert kinds(table(paths, labels)) == ["folder"]
+
+
+def test_folders_of_classes_are_not_counted_beside_folders_of_persons():
+    paths, labels = nested(["face"], 30, 4)
+    paths += [f"{name}/{photo}.jpg" for name in ("Cat", "dog") for photo in range(12)]
+    sign = only(signs_of_leaks(table(paths, labels + ["cat"] * 12 + ["dog"] * 12), np.arange(144) % 2))
+    assert sign.text.startswith("30 of 30 folders")
 
 
 def layout(pattern: str, count: int, **values: list[str]) -> list[str]:
@@ -96,6 +103,21 @@ USUAL = {
     "train and valid": (layout("{s}/{c}/{i:04d}.png", 600, c=TEN, s=["train", "valid", "test"]), TEN * 60),
     "train and valid of ids": (layout("{s}/n0{c}/{i}.png", 600, c=TEN, s=["train", "valid", "test"]), TEN * 60),
     "a folder below each class": (layout("{c}/images/{i:04d}.png", 600, c=TEN), TEN * 60),
+    "folders below each class": (layout("{c}/{s}/{i}.png", 600, c=TEN, s=["part1", "part2", "part3"]), TEN * 60),
+    "a folder per joint class": (
+        layout("{a}/{b}/{i:04d}.png", 600, a=["x", "y"], b=["b1", "b2", "b3", "b4", "b5"]),
+        layout("{a} / {b}", 600, a=["x", "y"], b=["b1", "b2", "b3", "b4", "b5"]),
+    ),
+    "corrected labels": (layout("n0{c}/{i:04d}.png", 600, c=TEN), [*(TEN * 58), *(TEN[1:] + TEN[:1]), *TEN]),
+    "corrected labels of classes": (
+        layout("{s}/{c}1/{i:04d}.png", 600, c=TEN, s=["fold1", "fold2", "fold3"]),
+        [f"{c}1" for c in [*(TEN * 58), *(TEN[1:] + TEN[:1]), *TEN]],
+    ),
+    "four odd folders": (layout("{i}.png", 580) + layout("s{s}/{i}.png", 20, s=list("1234")), None),
+    "the same numbers in every class": (
+        layout("{c}/{n}_{i}.png", 600, c=TEN, n=[f"{n:04d}" for n in range(61)]),
+        TEN * 60,
+    ),
     "one folder": (layout("images/{i:04d}.png", 600), None),
     "no folder": (layout("{i:04d}.png", 600), None),
     "a few sources": (layout("{s}/{i:04d}.png", 600, s=["utk1", "fair2", "celeb3", "own4"]), None),
