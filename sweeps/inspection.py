@@ -27,6 +27,7 @@ MAX_PICTURES = 600  # on all contact sheets together
 MAX_PER_CLASS = 12
 MAX_SHEETS = 200  # classes; a data set of more is told by the tables
 MAX_SIZES = 8
+MAX_NAMED_FOLDS = 6  # columns with the word fold in their heads; more would not fit a terminal
 FACES_TRIED = 100
 FACE_SIDE = 640  # pixels
 FOLD_NAMES = {ALWAYS_TRAINED: "always trained", HOLDOUT: "holdout"}
@@ -149,7 +150,10 @@ def _faces_found(manifest: Manifest) -> str:
     how = Preprocessing((FACE_SIDE, FACE_SIDE), "fit")
 
     def has_face(row: int) -> bool:
-        image_HWC = decode(manifest.file(row).read_bytes(), how, reading=manifest.reading)
+        try:
+            image_HWC = decode(manifest.file(row).read_bytes(), how, reading=manifest.reading)
+        except (OSError, UnreadableError):  # it went away in the meantime
+            return False
         return face_box(image_HWC, weights=manifest.reading.face_weights) is not None
 
     found = sum(map_in_order(has_face, rows.tolist()))
@@ -171,7 +175,8 @@ def _class_table(cut: Cut) -> PageTable:
     folds, manifest = cut.folds, cut.folds.manifest
     counts_Kk = folds.counts()
     total_K = np.bincount(manifest.labels_N, minlength=len(manifest.classes))
-    columns = ["class", "images", *(f"fold {fold}" for fold in range(folds.k))]
+    few = folds.k <= MAX_NAMED_FOLDS
+    columns = ["class", "images", *(f"fold {fold}" if few else str(fold) for fold in range(folds.k))]
     marks = [mark for mark in FOLD_NAMES if (folds.fold_N == mark).any()]
     columns += [FOLD_NAMES[mark] for mark in marks]
     extra = [np.bincount(manifest.labels_N[folds.fold_N == mark], minlength=len(total_K)) for mark in marks]
@@ -179,7 +184,8 @@ def _class_table(cut: Cut) -> PageTable:
         (name, f"{total_K[label]:,}", *(f"{count:,}" for count in [*counts_Kk[label], *(e[label] for e in extra)]))
         for label, name in enumerate(manifest.classes)
     ]
-    return PageTable("Classes", tuple(columns), tuple(rows))
+    note = "" if few else f"0 to {folds.k - 1} are the folds"
+    return PageTable("Classes", tuple(columns), tuple(rows), note)
 
 
 def _group_table(cut: Cut) -> PageTable:

@@ -18,21 +18,30 @@ class Sample(enum.StrEnum):
 
 SPACES = {Sample.digits: "digits.yaml", Sample.faces: "mask.yaml"}
 PERSONS = 200  # of the faces, seven photos each
+SIZE = "512x384"
 SMALLEST = 16  # pixels a side of a face
 
 
 def demo(
     sample: Annotated[Sample, typer.Argument(help="Which data set.", show_default=False)],
     folder: Annotated[Path, typer.Option("--data", metavar="DIR", help="Where to write it.")] = Path("data"),
-    persons: Annotated[int, typer.Option(min=1, help="faces: how many persons, seven photos each.")] = PERSONS,
-    size: Annotated[str, typer.Option(metavar="HxW", help="faces: height x width of a photo.")] = "512x384",
+    persons: Annotated[
+        int | None, typer.Option(min=1, help=f"faces: how many persons, seven photos each (default {PERSONS}).")
+    ] = None,
+    size: Annotated[
+        str | None, typer.Option(metavar="HxW", help=f"faces: height x width of a photo (default {SIZE}).")
+    ] = None,
 ) -> None:
     """Write a sample data set to data/ and its search space to search_spaces/."""
     from importlib import resources
 
+    from sweeps.errors import InputError
     from sweeps.study import make_folder
     from trainer.files import atomic_write
 
+    if sample is Sample.digits and (persons, size) != (None, None):
+        raise InputError("--persons and --size are for faces; the digits are what they are")
+    persons, size = persons or PERSONS, size or SIZE
     size_HW = _size_of_faces(size)
     make_folder(folder / sample, option="--data")
     if sample is Sample.digits:

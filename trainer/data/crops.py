@@ -145,7 +145,7 @@ def _cascade(cv2: Any) -> Callable[[Rgb], Found]:
     if not (hasattr(cv2, "CascadeClassifier") and file.is_file()):
         raise ConfigError(
             f"crop: face: OpenCV {cv2.__version__} brings no face detector. Install OpenCV 4: "
-            "pip install 'foldsweep[crops]', or name a YuNet model (.onnx) as face_weights"
+            "pip install 'foldsweep[crops]', or name a YuNet model (.onnx) as data.face_weights"
         )
     cascade = cv2.CascadeClassifier(str(file))
 
@@ -158,7 +158,7 @@ def _cascade(cv2: Any) -> Callable[[Rgb], Found]:
 
 
 def _yunet(cv2: Any, weights: str) -> Callable[[Rgb], Found]:
-    _must_exist(weights, key="face_weights")
+    _must_exist(weights, key="data.face_weights")
 
     def look(rgb_HWC: Rgb) -> Found:
         height, width = rgb_HWC.shape[:2]
@@ -171,7 +171,7 @@ def _yunet(cv2: Any, weights: str) -> Callable[[Rgb], Found]:
         look(np.zeros((64, 64, 3), dtype=np.uint8))  # a readable model of something else fails only here
     except cv2.error as error:
         raise ConfigError(
-            f"face_weights: {weights} is not a YuNet model that OpenCV {cv2.__version__} can read ({_line(error)})"
+            f"data.face_weights: {weights} is not a YuNet model that OpenCV {cv2.__version__} can read ({_line(error)})"
         ) from None
     return look
 
@@ -206,7 +206,7 @@ def _session(weights: str) -> Any:
 @functools.lru_cache(maxsize=1)
 def _loaded(weights: str) -> Any:
     """A rembg session on a local file. It runs on the CPU and on the calling thread; threads may share it."""
-    _must_exist(weights, key="background_weights")
+    _must_exist(weights, key="data.background_weights")
     onnxruntime, session_class = _rembg()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
@@ -215,7 +215,7 @@ def _loaded(weights: str) -> Any:
         _predicted(session, np.zeros((64, 64, 3), dtype=np.uint8))
     except _misfits(onnxruntime) as error:
         raise ConfigError(
-            f"background_weights: {weights} is not a model of the U2-Net family that rembg can use ({_line(error)})"
+            f"data.background_weights: {weights} is no model of the U2-Net family that rembg can use ({_line(error)})"
         ) from None
     return session
 
@@ -232,7 +232,7 @@ def _rembg() -> tuple[Any, Any]:
         from rembg.sessions.u2net_custom import U2netCustomSession
     except ImportError as error:
         raise ConfigError(
-            f"background_weights needs rembg, which cannot be imported ({error}). "
+            f"data.background_weights needs rembg, which cannot be imported ({error}). "
             "Install it: pip install 'foldsweep[rembg]'"
         ) from None
 

@@ -16,6 +16,7 @@ from trainer.data.scan import scan_files
 from trainer.data.sources import Table, read_table
 from trainer.errors import DataError
 
+MIN_SIDE = 48  # pixels: a fingerprint has 17 x 16 cells; digits of 32 x 32 are all alike to it
 Progress = Callable[[str, int, int], None]  # what is done, images done, images in all
 
 
@@ -119,7 +120,7 @@ def _data_set(
     rows_N, labels, boxes_N4 = cleaned.rows_M, cleaned.labels, cleaned.boxes_M4
     rejected, clusters_N = cleaned.rejected, None
     if facts.fingerprints_N4 is not None:
-        clusters_N = _clusters(facts.fingerprints_N4[rows_N], data, progress)
+        clusters_N = _clusters(facts.fingerprints_N4[rows_N], facts.sizes_N2[rows_N], data, progress)
         if data.keep == "one_per_cluster":
             kept, more = _one_per_cluster(table, rows_N, clusters_N, labels)
             rows_N, labels, clusters_N = rows_N[kept], [labels[at] for at in kept], clusters_N[kept]
@@ -166,12 +167,21 @@ def _data_set(
 
 
 def _clusters(
-    fingerprints_N4: npt.NDArray[np.uint64], data: DataOptions, progress: Progress | None
+    fingerprints_N4: npt.NDArray[np.uint64],
+    sizes_N2: npt.NDArray[np.int32],
+    data: DataOptions,
+    progress: Progress | None,
 ) -> npt.NDArray[np.int64]:
+    """Near-duplicates; tiny and flat images stand for themselves, since their fingerprints say too little."""
     from trainer.data.duplicates import near_duplicate_clusters
 
     told = None if progress is None else lambda done, total: progress("comparing images", done, total)
-    return near_duplicate_clusters(fingerprints_N4, distance=data.near_distance, progress=told)
+    telling_N = (sizes_N2.min(axis=1) >= MIN_SIDE) & fingerprints_N4.any(axis=1)
+    rows = np.flatnonzero(telling_N)
+    clusters_N = np.arange(len(fingerprints_N4))
+    found = near_duplicate_clusters(fingerprints_N4[rows], distance=data.near_distance, progress=told)
+    clusters_N[rows] = rows[found]
+    return clusters_N
 
 
 def _one_per_cluster(

@@ -82,13 +82,24 @@ def _claim(folder: Path, asked: dict[str, Any]) -> None:
         try:
             drawn = json.loads(source.read_bytes())
         except ValueError:
-            drawn = "something else"
+            drawn = None
         if drawn not in [{**asked, "complete": complete} for complete in (False, True)]:
-            raise DataError(f"{source}: says {drawn}, asked for are {asked}. Delete {folder} or choose another folder")
+            raise DataError(
+                f"{folder}: holds {_in_words(drawn)}, asked for are {_in_words(asked)}. "
+                "Delete the folder or choose another one"
+            )
     elif (folder / "images").exists():
         raise DataError(f"{folder / 'images'}: exists, but was not drawn here (no faces.json). Choose another folder")
     else:
         write_json(source, {**asked, "complete": False})
+
+
+def _in_words(faces: Any) -> str:
+    try:
+        height, width = faces["size_HW"]
+        return f"{faces['persons']:,} persons of {height}x{width} pixels (seed {faces['seed']})"
+    except (TypeError, KeyError, ValueError):
+        return "something else"
 
 
 def _write_person(folder: Path, number: int, *, size_HW: tuple[int, int], seed: int) -> None:

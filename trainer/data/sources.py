@@ -7,7 +7,7 @@ import os
 import re
 import stat
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -82,14 +82,12 @@ def read_table(data: DataOptions, *, fold_column: str | None = None) -> Table:
     parts = [_read(source, data) for source in sources]
     roots = [source if source.is_dir() else source.parent for source in sources]
     root = Path(os.path.commonpath([root.resolve() for root in roots]))
-    columns: Columns = {name: [] for name in parts[0].columns}
-    for part, own_root, fold in zip(parts, roots, ("", "0"), strict=False):
-        if data.valid is not None:
+    if data.valid is not None:
+        for part, fold in zip(parts, ("", "0"), strict=True):
             part.columns.setdefault(FOLD, [fold] * len(part.lines))
-            columns.setdefault(FOLD, [])
-        missing = columns.keys() - part.columns.keys()
-        if missing:
-            raise DataError(f"{data.valid}: no column {min(missing)!r}, which {data.source} has")
+    shared = set.intersection(*(set(part.columns) for part in parts))
+    columns: Columns = {name: [] for name in parts[0].columns if name in shared}
+    for part, own_root in zip(parts, roots, strict=True):
         prefix = os.path.relpath(own_root.resolve(), root)
         if prefix != ".":
             part.columns[_PATH] = [path and os.path.join(prefix, path) for path in part.columns[_PATH]]
@@ -103,6 +101,7 @@ def read_table(data: DataOptions, *, fold_column: str | None = None) -> Table:
         lines=[line for part in parts for line in part.lines],
         ignored=[entry for part in parts for entry in part.ignored],
         fold_column=fold_column,
+        only_first=parts[0].columns.keys() - shared,
     )
     _refuse_other_codes(table)
     _refuse_outside(table, data, homes=sorted({str(root.resolve()) for root in roots}))
@@ -291,8 +290,11 @@ def _table(
     lines: list[int],
     ignored: list[tuple[str, str]],
     fold_column: str | None,
+    only_first: Set[str],
 ) -> Table:
     def column(name: str, key: str) -> list[str]:
+        if name in only_first:
+            raise DataError(f"{data.valid}: no column {name!r}, which {data.source} has")
         if name not in columns:
             there = [other for other in columns if other != _PATH]
             raise DataError(f"{data.source}: no column {name!r} ({key}). {_there(there)}")

@@ -1,17 +1,47 @@
 """A search space is validated and shown; nothing is started."""
 
+import csv
+import dataclasses
+import json
 import os
+import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from tests.sweeps.cli.conftest import Ended
+from trainer.data.folds import load_folds
+from trainer.data.sample_faces import write_faces
 
 
 @pytest.fixture(autouse=True)
 def _two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
+
+
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve persons, seven photos each, two persons of each gender and age band; never changed by a test."""
+    return write_faces(tmp_path_factory.mktemp("faces"), persons=12, size_HW=(48, 36))
+
+
+def shown(ended: Ended) -> Ended:
+    """Without the lines about progress, which depend on what is known already."""
+    progress = re.compile(r"^\d\d:\d\d:\d\d  (reading|comparing) images: [\d,]+ of [\d,]+\n", flags=re.MULTILINE)
+    return dataclasses.replace(ended, err=progress.sub("", ended.err))
+
+
+def warnings(ended: Ended) -> list[str]:
+    return [line.removeprefix("warning: ") for line in ended.err.splitlines() if line.startswith("warning: ")]
+
+
+def write_rows(path: Path, header: str, rows: list[list[object]]) -> None:
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows([header.split(","), *rows])
 
 
 def test_space_data_and_folds_are_shown(sweeps: Callable[..., Ended], space: Callable[..., Path]):
@@ -25,11 +55,11 @@ def test_space_data_and_folds_are_shown(sweeps: Callable[..., Ended], space: Cal
             "lr: {distribution: log_uniform_values, min: 1e-5, max: 0.02}",
         ),
     )
-    assert sweeps("check", path) == Ended(
+    assert shown(sweeps("check", path)) == Ended(
         0,
         """\
 sweep      tiny: maximize valid/f1, method bayes (tpe)
-end        2 trials, 2 folds each, up to 1 epochs a fold
+end        2 trials, 2 folds each, up to 1 epoch a fold
 resources  1 CPU and 0 GPU per trial; this machine has 2 CPU
 points     a continuous space
   fixed   backbone       test_efficientnet
@@ -42,17 +72,27 @@ points     a continuous space
   fixed   loss           cross_entropy
   sampled momentum       0.8 to 0.95  when optimizer in sgd
   sampled lr             log scale 1e-05 to 0.02
-data       photos/train.csv: 60 images, 3 classes
-  decoded at 16: 0.0 MB on disk, once
-  decoded at 24x32: 0.1 MB on disk, once
-  class                 images  per fold
-  blue                      20     10    10
-  green                     20     10    10
-  red                       20     10    10
+source     photos/train.csv
+images     60
+classes    3
+folds      2 (stratified, seed 42)
+shares     every class even over the folds within 10% or one image
+decoded    16x16-stretch: 0.0 MB on disk, once
+decoded    24x32-stretch: 0.1 MB on disk, once
+
+Classes
+class  images  fold 0  fold 1
+blue       20      10      10
+green      20      10      10
+red        20      10      10
+
+Image sizes (smallest 16 x 16, largest 16 x 16)
+height x width  images
+16 x 16             60
+
 """,
-        "note: not used here: project\n",
+        "note: not used here: project\npage       runs/tiny/check/check.html\n",
     )
-    assert not Path("runs").exists()
 
 
 def test_a_grid_shows_how_many_points_it_has(sweeps: Callable[..., Ended], space: Callable[..., Path]):
@@ -61,7 +101,7 @@ def test_a_grid_shows_how_many_points_it_has(sweeps: Callable[..., Ended], space
     )
     lines = sweeps("check", path).out.splitlines()
     assert lines[0] == "sweep      tiny: maximize valid/f1, method grid (grid)"
-    assert lines[1] == "end        4 trials, 2 folds each, up to 1 epochs a fold"
+    assert lines[1] == "end        4 trials, 2 folds each, up to 1 epoch a fold"
     assert lines[3] == "points     4"
 
 
@@ -69,7 +109,7 @@ def test_hours_can_be_the_end_and_resources_can_be_left_open(sweeps: Callable[..
     path = space(("run_cap: 2", "budget: {hours: 6}"), ("gpu: 0", "cpu: 2"))
     lines = sweeps("check", path, "--set", "resources.gpu=0.5").out.splitlines()
     assert lines[1:3] == [
-        "end        6.0 hours, 2 folds each, up to 1 epochs a fold",
+        "end        6.0 hours, 2 folds each, up to 1 epoch a fold",
         "resources  2 CPU and 0.5 GPU per trial; this machine has 2 CPU",
     ]
     lines = sweeps("check", path).out.splitlines()
@@ -80,3 +120,286 @@ def test_both_ends_are_shown(sweeps: Callable[..., Ended], space: Callable[..., 
     line = sweeps("check", space(), "--set", "budget.hours=6").out.splitlines()[1]
     assert "2 trials" in line
     assert "6.0 hours" in line
+
+
+def test_odd_data_are_shown_as_they_are(sweeps: Callable[..., Ended], space: Callable[..., Path]):
+    """Groups, a holdout, and one row of every kind that is repaired or rejected."""
+    odd_data(Path("odd"))
+    path = space(("{source: photos/train.csv}", "{source: odd/rows.csv, group: who}"), ("k: 2", "k: 2, holdout: 0.2"))
+    ended = shown(sweeps("check", path))
+    assert (
+        ended.out[ended.out.index("source ") :]
+        == """\
+source     odd/rows.csv
+images     60, 3 of 63 rows rejected
+classes    2
+groups     20 (who)
+folds      2 (stratified, seed 42)
+shares     every class even over the folds within 10% or one group
+holdout    12 images
+decoded    16x16-stretch: 0.0 MB on disk, once
+
+Classes
+class  images  fold 0  fold 1  holdout
+cat        30      12      12        6
+dog        30      12      12        6
+
+Groups
+images in a group  groups
+3                      20
+
+Image sizes (smallest 8 x 20, largest 16 x 16)
+height x width  images
+16 x 16             59
+8 x 20               1
+
+Repaired
+what                       images
+greyscale turned to RGB         1
+transparent pixels filled       1
+
+Rejected
+reason         rows
+duplicate row     1
+no label          1
+unreadable        1
+
+"""
+    )
+    assert (ended.code, ended.err) == (0, "page       runs/tiny/check/check.html\n")
+    assert Path("runs/tiny/check/rejected.csv").read_text().splitlines()[1:] == [
+        "62,3.png,duplicate row,the same as line 5: 3.png",
+        "63,4.png,no label,label is empty",
+        '64,text.png,unreadable,"not an image (JPEG, PNG, WEBP, GIF, BMP, TIFF, PPM, JPEG2000, AVIF can be read)"',
+    ]
+
+
+def odd_data(folder: Path) -> None:
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    rows: list[list[object]] = []
+    for row in range(60):
+        size = (8, 20, 3) if row == 0 else (16, 16, 4) if row == 1 else (16, 16) if row == 2 else (16, 16, 3)
+        Image.fromarray(rng.integers(0, 256, size, dtype=np.uint8)).save(folder / f"{row}.png")
+        rows.append([f"{row}.png", "cat" if row < 30 else "dog", f"person {row // 3}"])
+    (folder / "text.png").write_text("no image")
+    write_rows(
+        folder / "rows.csv", "path,label,who", [*rows, rows[3], ["4.png", "", "person 1"], ["text.png", "cat", ""]]
+    )
+
+
+class TestFiles:
+    def test_the_page_and_three_tables_are_written(self, sweeps: Callable[..., Ended], space: Callable[..., Path]):
+        assert sweeps("check", space(), "--runs", "mine").code == 0
+        folder = Path("mine/tiny/check")
+        assert json.loads((folder / "labels.json").read_text())["classes"] == {"0": "blue", "1": "green", "2": "red"}
+        with (folder / "manifest.csv").open() as file:
+            rows = list(csv.DictReader(file))
+        assert (len(rows), rows[0]["path"], rows[0]["class"], rows[0]["fold"] in "01") == (60, "00.png", "red", True)
+        assert (folder / "rejected.csv").read_text() == "line,path,reason,detail\n"
+        page = (folder / "check.html").read_text()
+        assert page.count("data:image/jpeg;base64,") == 3 * 12  # a contact sheet per class
+        for text in ("blue", "green", "red", "20 images", "photos/train.csv", "stratified, seed 42"):
+            assert text in page
+        assert not list(folder.glob("*.tmp"))
+
+    def test_nothing_is_started(
+        self, sweeps: Callable[..., Ended], space: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+    ):
+        for name in (
+            "sweeps.study.open_storage",
+            "sweeps.lease.Lease.acquire",
+            "sweeps.ray_tune.cluster.ray_cluster",
+            "sweeps.trial.run_trial",
+        ):
+            monkeypatch.setattr(name, lambda *args, name=name, **options: pytest.fail(f"{name} was called"))
+        assert sweeps("check", space()).code == 0
+        assert [path.name for path in Path("runs").iterdir()] == ["tiny"]
+        assert [path.name for path in Path("runs/tiny").iterdir()] == ["check"]
+
+    def test_the_folds_are_those_of_the_sweep_that_follows(
+        self, sweeps: Callable[..., Ended], space: Callable[..., Path]
+    ):
+        path = space()
+        assert sweeps("check", path).code == 0
+        assert sweeps("prepare", path).code == 0
+        assert load_folds(Path("runs/tiny/check/folds.npz")).hash == load_folds(Path("runs/tiny/folds.npz")).hash
+
+    def test_a_sweep_that_has_begun_stays_as_it_is(self, sweeps: Callable[..., Ended], space: Callable[..., Path]):
+        path = space(("photos/train.csv", "all.csv, allow_outside: true"))
+        head, *rows = Path("photos/train.csv").read_text().splitlines()
+        Path("all.csv").write_text("\n".join([head, *(f"photos/{row}" for row in rows)]))
+        assert sweeps("run", path, "--local", "--trials", 1).code == 0
+        before = {file: file.read_bytes() for file in Path("runs").rglob("*") if file.is_file()}
+        Path("all.csv").write_text("\n".join([head, *(f"photos/{row}" for row in rows[2:])]))
+        ended = sweeps("check", path)
+        assert shown(ended).err.startswith("note: images keep their folds (0 images are new, 2 are gone)\n")
+        now = {file: file.read_bytes() for file in Path("runs").rglob("*") if file.is_file()}
+        assert {file: now[file] for file in before} == before
+        assert {file.parent for file in now.keys() - before.keys()} == {Path("runs/tiny/check")}
+        theirs, ours = (load_folds(Path("runs/tiny") / name) for name in ("folds.npz", "check/folds.npz"))
+        fold_of = dict(zip(theirs.manifest.paths, theirs.fold_N.tolist(), strict=True))
+        assert all(fold_of[path] == fold for path, fold in zip(ours.manifest.paths, ours.fold_N.tolist(), strict=True))
+
+
+class TestLongTables:
+    def test_many_classes_are_cut_off_and_counted(self, sweeps: Callable[..., Ended], space: Callable[..., Path]):
+        for label in range(45):
+            for image in range(2):
+                file = Path(f"many/class {label}/{image}.png")
+                file.parent.mkdir(parents=True, exist_ok=True)
+                Image.new("RGB", (8, 8), (5 * label, 100 * image, 0)).save(file)
+        lines = sweeps("check", space(("photos/train.csv", "many"))).out.splitlines()
+        table = lines[lines.index("Classes") :]
+        assert [line.split()[0] for line in table[1:42]] == ["class"] * 41
+        assert table[42:44] == ["and 5 more on the page", ""]
+        assert "class 9" in Path("runs/tiny/check/check.html").read_text()
+
+    def test_too_many_rejected_rows_are_shown_and_not_refused(
+        self, sweeps: Callable[..., Ended], space: Callable[..., Path]
+    ):
+        path = space(("photos/train.csv", "all.csv, allow_outside: true"))
+        head, *rows = Path("photos/train.csv").read_text().splitlines()
+        rows = [f"photos/{row}" if at > 6 else f"photos/{row.split(',')[0]}," for at, row in enumerate(rows)]
+        Path("all.csv").write_text("\n".join([head, *rows]))
+        ended = sweeps("check", path)
+        assert ended.code == 0
+        assert ended.out.endswith("Rejected\nreason    rows\nno label     7\n\n")
+        assert warnings(ended) == [
+            "7 of 60 rows are rejected, more than data.max_rejected (10%): `sweeps run` refuses. "
+            "Repair them (rejected.csv says why), or raise it"
+        ]
+        assert len(Path("runs/tiny/check/rejected.csv").read_text().splitlines()) == 8
+        for command in (["prepare"], ["run", "--local"]):
+            assert sweeps(*command, path).code == 2
+        assert [file.name for file in Path("runs/tiny").iterdir()] == ["check"]
+
+
+PERSONS = r"(12 of 12|11 of 12|10 of 12)"
+LEAK = rf"{PERSONS} folders with several images have them in several folds, e\.g\. "
+TODO = r": probably one person, video or object each\. Name a group: data\.group"
+
+
+class TestLeaks:
+    """A leaky copy of the faces data: photos of one person on both sides of a split."""
+
+    def profiles(self, faces: Path, space: Callable[..., Path], more: str = "") -> Path:
+        return space(
+            ("{source: photos/train.csv}", f"{{source: '{faces}', layout: profile_folders{more}}}"),
+            ("k: 2", "k: 2, seed: 1"),
+        )
+
+    def rows(self, faces: Path) -> list[tuple[str, str]]:
+        """Paths and whether a mask is worn."""
+        return [
+            (str(path.relative_to(faces)), "worn" if path.stem.startswith("mask") else "other")
+            for path in sorted(faces.rglob("*.jpg"))
+        ]
+
+    def test_persons_that_stay_whole_are_no_leak(
+        self, sweeps: Callable[..., Ended], space: Callable[..., Path], faces: Path
+    ):
+        ended = sweeps("check", self.profiles(faces, space))
+        assert (ended.code, warnings(ended)) == (0, [])
+        assert "groups     12 (person)" in ended.out
+        assert "classes    18 of mask, gender, age" in ended.out
+
+    def test_profile_folders_without_a_group(
+        self, sweeps: Callable[..., Ended], space: Callable[..., Path], faces: Path
+    ):
+        ended = sweeps("check", self.profiles(faces, space), "--set", "data.group=null")
+        assert ended.code == 0
+        (leak,) = warnings(ended)
+        assert re.fullmatch(rf"{LEAK}0000\d\d_(fe)?male_[A-Z][a-z]+_\d\d \(7 images in folds 0, 1\){TODO}", leak)
+        page = Path("runs/tiny/check/check.html").read_text()
+        assert leak in page
+        example = re.search(r"e\.g\. (\S+)", leak)
+        assert example is not None
+        assert len(re.findall(rf"{example[1]}/\w+\.jpg", page)) >= 2  # the pair is shown
+
+    def test_a_csv_without_a_group(self, sweeps: Callable[..., Ended], space: Callable[..., Path], faces: Path):
+        write_rows(Path("all.csv"), "path,label", [[faces / path, label] for path, label in self.rows(faces)])
+        path = space(("photos/train.csv", "all.csv, allow_outside: true"))
+        (leak,) = warnings(sweeps("check", path))
+        assert re.fullmatch(rf"{LEAK}\S*0000\d\d_(fe)?male_[A-Z][a-z]+_\d\d \(7 images in folds 0, 1\){TODO}", leak)
+
+    def test_photos_of_all_persons_in_one_folder(
+        self, sweeps: Callable[..., Ended], space: Callable[..., Path], faces: Path
+    ):
+        Path("flat").mkdir()
+        rows: list[list[object]] = []
+        for number, (path, label) in enumerate(self.rows(faces)):
+            name = f"{path.split('/')[0].split('_')[0]}_{number % 7}.jpg"  # 000001_3.jpg
+            shutil.copy(faces / path, Path("flat") / name)
+            rows.append([name, label])
+        write_rows(Path("flat/rows.csv"), "path,label", rows)
+        (leak,) = warnings(sweeps("check", space(("photos/train.csv", "flat/rows.csv"))))
+        assert re.search(
+            rf"^{PERSONS} file names with several images have .* e\.g\. 0000\d\d \(7 images in folds 0, 1\)", leak
+        )
+
+    @pytest.mark.parametrize("grouped", [False, True])
+    def test_folds_of_a_column_that_split_a_person(
+        self, sweeps: Callable[..., Ended], space: Callable[..., Path], faces: Path, grouped: bool
+    ):
+        rows = [
+            [faces / path, label, path.split("/")[0], number % 2]
+            for number, (path, label) in enumerate(self.rows(faces))
+        ]
+        write_rows(Path("all.csv"), "path,label,who,fold", rows)
+        more = ", group: who" if grouped else ""
+        path = space(("photos/train.csv", f"all.csv, allow_outside: true{more}"), ("{k: 2}", "{column: fold}"))
+        ended = sweeps("check", path)
+        if not grouped:
+            assert "folds      2 (column fold)" in ended.out
+            (leak,) = warnings(ended)
+            assert re.fullmatch(rf"{LEAK}\S+ \(7 images in folds 0, 1\){TODO}", leak)
+            return
+        assert (ended.code, ended.out) == (2, "")
+        error = shown(ended).err
+        assert error.startswith(f"error: {Path.cwd().root}")
+        assert (
+            "12 groups have images on both sides of a split, so a model would be scored on groups that it has" in error
+        )
+        assert "\n  000001_female_Caucasian_19: fold 0, fold 1\n" in error
+        assert not Path("runs").exists()
+
+    def test_one_file_with_two_classes(self, sweeps: Callable[..., Ended], space: Callable[..., Path], photos: Path):
+        copy_photos(photos)
+        shutil.copy("own/00.png", "own/twin.png")  # red
+        with Path("own/train.csv").open("a") as file:
+            file.write("twin.png,blue\n")
+        told = warnings(sweeps("check", space(("photos/train.csv", "own/train.csv"))))
+        assert told[0] == (
+            "1 file is there several times with different classes (2 images), "
+            "e.g. line 2: 00.png and line 62: twin.png as 'red' and 'blue'. Correct or drop them: data.corrections"
+        )
+        page = Path("runs/tiny/check/check.html").read_text()
+        assert "1 file is there several times" in page
+        assert re.search(r"red, fold [01] \| blue, fold [01]", page)
+
+    def test_near_duplicates_across_folds(self, sweeps: Callable[..., Ended], space: Callable[..., Path], faces: Path):
+        """Shots repeated at another quality, under names that tell nothing."""
+        rows: list[list[object]] = []
+        Path("shots").mkdir()
+        for number, (path, label) in enumerate(self.rows(faces)):
+            for copy, quality in enumerate((95, 70)):
+                name = f"{np.random.default_rng([number, copy]).bytes(8).hex()}.jpg"
+                with Image.open(faces / path) as image:
+                    image.resize((72, 96)).save(Path("shots") / name, quality=quality)
+                rows.append([name, label])
+        write_rows(Path("shots/rows.csv"), "path,label", rows)
+        path = space(("photos/train.csv", "shots/rows.csv"))
+        (leak,) = warnings(sweeps("check", path))
+        assert re.fullmatch(
+            r"\d\d clusters of near-duplicates \(\d{2,3} images\) have images in several folds, "
+            r"e\.g\. line \d+: \w+\.jpg \(fold [01]\) and line \d+: \w+\.jpg \(fold [01]\)\. "
+            r"Name a group: data\.group \(a column, or near_duplicates\), or set data\.keep: one_per_cluster",
+            leak,
+        )
+        for repair in ("data.group=near_duplicates", "data.keep=one_per_cluster"):
+            assert warnings(sweeps("check", path, "--set", repair)) == []
+
+
+def copy_photos(photos: Path) -> None:
+    shutil.copytree(photos, "own")

@@ -4,12 +4,13 @@ import dataclasses
 import io
 import re
 import threading
+import types
 from typing import Any
 
 import pytest
 from rich.console import Console
 
-from sweeps.cli.progress import LiveProgress, PlainProgress, choose_progress, describe, render
+from sweeps.cli.progress import LiveProgress, PlainProgress, choose_progress, describe, reading_images, render
 from sweeps.events import Event, FoldFinished, Notice, Running, Snapshot, TrialEnded, TrialStarted
 
 SNAPSHOT = Snapshot(
@@ -122,8 +123,8 @@ class TestPlain:
     def test_prints_a_line_per_event_with_the_time_and_counts_at_a_trials_end(self):
         stream = io.StringIO()
         with PlainProgress(stream) as progress:
-            progress.decoding("32", 1, 1797)
-            progress.decoding("32", 1797, 1797)
+            progress.images("reading images", 1, 1797)
+            progress.images("reading images", 1797, 1797)
             progress.tell(TrialEnded(0, "completed", 0.5, "", best=False, seconds=1))  # no driver yet
             progress.watch(Watched())  # type: ignore[arg-type]
             progress.tell(TrialStarted(7, {"lr": 0.1}, continued=False))
@@ -131,11 +132,22 @@ class TestPlain:
         lines = stream.getvalue().splitlines()
         assert all(re.fullmatch(r"\d\d:\d\d:\d\d  .*", line) for line in lines)
         assert [line[10:] for line in lines] == [
-            "decoded 1,797 images at 32",
+            "reading images: 1,797 of 1,797",
             "trial 0 completed 0.5000 after 1.0 s",
             "trial 7 started  lr=0.1",
             "trial 7 failed after 1.0 s: out of luck  "
             "[3 completed, 1 pruned, 2 running, 1 failed of 16; best 0.9123 (trial 2)]",
+        ]
+
+    def test_says_how_far_the_images_are_now_and_then_and_at_the_end(self, monkeypatch: pytest.MonkeyPatch):
+        now, stream = [1000.0], io.StringIO()
+        monkeypatch.setattr("sweeps.cli.progress.time", types.SimpleNamespace(monotonic=lambda: now[0]))
+        progress = PlainProgress(stream)
+        for seconds, done in ((1, 1), (29, 2), (31, 3), (60, 4), (62, 5), (63, 6)):
+            now[0] = 1000.0 + seconds
+            progress.images("reading images", done, 6)
+        assert [line[10:] for line in stream.getvalue().splitlines()] == [
+            f"reading images: {done} of 6" for done in (3, 5, 6)
         ]
 
     def test_goes_to_stderr(self, capsys: pytest.CaptureFixture[str]):
@@ -187,8 +199,8 @@ class TestLive:
     def test_says_what_happens_before_the_first_trial(self):
         console = terminal()
         with LiveProgress(console) as progress:
-            progress.decoding("32", 100, 1797)
-        assert "decoding images at 32: 100 of 1,797" in shown(console)
+            progress.images("reading images", 100, 1797)
+        assert "reading images: 100 of 1,797" in shown(console)
         console = terminal()
         with LiveProgress(console):
             pass
@@ -209,3 +221,39 @@ class TestChoice:
         monkeypatch.setenv("FORCE_COLOR", "1")
         assert isinstance(choose_progress(plain=False), LiveProgress)
         assert isinstance(choose_progress(plain=True), PlainProgress)
+
+
+class TestReadingImages:
+    """The commands without a sweep."""
+
+    def test_is_a_line_where_there_is_no_terminal(self, capsys: pytest.CaptureFixture[str]):
+        with reading_images() as tell:
+            tell("reading images", 5, 1200)
+            tell("reading images", 1200, 1200)
+            tell("comparing images", 1200, 1200)
+        out, err = capsys.readouterr()
+        assert [line[10:] for line in err.splitlines()] == [
+            "reading images: 1,200 of 1,200",
+            "comparing images: 1,200 of 1,200",
+        ]
+        assert out == ""
+
+    def test_is_a_bar_on_a_terminal_that_is_gone_afterwards(self, monkeypatch: pytest.MonkeyPatch):
+        console = terminal()
+        monkeypatch.setattr("sweeps.cli.progress.Console", lambda stderr: console)
+        with reading_images() as tell:
+            tell("reading images", 600, 1200)
+            tell("comparing images", 300, 1200)
+        assert re.search(r"reading images .* 50%", shown(console))
+        assert re.search(r"comparing images .* 25%", shown(console))
+        assert isinstance(console.file, io.StringIO)
+        assert console.file.getvalue().endswith("\x1b[2K")  # the last line drawn is erased
+
+    def test_leaves_the_terminal_in_order_after_an_error(self, monkeypatch: pytest.MonkeyPatch):
+        console = terminal()
+        monkeypatch.setattr("sweeps.cli.progress.Console", lambda stderr: console)
+        with pytest.raises(KeyError, match="ours"), reading_images():
+            raise KeyError("ours")
+        assert isinstance(console.file, io.StringIO)
+        hidden, back = (console.file.getvalue().count(cursor) for cursor in ("\x1b[?25l", "\x1b[?25h"))
+        assert hidden == back == 1

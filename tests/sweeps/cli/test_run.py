@@ -34,7 +34,7 @@ def events(ended: Ended) -> list[str]:
     """The plain lines without time of day, seconds and scores."""
     lines = [re.sub(r"^\d\d:\d\d:\d\d  ", "", line) for line in ended.err.splitlines()]
     lines = [re.sub(r"(?<!=)\b\d\.\d{4}", "S", re.sub(r"\d+\.\d s", "T s", line)) for line in lines]
-    return [line for line in lines if not line.startswith("decoded")]
+    return [line for line in lines if not line.startswith("reading images")]
 
 
 @pytest.fixture
@@ -65,6 +65,10 @@ def test_a_sweep_ends_with_its_leaderboard_and_where_to_look_next(
         "sweep.json",
         "spec.yaml",
         "folds.npz",
+        "manifest.csv",
+        "labels.json",
+        "rejected.csv",
+        "cut.json",
         "trial-0000",
         "trial-0001",
     }
@@ -91,6 +95,74 @@ def test_notices_of_the_search_space_are_said_first(sweeps: Callable[..., Ended]
     assert ended.err.splitlines()[0] == "note: not used here: project"
 
 
+class TestWhatIsSaidOfTheData:
+    """Before GPU time is spent on them."""
+
+    def test_how_many_rows_are_rejected_and_where_it_stands_why(
+        self, sweeps: Callable[..., Ended], space: Callable[..., Path]
+    ):
+        path = space(("photos/train.csv", "all.csv, allow_outside: true"))
+        head, first, *rows = Path("photos/train.csv").read_text().splitlines()
+        Path("all.csv").write_text("\n".join([head, "photos/00.png,", *(f"photos/{row}" for row in rows)]))
+        ended = sweeps("run", path, "--local", "--trials", 1)
+        assert (ended.code, first) == (0, "00.png,red")
+        assert events(ended)[0] == "rows rejected: 1 of 60; runs/tiny/rejected.csv says why"
+        assert Path("runs/tiny/rejected.csv").read_text() == (
+            "line,path,reason,detail\n2,photos/00.png,no label,label is empty\n"
+        )
+
+    def test_a_class_that_a_fold_lacks(self, sweeps: Callable[..., Ended], space: Callable[..., Path]):
+        path = space(("{k: 2}", "{column: fold}"), ("photos/train.csv", "all.csv, allow_outside: true"))
+        lines = enumerate(Path("photos/train.csv").read_text().splitlines()[1:])
+        rows = [f"photos/{line},{1 if 'green' in line and row > 30 else '' if row > 30 else 0}" for row, line in lines]
+        Path("all.csv").write_text("\n".join(["path,label,fold", *rows]))
+        ended = sweeps("run", path, "--local", "--trials", 1)
+        assert ended.code == 0
+        assert "fold 1 has no image of class 'red': its F1 there is 0 for every trial" in events(ended)
+
+    def test_choices_that_do_not_fit_into_the_cache(self, sweeps: Callable[..., Ended], space: Callable[..., Path]):
+        ended = sweeps("run", space(), "--local", "--trials", 1, "--set", "data.cache_gb=0")
+        assert events(ended)[0] == (
+            "16x16-stretch does not fit into data.cache_gb: decoded batch by batch, which is slower"
+        )
+
+    def test_images_that_keep_their_folds(self, sweeps: Callable[..., Ended], space: Callable[..., Path]):
+        path, source = space(("photos/train.csv", "all.csv, allow_outside: true")), Path("all.csv")
+        head, *rows = Path("photos/train.csv").read_text().splitlines()
+        source.write_text("\n".join([head, *(f"photos/{row}" for row in rows[:-3])]))
+        assert sweeps("run", path, "--local", "--trials", 1).code == 0
+        source.write_text("\n".join([head, *(f"photos/{row}" for row in rows[3:])]))
+        other = space(
+            ("photos/train.csv", "all.csv, allow_outside: true"), ("name: tiny", "name: second"), name="second.yaml"
+        )
+        ended = sweeps("run", other, "--local", "--trials", 1)
+        assert "images keep their folds (3 images are new, 3 are gone)" in events(ended)
+        # and with other data the first one is refused, nothing of it changes
+        before = {file: file.read_bytes() for file in Path("runs/tiny").rglob("*") if file.is_file()}
+        refused = sweeps("run", path, "--local", "--trials", 2)
+        assert (refused.code, refused.out) == (2, "")
+        assert refused.err.splitlines()[-1] == (
+            "error: the data of sweep 'tiny' changed since it began: images, labels or folds of all.csv are not those "
+            f"of {Path.cwd()}/runs/tiny/folds.npz. Its trials cannot be compared with new ones: choose another name, "
+            "under which unchanged images keep their folds"
+        )
+        assert {file: file.read_bytes() for file in Path("runs/tiny").rglob("*") if file.is_file()} == before
+
+    def test_too_many_rejected_rows_start_nothing(self, sweeps: Callable[..., Ended], space: Callable[..., Path]):
+        path = space(("photos/train.csv", "all.csv, allow_outside: true"))
+        head, *rows = Path("photos/train.csv").read_text().splitlines()
+        rows = [f"photos/{row}" if at > 6 else f"photos/{row.split(',')[0]}," for at, row in enumerate(rows)]
+        Path("all.csv").write_text("\n".join([head, *rows]))
+        ended = sweeps("run", path, "--local")
+        assert (ended.code, ended.out) == (2, "")
+        error = ended.err[ended.err.index("error: ") :]
+        assert error.startswith(
+            "error: all.csv: 7 of 60 rows cannot be used (7 no label), more than data.max_rejected (10%) allows. "
+            "Repair them, or raise it; `sweeps check` lists them\n  line 2: photos/00.png (no label: label is empty)\n"
+        )
+        assert not Path("runs/tiny").exists()
+
+
 class TestFailedTrials:
     def test_a_loss_that_becomes_nan_fails_its_trial_and_the_sweep_goes_on(
         self, sweeps: Callable[..., Ended], space: Callable[..., Path]
@@ -110,7 +182,8 @@ class TestFailedTrials:
         assert (bad.state, good.state) == (TrialState.FAIL, TrialState.COMPLETE)
         reason = bad.user_attrs["reason"]
         assert re.match(
-            r"fold 0, epoch \d(, step \d+)?: the training loss is (nan|inf) \(lr=10, optimizer=sgd, ", reason
+            r"fold 0, epoch \d(, step \d+)?: the (training|validation) loss is (nan|inf) \(lr=10, optimizer=sgd, ",
+            reason,
         )
         assert reason in ended.err
         assert "Traceback" not in ended.err

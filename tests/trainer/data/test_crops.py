@@ -312,7 +312,7 @@ def test_a_file_that_is_no_rembg_model_is_named(rembg, tmp_path, kind):
         yunet_stand_in(path)
     else:
         path.write_bytes(b"no model" * 20 if kind == "garbage" else b"")
-    with pytest.raises(ConfigError, match=r"^background_weights: .*model\.onnx is not a model of the U2-Net family"):
+    with pytest.raises(ConfigError, match=r"^data.background_weights: .*model\.onnx is no model of the U2-Net family"):
         require("none", "remove", reading=Reading(background_weights=str(path)))
 
 
@@ -346,7 +346,9 @@ def test_without_rembg_the_error_says_what_to_install(monkeypatch, tmp_path, lib
         pytest.importorskip("onnxruntime", reason="onnxruntime is not installed (extra: rembg)")
     monkeypatch.setitem(sys.modules, library, None)
     reading = Reading(background_weights=u2net_stand_in(tmp_path / "u2net.onnx"))
-    with pytest.raises(ConfigError, match=r"^background_weights needs rembg, .* pip install 'foldsweep\[rembg\]'$"):
+    with pytest.raises(
+        ConfigError, match=r"^data.background_weights needs rembg, .* pip install 'foldsweep\[rembg\]'$"
+    ):
         require("none", "remove", reading=reading)
 
 
@@ -361,8 +363,8 @@ def test_all_absent_weights_are_named_at_once(cv2):
     with pytest.raises(ConfigError) as caught:
         require("face", "remove", reading=reading)
     assert str(caught.value) == (
-        "face_weights: /nowhere/a.onnx is not a file. Give the path of a model (.onnx); none is downloaded\n"
-        "background_weights: /nowhere/b.onnx is not a file. Give the path of a model (.onnx); none is downloaded"
+        "data.face_weights: /nowhere/a.onnx is not a file. Give the path of a model (.onnx); none is downloaded\n"
+        "data.background_weights: /nowhere/b.onnx is not a file. Give the path of a model (.onnx); none is downloaded"
     )
 
 
@@ -373,5 +375,5 @@ def test_a_file_that_is_no_yunet_model_is_named(cv2, tmp_path, kind):
         u2net_stand_in(path)
     else:
         path.write_bytes(b"no model" * 20 if kind == "garbage" else b"")
-    with pytest.raises(ConfigError, match=r"^face_weights: .*model\.onnx is not a YuNet model that OpenCV"):
+    with pytest.raises(ConfigError, match=r"^data.face_weights: .*model\.onnx is not a YuNet model that OpenCV"):
         require("face", "keep", reading=Reading(face_weights=str(path)))

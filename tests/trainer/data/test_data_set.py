@@ -119,7 +119,8 @@ def test_the_manifest_names_every_row_with_its_line_class_and_content(source):
     assert (manifest.groups, manifest.boxes_N4) == (None, None)
 
 
-def test_progress_tells_what_is_done_and_how_far(source):
+def test_progress_tells_what_is_done_and_how_far(photos, tmp_path):
+    source = photos(N, folder=tmp_path / "large enough to be compared", side=48)
     seen: list[tuple[str, int, int]] = []
     read_data_set(
         DataOptions(source=str(source), group="near_duplicates"),
@@ -129,6 +130,18 @@ def test_progress_tells_what_is_done_and_how_far(source):
     assert seen[:N] == [("reading images", number, N) for number in range(1, N + 1)]
     assert {what for what, _, _ in seen[N:]} == {"comparing images"}
     assert seen[-1] == ("comparing images", N, N)
+
+
+def test_tiny_and_flat_images_have_no_near_duplicates(photos, tmp_path):
+    """A fingerprint has 17 x 16 cells: in 32 pixels it sees nothing, and all flat pictures are one to it."""
+    tiny = photos(N, folder=tmp_path / "tiny", side=32)
+    flat = photos(N, folder=tmp_path / "flat", side=64)
+    for number in range(N):
+        Image.new("RGB", (64, 64), (number, 2 * number, 90)).save(flat.parent / f"{number}.png")
+        Image.new("RGB", (32, 32), (number, 2 * number, 90)).save(tiny.parent / f"{number}.png")
+    for source in (tiny, flat):
+        found = read_data_set(DataOptions(source=str(source), group="near_duplicates"))
+        assert len(set(found.manifest.groups)) == N
 
 
 # nothing is decoded twice

@@ -163,7 +163,9 @@ def test_other_arguments_in_the_same_folder_are_refused(tmp_path, change, comple
     images = write_faces(tmp_path, **asked)
     before = contents(images)
     (tmp_path / "faces.json").write_text(json.dumps({**asked, "complete": complete}))
-    message = rf"faces\.json: says \{{'persons': 2, .*asked for are .*Delete {tmp_path} or choose another folder$"
+    message = (
+        r"holds 2 persons of \d+x\d+ pixels \(seed \d+\), asked for are .*Delete the folder or choose another one$"
+    )
     with pytest.raises(DataError, match=message):
         write_faces(tmp_path, **{**asked, **change})
     assert contents(images) == before
@@ -171,7 +173,7 @@ def test_other_arguments_in_the_same_folder_are_refused(tmp_path, change, comple
 
 def test_a_json_file_of_something_else_is_refused(tmp_path):
     (tmp_path / "faces.json").write_text("{")
-    with pytest.raises(DataError, match=r"faces\.json: says something else, asked for are"):
+    with pytest.raises(DataError, match="holds something else, asked for are"):
         write_faces(tmp_path, persons=1, size_HW=TINY)
 
 
