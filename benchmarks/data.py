@@ -5,7 +5,8 @@
 (1) 200,000 rows (files on disk, 28,572 persons with seven photos each, 18 classes): manifest, cleaning, folds with and
 without groups, and the search for leaks, without reading the images; seconds and peak memory of a process of its own.
 (2) Clustering 20,000 and 200,000 fingerprints, frames of videos. (3) Private memory (anonymous pages) of a fold run
-over a decoded cache of 2 GB: an epoch over all of it with a tiny network, and a ResNet-18 on 256 of its images.
+over a decoded cache of 2 GB and over one of 256 images: an epoch over all of it with a tiny network, and a ResNet-18
+on 256 of its images with small and with usual batches. What the second cache does not need, the first did not cost.
 """
 
 import argparse
@@ -14,25 +15,34 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from photos import photo
 from report import mean_std, print_header
 
+if TYPE_CHECKING:
+    from trainer.data.manifest import Manifest
+
 ROWS, PHOTOS = 200_000, 7
 SIDE = 256
-CACHED = 2 * 10**9 // (SIDE * SIDE * 3) + 1
+CACHED, FEW = 2 * 10**9 // (SIDE * SIDE * 3) + 1, 256
 
 
 def main() -> None:
     """Measure and print; each part in a process of its own, since peaks of memory do not go away."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--part", choices=["rows", "clusters", "memory"], help=argparse.SUPPRESS)
+    parser.add_argument("--part", choices=["rows", "clusters", "memory", "fold_run"], help=argparse.SUPPRESS)
+    parser.add_argument("--fold-run", help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.part == "fold_run":
+        fold_run(options.folder, options.fold_run)
+        return
     if options.part:
         {"rows": rows, "clusters": clusters, "memory": memory}[options.part](options.folder, options.repeats)
         return
@@ -123,7 +133,7 @@ def clusters(folder: Path, repeats: int) -> None:
     """Frames of videos: each differs from the one before in a few bits of 256."""
     from trainer.data.duplicates import near_duplicate_clusters
 
-    for count, times in ((20_000, repeats), (ROWS, 1)):
+    for count, times in ((20_000, repeats), (ROWS, repeats)):
         rng = np.random.default_rng(0)
         bits = rng.random((count, 256)) < 0.5
         for start in range(0, count, 20):  # videos of 20 frames
@@ -143,74 +153,97 @@ def clusters(folder: Path, repeats: int) -> None:
 
 
 def memory(folder: Path, repeats: int) -> None:
-    """Peak private memory over a cache of 2 GB, read from the anonymous pages while it trains."""
-    import threading
+    """Peaks of fold runs over 2 GB and over 256 images, each in a process of its own."""
+    for cached in (CACHED, FEW):
+        _fill_cache(_manifest(folder, cached))
+    for backbone, batch_size, used in (("test_resnet", 16, CACHED), ("resnet18", 8, FEW), ("resnet18", 32, FEW)):
+        peaks = []
+        for cached in (CACHED, FEW):
+            command = [sys.executable, __file__, "--part", "fold_run", "--folder", str(folder)]
+            run = f"{backbone},{batch_size},{min(used, cached)},{cached}"
+            done = subprocess.run([*command, "--fold-run", run], check=True, capture_output=True, text=True)
+            peaks.append(int(done.stdout) / 1e9)
+        large, small = (cached * SIDE * SIDE * 3 / 1e9 for cached in (CACHED, FEW))
+        print(
+            f"fold run of {backbone}, batches of {batch_size}, {used:,} images: peak private memory {peaks[0]:.2f} GB "
+            f"over {large:.1f} GB of decoded images (asked: 1.2), {peaks[1]:.2f} GB over {small:.2f} GB"
+        )
 
+
+def _manifest(folder: Path, count: int) -> "Manifest":
+    from trainer.data.manifest import DIGEST, Manifest
+
+    return Manifest(
+        root=folder / str(count),
+        paths=tuple(f"{row}.jpg" for row in range(count)),
+        labels_N=np.arange(count) % 4,
+        classes=tuple("abcd"),
+        lines=(0,) * count,
+        digests_N=np.frombuffer(np.random.default_rng(count).bytes(16 * count), dtype=DIGEST),
+    )
+
+
+def _fill_cache(manifest: "Manifest") -> None:
+    from trainer.data.cache import PoolWriter, pool_of
+    from trainer.data.preprocessing import Preprocessing
+
+    rng = np.random.default_rng(0)
+    assert manifest.digests_N is not None
+    with PoolWriter(pool_of(manifest.root, Preprocessing((SIDE, SIDE)), reading=manifest.reading)) as writer:
+        for key in manifest.digests_N.tolist():
+            writer.add(key, rng.integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8))
+
+
+def fold_run(folder: Path, run: str) -> None:
+    """One fold run; prints its peak of private memory in bytes, read from the anonymous pages while it trains."""
     import torch
 
     from trainer.config import TrainConfig
-    from trainer.data.cache import PoolWriter, open_images, pool_of
+    from trainer.data.cache import open_images
     from trainer.data.folds import HOLDOUT, Folds
-    from trainer.data.manifest import DIGEST, Manifest
     from trainer.data.preprocessing import Preprocessing
     from trainer.fit import run_fold
-    from trainer.reporter import EpochReport
 
-    how = Preprocessing((SIDE, SIDE))
-    rng = np.random.default_rng(0)
-    manifest = Manifest(
-        root=folder,
-        paths=tuple(f"{row}.jpg" for row in range(CACHED)),
-        labels_N=np.arange(CACHED) % 4,
-        classes=tuple("abcd"),
-        lines=(0,) * CACHED,
-        digests_N=np.frombuffer(rng.bytes(16 * CACHED), dtype=DIGEST),
-    )
-    with PoolWriter(pool_of(folder, how, reading=manifest.reading)) as writer:
-        assert manifest.digests_N is not None
-        for key in manifest.digests_N.tolist():
-            writer.add(key, rng.integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8))
-    images = open_images(manifest, how, threads=2)
-    peak = 0
-    done = threading.Event()
+    backbone, *numbers = run.split(",")
+    batch_size, used, cached = map(int, numbers)
+    manifest = _manifest(folder, cached)
+    images = open_images(manifest, Preprocessing((SIDE, SIDE)), threads=2)
+    fold_N = np.full(cached, HOLDOUT)
+    fold_N[:used] = np.arange(used) % 5
+    peak, done = 0, threading.Event()
 
     def watch() -> None:
         nonlocal peak
         while not done.wait(0.02):
             peak = max(peak, _status("RssAnon"))
 
-    class Reporter:
-        def epoch(self, report: EpochReport) -> bool:
-            return True
-
-        def interrupted(self) -> bool:
-            return False
-
     watcher = threading.Thread(target=watch)
     watcher.start()
-    some = np.full(CACHED, HOLDOUT)
-    some[:256] = np.arange(256) % 2
-    for backbone, fold_N in (("test_resnet", np.arange(CACHED) % 5), ("resnet18", some)):
-        config = TrainConfig(backbone=backbone, weights="none", resize=SIDE, epochs=1, batch_size=32)
-        folds = Folds(manifest=manifest, fold_N=fold_N, k=2, seed=0)
-        peak = 0
-        run_fold(
-            config,
-            images,
-            folds,
-            fold=0,
-            directory=folder / backbone,
-            reporter=Reporter(),
-            device=torch.device("cpu"),
-            threads=2,
-        )
-        used = len(folds.train_rows(0)) + len(folds.valid_rows(0))
-        print(
-            f"fold run of {backbone} on {used:,} of {CACHED:,} images (2.0 GB decoded): peak private memory "
-            f"{max(peak, _status('RssAnon')) / 1e9:.2f} GB (asked: 1.2)"
-        )
+    run_fold(
+        TrainConfig(backbone=backbone, weights="none", resize=SIDE, epochs=1, batch_size=batch_size),
+        images,
+        Folds(manifest=manifest, fold_N=fold_N, k=5, seed=0),
+        fold=0,
+        directory=folder / run,
+        reporter=Quiet(),
+        device=torch.device("cpu"),
+        threads=2,
+    )
     done.set()
     watcher.join()
+    print(peak)
+
+
+class Quiet:
+    """A reporter that lets every fold run go on."""
+
+    def epoch(self, report: object) -> bool:
+        """Go on."""
+        return True
+
+    def interrupted(self) -> bool:
+        """Never."""
+        return False
 
 
 def _status(key: str) -> int:

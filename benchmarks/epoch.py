@@ -61,7 +61,7 @@ def data_loader(folder: Path) -> Callable[[int], int]:
     from torchvision.datasets import ImageFolder
     from torchvision.transforms import v2
 
-    steps = [v2.PILToTensor(), v2.Resize((SIDE, SIDE), antialias=True), v2.ToDtype(torch.float32, scale=True)]
+    steps = [v2.Resize((SIDE, SIDE)), v2.PILToTensor(), v2.ToDtype(torch.float32, scale=True)]  # on PIL images
     images = ImageFolder(str(folder), transform=v2.Compose([*steps, v2.Normalize(MEAN, STD)]))
     loader = DataLoader(images, batch_size=BATCH, shuffle=True, num_workers=2, persistent_workers=True, drop_last=True)
     return lambda epoch: sum(len(labels) for _, labels in loader)
