@@ -15,6 +15,7 @@ import hashlib
 import logging
 import os
 import shutil
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -129,7 +130,8 @@ class PoolWriter:
         self.pool = pool
         self._lock = filelock.FileLock(pool.pixels.with_suffix(".lock"))
         self._keys: set[bytes] = set()
-        self._elsewhere: dict[bytes, tuple[Pixels, int]] = {}
+        self._elsewhere: dict[bytes, tuple[Pixels, int]] | None = None
+        self._looking = threading.Lock()
         self._records: list[tuple[bytes, npt.NDArray[np.uint64], npt.NDArray[np.uint64]]] = []
         self._files = contextlib.ExitStack()
 
@@ -142,9 +144,6 @@ class PoolWriter:
             self._lock.acquire()
         records = self.pool.records()
         self._keys = set(records["key"].tolist())
-        for path in self.pool.pixels.parent.glob("*.pixels"):
-            if path != self.pool.pixels:
-                self._remember(Pool(path, self.pool.how))
         self._pixels = self._files.enter_context(_at(self.pool.pixels, len(records) * self.pool.image_bytes))
         self._index = self._files.enter_context(_at(self.pool.index, len(records) * RECORD.itemsize))
         return self
@@ -165,18 +164,23 @@ class PoolWriter:
 
     def elsewhere(self, key: bytes) -> Pixels | None:
         """The image as another data set, or this one at another place, had it decoded. Safe to ask from any thread."""
+        with self._looking:  # once, and only if an image is lacking: other data sets may be large
+            if self._elsewhere is None:
+                self._elsewhere = dict(self._siblings())
         if key not in self._elsewhere:
             return None
         images_MHWC, slot = self._elsewhere[key]
         return np.array(images_MHWC[slot])
 
-    def _remember(self, other: Pool) -> None:
-        records = other.records()
-        with contextlib.suppress(OSError, ValueError):  # removed meanwhile, or empty
-            images_MHWC = other.mapped(len(records))
-            for slot, key in enumerate(records["key"].tolist()):
-                if key not in self._keys:
-                    self._elsewhere[key] = images_MHWC, slot
+    def _siblings(self) -> Iterator[tuple[bytes, tuple[Pixels, int]]]:
+        """Where the other pools of this choice have which image."""
+        for path in self.pool.pixels.parent.glob("*.pixels"):
+            other = Pool(path, self.pool.how)
+            with contextlib.suppress(OSError, ValueError):  # removed meanwhile, or empty
+                if path != self.pool.pixels:
+                    records = other.records()
+                    images_MHWC = other.mapped(len(records))
+                    yield from ((key, (images_MHWC, slot)) for slot, key in enumerate(records["key"].tolist()))
 
     def add(self, key: bytes, image_HWC: Pixels) -> None:
         """Append an image, unless it came in between.
