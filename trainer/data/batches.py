@@ -13,6 +13,7 @@ from torch import Tensor
 from trainer.data.images import ImageSource, Rows
 
 Batch = tuple[Tensor, Tensor]
+COPIED_AT_ONCE = 1_024  # images
 
 
 class Batches:
@@ -82,8 +83,16 @@ def _on_device(images: ImageSource, count: int, device: torch.device) -> Tensor 
     size = images.resident_bytes
     if device.type != "cuda" or size is None or size >= torch.cuda.mem_get_info(device)[0] / 2:
         return None
-    (images_NHWC,) = images.batches([np.arange(count)])
-    return torch.from_numpy(images_NHWC).to(device)
+    return copied(images, count, device)
+
+
+def copied(images: ImageSource, count: int, device: torch.device) -> Tensor:
+    """The first `count` images (N, H, W, 3) on the device; never more than a part of them in host memory besides."""
+    copy_NHWC = torch.empty((count, *images.size_HW, 3), dtype=torch.uint8, device=device)
+    parts = [np.arange(start, min(start + COPIED_AT_ONCE, count)) for start in range(0, count, COPIED_AT_ONCE)]
+    for rows, images_BHWC in zip(parts, images.batches(parts), strict=True):
+        copy_NHWC[rows[0] : rows[-1] + 1].copy_(torch.from_numpy(images_BHWC))
+    return copy_NHWC
 
 
 def steps_per_epoch(images: int, batch_size: int) -> int:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests.trainer.conftest import squares
-from trainer.data.batches import Batch, Batches, steps_per_epoch
+from trainer.data.batches import Batch, Batches, copied, steps_per_epoch
 from trainer.data.images import Decoded, Streamed
 from trainer.data.manifest import Manifest
 from trainer.data.preprocessing import Preprocessing
@@ -175,3 +175,9 @@ def test_nothing_but_the_batch_is_copied(monkeypatch):
     for count, _ in enumerate(source.in_order(ROWS, batch_size=5), start=1):
         assert len(taken) == count
     assert taken == [ROWS[start : start + 5].tolist() for start in range(0, N, 5)]
+
+
+def test_what_is_copied_to_a_device_is_every_image_in_order(monkeypatch):
+    monkeypatch.setattr("trainer.data.batches.COPIED_AT_ONCE", 5)
+    copy_NHWC = copied(Decoded(IMAGES_NHWC), N, CPU)
+    np.testing.assert_array_equal(copy_NHWC.numpy(), IMAGES_NHWC)
