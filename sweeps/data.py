@@ -1,12 +1,12 @@
 """A sweep's data: read, cleaned, cut, decoded, and written down where people look for it."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from sweeps.spec import SweepSpec
-from trainer.data.cleaning import write_rejected
+from trainer.data.cleaning import Rejected, write_rejected
 from trainer.data.crops import require
 from trainer.data.cut import Cut, cut_data
 from trainer.data.data_set import Progress, require_boxes
@@ -46,6 +46,7 @@ def cut_sweep(
     choices: Sequence[Preprocessing] = (),
     fingerprints: bool = False,
     tolerant: bool = False,
+    on_rejected: Callable[[list[Rejected]], None] | None = None,
     progress: Progress | None = None,
 ) -> Cut:
     """Read, clean and cut a sweep's data; images keep the folds they had in this sweep, else in the latest alike.
@@ -61,6 +62,7 @@ def cut_sweep(
         choices=choices,
         fingerprints=fingerprints,
         tolerant=tolerant,
+        on_rejected=on_rejected,
         earlier=earlier_folds(spec, directory),
         progress=progress,
     )

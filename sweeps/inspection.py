@@ -11,6 +11,7 @@ from PIL import Image
 from sweeps.check_page import CheckPage, PageTable, Pair, Picture, Sheet, Suspicion
 from sweeps.spec import SweepSpec
 from trainer.data.cache import plan_cache
+from trainer.data.cleaning import too_many, unusable
 from trainer.data.crops import face_box
 from trainer.data.cut import Cut
 from trainer.data.decode import decode
@@ -162,10 +163,9 @@ def _faces_found(manifest: Manifest) -> str:
 
 def _warnings(spec: SweepSpec, cut: Cut) -> Iterator[str]:
     found = cut.data
-    bad = [entry for entry in found.rejected if entry.reason not in ("near duplicate", "correction")]
-    if len(bad) > spec.data.max_rejected * found.rows:
+    if too_many(found.rejected, rows=found.rows, data=spec.data):
         yield (
-            f"{len(bad):,} of {found.rows:,} rows are rejected, more than data.max_rejected "
+            f"{len(unusable(found.rejected)):,} of {found.rows:,} rows are rejected, more than data.max_rejected "
             f"({spec.data.max_rejected:.0%}): `sweeps run` refuses. Repair them (rejected.csv says why), or raise it"
         )
     yield from deviations(cut.folds)

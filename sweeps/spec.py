@@ -1,11 +1,11 @@
 """What a search space file says, validated and frozen. `spec_reader` makes it from YAML."""
 
-import itertools
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from sweeps.space import Numeric, Space, finite_values, grid_size
+from sweeps.space import Numeric, Space, Values, finite_values, grid, grid_size
 from trainer.config import TrainConfig, parse_size
 from trainer.data.options import DataOptions, FoldOptions
 from trainer.data.preprocessing import Preprocessing
@@ -96,8 +96,11 @@ class SweepSpec(_Section):
         """E: the largest `epochs` in the space; step = fold x E + epoch."""
         if "epochs" not in self.space:
             return int(TrainConfig.model_fields["epochs"].default)
-        domain = self.space["epochs"].domain
-        return int(domain.high) if isinstance(domain, Numeric) else max(finite_values(domain))
+        parameter = self.space["epochs"]
+        # where its conditions switch it off, the default holds
+        default = int(TrainConfig.model_fields["epochs"].default) if parameter.when else 0
+        domain = parameter.domain
+        return max(default, int(domain.high) if isinstance(domain, Numeric) else max(finite_values(domain)))
 
     @property
     def trial_cap(self) -> int | None:
@@ -106,16 +109,21 @@ class SweepSpec(_Section):
 
     def choices(self) -> tuple[Preprocessing, ...]:
         """Every way of looking at the images that a trial can ask for."""
-        names = ("resize", "resize_mode", "crop", "background")
-        values = [
-            finite_values(self.space[name].domain) if name in self.space else (TrainConfig.model_fields[name].default,)
-            for name in names
-        ]
         choices = (
-            Preprocessing(parse_size(size), mode, crop, background)
-            for size, mode, crop, background in itertools.product(*values)
+            Preprocessing(parse_size(values["resize"]), values["resize_mode"], values["crop"], values["background"])
+            for values in self._reachable("resize", "resize_mode", "crop", "background")
         )
         return tuple(dict.fromkeys(choices))  # 224 and "224x224" are one
+
+    def _reachable(self, *names: str) -> Iterator[Values]:
+        """Every combination of these parameters that conditions allow, with the default where one is switched off."""
+        needed = set(names)
+        for parameter in reversed(self.space.parameters):  # each comes after those its `when` names
+            if parameter.name in needed:
+                needed |= {other for other, _ in parameter.when}
+        part = Space(tuple(parameter for parameter in self.space.parameters if parameter.name in needed))
+        for point in grid(part):
+            yield {name: point.get(name, TrainConfig.model_fields[name].default) for name in names}
 
     def fixed_part(self) -> dict[str, Any]:
         """What must not change while a sweep goes on, or its trials could not be compared."""

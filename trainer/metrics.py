@@ -28,10 +28,10 @@ def macro_f1(probs_NK: Probs, labels_N: Labels) -> float:
     The label set is fixed: a class that neither occurs nor is predicted counts as 0, as in scikit-learn's
     `f1_score(labels=range(K), average="macro", zero_division=0)`.
     """
-    k = probs_NK.shape[1]
-    counts_KK = np.bincount(labels_N * k + probs_NK.argmax(axis=1), minlength=k * k).reshape(k, k)
-    both_K = counts_KK.sum(axis=0) + counts_KK.sum(axis=1)
-    f1_K = 2 * counts_KK.diagonal() / np.maximum(both_K, 1)
+    k, predicted_N = probs_NK.shape[1], probs_NK.argmax(axis=1)
+    right_K = np.bincount(labels_N[predicted_N == labels_N], minlength=k)
+    both_K = np.bincount(labels_N, minlength=k) + np.bincount(predicted_N, minlength=k)
+    f1_K = 2 * right_K / np.maximum(both_K, 1)
     return float(f1_K.mean())
 
 

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from sweeps.inspection import Inspection
     from sweeps.space import Domain
     from sweeps.spec import SweepSpec
+    from trainer.data.cleaning import Rejected
 
 MAX_ROWS = 40  # of a table on the terminal
 CHECK_FOLDER = "check"  # below the sweep's folder
@@ -28,13 +29,21 @@ def check(space: Space, settings: Settings = None, runs: Runs = None) -> None:
     from sweeps.prepare import SweepFiles, check_backbones
     from sweeps.spec_reader import read_spec
     from sweeps.study import make_folder
+    from trainer.data.cleaning import write_rejected
 
     spec = read_spec(space, settings=settings or [])
     check_data(spec)
     check_backbones(spec, space)
     directory = SweepFiles.of(runs_folder(runs), spec.name).directory
+    rejected = directory / CHECK_FOLDER / "rejected.csv"
+
+    def keep_rejected(entries: "list[Rejected]") -> None:
+        if entries:  # whatever is refused after this
+            make_folder(rejected.parent)
+            write_rejected(entries, rejected)
+
     with reading_images() as progress:
-        cut = cut_sweep(spec, directory, fingerprints=True, tolerant=True, progress=progress)
+        cut = cut_sweep(spec, directory, fingerprints=True, tolerant=True, on_rejected=keep_rejected, progress=progress)
     inspection = inspect(spec, cut)
     _print_space(with_folds(spec, cut.folds))
     _print_data(inspection)

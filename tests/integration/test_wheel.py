@@ -39,4 +39,4 @@ def test_the_wheel_carries_all_the_demo_needs(tmp_path: Path):
 
     checked = sweeps("check", "search_spaces/digits.yaml")
     assert checked.returncode == 0, checked.stderr
-    assert "1,797 images, 10 classes" in checked.stdout
+    assert "images     1,797\nclasses    10\n" in checked.stdout

@@ -119,3 +119,25 @@ def test_what_may_change_is_not_in_the_fixed_part(make_spec: Make, change: dict[
 )
 def test_what_makes_trials_comparable_is_in_the_fixed_part(make_spec: Make, change: dict[str, Any]) -> None:
     assert make_spec(**change).fixed_part() != make_spec().fixed_part()
+
+
+def test_a_choice_that_conditions_switch_off_has_its_default(make_spec: Make) -> None:
+    spec = make_spec(
+        parameters={
+            "resize": {"value": 64},
+            "crop": {"values": ["none", "face"]},
+            "background": {"value": "remove", "when": {"crop": "none"}},
+        }
+    )
+    assert [choice.key for choice in spec.choices()] == ["64x64-stretch-remove", "64x64-stretch-face"]
+
+
+def test_epochs_that_conditions_switch_off_count_with_their_default(make_spec: Make) -> None:
+    """Else steps of different folds would meet: step = fold x E + epoch."""
+    spec = make_spec(
+        parameters={
+            "optimizer": {"values": ["adam", "sgd"]},
+            "epochs": {"value": 2, "when": {"optimizer": "adam"}},
+        }
+    )
+    assert spec.max_epochs == TrainConfig().epochs

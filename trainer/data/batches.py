@@ -81,7 +81,11 @@ class Batches:
 def _on_device(images: ImageSource, count: int, device: torch.device) -> Tensor | None:
     """All images in device memory, or None where they stay where they are."""
     size = images.resident_bytes
-    if device.type != "cuda" or size is None or size >= torch.cuda.mem_get_info(device)[0] / 2:
+    if device.type != "cuda" or size is None:
+        return None
+    # what torch keeps for later is free, too
+    kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    if size >= (torch.cuda.mem_get_info(device)[0] + kept) / 2:
         return None
     return copied(images, count, device)
 

@@ -225,9 +225,10 @@ def find_images(manifest: Manifest, how: Preprocessing, *, folder: Path | None =
     others = sorted(own.pixels.parent.glob("*.pixels"))
     keys_N = image_keys(manifest, how)
     for path in [own.pixels, *(path for path in others if path != own.pixels)]:
-        images = Pool(path, how).open(keys_N)
-        if images is not None:
-            return images
+        with contextlib.suppress(FileNotFoundError, ValueError):  # removed between its index and its pixels
+            images = Pool(path, how).open(keys_N)
+            if images is not None:
+                return images
     return None
 
 
@@ -299,12 +300,15 @@ def make_room(pools: Sequence[Pool], *, images: int, cache_gb: float | None, fol
     removed = []
     while others and cache_gb is not None and total + needed > cache_gb * GB:
         oldest = others.pop()
-        with contextlib.suppress(filelock.Timeout), filelock.FileLock(oldest.with_suffix(".lock"), timeout=0):
-            # nobody is adding to it; those who have mapped it keep their pages
-            total -= _size(oldest)
-            for path in (oldest.with_suffix(".index"), oldest):  # an index without pixels would be believed
-                path.unlink(missing_ok=True)
+        size = _size(oldest)
+        if _remove(oldest):
+            total -= size
             removed.append(oldest)
+    if cache_gb is not None and total + needed > cache_gb * GB:
+        for pool in pools:  # more images than the data have: old ones, which no row asks for any more
+            if _size(pool.pixels) > images * pool.image_bytes and _remove(pool.pixels):
+                removed.append(pool.pixels)
+        needed = sum(max(0, images * pool.image_bytes - _size(pool.pixels)) for pool in pools)
     free = shutil.disk_usage(folder).free - SPARE_BYTES
     if needed > max(0, free):
         raise DataError(
@@ -313,6 +317,17 @@ def make_room(pools: Sequence[Pool], *, images: int, cache_gb: float | None, fol
             f"below {needed / GB:,.1f}: what does not fit is then decoded batch by batch, which is slower"
         )
     return removed
+
+
+def _remove(pixels: Path) -> bool:
+    """Remove a pool unless somebody is adding to it; those who have mapped it keep their pages."""
+    try:
+        with filelock.FileLock(pixels.with_suffix(".lock"), timeout=0):
+            for path in (pixels.with_suffix(".index"), pixels):  # an index without pixels would be believed
+                path.unlink(missing_ok=True)
+    except filelock.Timeout:
+        return False
+    return True
 
 
 def _choice_folder(how: Preprocessing, reading: Reading, folder: Path) -> Path:

@@ -144,21 +144,32 @@ def write_rejected(rejected: list[Rejected], path: Path) -> None:
     write_csv(path, ("line", "path", "reason", "detail"), (dataclasses.astuple(entry) for entry in rejected))
 
 
+def unusable(rejected: list[Rejected]) -> list[Rejected]:
+    """The rows that nobody chose to leave out."""
+    return [entry for entry in rejected if entry.reason not in ("near duplicate", "correction")]
+
+
+def too_many(rejected: list[Rejected], *, rows: int, data: DataOptions) -> bool:
+    """Whether more of the rows are unusable than `data.max_rejected` allows."""
+    return len(unusable(rejected)) > data.max_rejected * rows + 1e-9  # 0.29 * 100 is a little less than 29
+
+
 def refuse_too_many(rejected: list[Rejected], *, rows: int, data: DataOptions) -> None:
     """A data set of which much is unusable is a mistake in the options more often than bad data.
 
     Raises:
-        DataError: more than `data.max_rejected` of the rows are rejected, near-duplicates and corrections apart.
+        DataError: there are too many.
     """
-    bad = [entry for entry in rejected if entry.reason not in ("near duplicate", "correction")]
-    if len(bad) <= data.max_rejected * rows + 1e-9:  # 0.29 * 100 is a little less than 29
+    if not too_many(rejected, rows=rows, data=data):
         return
+    bad = unusable(rejected)
     counts = collections.Counter(entry.reason for entry in bad)
     most = ", ".join(f"{count:,} {reason}" for reason, count in counts.most_common())
     examples = [f"{f'line {e.line}: ' if e.line else ''}{e.path} ({e.reason}: {e.detail})" for e in bad]
     raise DataError(
         f"{data.source}: {len(bad):,} of {rows:,} rows cannot be used ({most}), more than data.max_rejected "
-        f"({data.max_rejected:.0%}) allows. Repair them, or raise it; `sweeps check` lists them{named(examples)}"
+        f"({data.max_rejected:.0%}) allows. Repair them, or raise it; the rejected.csv of `sweeps check` lists them"
+        f"{named(examples)}"
     )
 
 
@@ -211,7 +222,7 @@ def _read_corrections(path: Path, table: Table) -> dict[str, tuple[str, ...]]:
             continue
         new = _parse_correction(values, wanted, table)
         if image not in known_paths:
-            problems.append(f"line {line}: {cells[0]} is not in {table.name}")
+            problems.append(f"line {line}: {cells[0]} is not in {table.name} (there: {table.paths[0]}, ...)")
         elif new is None or not (new == (DROP,) or new in known_labels or _is_part(new, known_parts)):
             problems.append(f"line {line}: unknown class {', '.join(values)!r}. Known: {known}, or {DROP}")
         elif corrections.setdefault(image, new) != new:

@@ -1,13 +1,15 @@
 """The data cut into folds as the options say: the one way from two sections of a YAML file to `Folds`."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from trainer.data.cleaning import Rejected
 from trainer.data.data_set import DataSet, Progress, read_data_set
 from trainer.data.folds import Folds, fixed_folds, load_folds, make_folds
 from trainer.data.options import DataOptions, FoldOptions
 from trainer.data.preprocessing import Preprocessing
+from trainer.errors import DataError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +32,7 @@ def cut_data(
     choices: Sequence[Preprocessing] = (),
     fingerprints: bool = False,
     tolerant: bool = False,
+    on_rejected: Callable[[list[Rejected]], None] | None = None,
     earlier: Path | None = None,
     progress: Progress | None = None,
 ) -> Cut:
@@ -49,13 +52,26 @@ def cut_data(
         choices=choices,
         fingerprints=fingerprints,
         tolerant=tolerant,
+        on_rejected=on_rejected,
         progress=progress,
     )
     if found.fixed_N is not None:
         return Cut(found, fixed_folds(found.manifest, found.fixed_N), None)
+    if folds.file is not None and before is not None:
+        _refuse_strangers(found, before, file=folds.file, source=data.source)
     # earlier folds decide how many there are and what none of them sees, unless the user says so too
     asked = folds.model_fields_set
     k = before.k if before is not None and "k" not in asked else folds.k
     holdout = before.holdout if before is not None and "holdout" not in asked else folds.holdout
     cut = make_folds(found.manifest, k=k, seed=folds.seed, holdout=holdout, earlier=before)
     return Cut(found, cut, before)
+
+
+def _refuse_strangers(found: DataSet, before: Folds, *, file: str, source: str) -> None:
+    """A folds file of other images, or of these under other paths, would pin nothing and say so nowhere."""
+    here, there = found.manifest.identities(), before.manifest.identities()
+    if not set(here) & set(there):
+        raise DataError(
+            f"{file}: none of its {len(there):,} images is in {source}: its paths look like {there[0][0]!r}, those of "
+            f"the data like {here[0][0]!r}. Give the folds file of this data, or leave folds.file out"
+        )

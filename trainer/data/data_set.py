@@ -50,6 +50,7 @@ def read_data_set(
     choices: Sequence[Preprocessing] = (),
     fingerprints: bool = False,
     tolerant: bool = False,
+    on_rejected: Callable[[list[Rejected]], None] | None = None,
     progress: Progress | None = None,
 ) -> DataSet:
     """Read the source, read every file once, and clean.
@@ -59,6 +60,7 @@ def read_data_set(
         choices: what to decode on the way; the cache has them afterwards, as far as they fit.
         fingerprints: look for near-duplicates even if nothing depends on them.
         tolerant: go on however many rows are rejected, to show them.
+        on_rejected: told of the unusable rows before anything is refused because of them.
         progress: told (what, images done, images in all).
 
     Raises:
@@ -67,14 +69,25 @@ def read_data_set(
     """
     table = read_table(data, fold_column=fold_column)
     require_boxes(data, choices)
-    plan = plan_cache(choices, images=len(table), cache_gb=data.cache_gb)
+    # where most images may go, they are chosen first and decoded after that
+    at_once = data.keep == "all"
+    plan = plan_cache(choices if at_once else (), images=len(table), cache_gb=data.cache_gb)
     facts = _scan(table, data, plan, fingerprints=fingerprints or data.needs_fingerprints, progress=progress)
     cleaned = clean(table, facts, data)
+    if on_rejected is not None:
+        on_rejected(cleaned.rejected)
     if not tolerant or not cleaned.labels:
         refuse_too_many(cleaned.rejected, rows=len(table) + len(table.ignored), data=data)
     if not cleaned.labels:
-        raise DataError(f"{table.name}: none of {len(table):,} rows can be used; `sweeps check` lists the reasons")
-    return _data_set(table, data, facts, cleaned, plan=plan, progress=progress)
+        raise DataError(f"{table.name}: none of {len(table):,} rows can be used")
+    found = _data_set(table, data, facts, cleaned, plan=plan, progress=progress)
+    if at_once or not choices:
+        return found
+    kept = set(found.manifest.paths)
+    part = table.only([row for row, path in enumerate(table.paths) if path in kept])
+    plan = plan_cache(choices, images=len(part), cache_gb=data.cache_gb)
+    _scan(part, data, plan, fingerprints=False, progress=progress)
+    return dataclasses.replace(found, plan=plan)
 
 
 def require_boxes(data: DataOptions, choices: Sequence[Preprocessing]) -> None:
@@ -120,7 +133,7 @@ def _data_set(
     rows_N, labels, boxes_N4 = cleaned.rows_M, cleaned.labels, cleaned.boxes_M4
     rejected, clusters_N = cleaned.rejected, None
     if facts.fingerprints_N4 is not None:
-        clusters_N = _clusters(facts.fingerprints_N4[rows_N], facts.sizes_N2[rows_N], data, progress)
+        clusters_N = _clusters(facts, rows_N, data, progress)
         if data.keep == "one_per_cluster":
             kept, more = _one_per_cluster(table, rows_N, clusters_N, labels)
             rows_N, labels, clusters_N = rows_N[kept], [labels[at] for at in kept], clusters_N[kept]
@@ -167,18 +180,21 @@ def _data_set(
 
 
 def _clusters(
-    fingerprints_N4: npt.NDArray[np.uint64],
-    sizes_N2: npt.NDArray[np.int32],
-    data: DataOptions,
-    progress: Progress | None,
+    facts: FileFacts, rows_N: npt.NDArray[np.int64], data: DataOptions, progress: Progress | None
 ) -> npt.NDArray[np.int64]:
-    """Near-duplicates; tiny and flat images stand for themselves, since their fingerprints say too little."""
+    """Near-duplicates among these rows of the table.
+
+    The fingerprints of tiny and flat images say too little: those are alike only if their files are.
+    """
     from trainer.data.duplicates import near_duplicate_clusters
 
     told = None if progress is None else lambda done, total: progress("comparing images", done, total)
-    telling_N = (sizes_N2.min(axis=1) >= MIN_SIDE) & fingerprints_N4.any(axis=1)
-    rows = np.flatnonzero(telling_N)
-    clusters_N = np.arange(len(fingerprints_N4))
+    assert facts.fingerprints_N4 is not None
+    fingerprints_N4 = facts.fingerprints_N4[rows_N]
+    rows = np.flatnonzero((facts.sizes_N2[rows_N].min(axis=1) >= MIN_SIDE) & fingerprints_N4.any(axis=1))
+    first: dict[bytes, int] = {}
+    digests = facts.digests_N[rows_N].tolist()
+    clusters_N = np.array([first.setdefault(digest, at) for at, digest in enumerate(digests)], dtype=np.int64)
     found = near_duplicate_clusters(fingerprints_N4[rows], distance=data.near_distance, progress=told)
     clusters_N[rows] = rows[found]
     return clusters_N
@@ -193,11 +209,13 @@ def _one_per_cluster(
     first: dict[tuple[object, ...], int] = {}
     keys = zip(clusters_N.tolist(), labels, strict=True)
     split_N = np.array([first.setdefault(key, at) for at, key in enumerate(keys)], dtype=np.int64)
-    kept: list[int] = one_per_cluster(split_N).tolist()
-    kept_of = {split_N[at]: at for at in kept}
-    rejected = []
-    for at in sorted(set(range(len(rows_N))) - set(kept)):
-        row, twin = int(rows_N[at]), int(rows_N[kept_of[split_N[at]]])
+    kept_of = {split_N[at]: int(rows_N[at]) for at in one_per_cluster(split_N).tolist()}
+    kept, rejected = [], []
+    for at, row in enumerate(rows_N.tolist()):
+        twin = kept_of[split_N[at]]
+        if table.paths[row] == table.paths[twin]:  # with boxes, all of the image that is kept
+            kept.append(at)
+            continue
         detail = f"{table.where(twin)} stands for it"
         rejected.append(Rejected(table.lines[row], table.paths[row], "near duplicate", detail))
     return kept, rejected

@@ -95,6 +95,11 @@ def make_folds(manifest: Manifest, *, k: int, seed: int, holdout: float = 0.0, e
         raise DataError(f"folds.k must be at least 2, got {k}")
     if earlier is not None and earlier.k != k:
         raise DataError(f"the earlier folds are {earlier.k} and not {k}: set folds.k to {earlier.k}")
+    if earlier is not None and (earlier.fold_N == ALWAYS_TRAINED).any():
+        raise DataError(
+            "the earlier folds come from a column and have images that are always trained on: "
+            "give the column again (folds.column)"
+        )
     if earlier is not None and earlier.holdout and not holdout:
         raise DataError(
             "the earlier folds have a holdout, whose images would now be trained on: "
@@ -166,12 +171,13 @@ def _odd_holdout(folds: Folds) -> list[str]:
 
 
 def _units(manifest: Manifest) -> tuple[Ints, list[tuple[str, ...]]]:
-    """For each image its unit, and what each unit is known by."""
-    if manifest.groups is None:
-        return np.arange(len(manifest)), manifest.identities()
-    names = sorted(set(manifest.groups))
+    """For each image its unit, and what each unit is known by; the boxes of one photo are one unit."""
+    grouped = manifest.groups is not None
+    of_N = manifest.paths if manifest.groups is None else manifest.groups
+    names = sorted(set(of_N))
     number = {name: unit for unit, name in enumerate(names)}
-    return np.array([number[name] for name in manifest.groups], dtype=np.int64), [("group", name) for name in names]
+    units_N = np.array([number[name] for name in of_N], dtype=np.int64)
+    return units_N, [("group", name) if grouped else (name,) for name in names]
 
 
 def _refuse_small_classes(manifest: Manifest, units_N: Ints, *, k: int) -> None:
@@ -205,6 +211,7 @@ def _place(
     flat = labels_N[placed] * n_bins + bins_U[units_N[placed]]
     counts_KB = np.bincount(flat, minlength=n_classes * n_bins).reshape(-1, n_bins).astype(np.float64)
     even_KB = np.bincount(labels_N, minlength=n_classes)[:, None] * shares_B
+    filled_B = counts_KB.sum(axis=0)
     sizes_U = np.bincount(units_N)
     rank_U = np.argsort(np.argsort(np.array(order, dtype=np.uint64), kind="stable"))
     first_of_U = np.unique(units_N, return_index=True)[1]
@@ -213,34 +220,39 @@ def _place(
     members = np.split(np.argsort(units_N, kind="stable"), np.cumsum(sizes_U)[:-1])
     for unit in several[np.lexsort((rank_U[several], -sizes_U[several]))].tolist():
         labels, count = np.unique(labels_N[members[unit]], return_counts=True)
-        chosen = _best_bin(counts_KB, even_KB, labels=labels, count=count, turn=int(rank_U[unit]))
+        classes = counts_KB[labels] - even_KB[labels], even_KB[labels]
+        whole = filled_B - len(labels_N) * shares_B, len(labels_N) * shares_B
+        chosen = _best_bin(classes, whole, count=count, turn=int(rank_U[unit]))
         counts_KB[labels, chosen] += count
+        filled_B[chosen] += count.sum()
         bins_U[unit] = chosen
     single = new[sizes_U[new] == 1]
     single = single[np.argsort(rank_U[single])]
     label_of = labels_N[first_of_U[single]]
-    for label in np.unique(label_of).tolist():
-        mine = single[label_of == label]
-        quota_B = _quotas(len(mine), even_KB[label] - counts_KB[label], filled_B=counts_KB.sum(axis=0) / shares_B)
-        counts_KB[label] += quota_B
-        bins_U[mine] = np.repeat(np.arange(n_bins), quota_B)
+    by_label = np.argsort(label_of, kind="stable")
+    for mine in np.split(single[by_label], np.flatnonzero(np.diff(label_of[by_label])) + 1):
+        if len(mine):
+            label = labels_N[first_of_U[mine[0]]]
+            quota_B = _quotas(len(mine), even_KB[label] - counts_KB[label], filled_B=filled_B / shares_B)
+            counts_KB[label] += quota_B
+            filled_B += quota_B
+            bins_U[mine] = np.repeat(np.arange(n_bins), quota_B)
 
 
-def _best_bin(
-    counts_KB: npt.NDArray[np.float64],
-    even_KB: npt.NDArray[np.float64],
-    *,
-    labels: Ints,
-    count: Ints,
-    turn: int,
-) -> int:
-    """The bin where the squared distance from the even share grows least, each class weighted by its rarity."""
-    missing_LB = counts_KB[labels] - even_KB[labels]
-    added_L1 = count[:, None]
-    cost_B = (added_L1 * (2 * missing_LB + added_L1) / even_KB[labels]).sum(axis=0)
-    size = int(count.sum())
-    even_B = even_KB.sum(axis=0)
-    cost_B += size * (2 * (counts_KB.sum(axis=0) - even_B) + size) / even_B
+Surplus = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]  # above the even share, and that share
+
+
+def _best_bin(classes_LB: Surplus, whole_B: Surplus, *, count: Ints, turn: int) -> int:
+    """The bin where the squared distance from the even share grows least, each class weighted by its rarity.
+
+    Args:
+        classes_LB: for each of a unit's L classes; `whole_B` for all images.
+        count: images that the unit adds to each of them.
+    """
+    added_L1, size = count[:, None], int(count.sum())
+    (surplus_LB, even_LB), (surplus_B, even_B) = classes_LB, whole_B
+    cost_B = (added_L1 * (2 * surplus_LB + added_L1) / even_LB).sum(axis=0)
+    cost_B += size * (2 * surplus_B + size) / even_B
     # of equally good bins another one each time
     cost_B = np.roll(np.round(cost_B, 9), -turn)
     return int((cost_B.argmin() + turn) % len(cost_B))
@@ -355,7 +367,7 @@ def load_folds(path: Path) -> Folds:
             if head["format"] != FORMAT:
                 raise DataError(
                     f"{path}: a folds file of another version of foldsweep (format {head['format']}, not {FORMAT}). "
-                    "Move it away, or give the sweep another name, to cut anew"
+                    "Move it away to cut anew"
                 )
             arrays = {name: file[name] for name in file.files}
         folds = _from_arrays(head, arrays)

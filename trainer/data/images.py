@@ -19,7 +19,7 @@ from trainer.errors import DataError, UnreadableError
 
 Pixels = npt.NDArray[np.uint8]
 Rows = npt.NDArray[np.int64]
-SAMPLED = 2_000  # images that a mean is measured on where measuring means decoding
+SAMPLED = 10_000  # images that a mean is measured on; the same ones whether they are decoded already or not
 BATCHES_AHEAD = 2  # decoded before they are asked for
 
 
@@ -57,7 +57,7 @@ class ImageSource(Protocol):
         ...
 
     def channel_sums(self, rows: Rows) -> ChannelSums:
-        """Over these rows, or over a fixed sample of them where all would have to be decoded."""
+        """Over these rows; over SAMPLED of them, evenly spaced, where there are more."""
         ...
 
 
@@ -101,6 +101,7 @@ class Decoded:
             per_image = [image_sums(image_HWC) for image_HWC in self._images_MHWC]
             self._sums_MC = np.array([total for total, _ in per_image])
             self._squares_MC = np.array([squares for _, squares in per_image])
+        rows = _sampled(rows)
         slots = rows if self._slots_N is None else self._slots_N[rows]
         height, width = self.size_HW
         # whole numbers: the same mean in whatever order the slots were filled
@@ -142,8 +143,8 @@ class Streamed:
             pool.shutdown(cancel_futures=True)
 
     def channel_sums(self, rows: Rows) -> ChannelSums:
-        """See ImageSource: over SAMPLED rows, evenly spaced."""
-        chosen = rows[np.linspace(0, len(rows) - 1, min(SAMPLED, len(rows))).astype(np.int64)]
+        """See ImageSource."""
+        chosen = _sampled(rows)
         total, squares = np.zeros(3, np.uint64), np.zeros(3, np.uint64)
         for (image_HWC,) in self.batches(chosen[:, None]):
             more, more_squares = image_sums(image_HWC)
@@ -161,6 +162,10 @@ class Streamed:
             return image_HWC
         except (OSError, UnreadableError) as error:
             raise DataError(f"{manifest.where(row)} cannot be read any more ({error})") from None
+
+
+def _sampled(rows: Rows) -> Rows:
+    return rows[np.linspace(0, len(rows) - 1, min(SAMPLED, len(rows))).astype(np.int64)]
 
 
 def image_sums(image_HWC: Pixels) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:

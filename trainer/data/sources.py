@@ -66,6 +66,18 @@ class Table:
     def __len__(self) -> int:
         return len(self.paths)
 
+    def only(self, rows: list[int]) -> "Table":
+        """These rows."""
+        return dataclasses.replace(
+            self,
+            paths=[self.paths[row] for row in rows],
+            lines=[self.lines[row] for row in rows],
+            labels=[self.labels[row] for row in rows],
+            groups=None if self.groups is None else [self.groups[row] for row in rows],
+            boxes_N4=None if self.boxes_N4 is None else self.boxes_N4[rows],
+            fixed_N=None if self.fixed_N is None else self.fixed_N[rows],
+        )
+
     def where(self, row: int) -> str:
         """Name `row` for a message: its line, if it has one, and its path."""
         return f"line {self.lines[row]}: {self.paths[row]}" if self.lines[row] else self.paths[row]
@@ -83,6 +95,7 @@ def read_table(data: DataOptions, *, fold_column: str | None = None) -> Table:
     roots = [source if source.is_dir() else source.parent for source in sources]
     root = Path(os.path.commonpath([root.resolve() for root in roots]))
     if data.valid is not None:
+        _refuse_one_fold_column(parts, sources, fold_column)
         for part, fold in zip(parts, ("", "0"), strict=True):
             part.columns.setdefault(FOLD, [fold] * len(part.lines))
     shared = set.intersection(*(set(part.columns) for part in parts))
@@ -106,6 +119,15 @@ def read_table(data: DataOptions, *, fold_column: str | None = None) -> Table:
     _refuse_other_codes(table)
     _refuse_outside(table, data, homes=sorted({str(root.resolve()) for root in roots}))
     return table
+
+
+def _refuse_one_fold_column(parts: "list[_Part]", sources: list[Path], fold_column: str | None) -> None:
+    has = [FOLD in part.columns for part in parts]
+    if fold_column == FOLD and has[0] != has[1]:
+        raise DataError(
+            f"{sources[has.index(True)]} has a column {FOLD!r} of its own and the other source has none, so it is not "
+            "clear what is held out: rename the column, or give it to both"
+        )
 
 
 @dataclasses.dataclass

@@ -209,7 +209,7 @@ class TestData:
                 "data.max_rejected=0",
             ),
             "all.csv: 1 of 61 rows cannot be used (1 unreadable), more than data.max_rejected (0%) allows. "
-            "Repair them, or raise it; `sweeps check` lists them\n"
+            "Repair them, or raise it; the rejected.csv of `sweeps check` lists them\n"
             "  line 62: broken.png (unreadable: not an image "
             "(JPEG, PNG, WEBP, GIF, BMP, TIFF, PPM, JPEG2000, AVIF can be read))",
         )
@@ -341,7 +341,7 @@ class TestOptionsOfTheData:
             refused(
                 sweeps(*command, space(), "--set", "data.corrections=fixes.csv"),
                 "fixes.csv: 2 corrections cannot be used\n"
-                "  line 2: gone.png is not in photos/train.csv\n"
+                "  line 2: gone.png is not in photos/train.csv (there: 00.png, ...)\n"
                 "  line 3: unknown class 'pink'. Known: blue, green, red, or drop",
             )
 
@@ -350,7 +350,13 @@ class TestOptionsOfTheData:
         path = space(("photos/train.csv", "all.csv, allow_outside: true"))
         Path("all.csv").write_text("path,label\nphotos/00.png,\nphotos/01.png,nan\n")
         ended = sweeps("check", path)
-        refused(ended, ended.err[ended.err.index("error: ") + 7 : -1])
+        assert (ended.code, ended.out) == (2, "")
+        kept = Path("runs/tiny/check/rejected.csv").read_text()
+        assert kept.splitlines() == [
+            "line,path,reason,detail",
+            "2,photos/00.png,no label,label is empty",
+            "3,photos/01.png,no label,label is empty",
+        ]
         for line in (2, 3):
             assert f"  line {line}: photos/{line - 2:02d}.png (no label: label is empty)\n" in ended.err
 

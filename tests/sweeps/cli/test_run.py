@@ -158,7 +158,8 @@ class TestWhatIsSaidOfTheData:
         error = ended.err[ended.err.index("error: ") :]
         assert error.startswith(
             "error: all.csv: 7 of 60 rows cannot be used (7 no label), more than data.max_rejected (10%) allows. "
-            "Repair them, or raise it; `sweeps check` lists them\n  line 2: photos/00.png (no label: label is empty)\n"
+            "Repair them, or raise it; the rejected.csv of `sweeps check` lists them\n"
+            "  line 2: photos/00.png (no label: label is empty)\n"
         )
         assert not Path("runs/tiny").exists()
 

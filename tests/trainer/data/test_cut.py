@@ -203,3 +203,11 @@ def test_a_class_of_the_validation_csv_alone_is_refused_by_name(write: Write) ->
     with pytest.raises(DataError, match="1 classes are held out without being trained on") as caught:
         cut(train, valid=str(valid), folds={"column": "fold"})
     assert str(caught.value).endswith("\n  'b': all 4 images are in fold 0")
+
+
+def test_a_folds_file_of_other_images_is_refused_since_it_would_pin_nothing(write: Write, tmp_path: Path) -> None:
+    pinned = kept(cut(write(people())), tmp_path)
+    (tmp_path / "moved").mkdir()
+    others = [{**row, "path": f"moved/{row['path']}"} for row in people()]
+    with pytest.raises(DataError, match=r"folds\.npz: none of its 48 images is in .*look like '0\.png', those of"):
+        cut(write(others, name="others.csv"), folds={"file": str(pinned)})

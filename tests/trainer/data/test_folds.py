@@ -184,15 +184,34 @@ def test_the_order_of_the_rows_decides_nothing(values, grouping, holdout, order)
     assert fold_of(cuts[0]) == fold_of(cuts[1])
 
 
-def test_boxes_of_one_image_are_known_apart_wherever_their_rows_stand():
+def test_boxes_of_one_photo_stay_together_wherever_their_rows_stand():
     labels_N = np.arange(40) % 2
     boxes_N4 = np.array([[row, 0, row + 8, 8] for row in range(40)], dtype=np.int32)
-    manifest = dataclasses.replace(paper_manifest(labels_N, ("a", "b")), paths=("one.png",) * 40, boxes_N4=boxes_N4)
+    paths = tuple(f"{row // 2}.png" for row in range(40))
+    manifest = dataclasses.replace(paper_manifest(labels_N, ("a", "b")), paths=paths, boxes_N4=boxes_N4)
+    fold_N = make_folds(manifest, k=4, seed=0).fold_N
+    np.testing.assert_array_equal(fold_N[::2], fold_N[1::2])
+    assert np.bincount(fold_N).tolist() == [10] * 4
     order = np.random.default_rng(0).permutation(40)
-    turned = dataclasses.replace(manifest, labels_N=labels_N[order], boxes_N4=boxes_N4[order])
+    turned = dataclasses.replace(
+        manifest, paths=tuple(paths[row] for row in order), labels_N=labels_N[order], boxes_N4=boxes_N4[order]
+    )
     folds = make_folds(manifest, k=4, seed=0)
     np.testing.assert_array_equal(make_folds(turned, k=4, seed=0).fold_N, folds.fold_N[order])
     np.testing.assert_array_equal(make_folds(turned, k=4, seed=1, earlier=folds).fold_N, folds.fold_N[order])
+
+
+def test_folds_of_a_column_pin_nothing_since_what_is_always_trained_on_would_be_held_out():
+    manifest = paper_manifest(np.arange(30) % 3)
+    fixed = fixed_folds(manifest, np.arange(30) % 5 // 2 - 1)
+    with pytest.raises(DataError, match=r"come from a column .* give the column again \(folds\.column\)$"):
+        make_folds(manifest, k=2, seed=0, earlier=fixed)
+
+
+def test_as_many_classes_as_pairs_of_images_are_cut_class_by_class():
+    labels_N = np.arange(40_000) % 20_000
+    folds = make_folds(paper_manifest(labels_N, tuple(map(str, range(20_000)))), k=2, seed=0)
+    assert (folds.counts() == 1).all()
 
 
 def worst_share(fold_N: np.ndarray, labels_N: np.ndarray, *, k: int) -> float:

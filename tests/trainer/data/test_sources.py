@@ -733,6 +733,15 @@ def test_folds_that_the_sources_have_themselves_are_kept(two):
     assert table.fixed_N.tolist() == [1, 2]
 
 
+@pytest.mark.parametrize("first", [True, False])
+def test_a_fold_column_in_one_of_two_sources_is_refused_since_it_is_not_clear_what_is_held_out(two, tmp_path, first):
+    texts = ["path,label,fold\na.png,x,1\n", "path,label\nb.png,y\n"]
+    name = "tr/train.csv" if first else "va/valid.csv"
+    with pytest.raises(DataError, match=rf"^{tmp_path}/{name} has a column 'fold' of its own and the other source"):
+        two(*(texts if first else reversed(texts)), fold_column="fold")
+    assert two(*texts).fixed_N is None
+
+
 def test_the_columns_of_the_second_source_may_be_in_another_order(two):
     table = two("path,label,who\na.png,x,p\n", "who,extra,label,path\nq,1,y,b.png\n", group="who")
     assert (table.paths, table.labels, table.groups) == (["tr/a.png", "va/b.png"], [("x",), ("y",)], ["p", "q"])
