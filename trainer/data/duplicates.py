@@ -9,9 +9,7 @@ Multi-Index Hashing"). Photos have bits that depend on each other, and long dist
 would compare too many, all pairs are compared in blocks, by their 64 most telling bits first.
 """
 
-import heapq
 from collections.abc import Callable, Iterator
-from itertools import combinations, islice
 
 import numpy as np
 import numpy.typing as npt
@@ -64,39 +62,6 @@ def near_duplicate_clusters(hashes_N4: Words, *, distance: int, progress: Progre
     return first_M[root_M[hash_N]]
 
 
-def near_pairs(hashes_N4: Words, *, distance: int, limit: int) -> list[tuple[int, int, int]]:
-    """The `limit` closest linked pairs as (row_a, row_b, distance in bits), row_a < row_b; ties by rows.
-
-    Raises:
-        ValueError: as `near_duplicate_clusters`.
-    """
-    _refuse(hashes_N4, distance)
-    if limit < 1:
-        return []
-    first_M, hash_N = _distinct(hashes_N4)
-    order_N = np.argsort(hash_N, kind="stable")
-    ends_M = np.cumsum(np.bincount(hash_N, minlength=len(first_M)))
-    begins_M = ends_M - np.bincount(hash_N, minlength=len(first_M))
-
-    def rows(number: int, at_most: int = limit + 1) -> list[int]:
-        """The first rows of a hash."""
-        return [int(row) for row in order_N[begins_M[number] : min(ends_M[number], begins_M[number] + at_most)]]
-
-    several = np.flatnonzero(ends_M - begins_M > 1).tolist()
-    same = ((0, *pair) for number in several for pair in islice(combinations(rows(number), 2), limit))
-    best = alike = heapq.nsmallest(limit, same)
-    for reach in sorted({min(distance, bits) for bits in (3, 10, distance)}):  # short reaches cost next to nothing
-        if len(best) < limit:
-            near = (
-                (bits, min(row_a, row_b), max(row_a, row_b))
-                for a, b, bits in _closest(hashes_N4[first_M], reach=reach, limit=limit)
-                for i, row_a in enumerate(rows(a), start=1)
-                for row_b in rows(b, limit // i)  # row i with row j has at least i x j - 1 better pairs
-            )
-            best = heapq.nsmallest(limit, [*alike, *near])
-    return [(a, b, bits) for bits, a, b in best]
-
-
 def one_per_cluster(clusters_N: Rows) -> Rows:
     """Rows to keep, ascending: the middle row of each cluster (of a video its middle frame; of two the first)."""
     order_N = np.argsort(clusters_N, kind="stable")
@@ -140,19 +105,6 @@ def _join(root_M: Rows, links: list[Links]) -> None:
         np.minimum.at(root_M, np.maximum(a_P, b_P), np.minimum(a_P, b_P))
         while (root_M[root_M] != root_M).any():  # halves the way to the root each time
             root_M[:] = root_M[root_M]
-
-
-def _closest(hashes_M4: Words, *, reach: int, limit: int) -> list[tuple[int, int, int]]:
-    """The first `limit` pairs of distinct hashes (a, b, bits) by distance, then by number."""
-    count = len(hashes_M4)
-    best = np.empty(0, dtype=np.int64)  # bits, a and b in one number: below 2**63 up to 380 million images
-    for a_P, b_P, bits_P in _links(hashes_M4, distance=reach, root_M=np.arange(count), tell=lambda _: None):
-        found = (bits_P * count + a_P) * count + b_P
-        if len(best) == limit:
-            found = found[found < best[-1]]
-        if len(found):
-            best = np.unique(np.concatenate([best, found]))[:limit]
-    return [(key // count % count, key % count, key // count**2) for key in best.tolist()]
 
 
 def _links(hashes_M4: Words, *, distance: int, root_M: Rows, tell: Callable[[float], None]) -> Iterator[Links]:

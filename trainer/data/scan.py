@@ -79,13 +79,14 @@ def scan_files(
     memory = _Memory(table.root, reading, folder)
     stats_F2 = np.array([_stat(table.root / path) for path in paths], dtype=np.int64).reshape(-1, 2)
     records_F, errors = memory.recall(paths, stats_F2)
-    boxes_of = _raw_boxes(table, file_of) if any(writer.pool.how.crop == "box" for writer in writers) else None
+    files_N = np.array([file_of.get(path, -1) for path in table.paths], dtype=np.int64)
+    boxes_of = _raw_boxes(table, files_N) if any(writer.pool.how.crop == "box" for writer in writers) else None
     wanted_F = ~records_F["stat"].any(axis=1)
     bad_F = np.array([path in errors for path in paths], dtype=bool)
     if fingerprints:
         wanted_F |= ~records_F["hashed"] & ~bad_F
     for writer in writers:
-        wanted_F |= _lacking_files(writer, records_F, boxes_of, clip=clip_boxes) & ~bad_F
+        wanted_F |= _lacking_files(writer, records_F, files_N, table.boxes_N4, clip=clip_boxes) & ~bad_F
     todo = np.flatnonzero(wanted_F).tolist()
 
     def one(number: int) -> _Seen:
@@ -115,31 +116,29 @@ def scan_files(
             saved_at = time.monotonic()
     if todo:
         memory.keep(paths, records_F, errors)
-    return _facts(table, file_of, records_F, errors, fingerprints)
+    return _facts(table, files_N, records_F, errors, fingerprints)
 
 
 def _lacking_files(
     writer: PoolWriter,
     records_F: npt.NDArray[np.void],
-    boxes_of: Callable[[int], npt.NDArray[np.float64]] | None,
+    files_N: npt.NDArray[np.int64],
+    boxes_N4: npt.NDArray[np.float64] | None,
     *,
     clip: bool,
 ) -> npt.NDArray[np.bool_]:
-    """For each file whether the pool lacks one of its images; unknown content counts as lacking."""
-    if writer.pool.how.crop != "box":
-        return np.array([writer.lacks(digest) for digest in records_F["digest"].tolist()], dtype=bool)
-    assert boxes_of is not None
-    how = writer.pool.how
-    return np.array(
-        [
-            any(
-                writer.lacks(key)
-                for key, _ in _images(how, record["digest"].item(), record["size"], boxes_of(number), clip)
-            )
-            for number, record in enumerate(records_F)
-        ],
-        dtype=bool,
-    )
+    """For each file that is known whether the pool lacks one of its images."""
+    how, digests = writer.pool.how, records_F["digest"].tolist()
+    if how.crop != "box":
+        return np.array([writer.lacks(digest) for digest in digests], dtype=bool)
+    assert boxes_N4 is not None
+    rows = np.flatnonzero(np.append(records_F["size"].all(axis=1), False)[files_N])  # a row without a path: the last
+    clean_R4, _, bad = clean_boxes(boxes_N4[rows], records_F["size"][files_N[rows]], clip=clip)
+    lacking_F = np.zeros(len(records_F), dtype=bool)
+    for at, (file, box) in enumerate(zip(files_N[rows].tolist(), clean_R4.tolist(), strict=True)):
+        if at not in bad and writer.lacks(image_key(digests[file], how, tuple(box))):
+            lacking_F[file] = True
+    return lacking_F
 
 
 def _images(
@@ -255,24 +254,21 @@ def _stat(file: Path) -> tuple[int, int]:
     return stat.st_size, stat.st_mtime_ns
 
 
-def _raw_boxes(table: Table, file_of: dict[str, int]) -> Callable[[int], npt.NDArray[np.float64]]:
+def _raw_boxes(table: Table, files_N: npt.NDArray[np.int64]) -> Callable[[int], npt.NDArray[np.float64]]:
+    """For each file the boxes of its rows, as written."""
     assert table.boxes_N4 is not None
-    rows_of: dict[int, list[int]] = {}
-    for row, path in enumerate(table.paths):
-        if path:
-            rows_of.setdefault(file_of[path], []).append(row)
-    boxes_N4 = table.boxes_N4
-    return lambda number: boxes_N4[rows_of[number]]
+    boxes_N4, order = table.boxes_N4, np.argsort(files_N, kind="stable")
+    starts = np.searchsorted(files_N[order], np.arange(files_N.max() + 2))
+    return lambda file: boxes_N4[order[starts[file] : starts[file + 1]]]
 
 
 def _facts(
     table: Table,
-    file_of: dict[str, int],
+    files_N: npt.NDArray[np.int64],
     records_F: npt.NDArray[np.void],
     errors: dict[str, str],
     fingerprints: bool,
 ) -> FileFacts:
-    files_N = np.array([file_of.get(path, -1) for path in table.paths], dtype=np.int64)
     # rows without a path take the zeros at the end
     records_N = np.append(records_F, np.zeros(1, dtype=RECORD))[files_N]
     return FileFacts(

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trainer.data import duplicates
-from trainer.data.duplicates import near_duplicate_clusters, near_pairs, one_per_cluster
+from trainer.data.duplicates import near_duplicate_clusters, one_per_cluster
 
 
 def packed(bits_NB: np.ndarray) -> np.ndarray:
@@ -184,34 +184,14 @@ def test_progress_rises_from_nothing_to_all_images(way):
 
 @pytest.mark.parametrize("distance", [-1, 65])
 def test_a_distance_out_of_range_is_refused(distance):
-    for search in (near_duplicate_clusters, lambda *a, **k: near_pairs(*a, limit=3, **k)):
-        with pytest.raises(ValueError, match=rf"^the distance is 0\.\.64 bits, got {distance}$"):
-            search(packed(scattered(3)), distance=distance)
+    with pytest.raises(ValueError, match=rf"^the distance is 0\.\.64 bits, got {distance}$"):
+        near_duplicate_clusters(packed(scattered(3)), distance=distance)
 
 
 @pytest.mark.parametrize("hashes", [np.zeros((3, 3), np.uint64), np.zeros(4, np.uint64), np.zeros((3, 4), np.int64)])
 def test_anything_but_four_words_per_image_is_refused(hashes):
     with pytest.raises(ValueError, match=r"^hashes are N x 4 words of uint64, got \("):
         near_duplicate_clusters(hashes, distance=4)
-
-
-# pairs
-
-
-@pytest.mark.parametrize("limit", [1, 12, 200])
-@pytest.mark.parametrize("distance", [0, 20])
-@pytest.mark.parametrize("kind", KINDS)
-def test_the_pairs_are_the_first_of_the_plain_search(way, kind, distance, limit):
-    hashes_N4 = packed(KINDS[kind])
-    assert near_pairs(hashes_N4, distance=distance, limit=limit) == plain_pairs(hashes_N4, distance)[:limit]
-
-
-@settings(max_examples=50)
-@given(seed=st.integers(0, 2**32), count=st.integers(0, 24), distance=st.integers(0, 64), limit=st.integers(0, 40))
-def test_the_pairs_are_the_first_of_the_plain_search_for_any_hashes(seed, count, distance, limit):
-    draw = np.random.default_rng(seed)
-    hashes_N4 = packed(scattered(4, seed=seed)[draw.integers(0, 4, count)] ^ (draw.random((count, 256)) < 0.004))
-    assert near_pairs(hashes_N4, distance=distance, limit=limit) == plain_pairs(hashes_N4, distance)[:limit]
 
 
 # one per cluster
