@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from sweeps.messages import FOLDS_FILE
 from sweeps.spec import SweepSpec
 from trainer.data.cleaning import Rejected, write_rejected
 from trainer.data.crops import require
@@ -17,7 +18,6 @@ from trainer.data.sources import read_table
 from trainer.errors import DataError
 from trainer.files import write_json
 
-FOLDS_FILE = "folds.npz"
 CUT_FILE = "cut.json"  # what the folds were cut from, and how
 # what decides a cut: sweeps that agree in it hold out the same images
 CUT_KEYS = ("source", "valid", "layout", "image", "label", "group", "box", "keep", "age_borders")

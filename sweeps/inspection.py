@@ -136,7 +136,8 @@ def _summary(spec: SweepSpec, cut: Cut) -> Iterator[tuple[str, str]]:
         count = int((folds.fold_N == mark).sum())
         if count:
             yield name, f"{count:,} images"
-    plan = plan_cache(spec.choices(), images=found.rows, cache_gb=spec.data.cache_gb)  # the cut decodes nothing
+    # `check` decodes nothing: this is what `run` and `prepare` are going to do
+    plan = plan_cache(spec.choices(), images=found.to_decode, cache_gb=spec.data.cache_gb)
     for key, size_bytes in plan.sizes_bytes.items():
         yield "decoded", f"{key}: {size_bytes / 1e6:,.1f} MB on disk, once"
     if any(choice.crop == "face" for choice in spec.choices()):

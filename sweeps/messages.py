@@ -73,6 +73,7 @@ class Outcome:
     traceback: str = ""
 
 
+FOLDS_FILE = "folds.npz"  # in the sweep's directory: the manifest and the folds, frozen
 STOP_FILE = "stop"  # in the sweep's directory: running trials leave a checkpoint and end
 
 

@@ -10,8 +10,9 @@ from typing import Any
 
 from optuna.storages import RDBStorage
 
-from sweeps.data import FOLDS_FILE, write_data
+from sweeps.data import write_data
 from sweeps.errors import InputError, Problem, SpecError
+from sweeps.messages import FOLDS_FILE
 from sweeps.space import Constant, finite_values
 from sweeps.spec import SweepSpec
 from sweeps.study import StoredSweep, hidden, make_folder

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pydantic
 
-from sweeps.messages import Assignment, Outcome, TrialReport, TrialReporter
+from sweeps.messages import FOLDS_FILE, Assignment, Outcome, TrialReport, TrialReporter
 from trainer.config import TrainConfig
 from trainer.data.cache import open_images
 from trainer.data.crops import require
@@ -46,7 +46,7 @@ def _run_folds(assignment: Assignment, reporter: TrialReporter, scores: list[flo
     directory = Path(assignment.directory)
     config = _config(assignment)
     write_json(directory / "config.json", config.model_dump(mode="json"))
-    path = Path(assignment.sweep_directory) / "folds.npz"
+    path = Path(assignment.sweep_directory) / FOLDS_FILE
     folds = _folds(path)
     images = _images(path, config.preprocessing, assignment.streamed, assignment.threads)
     for fold in range(folds.k):

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from sweeps.data import CUT_FILE, FOLDS_FILE, changes, check_data, cut_sweep, earlier_folds, with_folds, write_data
+from sweeps.data import CUT_FILE, changes, check_data, cut_sweep, earlier_folds, with_folds, write_data
+from sweeps.messages import FOLDS_FILE
 from sweeps.spec import SweepSpec
 from trainer.data.cut import Cut
 from trainer.data.folds import load_folds

@@ -53,6 +53,7 @@ def cut_of(labels: list[int], folds: list[int], *, root: Path = Path("/nowhere")
         "sizes_N2": np.full((count, 2), 16, dtype=np.int32),
         "clusters_N": None,
         "fixed_N": None,
+        "to_decode": count,
         "plan": plan_cache((), images=count, cache_gb=None),
         **changes,
     }

@@ -65,14 +65,14 @@ class Cleaned:
         labels: the class of each, after corrections.
         boxes_M4: whole pixels inside the image, or None.
         rejected: all other rows.
-        repairs: what was done to how many of the rows that are left.
+        repaired: what was done to which of the rows that are left.
     """
 
     rows_M: npt.NDArray[np.int64]
     labels: list[tuple[str, ...]]
     boxes_M4: npt.NDArray[np.int32] | None
     rejected: list[Rejected]
-    repairs: dict[str, int]
+    repaired: dict[str, npt.NDArray[np.int64]]
 
 
 def clean(table: Table, facts: FileFacts, data: DataOptions) -> Cleaned:
@@ -95,18 +95,20 @@ def clean(table: Table, facts: FileFacts, data: DataOptions) -> Cleaned:
         reasons.setdefault(row, ("correction", DROP))
     reasons |= _twice(table, labels, boxes_N4, set(reasons))
     kept = [row for row in range(len(table)) if row not in reasons]
-    repairs = {"labels corrected": sum(row not in reasons for row in corrected)}
-    repairs["boxes cut at the image's edge"] = int(clipped_N[kept].sum())
-    for bit, repair in enumerate(REPAIRS.values()):
-        repairs[repair] = int((facts.traits_N[kept] >> bit & 1).sum())
+    rows_M = np.array(kept, dtype=np.int64)
+    repaired = {
+        "labels corrected": np.intersect1d(rows_M, np.array(corrected, dtype=np.int64)),
+        "boxes cut at the image's edge": rows_M[clipped_N[rows_M]],
+        **{repair: rows_M[(facts.traits_N[rows_M] >> bit & 1) == 1] for bit, repair in enumerate(REPAIRS.values())},
+    }
     rejected = [Rejected(0, path, "not a row", why) for path, why in table.ignored]
     rejected += [Rejected(table.lines[row], table.paths[row], *reasons[row]) for row in sorted(reasons)]
     return Cleaned(
-        rows_M=np.array(kept, dtype=np.int64),
+        rows_M=rows_M,
         labels=[labels[row] for row in kept],
         boxes_M4=None if boxes_N4 is None else boxes_N4[kept],
         rejected=rejected,
-        repairs={name: count for name, count in repairs.items() if count},
+        repaired={name: rows for name, rows in repaired.items() if len(rows)},
     )
 
 
@@ -270,6 +272,6 @@ def _twice(
 
 
 def _normal(path: str, table: Table) -> str:
-    """`a/./b.jpg`, `a//b.jpg` and `/root/a/b.jpg` are `a/b.jpg`; only odd paths pay for it."""
+    """`a/./b.jpg`, `a//b.jpg` and the absolute path of `a/b.jpg` are one; only odd paths pay for it."""
     path = path.removeprefix(f"{table.root}/")
     return os.path.normpath(path) if "./" in path or "//" in path or path.startswith(".") else path

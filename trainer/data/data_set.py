@@ -31,6 +31,8 @@ class DataSet:
         sizes_N2: height and width of each image's file, as displayed.
         clusters_N: number of each image's near-duplicate cluster, or None if nobody asked.
         fixed_N: the fold that the source gives each image, or None.
+        to_decode: how many images each choice makes.
+        plan: which of the choices asked for are kept decoded.
     """
 
     manifest: Manifest
@@ -40,6 +42,7 @@ class DataSet:
     sizes_N2: npt.NDArray[np.int32]
     clusters_N: npt.NDArray[np.int64] | None
     fixed_N: npt.NDArray[np.int64] | None
+    to_decode: int
     plan: CachePlan
 
 
@@ -81,10 +84,13 @@ def read_data_set(
     if not cleaned.labels:
         raise DataError(f"{table.name}: none of {len(table):,} rows can be used")
     found = _data_set(table, data, facts, cleaned, plan=plan, progress=progress)
-    if at_once or not choices:
+    if at_once:
         return found
     kept = set(found.manifest.paths)
     part = table.only([row for row, path in enumerate(table.paths) if path in kept])
+    found = dataclasses.replace(found, to_decode=len(part))
+    if not choices:
+        return found
     plan = plan_cache(choices, images=len(part), cache_gb=data.cache_gb)
     _scan(part, data, plan, fingerprints=False, progress=progress)
     return dataclasses.replace(found, plan=plan)
@@ -171,7 +177,8 @@ def _data_set(
         manifest=manifest,
         rows=len(table) + len(table.ignored),
         rejected=rejected,
-        repairs=cleaned.repairs,
+        repairs={name: count for name, rows in cleaned.repaired.items() if (count := int(np.isin(rows, rows_N).sum()))},
+        to_decode=len(table),
         sizes_N2=facts.sizes_N2[rows_N],
         clusters_N=clusters_N,
         fixed_N=None if table.fixed_N is None else table.fixed_N[rows_N],

@@ -277,7 +277,7 @@ class TestLongTables:
 
 PERSONS = r"(12 of 12|11 of 12|10 of 12)"
 LEAK = rf"{PERSONS} folders with several images have them in several folds, e\.g\. "
-TODO = r": probably one person, video or object each\. Name a group: data\.group"
+ADVICE = r": probably one person, video or object each\. Name a group: data\.group"
 
 
 class TestLeaks:
@@ -310,7 +310,7 @@ class TestLeaks:
         ended = sweeps("check", self.profiles(faces, space), "--set", "data.group=null")
         assert ended.code == 0
         (leak,) = warnings(ended)
-        assert re.fullmatch(rf"{LEAK}0000\d\d_(fe)?male_[A-Z][a-z]+_\d\d \(7 images in folds 0, 1\){TODO}", leak)
+        assert re.fullmatch(rf"{LEAK}0000\d\d_(fe)?male_[A-Z][a-z]+_\d\d \(7 images in folds 0, 1\){ADVICE}", leak)
         page = Path("runs/tiny/check/check.html").read_text()
         assert leak in page
         example = re.search(r"e\.g\. (\S+)", leak)
@@ -321,7 +321,7 @@ class TestLeaks:
         write_rows(Path("all.csv"), "path,label", [[faces / path, label] for path, label in self.rows(faces)])
         path = space(("photos/train.csv", "all.csv, allow_outside: true"))
         (leak,) = warnings(sweeps("check", path))
-        assert re.fullmatch(rf"{LEAK}\S*0000\d\d_(fe)?male_[A-Z][a-z]+_\d\d \(7 images in folds 0, 1\){TODO}", leak)
+        assert re.fullmatch(rf"{LEAK}\S*0000\d\d_(fe)?male_[A-Z][a-z]+_\d\d \(7 images in folds 0, 1\){ADVICE}", leak)
 
     def test_photos_of_all_persons_in_one_folder(
         self, sweeps: Callable[..., Ended], space: Callable[..., Path], faces: Path
@@ -353,7 +353,7 @@ class TestLeaks:
         if not grouped:
             assert "folds      2 (column fold)" in ended.out
             (leak,) = warnings(ended)
-            assert re.fullmatch(rf"{LEAK}\S+ \(7 images in folds 0, 1\){TODO}", leak)
+            assert re.fullmatch(rf"{LEAK}\S+ \(7 images in folds 0, 1\){ADVICE}", leak)
             return
         assert (ended.code, ended.out) == (2, "")
         error = shown(ended).err

@@ -485,7 +485,18 @@ def test_only_the_kept_images_are_planned_for_and_decoded(shots, work):
     room_gb = 4 * HOW.size_HW[0] * HOW.size_HW[1] * 3 / 1e9
     found = read(shots, HOW, keep="one_per_cluster", cache_gb=room_gb)
     assert found.plan.kept == (HOW,)
-    assert sum(work.decodes.values()) == 4
+    assert sum(work.decodes.values()) == found.to_decode == 4
+    assert read(shots, keep="one_per_cluster").to_decode == 4  # as `sweeps check` asks
+
+
+def test_only_kept_images_count_as_repaired(shots):
+    for number in range(5):
+        with Image.open(shots.parent / f"{number}.jpg") as image:
+            grey = image.convert("L")
+        grey.save(shots.parent / f"{number}.jpg")
+    assert read(shots).repairs == {"greyscale turned to RGB": 5}
+    found = read(shots, keep="one_per_cluster")
+    assert found.repairs == {"greyscale turned to RGB": len(found.manifest) - 1}
 
 
 def test_all_boxes_of_a_photo_that_is_kept_are_kept(shots):

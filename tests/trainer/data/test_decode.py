@@ -14,7 +14,7 @@ import pytest
 from PIL import ExifTags, Image, ImageCms, ImageFile, ImageOps
 
 from trainer.data import picture as module
-from trainer.data.decode import decode, fingerprint
+from trainer.data.decode import decode, decode_all, fingerprint
 from trainer.data.picture import TRAITS, UPRIGHT, look
 from trainer.data.preprocessing import Box, Preprocessing, Reading
 from trainer.errors import UnreadableError
@@ -584,6 +584,23 @@ def drafts(monkeypatch) -> list[int]:
 
     monkeypatch.setattr(ImageFile.ImageFile, "load", load)
     return seen
+
+
+CHOICES = [
+    Preprocessing((30, 40)),
+    Preprocessing((25, 30), "crop"),
+    Preprocessing((120, 160)),
+    Preprocessing((110, 150), "fit"),
+]
+
+
+@pytest.mark.parametrize(("kind", "decoded"), [("JPEG", 2), ("PNG", 1)])
+def test_choices_that_need_one_scale_share_one_decoding_and_change_nothing(drafts, kind, decoded):
+    data = encoded(fractal(640, 480), kind)
+    together = decode_all(data, [(how, None) for how in CHOICES], reading=READING)
+    assert len(drafts) == decoded
+    for how, image_HWC in zip(CHOICES, together, strict=True):
+        np.testing.assert_array_equal(image_HWC, decode(data, how, reading=READING))
 
 
 @pytest.mark.parametrize(
