@@ -2,37 +2,28 @@
 
 import csv
 import dataclasses
-import itertools
 import os
 import re
 import stat
 import warnings
-from collections.abc import Iterator, Set
+from collections.abc import Set
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+from trainer.data.folders import GENDERS, MASKS, PATH, Columns, Part, age_bands, class_folders, profiles, within
 from trainer.data.options import NEAR_DUPLICATES, DataOptions
 from trainer.errors import DataError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-# what trainer.data.decode reads; HEIC is none of it, and rather rejected by name than never seen
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"}) | frozenset(
-    {".jpe", ".jfif", ".apng", ".dib", ".ppm", ".pgm", ".pbm", ".jp2", ".j2k", ".avif", ".heic", ".heif"}
-)
 TABLE_SUFFIXES = frozenset({".csv", ".tsv", ".txt", ".parquet", ".pq"})
 MAX_NAMED = 10  # rows named in one message; the rest is counted
 FOLD = "fold"  # the column that `data.valid` adds: empty for the first source, 0 for the second
 ALWAYS_TRAINED = -1
-PROFILE = re.compile(r"(?P<person>[^_]+)_(?P<gender>[^_]+)_(?P<race>[^_]+)_(?P<age>\d{1,3})")
-MASKS = ("mask", "incorrect", "normal")  # beginnings of a photo's name, in the order of the competition's classes
-GENDERS = ("male", "female")
-
-Columns = dict[str, list[str]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,7 +94,7 @@ def read_table(data: DataOptions, *, fold_column: str | None = None) -> Table:
     for part, own_root in zip(parts, roots, strict=True):
         prefix = os.path.relpath(own_root.resolve(), root)
         if prefix != ".":
-            part.columns[_PATH] = [path and os.path.join(prefix, path) for path in part.columns[_PATH]]
+            part.columns[PATH] = [path and os.path.join(prefix, path) for path in part.columns[PATH]]
             part.ignored = [(os.path.join(prefix, path), why) for path, why in part.ignored]
         for name in columns:
             columns[name] += part.columns[name]
@@ -121,7 +112,7 @@ def read_table(data: DataOptions, *, fold_column: str | None = None) -> Table:
     return table
 
 
-def _refuse_one_fold_column(parts: "list[_Part]", sources: list[Path], fold_column: str | None) -> None:
+def _refuse_one_fold_column(parts: "list[Part]", sources: list[Path], fold_column: str | None) -> None:
     has = [FOLD in part.columns for part in parts]
     if fold_column == FOLD and has[0] != has[1]:
         raise DataError(
@@ -130,21 +121,9 @@ def _refuse_one_fold_column(parts: "list[_Part]", sources: list[Path], fold_colu
         )
 
 
-@dataclasses.dataclass
-class _Part:
-    """One source: its columns, the path under the name `_PATH`."""
-
-    columns: Columns
-    lines: list[int]
-    ignored: list[tuple[str, str]] = dataclasses.field(default_factory=list)
-
-
-_PATH = "\0path"  # no column of a user has this name
-
-
-def _read(source: Path, data: DataOptions) -> _Part:
+def _read(source: Path, data: DataOptions) -> Part:
     if source.is_dir():
-        part = _profiles(source, data.age_borders) if data.layout == "profile_folders" else _class_folders(source)
+        part = profiles(source, data.age_borders) if data.layout == "profile_folders" else class_folders(source)
     elif not source.is_file():
         raise DataError(f"{source}: no such file or folder. Set data.source to one (`sweeps demo digits` writes one)")
     elif data.layout is not None:
@@ -158,13 +137,13 @@ def _read(source: Path, data: DataOptions) -> _Part:
     return part
 
 
-def _file(source: Path, data: DataOptions) -> _Part:
+def _file(source: Path, data: DataOptions) -> Part:
     frame = read_frame(source)
     if data.image not in frame.columns:
         raise DataError(f"{source}: no column {data.image!r} (data.image). {_there(frame.columns)}")
     columns = {str(name): frame[name].tolist() for name in frame.columns}
-    columns[_PATH] = columns[data.image]
-    return _Part(columns, [int(row) + 2 for row in frame.index])
+    columns[PATH] = columns[data.image]
+    return Part(columns, [int(row) + 2 for row in frame.index])
 
 
 def read_frame(source: Path) -> "pd.DataFrame":
@@ -227,83 +206,6 @@ def _there(columns: object) -> str:
     return f"Columns there: {', '.join(repr(str(name)) for name in names)}"
 
 
-def _class_folders(source: Path) -> _Part:
-    paths, labels, ignored = [], [], _beside(source)
-    for folder in _sub_folders(source):
-        for path in _images(folder, source, ignored):
-            paths.append(path)
-            labels.append(folder.name)
-    return _Part({_PATH: paths, "label": labels}, [0] * len(paths), ignored)
-
-
-def _profiles(source: Path, borders: tuple[int, ...]) -> _Part:
-    """The mask competition's layout: one folder per person, its photos named by how the mask sits."""
-    names = ("mask", "gender", "age", "race", "person")
-    columns: Columns = {name: [] for name in (_PATH, *names)}
-    part = _Part(columns, [], _beside(source))
-    for folder in _sub_folders(source):
-        profile = PROFILE.fullmatch(folder.name)
-        for path in _images(folder, source, part.ignored):
-            mask = next((mask for mask in MASKS if Path(path).name.lower().startswith(mask)), None)
-            if profile is None or mask is None:
-                what = "folder is not named <id>_<gender>_<race>_<age>" if profile is None else "photo is not named"
-                part.ignored.append((path, what if profile is None else f"{what} {'*, '.join(MASKS)}*"))
-                continue
-            band = age_band(int(profile["age"]), borders)
-            row = (path, mask, profile["gender"].lower(), band, profile["race"], profile["person"])
-            for name, value in zip((_PATH, *names), row, strict=True):
-                columns[name].append(value)
-            part.lines.append(0)
-    return part
-
-
-def age_bands(borders: tuple[int, ...]) -> tuple[str, ...]:
-    """Names of the bands that the borders make: (30, 60) gives <30, 30-59, >=60."""
-    middle = [f"{low}-{high - 1}" for low, high in itertools.pairwise(borders)]
-    return (f"<{borders[0]}", *middle, f">={borders[-1]}")
-
-
-def age_band(age: int, borders: tuple[int, ...]) -> str:
-    """The band of an age in years; a border belongs to the band above it."""
-    return age_bands(borders)[sum(age >= border for border in borders)]
-
-
-def _sub_folders(source: Path) -> Iterator[Path]:
-    for folder in sorted(source.iterdir()):
-        if folder.is_dir() and not folder.name.startswith("."):
-            yield folder
-
-
-def _beside(source: Path) -> list[tuple[str, str]]:
-    """Images that lie in no sub-folder, and why they are no rows."""
-    names = sorted(path.name for path in source.iterdir() if _is_image(path.name) and path.is_file())
-    return [(name, "image lies beside the folders") for name in names]
-
-
-def _images(folder: Path, source: Path, ignored: list[tuple[str, str]]) -> list[str]:
-    """Image files below a folder, relative to the source, sorted; links are followed, each folder once.
-
-    Links back are added to `ignored`: what they lead to is read already, or belongs to other classes.
-    """
-    found, seen, home = [], set(), os.path.realpath(folder)
-    for parent, folders, files in os.walk(folder, followlinks=True):
-        real = os.path.realpath(parent)
-        base = Path(parent).relative_to(source).as_posix()
-        leads_up = real != home and _within(home, real)
-        if real in seen or leads_up or _within(os.path.realpath(os.path.dirname(parent)), real):
-            ignored.append((base, "link back to a folder that is read already"))
-            folders.clear()
-            continue
-        seen.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        found += [f"{base}/{name}" for name in files if _is_image(name)]
-    return sorted(found)
-
-
-def _is_image(name: str) -> bool:
-    return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES and not name.startswith(".")
-
-
 def _table(
     data: DataOptions,
     columns: Columns,
@@ -318,7 +220,7 @@ def _table(
         if name in only_first:
             raise DataError(f"{data.valid}: no column {name!r}, which {data.source} has")
         if name not in columns:
-            there = [other for other in columns if other != _PATH]
+            there = [other for other in columns if other != PATH]
             raise DataError(f"{data.source}: no column {name!r} ({key}). {_there(there)}")
         return columns[name]
 
@@ -331,7 +233,7 @@ def _table(
     return Table(
         name=data.source if data.valid is None else f"{data.source} and {data.valid}",
         root=root,
-        paths=columns[_PATH],
+        paths=columns[PATH],
         lines=lines,
         label_columns=label_columns,
         labels=labels,
@@ -422,11 +324,7 @@ def _refuse_outside(table: Table, data: DataOptions, *, homes: list[str]) -> Non
 
 
 def _within_any(path: str, folders: list[str]) -> bool:
-    return any(_within(path, folder) for folder in folders)
-
-
-def _within(path: str, root: str) -> bool:
-    return path == root or path.startswith(root.rstrip(os.sep) + os.sep)
+    return any(within(path, folder) for folder in folders)
 
 
 def named(entries: list[str]) -> str:

@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trainer.data.folders import age_band, age_bands
 from trainer.data.options import DataOptions
-from trainer.data.sources import ALWAYS_TRAINED, Table, age_band, age_bands, read_table
+from trainer.data.sources import ALWAYS_TRAINED, Table, read_table
 from trainer.errors import DataError
 
 Reader = Callable[..., Table]
