@@ -146,6 +146,14 @@ class TestFaces:
         assert "Traceback" not in ended.err
         assert not Path("data").exists()
 
+    @pytest.mark.parametrize("option", [("--persons", 3), ("--size", "32x24")], ids=["persons", "size"])
+    def test_options_of_the_faces_are_not_silently_ignored_for_the_digits(
+        self, sweeps: Callable[..., Ended], option: tuple[str, object]
+    ):
+        ended = sweeps("demo", "digits", *option)
+        assert ended == Ended(2, "", "error: --persons and --size are for faces; the digits are what they are\n")
+        assert not Path("data").exists()
+
     def test_other_arguments_in_the_same_folder_are_refused(self, sweeps: Callable[..., Ended]):
         sweeps("demo", "faces", *SMALL)
         before = self.files()
