@@ -1,0 +1,59 @@
+"""What happens to an image before it is cached."""
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, field_validator
+
+from trainer.data.preprocessing import Background, Crop, ResizeMode
+from trainer.fields.declare import about
+
+MAX_SIDE = 4096
+Normalise = Literal["backbone", "imagenet", "dataset", "none"]
+
+
+class ImageFields(BaseModel):
+    """Images"""
+
+    resize: Annotated[
+        int | str, about("Image size in pixels: one number for a square, or 'HxW' (height x width), 8 to 4096.")
+    ] = 224
+    resize_mode: Annotated[
+        ResizeMode, about("stretch; fit (keep the aspect, pad); crop (keep the aspect, cut the middle out).")
+    ] = "stretch"
+    crop: Annotated[Crop, about("What is cut out before resizing: none, the row's box, or the largest face.")] = "none"
+    head_crops: Annotated[
+        dict[str, Crop],
+        about(
+            "heads: separate only: another crop for a label column, e.g. {mask: face}; the others use `crop`. "
+            "The backbone then sees each image once per different crop.",
+            source="mask project: age and gender need clothes, mask needs the face",
+        ),
+    ] = {}
+    background: Annotated[Background, about("keep, or remove: paint all but the foreground.")] = "keep"
+    normalise: Annotated[
+        Normalise,
+        about(
+            "Mean and std: what the backbone's weights expect, imagenet's, those of the training part of "
+            "the fold (dataset), or none (values in 0..1)."
+        ),
+    ] = "backbone"
+
+    @field_validator("resize")
+    @classmethod
+    def _size_is_readable(cls, value: int | str) -> int | str:
+        height, width = parse_size(value)
+        return height if height == width else f"{height}x{width}"
+
+
+def parse_size(value: int | str) -> tuple[int, int]:
+    """`224` or `"280x210"` (height x width) as (height, width) in pixels.
+
+    Raises:
+        ValueError: not of that form, or a side outside 8..4096.
+    """
+    match = re.fullmatch(r"(\d+)(?:x(\d+))?", str(value))
+    height, width = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
+    if not (8 <= height <= MAX_SIDE and 8 <= width <= MAX_SIDE):
+        raise ValueError(f"a size is a number or 'HxW' with sides from 8 to {MAX_SIDE} pixels, got {value!r}")
+    return height, width
