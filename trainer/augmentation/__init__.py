@@ -1,0 +1,1 @@
+"""Images that look different from epoch to epoch: per image, on the device, in batches."""
