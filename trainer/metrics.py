@@ -1,6 +1,6 @@
 """Metrics of a fold, over all its images at once; numpy only, so that reading results needs no torch.
 
-Shapes: N images, K classes.
+Shapes: N images, K classes, M non-empty cells of the confusion matrix.
 """
 
 import numpy as np
@@ -10,32 +10,80 @@ Probs = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int64]
 
 # name in a search space -> the direction in which it gets better
-METRICS = {"f1": "maximize", "accuracy": "maximize", "loss": "minimize"}
+METRICS = {
+    "f1": "maximize",
+    "accuracy": "maximize",
+    "balanced_accuracy": "maximize",
+    "loss": "minimize",
+    "log_loss": "minimize",
+    "ece": "minimize",
+}
+CALIBRATION_BINS = 15
 
 
 def score_fold(probs_NK: Probs, labels_N: Labels) -> dict[str, float]:
-    """`f1`, `accuracy` and `loss` (see the functions below) of one set of predictions."""
+    """All metrics (see the functions below) but `loss`: what training minimises is not a matter of probabilities."""
     return {
         "f1": macro_f1(probs_NK, labels_N),
         "accuracy": float((probs_NK.argmax(axis=1) == labels_N).mean()),
-        "loss": log_loss(probs_NK, labels_N),
+        "balanced_accuracy": balanced_accuracy(probs_NK, labels_N),
+        "log_loss": log_loss(probs_NK, labels_N),
+        "ece": expected_calibration_error(probs_NK, labels_N),
     }
 
 
 def macro_f1(probs_NK: Probs, labels_N: Labels) -> float:
-    """Mean over all K classes of the F1 of the most probable class.
+    """Mean of `f1_per_class` over all K classes."""
+    return float(f1_per_class(probs_NK, labels_N).mean())
+
+
+def f1_per_class(probs_NK: Probs, labels_N: Labels) -> npt.NDArray[np.float64]:
+    """K values: the F1 of the most probable class; a tie goes to the lower class.
 
     The label set is fixed: a class that neither occurs nor is predicted counts as 0, as in scikit-learn's
-    `f1_score(labels=range(K), average="macro", zero_division=0)`.
+    `f1_score(labels=range(K), average=None, zero_division=0)`.
     """
     k, predicted_N = probs_NK.shape[1], probs_NK.argmax(axis=1)
     right_K = np.bincount(labels_N[predicted_N == labels_N], minlength=k)
     both_K = np.bincount(labels_N, minlength=k) + np.bincount(predicted_N, minlength=k)
-    f1_K = 2 * right_K / np.maximum(both_K, 1)
-    return float(f1_K.mean())
+    f1_K: npt.NDArray[np.float64] = 2 * right_K / np.maximum(both_K, 1)
+    return f1_K
+
+
+def balanced_accuracy(probs_NK: Probs, labels_N: Labels) -> float:
+    """Mean share of right predictions per class, over the classes that occur, as in scikit-learn."""
+    k = probs_NK.shape[1]
+    right_K = np.bincount(labels_N[probs_NK.argmax(axis=1) == labels_N], minlength=k)
+    count_K = np.bincount(labels_N, minlength=k)
+    return float((right_K[count_K > 0] / count_K[count_K > 0]).mean())
 
 
 def log_loss(probs_NK: Probs, labels_N: Labels) -> float:
     """Mean of -log of the true class's probability (natural logarithm), probabilities clipped at 1e-12."""
     true_N = probs_NK[np.arange(len(labels_N)), labels_N].astype(np.float64)
     return float(0.0 - np.log(np.maximum(true_N, 1e-12)).mean())  # 0.0 -: a perfect prediction has no loss of -0.0
+
+
+def expected_calibration_error(probs_NK: Probs, labels_N: Labels) -> float:
+    """How far confidence is from accuracy, 0 to 1: over 15 equal bins of the top probability, weighted by images.
+
+    A bin holds its upper edge, not its lower one; NaN where a probability is NaN.
+
+    Source: Guo et al. 2017, "On Calibration of Modern Neural Networks", equation 3.
+    """
+    top_N = probs_NK.max(axis=1).astype(np.float64)
+    if np.isnan(top_N).any():
+        return float("nan")
+    bin_N = np.clip(np.ceil(top_N * CALIBRATION_BINS).astype(np.int64) - 1, 0, CALIBRATION_BINS - 1)
+    gap_N = (probs_NK.argmax(axis=1) == labels_N) - top_N
+    return float(np.abs(np.bincount(bin_N, weights=gap_N)).sum() / len(labels_N))
+
+
+def confusion(probs_NK: Probs, labels_N: Labels) -> npt.NDArray[np.int64]:
+    """The confusion matrix as its M cells that are not 0: rows of actual class, predicted class, number of images.
+
+    In the order of the classes. Sparse, since 10,000 classes would make 100 million cells.
+    """
+    pairs_N2 = np.stack([labels_N, probs_NK.argmax(axis=1)], axis=1)
+    cells_M2, count_M = np.unique(pairs_N2, axis=0, return_counts=True)
+    return np.column_stack([cells_M2, count_M]).astype(np.int64)

@@ -1,0 +1,30 @@
+"""Which images an epoch trains on, and in which order.
+
+Shapes: N images of the manifest, T images trained on, which are the draws of an epoch, too.
+"""
+
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+Rows = npt.NDArray[np.int64]
+
+
+def epoch_rows(train_rows: Rows, labels_N: Rows, *, sampling: Literal["shuffled", "balanced"], seed: int) -> Rows:
+    """T rows in the order of an epoch, which only `seed` decides.
+
+    shuffled: each of `train_rows` once. balanced: T draws with repetition, first a class, all that occur in
+    `train_rows` with the same probability, then one of its images.
+    """
+    if sampling == "shuffled":
+        order_T = torch.randperm(len(train_rows), generator=torch.Generator().manual_seed(seed)).numpy()
+        shuffled: Rows = train_rows[order_T]
+        return shuffled
+    rng = np.random.default_rng(seed)
+    by_class = train_rows[np.argsort(labels_N[train_rows], kind="stable")]
+    _, start_C, count_C = np.unique(labels_N[by_class], return_index=True, return_counts=True)
+    class_T = rng.integers(len(start_C), size=len(train_rows))
+    drawn: Rows = by_class[start_C[class_T] + rng.integers(count_C[class_T])]
+    return drawn

@@ -1,0 +1,329 @@
+'''Functions of the user's own: `metric`, `loss` and `backbone` may name one in a file, as `my_task.py:weighted_kappa`.
+
+The file stands in the folder of the search space and stands alone: a fold run is known by this file's content, so what
+it needs is in it or in an installed package. What the functions take and give (B batch, K classes, F features, N
+images):
+
+    from collections.abc import Sequence
+    import numpy as np, timm, torch
+    from sklearn.metrics import cohen_kappa_score
+
+    def weighted_kappa(probs_NK: np.ndarray, labels_N: np.ndarray, classes: Sequence[str]) -> float:
+        """metric: float32 probabilities, class indices, class names; a finite number, `metric_goal` its direction."""
+        return cohen_kappa_score(labels_N, probs_NK.argmax(axis=1), weights="quadratic")
+
+    def mean_absolute(logits_BK: torch.Tensor, targets_BK: torch.Tensor) -> torch.Tensor:
+        """loss: float32 logits, rows of probabilities (mixed images have several); a scalar, the mean over images."""
+        return (logits_BK.softmax(dim=1) - targets_BK).abs().sum(dim=1).mean()
+
+    def two_sizes(size_HW: tuple[int, int], pretrained: bool) -> torch.nn.Module:
+        """backbone: maps images (B, 3, H, W) to features (B, F); the classifier is added to it."""
+        return timm.create_model("resnet18" if size_HW[0] < 128 else "resnet50", pretrained=pretrained, num_classes=0)
+
+Only what calls a loss or backbone imports torch: metrics are read by processes without it.
+'''
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import difflib
+import hashlib
+import importlib.abc
+import importlib.util
+import math
+import numbers
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from trainer.errors import ConfigError
+from trainer.fields.declare import is_own
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from trainer.config import TrainConfig
+
+Own = Callable[..., Any]
+MODULE_PREFIX = "foldsweep_own_"  # by which a frame of the user's file is known in a traceback
+TRIED_ROWS = 64
+LONGEST_TEXT = 300  # characters of an exception's text that are shown
+LONGEST_LIST = 10  # names that are shown
+CALLS = {
+    "metric": "metric(probs_NK, labels_N, classes)",
+    "loss": "loss(logits_BK, targets_BK)",
+    "backbone": "backbone(size_HW, pretrained)",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class _Source:
+    """A user's file as it was read, once: what is run is what was hashed."""
+
+    name: str
+    path: Path
+    content: bytes
+
+    @property
+    def digest(self) -> str:
+        return hashlib.sha256(self.content).hexdigest()
+
+
+class _Loader(importlib.abc.SourceLoader):
+    """Compiles the bytes given: no byte code beside the user's file, and none from there."""
+
+    def __init__(self, source: _Source) -> None:
+        self._source = source
+
+    def get_filename(self, fullname: str) -> str:
+        return str(self._source.path)
+
+    def get_data(self, path: str | bytes) -> bytes:
+        return self._source.content
+
+
+def own_references(config: TrainConfig) -> dict[str, str]:
+    """The functions of the user's own that `config` uses, by field: {"loss": "my_task.py:my_loss"}."""
+    fields = {"backbone": config.backbone, "loss": config.loss, "metric": config.metric}
+    return {field: value for field, value in fields.items() if value is not None and is_own(value)}
+
+
+def code_digest(config: TrainConfig, folder: Path | None) -> str:
+    """16 hex digits over the content of the files that `own_references` names; "" if there are none.
+
+    Raises:
+        ConfigError: a file cannot be read.
+    """
+    references = own_references(config)
+    digests = {field: _read(reference, folder).digest for field, reference in references.items()}
+    return hashlib.sha256(repr(sorted(digests.items())).encode()).hexdigest()[:16] if digests else ""
+
+
+def load_own(reference: str, folder: Path | None) -> Own:
+    """The function that `reference` names, its file relative to `folder`. A file is run once per process and content.
+
+    Raises:
+        ConfigError: no folder, no such file, the file does not run, or it has no such function.
+    """
+    source = _read(reference, folder)
+    module = _imported(source)
+    name = reference.rpartition(":")[2]
+    if not hasattr(module, name):
+        raise ConfigError(f"{source.name} has no function {name!r}.{_hint(name, _functions(module))}")
+    function = getattr(module, name)
+    if not callable(function):
+        raise ConfigError(f"{reference} is a {type(function).__name__}, not a function")
+    return function  # type: ignore[no-any-return]
+
+
+def call_metric(
+    function: Own,
+    probs_NK: npt.NDArray[np.float32],
+    labels_N: npt.NDArray[np.int64],
+    classes: Sequence[str],
+    reference: str,
+) -> float:
+    """The user's metric of these predictions; it gets copies, so that nothing it does to them is kept.
+
+    Raises:
+        ConfigError: it raised, or returned no finite number.
+    """
+    with _blamed(reference, "metric"):
+        value = function(probs_NK.copy(), labels_N.copy(), tuple(classes))
+    number = value.item() if getattr(value, "shape", None) == () else value  # of numpy or torch
+    if isinstance(number, bool) or not isinstance(number, numbers.Real):
+        raise ConfigError(f"{reference} returned {_shown(value)}; a metric returns one number")
+    if not math.isfinite(number):
+        raise ConfigError(
+            f"{reference} returned {_shown(value)}; a metric returns a finite number, whatever is predicted"
+        )
+    return float(number)
+
+
+def call_loss(function: Own, logits_BK: Tensor, targets_BK: Tensor, reference: str) -> Tensor:
+    """The user's loss of a batch; not finite is left to whoever minimises it.
+
+    Raises:
+        ConfigError: it raised, or returned no scalar tensor.
+    """
+    import torch
+
+    with _blamed(reference, "loss", passing=(torch.OutOfMemoryError,)):
+        loss = function(logits_BK, targets_BK)
+    if not isinstance(loss, torch.Tensor) or loss.shape != ():
+        raise ConfigError(f"{reference} returned {_shown(loss)}; a loss returns a scalar tensor, e.g. its .mean()")
+    return loss
+
+
+def call_backbone(function: Own, size_HW: tuple[int, int], pretrained: bool, reference: str) -> nn.Module:
+    """The user's backbone.
+
+    Raises:
+        ConfigError: it raised, or returned no module.
+    """
+    from torch import nn
+
+    with _blamed(reference, "backbone"):
+        backbone = function(size_HW, pretrained)
+    if not isinstance(backbone, nn.Module):
+        raise ConfigError(f"{reference} returned {_shown(backbone)}; a backbone function returns a torch.nn.Module")
+    return backbone
+
+
+def try_metric(function: Own, classes: Sequence[str], *, reference: str) -> float:
+    """Its value for random predictions of at least 64 images, all classes among them (up to 1,024).
+
+    Raises:
+        ConfigError: see `call_metric`.
+    """
+    rng, k = np.random.default_rng(0), len(classes)
+    labels_N = rng.permutation(np.arange(max(TRIED_ROWS, min(k, 1_024)), dtype=np.int64) % k)
+    probs_NK = rng.dirichlet(np.ones(k), len(labels_N)).astype(np.float32)
+    return call_metric(function, probs_NK, labels_N, classes, reference)
+
+
+def try_loss(function: Own, n_classes: int, *, reference: str) -> float:
+    """Its value for 64 random images, half of them mixed of two classes.
+
+    Raises:
+        ConfigError: see `call_loss`; or it has no gradient, or one that is not finite.
+    """
+    import torch
+
+    generator = torch.Generator().manual_seed(0)
+    logits_BK = torch.randn(TRIED_ROWS, n_classes, generator=generator).requires_grad_()
+    one_hot_BK = torch.eye(n_classes)[torch.arange(TRIED_ROWS) % n_classes]
+    own_B1 = torch.ones(TRIED_ROWS, 1)
+    own_B1[::2] = torch.rand(TRIED_ROWS // 2, 1, generator=generator)
+    targets_BK = one_hot_BK * own_B1 + one_hot_BK.roll(1, dims=0) * (1 - own_B1)
+    with torch.random.fork_rng(devices=[]), torch.enable_grad():
+        loss = call_loss(function, logits_BK, targets_BK, reference)
+        with _blamed(reference, "loss"):
+            (gradient,) = torch.autograd.grad(loss, logits_BK, allow_unused=True) if loss.requires_grad else (None,)
+    if gradient is None:
+        raise ConfigError(f"{reference} returned a value without gradient; compute it from the logits with torch")
+    if not bool(gradient.isfinite().all() and loss.isfinite()):
+        raise ConfigError(f"{reference} gave the loss {loss.item():.4g}, and it or its gradient is not finite")
+    return loss.item()
+
+
+def try_backbone(function: Own, size_HW: tuple[int, int], *, reference: str, pretrained: bool = False) -> int:
+    """Number of features F that it gives for two images of `size_HW`; torch's random numbers stay as they were.
+
+    Raises:
+        ConfigError: see `call_backbone`; or its module fails, or does not give features (B, F).
+    """
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        backbone = call_backbone(function, size_HW, pretrained, reference).eval()
+        with _blamed(reference, "backbone"), torch.inference_mode():
+            features = backbone(torch.zeros(2, 3, *size_HW))
+    if not isinstance(features, torch.Tensor) or features.ndim != 2 or len(features) != 2:
+        raise ConfigError(
+            f"{reference} made of 2 images (2, 3, {size_HW[0]}, {size_HW[1]}) {_shown(features)}; a backbone gives "
+            "features (2, F): pool its maps, e.g. with .mean(dim=(2, 3))"
+        )
+    return features.shape[1]
+
+
+def _read(reference: str, folder: Path | None) -> _Source:
+    name = reference.rpartition(":")[0]
+    if folder is None:
+        raise ConfigError(f"{reference}: {name} is looked for beside the search space, and here there is none")
+    path = (folder / name).resolve()
+    try:
+        return _Source(name, path, path.read_bytes())
+    except FileNotFoundError:
+        beside = sorted(found.name for found in folder.glob("*.py"))
+        raise ConfigError(f"{reference}: there is no file {path}.{_hint(name, beside, has='The folder has')}") from None
+    except OSError as error:
+        raise ConfigError(f"{reference}: {path} cannot be read: {error.strerror}") from None
+
+
+def _imported(source: _Source) -> ModuleType:
+    name = MODULE_PREFIX + hashlib.sha256(str(source.path).encode() + source.content).hexdigest()[:16]
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_loader(name, _Loader(source))
+    assert spec is not None
+    assert spec.loader is not None
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    try:
+        with _blamed(source.name, "import", passing=(), folder=source.path.parent):
+            spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]  # half of a module
+        raise
+    return module
+
+
+@contextlib.contextmanager
+def _blamed(
+    what: str, call: str, *, passing: tuple[type[Exception], ...] = (), folder: Path | None = None
+) -> Iterator[None]:
+    """What the user's code raises becomes one line with its place in the user's file; `passing` stays as it is."""
+    untouched: tuple[type[Exception], ...] = (MemoryError, *passing)
+    try:
+        yield
+    except untouched:
+        raise
+    except (Exception, SystemExit) as error:
+        line = _own_line(error)
+        where = what if line is None else f"{what}, line {line}"
+        text = _one_line(error.msg if isinstance(error, SyntaxError) else str(error))
+        hint = ""
+        if isinstance(error, TypeError) and line is None and call in CALLS:
+            hint = f". It is called as {CALLS[call]}"
+        elif isinstance(error, ModuleNotFoundError) and folder is not None and (folder / f"{error.name}.py").is_file():
+            hint = f". A file stands alone: put what it needs of {error.name}.py into it"
+        raise ConfigError(f"{where}: {type(error).__name__}: {text}{hint}") from error
+
+
+def _own_line(error: BaseException) -> int | None:
+    """The line of the user's file that an exception came through last."""
+    if isinstance(error, SyntaxError):
+        return error.lineno
+    own = [
+        line
+        for frame, line in traceback.walk_tb(error.__traceback__)
+        if frame.f_globals.get("__name__", "").startswith(MODULE_PREFIX)
+    ]
+    return own[-1] if own else None
+
+
+def _functions(module: ModuleType) -> list[str]:
+    """What the user's file itself defines and could be meant."""
+    return [
+        name
+        for name, value in vars(module).items()
+        if callable(value) and not name.startswith("_") and getattr(value, "__module__", None) == module.__name__
+    ]
+
+
+def _hint(name: str, known: Sequence[str], *, has: str = "It has") -> str:
+    """The nearest of the known names, and the first of them all."""
+    near = difflib.get_close_matches(name, known, n=1)
+    meant = f" Did you mean {near[0]!r}?" if near else ""
+    return f"{meant} {has}: {', '.join(known[:LONGEST_LIST])}" if known else meant
+
+
+def _one_line(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= LONGEST_TEXT else f"{line[:LONGEST_TEXT]}..."
+
+
+def _shown(value: Any) -> str:
+    """What a function returned, in a few words: a number as it is, else its kind, and its shape if it has one."""
+    if isinstance(value, numbers.Number):
+        return _one_line(str(value))
+    shape = getattr(value, "shape", None)
+    kind = type(value).__name__
+    return kind if shape is None else f"{kind} of shape {tuple(shape)}"
