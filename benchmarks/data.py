@@ -221,7 +221,7 @@ def fold_run(folder: Path, run: str) -> None:
     watcher.start()
     run_fold(
         TrainConfig(backbone=backbone, weights="none", resize=SIDE, epochs=1, batch_size=batch_size),
-        images,
+        [images],
         Folds(manifest=manifest, fold_N=fold_N, k=5, seed=0),
         fold=0,
         directory=folder / run,

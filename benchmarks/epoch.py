@@ -71,11 +71,12 @@ def ours(folder: Path) -> dict[str, Callable[[int], int]]:
     """The decoded cache, and decoding per batch."""
     import numpy as np
 
-    from trainer.data.batches import Batches
+    from trainer.data.batches import Batches, whole_batches
     from trainer.data.cache import open_images
     from trainer.data.data_set import read_data_set
     from trainer.data.options import DataOptions
     from trainer.data.preprocessing import Preprocessing
+    from trainer.order import epoch_rows
 
     how = Preprocessing((SIDE, SIDE))
     manifest = read_data_set(DataOptions(source=str(folder)), choices=[how]).manifest
@@ -83,8 +84,14 @@ def ours(folder: Path) -> dict[str, Callable[[int], int]]:
 
     def way(streamed: list[str]) -> Callable[[int], int]:
         images = open_images(manifest, how, streamed=streamed, threads=2)
-        batches = Batches(images, manifest.labels_N, device=torch.device("cpu"), mean=MEAN, std=STD)
-        return lambda epoch: sum(len(labels) for _, labels in batches.shuffled(rows, batch_size=BATCH, seed=epoch))
+        batches = Batches(images, device=torch.device("cpu"), mean_std=(MEAN, STD))
+
+        def deliver(epoch: int) -> int:
+            order = epoch_rows(rows, manifest.labels_N, sampling="shuffled", seed=epoch)
+            pixels = batches.pixels(whole_batches(order, batch_size=BATCH))
+            return sum(len(batches.normalised(pixels_BHWC)) for pixels_BHWC in pixels)
+
+        return deliver
 
     return {"decoded": way([]), "streamed": way([how.key])}
 

@@ -9,7 +9,9 @@ import dataclasses
 import json
 import os
 import signal
+import statistics
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,13 +19,17 @@ import pydantic
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from trainer.config import TrainConfig
+from trainer.config import TrainConfig, nested
 from trainer.data.cache import open_images
 from trainer.data.crops import require
 from trainer.data.cut import Cut, cut_data
 from trainer.data.options import DataOptions, FoldOptions
+from trainer.data.sources import read_table
 from trainer.errors import ConfigError, TrainerError
+from trainer.fields.declare import is_own
 from trainer.fit import Ended, pick_device, run_fold
+from trainer.phases import NoPhases, TimedPhases
+from trainer.preflight import remembered_problem, try_own
 from trainer.reporter import EpochReport
 
 MESSAGES = {  # where pydantic's own words name our classes
@@ -39,10 +45,12 @@ class ConsoleReporter:
 
     def __init__(self) -> None:
         self._interrupted = False
+        self.seconds: list[float] = []  # of each epoch
 
     def epoch(self, report: EpochReport) -> bool:
         """Print and go on."""
         m = report.metrics
+        self.seconds.append(m["seconds"])
         print(
             f"fold {report.fold}  epoch {report.epoch}/{report.epochs}  train loss {m['train_loss']:.4f}  "
             f"loss {m['loss']:.4f}  accuracy {m['accuracy']:.4f}  f1 {m['f1']:.4f}  {m['seconds']:.1f} s",
@@ -66,6 +74,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--fold", type=int, default=0, help="the fold to hold out, from 0 (default 0)")
     parser.add_argument("--out", type=Path, help="directory of the fold run (default runs/<config name>/fold-<fold>)")
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
+    parser.add_argument("--profile", action="store_true", help="say at the end what an epoch's time was spent on")
     parser.add_argument("--threads", type=_count, default=os.cpu_count() or 1, help="CPU threads (default: all cores)")
     options = parser.parse_args(arguments)
     try:
@@ -81,8 +90,9 @@ def _train(options: argparse.Namespace) -> int:
     if not 0 <= options.fold < folds.k:
         raise ConfigError(f"--fold {options.fold}: the folds are numbered 0 to {folds.k - 1}")
     streamed = [how.key for how in cut.data.plan.streamed]
-    images = open_images(folds.manifest, config.preprocessing, streamed=streamed, threads=options.threads)
-    reporter = ConsoleReporter()
+    images = [open_images(folds.manifest, view, streamed=streamed, threads=options.threads) for view in config.views]
+    reporter, device = ConsoleReporter(), pick_device(options.device)
+    phases = TimedPhases(device) if options.profile else NoPhases()
     before = signal.signal(signal.SIGINT, reporter.interrupt)
     try:
         result = run_fold(
@@ -92,16 +102,32 @@ def _train(options: argparse.Namespace) -> int:
             fold=options.fold,
             directory=options.out or Path("runs") / options.config.stem / f"fold-{options.fold}",
             reporter=reporter,
-            device=pick_device(options.device),
+            device=device,
             threads=options.threads,
+            code=options.config.parent,
+            phases=phases,
         )
     finally:
         signal.signal(signal.SIGINT, before)
     if isinstance(result, Ended):
         print("interrupted; run the same command again to continue", file=sys.stderr)
         return 130
+    if isinstance(phases, TimedPhases):
+        _print_profile(phases, reporter.seconds)
     print(json.dumps(dataclasses.asdict(result), indent=2))
     return 0
+
+
+def _print_profile(phases: TimedPhases, epoch_seconds: Sequence[float]) -> None:
+    if not epoch_seconds:
+        print("nothing was trained, so there is no profile: the fold was done before", file=sys.stderr)
+        return
+    total = statistics.fmean(epoch_seconds)
+    parts = {name: seconds / len(epoch_seconds) for name, seconds in phases.seconds.items()}
+    parts["other"] = total - sum(seconds for name, seconds in parts.items() if name != "checkpoint")
+    print(f"an epoch took {total:.3f} s on average:", file=sys.stderr)
+    for name, seconds in parts.items():
+        print(f"  {name:10} {seconds:8.3f} s  {seconds / total:6.1%}", file=sys.stderr)
 
 
 class _File(pydantic.BaseModel):
@@ -122,13 +148,37 @@ def _read(path: Path) -> tuple[TrainConfig, Cut]:
         raise ConfigError(f"{path}: expected a mapping with data, folds and fields of TrainConfig")
     problems: list[str] = []
     file = _validated(_File, values, problems)
-    config = _validated(TrainConfig, {k: v for k, v in values.items() if k not in _File.model_fields}, problems)
+    fields = nested({key: value for key, value in values.items() if key not in _File.model_fields})
+    config = _validated(TrainConfig, fields, problems)
     if file is None or config is None:
         raise ConfigError(
             "\n  ".join([f"{path}: {len(problems)} problem{'s' if len(problems) > 1 else ''}", *problems])
         )
-    require(config.crop, config.background, reading=file.data.reading)
-    return config, cut_data(file.data, file.folds, choices=[config.preprocessing])
+    _refuse_impossible(config, file, code=path.parent)
+    return config, cut_data(file.data, file.folds, choices=config.views)
+
+
+def _refuse_impossible(config: TrainConfig, file: _File, *, code: Path) -> None:
+    """What shows before an image is decoded.
+
+    Raises:
+        ConfigError: a library or weights are missing, the network cannot be built, or an own function fails.
+    """
+    if config.checkpoint == "best":
+        raise ConfigError("checkpoint: best chooses among all folds, and this trains one. Use last or fold_best")
+    for view in config.views:
+        require(view.crop, view.background, reading=file.data.reading)
+    columns = file.data.label_columns if config.heads == "separate" else ("class",)
+    problem = remembered_problem(config, dict.fromkeys(columns, 2), code=code)
+    if problem:
+        raise ConfigError(problem)
+    try_own(
+        [config.loss] if is_own(config.loss) else [],
+        config.metric,
+        labels=lambda: read_table(file.data, fold_column=file.folds.column).labels,
+        heads=(config.heads,),
+        code=code,
+    )
 
 
 def _validated(model: type[Model], values: dict[str, Any], problems: list[str]) -> Model | None:

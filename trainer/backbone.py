@@ -13,7 +13,7 @@ from timm.layers import PatchEmbed
 from torch import nn
 
 from trainer.config import TrainConfig
-from trainer.errors import ConfigError
+from trainer.errors import ConfigError, first_line
 from trainer.fields.declare import is_own
 from trainer.fields.network import Pooling
 from trainer.timm_names import check_backbone
@@ -23,7 +23,17 @@ from trainer.weights import load_backbone_weights
 MeanStd = tuple[tuple[float, float, float], tuple[float, float, float]]
 IMAGENET: MeanStd = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 # what timm and layers raise when they cannot be built, or not for a size
-FAILURES = (AssertionError, AttributeError, LookupError, OSError, RuntimeError, TypeError, ValueError)
+FAILURES = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    ImportError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
 
 
 def build_backbone(config: TrainConfig, *, code: Path | None = None) -> nn.Module:
@@ -67,7 +77,7 @@ def feature_width(backbone: nn.Module, size_HW: tuple[int, int], *, name: str) -
             features = backbone.eval()(torch.zeros(1, 3, height, width, device=device))
     except FAILURES as error:
         size = height if height == width else f"{height}x{width}"
-        raise ConfigError(f"backbone {name} does not take resize {size}: {_first_line(error)}") from error
+        raise ConfigError(f"backbone {name} does not take resize {size}: {first_line(error)}") from error
     finally:
         backbone.train(was_training)
     if not isinstance(features, torch.Tensor) or features.ndim != 2 or len(features) != 1:
@@ -133,7 +143,7 @@ def _refuse_cut_patches(model: nn.Module, config: TrainConfig) -> None:
 
 def _reason(config: TrainConfig, options: dict[str, Any], error: Exception) -> str:
     """Which choice made timm fail: it is built again without them, on the meta device, where that costs little."""
-    text = _first_line(error)
+    text = first_line(error)
     if config.weights == "pretrained" and _builds(config.backbone, options):
         return (
             f": its pretrained weights cannot be loaded ({text}). "
@@ -153,7 +163,3 @@ def _builds(name: str, options: dict[str, Any]) -> bool:
     except FAILURES:
         return False
     return True
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]

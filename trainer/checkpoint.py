@@ -8,7 +8,7 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from trainer.errors import CheckpointError
+from trainer.errors import CheckpointError, first_line
 from trainer.files import atomic_write
 
 FORMAT = 1
@@ -32,8 +32,11 @@ def save_checkpoint(path: Path, state: dict[str, Any], *, identity: dict[str, An
         torch.save({"format": FORMAT, "identity": identity, "state": state}, file)
 
 
-def load_checkpoint(path: Path, *, identity: dict[str, Any], device: torch.device) -> dict[str, Any] | None:
-    """The state saved at `path`, or None if there is none.
+def load_checkpoint(path: Path, *, identity: dict[str, Any]) -> dict[str, Any] | None:
+    """The state saved at `path`, in host memory, or None if there is none.
+
+    Networks and optimizers move to the device what belongs there. Step counters stay: an optimizer that reads one on
+    the host would wait for the device in every step.
 
     Args:
         identity: must equal the one saved: a checkpoint continues only the very same fold run.
@@ -44,10 +47,10 @@ def load_checkpoint(path: Path, *, identity: dict[str, Any], device: torch.devic
     if not path.is_file():
         return None
     try:
-        saved = torch.load(path, map_location=device, weights_only=True)
+        saved = torch.load(path, map_location="cpu", weights_only=True)
         version, found, state = saved["format"], saved["identity"], saved["state"]
     except DAMAGED as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        reason = first_line(error)
         raise CheckpointError(
             f"{path}: the checkpoint is damaged ({reason}). Remove it to start this fold again"
         ) from None
@@ -77,4 +80,4 @@ def load_weights(path: Path, model: nn.Module) -> None:
     try:
         model.load_state_dict(safetensors.torch.load_file(path))
     except (OSError, RuntimeError, safetensors.SafetensorError) as error:
-        raise CheckpointError(f"{path}: the weights do not load ({str(error).splitlines()[0]})") from None
+        raise CheckpointError(f"{path}: the weights do not load ({first_line(error)})") from None

@@ -1,6 +1,8 @@
 """Every hyperparameter of one training, with its default, bounds and meaning."""
 
 import hashlib
+import json
+from pathlib import Path
 from typing import Any
 
 from pydantic import ConfigDict, model_validator
@@ -109,6 +111,11 @@ class TrainConfig(
         return Preprocessing(self.size_HW, self.resize_mode, crop, self.background)
 
     @property
+    def local_weights(self) -> Path | None:
+        """The file that `weights` names, if it names one."""
+        return None if self.weights in ("pretrained", "none") else Path(self.weights)
+
+    @property
     def views(self) -> tuple[Preprocessing, ...]:
         """Every way in which the network sees an image: `preprocessing`, then the other crops of `head_crops`."""
         crops = (self.crop, *(self.head_crops[name] for name in sorted(self.head_crops)))
@@ -125,7 +132,9 @@ class TrainConfig(
 
     def fingerprint(self) -> str:
         """Hash over every field: two fold runs with one fingerprint and one folds hash are the same."""
-        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]
+        # sorted: the entries of a mapping have no order
+        values = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        return hashlib.sha256(values.encode()).hexdigest()[:16]
 
 
 def nested(values: dict[str, Any]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ TrainerError
 │   └── UnreadableError   one image cannot be read; data preparation counts it and goes on
 ├── ConfigError       the configuration cannot work with this backbone or data
 ├── CheckpointError   a checkpoint is damaged or belongs to another configuration
+├── OutOfMemoryError  the GPU has too little memory, even with the batch split
 └── NonFiniteLossError     the loss became NaN or infinite; the fold run stopped before the optimizer step
 """
 
@@ -31,3 +32,12 @@ class CheckpointError(TrainerError):
 
 class NonFiniteLossError(TrainerError):
     """The training loss is NaN or infinite."""
+
+
+class OutOfMemoryError(TrainerError):
+    """A batch does not fit into the GPU's memory, not even split in parts."""
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an exception's text, or its type where it has none: for a message of one line."""
+    return (str(error).splitlines() or [type(error).__name__])[0]

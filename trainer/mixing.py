@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from trainer.config import MIXERS, TrainConfig
+from trainer.data.device import to_device
 
 Rows = npt.NDArray[np.int64]
 Size = tuple[int, int]
@@ -66,8 +67,8 @@ class MixPlan:
         """
         if (self.way_B == ALONE).all():
             return targets_XK
-        own_B1 = _sent(self.label_B[:, None], targets_XK.device).to(targets_XK.dtype)
-        partner_BK = targets_XK[_sent(self.partner_B, targets_XK.device)]
+        own_B1 = to_device(self.label_B[:, None], targets_XK.device).to(targets_XK.dtype)
+        partner_BK = targets_XK[to_device(self.partner_B, targets_XK.device)]
         return targets_XK[: len(self.way_B)] * own_B1 + partner_BK * (1 - own_B1)
 
     def _cut(self, images_XCHW: Tensor, mixed_BCHW: Tensor) -> None:
@@ -77,7 +78,7 @@ class MixPlan:
         device, (height, width) = images_XCHW.device, self.size_HW
         # one transfer for all indices: image, partner, top, bottom, left, right
         table = np.concatenate([cut[:, None], self.partner_B[cut, None], self.box_B4[cut]], axis=1)
-        own, partner, *edges = _sent(np.ascontiguousarray(table.T), device)
+        own, partner, *edges = to_device(np.ascontiguousarray(table.T), device)
         top, bottom, left, right = (edge[:, None, None, None] for edge in edges)
         y_H1 = torch.arange(height, device=device)[:, None]
         x_W = torch.arange(width, device=device)
@@ -88,8 +89,8 @@ class MixPlan:
         blended = np.flatnonzero(self.way_B == MIXUP)
         if not len(blended):
             return
-        own, partner = _sent(np.stack([blended, self.partner_B[blended]]), images_XCHW.device)
-        weight = _sent(self.blend_B[blended, None, None, None], images_XCHW.device).to(images_XCHW.dtype)
+        own, partner = to_device(np.stack([blended, self.partner_B[blended]]), images_XCHW.device)
+        weight = to_device(self.blend_B[blended, None, None, None], images_XCHW.device).to(images_XCHW.dtype)
         mixed_BCHW[own] = images_XCHW[own] * weight + images_XCHW[partner] * (1 - weight)
 
 
@@ -121,11 +122,6 @@ class Mixing:
         self._start_K = np.cumsum(self._count_K) - self._count_K
         self._place_N = np.zeros(len(labels_N), dtype=np.int64)
         self._place_N[self._by_class] = np.arange(len(train_rows)) - self._start_K[labels_N[self._by_class]]
-
-    @property
-    def active(self) -> bool:
-        """Whether an image can be mixed at all."""
-        return bool(self._probability.any())
 
     def plan(self, rows_B: Rows, *, seed: int, size_HW: Size | None = None) -> MixPlan:
         """How the batch of these rows is mixed; only `seed` decides.
@@ -185,9 +181,3 @@ def _others(count: int, rng: np.random.Generator) -> Rows:
         return places
     other_B = rng.integers(count - 1, size=count)
     return other_B + (other_B >= places)
-
-
-def _sent(values: npt.NDArray[np.generic], device: torch.device) -> Tensor:
-    """On the device without waiting for what it still has to do."""
-    tensor = torch.from_numpy(values)
-    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)

@@ -159,15 +159,7 @@ def _lion(groups: Groups, config: TrainConfig) -> Optimizer:
 def _madgrad(groups: Groups, config: TrainConfig) -> Optimizer:
     """Defazio and Jelassi 2021, the authors' package; it has no fused form."""
     optimizer: Optimizer = MADGRAD(groups, lr=config.lr, momentum=config.momentum)
-    optimizer.register_load_state_dict_post_hook(_count_on_host)
     return optimizer
-
-
-def _count_on_host(optimizer: Optimizer) -> None:
-    """madgrad reads its step counter on the host: a checkpoint loaded to a GPU would make every step wait for it."""
-    state: dict[Any, Any] = optimizer.state
-    if "k" in state:
-        state["k"] = state["k"].cpu()
 
 
 def _of_timm(groups: Groups, config: TrainConfig) -> Optimizer:

@@ -8,12 +8,13 @@ import functools
 import hashlib
 import importlib.metadata
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainer.config import TrainConfig
 from trainer.data.cache import writable_cache_folder
+from trainer.data.manifest import PART_MARK
 from trainer.errors import ConfigError
 from trainer.fields.declare import is_own
 from trainer.files import write_json
@@ -22,7 +23,17 @@ if TYPE_CHECKING:
     from trainer.network import Network
 
 # what decides an answer besides the configuration: these files and the libraries' versions
-DECIDING_FILES = ("backbone.py", "freezing.py", "inputs.py", "network.py", "optimizers.py", "preflight.py")
+DECIDING_FILES = (
+    "backbone.py",
+    "config.py",
+    "freezing.py",
+    "inputs.py",
+    "labels.py",
+    "network.py",
+    "optimizers.py",
+    "preflight.py",
+    "timm_names.py",
+)
 DECIDING_LIBRARIES = ("timm", "torch")
 
 
@@ -68,6 +79,38 @@ def remembered_problem(config: TrainConfig, head_sizes: Mapping[str, int], *, co
         problem = network_problem(config, head_sizes, code=code)
     write_json(path, {"problem": problem, "question": question})
     return problem
+
+
+def try_own(
+    losses: Collection[str],
+    metric: str | None,
+    *,
+    labels: Callable[[], Sequence[tuple[str, ...]]],
+    heads: Collection[str],
+    code: Path,
+) -> None:
+    """Call the user's losses and metric on made-up predictions, before anything is decoded or trained.
+
+    Args:
+        labels: N labels as the data name them, one value per label column; read only if there is something to try.
+        heads: joint, separate or both: a loss is called with the classes of each head.
+
+    Raises:
+        ConfigError: a function fails; the text has its file and line.
+    """
+    if not losses and metric is None:
+        return
+    from trainer.user_code import load_own, try_loss, try_metric
+
+    parts = sorted(set(labels()))
+    sizes = {len(parts)} if "joint" in heads else set()
+    if "separate" in heads:
+        sizes |= {len(set(column)) for column in zip(*parts, strict=True)}
+    for reference in losses:
+        for n_classes in sorted(sizes):
+            try_loss(load_own(reference, code), n_classes, reference=reference)
+    if metric is not None:
+        try_metric(load_own(metric, code), [PART_MARK.join(part) for part in parts], reference=metric)
 
 
 def _question(config: TrainConfig, head_sizes: Mapping[str, int]) -> dict[str, Any]:

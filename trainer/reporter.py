@@ -9,14 +9,16 @@ from typing import Protocol
 class EpochReport:
     """One finished epoch of one fold run, scored on the whole held-out fold.
 
-    `metrics` has `loss`, `accuracy` and `f1` of the held-out fold, `train_loss` (mean over the epoch's
-    steps), `lr` (at the last step) and `seconds`.
+    `metrics` has those of trainer.metrics.METRICS for the held-out fold (and `metric`, the user's own), `train_loss`
+    (mean over the epoch's steps), `lr` (at the last step) and `seconds`. `notes` say what a reader of the score should
+    know, all of the fold run so far.
     """
 
     fold: int
     epoch: int
     epochs: int
     metrics: Mapping[str, float]
+    notes: tuple[str, ...] = ()
 
 
 class Reporter(Protocol):

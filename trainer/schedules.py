@@ -7,13 +7,12 @@ finished epoch, in order, as it is recorded: `epoch` (from 1), `loss`, `train_lo
 import bisect
 import dataclasses
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 
 from trainer.config import TrainConfig
+from trainer.curve import Curve, improvements
 from trainer.fields.optimization import SchedulerName
-from trainer.metrics import METRICS
 
-Curve = Sequence[Mapping[str, float]]
 FEEDBACK = frozenset({"plateau", "two_stage"})  # look at the curve; the others are functions of the step alone
 OWN_RISE = frozenset({"cyclic", "one_cycle"})  # begin low by themselves: no warm-up
 TOLERANCE = 1e-9  # epochs: a border between two positions is met in spite of rounding
@@ -160,15 +159,9 @@ def _plateau(config: TrainConfig, at: _At) -> float:
     Deviation: it drops after `plateau_patience` epochs without improvement, torch after one more than its patience.
     A NaN is no improvement.
     """
-    goal = config.metric_goal if config.monitor == "metric" else METRICS[config.monitor]
-    sign = 1 if goal == "maximize" else -1
-    best, bad, drops = -math.inf, 0, 0
-    for row in at.curve:
-        score = sign * row[config.monitor]
-        if score > best + config.min_delta:
-            best, bad = score, 0
-        else:
-            bad += 1
+    bad = drops = 0
+    for better in improvements(config, at.curve):
+        bad = 0 if better else bad + 1
         if bad == config.plateau_patience:
             drops, bad = drops + 1, 0
     return max(config.min_lr, config.lr * config.step_gamma**drops)

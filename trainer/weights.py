@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from trainer.checkpoint import DAMAGED
-from trainer.errors import ConfigError
+from trainer.errors import ConfigError, first_line
 
 State = dict[str, Tensor]
 # where training scripts put the weights inside a checkpoint; averaged ones first, as timm does
@@ -118,7 +118,7 @@ def _read(path: Path, *, device: str) -> Any:
             "Save its state dict alone: torch.save(model.state_dict(), path)"
         ) from error
     except (safetensors.SafetensorError, *DAMAGED) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        reason = first_line(error)
         raise ConfigError(f"weights: {path} cannot be read ({reason}). {advice}") from error
 
 

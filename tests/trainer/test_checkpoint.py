@@ -12,7 +12,6 @@ from trainer import checkpoint
 from trainer.checkpoint import load_checkpoint, load_weights, save_checkpoint, save_weights
 from trainer.errors import CheckpointError
 
-CPU = torch.device("cpu")
 IDENTITY = {"config": "c0ffee", "folds": "f01d5", "fold": 1}
 
 
@@ -37,7 +36,7 @@ def saved(tmp_path):
 
 
 def load(path, identity=IDENTITY):
-    return load_checkpoint(path, identity=identity, device=CPU)
+    return load_checkpoint(path, identity=identity)
 
 
 def equal(left: object, right: object) -> bool:

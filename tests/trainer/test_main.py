@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 from ruamel.yaml import YAML
 
+from trainer import fold_run
 from trainer.__main__ import ConsoleReporter, main
+from trainer.config import TrainConfig
 from trainer.reporter import EpochReport
 
 LINE = (
@@ -108,6 +110,151 @@ def test_as_a_command_it_prints_the_same(settings, tmp_path, capsys):
     here, there = json.loads(capsys.readouterr().out), json.loads(done.stdout)
     assert {**here, "seconds": 0} == {**there, "seconds": 0}
     assert (tmp_path / "here/model.safetensors").read_bytes() == (tmp_path / "command/model.safetensors").read_bytes()
+
+
+# where the time goes
+
+
+def profile(err: str) -> tuple[float, dict[str, float]]:
+    """Seconds of an epoch, and of each phase."""
+    total = re.search(r"^an epoch took (\d+\.\d{3}) s on average:$", err, flags=re.MULTILINE)
+    phases = re.findall(r"^  (\w+) +(-?\d+\.\d{3}) s +-?\d+\.\d%$", err, flags=re.MULTILINE)
+    return float(total[1]), {name: float(seconds) for name, seconds in phases}
+
+
+@pytest.mark.parametrize("freeze", [None, "backbone"])
+def test_a_profile_says_what_an_epoch_is_spent_on(settings, tmp_path, capsys, freeze):
+    config = settings(freeze=freeze, epochs=3, resize=64)
+    assert run(config, "--out", str(tmp_path / "out"), "--profile") == 0
+    total, phases = profile(capsys.readouterr().err)
+    first = ["features"] if freeze else []
+    assert list(phases) == [*first, "data", "forward", "backward", "optimizer", "metrics", "other"]
+    assert sum(phases.values()) == pytest.approx(total, abs=0.01)
+    assert 0 <= phases["other"] < (0.7 if freeze else 0.3) * total  # heads alone train in milliseconds
+    assert total == pytest.approx(json.loads((tmp_path / "out" / "result.json").read_text())["seconds"] / 3, abs=2e-3)
+
+
+def test_a_profile_is_of_the_epochs_trained_now(settings, tmp_path, monkeypatch, capsys):
+    """Two epochs were trained before, each of a hundred seconds."""
+    epoch = ConsoleReporter.epoch
+
+    def press(reporter: ConsoleReporter, report: EpochReport) -> bool:
+        signal.raise_signal(signal.SIGINT)
+        return epoch(reporter, report)
+
+    config = settings(epochs=3)
+    with monkeypatch.context() as patch:
+        patch.setattr(ConsoleReporter, "epoch", press)
+        assert run(config, "--out", str(tmp_path / "out"), "--profile") == 130
+    assert "an epoch took" not in capsys.readouterr().err
+    with monkeypatch.context() as patch:
+        load = fold_run.load_checkpoint
+
+        def slow(*args: object, **settings: object) -> dict[str, object]:
+            state = load(*args, **settings)
+            return {**state, "curve": [{**row, "seconds": 100.0} for row in state["curve"]]}
+
+        patch.setattr(fold_run, "load_checkpoint", slow)
+        assert run(config, "--out", str(tmp_path / "out"), "--profile") == 0
+    assert profile(capsys.readouterr().err)[0] < 50
+
+
+def test_a_finished_fold_has_no_profile(settings, tmp_path, capsys):
+    run(settings(), "--out", str(tmp_path / "out"))
+    capsys.readouterr()
+    assert run(settings(), "--out", str(tmp_path / "out"), "--profile") == 0
+    assert capsys.readouterr().err == "nothing was trained, so there is no profile: the fold was done before\n"
+
+
+# choices of the trainer
+
+
+def test_the_result_has_every_metric(settings, tmp_path, capsys):
+    assert run(settings(), "--out", str(tmp_path / "out")) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert list(result["metrics"]) == ["f1", "accuracy", "balanced_accuracy", "loss", "log_loss", "ece"]
+    assert sum(count for _, _, count in result["confusion"]) == 6
+    assert len(result["f1_per_class"]) == 3
+
+
+def test_own_functions_stand_beside_the_configuration(settings, tmp_path, capsys):
+    (tmp_path / "my_task.py").write_text(
+        "def top(probs_NK, labels_N, classes):\n    return probs_NK.max()\n"
+        "def squared(logits_BK, targets_BK):\n    return (logits_BK.softmax(1) - targets_BK).square().sum(1).mean()\n"
+    )
+    config = settings(metric="my_task.py:top", loss="my_task.py:squared", monitor="metric", checkpoint="fold_best")
+    assert run(config, "--out", str(tmp_path / "out")) == 0
+    result = json.loads(capsys.readouterr().out)
+    with np.load(tmp_path / "out" / "oof.npz") as file:
+        assert result["metrics"]["metric"] == pytest.approx(file["probs"].max())
+    assert result["biased"]
+
+
+def test_an_own_file_that_is_not_there_is_told_with_its_place(settings, tmp_path, capsys):
+    (tmp_path / "my_tusk.py").write_text("")
+    assert run(settings(metric="my_task.py:top")) == 2
+    assert problem(capsys) == (
+        f"error: my_task.py:top: there is no file {tmp_path}/my_task.py. Did you mean 'my_tusk.py'? "
+        "The folder has: my_tusk.py\n"
+    )
+
+
+def test_heads_of_several_columns_are_trained_from_the_file(settings, tmp_path, capsys):
+    settings()
+    source = tmp_path / "photos" / "train.csv"
+    parts = {"a": "warm,day", "b": "cold,day", "c": "cold,night"}
+    rows = [line.split(",") for line in source.read_text().split()[1:]]
+    source.write_text("path,tone,time\n" + "".join(f"{path},{parts[label]}\n" for path, label in rows))
+    config = settings(
+        data={"source": str(source), "label": ["tone", "time"]}, heads="separate", head_weights={"time": 2.0}
+    )
+    assert run(config, "--out", str(tmp_path / "out")) == 0
+    with np.load(tmp_path / "out" / "oof.npz") as file:
+        assert file["probs"].shape == (6, 3)
+
+
+def test_an_entry_of_a_mapping_may_be_written_with_a_dot(settings, tmp_path, capsys):
+    config = settings(loss="mixture", **{"loss_mix.focal": 0.6, "loss_mix.soft_f1": 0.4})
+    assert run(config, "--out", str(tmp_path / "out")) == 0
+    expected = TrainConfig(
+        backbone="test_resnet",
+        weights="none",
+        resize=16,
+        batch_size=4,
+        epochs=2,
+        loss="mixture",
+        loss_mix={"soft_f1": 0.4, "focal": 0.6},
+    )
+    assert json.loads(capsys.readouterr().out)["config_hash"] == expected.fingerprint()
+
+
+def test_a_mistake_in_an_own_function_is_told_before_training(settings, tmp_path, capsys):
+    (tmp_path / "my_task.py").write_text("def top(probs_NK, labels_N, classes):\n    return probs_NK.maks()\n")
+    assert run(settings(metric="my_task.py:top"), "--out", str(tmp_path / "out")) == 2
+    assert problem(capsys).startswith("error: my_task.py:top, line 2: AttributeError: ")
+
+
+def test_separate_heads_of_one_column_are_refused(settings, capsys):
+    assert run(settings(heads="separate")) == 2
+    assert problem(capsys).startswith("error: heads: separate needs several label columns, got 1 (label). ")
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"freeze": "up_to:layer9"}, "freeze: backbone test_resnet has no stage 'layer9'"),
+        ({"optimizer": "adamm"}, "timm has no optimizer 'adamm'. Nearest: 'adam'"),
+        ({"backbone": "test_resnt"}, "timm has no model 'test_resnt'"),
+        ({"weights": "nowhere.safetensors"}, "nowhere.safetensors"),
+        ({"batch_size": 1}, "has batch norm, which needs more than one image at a time"),
+        ({"checkpoint": "best"}, "checkpoint: best chooses among all folds, and this trains one"),
+    ],
+)
+def test_what_the_network_lacks_is_told_in_one_line(settings, capsys, changes, said):
+    assert run(settings(**changes)) == 2
+    err = problem(capsys)
+    assert said in err
+    assert err.count("\n") == 1
 
 
 def problem(capsys: pytest.CaptureFixture[str]) -> str:

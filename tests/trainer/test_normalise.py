@@ -8,7 +8,7 @@ import timm
 import torch
 
 from tests.trainer.conftest import paper_manifest, squares
-from trainer import fit
+from trainer import fold_run
 from trainer.backbone import IMAGENET, normalisation
 from trainer.config import TrainConfig
 from trainer.data.batches import Batches
@@ -23,7 +23,7 @@ class Recorder(Batches):
 
     def __init__(self, *args: object, **options: object) -> None:
         super().__init__(*args, **options)
-        seen.append((options["mean"], options["std"]))
+        seen.append(options["mean_std"])
 
 
 seen: list[tuple[tuple[float, ...], tuple[float, ...]]] = []
@@ -38,14 +38,14 @@ def folds() -> Folds:
 @pytest.fixture
 def train(folds, tiny, tmp_path, monkeypatch):
     """Train fold 0 on these images: the weights, the probabilities, and the mean and std in effect."""
-    monkeypatch.setattr(fit, "Batches", Recorder)
+    monkeypatch.setattr(fold_run, "Batches", Recorder)
 
     def run(images_NHWC: np.ndarray, *, fold: int = 0, name: str = "run", **changes: object):
         seen.clear()
         directory = tmp_path / name
         ended = run_fold(
             tiny(**{"normalise": "dataset", "epochs": 1, **changes}),
-            Decoded(images_NHWC),
+            [Decoded(images_NHWC)],
             folds,
             fold=fold,
             directory=directory,
@@ -60,6 +60,29 @@ def train(folds, tiny, tmp_path, monkeypatch):
     return run
 
 
+@pytest.fixture
+def train_two(tiny, people, tmp_path, monkeypatch):
+    """Train fold 0 of two label columns on two crops: the mean and std in effect for each."""
+    monkeypatch.setattr(fold_run, "Batches", Recorder)
+
+    def run(views: list[np.ndarray]):
+        seen.clear()
+        config = tiny(normalise="dataset", epochs=1, heads="separate", head_crops={"tone": "box"})
+        run_fold(
+            config,
+            [Decoded(view) for view in views],
+            people[1],
+            fold=0,
+            directory=tmp_path / "two",
+            reporter=SilentReporter(),
+            device=torch.device("cpu"),
+            threads=1,
+        )
+        return list(seen)
+
+    return run
+
+
 def test_dataset_is_the_mean_and_std_of_the_training_rows(train, folds):
     images_NHWC = squares(36, side=16)[0]
     for fold in range(3):
@@ -69,12 +92,10 @@ def test_dataset_is_the_mean_and_std_of_the_training_rows(train, folds):
 
 
 def test_dataset_makes_training_images_of_mean_zero_and_deviation_one(folds):
-    images_NHWC, labels_N = squares(36, side=16)
     rows = folds.train_rows(1)
-    source = Decoded(images_NHWC)
-    mean, std = source.channel_sums(rows).mean_std()
-    batches = Batches(source, labels_N, device=torch.device("cpu"), mean=mean, std=std)
-    images_BCHW, _ = batches.take(torch.from_numpy(rows))
+    source = Decoded(squares(36, side=16)[0])
+    batches = Batches(source, device=torch.device("cpu"), mean_std=source.channel_sums(rows).mean_std())
+    images_BCHW = batches.normalised(next(batches.pixels([rows])))
     np.testing.assert_allclose(images_BCHW.mean(dim=(0, 2, 3)), 0, atol=1e-5)
     np.testing.assert_allclose(images_BCHW.std(dim=(0, 2, 3), correction=0), 1, atol=1e-5)
 
@@ -88,6 +109,12 @@ def test_a_held_out_image_changes_neither_the_normalisation_nor_the_weights(trai
     assert used_after == used
     assert weights_after == weights
     np.testing.assert_array_equal(np.flatnonzero((probs_after_NK != probs_NK).any(axis=1)), [3])
+
+
+def test_of_several_crops_the_first_is_measured_and_all_are_normalised_alike(train_two, folds):
+    whole_NHWC, cropped_NHWC = squares(36, side=16)[0], squares(36, side=16, seed=1)[0]
+    expected = Decoded(whole_NHWC).channel_sums(folds.train_rows(0)).mean_std()
+    assert train_two([whole_NHWC, cropped_NHWC]) == [expected, expected]
 
 
 def test_a_training_image_changes_the_normalisation(train, folds):
@@ -105,10 +132,10 @@ def test_other_choices_never_look_at_the_images(train, monkeypatch, normalise):
 
 
 def test_none_leaves_values_between_zero_and_one():
-    mean, std = normalisation(TrainConfig(normalise="none"))
     source = Decoded(np.array([0, 51, 255], dtype=np.uint8).reshape(1, 1, 1, 3))
-    batches = Batches(source, np.zeros(1, dtype=np.int64), device=torch.device("cpu"), mean=mean, std=std)
-    np.testing.assert_allclose(batches.take(torch.tensor([0]))[0].flatten(), [0, 0.2, 1], atol=1e-7)
+    batches = Batches(source, device=torch.device("cpu"), mean_std=normalisation(TrainConfig(normalise="none")))
+    images_BCHW = batches.normalised(next(batches.pixels([np.zeros(1, dtype=np.int64)])))
+    np.testing.assert_allclose(images_BCHW.flatten(), [0, 0.2, 1], atol=1e-7)
 
 
 def test_imagenet_is_imagenet_whatever_the_backbone():

@@ -12,7 +12,8 @@ from torch import Tensor
 from torch.nn.functional import grid_sample
 
 from trainer.augmentation.draws import Booleans, Reals
-from trainer.augmentation.selection import change, to_device
+from trainer.augmentation.selection import change
+from trainer.data.device import to_device
 
 Number = float | npt.NDArray[np.floating]
 

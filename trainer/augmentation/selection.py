@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from trainer.augmentation.draws import Booleans
+from trainer.data.device import to_device
 
 Operation = Callable[[Tensor], Tensor]
 
@@ -33,11 +34,6 @@ def change(images_BCHW: Tensor, chosen_B: Booleans, *, operation: Operation, pla
     # index_copy_ takes twice as long from planes
     changed_SCHW = changed_SCHW.contiguous(memory_format=torch.channels_last)
     images_BHWC.index_copy_(0, rows_S, changed_SCHW.permute(0, 2, 3, 1))
-
-
-def to_device(values: npt.NDArray[np.generic], device: torch.device) -> Tensor:
-    """A few numbers per image on the device; the host does not wait for what the device has still to do."""
-    return torch.from_numpy(values).to(device, non_blocking=True)
 
 
 def strengths(values: npt.ArrayLike, chosen_B: Booleans, device: torch.device) -> Tensor:

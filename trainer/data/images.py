@@ -52,6 +52,8 @@ class ImageSource(Protocol):
     size_HW: Size
     resident_bytes: int | None
 
+    def __len__(self) -> int: ...
+
     def batches(self, rows: Iterable[Rows]) -> Iterator[Pixels]:
         """For each array of B rows its pixels (B, H, W, 3)."""
         ...

@@ -111,6 +111,12 @@ class DataOptions(_Section):
         return self.group
 
     @property
+    def label_columns(self) -> tuple[str, ...]:
+        """The columns that make the class."""
+        profile = self.layout == "profile_folders"
+        return tuple(self.label or (("mask", "gender", "age") if profile else ("label",)))
+
+    @property
     def needs_fingerprints(self) -> bool:
         """Whether near-duplicates decide something."""
         return self.group == NEAR_DUPLICATES or self.keep == "one_per_cluster"

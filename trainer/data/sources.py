@@ -225,7 +225,7 @@ def _table(
         return columns[name]
 
     profile = data.layout == "profile_folders"
-    label_columns = data.label or (("mask", "gender", "age") if profile else ("label",))
+    label_columns = data.label_columns
     labels = list(zip(*(column(name, "data.label") for name in label_columns), strict=True))
     orders = {"mask": MASKS, "gender": GENDERS, "age": age_bands(data.age_borders)} if profile else {}
     group = data.grouping

@@ -29,7 +29,13 @@ class TrainingFields(BaseModel):
         int, about("progressive: epochs until the full size; 0: the first half of all epochs.", ge=0, le=10_000)
     ] = 0
     patience: Annotated[
-        int, about("Early stopping: epochs without improvement of `monitor`; 0 switches it off.", ge=0, le=10_000)
+        int,
+        about(
+            "Early stopping: epochs without improvement of `monitor` (in each stage of two_stage); 0 switches it off. "
+            "The held-out fold then decides how long to train for its own score, a slight bias.",
+            ge=0,
+            le=10_000,
+        ),
     ] = 0
     monitor: Annotated[
         Monitor,

@@ -102,7 +102,7 @@ def test_a_fold_run_on_streamed_images_equals_one_on_decoded_images_to_the_bit(m
     ):
         result = run_fold(
             config,
-            source,
+            [source],
             folds,
             fold=0,
             directory=tmp_path / name,

@@ -1,0 +1,325 @@
+"""How fast is a fold run, from files to scores, and does it learn as well?
+
+    python benchmarks/train_speed.py
+
+Five epochs of ResNet-18 from random weights at 128x128, batches of 32, AdamW with a cosine, every epoch scored on the
+held-out fold; over generated photos of four classes, from 384x512 and from 4032x3024 JPEG files:
+
+(a) a plain PyTorch loop: DataLoader with 2 workers on the files, torchvision's CPU transforms, float32, contiguous;
+(b) a loop on timm's own loader over files that are 128x128 already, channels_last: the best case of that loader;
+(c) `run_fold`, reading the data set, cutting it and building the decoded cache included; from either kind of file.
+
+Seeds in turn, (a) and (c) of each. Images/s counts images trained on over the time of everything. Where there is a GPU,
+also the rate of training from device memory, as a share of what its arithmetic and memory allow.
+"""
+
+import argparse
+import dataclasses
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from photos import write_gratings
+from report import mean_std, print_header
+
+SIDE, BATCH, LR = 128, 32, 1e-3
+# name: height, width, images, images per second that (c) must reach as a multiple of (a)
+SOURCES = {"384x512": (512, 384, 320, 1.1), "4032x3024": (3024, 4032, 160, 5.0)}
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+# images/s that an H200's arithmetic and memory allow: backbone, side, batch, limit
+GPU_LIMITS = (("resnet18", 128, 512, 140_000), ("resnet50", 224, 256, 10_000))
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """One training: images per second over everything, and accuracy on the held-out fold."""
+
+    rate: float
+    accuracy: float
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--only", choices=[*SOURCES, "timm", "profile", "gpu"], help="one part of it")
+    options = parser.parse_args()
+    print_header("torch", "torchvision", "timm", "pillow")
+    torch.set_num_threads(os.cpu_count() or 1)
+    with tempfile.TemporaryDirectory() as name:
+        for source in SOURCES:
+            if options.only in (None, source):
+                compare_with_plain(Path(name), source, seeds=options.seeds, epochs=options.epochs)
+        if options.only in (None, "timm"):
+            compare_with_timm(Path(name), seeds=options.seeds, epochs=options.epochs)
+        if options.only in (None, "profile"):
+            profile(Path(name))
+        if torch.cuda.is_available() and options.only in (None, "gpu"):
+            on_gpu()
+
+
+def compare_with_plain(folder: Path, source: str, *, seeds: int, epochs: int) -> None:
+    """(a) and (c) in turn."""
+    height, width, count, asked = SOURCES[source]
+    files = write_gratings(folder / source, count=count, height=height, width=width)
+    size_mb = statistics.fmean(path.stat().st_size for path in files.glob("*/*.jpg")) / 1e6
+    print(f"source    {count} JPEGs of {source}, {size_mb:.2f} MB each; {epochs} epochs at {SIDE}x{SIDE}")
+    found: dict[str, list[Outcome]] = {"plain loop": [], "foldsweep": []}
+    for seed in range(seeds):
+        found["plain loop"].append(plain_loop(files, seed=seed, epochs=epochs))
+        found["foldsweep"].append(ours(files, seed=seed, epochs=epochs))
+    tell(found, asked=asked)
+
+
+def compare_with_timm(folder: Path, *, seeds: int, epochs: int) -> None:
+    """(b) and (c) in turn, over files that need no resizing; (c) decodes them once, within its time."""
+    files = write_gratings(folder / "small", count=640, height=SIDE, width=SIDE)
+    print(f"source    640 JPEGs of {SIDE}x{SIDE}; {epochs} epochs")
+    found: dict[str, list[Outcome]] = {"timm loader": [], "foldsweep": []}
+    for seed in range(seeds):
+        found["timm loader"].append(timm_loop(files, seed=seed, epochs=epochs))
+        found["foldsweep"].append(ours(files, seed=seed, epochs=epochs))
+    tell(found, asked=1.0)
+
+
+def tell(found: dict[str, list[Outcome]], *, asked: float) -> None:
+    """Rates, accuracies, and the ratio."""
+    for name, outcomes in found.items():
+        rates, accuracies = [o.rate for o in outcomes], [o.accuracy for o in outcomes]
+        print(f"  {name:12} {mean_std(rates, digits=1)} images/s; accuracy {mean_std(accuracies)}")
+    (base, theirs), (_, own) = found.items()
+    ratios = [mine.rate / other.rate for mine, other in zip(own, theirs, strict=True)]
+    print(f"  foldsweep / {base}: {mean_std(ratios, digits=2)} (asked: at least {asked})")
+
+
+def plain_loop(files: Path, *, seed: int, epochs: int) -> Outcome:
+    """(a): what the four projects had."""
+    from torch.utils.data import DataLoader, Subset
+    from torchvision.datasets import ImageFolder
+    from torchvision.transforms import v2
+
+    steps = [v2.Resize((SIDE, SIDE)), v2.PILToTensor(), v2.ToDtype(torch.float32, scale=True), v2.Normalize(MEAN, STD)]
+    train_paths = training_files(files)
+    started = time.perf_counter()
+    images = ImageFolder(str(files), transform=v2.Compose(steps))
+    inside = [row for row, (path, _) in enumerate(images.samples) if path in train_paths]
+    outside = [row for row, (path, _) in enumerate(images.samples) if path not in train_paths]
+    torch.manual_seed(seed)
+    kept = {"batch_size": BATCH, "num_workers": 2, "persistent_workers": True}
+    train = DataLoader(Subset(images, inside), shuffle=True, drop_last=True, **kept)
+    valid = DataLoader(Subset(images, outside), **kept)
+    accuracy = train_plainly(train, valid, epochs=epochs, memory_format=torch.contiguous_format)
+    return Outcome(epochs * len(inside) / (time.perf_counter() - started), accuracy)
+
+
+def timm_loop(files: Path, *, seed: int, epochs: int) -> Outcome:
+    """(b): timm's loader; on the CPU it has no prefetcher."""
+    from timm.data import create_dataset, create_loader
+
+    train_paths = training_files(files)
+    started = time.perf_counter()
+    torch.manual_seed(seed)
+    images = create_dataset("", root=str(files))
+    rows = {
+        inside: [r for r, (path, _) in enumerate(images.reader.samples) if (path in train_paths) == inside]
+        for inside in (True, False)
+    }
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    shape = {
+        "input_size": (3, SIDE, SIDE),
+        "batch_size": BATCH,
+        "num_workers": 2,
+        "mean": MEAN,
+        "std": STD,
+        "crop_pct": 1.0,
+    }
+    loaders = []
+    for is_training in (True, False):
+        part = torch.utils.data.Subset(create_dataset("", root=str(files)), rows[is_training])
+        part.transform = None  # create_loader sets it on what it is given
+        loader = create_loader(
+            part, is_training=is_training, no_aug=True, use_prefetcher=device.type == "cuda", device=device, **shape
+        )
+        part.dataset.transform = part.transform
+        loaders.append(loader)
+    accuracy = train_plainly(*loaders, epochs=epochs, memory_format=torch.channels_last)
+    return Outcome(epochs * len(rows[True]) / (time.perf_counter() - started), accuracy)
+
+
+def train_plainly(train, valid, *, epochs: int, memory_format: torch.memory_format) -> float:
+    """The loop of (a) and (b)."""
+    import timm
+
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    model = timm.create_model("resnet18", num_classes=4).to(device).to(memory_format=memory_format)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=LR, weight_decay=0)
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * len(train))
+    accuracy = 0.0
+    for _ in range(epochs):
+        model.train()
+        for images, labels in train:
+            images, labels = images.to(device).contiguous(memory_format=memory_format), labels.to(device)
+            with torch.autocast("cuda", dtype=torch.bfloat16, enabled=device.type == "cuda"):
+                loss = torch.nn.functional.cross_entropy(model(images), labels)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            scheduler.step()
+        accuracy = score(model, valid, device, memory_format)
+    return accuracy
+
+
+@torch.inference_mode()
+def score(model: torch.nn.Module, valid, device: torch.device, memory_format: torch.memory_format) -> float:
+    """Accuracy."""
+    model.eval()
+    right = total = 0
+    for images, labels in valid:
+        said = model(images.to(device).contiguous(memory_format=memory_format)).argmax(dim=1).cpu()
+        right, total = right + int((said == labels.cpu()).sum()), total + len(labels)
+    return right / total
+
+
+def ours(files: Path, *, seed: int, epochs: int) -> Outcome:
+    """(c), with a cache folder of its own: everything is read, judged, decoded and trained on."""
+    from trainer.config import TrainConfig
+    from trainer.data.cache import open_images
+    from trainer.fit import pick_device, run_fold
+    from trainer.reporter import SilentReporter
+
+    config = TrainConfig(
+        weights="none", resize=SIDE, batch_size=BATCH, epochs=epochs, lr=LR, normalise="imagenet", seed=seed
+    )
+    with tempfile.TemporaryDirectory() as own:
+        os.environ["SWEEPS_CACHE"] = f"{own}/cache"
+        started = time.perf_counter()
+        folds = cut(files, choices=[config.preprocessing])
+        images = open_images(folds.manifest, config.preprocessing, threads=os.cpu_count() or 1)
+        result = run_fold(
+            config,
+            [images],
+            folds,
+            fold=0,
+            directory=Path(own) / "fold-0",
+            reporter=SilentReporter(),
+            device=pick_device(),
+            threads=os.cpu_count() or 1,
+        )
+        seconds = time.perf_counter() - started
+    return Outcome(epochs * len(folds.train_rows(0)) / seconds, result.metrics["accuracy"])
+
+
+def cut(files: Path, *, choices=()):
+    """The folds that all ways train on."""
+    from trainer.data.cut import cut_data
+    from trainer.data.options import DataOptions, FoldOptions
+
+    return cut_data(DataOptions(source=str(files)), FoldOptions(k=5), choices=list(choices)).folds
+
+
+def training_files(files: Path) -> set[str]:
+    """Paths of fold 0's training part, not counted in anybody's time."""
+    with tempfile.TemporaryDirectory() as own:
+        os.environ["SWEEPS_CACHE"] = own
+        folds = cut(files)
+    return {str(folds.manifest.file(row)) for row in folds.train_rows(0)}
+
+
+def profile(folder: Path) -> None:
+    """Where an epoch's time goes, and what a checkpoint after each would cost."""
+    from trainer.config import TrainConfig
+    from trainer.data.images import Decoded
+    from trainer.fit import pick_device, run_fold
+    from trainer.phases import TimedPhases
+    from trainer.reporter import SilentReporter
+
+    files = write_gratings(folder / "profile", count=320, height=SIDE, width=SIDE)
+    with tempfile.TemporaryDirectory() as own:
+        os.environ["SWEEPS_CACHE"] = own
+        folds = cut(files)
+    images = Decoded(np.random.default_rng(0).integers(0, 256, (320, SIDE, SIDE, 3), dtype=np.uint8))
+    for augmentation in ({}, {"flip": 0.5, "affine": 0.5, "jitter": 0.5, "cutmix": 0.5}):
+        for optimizer in ("adamw", "madgrad"):
+            config = TrainConfig(
+                weights="none", resize=SIDE, batch_size=BATCH, epochs=4, optimizer=optimizer, **augmentation
+            )
+            phases = TimedPhases(pick_device())
+            with tempfile.TemporaryDirectory() as own:
+                result = run_fold(
+                    config,
+                    [images],
+                    folds,
+                    fold=0,
+                    directory=Path(own),
+                    reporter=SilentReporter(),
+                    device=pick_device(),
+                    threads=os.cpu_count() or 1,
+                    checkpoint_every_s=0,
+                    phases=phases,
+                )
+            print(f"profile   {optimizer}, {', '.join(augmentation) or 'no augmentation'}: an epoch of 256 images")
+            for line in shares(phases.seconds, result.seconds):
+                print(f"  {line}")
+
+
+def shares(seconds: dict[str, float], total: float) -> Iterator[str]:
+    """Each phase as a share of the epochs; a checkpoint is written at most every 60 s."""
+    for name, spent in seconds.items():
+        if name != "checkpoint":
+            yield f"{name:10} {spent / total:6.1%}"
+    each = seconds["checkpoint"] / 3
+    yield f"checkpoint {each:.2f} s each: {each / 60:.1%} of the time at one per 60 s"
+
+
+def on_gpu() -> None:
+    """Training from device memory, uint8 pixels, bf16, channels_last, fused AdamW."""
+    from trainer.config import TrainConfig
+    from trainer.data.folds import make_folds
+    from trainer.data.images import Decoded
+    from trainer.data.manifest import Manifest
+    from trainer.fit import pick_device, run_fold
+    from trainer.reporter import EpochReport, SilentReporter
+
+    class Seconds(SilentReporter):
+        """Keeps how long each epoch took."""
+
+        def __init__(self) -> None:
+            self.seconds: list[float] = []
+
+        def epoch(self, report: EpochReport) -> bool:
+            self.seconds.append(report.metrics["seconds"])
+            return True
+
+    for backbone, side, batch, limit in GPU_LIMITS:
+        count = 40 * batch
+        labels_N = np.arange(count, dtype=np.int64) % 4
+        paths = tuple(f"{row}.jpg" for row in range(count))
+        manifest = Manifest(Path("/"), paths, labels_N, ("a", "b", "c", "d"), (0,) * count)
+        folds = make_folds(manifest, k=20, seed=0)  # little to score
+        images = Decoded(np.random.default_rng(0).integers(0, 256, (count, side, side, 3), dtype=np.uint8))
+        reporter = Seconds()
+        with tempfile.TemporaryDirectory() as own:
+            run_fold(
+                TrainConfig(backbone=backbone, weights="none", resize=side, batch_size=batch, epochs=6),
+                [images],
+                folds,
+                fold=0,
+                directory=Path(own),
+                reporter=reporter,
+                device=pick_device("cuda"),
+                threads=os.cpu_count() or 1,
+            )
+        trained = len(folds.train_rows(0)) // batch * batch
+        rates = [trained / seconds for seconds in reporter.seconds[1:]]  # the first one tries out algorithms
+        share = statistics.fmean(rates) / limit
+        print(f"gpu       {backbone} at {side}: {mean_std(rates, digits=0)} images/s, {share:.0%} of {limit:,}")
+
+
+if __name__ == "__main__":
+    main()
