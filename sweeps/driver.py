@@ -13,7 +13,7 @@ import logging
 import statistics
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import TracebackType
 
@@ -33,6 +33,7 @@ from sweeps.study import (
     ELAPSED,
     FOLD_SCORES,
     INTERRUPTED,
+    NOTES,
     PATIENCE_S,
     REASON,
     TRACEBACK,
@@ -112,6 +113,7 @@ class Driver:
         self._started_at: dict[int, float] = {}
         self._durations_s: list[float] = []
         self._stop_reasons: dict[int, str] = {}
+        self._notes: dict[int, list[str]] = {}
         self._stopping = False
         self.interrupted = False
         self.failure: InfrastructureError | None = None
@@ -184,6 +186,7 @@ class Driver:
             if report.fold_scores and report.fold > before.fold and report.epoch == 1:
                 self._listener(FoldFinished(number, report.fold - 1, self.spec.folds.k, report.fold_scores[-1]))
             self._running[number] = Running(number, report.fold, report.epoch, report.epochs, report.value)
+            self._note(number, report.notes)
             trial = self._trial(number)
             if trial.last_step is not None and report.step <= trial.last_step:
                 return True
@@ -200,6 +203,7 @@ class Driver:
             if number not in self._running:
                 return
             scores = list(outcome.fold_scores)
+            self._note(number, outcome.notes)
             if outcome.state == "completed":
                 assert len(scores) == self.spec.folds.k
                 self._listener(FoldFinished(number, len(scores) - 1, self.spec.folds.k, scores[-1]))
@@ -286,10 +290,7 @@ class Driver:
     def _assignment(self, trial: FrozenTrial) -> Assignment:
         return Assignment(
             number=trial.number,
-            values={
-                **values_of(self.spec.space, trial.params),
-                "seed": derive(self.spec.seed, "trial", trial.number),
-            },
+            values=self._values(trial),
             sweep_directory=str(self.directory),
             metric=self.spec.metric.field,
             max_epochs=self.spec.max_epochs,
@@ -298,8 +299,19 @@ class Driver:
             streamed=self._streamed,
         )
 
+    def _values(self, trial: FrozenTrial) -> dict[str, object]:
+        """Fields of TrainConfig: the sampled ones, and what the sweep itself decides."""
+        values: dict[str, object] = values_of(self.spec.space, trial.params)
+        values["seed"] = derive(self.spec.seed, "trial", trial.number)
+        if self.spec.metric.own is not None:
+            values |= {"metric": self.spec.metric.own, "metric_goal": self.spec.metric.goal}
+        weights = values.get("weights", "none")
+        if weights not in ("pretrained", "none"):  # workers have other working directories
+            values["weights"] = str(Path(str(weights)).resolve())
+        return values
+
     def _end(self, number: int, state: EndState, score: float | None, attributes: dict[str, object]) -> None:
-        self._record_end(number, state, score, attributes)
+        self._record_end(number, state, score, {**attributes, NOTES: self._notes.pop(number, [])})
         self._running.pop(number, None)
         seconds = self._clock() - self._started_at.pop(number, self._clock())
         if state in ("completed", "pruned"):
@@ -310,6 +322,10 @@ class Driver:
         if self._clock() - self._recorded_at > ELAPSED_EVERY_S:
             self._recorded_at = self._clock()
             self._recorder.about_sweep(ELAPSED, round(self._elapsed_s(), 1))
+
+    def _note(self, number: int, notes: Iterable[str]) -> None:
+        known = self._notes.setdefault(number, [])
+        known += [note for note in notes if note not in known]
 
     def _record_end(self, number: int, state: EndState, score: float | None, attributes: dict[str, object]) -> None:
         attributes = {key: value for key, value in attributes.items() if value not in ("", [])}

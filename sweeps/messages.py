@@ -13,9 +13,9 @@ class Assignment:
 
     Attributes:
         number: the trial's number in the sweep.
-        values: fields of TrainConfig, the seed included.
+        values: fields of TrainConfig, entries of mappings dotted (`loss_mix.focal`), the seed included.
         sweep_directory: absolute; holds `folds.npz` and the trials' directories.
-        metric: name of the score in a fold's result, e.g. `f1`.
+        metric: name of the score in a fold's result, e.g. `f1`; `metric` for the user's own.
         max_epochs: E, the largest `epochs` in the space.
         device: `cpu` or `cuda`.
         threads: torch's CPU threads.
@@ -47,6 +47,7 @@ class TrialReport:
         fold: from 0.
         epoch: from 1, up to `epochs`.
         fold_scores: scores of the folds finished before this one.
+        notes: of this fold so far, see Outcome.
     """
 
     step: int
@@ -55,6 +56,7 @@ class TrialReport:
     epoch: int
     epochs: int
     fold_scores: tuple[float, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,14 +67,19 @@ class Outcome:
         fold_scores: of all finished folds, in fold order; all K of them if completed.
         reason: one line for a failed trial.
         traceback: of a failed trial, where our code raised.
+        notes: what a reader of the score should know, e.g. that batches were split for want of memory.
+        leftover_bytes: memory that the trial did not give back; its worker process is not to be used again.
     """
 
     state: OutcomeState
     fold_scores: tuple[float, ...] = ()
     reason: str = ""
     traceback: str = ""
+    notes: tuple[str, ...] = ()
+    leftover_bytes: int = 0
 
 
+CODE_FOLDER = "code"  # in the sweep's directory: the user's files with own functions, frozen
 FOLDS_FILE = "folds.npz"  # in the sweep's directory: the manifest and the folds, frozen
 STOP_FILE = "stop"  # in the sweep's directory: running trials leave a checkpoint and end
 

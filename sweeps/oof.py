@@ -4,6 +4,7 @@ Shapes: N images, K classes.
 """
 
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,9 @@ import numpy.typing as npt
 
 from sweeps.errors import InputError
 from trainer.data.folds import Folds
-from trainer.metrics import Probs, score_fold
+from trainer.metrics import Labels, Probs
+
+Score = Callable[[Probs, Labels], float]
 
 
 def read_oof(trial_directory: Path, folds: Folds) -> Probs:
@@ -45,7 +48,7 @@ def read_oof(trial_directory: Path, folds: Folds) -> Probs:
     return probs_NK
 
 
-def oof_score(trial_directory: Path, folds: Folds, *, metric: str) -> float:
+def oof_score(trial_directory: Path, folds: Folds, *, score: Score) -> float:
     """The metric over all predicted images at once; differs from the mean over folds if the metric is no mean."""
     rows = folds.scored_rows()
-    return score_fold(read_oof(trial_directory, folds)[rows], folds.manifest.labels_N[rows])[metric]
+    return score(read_oof(trial_directory, folds)[rows], folds.manifest.labels_N[rows])

@@ -11,39 +11,15 @@ from typing import Any
 from optuna.storages import RDBStorage
 
 from sweeps.data import write_data
-from sweeps.errors import InputError, Problem, SpecError
-from sweeps.messages import FOLDS_FILE
-from sweeps.space import Constant, finite_values
+from sweeps.errors import InputError
+from sweeps.messages import CODE_FOLDER, FOLDS_FILE
 from sweeps.spec import SweepSpec
 from sweeps.study import StoredSweep, hidden, make_folder
-from sweeps.yaml_file import KeyPath, YamlFile
-from trainer.backbone_names import check_backbone
-from trainer.config import TrainConfig
 from trainer.data.cut import Cut
 from trainer.data.folds import Folds, load_folds
-from trainer.files import atomic_write, write_json
+from trainer.files import atomic_write, file_digest, write_json
 
 SWEEP_FILE = "sweep.json"
-
-
-def check_backbones(spec: SweepSpec, path: Path) -> None:
-    """Ask timm whether it has every backbone of the space.
-
-    Raises:
-        SpecError: unknown names, with their lines in the file at `path`.
-    """
-    default = Constant(TrainConfig.model_fields["backbone"].default)
-    domain = spec.space["backbone"].domain if "backbone" in spec.space else default
-    file, where = YamlFile(path), ("parameters", "backbone")
-    problems = []
-    for index, name in enumerate(finite_values(domain)):
-        problem = check_backbone(name)
-        if problem:
-            at: KeyPath = (*where, "value") if isinstance(domain, Constant) else (*where, "values", index)
-            given = file.values["parameters"].get("backbone") == spec.raw["parameters"]["backbone"]
-            problems.append(Problem(at, problem, file.line(at)) if given else Problem(at, f"{problem} (from --set)"))
-    if problems:
-        raise SpecError(str(path), problems)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,6 +52,11 @@ class SweepFiles:
         value = json.loads((self.directory / SWEEP_FILE).read_text()).get("folds_hash")
         return None if value is None else str(value)
 
+    def weights(self) -> dict[str, str]:
+        """What the files that `weights` may name held when the sweep began, by path."""
+        known: dict[str, str] = json.loads((self.directory / SWEEP_FILE).read_text()).get("weights", {})
+        return known
+
     def folds(self) -> Folds:
         """The frozen folds."""
         return load_folds(self.directory / FOLDS_FILE)
@@ -88,6 +69,9 @@ class SweepFiles:
         write_data(self.directory, cut, spec)
         with atomic_write(self.directory / "spec.yaml") as file:
             YAML(typ="safe", pure=True).dump(spec.raw, file)
+        for name in own_files(spec):
+            with atomic_write(self.directory / CODE_FOLDER / name) as file:
+                file.write((spec.folder / name).read_bytes())
         values: dict[str, Any] = {
             "format": 1,
             "uuid": identity,
@@ -96,6 +80,7 @@ class SweepFiles:
             "foldsweep": importlib.metadata.version("foldsweep"),
             "storage": hidden(storage_url),
             "folds_hash": cut.folds.hash,
+            "weights": {path: file_digest(Path(path)) for path in spec.local_weights()},
         }
         write_json(self.directory / SWEEP_FILE, values)
 
@@ -125,7 +110,29 @@ def open_sweep(storage: RDBStorage, spec: SweepSpec, cut: Cut, *, files: SweepFi
         )
     _refuse_changes(spec, stored)
     refuse_other_data(files, cut, spec)
+    _refuse_other_code(files, spec)
     return stored
+
+
+def own_files(spec: SweepSpec) -> tuple[str, ...]:
+    """The user's files that backbone, loss and metric name functions of, relative to the search space."""
+    return tuple(dict.fromkeys(reference.rpartition(":")[0] for reference in spec.own_functions()))
+
+
+def _refuse_other_code(files: SweepFiles, spec: SweepSpec) -> None:
+    for path, digest in files.weights().items():
+        if file_digest(Path(path)) != digest:
+            raise InputError(
+                f"{path} changed since sweep {spec.name!r} began, so new trials could not be compared with its old "
+                "ones. Bring the weights back, or give the search space another name"
+            )
+    for name in own_files(spec):
+        kept = files.directory / CODE_FOLDER / name
+        if not kept.is_file() or kept.read_bytes() != (spec.folder / name).read_bytes():
+            raise InputError(
+                f"{name} changed since sweep {spec.name!r} began ({kept} is what it began with), so new trials could "
+                "not be compared with its old ones. Change it back, or give the search space another name"
+            )
 
 
 def refuse_other_data(files: SweepFiles, cut: Cut, spec: SweepSpec) -> None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import statistics
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,14 @@ from optuna.trial import FrozenTrial, TrialState
 
 from sweeps.errors import InputError, did_you_mean
 from sweeps.lease import Holder, find_holder
-from sweeps.oof import oof_score
+from sweeps.messages import CODE_FOLDER
+from sweeps.oof import Score, oof_score
 from sweeps.prepare import SweepFiles
-from sweeps.spec import METRIC_NAMES
-from sweeps.study import CAP, DRIVEN, FOLD_SCORES, REASON, SWEEP, StoredSweep
+from sweeps.space import Categorical, Space, read_space
+from sweeps.spec import METRIC_NAMES, own_metric, result_field
+from sweeps.study import CAP, DRIVEN, FOLD_SCORES, NOTES, REASON, SWEEP, StoredSweep
+from trainer.data.folds import Folds
+from trainer.metrics import score_fold
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,6 +106,8 @@ def best(sweep: StoredSweep, *, runs: Path, topk: int) -> dict[str, Any]:
     summary, files = summarise(sweep), SweepFiles.of(runs, sweep.name)
     chosen = rank(sweep.trials(), goal=summary.goal)[:topk]
     folds = files.folds() if chosen else None
+    score = _scorer(summary.metric, files, folds)
+    space, _ = read_space(sweep.spec["parameters"])
     rows = []
     for trial in chosen:
         directory = files.directory / f"trial-{trial.number:04d}"
@@ -112,8 +119,8 @@ def best(sweep: StoredSweep, *, runs: Path, topk: int) -> dict[str, Any]:
                 "score": trial.values[0],
                 "fold_scores": fold_scores,
                 "std": statistics.stdev(fold_scores) if len(fold_scores) > 1 else None,
-                "oof_score": oof_score(directory, folds, metric=summary.metric.removeprefix("valid/")),
-                "params": trial.params,
+                "oof_score": oof_score(directory, folds, score=score),
+                "params": _values(space, trial.params),
                 "directory": str(runs / sweep.name / directory.name),
             }
         )
@@ -134,9 +141,35 @@ def failures(sweep: StoredSweep) -> dict[int, str]:
     return {t.number: str(t.user_attrs.get(REASON, "")) for t in sweep.trials() if t.state == TrialState.FAIL}
 
 
+def notes(sweep: StoredSweep) -> dict[int, list[str]]:
+    """What a reader of the scores should know, by trial number."""
+    return {t.number: t.user_attrs[NOTES] for t in sweep.trials() if NOTES in t.user_attrs}
+
+
+def _values(space: Space, params: Mapping[str, Any]) -> dict[str, Any]:
+    """Stored labels as the values they stand for: lists and mappings are stored as text."""
+    domains = {name: space[name].domain for name in params}
+    return {
+        name: domain.value_of(params[name]) if isinstance(domain, Categorical) else params[name]
+        for name, domain in domains.items()
+    }
+
+
+def _scorer(metric: str, files: SweepFiles, folds: Folds | None) -> Score:
+    """The sweep's metric over any set of predictions; `valid/loss` as log loss, since each trial has its own loss."""
+    own = own_metric(metric)
+    if own is None or folds is None:
+        name = {"loss": "log_loss"}.get(result_field(metric), result_field(metric))
+        return lambda probs_NK, labels_N: score_fold(probs_NK, labels_N)[name]
+    from trainer.user_code import call_metric, load_own
+
+    function, classes = load_own(own, files.directory / CODE_FOLDER), folds.manifest.classes
+    return lambda probs_NK, labels_N: call_metric(function, probs_NK, labels_N, classes, reference=own)
+
+
 def _metric(sweep: StoredSweep) -> str:
     name = str(sweep.spec["metric"]["name"])
-    assert name in METRIC_NAMES
+    assert name in METRIC_NAMES or own_metric(name)
     return name
 
 

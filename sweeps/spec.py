@@ -1,14 +1,17 @@
 """What a search space file says, validated and frozen. `spec_reader` makes it from YAML."""
 
+import dataclasses
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from sweeps.space import Numeric, Space, Values, finite_values, grid, grid_size
-from trainer.config import TrainConfig, parse_size
+from sweeps.space import Categorical, Domain, Numeric, Parameter, Space, Values, finite_values, grid, grid_size
+from trainer.config import TrainConfig, nested
 from trainer.data.options import DataOptions, FoldOptions
 from trainer.data.preprocessing import Preprocessing
+from trainer.fields.declare import is_own
 from trainer.metrics import METRICS
 
 # names in a search space -> the direction in which they get better
@@ -18,20 +21,36 @@ METRIC_NAMES = {f"valid/{name}": goal for name, goal in METRICS.items()}
 MAX_GRID = 1_000_000  # points that are counted
 
 
+def own_metric(name: str) -> str | None:
+    """The user's function that a metric's name refers to, or None for a built-in metric."""
+    name = name.removeprefix("valid/")
+    return name if is_own(name) else None
+
+
+def result_field(name: str) -> str:
+    """What a metric is called in a fold's result."""
+    return "metric" if own_metric(name) else name.removeprefix("valid/")
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
 class Metric(_Section):
-    """What a trial is scored by."""
+    """What a trial is scored by: a name of METRIC_NAMES, or the user's own function `my_task.py:my_metric`."""
 
     name: str
     goal: Literal["maximize", "minimize"]
 
     @property
+    def own(self) -> str | None:
+        """The user's function, if it is one."""
+        return own_metric(self.name)
+
+    @property
     def field(self) -> str:
-        """The metric's name in a fold's result: `f1` for `valid/f1`."""
-        return self.name.removeprefix("valid/")
+        """The metric's name in a fold's result: `f1` for `valid/f1`, `metric` for the user's own."""
+        return result_field(self.name)
 
 
 class Resources(_Section):
@@ -65,6 +84,7 @@ class SweepSpec(_Section):
     Attributes:
         space: the parameters; absent `TrainConfig` fields keep their defaults.
         notices: what is odd but allowed.
+        folder: where the file lies; own functions are relative to it.
         raw: the file's content after `--set`, as plain JSON-like values.
     """
 
@@ -84,6 +104,7 @@ class SweepSpec(_Section):
     early_terminate: EarlyTerminate = EarlyTerminate(type="median")
     space: Space
     notices: tuple[str, ...] = ()
+    folder: Path = Path()
     raw: dict[str, Any]
 
     @property
@@ -109,21 +130,53 @@ class SweepSpec(_Section):
 
     def choices(self) -> tuple[Preprocessing, ...]:
         """Every way of looking at the images that a trial can ask for."""
-        choices = (
-            Preprocessing(parse_size(values["resize"]), values["resize_mode"], values["crop"], values["background"])
-            for values in self._reachable("resize", "resize_mode", "crop", "background")
-        )
-        return tuple(dict.fromkeys(choices))  # 224 and "224x224" are one
+        choices: dict[Preprocessing, None] = {}  # 224 and "224x224" are one
+        for values in self.reachable("resize", "resize_mode", "crop", "background", "heads", "head_crops"):
+            try:
+                choices.update(dict.fromkeys(TrainConfig(**nested(values)).views))
+            except ValidationError:  # such a trial fails before it looks at an image
+                continue
+        return tuple(choices)
 
-    def _reachable(self, *names: str) -> Iterator[Values]:
-        """Every combination of these parameters that conditions allow, with the default where one is switched off."""
+    def own_functions(self) -> tuple[str, ...]:
+        """The user's functions that backbone, loss and metric name, as `FILE.py:FUNCTION`."""
+        found = [self.metric.own] if self.metric.own else []
+        for name in ("backbone", "loss"):
+            if name in self.space:
+                found += [value for value in finite_values(self.space[name].domain) if is_own(value)]
+        return tuple(dict.fromkeys(found))
+
+    def reachable(self, *fields: str, ends: bool = False) -> Iterator[Values]:
+        """Every combination of these fields of TrainConfig that conditions allow; what is switched off is left out.
+
+        Args:
+            ends: a range of whole numbers stands for its two ends, as a continuous one always does.
+        """
+        names = {p.name for p in self.space.parameters if p.name.partition(".")[0] in fields}
         needed = set(names)
         for parameter in reversed(self.space.parameters):  # each comes after those its `when` names
             if parameter.name in needed:
                 needed |= {other for other, _ in parameter.when}
-        part = Space(tuple(parameter for parameter in self.space.parameters if parameter.name in needed))
-        for point in grid(part):
-            yield {name: point.get(name, TrainConfig.model_fields[name].default) for name in names}
+        part = tuple(
+            dataclasses.replace(parameter, domain=self._listed(parameter, ends=ends))
+            for parameter in self.space.parameters
+            if parameter.name in needed
+        )
+        for point in grid(Space(part)):
+            yield {name: value for name, value in point.items() if name in names}
+
+    def _listed(self, parameter: Parameter, *, ends: bool) -> Domain:
+        """The domain as a list: of a range its ends, and the values on which other parameters depend."""
+        domain = parameter.domain
+        if not isinstance(domain, Numeric) or (not ends and (domain.integer or domain.q is not None)):
+            return domain
+        named = [v for p in self.space.parameters for name, values in p.when if name == parameter.name for v in values]
+        return Categorical(tuple(dict.fromkeys((domain.low, domain.high, *named))))
+
+    def local_weights(self) -> tuple[str, ...]:
+        """The files that `weights` may name."""
+        given = finite_values(self.space["weights"].domain) if "weights" in self.space else ()
+        return tuple(value for value in given if value not in ("pretrained", "none"))
 
     def fixed_part(self) -> dict[str, Any]:
         """What must not change while a sweep goes on, or its trials could not be compared."""

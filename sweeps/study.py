@@ -36,6 +36,7 @@ CAP = "run_cap"  # study attribute: trials in all, as of the last driver
 DRIVEN = "driven"  # study attribute: when the last driver began, seconds since 1970
 FOLD_SCORES = "fold_scores"  # trial attributes
 REASON = "reason"  # of a pruned or failed trial
+NOTES = "notes"  # what a reader of the score should know
 TRACEBACK = "traceback"  # of a failed trial
 INTERRUPTED = "interrupted"  # it was, at least once
 PATIENCE_S = 600.0

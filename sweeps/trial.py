@@ -1,5 +1,6 @@
 """One trial on its worker: K fold runs in one directory. Imports neither Ray nor Optuna."""
 
+import dataclasses
 import functools
 import logging
 import statistics
@@ -7,18 +8,23 @@ import traceback
 from pathlib import Path
 
 import pydantic
+import torch
 
-from sweeps.messages import FOLDS_FILE, Assignment, Outcome, TrialReport, TrialReporter
-from trainer.config import TrainConfig
+from sweeps.messages import CODE_FOLDER, FOLDS_FILE, Assignment, Outcome, OutcomeState, TrialReport, TrialReporter
+from trainer.config import TrainConfig, nested
+from trainer.curve import goal_of
 from trainer.data.cache import open_images
 from trainer.data.crops import require
 from trainer.data.folds import Folds, load_folds
 from trainer.data.images import ImageSource
 from trainer.data.preprocessing import Preprocessing
-from trainer.errors import TrainerError
+from trainer.errors import TrainerError, first_line
 from trainer.files import write_json
 from trainer.fit import Ended, pick_device, run_fold
+from trainer.kept_epochs import leave_results_only, score_common_epoch
+from trainer.memory import leftover_bytes, used_bytes
 from trainer.reporter import EpochReport
+from trainer.result import FoldResult
 
 logger = logging.getLogger(__name__)
 
@@ -29,26 +35,58 @@ def run_trial(assignment: Assignment, reporter: TrialReporter) -> Outcome:
     A user's mistake or an exception of our own fails the trial and is returned, not raised: the sweep
     goes on. `SystemExit`, with which Ray ends a worker, passes.
     """
-    scores: list[float] = []
+    device = torch.device(assignment.device)
+    before = used_bytes(device)
+    outcome = _run(assignment, reporter)
+    # after the last reference to what was trained is gone
+    return dataclasses.replace(outcome, leftover_bytes=leftover_bytes(before, used_bytes(device)))
+
+
+def _run(assignment: Assignment, reporter: TrialReporter) -> Outcome:
+    results: list[FoldResult] = []
     try:
-        ended = _run_folds(assignment, reporter, scores)
+        ended = _run_folds(assignment, reporter, results)
     except TrainerError as error:
-        return Outcome("failed", tuple(scores), reason=" ".join(str(error).split()), traceback=traceback.format_exc())
+        return _failed(assignment, results, " ".join(str(error).split()))
     except Exception as error:  # noqa: BLE001 - the trial boundary: the traceback goes into the trial
-        reason = f"{type(error).__name__}: {(str(error).splitlines() or ['no message'])[0]}"
-        return Outcome("failed", tuple(scores), reason=reason, traceback=traceback.format_exc())
-    if ended is None:
-        return Outcome("completed", tuple(scores))
-    return Outcome("stopped" if ended is Ended.STOPPED else "interrupted", tuple(scores))
+        name, text = type(error).__name__, first_line(error)
+        return _failed(assignment, results, name if text == name else f"{name}: {text}")
+    state: OutcomeState = "completed"
+    if ended is not None:
+        state = "stopped" if ended is Ended.STOPPED else "interrupted"
+    if state == "stopped":
+        _tidy(assignment)
+    return Outcome(state, _scores(assignment, results), notes=_notes(results))
 
 
-def _run_folds(assignment: Assignment, reporter: TrialReporter, scores: list[float]) -> Ended | None:
+def _failed(assignment: Assignment, results: list[FoldResult], reason: str) -> Outcome:
+    _tidy(assignment)
+    scores, notes = _scores(assignment, results), _notes(results)
+    return Outcome("failed", scores, reason=reason, traceback=traceback.format_exc(), notes=notes)
+
+
+def _tidy(assignment: Assignment) -> None:
+    """A trial that ended for good is not continued: what only that would need takes gigabytes."""
+    for fold in Path(assignment.directory).glob("fold-*"):
+        leave_results_only(fold)
+
+
+def _scores(assignment: Assignment, results: list[FoldResult]) -> tuple[float, ...]:
+    return tuple(result.metrics[assignment.metric] for result in results)
+
+
+def _notes(results: list[FoldResult]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(note for result in results for note in result.notes))
+
+
+def _run_folds(assignment: Assignment, reporter: TrialReporter, results: list[FoldResult]) -> Ended | None:
+    """Fill `results`, fold by fold."""
     directory = Path(assignment.directory)
     config = _config(assignment)
     write_json(directory / "config.json", config.model_dump(mode="json"))
     path = Path(assignment.sweep_directory) / FOLDS_FILE
     folds = _folds(path)
-    images = _images(path, config.preprocessing, assignment.streamed, assignment.threads)
+    images = [_images(path, view, assignment.streamed, assignment.threads) for view in config.views]
     for fold in range(folds.k):
         result = run_fold(
             config,
@@ -56,19 +94,24 @@ def _run_folds(assignment: Assignment, reporter: TrialReporter, scores: list[flo
             folds,
             fold=fold,
             directory=directory / f"fold-{fold}",
-            reporter=_FoldReporter(assignment, reporter, scores),
+            reporter=_FoldReporter(assignment, reporter, _scores(assignment, results)),
             device=pick_device(assignment.device),
             threads=assignment.threads,
+            code=Path(assignment.sweep_directory) / CODE_FOLDER,
+            parts=max((result.accumulation for result in results), default=1),
         )
         if isinstance(result, Ended):
             return result
-        scores.append(result.metrics[assignment.metric])
+        results.append(result)
+    if config.checkpoint == "best":
+        metric, goal = assignment.metric, goal_of(assignment.metric, config)
+        results[:] = score_common_epoch(results, folds, directory=directory, metric=metric, goal=goal)
     return None
 
 
 def _config(assignment: Assignment) -> TrainConfig:
     try:
-        return TrainConfig(**assignment.values)
+        return TrainConfig(**nested(assignment.values))
     except pydantic.ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "configuration"
@@ -78,7 +121,7 @@ def _config(assignment: Assignment) -> TrainConfig:
 class _FoldReporter:
     """Turns a fold run's epochs into the trial's reports."""
 
-    def __init__(self, assignment: Assignment, reporter: TrialReporter, scores: list[float]) -> None:
+    def __init__(self, assignment: Assignment, reporter: TrialReporter, scores: tuple[float, ...]) -> None:
         self._assignment, self._reporter, self._scores = assignment, reporter, scores
 
     def epoch(self, report: EpochReport) -> bool:
@@ -89,7 +132,8 @@ class _FoldReporter:
                 fold=report.fold,
                 epoch=report.epoch,
                 epochs=report.epochs,
-                fold_scores=tuple(self._scores),
+                fold_scores=self._scores,
+                notes=report.notes,
             )
         )
 

@@ -29,6 +29,7 @@ ALLOWED = {
     "data": [*SPEC, "messages"],
     "check_page": [],
     "inspection": [*SPEC, "data", "check_page"],
+    "feasible": SPEC,
     "prepare": [*SPEC, "messages", "study", "data"],
     "oof": ["errors"],
     "results": [*STORED, "prepare", "oof"],
@@ -42,6 +43,7 @@ ALLOWED = {
         "data",
         "check_page",
         "inspection",
+        "feasible",
         "prepare",
         "oof",
         "results",
@@ -67,7 +69,15 @@ FOREIGN = {
     "typer": ["sweeps/cli/"],
     "rich": ["sweeps/cli/"],
     "madgrad": ["trainer/optimizers.py"],
-    "timm": ["trainer/backbone.py", "trainer/backbone_names.py"],
+    "timm": [
+        "trainer/average.py",
+        "trainer/backbone.py",
+        "trainer/freezing.py",
+        "trainer/optimizers.py",
+        "trainer/preflight.py",
+        "trainer/timm_names.py",
+        "trainer/weights.py",
+    ],
     "pandas": ["trainer/data/sources.py"],
     "jinja2": ["sweeps/check_page.py"],
     "cv2": ["trainer/data/crops.py"],
@@ -77,6 +87,51 @@ FOREIGN = {
     "filelock": ["trainer/data/cache.py"],
     "psutil": ["sweeps/lease.py"],
 }
+TORCH = ["torch", "torchvision", "timm", "madgrad", "safetensors"]
+# parts of the trainer -> the only modules of it that they may import (a name stands for all below it)
+INSIDE_TRAINER = {
+    "fields": ["fields", "data.preprocessing"],
+    "config": ["fields", "data.preprocessing"],
+    "data": ["data", "errors", "files", "seeds"],
+    "augmentation": ["augmentation", "config", "data.device", "seeds"],
+    "mixing": ["config", "data.device"],
+    "order": [],
+    "average": [],
+    "phases": [],
+    "reporter": [],
+    "seeds": [],
+    "errors": [],
+    "files": [],
+    "metrics": [],
+    "memory": ["data.batches"],
+    "labels": ["data.manifest", "errors"],
+    "weights": ["checkpoint", "errors"],
+    "checkpoint": ["errors", "files"],
+    "timm_names": ["data.cache", "files"],
+    "user_code": ["config", "errors", "fields"],
+    "losses": ["config", "errors", "fields", "labels"],
+    "curve": ["config", "metrics"],
+    "schedules": ["config", "curve", "fields"],
+    "optimizers": ["config", "errors", "timm_names"],
+}
+# read by processes that train nothing: torch would cost them seconds
+LIGHT = [
+    "trainer/config.py",
+    "trainer/fields/",
+    "trainer/errors.py",
+    "trainer/files.py",
+    "trainer/seeds.py",
+    "trainer/metrics.py",
+    "trainer/timm_names.py",
+    "trainer/preflight.py",
+    "trainer/user_code.py",
+    "trainer/reporter.py",
+    "trainer/data/manifest.py",
+    "trainer/data/folds.py",
+    "trainer/data/options.py",
+    "trainer/data/preprocessing.py",
+    "trainer/data/cache.py",
+]
 WRITES = {"create_new_trial", "set_trial_state_values", "set_trial_intermediate_value", "set_trial_user_attr"}
 
 
@@ -117,6 +172,44 @@ def test_arrows_inside_sweeps_point_one_way(path: Path):
 def test_the_trainer_knows_nothing_of_sweeps(path: Path):
     for imported in imports(path):
         assert imported.split(".")[0] not in ("sweeps", "ray", "optuna", "wandb", "typer", "sqlalchemy")
+
+
+@pytest.mark.parametrize("path", modules("trainer"), ids=name_of)
+def test_arrows_inside_the_trainer_point_one_way(path: Path):
+    """Names, data and the parts that a training is made of; network, inputs and what is above them is not listed."""
+    part = path.relative_to(ROOT / "trainer").with_suffix("").parts[0]
+    if part not in INSIDE_TRAINER:
+        return
+    allowed = tuple(f"trainer.{name}" for name in INSIDE_TRAINER[part])
+    for imported in imports(path):
+        if imported.startswith("trainer."):
+            assert any(imported == name or imported.startswith(f"{name}.") for name in allowed), (
+                f"{name_of(path)} imports {imported}"
+            )
+
+
+def test_nothing_below_imports_the_fold_run():
+    """Who sees a whole training: its entry points, and nobody that a training is made of."""
+    above = {"trainer.fit": ["trainer/__main__.py"], "trainer.fold_run": ["trainer/fit.py"]}
+    for path in modules("trainer"):
+        for imported in imports(path):
+            if imported in above:
+                assert name_of(path) in above[imported], f"{name_of(path)} imports {imported}"
+
+
+def test_every_arrow_of_the_trainer_is_of_a_module_that_exists():
+    for part in (*INSIDE_TRAINER, *(name for names in INSIDE_TRAINER.values() for name in names)):
+        path = ROOT.joinpath("trainer", *part.split("."))
+        assert path.is_dir() or path.with_suffix(".py").is_file(), part
+
+
+def test_what_trains_nothing_imports_torch_only_when_it_is_called():
+    light = [path for path in modules("trainer") if name_of(path).startswith(tuple(LIGHT))]
+    light += [path for path in modules("sweeps") if path.name != "trial.py"]
+    assert len(light) > len(LIGHT)
+    for path in light:
+        for imported in imports(path, top_level_only=True):
+            assert imported.split(".")[0] not in TORCH, f"{name_of(path)} imports {imported} at its top"
 
 
 def test_the_worker_side_imports_neither_optuna_nor_the_driver():

@@ -25,15 +25,17 @@ def check(space: Space, settings: Settings = None, runs: Runs = None) -> None:
     from sweeps.check_page import write_page
     from sweeps.cli.progress import reading_images
     from sweeps.data import changes, check_data, cut_sweep, with_folds, write_data
+    from sweeps.feasible import check_feasible, try_own_functions
     from sweeps.inspection import inspect, page_of
-    from sweeps.prepare import SweepFiles, check_backbones
+    from sweeps.prepare import SweepFiles
     from sweeps.spec_reader import read_spec
     from sweeps.study import make_folder
     from trainer.data.cleaning import write_rejected
 
     spec = read_spec(space, settings=settings or [])
     check_data(spec)
-    check_backbones(spec, space)
+    check_feasible(spec, space)
+    try_own_functions(spec)
     directory = SweepFiles.of(runs_folder(runs), spec.name).directory
     rejected = directory / CHECK_FOLDER / "rejected.csv"
 

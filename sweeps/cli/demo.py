@@ -70,7 +70,7 @@ def _size_of_faces(size: str) -> tuple[int, int]:
         InputError: it is none, or smaller than a face can be drawn.
     """
     from sweeps.errors import InputError
-    from trainer.config import parse_size
+    from trainer.fields.images import parse_size
 
     try:
         size_HW = parse_size(size)

@@ -12,7 +12,8 @@ def prepare(space: Space, settings: Settings = None, runs: Runs = None) -> None:
     """
     from sweeps.cli.progress import reading_images
     from sweeps.data import changes, check_data, cut_sweep, write_data
-    from sweeps.prepare import SweepFiles, check_backbones, refuse_other_data
+    from sweeps.feasible import check_feasible, try_own_functions
+    from sweeps.prepare import SweepFiles, refuse_other_data
     from sweeps.spec_reader import read_spec
     from sweeps.study import make_folder
     from trainer.data.cache import default_cache_folder
@@ -20,7 +21,8 @@ def prepare(space: Space, settings: Settings = None, runs: Runs = None) -> None:
 
     spec = read_spec(space, settings=settings or [])
     check_data(spec)
-    check_backbones(spec, space)
+    check_feasible(spec, space)
+    try_own_functions(spec)
     files = SweepFiles.of(runs_folder(runs), spec.name)
     with reading_images() as progress:
         cut = cut_sweep(spec, files.directory, choices=spec.choices(), progress=progress)

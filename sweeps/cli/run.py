@@ -61,8 +61,9 @@ def _sweep(
 
     from sweeps.data import changes, check_data, cut_sweep, with_folds
     from sweeps.errors import LeaseLostError
+    from sweeps.feasible import check_feasible, try_own_functions
     from sweeps.lease import Lease
-    from sweeps.prepare import SweepFiles, check_backbones, open_sweep
+    from sweeps.prepare import SweepFiles, open_sweep
     from sweeps.study import StoredSweep, make_folder, open_storage
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -76,7 +77,8 @@ def _sweep(
             driver.fail(error)
 
     check_data(spec)
-    check_backbones(spec, path)
+    check_feasible(spec, path)
+    try_own_functions(spec)
     make_folder(runs)
     opened = open_storage(url)
     lease = Lease.acquire(opened.engine, spec.name, on_lost=on_lost)

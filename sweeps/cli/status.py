@@ -8,14 +8,14 @@ from sweeps.cli.options import Json, Runs, Storage, SweepName, runs_folder, stor
 
 def status(sweep: SweepName = None, as_json: Json = False, storage: Storage = None, runs: Runs = None) -> None:
     """Show how far a sweep is and who drives it."""
-    from sweeps.results import failures, find_sweep, summarise
+    from sweeps.results import failures, find_sweep, notes, summarise
     from sweeps.study import open_storage
 
     opened = open_storage(storage_url(storage, runs_folder(runs)), must_exist=True)
     found = find_sweep(opened, sweep_name(sweep))
-    summary, failed = summarise(found), failures(found)
+    summary, failed, noted = summarise(found), failures(found), notes(found)
     if as_json:
-        print(json.dumps({**dataclasses.asdict(summary), "failures": failed}, indent=2))
+        print(json.dumps({**dataclasses.asdict(summary), "failures": failed, "notes": noted}, indent=2))
         return
     score = "none yet" if summary.best_score is None else f"{summary.best_score:.4f}"
     print(f"sweep      {summary.sweep}")
@@ -34,3 +34,6 @@ def status(sweep: SweepName = None, as_json: Json = False, storage: Storage = No
     print(f"time spent {summary.elapsed_s / 60:.1f} min")
     for number, reason in failed.items():
         print(f"failed     trial {number}: {reason}")
+    for number, lines in noted.items():
+        for line in lines:
+            print(f"note       trial {number}: {line}")

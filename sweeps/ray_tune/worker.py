@@ -2,6 +2,8 @@
 
 import dataclasses
 import importlib
+import logging
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,11 @@ from ray import tune
 
 from sweeps.messages import STOP_FILE, Assignment, RunTrial, TrialReport
 
+logger = logging.getLogger(__name__)
+
 OUTCOME = "outcome"  # key of a trial's last result: the fields of its Outcome as pairs
+MOVED_FILE = "moved"  # in a trial's directory: it was sent to another worker process
+_full: list[int] = []  # bytes that trials of this process did not give back
 LOOK_EVERY_S = 0.5  # at the stop file, which may lie on a network
 
 
@@ -52,17 +58,34 @@ class TuneReporter:
 def warm_up() -> None:
     """Ray calls this in every new worker process, before it has anything to do: torch takes seconds."""
     importlib.import_module("sweeps.trial")
+    importlib.import_module("trainer.memory").settle()
+
+
+def _make_room(moved: Path) -> None:
+    """Give a trial another process than this one, in which memory is lacking; once, since Ray counts it as a failure.
+
+    Ray may hand it to another worker that is as full: then it has to do.
+    """
+    if not moved.exists():
+        logger.warning("this worker's last trial left memory behind: Ray starts another one")
+        moved.parent.mkdir(parents=True, exist_ok=True)
+        moved.touch()
+        os._exit(1)  # Ray tries the trial again
 
 
 def evaluate(config: dict[str, Any], *, run_trial: RunTrial | None) -> None:
     """Tune's trainable: evaluate one assignment and report its outcome as the last result."""
+    assignment = Assignment(**config["assignment"])
+    if _full:
+        _make_room(Path(assignment.directory) / MOVED_FILE)
     if run_trial is None:
         from sweeps import trial  # torch: here and not in the driver's process
 
         run_trial = trial.run_trial
-    assignment = Assignment(**config["assignment"])
     reporter = TuneReporter(assignment.sweep_directory)
     outcome = run_trial(assignment, reporter)
+    if outcome.leftover_bytes:
+        _full.append(outcome.leftover_bytes)
     reporter.leave()
     # a list of pairs, since Tune flattens mappings; done: saves Tune a round trip
     tune.report({OUTCOME: tuple(dataclasses.asdict(outcome).items()), "done": True})

@@ -82,6 +82,17 @@ def test_one_worker_process_serves_many_trials(space: Space, tmp_path: Path):
     assert len(sweep.trials()) == 6
 
 
+def test_a_worker_whose_trial_left_memory_behind_is_replaced(space: Space, tmp_path: Path):
+    """The first two trials leave some: each has a process of its own, the other two share one."""
+    with opened(space(run_cap=4), tmp_path / "runs") as sweep:
+        run_on_ray(sweep.driver, ONE_WORKER, trial=workers.leaves_memory_behind_twice)
+
+    assert [trial.state for trial in sweep.trials()] == [TrialState.COMPLETE] * 4
+    pids = [path.read_text() for path in sorted(sweep.directory.glob("trial-*/pid"))]
+    assert len(set(pids)) == 3
+    assert pids[2] == pids[3]
+
+
 def test_a_trial_that_fails_says_why_and_the_sweep_goes_on(space: Space, tmp_path: Path):
     with opened(space(run_cap=3), tmp_path / "runs") as sweep:
         run_on_ray(sweep.driver, ONE_WORKER, trial=workers.raises_in_trial_1)

@@ -1,5 +1,6 @@
 """What workers do in place of a training, or around one. Imported by Ray's worker processes."""
 
+import dataclasses
 import os
 import signal
 from pathlib import Path
@@ -13,6 +14,11 @@ def writes_its_process_id(assignment: Assignment, reporter: TrialReporter) -> Ou
     Path(assignment.directory).mkdir(parents=True, exist_ok=True)
     (Path(assignment.directory) / "pid").write_text(str(os.getpid()))
     return Outcome("completed", (0.5, 0.5))
+
+
+def leaves_memory_behind_twice(assignment: Assignment, reporter: TrialReporter) -> Outcome:
+    outcome = writes_its_process_id(assignment, reporter)
+    return dataclasses.replace(outcome, leftover_bytes=2**30 if assignment.number < 2 else 0)
 
 
 def raises_in_trial_1(assignment: Assignment, reporter: TrialReporter) -> Outcome:

@@ -110,6 +110,64 @@ def test_a_trial_is_handed_out_with_everything_a_worker_needs(sweep: Callable[..
         )
 
 
+def test_a_metric_of_the_users_own_is_handed_out_with_its_direction(sweep: Callable[..., Sweep]):
+    curve = sweep(*GRID, "metric={name: my_task.py:kappa, goal: minimize}")
+    with curve.driver() as driver:
+        given = handed_out(driver)
+    assert given.metric == "metric"
+    assert given.values == {
+        "lr": 0.003,
+        "optimizer": "adam",
+        "epochs": 2,
+        "seed": derive(1, "trial", 0),
+        "metric": "my_task.py:kappa",
+        "metric_goal": "minimize",
+    }
+
+
+@pytest.mark.parametrize(
+    ("weights", "handed"),
+    [
+        ("none", "none"),
+        ("pretrained", "pretrained"),
+        ("weights/mine.safetensors", "{here}/weights/mine.safetensors"),
+        ("/data/mine.pt", "/data/mine.pt"),
+    ],
+)
+def test_a_worker_finds_local_weights_from_any_folder(
+    sweep: Callable[..., Sweep], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, weights: str, handed: str
+):
+    monkeypatch.chdir(tmp_path)
+    with sweep(*GRID, f"parameters.weights={{value: {weights}}}").driver() as driver:
+        assert handed_out(driver).values["weights"] == handed.format(here=tmp_path)
+
+
+def test_entries_of_mappings_are_handed_out_dotted(sweep: Callable[..., Sweep]):
+    with sweep(
+        *GRID, "parameters.loss={value: mixture}", "parameters.loss_mix={parameters: {focal: {value: 0.6}}}"
+    ).driver() as driver:
+        assert handed_out(driver).values["loss_mix.focal"] == 0.6
+
+
+def test_notes_of_a_trial_are_recorded_however_it_ended(sweep: Callable[..., Sweep]):
+    curve = sweep(*GRID)
+    with curve.driver() as driver:
+        for outcome in (
+            Outcome("completed", (0.1, 0.2, 0.3), notes=("split", "hot")),
+            Outcome("stopped", (0.1,), notes=("split",)),
+            Outcome("failed", reason="x", notes=("split",)),
+        ):
+            driver.finished(handed_out(driver).number, outcome)
+    assert [trial.user_attrs["notes"] for trial in curve.stored.trials()] == [["split", "hot"], ["split"], ["split"]]
+
+
+def test_a_trial_without_notes_costs_no_write(sweep: Callable[..., Sweep]):
+    curve = sweep(*GRID)
+    with curve.driver() as driver:
+        driver.finished(handed_out(driver).number, completed(0.1, 0.2, 0.3))
+    assert "notes" not in curve.trial(0).user_attrs
+
+
 def test_events_of_a_sweep_in_order(sweep: Callable[..., Sweep]):
     curve = sweep(*GRID, MEDIAN)
     trials: list[Callable[[Assignment, TrialReporter], Outcome]] = [

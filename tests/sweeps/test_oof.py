@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from sweeps.errors import InputError
-from sweeps.oof import oof_score, read_oof
+from sweeps.oof import Score, oof_score, read_oof
 from trainer.data.folds import HOLDOUT, Folds
 from trainer.data.manifest import Manifest
-from trainer.metrics import Probs, score_fold
+from trainer.metrics import Probs, log_loss, macro_f1
 
 N, K = 12, 3
 
@@ -49,9 +49,9 @@ def test_every_image_gets_the_prediction_of_the_fold_that_held_it_out(
     assert np.array_equal(read_NK, probs_NK)
 
 
-@pytest.mark.parametrize("metric", ["f1", "accuracy", "loss"])
-def test_the_score_is_over_all_images_at_once(trial: Path, folds: Folds, probs_NK: Probs, metric: str) -> None:
-    assert oof_score(trial, folds, metric=metric) == score_fold(probs_NK, folds.manifest.labels_N)[metric]
+@pytest.mark.parametrize("score", [macro_f1, log_loss])
+def test_the_score_is_over_all_images_at_once(trial: Path, folds: Folds, probs_NK: Probs, score: Score) -> None:
+    assert oof_score(trial, folds, score=score) == score(probs_NK, folds.manifest.labels_N)
 
 
 def test_a_missing_fold_is_named(trial: Path, folds: Folds) -> None:
@@ -176,9 +176,8 @@ def test_what_is_always_trained_on_has_no_prediction_and_no_part_in_the_score(
     read_NK = read_oof(tmp_path, fixed)
     assert np.isnan(read_NK[:8]).all()
     assert np.array_equal(read_NK[8:], probs_NK[8:])
-    for metric in ("f1", "accuracy", "loss"):
-        expected = score_fold(probs_NK[8:], fixed.manifest.labels_N[8:])[metric]
-        assert oof_score(tmp_path, fixed, metric=metric) == expected
+    for score in (macro_f1, log_loss):
+        assert oof_score(tmp_path, fixed, score=score) == score(probs_NK[8:], fixed.manifest.labels_N[8:])
 
 
 def test_the_holdout_has_no_prediction_and_no_part_in_the_score(tmp_path: Path, folds: Folds, probs_NK: Probs) -> None:
@@ -190,7 +189,7 @@ def test_the_holdout_has_no_prediction_and_no_part_in_the_score(tmp_path: Path, 
     read_NK = read_oof(tmp_path, cut)
     assert np.flatnonzero(np.isnan(read_NK).all(axis=1)).tolist() == [0, 5, 10]
     rows = cut.scored_rows()
-    assert oof_score(tmp_path, cut, metric="loss") == score_fold(probs_NK[rows], cut.manifest.labels_N[rows])["loss"]
+    assert oof_score(tmp_path, cut, score=log_loss) == log_loss(probs_NK[rows], cut.manifest.labels_N[rows])
 
 
 def test_a_prediction_of_an_image_that_is_always_trained_on_is_refused(

@@ -1,5 +1,4 @@
 import dataclasses
-import importlib.metadata
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -11,10 +10,9 @@ from optuna.trial import TrialState, create_trial
 from PIL import Image
 
 from sweeps.data import cut_sweep, with_folds
-from sweeps.errors import InputError, SpecError
-from sweeps.prepare import SweepFiles, check_backbones, open_sweep
+from sweeps.errors import InputError
+from sweeps.prepare import SweepFiles, open_sweep, own_files
 from sweeps.spec import SweepSpec
-from sweeps.spec_reader import read_spec
 from sweeps.study import StoredSweep
 from sweeps.yaml_file import YamlFile
 from trainer.data.folds import save_folds
@@ -42,74 +40,6 @@ def begin(sqlite_storage: RDBStorage, files: SweepFiles, images: Path) -> Callab
 Begin = Callable[[SweepSpec], StoredSweep]
 
 
-# --- backbones
-
-
-@pytest.fixture
-def timm_knows(tmp_path: Path) -> None:
-    """What timm would answer after 5 s of importing torch."""
-    (tmp_path / "cache").mkdir()
-    names = ["resnet18", "resnet34", "resnet50", "test_resnet"]
-    (tmp_path / "cache" / f"timm-{importlib.metadata.version('timm')}.json").write_text(json.dumps(names))
-
-
-SPACE = """\
-metric: {name: valid/f1, goal: maximize}
-run_cap: 3
-data: {source: train.csv}
-parameters:
-  backbone:
-    values:
-      - resnet18
-      - resnet81
-      - qqq
-"""
-
-
-def backbones(folder: Path, text: str, *settings: str) -> None:
-    path = folder / "space.yaml"
-    path.write_text(text)
-    check_backbones(read_spec(path, settings=settings), path)
-
-
-@pytest.mark.usefixtures("timm_knows")
-def test_unknown_backbones_are_named_together_with_their_lines_and_the_nearest(tmp_path: Path) -> None:
-    how = "`python -c 'import timm; print(timm.list_models())'` lists them"
-    with pytest.raises(SpecError, match="2 problems") as caught:
-        backbones(tmp_path, SPACE)
-    assert str(caught.value) == (
-        f"{tmp_path / 'space.yaml'}: 2 problems\n"
-        "  line 8  parameters.backbone.values.1: timm has no model 'resnet81'. "
-        f"Nearest: 'resnet18', 'resnet50', 'resnet34'. {how}\n"
-        f"  line 9  parameters.backbone.values.2: timm has no model 'qqq'. {how}"
-    )
-
-
-@pytest.mark.usefixtures("timm_knows")
-def test_known_backbones_are_no_problem(tmp_path: Path) -> None:
-    backbones(tmp_path, SPACE.replace("resnet81", "resnet34").replace("qqq", "resnet50"))
-
-
-@pytest.mark.usefixtures("timm_knows")
-def test_one_backbone_stands_on_the_line_of_its_value(tmp_path: Path) -> None:
-    text = SPACE.split("    values")[0] + "    value: resnet19\n"
-    with pytest.raises(SpecError, match=r"line 6  parameters\.backbone\.value: timm has no model 'resnet19'"):
-        backbones(tmp_path, text)
-
-
-@pytest.mark.usefixtures("timm_knows")
-def test_the_default_backbone_is_asked_for_too(tmp_path: Path) -> None:
-    text = SPACE.split("  backbone")[0] + "  lr: {value: 0.1}\n"
-    backbones(tmp_path, text)
-
-
-@pytest.mark.usefixtures("timm_knows")
-def test_a_backbone_that_came_from_a_setting_has_no_line(tmp_path: Path) -> None:
-    with pytest.raises(SpecError, match="1 problem") as caught:
-        backbones(tmp_path, SPACE, "parameters.backbone={value: resnet19}")
-    assert "line" not in str(caught.value).splitlines()[1].split(":")[0]
-
-
 # --- begin and continue
 
 
@@ -129,7 +59,7 @@ def test_a_new_sweep_gets_a_folder_and_a_study_of_one_identity(
 def test_the_sweeps_file_says_what_it_is_without_a_password(begin: Begin, make_spec: Make, files: SweepFiles) -> None:
     sweep = begin(make_spec())
     values = json.loads((files.directory / "sweep.json").read_text())
-    assert values.keys() == {"format", "uuid", "name", "created", "foldsweep", "storage", "folds_hash"}
+    assert values.keys() == {"format", "uuid", "name", "created", "foldsweep", "storage", "folds_hash", "weights"}
     assert (values["format"], values["uuid"], values["name"]) == (1, sweep.uuid, "toy")
     assert values["storage"] == "postgresql://user:***@host/db"
     assert values["folds_hash"] == files.folds().hash
@@ -324,3 +254,91 @@ def test_a_folder_without_a_sweep_has_no_identity(files: SweepFiles) -> None:
 def test_a_continued_sweep_keeps_its_trials(begin: Begin, make_spec: Make, sqlite_storage: RDBStorage) -> None:
     sqlite_storage.create_new_trial(begin(make_spec()).study_id, template_trial=create_trial(value=0.5))
     assert [trial.state for trial in begin(make_spec()).trials()] == [TrialState.COMPLETE]
+
+
+# --- the user's own functions
+
+
+@pytest.fixture
+def own(make_spec: Make, tmp_path: Path) -> Make:
+    """A search space with functions of two files beside it; a change of `code` changes the first."""
+
+    def make(code: str = "def kappa(*_): return 1.0", **changes: Any) -> SweepSpec:
+        (tmp_path / "my_task.py").write_text(code)
+        (tmp_path / "nets").mkdir(exist_ok=True)
+        (tmp_path / "nets" / "small.py").write_text("def net(*_): ...")
+        metric = {"name": "my_task.py:kappa", "goal": "maximize"}
+        parameters = {"loss": {"values": ["focal", "my_task.py:mae"]}, "backbone": {"value": "nets/small.py:net"}}
+        return make_spec(**{"metric": metric, "parameters": parameters, **changes})
+
+    return make
+
+
+def test_the_users_files_are_named_once(own: Make, make_spec: Make) -> None:
+    assert own_files(own()) == ("my_task.py", "nets/small.py")
+    assert own_files(make_spec()) == ()
+
+
+def test_a_sweep_takes_a_copy_of_the_users_files(begin: Begin, own: Make, files: SweepFiles) -> None:
+    begin(own())
+    code = files.directory / "code"
+    assert (code / "my_task.py").read_text() == "def kappa(*_): return 1.0"
+    assert (code / "nets" / "small.py").read_text() == "def net(*_): ..."
+    assert sorted(path.name for path in code.rglob("*.py")) == ["my_task.py", "small.py"]
+
+
+def test_a_sweep_goes_on_with_the_same_files(begin: Begin, own: Make) -> None:
+    assert begin(own()) == begin(own())
+
+
+def test_a_changed_file_is_refused(begin: Begin, own: Make, files: SweepFiles) -> None:
+    begin(own())
+    with pytest.raises(InputError, match="changed since sweep") as caught:
+        begin(own("def kappa(*_): return 2.0"))
+    assert str(caught.value) == (
+        f"my_task.py changed since sweep 'toy' began ({files.directory}/code/my_task.py is what it began with), "
+        "so new trials could not be compared with its old ones. Change it back, or give the search space another name"
+    )
+    assert (files.directory / "code" / "my_task.py").read_text() == "def kappa(*_): return 1.0"
+
+
+def test_a_copy_that_is_gone_is_refused(begin: Begin, own: Make, files: SweepFiles) -> None:
+    begin(own())
+    (files.directory / "code" / "my_task.py").unlink()
+    with pytest.raises(InputError, match=r"my_task\.py changed since sweep 'toy' began"):
+        begin(own())
+
+
+def test_another_function_of_the_same_file_is_a_change_of_the_space(begin: Begin, own: Make) -> None:
+    begin(own())
+    with pytest.raises(InputError, match=r"  metric\.name: was my_task\.py:kappa, is my_task\.py:tau\n"):
+        begin(own(metric={"name": "my_task.py:tau", "goal": "maximize"}))
+
+
+def test_files_of_a_sweep_that_died_before_its_study_are_taken_anew(
+    begin: Begin, own: Make, files: SweepFiles, sqlite_storage: RDBStorage
+) -> None:
+    sqlite_storage.delete_study(begin(own()).study_id)
+    begin(own("def kappa(*_): return 2.0"))
+    assert (files.directory / "code" / "my_task.py").read_text() == "def kappa(*_): return 2.0"
+
+
+@pytest.mark.parametrize("weights", ["pretrained", "none", "mine.safetensors"])
+def test_weights_belong_to_the_fixed_part(begin: Begin, make_spec: Make, weights: str) -> None:
+    begin(make_spec(parameters={"weights": {"value": weights}}))
+    with pytest.raises(InputError, match=rf"  parameters\.weights\.value: was {weights}, is other\.pt\n"):
+        begin(make_spec(parameters={"weights": {"value": "other.pt"}}))
+
+
+def test_changed_weights_are_refused(begin: Begin, make_spec: Make, tmp_path: Path) -> None:
+    weights = tmp_path / "mine.safetensors"
+    weights.write_bytes(b"one")
+    spec = make_spec(parameters={"weights": {"values": ["none", str(weights)]}})
+    assert begin(spec) == begin(spec)
+    weights.write_bytes(b"two")
+    with pytest.raises(InputError, match="changed since sweep") as caught:
+        begin(spec)
+    assert str(caught.value) == (
+        f"{weights} changed since sweep 'toy' began, so new trials could not be compared with its old ones. "
+        "Bring the weights back, or give the search space another name"
+    )

@@ -269,3 +269,42 @@ class TestEvaluate:
         evaluate(config, run_trial=None)
         assert seen == [0]
         assert len(reported) == 1
+
+    def test_a_process_that_a_trial_left_memory_in_takes_no_other(
+        self, config: dict[str, Any], reported: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+    ):
+        class Exited(BaseException):
+            pass
+
+        def leave(code: int) -> None:
+            raise Exited(code)
+
+        taken: list[int] = []
+
+        def trial(assignment: Assignment, reporter: TrialReporter) -> Outcome:
+            taken.append(assignment.number)
+            return Outcome("completed", (0.5,), leftover_bytes=0 if len(taken) == 1 else 2**30)
+
+        monkeypatch.setattr(worker, "_full", [])
+        monkeypatch.setattr(worker, "os", SimpleNamespace(_exit=leave))
+        evaluate(config, run_trial=trial)
+        evaluate(config, run_trial=trial)  # it leaves memory behind and is reported as ever
+        assert [dict(result[OUTCOME])["state"] for result in reported] == ["completed", "completed"]
+        with pytest.raises(Exited, match="1"):
+            evaluate(config, run_trial=trial)
+        assert len(taken) == 2
+
+    def test_so_does_one_that_was_stopped(self, config: dict[str, Any], monkeypatch: pytest.MonkeyPatch):
+        def leave(result: dict[str, Any]) -> None:
+            raise SystemExit
+
+        def trial(assignment: Assignment, reporter: TrialReporter) -> Outcome:
+            reporter.report(TrialReport(step=1, value=0.5, fold=0, epoch=1, epochs=2))
+            return Outcome("stopped", leftover_bytes=2**30)
+
+        full: list[int] = []
+        monkeypatch.setattr(worker, "_full", full)
+        monkeypatch.setattr(worker, "tune", SimpleNamespace(report=leave))
+        with pytest.raises(SystemExit):
+            evaluate(config, run_trial=trial)
+        assert full == [2**30]

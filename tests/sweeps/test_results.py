@@ -17,11 +17,11 @@ from sweeps.data import cut_sweep
 from sweeps.errors import InputError
 from sweeps.lease import Holder, Lease
 from sweeps.prepare import SweepFiles
-from sweeps.results import best, failures, find_sweep, names, rank, summarise
+from sweeps.results import best, failures, find_sweep, names, notes, rank, summarise
 from sweeps.spec import SweepSpec
-from sweeps.study import CAP, DRIVEN, ELAPSED, FOLD_SCORES, REASON, StoredSweep
+from sweeps.study import CAP, DRIVEN, ELAPSED, FOLD_SCORES, NOTES, REASON, StoredSweep
 from trainer.data.folds import Folds
-from trainer.metrics import score_fold
+from trainer.metrics import log_loss, score_fold
 
 Make = Callable[..., SweepSpec]
 
@@ -155,18 +155,50 @@ def test_topk_cuts_the_list_and_not_the_counts(stored: Stored, topk: int, number
     assert result["completed"] == 2
 
 
+@pytest.mark.parametrize("metric", ["valid/loss", "valid/log_loss"])
 def test_a_loss_is_best_when_it_is_lowest(
-    sqlite_storage: RDBStorage, make_spec: Make, images: Path, tmp_path: Path
+    sqlite_storage: RDBStorage, make_spec: Make, images: Path, tmp_path: Path, metric: str
 ) -> None:
-    spec = make_spec(metric={"name": "valid/loss", "goal": "minimize"})
+    """What a trial minimised is not known of predictions: over all of them it is their log loss."""
+    spec = make_spec(metric={"name": metric, "goal": "minimize"})
     stored = Stored(sqlite_storage, spec, tmp_path / "runs")
     for scores in ([0.5, 0.5], [0.2, 0.4], [0.9, 0.9]):
         stored.add(TrialState.COMPLETE, fold_scores=scores)
     result = best(stored.sweep, runs=stored.runs, topk=2)
-    assert (result["metric"], result["goal"]) == ("valid/loss", "minimize")
+    assert (result["metric"], result["goal"]) == (metric, "minimize")
     assert [row["number"] for row in result["trials"]] == [1, 0]
-    assert result["trials"][0]["oof_score"] == score_fold(stored.probs(1), stored.folds.manifest.labels_N)["loss"]
+    assert result["trials"][0]["oof_score"] == log_loss(stored.probs(1), stored.folds.manifest.labels_N)
     assert summarise(stored.sweep).best_score == pytest.approx(0.3)
+
+
+KAPPA = """
+def spread(probs_NK, labels_N, classes):
+    return float(probs_NK.max() - probs_NK.min()) * len(classes)
+"""
+
+
+def test_a_metric_of_the_users_own_is_taken_from_the_sweeps_copy_of_its_file(
+    sqlite_storage: RDBStorage, make_spec: Make, images: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "my_task.py").write_text(KAPPA)
+    spec = make_spec(metric={"name": "my_task.py:spread", "goal": "minimize"})
+    stored = Stored(sqlite_storage, spec, tmp_path / "runs")
+    for scores in ([0.5, 0.5], [0.2, 0.4]):
+        stored.add(TrialState.COMPLETE, fold_scores=scores)
+    (tmp_path / "my_task.py").unlink()
+    result = best(stored.sweep, runs=stored.runs, topk=2)
+    assert (result["metric"], result["goal"]) == ("my_task.py:spread", "minimize")
+    assert [(row["number"], row["oof_score"]) for row in result["trials"]] == [
+        (number, float(np.ptp(stored.probs(number))) * 3) for number in (1, 0)
+    ]
+
+
+def test_a_sweep_of_an_own_metric_without_a_completed_trial_needs_no_file(
+    sqlite_storage: RDBStorage, make_spec: Make
+) -> None:
+    spec = make_spec(metric={"name": "my_task.py:spread", "goal": "maximize"})
+    sweep = StoredSweep.create(sqlite_storage, spec, identity="a")
+    assert best(sweep, runs=Path("/nowhere"), topk=5)["trials"] == []
 
 
 def test_a_sweep_without_a_completed_trial_needs_no_files(sqlite_storage: RDBStorage, make_spec: Make) -> None:
@@ -266,6 +298,12 @@ def test_a_driver_of_this_machine_that_is_dead_drives_nothing(stored: Stored, mo
     monkeypatch.setattr(Holder, "is_dead_here", lambda holder: True)
     assert summarise(stored.sweep).holder is None
     lease.release()
+
+
+def test_notes_are_those_of_the_trials_that_have_some(stored: Stored) -> None:
+    assert notes(stored.sweep) == {}
+    number = stored.add(TrialState.COMPLETE, fold_scores=[0.5, 0.5], **{NOTES: ["batches were split"]})
+    assert notes(stored.sweep) == {number: ["batches were split"]}
 
 
 def test_failures_say_why(stored: Stored) -> None:

@@ -1,10 +1,11 @@
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
-from sweeps.spec import METRIC_NAMES, SweepSpec
+from sweeps.spec import METRIC_NAMES, Metric, SweepSpec, result_field
 from trainer.config import TrainConfig
 from trainer.data.preprocessing import Preprocessing
 
@@ -18,7 +19,46 @@ def test_a_spec_cannot_be_changed(make_spec: Make) -> None:
 
 
 def test_every_metric_gets_better_in_one_direction() -> None:
-    assert METRIC_NAMES == {"valid/f1": "maximize", "valid/accuracy": "maximize", "valid/loss": "minimize"}
+    assert METRIC_NAMES == {
+        "valid/f1": "maximize",
+        "valid/accuracy": "maximize",
+        "valid/balanced_accuracy": "maximize",
+        "valid/loss": "minimize",
+        "valid/log_loss": "minimize",
+        "valid/ece": "minimize",
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "own", "field"),
+    [
+        ("valid/f1", None, "f1"),
+        ("valid/log_loss", None, "log_loss"),
+        ("my_task.py:weighted_kappa", "my_task.py:weighted_kappa", "metric"),
+        ("valid/my_task.py:weighted_kappa", "my_task.py:weighted_kappa", "metric"),  # as W&B's names are written
+        ("inner/my_task.py:f", "inner/my_task.py:f", "metric"),
+    ],
+)
+def test_a_metric_of_the_users_own_is_known_by_its_file(name: str, own: str | None, field: str) -> None:
+    metric = Metric(name=name, goal="maximize")
+    assert (metric.own, metric.field) == (own, field)
+    assert result_field(name) == field
+
+
+def test_the_users_functions_are_those_of_metric_backbone_and_loss_each_once(make_spec: Make) -> None:
+    spec = make_spec(
+        metric={"name": "my_task.py:kappa", "goal": "maximize"},
+        parameters={
+            "backbone": {"values": ["resnet18", "nets.py:two_sizes"]},
+            "loss": {"values": ["focal", "my_task.py:mae", "my_task.py:kappa"]},
+        },
+    )
+    assert spec.own_functions() == ("my_task.py:kappa", "nets.py:two_sizes", "my_task.py:mae")
+    assert make_spec().own_functions() == ()
+
+
+def test_own_functions_lie_beside_the_search_space(make_spec: Make, tmp_path: Path) -> None:
+    assert make_spec().folder == tmp_path
 
 
 @pytest.mark.parametrize(
@@ -53,6 +93,26 @@ def test_without_epochs_in_the_space_their_default_counts_the_steps(make_spec: M
         (
             {"crop": {"values": ["none", "face"]}, "background": {"value": "remove"}},
             [Preprocessing((224, 224), "stretch", crop, "remove") for crop in ("none", "face")],
+        ),
+        (
+            {"heads": {"value": "separate"}, "head_crops.mask": {"value": "face"}, "resize": {"value": 64}},
+            [Preprocessing((64, 64), "stretch", crop) for crop in ("none", "face")],
+        ),
+        (
+            {"heads": {"value": "separate"}, "head_crops": {"value": {"mask": "face", "age": "box"}}},
+            [Preprocessing((224, 224), "stretch", crop) for crop in ("none", "box", "face")],
+        ),
+        (  # where the condition switches it off, only the heads' common crop is seen
+            {
+                "heads": {"values": ["joint", "separate"]},
+                "crop": {"value": "box", "when": {"heads": "joint"}},
+                "head_crops.mask": {"value": "face", "when": {"heads": "separate"}},
+            },
+            [Preprocessing((224, 224), "stretch", crop) for crop in ("box", "none", "face")],
+        ),
+        (  # the same crop for a head as for the others is no second view
+            {"heads": {"value": "separate"}, "head_crops.mask": {"values": ["none", "box"]}},
+            [Preprocessing((224, 224), "stretch", crop) for crop in ("none", "box")],
         ),
     ],
 )
@@ -107,6 +167,7 @@ def test_what_may_change_is_not_in_the_fixed_part(make_spec: Make, change: dict[
         {"seed": 8},
         {"method": "random"},
         {"metric": {"name": "valid/accuracy", "goal": "maximize"}},
+        {"metric": {"name": "my_task.py:kappa", "goal": "maximize"}},
         {"folds": {"k": 3}},
         {"folds": {"k": 2, "seed": 1}},
         {"folds": {"k": 2, "holdout": 0.1}},
@@ -141,3 +202,21 @@ def test_epochs_that_conditions_switch_off_count_with_their_default(make_spec: M
         }
     )
     assert spec.max_epochs == TrainConfig().epochs
+
+
+def test_the_reachable_values_follow_the_conditions_and_leave_out_what_is_switched_off(make_spec: Make) -> None:
+    spec = make_spec(
+        parameters={
+            "lr": {"min": 0.1, "max": 0.2},
+            "loss": {"values": ["focal", "mixture"]},
+            "loss_mix.focal": {"values": [0.5, 1.0], "when": {"loss": "mixture"}},
+            "loss_mix.soft_f1": {"value": 0.4, "when": {"loss": "mixture"}},
+        }
+    )
+    assert list(spec.reachable("loss_mix")) == [
+        {},
+        {"loss_mix.focal": 0.5, "loss_mix.soft_f1": 0.4},
+        {"loss_mix.focal": 1.0, "loss_mix.soft_f1": 0.4},
+    ]
+    assert list(spec.reachable("loss")) == [{"loss": "focal"}, {"loss": "mixture"}]
+    assert list(spec.reachable("resize")) == [{}]

@@ -7,6 +7,7 @@ import pytest
 from sweeps.errors import InputError, SpecError
 from sweeps.spec import SweepSpec
 from sweeps.spec_reader import field_problem, read_spec
+from trainer.config import TrainConfig
 
 WRONG = """\
 name: mask/2
@@ -22,7 +23,7 @@ parameters:
   lr: {distribution: log_uniform_values, min: 0, max: 0.1}
   weight_decay: {min: 0.5, max: 0.1}
   momentum: {min: 0.8, max: 0.99, q: 0.01}
-  optimizer: {values: [adamw, madgradd]}
+  optimizer: {values: [adamw, madgrad]}
   scheduler: {value: cosin}
   loss:
     value: focl
@@ -34,7 +35,7 @@ parameters:
 """
 
 ALL_ITS_PROBLEMS = """\
-{path}: 26 problems
+{path}: 25 problems
   --set.run_cup: expected key=value, e.g. --set run_cap=20
   --set.=3: expected key=value, e.g. --set run_cap=20
   --set.seed=[1: not a YAML value: '[1'
@@ -58,16 +59,17 @@ label, layout, max_pixels, max_rejected, near_distance, source, valid
   line 11  parameters.lr: a log scale needs 0 < min < max, got min=0, max=0.1
   line 12  parameters.weight_decay: min must not be above max, got min=0.5, max=0.1
   line 13  parameters.momentum.q: uniform takes no 'q'. Allowed: distribution, max, min, when
-  line 14  parameters.optimizer.values.1: unknown value 'madgradd'. Did you mean 'madgrad'? Known: adam, adamw, sgd, \
-madgrad
-  line 15  parameters.scheduler.value: unknown value 'cosin'. Did you mean 'cosine'? Known: none, step, cyclic, cosine
-  line 17  parameters.loss.value: unknown value 'focl'. Did you mean 'focal'? Known: cross_entropy, focal, \
-label_smoothing
+  line 15  parameters.scheduler.value: unknown value 'cosin'. Did you mean 'cosine'? Known: none, step, multistep, \
+exponential, cosine, one_cycle, cyclic, plateau, two_stage
+  line 17  parameters.loss.value: unknown value 'focl'. Did you mean 'focal'? Known: cross_entropy, label_smoothing, \
+focal, soft_f1, mixture, or a function of your own, my_task.py:my_loss
   line 18  parameters.batch_size.values.1: input should be a valid integer, got '64'
   line 19  parameters.dropout.when.optimzer: unknown parameter 'optimzer'. Did you mean 'optimizer'?
   line 20  parameters.smoothing.when.loss: loss never has the value 'label_smoothing', so this is never sampled
   line 21  parameters.focal_gamma.when: conditions in a circle: focal_gamma, monitor"""
 
+BESIDE = "must lie in the folder of the search space or below, as a relative path"
+NO_FUNCTION = "names no function of a file: write FILE.py:FUNCTION, e.g. my_task.py:my_function"
 RIGHT = """\
 name: toy
 metric: {name: valid/f1, goal: maximize}
@@ -266,7 +268,8 @@ def test_a_date_in_a_setting_is_text_as_it_is_in_the_file(read: Callable[..., Sw
             "valid/f1",
             "valid/f2",
             "line 2  metric.name: unknown metric 'valid/f2'. Did you mean 'valid/f1'? "
-            "Known: valid/f1, valid/accuracy, valid/loss",
+            "Known: valid/f1, valid/accuracy, valid/balanced_accuracy, valid/loss, valid/log_loss, valid/ece, "
+            "or a function of your own, my_task.py:my_metric",
         ),
         (
             "maximize",
@@ -287,7 +290,7 @@ def test_a_date_in_a_setting_is_text_as_it_is_in_the_file(read: Callable[..., Sw
             "metric: {name: valid/f1, goal: maximize}\n",
             "",
             "metric: missing. Write metric: {name: valid/f1, goal: maximize}; "
-            "known names: valid/f1, valid/accuracy, valid/loss",
+            "known names: valid/f1, valid/accuracy, valid/balanced_accuracy, valid/loss, valid/log_loss, valid/ece",
         ),
         (
             "data: {source: train.csv}\n",
@@ -342,11 +345,9 @@ def test_a_date_in_a_setting_is_text_as_it_is_in_the_file(read: Callable[..., Sw
         ),
         (
             "lr: {value: 0.1}",
-            "colour: {value: 1}",
-            "line 6  parameters.colour: unknown parameter. Known: backbone, background, base_lr, batch_size, crop, "
-            "cycle_epochs, dropout, epochs, focal_gamma, loss, lr, min_delta, momentum, monitor, normalise, optimizer, "
-            "patience, resize, resize_mode, scheduler, smoothing, step_epochs, step_gamma, warmup_epochs, "
-            "weight_decay, weights",
+            "qqq: {value: 1}",
+            "line 6  parameters.qqq: unknown parameter. "
+            f"Known: {', '.join(sorted(TrainConfig.model_fields.keys() - {'seed', 'metric', 'metric_goal'}))}",
         ),
     ],
 )
@@ -573,6 +574,194 @@ def test_the_share_of_failing_points_is_that_of_the_log_scale(read: Callable[...
     assert 30 < share(spec.notices) < 70
 
 
+# --- entries of mappings
+
+
+def test_a_dotted_parameter_is_an_entry_of_a_mapping(read: Callable[..., SweepSpec]) -> None:
+    spec = read(
+        RIGHT
+        + "  heads: {value: separate}\n  head_weights.age: {min: 0.5, max: 2.0}\n  head_crops.mask: {value: face}\n"
+        "  freeze.up_to: {values: [layer1, layer2]}\n"
+    )
+    assert [(p.name, p.path) for p in spec.space.parameters][2:] == [
+        (name, ("parameters", name)) for name in ("head_weights.age", "head_crops.mask", "freeze.up_to")
+    ]
+    assert spec.notices == ()
+
+
+def test_wandbs_nested_parameters_are_the_same(read: Callable[..., SweepSpec]) -> None:
+    mixture = RIGHT + "  loss: {value: mixture}\n"
+    nested = read(mixture + "  loss_mix: {parameters: {focal: {value: 0.6}, soft_f1: {value: 0.4}}}\n")
+    dotted = read(mixture + "  loss_mix.focal: {value: 0.6}\n  loss_mix.soft_f1: {value: 0.4}\n")
+    assert nested.space == dotted.space
+
+
+def test_an_entry_may_have_a_condition(read: Callable[..., SweepSpec], problems: Callable[..., list[str]]) -> None:
+    text = RIGHT + "  loss: {values: [focal, mixture]}\n  loss_mix.focal: {value: 0.6, when: {loss: mixture}}\n"
+    assert read(text).space["loss_mix.focal"].when == (("loss", ("mixture",)),)
+    assert read(text).notices == ()
+    assert problems(text.replace("loss: mixture", "los: mixture")) == [
+        "line 8  parameters.loss_mix.focal.when.los: unknown parameter 'los'. Did you mean 'loss'?"
+    ]
+
+
+def test_a_condition_may_name_an_entry(read: Callable[..., SweepSpec]) -> None:
+    text = (
+        RIGHT + "  loss: {value: mixture}\n  loss_mix.focal: {values: [0.0, 0.6]}\n  loss_mix.soft_f1: {value: 0.4}\n"
+    )
+    spec = read(text + "  focal_gamma: {min: 1.0, max: 3.0, when: {loss_mix.focal: 0.6}}\n")
+    assert spec.space["focal_gamma"].when == (("loss_mix.focal", (0.6,)),)
+
+
+@pytest.mark.parametrize(
+    ("entry", "problem"),
+    [
+        (
+            "loss_mix.focl: {value: 0.6}",
+            "parameters.loss_mix.focl.value: unknown entry 'focl'. Did you mean 'focal'? "
+            "Known: cross_entropy, label_smoothing, focal, soft_f1",
+        ),
+        ("loss_mixx.focal: {value: 0.6}", "parameters.loss_mixx.focal: unknown parameter. Did you mean 'loss_mix'?"),
+        ("freeze.upto: {value: layer2}", "parameters.freeze.upto: unknown parameter. Did you mean 'freeze'?"),
+        (
+            "loss_mix.focal: {values: [0.5, -1]}",
+            "parameters.loss_mix.focal.values.1: input should be greater than or equal to 0, got -1",
+        ),
+        (
+            "head_crops.mask: {min: 0.0, max: 1.0}",
+            "parameters.head_crops.mask.min: unknown value 0.0. Known: none, box, face",
+        ),
+        ("lr.first: {value: 0.1}", "parameters.lr.first: unknown parameter. Known: accumulation, "),
+    ],
+)
+def test_a_mistake_in_an_entry_is_named_with_its_line(
+    problems: Callable[..., list[str]], entry: str, problem: str
+) -> None:
+    assert problems(f"{RIGHT}  {entry}\n")[0].startswith(f"line 7  {problem}")
+
+
+def test_freeze_is_given_as_a_whole_or_as_up_to(problems: Callable[..., list[str]]) -> None:
+    text = RIGHT + "  freeze: {values: [none, backbone]}\n  freeze.up_to: {value: layer2, when: {freeze: none}}\n"
+    assert problems(text) == [
+        "line 8  parameters.freeze.up_to: freeze is given as a whole, too: list up_to:STAGE among its values"
+    ]
+
+
+# --- a metric of the user's own, and scores that can be compared
+
+
+def own(name: str = "my_task.py:kappa") -> str:
+    return RIGHT.replace("valid/f1", name)
+
+
+def test_a_metric_may_be_a_function_and_have_either_direction(read: Callable[..., SweepSpec]) -> None:
+    for goal in ("maximize", "minimize"):
+        spec = read(own().replace("maximize", goal))
+        assert (spec.metric.own, spec.metric.goal, spec.notices) == ("my_task.py:kappa", goal, ())
+
+
+def test_what_watches_the_metric_needs_a_function(
+    read: Callable[..., SweepSpec], problems: Callable[..., list[str]]
+) -> None:
+    watching = "  monitor: {value: metric}\n"
+    assert read(own() + watching).notices == ()
+    assert problems(RIGHT + watching) == [
+        "line 5  parameters: no sampled point is a valid configuration: "
+        "monitor: metric needs a metric of your own, e.g. my_task.py:my_metric"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("../my_task.py:kappa", f"'../my_task.py:kappa' {BESIDE}"),
+        ("/home/me/my_task.py:kappa", f"'/home/me/my_task.py:kappa' {BESIDE}"),
+        ("my_task.py:3kappa", f"'my_task.py:3kappa' {NO_FUNCTION}"),
+    ],
+)
+def test_a_function_that_workers_could_not_have_is_refused(
+    problems: Callable[..., list[str]], name: str, problem: str
+) -> None:
+    assert problems(own(name)) == [f"line 2  metric.name: {problem}"]
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("seed", "every seed derives from the sweep's own seed (the top-level key seed)"),
+        (
+            "metric",
+            "a metric of your own is named at the top: metric: {name: my_task.py:my_metric, goal: maximize}",
+        ),
+        ("metric_goal", "it is metric.goal at the top"),
+    ],
+)
+def test_what_the_sweep_decides_is_no_parameter(problems: Callable[..., list[str]], name: str, reason: str) -> None:
+    assert problems(f"{RIGHT}  {name}: {{value: x}}\n") == [
+        f"line 7  parameters.{name}: cannot be a parameter: {reason}"
+    ]
+
+
+LOSS = RIGHT.replace("{name: valid/f1, goal: maximize}", "{name: valid/loss, goal: minimize}")
+
+
+@pytest.mark.parametrize(
+    ("lines", "moving"),
+    [
+        (["loss: {values: [focal, cross_entropy]}"], ["loss"]),
+        (["smoothing: {min: 0.0, max: 0.2}", "focal_gamma: {values: [1.0, 2.0]}"], ["smoothing", "focal_gamma"]),
+        (["class_weights: {values: [none, balanced]}"], ["class_weights"]),
+        (["loss: {value: mixture}", "loss_mix.focal: {min: 0.1, max: 1.0}"], ["loss_mix.focal"]),
+        (["heads: {values: [joint, separate]}"], ["heads"]),
+        (["optimizer: {values: [sgd, adam]}", "smoothing: {value: 0.2, when: {optimizer: sgd}}"], ["smoothing"]),
+    ],
+    ids=lambda value: value[0].partition(":")[0] if isinstance(value, list) else None,
+)
+def test_the_loss_is_no_score_where_each_trial_has_its_own(
+    problems: Callable[..., list[str]], lines: list[str], moving: list[str]
+) -> None:
+    found = problems(LOSS + "".join(f"  {line}\n" for line in lines))
+    at = {line.partition(":")[0]: 7 + number for number, line in enumerate(lines)}
+    assert found == [
+        f"line {at[name]}  parameters.{name}: valid/loss is each trial's own loss, which {name} changes: "
+        "use metric valid/log_loss"
+        for name in moving
+    ]
+
+
+def test_the_loss_is_a_score_where_all_trials_have_the_same(read: Callable[..., SweepSpec]) -> None:
+    read(LOSS + "  loss: {value: focal}\n  focal_gamma: {value: 1.5}\n  dropout: {min: 0.0, max: 0.5}\n")
+
+
+BIASED = "fold_best scores are 0.4-0.5 points too good and cannot be compared with others: give one value"
+
+
+@pytest.mark.parametrize(
+    ("entry", "problem"),
+    [
+        ("{values: [last, fold_best]}", BIASED),
+        ("{value: fold_best, when: {optimizer: sgd}}", BIASED),  # else it is last
+        ("{values: [last, best]}", None),
+        ("{value: best, when: {optimizer: sgd}}", None),
+    ],
+)
+def test_scores_that_flatter_are_not_mixed_with_others(
+    read: Callable[..., SweepSpec], problems: Callable[..., list[str]], entry: str, problem: str | None
+) -> None:
+    text = f"{RIGHT}  optimizer: {{values: [sgd, adam]}}\n  checkpoint: {entry}\n"
+    if problem is None:
+        assert read(text).notices == ()
+    else:
+        assert problems(text) == [f"line 8  parameters.checkpoint: {problem}"]
+
+
+def test_scores_that_all_flatter_are_noticed(read: Callable[..., SweepSpec]) -> None:
+    for entry in ("{value: fold_best}", "{values: [fold_best]}"):
+        assert read(f"{RIGHT}  checkpoint: {entry}\n").notices == (
+            "checkpoint: fold_best takes the best epoch on the fold it scores: scores are 0.4-0.5 points too good",
+        )
+
+
 # --- single fields
 
 
@@ -585,8 +774,39 @@ def test_the_share_of_failing_points_is_that_of_the_log_scale(read: Callable[...
         ("resize", "280x210", None),
         ("epochs", 3.0, "input should be a valid integer, got 3.0"),
         ("epochs", True, "input should be a valid integer, got True"),
-        ("optimizer", "sdg", "unknown value 'sdg'. Did you mean 'sgd'? Known: adam, adamw, sgd, madgrad"),
-        ("optimizer", 3, "unknown value 3. Known: adam, adamw, sgd, madgrad"),
+        ("optimizer", "sdg", None),  # timm is asked later
+        ("optimizer", 3, "input should be a valid string, got 3"),
+        ("tta", "flop", "unknown value 'flop'. Did you mean 'flip'? Known: none, flip, crops, flip_crops"),
+        ("tta", 3, "unknown value 3. Known: none, flip, crops, flip_crops"),
+        ("cutmix", 1.2, "input should be less than or equal to 1, got 1.2"),
+        ("head_norm", 1, "expected true or false, got 1"),
+        ("loss", "my_task.py:my_loss", None),
+        ("loss", "/my_task.py:my_loss", f"'/my_task.py:my_loss' {BESIDE}"),
+        ("backbone", "../my_task.py:net", f"'../my_task.py:net' {BESIDE}"),
+        ("backbone", "my_task.py:", f"'my_task.py:' {NO_FUNCTION}"),
+        ("loss_mix.focal", 0.6, None),
+        ("loss_mix.focal", -1, "input should be greater than or equal to 0, got -1"),
+        (
+            "loss_mix.focl",
+            0.6,
+            "unknown entry 'focl'. Did you mean 'focal'? Known: cross_entropy, label_smoothing, focal, soft_f1",
+        ),
+        ("loss_mix", {"focal": 0.6}, None),
+        ("head_weights.age", 2, None),  # which columns there are is asked later
+        ("head_crops.mask", "fac", "unknown value 'fac'. Did you mean 'face'? Known: none, box, face"),
+        ("freeze.up_to", "layer3", None),
+        ("freeze", {"up_to": "layer3"}, None),
+        (
+            "freeze",
+            "upto:layer3",
+            "freeze is none, backbone, all_but_last_block or up_to:STAGE, got 'upto:layer3'",
+        ),
+        (
+            "weights",
+            "pretraind",
+            "weights are pretrained, none, or a file that ends with .safetensors, .pt, .pth, .bin, .ckpt, .tar, "
+            "got 'pretraind'",
+        ),
         ("momentum", 1, "input should be less than 1, got 1"),
         ("backbone", "", "string should have at least 1 character, got ''"),
     ],

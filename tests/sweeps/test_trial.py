@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import statistics
 from collections.abc import Callable
 from pathlib import Path
@@ -9,12 +10,19 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from sweeps import trial
 from sweeps.messages import Assignment, Outcome, TrialReport
 from sweeps.trial import run_trial
 from tests.fakes import manifest_of, write_photos
-from trainer.data.folds import make_folds, save_folds
+from trainer.data.cache import find_images
+from trainer.data.data_set import read_data_set
+from trainer.data.folds import load_folds, make_folds, save_folds
+from trainer.data.options import DataOptions
+from trainer.data.preprocessing import Preprocessing
+from trainer.memory import used_bytes
+from trainer.result import FoldResult
 
 VALUES = {
     "backbone": "test_efficientnet",
@@ -175,7 +183,251 @@ def test_a_trial_that_is_interrupted_before_its_first_step_reports_nothing(assig
     assert listener.reports == []
 
 
+# --- the user's own metric
+
+
+AGREEMENT = """
+def agreement(probs_NK, labels_N, classes):
+    return float((probs_NK.argmax(axis=1) == labels_N).mean()) + 10 * len(classes)
+"""
+
+
+@pytest.fixture
+def own(assignment: Callable[..., Assignment]) -> Callable[..., Assignment]:
+    """A trial that is scored by a function in the sweep's code folder."""
+
+    def make(code: str = AGREEMENT, **values: Any) -> Assignment:
+        given = assignment(metric="metric", **values)
+        given = dataclasses.replace(given, values={**given.values, "metric": "my_task.py:agreement"})
+        (Path(given.sweep_directory) / "code").mkdir(exist_ok=True)
+        (Path(given.sweep_directory) / "code" / "my_task.py").write_text(code)
+        return given
+
+    return make
+
+
+def oof(assignment: Assignment, fold: int) -> tuple[Any, Any]:
+    with np.load(Path(assignment.directory) / f"fold-{fold}" / "oof.npz") as file:
+        return file["rows"], file["probs"]
+
+
+def right(assignment: Assignment, fold: int) -> float:
+    """The share of the held-out images that are predicted right."""
+    rows_N, probs_NK = oof(assignment, fold)
+    labels_N = load_folds(Path(assignment.sweep_directory) / "folds.npz").manifest.labels_N
+    return float((probs_NK.argmax(axis=1) == labels_N[rows_N]).mean())
+
+
+class TestOwnMetric:
+    def test_it_is_the_score_of_every_report_and_fold(self, own: Callable[..., Assignment]):
+        given, listener = own(), Listener()
+        outcome = run_trial(given, listener)
+        assert outcome.state == "completed"
+        assert outcome.fold_scores == pytest.approx([30 + right(given, fold) for fold in range(2)])
+        assert listener.reports[1].value == outcome.fold_scores[0]
+        assert result(given, 0)["metrics"]["metric"] == outcome.fold_scores[0]
+        assert result(given, 0)["metrics"]["accuracy"] == pytest.approx(outcome.fold_scores[0] - 30)
+
+    def test_a_mistake_in_it_fails_the_trial_with_its_line(self, own: Callable[..., Assignment]):
+        outcome = run_trial(own("def agreement(*_):\n    return [][1]\n"), Listener())
+        assert (outcome.state, outcome.fold_scores) == ("failed", ())
+        assert outcome.reason == "my_task.py:agreement, line 2: IndexError: list index out of range"
+
+    def test_with_another_file_it_is_another_trial(self, own: Callable[..., Assignment]):
+        first = run_trial(own(epochs=1), Listener())
+        again = Listener()
+        changed = run_trial(own(AGREEMENT.replace("10 *", "20 *"), epochs=1), again)
+        assert again.steps == [1, 5]
+        assert changed.fold_scores == pytest.approx([score + 30 for score in first.fold_scores])
+
+    def test_a_file_that_is_not_there_fails_the_trial(self, own: Callable[..., Assignment]):
+        given = own()
+        file = Path(given.sweep_directory) / "code" / "my_task.py"
+        file.unlink()
+        assert run_trial(given, Listener()).reason == f"my_task.py:agreement: there is no file {file}."
+
+
+# --- one common epoch
+
+
+def curve(assignment: Assignment, fold: int, name: str) -> list[float]:
+    path = Path(assignment.directory) / f"fold-{fold}" / "curve.csv"
+    names = path.read_text().splitlines()[0].split(",")
+    column = np.loadtxt(path, delimiter=",", skiprows=1, usecols=names.index(name), ndmin=1)
+    return [float(value) for value in column]
+
+
+COMMON = {"checkpoint": "best", "epochs": 4, "optimizer": "sgd", "lr": 0.05, "scheduler": "none"}
+
+
+class TestCommonEpoch:
+    """checkpoint: best."""
+
+    def test_all_folds_are_scored_by_the_epoch_that_is_best_on_average(self, assignment: Callable[..., Assignment]):
+        given = assignment(**COMMON)
+        outcome = run_trial(given, Listener())
+        curves = [curve(given, fold, "f1") for fold in range(2)]
+        epoch = int(np.argmax(np.mean(curves, axis=0)))
+        assert outcome.fold_scores == tuple(values[epoch] for values in curves)
+        for fold in range(2):
+            found = result(given, fold)
+            assert (found["scored_epoch"], found["epochs"], found["biased"]) == (epoch + 1, 4, False)
+            assert found["metrics"]["f1"] == curves[fold][epoch]
+            assert found["metrics"]["accuracy"] == pytest.approx(right(given, fold))
+        assert sorted(path.name for path in Path(given.directory, "fold-0").iterdir()) == [
+            "curve.csv", "model.safetensors", "oof.npz", "result.json",
+        ]  # fmt: skip
+
+    def test_the_goal_of_an_own_metric_decides_which_is_best(self, own: Callable[..., Assignment]):
+        chosen = []
+        for number, (goal, best) in enumerate((("maximize", np.argmax), ("minimize", np.argmin))):
+            given = dataclasses.replace(own(metric_goal=goal, **COMMON), number=number)
+            run_trial(given, Listener())
+            mean = np.mean([curve(given, fold, "metric") for fold in range(2)], axis=0)
+            assert result(given, 0)["scored_epoch"] == result(given, 1)["scored_epoch"] == int(best(mean)) + 1
+            chosen.append(int(best(mean)))
+        assert chosen[0] != chosen[1]
+
+    def test_an_interrupted_trial_ends_the_same(self, assignment: Callable[..., Assignment]):
+        given = assignment(**{**COMMON, "epochs": 2})
+        assert run_trial(given, Listener(interrupt_at=3)).state == "interrupted"
+        ended = run_trial(given, Listener())
+        undisturbed = dataclasses.replace(given, number=4)
+        assert run_trial(undisturbed, Listener()) == ended
+        again = Listener()
+        assert run_trial(given, again) == ended
+        assert again.reports == []
+
+
+# --- what a fold run hands on
+
+
+class TestWhatFoldsLeave:
+    @pytest.fixture
+    def folds(self, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+        """What each fold run was given; the first one says that its batches did not fit into memory."""
+        given: list[dict[str, Any]] = []
+        run_fold = trial.run_fold
+
+        def split(*args: Any, **options: Any) -> Any:
+            given.append(options)
+            ended = run_fold(*args, **options)
+            if options["fold"] == 0 and isinstance(ended, FoldResult):
+                return dataclasses.replace(ended, accumulation=5, notes=["out of memory", "out of memory", "hot"])
+            return dataclasses.replace(ended, notes=["hot"]) if isinstance(ended, FoldResult) else ended
+
+        monkeypatch.setattr(trial, "run_fold", split)
+        return given
+
+    def test_later_folds_begin_with_the_parts_that_fitted(
+        self, assignment: Callable[..., Assignment], folds: list[dict[str, Any]]
+    ):
+        run_trial(assignment(epochs=1), Listener())
+        assert [options["parts"] for options in folds] == [1, 5]
+
+    def test_notes_are_those_of_all_folds_each_once(
+        self, assignment: Callable[..., Assignment], folds: list[dict[str, Any]]
+    ):
+        assert run_trial(assignment(epochs=1), Listener()).notes == ("out of memory", "hot")
+        assert run_trial(assignment(epochs=2), Listener(stop_at=3)).notes == ("out of memory", "hot")
+
+    def test_a_failed_trial_keeps_its_notes(self, assignment: Callable[..., Assignment], folds: list[dict[str, Any]]):
+        class Breaking(Listener):
+            def report(self, report: TrialReport) -> bool:
+                if report.fold == 1:
+                    raise RuntimeError("x")
+                return super().report(report)
+
+        outcome = run_trial(assignment(epochs=1), Breaking())
+        assert (outcome.state, outcome.reason, outcome.notes) == ("failed", "RuntimeError: x", ("out of memory", "hot"))
+
+
+class TestLeftover:
+    """256 MB of a tensor that is never written take no memory of this machine."""
+
+    @pytest.fixture(params=["a trial that ends", "a trial that fails"])
+    def hoarding(self, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> list[torch.Tensor]:
+        hoard: list[torch.Tensor] = []
+        run_fold = trial.run_fold
+
+        def keep(*args: Any, **options: Any) -> Any:
+            hoard.append(torch.empty(128 * 2**20, dtype=torch.uint8))
+            if request.param == "a trial that fails":
+                raise ValueError
+            return run_fold(*args, **options)
+
+        monkeypatch.setattr(trial, "run_fold", keep)
+        return hoard
+
+    def test_what_a_trial_left_in_memory_is_told(
+        self, assignment: Callable[..., Assignment], hoarding: list[torch.Tensor]
+    ):
+        outcome = run_trial(assignment(epochs=1), Listener())
+        kept = len(hoarding) * 128 * 2**20
+        assert kept <= outcome.leftover_bytes < kept + 2**20
+        hoarding.clear()
+
+    def test_a_trial_gives_back_what_it_used_however_it_ends(self, assignment: Callable[..., Assignment]):
+        class Breaking(Listener):
+            def report(self, report: TrialReport) -> bool:
+                raise RuntimeError("x")
+
+        device, given = torch.device("cpu"), assignment(epochs=1, optimizer="madgrad", ema=0.9, checkpoint="best")
+        run_trial(given, Listener())  # what is kept for all trials of a worker
+        before = used_bytes(device)
+        for number, listener, state in ((4, Listener(), "completed"), (5, Breaking(), "failed")):
+            outcome = run_trial(dataclasses.replace(given, number=number), listener)
+            assert (outcome.state, outcome.leftover_bytes) == (state, 0)
+            assert used_bytes(device) <= before * 1.01
+
+
+# --- weights, labels and crops
+
+
+def test_local_weights_are_read_from_their_path(assignment: Callable[..., Assignment]):
+    first = assignment(epochs=1)
+    run_trial(first, Listener())
+    weights = Path(first.directory) / "fold-0" / "model.safetensors"
+    second = dataclasses.replace(assignment(epochs=1, weights=str(weights)), number=4)
+    assert run_trial(second, Listener()).state == "completed"
+    assert result(second, 0)["metrics"]["log_loss"] != result(first, 0)["metrics"]["log_loss"]
+    weights.unlink()
+    gone = run_trial(dataclasses.replace(second, number=5), Listener())
+    assert gone.reason == f"weights: there is no file {weights}. Name an existing file, pretrained or none"
+
+
+def test_each_head_may_see_its_own_crop(assignment: Callable[..., Assignment], tmp_path: Path):
+    """Label columns colour and side, a box around the left half: the trial reads every image in two ways."""
+    given = assignment(
+        epochs=1, heads="separate", **{"head_crops.label": "box", "head_weights.side": 2.0, "loss_mix.focal": 1.0}
+    )
+    lines = (tmp_path / "photos" / "train.csv").read_text().splitlines()[1:]
+    rows = [f"{line},{'ab'[at % 2]},0,0,8,16" for at, line in enumerate(lines)]
+    both = tmp_path / "photos" / "both.csv"
+    both.write_text("\n".join(["path,label,side,left,top,right,bottom", *rows]) + "\n")
+    options = DataOptions(source=str(both), label=["label", "side"], box=["left", "top", "right", "bottom"])
+    folds = make_folds(read_data_set(options).manifest, k=2, seed=0)
+    sweep = tmp_path / "runs" / "heads"
+    save_folds(folds, sweep / "folds.npz")
+    given = dataclasses.replace(given, sweep_directory=str(sweep))
+    outcome = run_trial(given, Listener())
+    assert (outcome.state, outcome.reason) == ("completed", "")
+    assert json.loads((Path(given.directory) / "config.json").read_text())["head_crops"] == {"label": "box"}
+    _, probs_NK = oof(given, 0)
+    assert probs_NK.shape[1] == 6  # the joint classes
+    for how in (Preprocessing((16, 16)), Preprocessing((16, 16), crop="box")):
+        assert find_images(folds.manifest, how) is not None
+
+
 class TestFailures:
+    def test_a_gpu_that_is_not_there_fails_the_trial(
+        self, assignment: Callable[..., Assignment], monkeypatch: pytest.MonkeyPatch
+    ):
+        monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+        outcome = run_trial(dataclasses.replace(assignment(), device="cuda"), Listener())
+        assert (outcome.state, outcome.leftover_bytes) == ("failed", 0)
+        assert outcome.reason == "device cuda: torch sees no CUDA GPU on this machine. Use cpu or auto"
+
     @pytest.mark.parametrize(
         ("values", "reason"),
         [
@@ -185,8 +437,9 @@ class TestFailures:
             ),
             ({"lr": 0.0}, "lr: Input should be greater than 0"),
             ({"warmup": 1}, "warmup: Extra inputs are not permitted"),
+            ({"loss": "mixture", "loss_mix.focal": -1}, "loss_mix.focal: Input should be greater than or equal to 0"),
         ],
-        ids=["choices that do not fit", "out of bounds", "unknown"],
+        ids=["choices that do not fit", "out of bounds", "unknown", "an entry out of bounds"],
     )
     def test_a_configuration_that_cannot_be_fails_with_one_line(
         self, assignment: Callable[..., Assignment], values: dict[str, Any], reason: str
@@ -200,11 +453,12 @@ class TestFailures:
         given = assignment(optimizer="sgd", lr=10.0, momentum=0.99, scheduler="none", epochs=4, batch_size=4)
         outcome = run_trial(given, Listener())
         assert outcome.state == "failed"
-        where, _, rest = outcome.reason.partition(": ")
-        assert where.startswith("fold 0, epoch ")
-        what, _, advice = rest.partition(" (lr=10, optimizer=sgd, backbone=test_efficientnet). ")
-        assert what in ("the training loss is nan", "the training loss is inf")
-        assert advice == "A lower lr or a warm-up usually helps"
+        values = r"\(lr=10, optimizer=sgd, backbone=test_efficientnet(, batch of 4 with [^)]+)?\)"
+        assert re.fullmatch(
+            rf"fold 0, epoch \d(, step \d+)?: the (training|validation) loss is (nan|inf) {values}\. "
+            "A lower lr or a warm-up usually helps",
+            outcome.reason,
+        )
         assert "NonFiniteLossError" in outcome.traceback
 
     def test_an_exception_of_our_own_fails_with_its_traceback_and_the_finished_folds(
@@ -233,7 +487,7 @@ class TestFailures:
             raise ValueError
 
         monkeypatch.setattr(trial, "run_fold", broken)
-        assert run_trial(assignment(), Listener()).reason == "ValueError: no message"
+        assert run_trial(assignment(), Listener()).reason == "ValueError"
 
     def test_a_damaged_checkpoint_fails_with_one_line(self, assignment: Callable[..., Assignment]):
         given = assignment(epochs=1)

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import safetensors.torch
+import torch
 
 from sweeps.lease import Lease
 from sweeps.results import names
@@ -49,18 +51,69 @@ SPACE_PROBLEMS: dict[str, tuple[list[Change], str]] = {
     ),
     "unknown optimizer": (
         [("[sgd, adamw]", "[sgd, adamx]")],
-        "  line 15  parameters.optimizer.values.1: unknown value 'adamx'. Did you mean 'adam'? "
-        "Known: adam, adamw, sgd, madgrad",
+        "  line 15  parameters.optimizer.values.1: timm has no optimizer 'adamx'. Nearest: 'adamax', 'adam', 'radam'. "
+        "`python -c 'import timm.optim; print(timm.optim.list_optimizers())'` lists them",
     ),
     "unknown scheduler": (
         [("value: cosine", "value: cosin")],
         "  line 16  parameters.scheduler.value: unknown value 'cosin'. Did you mean 'cosine'? "
-        "Known: none, step, cyclic, cosine",
+        "Known: none, step, multistep, exponential, cosine, one_cycle, cyclic, plateau, two_stage",
     ),
     "unknown loss": (
         [("value: cross_entropy", "value: crossentropy")],
         "  line 17  parameters.loss.value: unknown value 'crossentropy'. Did you mean 'cross_entropy'? "
-        "Known: cross_entropy, focal, label_smoothing",
+        "Known: cross_entropy, label_smoothing, focal, soft_f1, mixture, "
+        "or a function of your own, my_task.py:my_loss",
+    ),
+    "unknown entry of a mapping": (
+        [("value: cross_entropy", "value: mixture"), (LR, f"{LR}\n  loss_mix.focl: {{value: 0.6}}")],
+        "  line 19  parameters.loss_mix.focl.value: unknown entry 'focl'. Did you mean 'focal'? "
+        "Known: cross_entropy, label_smoothing, focal, soft_f1",
+    ),
+    "a probability above 1": (
+        [(LR, f"{LR}\n  cutmix: {{value: 1.2}}")],
+        "  line 19  parameters.cutmix.value: input should be less than or equal to 1, got 1.2",
+    ),
+    "more mixing than images": (
+        [(LR, f"{LR}\n  cutmix: {{value: 0.8}}\n  mixup: {{value: 0.5}}")],
+        "  line 9  parameters: no sampled point is a valid configuration: an image is mixed in one way only: "
+        "the probabilities must sum to at most 1, got cutmix=0.8, mixup=0.5",
+    ),
+    "a warm-up as long as all epochs": (
+        [(LR, f"{LR}\n  warmup_epochs: {{value: 1.0}}")],
+        "  line 9  parameters: no sampled point is a valid configuration: "
+        "warmup_epochs must be below epochs, got warmup_epochs=1.0 and epochs=1",
+    ),
+    "a size that a transformer does not take": (
+        [("test_efficientnet", "test_vit"), ("resize: {value: 16}", "resize: {value: 280x210}")],
+        "  line 9  parameters: backbone test_vit does not take resize 280x210: "
+        "sides must be multiples of its patches of 16x16 pixels, e.g. 288x208",
+    ),
+    "batch norm of single images": (
+        [("batch_size: {value: 10}", "batch_size: {value: 1}")],
+        "  line 9  parameters: backbone test_efficientnet has batch norm, which needs more than one image at a time, "
+        "got batch_size=1 in accumulation=1 parts. Raise batch_size or lower accumulation",
+    ),
+    "a stage that the backbone lacks": (
+        [(LR, f"{LR}\n  freeze.up_to: {{value: layer3}}")],
+        "  line 9  parameters: freeze: backbone test_efficientnet has no stage 'layer3'. "
+        "Its stages are conv_stem, bn1, blocks, blocks.0, blocks.1, blocks.2, blocks.3, blocks.4, conv_head, bn2",
+    ),
+    "separate heads of one column": (
+        [(LR, f"{LR}\n  heads: {{value: separate}}")],
+        "  line 19  parameters.heads: separate needs several label columns (data.label), got label",
+    ),
+    "a metric of another file": (
+        [("valid/f1", "my_task.py:kappa")],
+        "  line 3  metric.name: my_task.py:kappa: there is no file {here}/my_task.py.",
+    ),
+    "scores that cannot be compared": (
+        [
+            ("{name: valid/f1, goal: maximize}", "{name: valid/loss, goal: minimize}"),
+            ("loss: {value: cross_entropy}", "loss: {values: [cross_entropy, focal]}"),
+        ],
+        "  line 17  parameters.loss: valid/loss is each trial's own loss, which loss changes: "
+        "use metric valid/log_loss",
     ),
     "missing goal": (
         [(", goal: maximize", "")],
@@ -92,7 +145,9 @@ def test_a_problem_of_the_search_space_is_named_with_its_line(
     sweeps: Callable[..., Ended], space: Callable[..., Path], case: str
 ):
     changes, problem = SPACE_PROBLEMS[case]
-    refused(sweeps("run", space(*changes), "--local"), f"tiny.yaml: 1 problem\n{problem}")
+    refused(
+        sweeps("run", space(*changes), "--local"), f"tiny.yaml: 1 problem\n{problem}".replace("{here}", str(Path.cwd()))
+    )
     assert not Path("runs").exists()
 
 
@@ -359,6 +414,82 @@ class TestOptionsOfTheData:
         ]
         for line in (2, 3):
             assert f"  line {line}: photos/{line - 2:02d}.png (no label: label is empty)\n" in ended.err
+
+
+ALL = pytest.mark.parametrize("command", [["run", "--local"], ["check"], ["prepare"]], ids=["run", "check", "prepare"])
+OWN = """\
+import numpy as np
+
+
+def kappa(probs_NK, labels_N, classes):
+    return np.mean(probs_NK)[classes]
+
+
+def square(logits_BK, targets_BK):
+    return (logits_BK.softmax(dim=1) - targets_BK) ** 2
+
+
+broken = square(
+"""
+
+
+class TestWhatTheyTrain:
+    """Networks, weights and functions of their own that cannot work: said before anything is trained."""
+
+    @ALL
+    def test_weights_whose_shapes_do_not_fit(
+        self, sweeps: Callable[..., Ended], space: Callable[..., Path], command: list[str]
+    ):
+        safetensors.torch.save_file({"conv1.0.weight": torch.zeros(3, 3)}, "resnet.safetensors")
+        ended = sweeps(*command, space(("weights: {value: none}", "weights: {value: resnet.safetensors}")))
+        assert ended.err.startswith(
+            "error: tiny.yaml: 1 problem\n"
+            "  line 9  parameters: weights: resnet.safetensors does not fit backbone test_efficientnet: "
+        )
+        assert ended.err.endswith(". Name a file with weights of this backbone\n")
+        refused(ended, ended.err.removeprefix("error: ").removesuffix("\n"))
+        assert not Path("runs").exists()
+
+    @ALL
+    def test_a_file_of_their_own_that_does_not_run(
+        self, sweeps: Callable[..., Ended], space: Callable[..., Path], command: list[str]
+    ):
+        Path("my_task.py").write_text(OWN)
+        refused(
+            sweeps(*command, space(("valid/f1", "my_task.py:kappa"))),
+            "tiny.yaml: 1 problem\n  line 3  metric.name: my_task.py, line 12: SyntaxError: '(' was never closed",
+        )
+        assert not Path("runs").exists()
+
+    @ALL
+    def test_a_bug_in_a_function_of_their_own_is_told_with_its_line(
+        self, sweeps: Callable[..., Ended], space: Callable[..., Path], command: list[str]
+    ):
+        Path("my_task.py").write_text(OWN.partition("broken")[0])
+        ended = sweeps(*command, space(("valid/f1", "my_task.py:kappa")))
+        assert ended.err.splitlines()[-1].startswith("error: my_task.py:kappa, line 5: ")
+        refused(ended, ended.err.splitlines()[-1].removeprefix("error: "))
+        refused(
+            sweeps(*command, space(("value: cross_entropy", "value: 'my_task.py:square'"))),
+            "my_task.py:square returned Tensor of shape (64, 3); a loss returns a scalar tensor, e.g. its .mean()",
+        )
+
+    def test_a_file_that_changed_after_its_sweep_began(self, sweeps: Callable[..., Ended], space: Callable[..., Path]):
+        code = "def kappa(probs_NK, labels_N, classes):\n    return float(probs_NK.max())\n"
+        Path("my_task.py").write_text(code)
+        path = space(("valid/f1", "my_task.py:kappa"), ("run_cap: 2", "run_cap: 1"))
+        assert sweeps("run", path, "--local").code == 0
+        Path("my_task.py").write_text(code.replace("max", "min"))
+        ended = sweeps("run", path, "--local", "--trials", 2)
+        assert (ended.code, ended.out) == (2, "")
+        kept = Path.cwd() / "runs/tiny/code/my_task.py"
+        assert ended.err.splitlines()[-1] == (
+            f"error: my_task.py changed since sweep 'tiny' began ({kept} is what it began with), so "
+            "new trials could not be compared with its old ones. Change it back, or give the search space another name"
+        )
+        assert [path.name for path in sorted(Path("runs/tiny").glob("trial-*"))] == ["trial-0000"]
+        Path("my_task.py").write_text(code)
+        assert sweeps("run", path, "--local", "--trials", 2).code == 0
 
 
 class TestPlaces:

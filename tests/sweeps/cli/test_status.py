@@ -89,6 +89,29 @@ def test_json(sweeps: Callable[..., Ended], recorded: Recorded):
         "elapsed_s": 360.0,
         "holder": None,
         "failures": {"2": "fold 0, epoch 1: the training loss is nan"},
+        "notes": {},
+    }
+
+
+def test_what_a_reader_of_the_scores_should_know(sweeps: Callable[..., Ended], recorded: Recorded):
+    split = "fold 1, epoch 2: CUDA out of memory with batch_size=64, went on in 2 parts"
+    recorded(
+        [0, 1, 2],
+        Outcome("completed", (0.1, 0.2, 0.3), notes=(split, "another")),
+        Outcome("failed", reason="out of luck", notes=(split,)),
+        Outcome("stopped", (0.1,), notes=("yet another",)),
+    )
+    assert sweeps("status").out.splitlines()[6:] == [
+        "failed     trial 2: out of luck",
+        f"note       trial 1: {split}",
+        "note       trial 1: another",
+        f"note       trial 2: {split}",
+        "note       trial 3: yet another",
+    ]
+    assert json.loads(sweeps("status", "--json").out)["notes"] == {
+        "1": [split, "another"],
+        "2": [split],
+        "3": ["yet another"],
     }
 
 
