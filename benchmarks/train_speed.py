@@ -29,7 +29,7 @@ from report import mean_std, print_header
 
 SIDE, BATCH, LR = 128, 32, 1e-3
 # name: height, width, images, images per second that (c) must reach as a multiple of (a)
-SOURCES = {"384x512": (512, 384, 320, 1.1), "4032x3024": (3024, 4032, 160, 5.0)}
+SOURCES = {"384x512": (512, 384, 320, 1.1), "4032x3024": (3024, 4032, 96, 5.0)}
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 # images/s that an H200's arithmetic and memory allow: backbone, side, batch, limit
 GPU_LIMITS = (("resnet18", 128, 512, 140_000), ("resnet50", 224, 256, 10_000))
@@ -79,8 +79,8 @@ def compare_with_plain(folder: Path, source: str, *, seeds: int, epochs: int) ->
 
 def compare_with_timm(folder: Path, *, seeds: int, epochs: int) -> None:
     """(b) and (c) in turn, over files that need no resizing; (c) decodes them once, within its time."""
-    files = write_gratings(folder / "small", count=640, height=SIDE, width=SIDE)
-    print(f"source    640 JPEGs of {SIDE}x{SIDE}; {epochs} epochs")
+    files = write_gratings(folder / "small", count=320, height=SIDE, width=SIDE)
+    print(f"source    320 JPEGs of {SIDE}x{SIDE}; {epochs} epochs")
     found: dict[str, list[Outcome]] = {"timm loader": [], "foldsweep": []}
     for seed in range(seeds):
         found["timm loader"].append(timm_loop(files, seed=seed, epochs=epochs))

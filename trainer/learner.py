@@ -116,7 +116,10 @@ class Learner:
             OutOfMemoryError: also split batches do not fit.
         """
         set_lr(self._optimizer, lr)
-        loss = self.within_memory(lambda: self._stepper.step(views, targets_BK, parts=self.parts, index=index), at=at)
+        images = len(targets_BK)
+        loss = self.within_memory(
+            lambda: self._stepper.step(views, targets_BK, parts=self._parts_of(images), index=index), at=at
+        )
         if self._average is not None:
             with self._phases.phase("average"):
                 self._average.update(self.network, step=index + 1)
@@ -125,6 +128,11 @@ class Learner:
     def check(self) -> None:
         """See Stepper."""
         self._stepper.check()
+
+    def _parts_of(self, images: int) -> int:
+        """A batch that is smaller than usual (few images in all) goes in fewer parts, not in single images."""
+        batch_size = self._config.batch_size
+        return self.parts if images >= batch_size else max(1, images * self.parts // batch_size)
 
     def within_memory(self, action: Callable[[], Answer], *, at: str) -> Answer:
         """What `action` gives; with batches split once more where memory was too small for the first try.

@@ -79,8 +79,7 @@ class Stepper:
         """
         self.updating = False
         try:
-            # a batch that is smaller than usual (few images in all) is not split into single ones
-            loss = self._gradients(views, targets_BK, max(1, min(parts, len(targets_BK) // 2)))
+            loss = self._gradients(views, targets_BK, min(parts, len(targets_BK)))
             with self._phases.phase("optimizer"):
                 self._guard.allow(index, loss, norm=self._clip())
                 self.updating = True
