@@ -21,7 +21,7 @@ def photo(seed: int, *, height: int, width: int, grain: float = 0) -> Image.Imag
     return Image.fromarray((total + 128).clip(0, 255).astype(np.uint8))
 
 
-def with_grating(image: Image.Image, kind: int, *, kinds: int, seed: int, strength: float = 14) -> Image.Image:
+def with_grating(image: Image.Image, kind: int, *, kinds: int, seed: int, strength: float) -> Image.Image:
     """A faint sine wave over the picture, whose direction is its class: something to learn that is not trivial."""
     rng = np.random.default_rng(seed)
     width, height = image.size
@@ -31,18 +31,36 @@ def with_grating(image: Image.Image, kind: int, *, kinds: int, seed: int, streng
     return Image.fromarray((np.asarray(image) + strength * wave[..., None]).clip(0, 255).astype(np.uint8))
 
 
-def write_gratings(folder: Path, *, count: int, height: int, width: int, kinds: int = 4) -> Path:
+def with_grain(image: Image.Image, *, seed: int, grain: float) -> Image.Image:
+    """Noise of `grain` grey levels in every pixel, as a sensor has: it decides how large the JPEG is."""
+    rng = np.random.default_rng(seed)
+    tile = rng.normal(0, grain, (600, 800, 3)).astype(np.int16)  # repeated: drawing 36 million numbers takes seconds
+    pixels = np.asarray(image).astype(np.int16)
+    rows, columns = -(-pixels.shape[0] // 600), -(-pixels.shape[1] // 800)
+    pixels += np.tile(tile, (rows, columns, 1))[: pixels.shape[0], : pixels.shape[1]]
+    return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
+
+
+def write_gratings(
+    folder: Path, *, count: int, height: int, width: int, kinds: int = 4, strength: float = 14, grain: float = 0
+) -> Path:
     """A folder per class of JPEGs, quality 90, that a network can tell apart: pictures under gratings.
 
-    Large ones are drawn at a quarter of each side and enlarged: drawing 12 million pixels takes seconds.
+    One in seven lies in a folder of another class, so that no network is right about all held-out ones.
+    Large ones are drawn at a quarter of each side and enlarged before their grain: drawing 12 million pixels takes
+    seconds.
     """
     drawn = 4 if height > 1_000 else 1
     base = [photo(seed, height=height // drawn, width=width // drawn) for seed in range(min(24, count))]
     for number in range(count):
-        path = folder / f"class-{number % kinds}" / f"{number:05d}.jpg"
+        named = (number + (number // 7 % (kinds - 1) + 1) * (number % 7 == 0)) % kinds
+        path = folder / f"class-{named}" / f"{number:05d}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
-        image = with_grating(base[number * 7 % len(base)], number % kinds, kinds=kinds, seed=number)
-        image.resize((width, height), Image.Resampling.BICUBIC).save(path, quality=90)
+        image = with_grating(base[number * 7 % len(base)], number % kinds, kinds=kinds, seed=number, strength=strength)
+        image = image.resize((width, height), Image.Resampling.BICUBIC)
+        if grain:
+            image = with_grain(image, seed=number, grain=grain)
+        image.save(path, quality=90)
     return folder
 
 

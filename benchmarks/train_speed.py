@@ -28,8 +28,8 @@ from photos import write_gratings
 from report import mean_std, print_header
 
 SIDE, BATCH, LR = 128, 32, 1e-3
-# name: height, width, images, images per second that (c) must reach as a multiple of (a)
-SOURCES = {"384x512": (512, 384, 320, 1.1), "4032x3024": (3024, 4032, 96, 5.0)}
+# name: height, width, images, grain in grey levels, images per second that (c) must reach as a multiple of (a)
+SOURCES = {"384x512": (512, 384, 320, 0, 1.1), "4032x3024": (3024, 4032, 96, 7, 5.0)}
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 # images/s that an H200's arithmetic and memory allow: backbone, side, batch, limit
 GPU_LIMITS = (("resnet18", 128, 512, 140_000), ("resnet50", 224, 256, 10_000))
@@ -66,8 +66,8 @@ def main() -> None:
 
 def compare_with_plain(folder: Path, source: str, *, seeds: int, epochs: int) -> None:
     """(a) and (c) in turn."""
-    height, width, count, asked = SOURCES[source]
-    files = write_gratings(folder / source, count=count, height=height, width=width)
+    height, width, count, grain, asked = SOURCES[source]
+    files = write_gratings(folder / source, count=count, height=height, width=width, grain=grain)
     size_mb = statistics.fmean(path.stat().st_size for path in files.glob("*/*.jpg")) / 1e6
     print(f"source    {count} JPEGs of {source}, {size_mb:.2f} MB each; {epochs} epochs at {SIDE}x{SIDE}")
     found: dict[str, list[Outcome]] = {"plain loop": [], "foldsweep": []}
