@@ -29,7 +29,11 @@ from report import mean_std, print_header
 
 SIDE, BATCH, LR = 128, 32, 1e-3
 # name: height, width, images, grain in grey levels, images per second that (c) must reach as a multiple of (a)
-SOURCES = {"384x512": (512, 384, 320, 0, 1.1), "4032x3024": (3024, 4032, 96, 7, 5.0)}
+SOURCES = {
+    "384x512": (512, 384, 320, 0, 1.1),
+    "4032x3024": (3024, 4032, 96, 7, 5.0),
+    "4032x3024-grainy": (3024, 4032, 96, 12, 5.0),
+}
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 # images/s that an H200's arithmetic and memory allow: backbone, side, batch, limit
 GPU_LIMITS = (("resnet18", 128, 512, 140_000), ("resnet50", 224, 256, 10_000))

@@ -6,8 +6,6 @@ from pydantic import BaseModel
 
 from trainer.fields.declare import about
 
-Probability = Annotated[float, about("", ge=0, le=1)]
-
 
 class AugmentationFields(BaseModel):
     """Augmentation"""
