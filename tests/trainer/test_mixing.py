@@ -126,9 +126,10 @@ def test_without_mixing_the_very_input_comes_back():
 
 
 @pytest.mark.parametrize("name", MIXERS)
-def test_one_probability_above_zero_makes_it_active(name):
-    assert mixing(**{name: 0.1}).active
-    assert not mixing().active
+def test_one_probability_is_enough_to_mix(name):
+    plan, alone = mixing(**{name: 1.0}).plan(TRAIN_ROWS[:4], seed=0), mixing().plan(TRAIN_ROWS[:4], seed=0)
+    assert (plan.way_B != alone.way_B).all()
+    assert len(set(alone.way_B.tolist())) == 1
 
 
 def test_each_image_is_mixed_at_most_once_with_the_probabilities_given():
