@@ -13,8 +13,10 @@ SLACK_BYTES = 64 * 2**20
 
 
 def settle() -> None:
-    """Take what is imported by now out of the garbage collector's sight: a look at a trial's tensors then takes 1 ms
-    in place of 250. Once per process, before its first trial."""
+    """Take what is imported by now out of the garbage collector's sight; once per process, before its first trial.
+
+    A look at a trial's tensors then takes 1 ms in place of 250.
+    """
     gc.collect()
     gc.freeze()
     atexit.register(gc.unfreeze)  # extension modules complain of what is left at the exit

@@ -62,7 +62,7 @@ class Stepper:
         self._autocast = device.type == "cuda"
         self._parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
         self._guard = guard_for(optimizer, device)
-        self.updating = False  # the optimizer has begun to step: such a step cannot be tried again
+        self.updating = False  # the optimizer began a step and did not end it: such a step cannot be tried again
 
     def step(self, views: Sequence[Tensor], targets_BK: Tensor, *, parts: int, index: int) -> Tensor:
         """Take the step; the mean loss over the batch, on the device.
@@ -77,13 +77,13 @@ class Stepper:
         Raises:
             NonFiniteStep: the optimizer did not step.
         """
-        self.updating = False
         try:
             loss = self._gradients(views, targets_BK, min(parts, len(targets_BK)))
             with self._phases.phase("optimizer"):
                 self._guard.allow(index, loss, norm=self._clip())
                 self.updating = True
                 self._optimizer.step()
+                self.updating = False
         finally:  # also when memory ran out halfway: a second try must not add to half of the gradients
             self._optimizer.zero_grad(set_to_none=True)
         return loss

@@ -61,7 +61,7 @@ def warm_up() -> None:
     importlib.import_module("trainer.memory").settle()
 
 
-def _make_room(moved: Path) -> None:
+def _leave_process(moved: Path) -> None:
     """Give a trial another process than this one, in which memory is lacking; once, since Ray counts it as a failure.
 
     Ray may hand it to another worker that is as full: then it has to do.
@@ -77,7 +77,7 @@ def evaluate(config: dict[str, Any], *, run_trial: RunTrial | None) -> None:
     """Tune's trainable: evaluate one assignment and report its outcome as the last result."""
     assignment = Assignment(**config["assignment"])
     if _full:
-        _make_room(Path(assignment.directory) / MOVED_FILE)
+        _leave_process(Path(assignment.directory) / MOVED_FILE)
     if run_trial is None:
         from sweeps import trial  # torch: here and not in the driver's process
 

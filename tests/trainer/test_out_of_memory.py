@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from tests.trainer.conftest import STEPS, Watcher, after_an_epoch, bits, files, finish_with_interruptions, oof
+from trainer import learner
 from trainer.errors import OutOfMemoryError
 from trainer.network import Network
 from trainer.reporter import EpochReport
@@ -218,3 +219,43 @@ def test_another_error_is_not_taken_for_too_little_memory(train, tiny, monkeypat
     monkeypatch.setattr(Network, "forward", broken)
     with pytest.raises(RuntimeError, match=re.escape("illegal memory access")):
         train(tiny())
+
+
+# beside the training passes
+
+
+@pytest.mark.parametrize(("changes", "name"), [({}, "forward"), ({"freeze": "backbone"}, "features")])
+def test_scoring_and_features_are_tried_again_with_split_batches(train, tiny, monkeypatch, steps, changes, name):
+    plain = getattr(Network, name)
+
+    def limited(network, seen):
+        images = len(seen) if name == "features" else len(seen[0])
+        if not torch.is_grad_enabled() and images > 4:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return plain(network, seen)
+
+    monkeypatch.setattr(Network, name, limited)
+    watcher = Watcher()
+    result = train(tiny(**changes), reporter=watcher)
+    assert (result.accumulation, result.notes) == (2, [NOTE.format(epoch=1)])
+    assert watcher.epochs == [1, 2, 3]
+    assert len(steps) == 3 * STEPS  # no step is taken twice
+
+
+def test_a_step_of_the_optimizer_that_began_is_never_tried_again(train, tiny, monkeypatch):
+    build, tries = learner.build_optimizer, []
+
+    def without_room(*args, **settings):
+        optimizer = build(*args, **settings)
+
+        def refuse(*_: object) -> None:
+            tries.append(1)
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+        optimizer.register_step_pre_hook(refuse)
+        return optimizer
+
+    monkeypatch.setattr(learner, "build_optimizer", without_room)
+    with pytest.raises(OutOfMemoryError, match=r"^fold 0, epoch 1: CUDA out of memory \(batch_size=4, "):
+        train(tiny())
+    assert tries == [1]
