@@ -1,4 +1,4 @@
-"""What may vary: parameters and conditions, read from W&B's sweep language. No Optuna here.
+"""What may vary: parameters, their domains and conditions. `language` reads them from YAML; no Optuna here.
 
 A parameter has a domain (constant, categorical or numeric) and may be conditional (`when`, ours): it is
 sampled only if the parameters it names have one of the values it gives.
@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from sweeps.errors import Problem, did_you_mean
+from sweeps.laws import Law, LogUniform, Uniform
 
 Path = tuple[str | int, ...]
 Values = dict[str, Any]
@@ -24,12 +24,49 @@ class Constant:
 
     value: Any
 
+    def draw(self, u: float) -> Any:
+        """Its value, whatever `u` is."""
+        return self.value
+
+    def take(self, value: Any) -> Any:
+        """The domain's own value that equals `value`.
+
+        Raises:
+            ValueError: there is none.
+        """
+        return _found(value, (self.value,))
+
+    def __str__(self) -> str:
+        return str(self.value)
+
 
 @dataclasses.dataclass(frozen=True)
 class Categorical:
-    """One of several values, each as probable."""
+    """One of several values.
+
+    Attributes:
+        probabilities: of the values, in their order, with sum 1; None: each is as probable. A grid ignores them.
+    """
 
     values: tuple[Any, ...]
+    probabilities: tuple[float, ...] | None = None
+
+    def draw(self, u: float) -> Any:
+        """The value at `u` from [0, 1), where each takes up its probability."""
+        if self.probabilities is None:
+            return self.values[int(u * len(self.values))]
+        ends = list(itertools.accumulate(self.probabilities))
+        # rounding: the last end may lie below 1
+        at = next((index for index, end in enumerate(ends) if u * ends[-1] < end), ends.index(ends[-1]))
+        return self.values[at]
+
+    def take(self, value: Any) -> Any:
+        """The domain's own value that equals `value`.
+
+        Raises:
+            ValueError: there is none.
+        """
+        return _found(value, self.values)
 
     @property
     def labels(self) -> tuple[str | int | float | bool | None, ...]:
@@ -48,14 +85,23 @@ class Categorical:
         """The value behind a stored label."""
         return next(value for value, own in zip(self.values, self.labels, strict=True) if _same(own, label))
 
+    def __str__(self) -> str:
+        if self.probabilities is None:
+            return ", ".join(map(str, self.values))
+        return ", ".join(f"{value} ({p:.3g})" for value, p in zip(self.values, self.probabilities, strict=True))
+
 
 @dataclasses.dataclass(frozen=True)
 class Numeric:
-    """A number from `low` to `high`, both included; uniform, or uniform in its logarithm.
+    """A number from `low` to `high`, both included; uniform, or uniform in its logarithm, or after another law.
 
     Attributes:
+        low, high: the bounds. A law without bounds (normal, log normal) is cut at `laws.TAIL`.
+        log: equal ratios count as equal distances.
         q: distance between two values, counted from `low`; None for any real number.
         integer: whole numbers only.
+        law: where a draw falls before it is rounded to a step. None: uniform from `low` to `high`, in the logarithm
+            if `log`, which Optuna has, too.
     """
 
     low: float
@@ -63,6 +109,64 @@ class Numeric:
     log: bool = False
     q: float | None = None
     integer: bool = False
+    law: Law | None = None
+
+    @classmethod
+    def following(cls, law: Law, *, log: bool = False, q: float | None = None) -> "Numeric":
+        """What a law gives, rounded to multiples of q as W&B does: round(x / q) * q.
+
+        Rounding may leave the law's own bounds by up to q/2; whole multiples are whole numbers.
+
+        Raises:
+            OverflowError: a bound is too large for a float.
+        """
+        low, high = law.quantile(0.0), law.quantile(1.0)
+        if q is not None:
+            kind = int if isinstance(q, int) else float
+            low, high = (kind(decimal.Decimal(str(q)) * round(bound / q)) for bound in (low, high))
+        return cls(low, high, log=log and low > 0, q=q, integer=isinstance(q, int), law=law)
+
+    def draw(self, u: float) -> float:
+        """The value at `u` from [0, 1): the inverse of the distribution function, so never falling with `u`.
+
+        Steps are those nearest to the law's draw, as with W&B: the two at the ends of a uniform range get half a
+        share. Whole numbers without `q` get one share each.
+
+        Deviation from W&B: q_uniform counts its steps from `min` and stays below `max`, as W&B's grid search and its
+        map to Optuna do, but not its random search, which rounds to multiples of q beyond both bounds.
+        """
+        if self.integer and self.q is None:
+            return self._step(int(u * self.count()))
+        value = self.shape.quantile(u)
+        if self.q is not None:
+            return self._step(round((value - self.low) / self.q))
+        return float(min(max(value, self.low), self.high))
+
+    def take(self, value: Any) -> float:
+        """The domain's own value that equals `value`, e.g. 1.0 for 1.
+
+        Raises:
+            ValueError: there is none.
+        """
+        if isinstance(value, bool) or not isinstance(value, int | float) or not self.low <= value <= self.high:
+            raise ValueError(f"{value!r} is not a value of {self}")
+        if not self.stepped:
+            return float(value)
+        by = self.q or 1
+        nearest = self._step(round((value - self.low) / by))
+        if abs(value - nearest) > 1e-9 * by:  # 0.1 + 0.2 is a step of 0.1
+            raise ValueError(f"{value!r} is not a value of {self}")
+        return nearest
+
+    @property
+    def shape(self) -> Law:
+        """The law in effect."""
+        return self.law or (LogUniform if self.log else Uniform)(self.low, self.high)
+
+    @property
+    def stepped(self) -> bool:
+        """Whether its values can be counted."""
+        return self.integer or self.q is not None
 
     def steps(self) -> list[float]:
         """The values of a stepped range, in decimal arithmetic: 0 to 0.3 by 0.1 ends with 0.3, not beyond.
@@ -70,12 +174,37 @@ class Numeric:
         Raises:
             ValueError: it is continuous.
         """
-        step = self.q or (1 if self.integer else None)
-        if step is None:
+        return list(self.each_step())
+
+    def each_step(self) -> Iterator[float]:
+        """As `steps`, one after another: there may be more than fit into memory."""
+        return map(self._step, range(self.count()))
+
+    def count(self) -> int:
+        """How many steps there are.
+
+        Raises:
+            ValueError: it is continuous.
+        """
+        if not self.stepped:
             raise ValueError("a continuous range has no finite grid")
-        low, high, by = (decimal.Decimal(str(number)) for number in (self.low, self.high, step))
-        kind = int if self.integer else float
-        return [kind(low + index * by) for index in range(int((high - low) // by) + 1)]
+        low, high, by = (decimal.Decimal(str(number)) for number in (self.low, self.high, self.q or 1))
+        return int((high - low) // by) + 1
+
+    def _step(self, index: int) -> float:
+        low, by = decimal.Decimal(str(self.low)), decimal.Decimal(str(self.q or 1))
+        value = low + min(max(index, 0), self.count() - 1) * by
+        return int(value) if self.integer else float(value)
+
+    def __str__(self) -> str:
+        step = f" in steps of {_short(self.q)}" if self.q else ""
+        law = self.shape
+        if isinstance(law, Uniform | LogUniform):
+            how = "whole numbers " if self.integer else ""
+            how += "log scale " if isinstance(law, LogUniform) else ""
+            return f"{how}{_short(law.low)} to {_short(law.high)}{step}"
+        given = ", ".join(f"{key} {_short(value)}" for key, value in dataclasses.asdict(law).items())
+        return f"{law.name.replace('_', ' ')} ({given}){step}"
 
 
 Domain = Constant | Categorical | Numeric
@@ -89,16 +218,18 @@ class Parameter:
         name: dotted for nested parameters.
         when: for each named parameter the values under which this one is sampled.
         path: where it stands in the file.
+        distribution: W&B's name of it, also where the file leaves it to be inferred.
     """
 
     name: str
     domain: Domain
     when: tuple[tuple[str, tuple[Any, ...]], ...] = ()
     path: Path = dataclasses.field(default=(), compare=False)
+    distribution: str = dataclasses.field(default="", compare=False)
 
     def active(self, values: Mapping[str, Any]) -> bool:
         """Whether it is sampled, given the values of the parameters before it."""
-        return all(name in values and _among(values[name], allowed) for name, allowed in self.when)
+        return all(name in values and among(values[name], allowed) for name, allowed in self.when)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -152,7 +283,16 @@ def grid_size(space: Space, *, at_most: int) -> int:
     Raises:
         ValueError: a domain is continuous.
     """
-    return sum(1 for _ in itertools.islice(grid(space), at_most))
+    named = {name for parameter in space.parameters for name, _ in parameter.when}
+    tied = tuple(p for p in space.parameters if p.when or p.name in named)
+    free = math.prod(_size(p.domain) for p in space.parameters if not p.when and p.name not in named)
+    return min(free * sum(1 for _ in itertools.islice(grid(Space(tied)), at_most)), at_most)
+
+
+def _size(domain: Domain) -> int:
+    if isinstance(domain, Numeric):
+        return domain.count()
+    return len(domain.values) if isinstance(domain, Categorical) else 1
 
 
 def finite_values(domain: Domain) -> Iterable[Any]:
@@ -165,186 +305,25 @@ def finite_values(domain: Domain) -> Iterable[Any]:
         return (domain.value,)
     if isinstance(domain, Categorical):
         return domain.values
-    return domain.steps()
+    return domain.each_step()
 
 
-def read_space(raw: Mapping[str, Any]) -> tuple[Space, list[Problem]]:
-    """Read W&B's `parameters` mapping; a parameter with a problem is left out of the space."""
-    reader = _Reader()
-    reader.read(raw, ("parameters",), "")
-    reader.check_conditions()
-    return Space(reader.in_order()), reader.problems
+def among(value: Any, allowed: Iterable[Any]) -> bool:
+    """Whether a value equals one of these; 1 equals 1.0 in a condition, but not true."""
+    return any(value == other and isinstance(value, bool) == isinstance(other, bool) for other in allowed)
 
 
-DISTRIBUTIONS = ("constant", "categorical", "int_uniform", "uniform", "q_uniform", "log_uniform_values")
-_KEYS = {
-    "constant": {"value"},
-    "categorical": {"values"},
-    "int_uniform": {"min", "max"},
-    "uniform": {"min", "max"},
-    "q_uniform": {"min", "max", "q"},
-    "log_uniform_values": {"min", "max"},
-}
-_OPTIONAL = {"distribution", "when"}
+def _found(value: Any, own: tuple[Any, ...]) -> Any:
+    same = [other for other in own if _same(other, value)] or [other for other in own if among(value, (other,))]
+    if not same:
+        raise ValueError(f"{value!r} is not one of {', '.join(map(str, own))}")
+    return same[0]
 
 
-class _Reader:
-    """Collects parameters and problems from one `parameters` mapping."""
-
-    def __init__(self) -> None:
-        self.parameters: dict[str, Parameter] = {}
-        self.paths: dict[str, Path] = {}
-        self.problems: list[Problem] = []
-
-    def read(self, raw: Any, path: Path, prefix: str) -> None:
-        if not isinstance(raw, Mapping) or not raw:
-            self._problem(path, "expected a mapping of parameter names, e.g. lr: {min: 0.001, max: 0.1}")
-            return
-        for key, entry in raw.items():
-            here, name = (*path, str(key)), f"{prefix}{key}"
-            if not isinstance(entry, Mapping):
-                self._problem(here, f"expected a mapping, got {entry!r}. A constant is written {{value: {entry}}}")
-            elif "parameters" in entry:
-                self.read(entry["parameters"], (*here, "parameters"), f"{name}.")
-            else:
-                self._read_one(entry, here, name)
-
-    def _read_one(self, entry: Mapping[str, Any], path: Path, name: str) -> None:
-        self.paths[name] = path
-        before = len(self.problems)
-        domain = self._domain(entry, path)
-        when = self._when(entry.get("when"), path)
-        if name in self.parameters:
-            self._problem(path, f"{name} is given twice, nested and dotted")
-        if domain is not None and len(self.problems) == before:
-            self.parameters[name] = Parameter(name, domain, when, path)
-
-    def _domain(self, entry: Mapping[str, Any], path: Path) -> Domain | None:
-        kind = entry.get("distribution") or _inferred(entry)
-        if kind is None:
-            self._problem(path, "needs one of: value, values, or min and max")
-            return None
-        if kind not in DISTRIBUTIONS:
-            hint = did_you_mean(str(kind), DISTRIBUTIONS)
-            self._problem(
-                (*path, "distribution"), f"unknown distribution {kind!r}.{hint} Known: {', '.join(DISTRIBUTIONS)}"
-            )
-            return None
-        unknown = sorted(set(entry) - _KEYS[kind] - _OPTIONAL)
-        for key in unknown:
-            allowed = sorted(_KEYS[kind] | {"distribution", "when"})
-            self._problem(
-                (*path, key), f"{kind} takes no {key!r}.{did_you_mean(key, allowed)} Allowed: {', '.join(allowed)}"
-            )
-        missing = sorted(_KEYS[kind] - set(entry) - {"q"})
-        if missing:
-            self._problem(path, f"{kind} needs {' and '.join(missing)}")
-        if unknown or missing:
-            return None
-        if kind == "constant":
-            return Constant(entry["value"])
-        if kind == "categorical":
-            return self._categorical(entry["values"], (*path, "values"))
-        return self._numeric(kind, entry, path)
-
-    def _categorical(self, values: Any, path: Path) -> Categorical | None:
-        if not isinstance(values, list) or not values:
-            self._problem(path, f"expected a list with at least one value, got {values!r}")
-            return None
-        labels = [json.dumps(value, sort_keys=True, default=str) for value in values]
-        if len(set(labels)) < len(labels):
-            twice = next(label for label in labels if labels.count(label) > 1)
-            self._problem(path, f"{twice} is listed twice")
-            return None
-        return Categorical(tuple(values))
-
-    def _numeric(self, kind: str, entry: Mapping[str, Any], path: Path) -> Numeric | None:
-        low, high, q = entry["min"], entry["max"], entry.get("q", 1)
-        for key, number in (("min", low), ("max", high), ("q", q)):
-            if isinstance(number, bool) or not isinstance(number, int | float) or not math.isfinite(number):
-                self._problem((*path, key), f"expected a number, got {number!r}")
-                return None
-        if kind == "log_uniform_values" and not 0 < low < high:
-            self._problem(path, f"a log scale needs 0 < min < max, got min={low}, max={high}")
-        elif low > high:
-            self._problem(path, f"min must not be above max, got min={low}, max={high}")
-        elif kind == "int_uniform" and not (isinstance(low, int) and isinstance(high, int)):
-            self._problem(path, f"int_uniform needs whole numbers, got min={low}, max={high}")
-        elif kind == "q_uniform" and q <= 0:
-            self._problem((*path, "q"), f"q must be above 0, got {q}")
-        else:
-            quantised = kind == "q_uniform"
-            return Numeric(
-                low=low,
-                high=high,
-                log=kind == "log_uniform_values",
-                q=q if quantised else None,
-                integer=kind == "int_uniform" or (quantised and all(isinstance(n, int) for n in (low, high, q))),
-            )
-        return None
-
-    def _when(self, raw: Any, path: Path) -> tuple[tuple[str, tuple[Any, ...]], ...]:
-        if raw is None:
-            return ()
-        if not isinstance(raw, Mapping) or not raw:
-            self._problem((*path, "when"), f"expected a mapping such as {{optimizer: [sgd, madgrad]}}, got {raw!r}")
-            return ()
-        return tuple((str(name), tuple(v) if isinstance(v, list) else (v,)) for name, v in raw.items())
-
-    def check_conditions(self) -> None:
-        for name, parameter in self.parameters.items():
-            for other, allowed in parameter.when:
-                path = (*self.paths[name], "when", other)
-                if other not in self.paths:
-                    self._problem(path, f"unknown parameter {other!r}.{did_you_mean(other, self.paths)}")
-                elif not allowed:
-                    self._problem(path, "expected at least one value, got []")
-                elif other in self.parameters:
-                    self._check_reachable(self.parameters[other].domain, allowed, path)
-
-    def _check_reachable(self, domain: Domain, allowed: tuple[Any, ...], path: Path) -> None:
-        for value in allowed:
-            if isinstance(domain, Numeric):
-                number = isinstance(value, int | float) and not isinstance(value, bool)
-                reachable = number and domain.low <= value <= domain.high and not (domain.integer and value % 1)
-            else:
-                reachable = _among(value, tuple(finite_values(domain)))
-            if not reachable:
-                self._problem(path, f"{path[-1]} never has the value {value!r}, so this is never sampled")
-
-    def in_order(self) -> tuple[Parameter, ...]:
-        """Each parameter after those it depends on, otherwise as written; a circle is a problem."""
-        ordered: dict[str, Parameter] = {}
-        left = dict(self.parameters)
-        while left:
-            ready = [p for p in left.values() if not any(other in left for other, _ in p.when)]
-            if not ready:
-                self._problem((*self.paths[min(left)], "when"), f"conditions in a circle: {', '.join(sorted(left))}")
-                break
-            for parameter in itertools.islice(ready, 1):
-                ordered[parameter.name] = left.pop(parameter.name)
-        return tuple(ordered.values())
-
-    def _problem(self, path: Path, text: str) -> None:
-        self.problems.append(Problem(path, text))
-
-
-def _inferred(entry: Mapping[str, Any]) -> str | None:
-    """W&B's rule for a parameter without `distribution`."""
-    if "value" in entry:
-        return "constant"
-    if "values" in entry:
-        return "categorical"
-    if "min" in entry and "max" in entry:
-        whole = all(isinstance(entry[key], int) and not isinstance(entry[key], bool) for key in ("min", "max"))
-        return "int_uniform" if whole else "uniform"
-    return None
+def _short(number: float) -> str:
+    return f"{number:.6g}" if isinstance(number, float) else str(number)
 
 
 def _same(one: Any, other: Any) -> bool:
     # 1 == True == 1.0 in Python, not in a search space
     return bool(one == other) and type(one) is type(other)
-
-
-def _among(value: Any, allowed: tuple[Any, ...]) -> bool:
-    return any(value == other and isinstance(value, bool) == isinstance(other, bool) for other in allowed)

@@ -5,9 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from sweeps.space import Categorical, Domain, Numeric, Parameter, Space, Values, finite_values, grid, grid_size
+from sweeps.stopping import EarlyTerminate, NoRule, Race
 from trainer.config import TrainConfig, nested
 from trainer.data.options import DataOptions, FoldOptions
 from trainer.data.preprocessing import Preprocessing
@@ -19,6 +20,14 @@ METRIC_NAMES = {f"valid/{name}": goal for name, goal in METRICS.items()}
 
 
 MAX_GRID = 1_000_000  # points that are counted
+SamplerName = Literal["tpe", "gp", "cmaes", "qmc", "nsgaii", "random", "grid", "brute_force"]
+# by method, its default first; custom is W&B's word for a scheduler of one's own, as this one is
+SAMPLERS: dict[str, tuple[SamplerName, ...]] = {
+    "bayes": ("tpe", "gp", "cmaes", "nsgaii"),
+    "random": ("random", "qmc"),
+    "grid": ("grid", "brute_force"),
+    "custom": ("tpe", "gp", "cmaes", "qmc", "nsgaii", "random", "grid", "brute_force"),
+}
 
 
 def own_metric(name: str) -> str | None:
@@ -32,15 +41,26 @@ def result_field(name: str) -> str:
     return "metric" if own_metric(name) else name.removeprefix("valid/")
 
 
+def _names(value: Any) -> Any:
+    names = (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list | tuple) else ()
+    if not all(isinstance(name, str) and name for name in names) or (not names and value not in ([], ())):
+        raise ValueError(f"expected a sweep's name, or a list of them, got {value!r}")
+    return tuple(dict.fromkeys(names))
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
 class Metric(_Section):
-    """What a trial is scored by: a name of METRIC_NAMES, or the user's own function `my_task.py:my_metric`."""
+    """What a trial is scored by: a name of METRIC_NAMES, or the user's own function `my_task.py:my_metric`.
+
+    target: the sweep ends when a trial's score reaches it.
+    """
 
     name: str
     goal: Literal["maximize", "minimize"]
+    target: Annotated[float | None, Field(allow_inf_nan=False)] = None
 
     @property
     def own(self) -> str | None:
@@ -54,28 +74,30 @@ class Metric(_Section):
 
 
 class Resources(_Section):
-    """What one trial gets. gpu None: one GPU where there is one, else none."""
+    """What one trial gets. gpu None: one GPU where there is one, else none. cpu auto: its GPU's share of the CPUs."""
 
-    gpu: Annotated[float | None, Field(ge=0)] = None
-    cpu: Annotated[int, Field(ge=1)] = 1
+    gpu: Annotated[float | None, Field(ge=0, le=1)] = None
+    cpu: Annotated[float, Field(gt=0, allow_inf_nan=False)] | Literal["auto"] = 1
 
 
 class Budget(_Section):
-    """When a sweep ends besides `run_cap`. Hours are wall-clock time over all continuations."""
+    """When a sweep ends besides `run_cap`: wall-clock hours and GPU-hours, both over all continuations."""
 
     hours: Annotated[float, Field(gt=0)] | None = None
+    gpu_hours: Annotated[float, Field(gt=0)] | None = None
 
 
-class EarlyTerminate(_Section):
-    """Which trials are stopped before their last fold.
+class Folds(FoldOptions):
+    """How the images are cut, and whether trials race over the folds."""
 
-    median: stop a trial whose best value so far is worse than the median of the completed trials at the
-    same step, once `startup_trials` are complete and after `warmup_epochs` of its first fold.
-    """
+    race: bool | Race = True
 
-    type: Literal["median", "none"]
-    startup_trials: Annotated[int, Field(ge=1)] = 5
-    warmup_epochs: Annotated[int, Field(ge=0)] = 1
+    @property
+    def race_rule(self) -> Race | None:
+        """The fold race in effect, if any."""
+        if isinstance(self.race, Race):
+            return self.race
+        return Race() if self.race else None
 
 
 class SweepSpec(_Section):
@@ -83,6 +105,10 @@ class SweepSpec(_Section):
 
     Attributes:
         space: the parameters; absent `TrainConfig` fields keep their defaults.
+        retries: times that a trial whose worker process died is tried again.
+        keep: best trials whose weights are kept.
+        start_with: points to try first, once in the sweep's life; what a point leaves out is sampled.
+        warm_start: sweeps whose finished trials are taken over as history.
         notices: what is odd but allowed.
         folder: where the file lies; own functions are relative to it.
         raw: the file's content after `--set`, as plain JSON-like values.
@@ -92,25 +118,34 @@ class SweepSpec(_Section):
 
     name: str
     description: str = ""
-    method: Literal["bayes", "random", "grid"] = "bayes"
-    sampler: Literal["tpe", "random", "grid"] | None = None
+    method: Literal["bayes", "random", "grid", "custom"] = "bayes"
+    sampler: SamplerName | None = None
     metric: Metric
     run_cap: Annotated[int, Field(ge=1)] | None = None
     seed: Annotated[int, Field(ge=0)] = 0
     data: DataOptions
-    folds: FoldOptions = FoldOptions()
+    folds: Folds = Folds()
     resources: Resources = Resources()
     budget: Budget = Budget()
-    early_terminate: EarlyTerminate = EarlyTerminate(type="median")
+    early_terminate: EarlyTerminate = NoRule()
+    retries: Annotated[int, Field(ge=0)] = 2
+    keep: Annotated[int, Field(ge=1)] = 20
+    start_with: tuple[dict[str, Any], ...] = ()
+    warm_start: Annotated[tuple[str, ...], BeforeValidator(_names)] = ()
     space: Space
     notices: tuple[str, ...] = ()
     folder: Path = Path()
     raw: dict[str, Any]
 
     @property
-    def search(self) -> Literal["tpe", "random", "grid"]:
+    def search(self) -> SamplerName:
         """The sampler in effect: the one named, else the method's."""
-        return self.sampler or {"bayes": "tpe", "random": "random", "grid": "grid"}[self.method]  # type: ignore[return-value]
+        return self.sampler or SAMPLERS[self.method][0]
+
+    @property
+    def finite(self) -> bool:
+        """Whether every point is tried once, and the sweep then ends."""
+        return self.search in ("grid", "brute_force")
 
     @property
     def max_epochs(self) -> int:
@@ -126,7 +161,7 @@ class SweepSpec(_Section):
     @property
     def trial_cap(self) -> int | None:
         """Trials in all: `run_cap`, and for a grid at most its points."""
-        return grid_size(self.space, at_most=self.run_cap or MAX_GRID) if self.search == "grid" else self.run_cap
+        return grid_size(self.space, at_most=self.run_cap or MAX_GRID) if self.finite else self.run_cap
 
     def choices(self) -> tuple[Preprocessing, ...]:
         """Every way of looking at the images that a trial can ask for."""
@@ -168,10 +203,11 @@ class SweepSpec(_Section):
     def _listed(self, parameter: Parameter, *, ends: bool) -> Domain:
         """The domain as a list: of a range its ends, and the values on which other parameters depend."""
         domain = parameter.domain
-        if not isinstance(domain, Numeric) or (not ends and (domain.integer or domain.q is not None)):
+        if not isinstance(domain, Numeric) or (not ends and domain.stepped):
             return domain
         named = [v for p in self.space.parameters for name, values in p.when if name == parameter.name for v in values]
-        return Categorical(tuple(dict.fromkeys((domain.low, domain.high, *named))))
+        reached = (domain.draw(0.0), domain.draw(1.0)) if domain.law is None else (domain.draw(0.05), domain.draw(0.95))
+        return Categorical(tuple(dict.fromkeys((*reached, *named))))
 
     def local_weights(self) -> tuple[str, ...]:
         """The files that `weights` may name."""
@@ -182,6 +218,8 @@ class SweepSpec(_Section):
         """What must not change while a sweep goes on, or its trials could not be compared."""
         # the data are compared by the hash of the folds, wherever they lie
         fixed = ("method", "sampler", "metric", "seed", "folds", "early_terminate")
-        part = self.model_dump(mode="json", include=set(fixed), exclude={"folds": {"file"}})
+        part = self.model_dump(mode="json", include=set(fixed), exclude={"folds": {"file"}, "metric": {"target"}})
+        race = self.folds.race_rule
+        part["folds"]["race"] = None if race is None else race.model_dump(mode="json")  # `true` is a rule with defaults
         weights = self.data.model_dump(mode="json", include={"face_weights", "background_weights"})
         return {**part, "data": weights, "parameters": self.raw["parameters"]}

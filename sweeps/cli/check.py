@@ -1,15 +1,20 @@
 """`sweeps check`: validate a search space and look at its data; start nothing."""
 
+import json
 import os
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-from sweeps.cli.best import format_value
-from sweeps.cli.options import Runs, Settings, Space, runs_folder
+import typer
+
+from sweeps.cli.options import Json, Runs, Settings, Space, runs_folder
+from sweeps.errors import InputError
 
 if TYPE_CHECKING:
     from sweeps.inspection import Inspection
-    from sweeps.space import Domain
+    from sweeps.space import Parameter
     from sweeps.spec import SweepSpec
     from trainer.data.cleaning import Rejected
 
@@ -17,11 +22,50 @@ MAX_ROWS = 40  # of a table on the terminal
 CHECK_FOLDER = "check"  # below the sweep's folder
 
 
-def check(space: Space, settings: Settings = None, runs: Runs = None) -> None:
+SpaceOnly = Annotated[
+    bool,
+    typer.Option(
+        "--space-only",
+        help="Check W&B's language alone: any W&B sweep file will do. Parameters may have any name.",
+    ),
+]
+
+
+def check(
+    space: Space, settings: Settings = None, runs: Runs = None, space_only: SpaceOnly = False, as_json: Json = False
+) -> None:
     """Validate a search space, its data and its folds; show what a sweep would do. Starts nothing.
 
     Every image is read once to find what is unreadable, repeated or leaking; what was learned is remembered.
     """
+    if space_only:
+        _check_language(space, settings or [], as_json=as_json)
+    elif as_json:
+        raise InputError("--json goes with --space-only; the page of `sweeps check` has the data")
+    else:
+        _check_all(space, settings or [], runs_folder(runs))
+
+
+def _check_language(space: Path, settings: list[str], *, as_json: bool) -> None:
+    from sweeps.space_only import read_space_only
+
+    found = read_space_only(space, settings=settings)
+    if as_json:
+        print(json.dumps(found.as_json(), indent=2, default=str))
+        return
+    top = found.top
+    aim = f"{top.metric.goal} {top.metric.name}, " if top.metric else ""
+    print(f"sweep      {top.name}: {aim}method {top.method} ({found.search})")
+    if top.early_terminate.type != "none":
+        given = top.early_terminate.model_dump(exclude={"type"}, exclude_none=True)
+        print(f"early end  {top.early_terminate.type}: {', '.join(f'{key} {value}' for key, value in given.items())}")
+    print(f"points     {_points(found.grid_points())}")
+    _print_parameters(found.space.parameters)
+    for line in found.notices:
+        print(f"note: {line}", file=sys.stderr)
+
+
+def _check_all(space: Path, settings: list[str], runs: Path) -> None:
     from sweeps.check_page import write_page
     from sweeps.cli.progress import reading_images
     from sweeps.data import changes, check_data, cut_sweep, with_folds, write_data
@@ -32,11 +76,11 @@ def check(space: Space, settings: Settings = None, runs: Runs = None) -> None:
     from sweeps.study import make_folder
     from trainer.data.cleaning import write_rejected
 
-    spec = read_spec(space, settings=settings or [])
+    spec = read_spec(space, settings=settings)
     check_data(spec)
     check_feasible(spec, space)
     try_own_functions(spec)
-    directory = SweepFiles.of(runs_folder(runs), spec.name).directory
+    directory = SweepFiles.of(runs, spec.name).directory
     rejected = directory / CHECK_FOLDER / "rejected.csv"
 
     def keep_rejected(entries: "list[Rejected]") -> None:
@@ -56,48 +100,48 @@ def check(space: Space, settings: Settings = None, runs: Runs = None) -> None:
         print(f"note: {line}", file=sys.stderr)
     for line in [*inspection.warnings, *(sign.text for sign in inspection.signs)]:
         print(f"warning: {line}", file=sys.stderr)
-    print(f"page       {runs_folder(runs) / spec.name / CHECK_FOLDER / 'check.html'}", file=sys.stderr)
+    print(f"page       {runs / spec.name / CHECK_FOLDER / 'check.html'}", file=sys.stderr)
 
 
 def _print_space(spec: "SweepSpec") -> None:
-    from sweeps.space import Constant
+    from sweeps.space import grid_size
+    from sweeps.spec import MAX_GRID
 
     print(f"sweep      {spec.name}: {spec.metric.goal} {spec.metric.name}, method {spec.method} ({spec.search})")
     ends = [f"{spec.trial_cap} trials"] if spec.trial_cap else []
     ends += [f"{spec.budget.hours} hours"] if spec.budget.hours else []
+    ends += [f"{spec.budget.gpu_hours} GPU-hours"] if spec.budget.gpu_hours else []
+    ends += [] if spec.metric.target is None else [f"a score of {spec.metric.target:g}"]
     folds = "1 fold" if spec.folds.k == 1 else f"{spec.folds.k} folds"
     epochs = "1 epoch" if spec.max_epochs == 1 else f"{spec.max_epochs} epochs"
     print(f"end        {' or '.join(ends)}, {folds} each, up to {epochs} a fold")
+    rules = [str(spec.early_terminate.type)] if spec.early_terminate.type != "none" else []
+    rules += ["the fold race"] if spec.folds.race_rule else []
+    print(f"early end  {' and '.join(rules) or 'none: every trial trains all folds'}")
     gpu = "one GPU where there is one" if spec.resources.gpu is None else f"{spec.resources.gpu:g} GPU"
-    print(f"resources  {spec.resources.cpu} CPU and {gpu} per trial; this machine has {os.cpu_count()} CPU")
-    print(f"points     {_points(spec)}")
-    for parameter in spec.space.parameters:
-        kind = "fixed " if isinstance(parameter.domain, Constant) else "sampled"
-        when = "".join(f"  when {name} in {', '.join(map(str, values))}" for name, values in parameter.when)
-        print(f"  {kind:8}{parameter.name:14} {_describe(parameter.domain)}{when}")
-
-
-def _points(spec: "SweepSpec") -> str:
-    from sweeps.space import grid_size
-    from sweeps.spec import MAX_GRID
-
+    cpu = "its GPU's share of the CPUs" if spec.resources.cpu == "auto" else f"{spec.resources.cpu:g} CPU"
+    print(f"resources  {cpu} and {gpu} per trial; this machine has {os.cpu_count()} CPU")
     try:
         points = grid_size(spec.space, at_most=MAX_GRID)
     except ValueError:
-        return "a continuous space"
-    return f"{points:,}{' or more' if points == MAX_GRID else ''}"
+        points = None
+    print(f"points     {_points(points)}")
+    _print_parameters(spec.space.parameters)
 
 
-def _describe(domain: "Domain") -> str:
-    from sweeps.space import Categorical, Constant
+def _points(points: int | None) -> str:
+    from sweeps.spec import MAX_GRID
 
-    if isinstance(domain, Constant):
-        return str(domain.value)
-    if isinstance(domain, Categorical):
-        return ", ".join(map(str, domain.values))
-    how = "whole numbers " if domain.integer else "log scale " if domain.log else ""
-    step = f" in steps of {format_value(domain.q)}" if domain.q else ""
-    return f"{how}{format_value(domain.low)} to {format_value(domain.high)}{step}"
+    return "a continuous space" if points is None else f"{points:,}{' or more' if points == MAX_GRID else ''}"
+
+
+def _print_parameters(parameters: "Iterable[Parameter]") -> None:
+    from sweeps.space import Constant
+
+    for parameter in parameters:
+        kind = "fixed " if isinstance(parameter.domain, Constant) else "sampled"
+        when = "".join(f"  when {name} in {', '.join(map(str, values))}" for name, values in parameter.when)
+        print(f"  {kind:8}{parameter.name:14} {parameter.domain}{when}")
 
 
 def _print_data(inspection: "Inspection") -> None:

@@ -6,6 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from sweeps.spec import METRIC_NAMES, Metric, SweepSpec, result_field
+from sweeps.stopping import Race
 from trainer.config import TrainConfig
 from trainer.data.preprocessing import Preprocessing
 
@@ -68,6 +69,9 @@ def test_own_functions_lie_beside_the_search_space(make_spec: Make, tmp_path: Pa
         ({"values": [2, 9, 4]}, 9),
         ({"min": 2, "max": 8}, 8),
         ({"distribution": "q_uniform", "min": 2, "max": 8, "q": 3}, 8),
+        ({"distribution": "q_log_uniform_values", "min": 3, "max": 9, "q": 4}, 8),
+        ({"distribution": "q_normal", "mu": 20, "sigma": 2}, 34),
+        ({"values": [2, 9], "probabilities": [1, 0]}, 9),
     ],
 )
 def test_the_largest_number_of_epochs_counts_the_steps(make_spec: Make, entry: dict[str, Any], largest: int) -> None:
@@ -155,6 +159,17 @@ def test_what_a_trial_samples_is_among_the_choices(make_spec: Make) -> None:
         {"folds": {"k": 2, "file": "folds.npz"}},
         {"program": "train.py"},
         {"method": "bayes"},
+        {"metric": {"name": "valid/f1", "goal": "maximize", "target": 0.9}},
+        {"folds": {"k": 2, "race": True}},
+        {"folds": {"k": 2, "race": {}}},
+        {"folds": {"k": 2, "race": {"error_rate": Race().error_rate}}},
+        {"early_terminate": {"type": "none"}},
+        {"start_with": [{"lr": 0.01}]},
+        {"warm_start": "other"},
+        {"keep": 3},
+        {"retries": 5},
+        {"budget": {"gpu_hours": 3}},
+        {"resources": {"cpu": "auto", "gpu": 0.5}},
     ],
 )
 def test_what_may_change_is_not_in_the_fixed_part(make_spec: Make, change: dict[str, Any]) -> None:
@@ -174,7 +189,10 @@ def test_what_may_change_is_not_in_the_fixed_part(make_spec: Make, change: dict[
         {"folds": {"column": "fold"}},
         {"data": {"source": "train.csv", "face_weights": "yunet.onnx"}},
         {"data": {"source": "train.csv", "background_weights": "u2net.onnx"}},
-        {"early_terminate": {"type": "none"}},
+        {"early_terminate": {"type": "median"}},
+        {"folds": {"k": 2, "race": False}},
+        {"folds": {"k": 2, "race": {"error_rate": 0.4}}},
+        {"sampler": "gp"},
         {"parameters": {"lr": {"value": 0.1}}},
     ],
 )
@@ -220,3 +238,22 @@ def test_the_reachable_values_follow_the_conditions_and_leave_out_what_is_switch
     ]
     assert list(spec.reachable("loss")) == [{"loss": "focal"}, {"loss": "mixture"}]
     assert list(spec.reachable("resize")) == [{}]
+
+
+@pytest.mark.parametrize(("given", "names"), [("a", ("a",)), (["a", "b", "a"], ("a", "b")), ([], ())])
+def test_one_sweep_to_learn_from_may_stand_without_brackets(
+    make_spec: Make, given: str | list[str], names: tuple[str, ...]
+) -> None:
+    assert make_spec(warm_start=given).warm_start == names
+
+
+@pytest.mark.parametrize("cpu", [0.5, 3, "auto"])
+def test_a_trial_may_get_a_share_of_a_cpu_or_what_its_gpu_brings(make_spec: Make, cpu: float | str) -> None:
+    assert make_spec(resources={"cpu": cpu}).resources.cpu == cpu
+
+
+def test_a_law_without_bounds_is_reachable_where_it_lies(make_spec: Make) -> None:
+    spec = make_spec(parameters={"lr": {"distribution": "normal", "mu": 0.5, "sigma": 0.05}})
+    assert [point["lr"] for point in spec.reachable("lr", ends=True)] == pytest.approx(
+        [0.5 - 0.0822, 0.5 + 0.0822], abs=1e-3
+    )

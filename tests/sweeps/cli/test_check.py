@@ -60,6 +60,7 @@ def test_space_data_and_folds_are_shown(sweeps: Callable[..., Ended], space: Cal
         """\
 sweep      tiny: maximize valid/f1, method bayes (tpe)
 end        2 trials, 2 folds each, up to 1 epoch a fold
+early end  the fold race
 resources  1 CPU and 0 GPU per trial; this machine has 2 CPU
 points     a continuous space
   fixed   backbone       test_efficientnet
@@ -102,24 +103,27 @@ def test_a_grid_shows_how_many_points_it_has(sweeps: Callable[..., Ended], space
     lines = sweeps("check", path).out.splitlines()
     assert lines[0] == "sweep      tiny: maximize valid/f1, method grid (grid)"
     assert lines[1] == "end        4 trials, 2 folds each, up to 1 epoch a fold"
-    assert lines[3] == "points     4"
+    assert lines[4] == "points     4"
 
 
-def test_hours_can_be_the_end_and_resources_can_be_left_open(sweeps: Callable[..., Ended], space: Callable[..., Path]):
-    path = space(("run_cap: 2", "budget: {hours: 6}"), ("gpu: 0", "cpu: 2"))
-    lines = sweeps("check", path, "--set", "resources.gpu=0.5").out.splitlines()
-    assert lines[1:3] == [
-        "end        6.0 hours, 2 folds each, up to 1 epoch a fold",
-        "resources  2 CPU and 0.5 GPU per trial; this machine has 2 CPU",
+def test_every_end_and_what_a_trial_gets_is_shown(sweeps: Callable[..., Ended], space: Callable[..., Path]):
+    path = space(
+        ("run_cap: 2", "budget: {hours: 6, gpu_hours: 2.5}"),
+        ("maximize", "maximize, target: 0.9"),
+        ("{k: 2}", "{k: 2, race: false}"),
+        ("gpu: 0", "gpu: 0.5, cpu: auto"),
+    )
+    assert sweeps("check", path).out.splitlines()[1:4] == [
+        "end        6.0 hours or 2.5 GPU-hours or a score of 0.9, 2 folds each, up to 1 epoch a fold",
+        "early end  none: every trial trains all folds",
+        "resources  its GPU's share of the CPUs and 0.5 GPU per trial; this machine has 2 CPU",
     ]
-    lines = sweeps("check", path).out.splitlines()
-    assert lines[2] == "resources  2 CPU and one GPU where there is one per trial; this machine has 2 CPU"
-
-
-def test_both_ends_are_shown(sweeps: Callable[..., Ended], space: Callable[..., Path]):
-    line = sweeps("check", space(), "--set", "budget.hours=6").out.splitlines()[1]
-    assert "2 trials" in line
-    assert "6.0 hours" in line
+    settings = ["--set", "run_cap=3", "--set", "early_terminate={type: median}", "--set", "resources={cpu: 2}"]
+    assert sweeps("check", path, *settings).out.splitlines()[1:4] == [
+        "end        3 trials or 6.0 hours or 2.5 GPU-hours or a score of 0.9, 2 folds each, up to 1 epoch a fold",
+        "early end  median",
+        "resources  2 CPU and one GPU where there is one per trial; this machine has 2 CPU",
+    ]
 
 
 def test_odd_data_are_shown_as_they_are(sweeps: Callable[..., Ended], space: Callable[..., Path]):
@@ -403,3 +407,177 @@ class TestLeaks:
 
 def copy_photos(photos: Path) -> None:
     shutil.copytree(photos, "own")
+
+
+WANDB = """\
+program: train.py
+method: bayes
+name: My sweep!
+metric: {name: val.loss, goal: minimize, target: 0.1, impute: best}
+early_terminate: {type: hyperband, s: 2, eta: 3, max_iter: 27}
+command: ["${env}", python, "${program}"]
+parameters:
+  lr: {distribution: log_uniform, min: -9.21034, max: 0}
+  decay: {distribution: normal, mu: 1e-1, sigma: 0.5}
+  units: {distribution: q_log_uniform_values, min: 16, max: 256, q: 16}
+  opt: {values: [adam, sgd], probabilities: [0.7, 0.3]}
+  model:
+    parameters:
+      layers: {values: [[64, 64], {conv: 3}]}
+      act: {value: relu}
+  momentum: {min: 0.5, max: 0.9, when: {opt: sgd}}
+"""
+
+
+class TestSpaceOnly:
+    """The language alone."""
+
+    def test_a_sweep_file_of_wandbs_is_shown_as_it_is(self, sweeps: Callable[..., Ended]):
+        Path("theirs.yaml").write_text(WANDB)
+        notice = (
+            "lr: log_uniform is deprecated, its min and max are exponents of e: write "
+            "distribution: log_uniform_values, min: 0.0001, max: 1"
+        )
+        assert sweeps("check", "--space-only", "theirs.yaml") == Ended(
+            0,
+            """\
+sweep      My sweep!: minimize val.loss, method bayes (tpe)
+early end  hyperband: keep_at_least 20, max_iter 27, s 2, eta 3.0, strict False
+points     a continuous space
+  sampled lr             log scale 0.0001 to 1
+  sampled decay          normal (mu 0.1, sigma 0.5)
+  sampled units          whole numbers log scale 16 to 256 in steps of 16
+  sampled opt            adam (0.7), sgd (0.3)
+  sampled model.layers   [64, 64], {'conv': 3}
+  fixed   model.act      relu
+  sampled momentum       0.5 to 0.9  when opt in sgd
+""",
+            f"note: not used here: program, command, metric.impute\nnote: {notice}\n",
+        )
+        assert not Path("runs").exists()
+        ended = sweeps("check", "--space-only", "theirs.yaml", "--json")
+        assert (ended.code, ended.err) == (0, "")
+        found = json.loads(ended.out)
+        assert found.pop("notices") == ["not used here: program, command, metric.impute", notice]
+        parameters = found.pop("parameters")
+        assert found == {
+            "name": "My sweep!",
+            "method": "bayes",
+            "sampler": "tpe",
+            "metric": {"name": "val.loss", "goal": "minimize", "target": 0.1},
+            "run_cap": None,
+            "grid_points": None,
+            "grid_points_or_more": False,
+            "early_terminate": {
+                "type": "hyperband",
+                "min_iter": None,
+                "max_iter": 27,
+                "s": 2,
+                "eta": 3.0,
+                "strict": False,
+                "keep_at_least": 20,
+            },
+        }
+        assert list(parameters) == ["lr", "decay", "units", "opt", "model.layers", "model.act", "momentum"]
+        assert parameters["units"] == {
+            "kind": "q_log_uniform_values",
+            "min": 16,
+            "max": 256,
+            "q": 16,
+            "integer": True,
+            "log": True,
+            "law": {"name": "log_uniform", "low": 16, "high": 256},
+            "when": {},
+        }
+        assert parameters["decay"]["law"] == {"name": "normal", "mu": 0.1, "sigma": 0.5}
+        weighted = {"kind": "categorical", "values": ["adam", "sgd"], "probabilities": [0.7, 0.3], "when": {}}
+        assert parameters["opt"] == weighted
+        assert parameters["model.layers"]["values"] == [[64, 64], {"conv": 3}]
+        assert parameters["model.act"] == {"kind": "constant", "value": "relu", "when": {}}
+        assert parameters["momentum"]["when"] == {"opt": ["sgd"]}
+
+    @pytest.mark.parametrize(
+        ("entry", "shown", "points", "or_more"),
+        [
+            ("{a: {min: 1, max: 3}, b: {values: [x, y], when: {a: 2}}}", "4", 4, False),
+            ("{a: {min: 1, max: 3000000}}", "1,000,000 or more", 1_000_000, True),
+            ("{a: {distribution: q_beta, q: 0.1}}", "11", 11, False),
+        ],
+    )
+    def test_a_grid_is_counted(self, sweeps: Callable[..., Ended], entry: str, shown: str, points: int, or_more: bool):
+        Path("grid.yaml").write_text(f"method: grid\nparameters: {entry}\n")
+        ended = sweeps("check", "--space-only", "grid.yaml")
+        assert ended.out.splitlines()[:2] == ["sweep      grid: method grid (grid)", f"points     {shown}"]
+        found = json.loads(sweeps("check", "--space-only", "grid.yaml", "--json").out)
+        assert (found["grid_points"], found["grid_points_or_more"]) == (points, or_more)
+
+    def test_a_search_space_of_ours_is_read_as_well(self, sweeps: Callable[..., Ended], space: Callable[..., Path]):
+        path = space(("photos/train.csv", "not/there.csv"))
+        assert sweeps("check", "--space-only", path).code == 0
+        assert "minimize" in sweeps("check", "--space-only", path, "--set", "metric={name: any}").out
+
+    def test_a_missing_goal_is_a_note(self, sweeps: Callable[..., Ended]):
+        Path("x.yaml").write_text("method: bayes\nmetric: {name: any}\nparameters: {a: {values: [1, 2]}}\n")
+        ended = sweeps("check", "--space-only", "x.yaml")
+        expected = "note: metric.goal is missing: W&B minimises then; `sweeps run` wants it written\n"
+        assert (ended.code, ended.err) == (0, expected)
+
+    def test_all_problems_are_told_with_their_lines(self, sweeps: Callable[..., Ended]):
+        Path("wrong.yaml").write_text(
+            """\
+metod: bayes
+method: grid
+metric: {goal: lowest}
+early_terminate: {type: hyperbnd}
+run_cap: 0
+parameters:
+  lr: {distribution: normal, min: 0}
+  drop: {min: 0.0, max: 1.0}
+  opt: {values: [a, b], probabilities: [1]}
+  c: {value: 1, when: {op: a}}
+"""
+        )
+        assert sweeps("check", "--space-only", "wrong.yaml", "--set", "sampler=tpe") == Ended(
+            2,
+            "",
+            """\
+error: wrong.yaml: 9 problems
+  sampler: 'tpe' does not fit method: grid. Allowed: grid, brute_force; tpe goes with method: bayes or custom (from \
+--set)
+  line 1  metod: unknown key. Did you mean 'method'? Allowed here: budget, data, description, early_terminate, folds, \
+keep, method, metric, name, parameters, resources, retries, run_cap, sampler, seed, start_with, warm_start
+  line 3  metric.name: missing. Known: valid/f1, valid/accuracy, valid/balanced_accuracy, valid/loss, valid/log_loss, \
+valid/ece
+  line 3  metric.goal: unknown value 'lowest'. Known: maximize, minimize
+  line 4  early_terminate.type: unknown value 'hyperbnd'. Did you mean 'hyperband'? Known: none, hyperband, median, \
+percentile, patient, threshold, wilcoxon
+  line 5  run_cap: input should be greater than or equal to 1, got 0
+  line 7  parameters.lr.min: normal takes no 'min'. Allowed: distribution, mu, sigma, when
+  line 9  parameters.opt.probabilities: expected a list of 2 probabilities, one for each value, got [1]
+  line 10  parameters.c.when.op: unknown parameter 'op'. Did you mean 'opt'?
+""",
+        )
+
+    @pytest.mark.parametrize(
+        ("text", "problem"),
+        [
+            ("method: bayes", "line 1  method: bayes learns from a metric, and there is none. "),
+            (
+                "early_terminate: {type: hyperband, min_iter: 3}",
+                "line 1  early_terminate: hyperband compares trials by a metric, and there is none. ",
+            ),
+            ("method: [grid]", "line 1  method: unknown value ['grid']. Known: bayes, random, grid, custom"),
+            ("start_with: [{b: 1}]", "line 1  start_with.0.b: unknown parameter 'b'. Known: a"),
+            ("name: 3", "line 1  name: input should be a valid string, got 3"),
+        ],
+    )
+    def test_a_rule_of_the_language_is_kept(self, sweeps: Callable[..., Ended], text: str, problem: str):
+        Path("x.yaml").write_text(f"{text}\nparameters: {{a: {{values: [1, 2]}}}}\n")
+        ended = sweeps("check", "--space-only", "x.yaml")
+        assert (ended.code, ended.out) == (2, "")
+        assert ended.err.startswith(f"error: x.yaml: 1 problem\n  {problem}")
+
+    def test_json_is_of_the_language_alone(self, sweeps: Callable[..., Ended], space: Callable[..., Path]):
+        ended = sweeps("check", space(), "--json")
+        expected = "error: --json goes with --space-only; the page of `sweeps check` has the data\n"
+        assert ended == Ended(2, "", expected)
