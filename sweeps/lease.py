@@ -1,7 +1,9 @@
 """One driver per sweep: a row of our own table beside Optuna's, with an expiry by the server's clock.
 
 The same on SQLite and PostgreSQL. Advisory locks are silently lost or shared behind PgBouncer, and a
-forked child keeps a file lock; a row is neither.
+forked child keeps a file lock; a row is neither. No clock of a driver enters the row: the database computes
+every time in it. SQLite has no server, its clock is the machine's: machines that share such a file must agree
+on the time to within `TTL_S`.
 """
 
 import dataclasses
@@ -9,16 +11,21 @@ import datetime
 import os
 import socket
 import threading
+import time
 import uuid
 from collections.abc import Callable
+from pathlib import Path
 
 import psutil
 import sqlalchemy as sa
 
-from sweeps.errors import LeaseLostError, SweepBusyError
+from sweeps.database import PATIENCE_S, reason
+from sweeps.errors import InfrastructureError, InputError, LeaseLostError, SweepBusyError
 
 TTL_S = 60.0
 RENEW_EVERY_S = 15.0
+POLL_EVERY_S = 2.0
+_STOPS = {False: "drain", True: "now"}  # by `now`, as stored
 
 _metadata = sa.MetaData()
 _leases = sa.Table(
@@ -28,10 +35,35 @@ _leases = sa.Table(
     sa.Column("owner", sa.String(36), nullable=False),
     sa.Column("host", sa.String(255), nullable=False),
     sa.Column("pid", sa.Integer, nullable=False),
-    sa.Column("process_start", sa.Float, nullable=False),  # pids are reused
+    sa.Column("process_start", sa.Float, nullable=False),  # s since the machine's start; pids are reused
     sa.Column("since", sa.Float, nullable=False),  # s since 1970, the server's clock
     sa.Column("expires", sa.Float, nullable=False),
+    # what earlier versions did not have: null in their rows
+    sa.Column("machine", sa.String(255)),  # where `pid` means something
+    sa.Column("stop", sa.String(5)),  # drain | now: what somebody asked the driver for
 )
+
+
+def _seconds() -> float:
+    """A clock that goes on while the machine sleeps, so that a lease is not taken for fresh afterwards."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
+def _machine() -> str:
+    """Where a pid means a process: this start of the machine, and of its name spaces ours.
+
+    Containers may share a host's name, and do not see each other's processes.
+    """
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot} {os.readlink('/proc/self/ns/pid')}"
+    except OSError:  # not Linux
+        return socket.gethostname()
+
+
+def _started(process: psutil.Process) -> float:
+    """Seconds from the machine's start to the process's; the time of day, which may be set anew, cancels out."""
+    return process.create_time() - psutil.boot_time()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,6 +75,7 @@ class Holder:
     pid: int
     process_start: float
     since: float
+    machine: str | None = None
 
     def __str__(self) -> str:
         since = datetime.datetime.fromtimestamp(self.since).astimezone()
@@ -50,21 +83,37 @@ class Holder:
 
     def is_dead_here(self) -> bool:
         """Whether it was a process of this machine that no longer exists."""
-        if self.host != socket.gethostname():
+        if self.machine != _machine():
             return False
         try:
             process = psutil.Process(self.pid)
-            reused = abs(process.create_time() - self.process_start) > 1
+            reused = abs(_started(process) - self.process_start) > 2  # whole seconds, rounded twice
             return reused or process.status() == psutil.STATUS_ZOMBIE  # killed, and its parent has not looked yet
         except psutil.NoSuchProcess:
             return True
 
 
 class Lease:
-    """The right to drive one sweep, from `acquire` to `release`; a thread renews it in between."""
+    """The right to drive one sweep, from `acquire` to `release`; a thread renews it in between.
 
-    def __init__(self, engine: sa.Engine, sweep: str) -> None:
+    While the storage does not answer the lease is kept for `patience_s`, though the row may expire and go
+    to another driver. So who writes calls `confirm` first.
+    """
+
+    def __init__(
+        self,
+        engine: sa.Engine,
+        sweep: str,
+        *,
+        on_lost: Callable[[InfrastructureError], None],
+        ttl_s: float,
+        clock: Callable[[], float],
+    ) -> None:
         self._engine, self._sweep, self._owner = engine, sweep, str(uuid.uuid4())
+        self._on_lost, self._ttl_s, self._clock = on_lost, ttl_s, clock
+        self._confirmed_at = clock()
+        self._stop_seen: str | None = None
+        self._told, self._telling = False, threading.Lock()
         self._done = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -74,26 +123,50 @@ class Lease:
         engine: sa.Engine,
         sweep: str,
         *,
-        on_lost: Callable[[LeaseLostError], None],
+        on_lost: Callable[[InfrastructureError], None],
+        on_stop: Callable[[bool], None] = lambda now: None,
         ttl_s: float = TTL_S,
         renew_every_s: float = RENEW_EVERY_S,
+        poll_every_s: float = POLL_EVERY_S,
+        patience_s: float = PATIENCE_S,
+        clock: Callable[[], float] = _seconds,
     ) -> "Lease":
         """Take the lease, or take it over from a driver that is dead or has not renewed it.
 
         Args:
-            on_lost: called once from the renewing thread when the lease cannot be kept.
+            on_lost: called once, from another thread, when the lease cannot be kept: with LeaseLostError if
+                another driver has it, with InfrastructureError if the storage was silent for `patience_s`.
+            on_stop: called from another thread when somebody asks the driver to stop, with whether running
+                trials are to be interrupted; a later request for that calls it again. Like `on_lost` it
+                must not raise.
+            poll_every_s: how often to look for such a request.
 
         Raises:
             SweepBusyError: another driver has it; says where and since when.
+            InfrastructureError: the storage cannot be written.
         """
-        _create_table(engine)
-        lease = cls(engine, sweep)
-        lease._take(ttl_s)
+        lease = cls(engine, sweep, on_lost=on_lost, ttl_s=ttl_s, clock=clock)
+        try:
+            _prepare_table(engine)
+            lease._take()
+        except sa.exc.SQLAlchemyError as error:
+            raise InfrastructureError(f"the storage cannot be written ({reason(error)})") from error
         lease._thread = threading.Thread(
-            target=lease._renew, args=(on_lost, ttl_s, renew_every_s), name=f"lease {sweep}", daemon=True
+            target=lease._keep, args=(on_stop, renew_every_s, poll_every_s, patience_s), name=f"lease {sweep}"
         )
+        lease._thread.daemon = True
         lease._thread.start()
         return lease
+
+    def confirm(self) -> None:
+        """Make sure that the sweep is still ours for a while: half the time that a lease lasts, at least.
+
+        Raises:
+            LeaseLostError: another driver has it.
+            SQLAlchemyError: the storage does not answer, so that nobody knows.
+        """
+        if self._clock() - self._confirmed_at > self._ttl_s / 2:
+            self._renew()
 
     def release(self) -> None:
         """Give the lease back. A storage that is gone meanwhile is no error: the row expires by itself."""
@@ -102,21 +175,27 @@ class Lease:
             self._thread.join()
         try:
             with self._engine.begin() as connection:
-                connection.execute(sa.delete(_leases).where(_leases.c.owner == self._owner))
+                connection.execute(sa.delete(_leases).where(self._mine))
         except sa.exc.SQLAlchemyError:
             pass
 
-    def _take(self, ttl_s: float) -> None:
-        now = _now(self._engine)
+    @property
+    def _mine(self) -> sa.ColumnElement[bool]:
+        return (_leases.c.sweep == self._sweep) & (_leases.c.owner == self._owner)
+
+    def _take(self) -> None:
+        now = _server_clock(self._engine)
         mine = {
             "owner": self._owner,
             "host": socket.gethostname(),
+            "machine": _machine(),
             "pid": os.getpid(),
-            "process_start": psutil.Process().create_time(),
+            "process_start": _started(psutil.Process()),
             "since": now,
-            "expires": now + ttl_s,
+            "expires": now + self._ttl_s,
+            "stop": None,
         }
-        row = _leases.c.sweep == self._sweep
+        asked_at = self._clock()
         holder = find_holder(self._engine, self._sweep, expired_too=True)
         free = _leases.c.expires < now
         if holder is not None and holder.is_dead_here():
@@ -124,7 +203,8 @@ class Lease:
         try:
             with self._engine.begin() as connection:
                 # one conditional statement: of two drivers that try at once, one changes the row
-                taken = connection.execute(sa.update(_leases).where(row & free).values(**mine)).rowcount == 1
+                take = sa.update(_leases).where((_leases.c.sweep == self._sweep) & free).values(**mine)
+                taken = connection.execute(take).rowcount == 1
                 if not taken and holder is None:
                     connection.execute(sa.insert(_leases).values(sweep=self._sweep, **mine))
                     taken = True
@@ -134,52 +214,124 @@ class Lease:
             holder = find_holder(self._engine, self._sweep)
             raise SweepBusyError(
                 f"sweep {self._sweep!r} is already running: {holder or 'another driver just took it'}. "
-                "Wait for it, or stop it there (Ctrl-C); `sweeps status` shows how far it is"
+                f"Wait for it, or stop it with `sweeps stop {self._sweep}`; `sweeps status` shows how far it is"
             )
+        self._confirmed_at = asked_at
 
-    def _renew(self, on_lost: Callable[[LeaseLostError], None], ttl_s: float, renew_every_s: float) -> None:
-        failed_s = 0.0
-        while not self._done.wait(renew_every_s):
+    def _keep(
+        self, on_stop: Callable[[bool], None], renew_every_s: float, poll_every_s: float, patience_s: float
+    ) -> None:
+        """Renew and look for requests until released, lost, or out of patience."""
+        answered_at = self._clock()
+        while not self._done.wait(min(renew_every_s, poll_every_s)):
             try:
-                with self._engine.begin() as connection:
-                    expires = _server_clock(self._engine) + ttl_s
-                    renewal = sa.update(_leases).where(_leases.c.owner == self._owner).values(expires=expires)
-                    if connection.execute(renewal).rowcount != 1:
-                        on_lost(LeaseLostError(f"another driver took over sweep {self._sweep!r}; this one stops"))
-                        return
-                failed_s = 0.0
+                if self._clock() - self._confirmed_at >= renew_every_s:
+                    self._renew()
+                self._obey(on_stop)
+                answered_at = self._clock()
+            except LeaseLostError:
+                return
             except sa.exc.SQLAlchemyError as error:
-                failed_s += renew_every_s
-                if failed_s >= ttl_s:
-                    reason = str(error).splitlines()[0]
-                    on_lost(LeaseLostError(f"the storage did not answer for {failed_s:.0f} s ({reason}); stopping"))
+                silent_s = self._clock() - answered_at
+                if silent_s >= patience_s:
+                    self._tell(
+                        InfrastructureError(
+                            f"the storage of sweep {self._sweep!r} did not answer for {silent_s:.0f} s "
+                            f"({reason(error)}). Finished folds are on disk; run the same command again to continue"
+                        )
+                    )
                     return
 
+    def _renew(self) -> None:
+        asked_at = self._clock()
+        with self._engine.begin() as connection:
+            expires = _server_clock(self._engine) + self._ttl_s
+            kept = connection.execute(sa.update(_leases).where(self._mine).values(expires=expires)).rowcount == 1
+        if not kept:
+            error = LeaseLostError(f"another driver took over sweep {self._sweep!r}; this one stops")
+            self._tell(error)
+            raise error
+        self._confirmed_at = asked_at
 
-def _create_table(engine: sa.Engine) -> None:
+    def _obey(self, on_stop: Callable[[bool], None]) -> None:
+        with self._engine.connect() as connection:
+            stop = connection.execute(sa.select(_leases.c.stop).where(self._mine)).scalar_one_or_none()
+        if stop is not None and stop != self._stop_seen:
+            self._stop_seen = stop
+            on_stop(stop == _STOPS[True])
+
+    def _tell(self, error: InfrastructureError) -> None:
+        with self._telling:
+            first, self._told = not self._told, True
+        if first:
+            self._on_lost(error)
+
+
+def request_stop(engine: sa.Engine, sweep: str, *, now: bool) -> Holder:
+    """Ask the driver of a sweep, on whatever machine, to stop; it looks every few seconds.
+
+    Args:
+        now: interrupt running trials; else they finish. The stronger of two requests holds.
+
+    Returns:
+        Who was asked.
+
+    Raises:
+        InputError: nobody drives the sweep.
+    """
+    _prepare_table(engine)
+    holder = find_holder(engine, sweep, expired_too=True)
+    asked = 0
+    if holder is not None and not holder.is_dead_here():
+        theirs = (_leases.c.sweep == sweep) & (_leases.c.owner == holder.owner)
+        live = _leases.c.expires >= _server_clock(engine)
+        stop: str | sa.ColumnElement[str] = _STOPS[now] if now else sa.func.coalesce(_leases.c.stop, _STOPS[now])
+        with engine.begin() as connection:
+            asked = connection.execute(sa.update(_leases).where(theirs & live).values(stop=stop)).rowcount
+    if not asked:
+        last = "" if holder is None else f" (its last driver, {holder}, is gone)"
+        raise InputError(
+            f"nobody drives sweep {sweep!r} now{last}, so there is nothing to stop. "
+            f"`sweeps status {sweep}` shows how far it is"
+        )
+    assert holder is not None
+    return holder
+
+
+def find_holder(engine: sa.Engine, sweep: str, *, expired_too: bool = False) -> Holder | None:
+    """Who owns `sweep`, if anybody does."""
+    with engine.connect() as connection:
+        if not sa.inspect(connection).has_table(_leases.name):
+            return None
+        stored = {column["name"] for column in sa.inspect(connection).get_columns(_leases.name)}
+        fields = [field.name for field in dataclasses.fields(Holder) if field.name in stored]
+        query = sa.select(*(_leases.c[name] for name in fields)).where(_leases.c.sweep == sweep)
+        if not expired_too:
+            query = query.where(_leases.c.expires >= _server_clock(engine))
+        row = connection.execute(query).first()
+    return None if row is None else Holder(**row._asdict())
+
+
+def _prepare_table(engine: sa.Engine) -> None:
+    """Make the table, or add the columns that an earlier version did not have."""
     try:
         _metadata.create_all(engine, checkfirst=True)
     except sa.exc.DBAPIError:  # another driver made it between the check and the statement
         if not sa.inspect(engine).has_table(_leases.name):
             raise
+    for name in _missing_columns(engine):
+        kind = _leases.c[name].type.compile(engine.dialect)
+        try:
+            with engine.begin() as connection:
+                connection.execute(sa.text(f"ALTER TABLE {_leases.name} ADD COLUMN {name} {kind}"))
+        except sa.exc.DBAPIError:  # another driver added it meanwhile
+            if name in _missing_columns(engine):
+                raise
 
 
-def find_holder(engine: sa.Engine, sweep: str, *, expired_too: bool = False) -> Holder | None:
-    """Who owns `sweep`, if anybody does."""
-    columns = (_leases.c.owner, _leases.c.host, _leases.c.pid, _leases.c.process_start, _leases.c.since)
-    query = sa.select(*columns).where(_leases.c.sweep == sweep)
-    if not expired_too:
-        query = query.where(_leases.c.expires >= _server_clock(engine))
-    with engine.connect() as connection:
-        if not sa.inspect(connection).has_table(_leases.name):
-            return None
-        row = connection.execute(query).first()
-    return None if row is None else Holder(*row)
-
-
-def _now(engine: sa.Engine) -> float:
-    with engine.connect() as connection:
-        return float(connection.execute(sa.select(_server_clock(engine))).scalar_one())
+def _missing_columns(engine: sa.Engine) -> list[str]:
+    stored = {column["name"] for column in sa.inspect(engine).get_columns(_leases.name)}
+    return [column.name for column in _leases.c if column.name not in stored]
 
 
 def _server_clock(engine: sa.Engine) -> sa.ColumnElement[float]:

@@ -5,8 +5,10 @@ One sweep is one Optuna study. Writes go through Optuna's public storage interfa
 """
 
 import concurrent.futures
+import contextlib
 import dataclasses
 import functools
+import gc
 import logging
 import math
 import queue
@@ -16,7 +18,7 @@ import uuid
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import optuna
 import sqlalchemy as sa
@@ -25,72 +27,73 @@ from optuna.storages import RDBStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from sweeps.errors import InfrastructureError, InputError
+from sweeps.database import PATIENCE_S as PATIENCE_S
+from sweeps.database import advice, engine_options, parse_url, reason, sqlite_file
+from sweeps.database import hidden as hidden
+from sweeps.errors import InfrastructureError, InputError, LeaseLostError
 from sweeps.spec import SweepSpec
 
 logger = logging.getLogger(__name__)
 
-SWEEP = "foldsweep"  # study attribute: uuid, version, spec
+SWEEP = "foldsweep"  # study attribute: format, uuid, metric, spec
+FORMAT = 1  # of what we store; a higher one was stored by a newer version
 ELAPSED = "elapsed_s"  # study attribute: seconds that drivers have spent on the sweep
+GPU_SECONDS = "gpu_s"  # study attribute: seconds times GPUs that trials have had
 CAP = "run_cap"  # study attribute: trials in all, as of the last driver
+BUDGET = "budget"  # study attribute: the limits of the last driver
+WARM_STARTED = "warm_started"  # study attribute: how many trials each other sweep gave, by its name
 DRIVEN = "driven"  # study attribute: when the last driver began, seconds since 1970
 FOLD_SCORES = "fold_scores"  # trial attributes
 REASON = "reason"  # of a pruned or failed trial
 NOTES = "notes"  # what a reader of the score should know
 TRACEBACK = "traceback"  # of a failed trial
 INTERRUPTED = "interrupted"  # it was, at least once
-PATIENCE_S = 600.0
+RETRY_OF = "retry_of"  # number of the failed trial whose seed and finished folds it has
+TAKEN_FROM = "taken_from"  # {"sweep", "trial"}: whose result it has; "repeats": the number here that it equals
+START_POINT = "start_point"  # the entry of `start_with` it began as, as JSON
 CLOSING_S = 10.0
 STORAGE_ERRORS = (StorageInternalError, sa.exc.SQLAlchemyError)
 
 
 def open_storage(url: str, *, must_exist: bool = False) -> RDBStorage:
-    """Open the storage at a SQLAlchemy URL; a SQLite file is made when absent.
+    """Open the storage at a database URL; a SQLite file is made when absent.
 
-    `postgresql://` means psycopg2 (SQLAlchemy 2.1 alone would look for psycopg 3). SQLite keeps its
-    rollback journal: the file may lie on NFS, where WAL does not work.
+    SQLite keeps its rollback journal: the file may lie on NFS, where WAL does not work.
 
     Args:
         must_exist: for commands that only read: an absent SQLite file is an error, not a new file.
 
     Raises:
-        InputError: not a URL, a server that does not answer, a path that cannot be written, or a storage
-            written by another version of Optuna. Passwords are not shown.
+        InputError: not a URL, a server that does not answer or lets us not in, a path that cannot be
+            written, or a storage written by another version of Optuna. Passwords are not shown.
     """
-    try:
-        parsed = sa.make_url(url)
-    except (sa.exc.ArgumentError, ValueError):  # ValueError: the port is no number
+    parsed = parse_url(url)
+    file = sqlite_file(parsed)
+    if file is not None and must_exist and not file.is_file():
         raise InputError(
-            "--storage: not a database URL. Examples: sqlite:///runs/sweeps.db, postgresql://user:password@host/database"
-        ) from None
-    if parsed.drivername in ("postgresql", "postgres"):
-        parsed = parsed.set(drivername="postgresql+psycopg2")
-    if parsed.get_backend_name() not in ("sqlite", "postgresql"):
-        raise InputError(
-            f"--storage {hidden(url)}: {parsed.get_backend_name()} is not supported; use sqlite or postgresql"
+            f"{file}: no sweeps stored here yet. `sweeps run SPACE` starts one; --storage names another place"
         )
-    options: dict[str, Any] = {"pool_pre_ping": True}  # or the first write after a server restart fails
-    if parsed.get_backend_name() == "sqlite":
-        options["connect_args"] = {"timeout": 30}  # s that a writer waits for another one
-        _check_sqlite_path(parsed, must_exist=must_exist)
+    if file is not None and not must_exist:
+        make_folder(file.parent, option="--storage")
+    address = parsed.render_as_string(hide_password=False)
     try:
-        return RDBStorage(parsed.render_as_string(hide_password=False), engine_kwargs=options)
-    except (*STORAGE_ERRORS, RuntimeError, ImportError, TypeError) as error:
-        cause = getattr(error, "orig", None) or error
-        reason = " ".join(str(cause).split("\n(Background")[0].split())
-        raise InputError(f"--storage {hidden(url)}: cannot be opened ({reason})") from None
+        storage = RDBStorage(address, engine_kwargs=engine_options(parsed), skip_compatibility_check=True)
+        _check_version(storage, url)
+    except (*STORAGE_ERRORS, ImportError, TypeError) as error:
+        said = reason(error)
+        raise InputError(f"--storage {hidden(url)}: cannot be opened ({said}){advice(said)}") from None
+    return storage
 
 
-def _check_sqlite_path(parsed: sa.URL, *, must_exist: bool) -> None:
-    if parsed.database in (None, "", ":memory:"):
-        raise InputError("--storage: a sweep needs a file or a server, not an in-memory database")
-    path = Path(str(parsed.database))
-    if must_exist and not path.is_file():
-        raise InputError(
-            f"{path}: no sweeps stored here yet. `sweeps run SPACE` starts one; --storage names another place"
-        )
-    if not must_exist:
-        make_folder(path.parent, option="--storage")
+def _check_version(storage: RDBStorage, url: str) -> None:
+    stored, ours = storage.get_current_version(), storage.get_head_version()
+    if stored == ours:
+        return
+    if stored in storage.get_all_versions():
+        what = f"an older version of Optuna. Bring it up to date: optuna storage upgrade --storage {hidden(url)}"
+    else:
+        what = f"a newer version of Optuna than {optuna.__version__}, which is here. Update: pip install -U optuna"
+    raise InputError(f"--storage {hidden(url)}: its tables were made by {what}")
 
 
 def make_folder(path: Path, *, option: str = "--runs or $SWEEPS_RUNS") -> None:
@@ -108,19 +111,28 @@ def make_folder(path: Path, *, option: str = "--runs or $SWEEPS_RUNS") -> None:
         raise InputError(f"{path}: cannot be written ({error.strerror}). Choose another folder with {option}") from None
 
 
-def hidden(url: str) -> str:
-    """The URL without its password, also where libpq takes one among the options."""
-    try:
-        parsed = sa.make_url(url)
-    except (sa.exc.ArgumentError, ValueError):
-        return "***"
-    secret = {key: "***" for key in parsed.query if "password" in key}
-    return parsed.update_query_dict(secret).render_as_string(hide_password=True)
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _answered(method: Callable[P, T]) -> Callable[P, T]:
+    """The method, with InfrastructureError for a storage that does not answer."""
+
+    @functools.wraps(method)
+    def call(*args: P.args, **options: P.kwargs) -> T:
+        try:
+            return method(*args, **options)
+        except STORAGE_ERRORS as error:
+            raise InfrastructureError(
+                f"the storage does not answer ({reason(error)}). Run the same command again when it does"
+            ) from error
+
+    return call
 
 
 @dataclasses.dataclass(frozen=True)
 class StoredSweep:
-    """A sweep in the storage."""
+    """A sweep in the storage. Its methods raise InfrastructureError when the storage does not answer."""
 
     storage: RDBStorage
     study_id: int
@@ -129,51 +141,107 @@ class StoredSweep:
     spec: dict[str, Any]  # the fixed part: what must not change while the sweep goes on
 
     @classmethod
+    @_answered
     def find(cls, storage: RDBStorage, name: str) -> "StoredSweep | None":
         """The stored sweep of that name, if there is one.
 
         Raises:
-            InputError: a study of that name is not ours.
+            InputError: a study of that name is not ours, or a newer version's.
         """
         try:
             study_id = storage.get_study_id_from_name(name)
         except KeyError:
             return None
-        identity = storage.get_study_user_attrs(study_id).get(SWEEP)
-        if identity is None:
+        about = storage.get_study_user_attrs(study_id)
+        if not about and not storage.get_n_trials(study_id):
+            return None  # whoever made it died before it was anything
+        if SWEEP not in about:
             raise InputError(
                 f"{name!r} in this storage is an Optuna study of another program. Give the sweep another name"
+            )
+        identity = about[SWEEP]
+        if identity.get("format", 1) > FORMAT:
+            raise InputError(
+                f"sweep {name!r} was stored by a newer version of foldsweep (format {identity['format']}; this one "
+                f"knows {FORMAT}). Update: pip install -U foldsweep"
             )
         return cls(storage, study_id, name, identity["uuid"], identity["spec"])
 
     @classmethod
+    @_answered
     def create(cls, storage: RDBStorage, spec: SweepSpec, *, identity: str) -> "StoredSweep":
-        """Store a new sweep; the caller holds its lease."""
+        """Store a new sweep, whole or (who dies here leaves an empty study) absent; the caller holds its lease."""
         direction = StudyDirection.MAXIMIZE if spec.metric.goal == "maximize" else StudyDirection.MINIMIZE
+        with contextlib.suppress(KeyError):
+            storage.delete_study(storage.get_study_id_from_name(spec.name))
         study_id = storage.create_new_study([direction], spec.name)
-        fixed = spec.fixed_part()
-        storage.set_study_user_attr(study_id, SWEEP, {"uuid": identity, "metric": spec.metric.name, "spec": fixed})
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)  # the dashboard's axis label
             optuna.load_study(study_name=spec.name, storage=storage).set_metric_names([spec.metric.name])
+        fixed = spec.fixed_part()
+        about = {"format": FORMAT, "uuid": identity, "metric": spec.metric.name, "spec": fixed}
+        storage.set_study_user_attr(study_id, SWEEP, about)
         return cls(storage, study_id, spec.name, identity, fixed)
 
+    def update_spec(self, fixed: dict[str, Any]) -> "StoredSweep":
+        """Replace the fixed part, as when the sweep grows; the caller holds its lease."""
+        self.set_attribute(SWEEP, {**self.attributes()[SWEEP], "spec": fixed})
+        return dataclasses.replace(self, spec=fixed)
+
+    @_answered
     def trials(self) -> list[FrozenTrial]:
-        """All trials by number."""
-        return self.storage.get_all_trials(self.study_id)
+        """All trials by number; ask once: 5,000 with ten reports each take seconds."""
+        collects = gc.isenabled()
+        gc.disable()  # it would look again and again through a million objects that all stay, half of the time
+        try:
+            return self.storage.get_all_trials(self.study_id, deepcopy=False)
+        finally:
+            if collects:
+                gc.enable()
+
+    @_answered
+    def attributes(self) -> dict[str, Any]:
+        """What `set_attribute` and `Recorder.about_sweep` stored."""
+        return self.storage.get_study_user_attrs(self.study_id)
+
+    @_answered
+    def set_attribute(self, key: str, value: Any) -> None:
+        """Store something about the sweep as a whole, at once; the caller holds its lease."""
+        self.storage.set_study_user_attr(self.study_id, key, value)
+
+    @_answered
+    def carried(self) -> dict[str, Any]:
+        """What `Recorder.carry` stored, and Optuna's own."""
+        return self.storage.get_study_system_attrs(self.study_id)
+
+    @_answered
+    def add(self, trial: FrozenTrial) -> int:
+        """Add a trial that is over or waits, at once; returns its number. The caller holds the lease."""
+        assert trial.state != TrialState.RUNNING
+        return self.storage.get_trial_number_from_id(self.storage.create_new_trial(self.study_id, template_trial=trial))
 
     def elapsed_s(self) -> float:
         """Seconds that drivers have spent on the sweep."""
-        return float(self.storage.get_study_user_attrs(self.study_id).get(ELAPSED, 0.0))
+        return float(self.attributes().get(ELAPSED, 0.0))
 
+    def gpu_seconds(self) -> float:
+        """Seconds times GPUs that trials have had."""
+        return float(self.attributes().get(GPU_SECONDS, 0.0))
+
+    @_answered
     def recover(self) -> list[int]:
         """Mark what a dead driver left RUNNING as interrupted; returns the numbers. The caller holds the lease."""
-        left = [trial for trial in self.trials() if trial.state == TrialState.RUNNING]
-        for trial in left:
-            trial_id = self.storage.get_trial_id_from_study_id_trial_number(self.study_id, trial.number)
+        left = self.ids(TrialState.RUNNING)
+        for trial_id in left.values():
             self.storage.set_trial_user_attr(trial_id, INTERRUPTED, True)
             self.storage.set_trial_state_values(trial_id, TrialState.WAITING)
-        return [trial.number for trial in left]
+        return list(left)
+
+    @_answered
+    def ids(self, *states: TrialState) -> dict[int, int]:
+        """The storage's ids of the trials in these states, by number."""
+        trials = self.storage.get_all_trials(self.study_id, deepcopy=False, states=states)
+        return {t.number: self.storage.get_trial_id_from_study_id_trial_number(self.study_id, t.number) for t in trials}
 
 
 Write = Callable[[], None]
@@ -183,7 +251,8 @@ class Recorder:
     """Writes to the storage, in order, on its own thread.
 
     A storage that does not answer is tried again for `patience_s`; what was queued meanwhile is written
-    afterwards. Past that, `on_failed` is called once (from the thread) and nothing more is written.
+    afterwards. Past that, `on_failed` is called once (from the thread) and nothing more is written. Nothing
+    is written either once `fence` says that the sweep is another driver's; the lease tells of that itself.
     """
 
     def __init__(
@@ -191,21 +260,27 @@ class Recorder:
         sweep: StoredSweep,
         *,
         on_failed: Callable[[InfrastructureError], None],
+        fence: Callable[[], None] = lambda: None,
         patience_s: float = PATIENCE_S,
         retry_every_s: float = 0.5,
     ) -> None:
+        """Begin to write.
+
+        Args:
+            fence: called before each write, as `Lease.confirm`. LeaseLostError ends all writing; where
+                nobody knows, it raises what a storage raises, and is called again.
+        """
         self._sweep, self._storage = sweep, sweep.storage
-        self._on_failed, self._patience_s, self._retry_every_s = on_failed, patience_s, retry_every_s
+        self._on_failed, self._fence = on_failed, fence
+        self._patience_s, self._retry_every_s = patience_s, retry_every_s
         self._queue: queue.SimpleQueue[tuple[Write, concurrent.futures.Future[None]] | None] = queue.SimpleQueue()
         self._closing_deadline, self._abandoned = math.inf, threading.Event()
-        self._ids = {
-            trial.number: self._id_of(trial.number) for trial in sweep.trials() if not trial.state.is_finished()
-        }
+        self._ids = sweep.ids(TrialState.RUNNING, TrialState.WAITING)
         self._thread = threading.Thread(target=self._work, name=f"recorder {sweep.name}", daemon=True)
         self._thread.start()
 
     def start(self, trial: FrozenTrial) -> "concurrent.futures.Future[None]":
-        """A new trial, RUNNING with all its parameters."""
+        """A new trial with all it has: parameters, attributes and reports; RUNNING, or over from the beginning."""
         return self._submit(lambda: self._create(trial))
 
     def restart(self, number: int) -> "concurrent.futures.Future[None]":
@@ -225,6 +300,10 @@ class Recorder:
     def about_sweep(self, key: str, value: Any) -> None:
         """Something about the sweep as a whole."""
         self._submit(lambda: self._storage.set_study_user_attr(self._sweep.study_id, key, value))
+
+    def carry(self, key: str, value: Any) -> None:
+        """What a sampler of Optuna keeps in the study, for the next driver's one."""
+        self._submit(lambda: self._storage.set_study_system_attr(self._sweep.study_id, key, value))
 
     def close(self) -> None:
         """Write what is queued, then end; a storage that is gone is waited for only `CLOSING_S` longer."""
@@ -251,48 +330,52 @@ class Recorder:
 
     def _write_all(self) -> InfrastructureError | None:
         """Write until closed or abandoned; the error that ended it early."""
-        while (item := self._queue.get()) is not None and not self._abandoned.is_set():
+        while (item := self._queue.get()) is not None:
             write, future = item
             error = self._write(write)
             if error is not None:
                 return error
+            if self._abandoned.is_set():
+                break
             future.set_result(None)
         return None
 
     def _write(self, write: Write) -> InfrastructureError | None:
         """Write, trying again while patience lasts; the error if it did not."""
-        deadline = time.monotonic() + self._patience_s
-        while True:
+        began, tries = time.monotonic(), 0
+        while not self._abandoned.is_set():
             try:
+                self._fence()
                 write()
+                if tries:
+                    logger.warning("storage: answers again after %.0f s", time.monotonic() - began)
                 return None
+            except LeaseLostError:
+                self.abandon()
             except InfrastructureError as error:
                 return error
             except UpdateFinishedTrialError:  # _set_state alone may meet one that is over: its own lost commit
                 return InfrastructureError(f"another program ends trials of sweep {self._sweep.name!r}; stopping")
             except STORAGE_ERRORS as error:
-                reason = str(error).splitlines()[0]
-                logger.warning("storage: %s", reason)
-                if time.monotonic() > min(deadline, self._closing_deadline):
+                said = reason(error)
+                if not tries:
+                    logger.warning("storage: %s; trying again", said)
+                tries += 1
+                if time.monotonic() > min(began + self._patience_s, self._closing_deadline):
                     return InfrastructureError(
-                        f"the storage of sweep {self._sweep.name!r} cannot be written ({reason}). "
+                        f"the storage of sweep {self._sweep.name!r} cannot be written ({said}). "
                         "Finished folds are on disk; run the same command again to continue"
                     )
-                time.sleep(self._retry_every_s)
+                self._abandoned.wait(self._retry_every_s)
+        return None
 
     def _create(self, trial: FrozenTrial) -> None:
-        study_id = self._sweep.study_id
-        try:  # a commit whose answer was lost has been made
-            trial_id = self._id_of(trial.number)
-        except KeyError:
-            pass
-        else:
-            if self._storage.get_trial(trial_id).params != trial.params:
+        trial_id = self._id_of(trial.number)
+        if trial_id is None:
+            trial_id = self._storage.create_new_trial(self._sweep.study_id, template_trial=trial)
+            if self._id_of(trial.number) != trial_id:
                 raise self._meddled()
-            self._ids[trial.number] = trial_id
-            return
-        trial_id = self._storage.create_new_trial(study_id, template_trial=trial)
-        if self._storage.get_trial_number_from_id(trial_id) != trial.number:
+        elif self._storage.get_trial(trial_id).params != trial.params:  # else our own commit, whose answer was lost
             raise self._meddled()
         self._ids[trial.number] = trial_id
 
@@ -308,5 +391,8 @@ class Recorder:
     def _set_attribute(self, number: int, key: str, value: Any) -> None:
         self._storage.set_trial_user_attr(self._ids[number], key, value)
 
-    def _id_of(self, number: int) -> int:
-        return self._storage.get_trial_id_from_study_id_trial_number(self._sweep.study_id, number)
+    def _id_of(self, number: int) -> int | None:
+        try:
+            return self._storage.get_trial_id_from_study_id_trial_number(self._sweep.study_id, number)
+        except KeyError:
+            return None

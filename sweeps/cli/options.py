@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import quote
 
 import typer
 
@@ -34,7 +35,8 @@ def runs_folder(runs: Path | None) -> Path:
 
 def storage_url(storage: str | None, runs: Path) -> str:
     """`--storage`, else `$SWEEPS_STORAGE`, else a SQLite file in the runs folder."""
-    return storage or os.environ.get("SWEEPS_STORAGE") or f"sqlite:///{runs / 'sweeps.db'}"
+    # quoted: a ? or % of a folder's name means something in a URL
+    return storage or os.environ.get("SWEEPS_STORAGE") or f"sqlite:///{quote(str(runs / 'sweeps.db'))}"
 
 
 def sweep_name(given: str | None) -> str | None:

@@ -2,10 +2,13 @@
 
 import logging
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import optuna
 import pytest
@@ -16,9 +19,23 @@ from optuna.storages import RDBStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from sweeps.errors import InfrastructureError, InputError
+from sweeps import study as study_module
+from sweeps.errors import InfrastructureError, InputError, LeaseLostError
+from sweeps.lease import Lease
 from sweeps.spec import SweepSpec
-from sweeps.study import ELAPSED, INTERRUPTED, REASON, Recorder, StoredSweep, hidden, make_folder, open_storage
+from sweeps.study import (
+    ELAPSED,
+    GPU_SECONDS,
+    INTERRUPTED,
+    REASON,
+    SWEEP,
+    TAKEN_FROM,
+    Recorder,
+    StoredSweep,
+    make_folder,
+    open_storage,
+)
+from tests.postgres import Server
 from tests.sweeps.conftest import close
 
 WAIT_S = 30.0  # how long a test waits for another thread before it fails
@@ -54,37 +71,6 @@ def test_postgresql_means_psycopg2(postgresql_url: str, scheme: str) -> None:
     close(storage)
 
 
-NOT_A_URL = (
-    "--storage: not a database URL. Examples: sqlite:///runs/sweeps.db, postgresql://user:password@host/database"
-)
-
-
-@pytest.mark.parametrize(
-    "url",
-    ["", "sweeps.db", "runs/sweeps.db", "//", "user:secret@host/db", "postgresql://u:secret@host:port/db"],
-)
-def test_what_is_not_a_url_is_told_how_one_looks(url: str) -> None:
-    with pytest.raises(InputError, match="not a database URL") as caught:
-        open_storage(url)
-    assert str(caught.value) == NOT_A_URL
-
-
-@pytest.mark.parametrize("backend", ["mysql", "mysql+pymysql", "oracle", "redis"])
-def test_other_databases_are_not_supported(backend: str) -> None:
-    with pytest.raises(InputError, match="is not supported") as caught:
-        open_storage(f"{backend}://u:secret@host/db")
-    name = backend.split("+")[0]
-    assert str(caught.value) == (
-        f"--storage {backend}://u:***@host/db: {name} is not supported; use sqlite or postgresql"
-    )
-
-
-@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///", "sqlite:///:memory:"])
-def test_a_database_in_memory_is_refused(url: str) -> None:
-    with pytest.raises(InputError, match=r"^--storage: a sweep needs a file or a server, not an in-memory database$"):
-        open_storage(url)
-
-
 def test_a_command_that_only_reads_makes_no_file(tmp_path: Path) -> None:
     path = tmp_path / "absent" / "sweeps.db"
     with pytest.raises(InputError, match="no sweeps stored here yet") as caught:
@@ -118,13 +104,16 @@ def test_a_storage_below_a_regular_file_cannot_be_written(tmp_path: Path) -> Non
 
 def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
     (tmp_path / "sweeps.db").write_text("a letter to a friend\n" * 100)
-    with pytest.raises(InputError, match=r"sweeps\.db: cannot be opened \(file is not a database\)$"):
+    with pytest.raises(
+        InputError, match=r"sweeps\.db: cannot be opened \(file is not a database\)\. Name another file"
+    ):
         open_storage(f"sqlite:///{tmp_path / 'sweeps.db'}")
 
 
 def test_a_folder_is_no_database(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"cannot be opened \(unable to open database file\)$"):
+    with pytest.raises(InputError, match="is a folder") as caught:
         open_storage(f"sqlite:///{tmp_path}")
+    assert str(caught.value) == f"--storage: {tmp_path} is a folder, not a database. Name a file in it, as sweeps.db"
 
 
 def test_a_driver_that_is_not_installed_is_refused() -> None:
@@ -146,48 +135,86 @@ def test_a_server_that_refuses_is_named_without_its_password() -> None:
     assert "\n" not in text
 
 
-def test_a_database_that_does_not_exist_is_named(postgresql_server: sa.URL) -> None:
-    url = postgresql_server.set(database="nobodys", password="secret").render_as_string(hide_password=False)
-    with pytest.raises(InputError, match='database "nobodys" does not exist') as caught:
-        open_storage(url)
-    assert "secret" not in str(caught.value)
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    """PostgreSQL that trusts everybody but carol, whose database is `carols`."""
+    server = Server()
+    server.run(f"CREATE ROLE carol LOGIN PASSWORD '{PASSWORD}'", "CREATE DATABASE carols OWNER carol")
+    server.ask_for_passwords("carol")
+    yield server
+    server.close()
 
 
-def test_a_user_that_does_not_exist_is_named(postgresql_server: sa.URL) -> None:
-    url = postgresql_server.set(username="nobody", password="secret").render_as_string(hide_password=False)
-    with pytest.raises(InputError, match="nobody") as caught:
-        open_storage(url)
-    assert "secret" not in str(caught.value)
+PASSWORD = "p@ss:w/rd%41{}?#secret"  # all that has a meaning of its own in a URL, a format or a percent code
 
 
-def test_a_storage_of_another_version_of_optuna_is_refused(storage_url: str) -> None:
-    storage = open_storage(storage_url)
-    with storage.engine.begin() as connection:
-        connection.execute(sa.text("UPDATE alembic_version SET version_num = 'v0.9.0.a'"))
+def url_of_carol(server: Server, *, password: str, database: str = "carols") -> str:
+    host = server.url.query["host"]
+    return f"postgresql://carol:{quote(password, safe='')}@/{database}?host={host}"
+
+
+def test_a_password_of_special_characters_is_written_percent_encoded(server: Server) -> None:
+    storage = open_storage(url_of_carol(server, password=PASSWORD))
+    assert storage.get_all_studies() == []
     close(storage)
-    with pytest.raises(InputError, match=r"cannot be opened \(.*storage upgrade"):
+
+
+WAYS_TO_BE_REFUSED = [
+    (
+        lambda server: url_of_carol(server, password="not the secret"),
+        r'FATAL: password authentication failed for user "carol"\)\. User or password are wrong; special characters',
+    ),
+    (
+        lambda server: url_of_carol(server, password="secret").replace(":secret", ""),
+        r"no password supplied\)\. Write the password into the URL, postgresql://user:password@host/database$",
+    ),
+    (
+        lambda server: url_of_carol(server, password=PASSWORD, database="postgres"),
+        r"permission denied for schema public\)\. The user may not make tables there: GRANT CREATE ON SCHEMA public",
+    ),
+    (
+        lambda server: url_of_carol(server, password=PASSWORD, database="nobodys"),
+        r'database "nobodys" does not exist\)\. Create it first, or name another one$',
+    ),
+    (
+        lambda server: url_of_carol(server, password="secret").replace("carol:", "nobody:"),
+        r'role "nobody" does not exist\)\. Create it first, or name another one$',
+    ),
+]
+
+
+@pytest.mark.parametrize(("url", "problem"), WAYS_TO_BE_REFUSED, ids=["wrong", "none", "tables", "database", "role"])
+def test_whom_a_server_does_not_let_in_is_told_why_and_what_to_do(
+    server: Server, url: Callable[[Server], str], problem: str
+) -> None:
+    with pytest.raises(InputError, match=problem) as caught:
+        open_storage(url(server))
+    text = str(caught.value)
+    assert text.startswith("--storage postgresql://")
+    assert "secret" not in text
+    assert "\n" not in text
+
+
+def set_version(url: str, version: str) -> None:
+    storage = open_storage(url)
+    with storage.engine.begin() as connection:
+        connection.execute(sa.text(f"UPDATE alembic_version SET version_num = '{version}'"))
+    close(storage)
+
+
+def test_a_storage_of_a_newer_optuna_is_refused_with_what_to_do(storage_url: str) -> None:
+    set_version(storage_url, "v99.0.0.a")
+    with pytest.raises(InputError, match=r"its tables were made by a newer version of Optuna than") as caught:
         open_storage(storage_url)
+    assert str(caught.value).endswith(f"than {optuna.__version__}, which is here. Update: pip install -U optuna")
 
 
-@pytest.mark.parametrize(
-    ("url", "shown"),
-    [
-        ("postgresql://u:secret@h:1/db", "postgresql://u:***@h:1/db"),
-        ("postgresql://u@h/db", "postgresql://u@h/db"),
-        ("sqlite:///runs/sweeps.db", "sqlite:///runs/sweeps.db"),
-        ("not a url with secret", "***"),
-        ("postgresql://u:secret@h:port/db", "***"),
-    ],
-)
-def test_passwords_are_hidden(url: str, shown: str) -> None:
-    assert hidden(url) == shown
-
-
-@pytest.mark.parametrize("key", ["password", "sslpassword"])
-def test_passwords_among_the_options_are_hidden(key: str) -> None:
-    shown = hidden(f"postgresql://u@h/db?{key}=secret&sslmode=require")
-    assert "secret" not in shown
-    assert "sslmode=require" in shown
+def test_a_storage_of_an_older_optuna_is_refused_with_what_to_do(storage_url: str) -> None:
+    set_version(storage_url, "v0.9.0.a")
+    with pytest.raises(
+        InputError, match=r"by an older version of Optuna\. Bring it up to date: optuna storage upgrade"
+    ):
+        open_storage(storage_url)
 
 
 # --- find, create, recover
@@ -223,9 +250,143 @@ def test_an_unknown_name_finds_nothing(storage: RDBStorage, sweep: StoredSweep) 
 
 
 def test_an_optuna_study_of_another_program_is_not_a_sweep(storage: RDBStorage) -> None:
-    storage.create_new_study([StudyDirection.MAXIMIZE], "theirs")
+    theirs = storage.create_new_study([StudyDirection.MAXIMIZE], "theirs")
+    storage.create_new_trial(theirs)
     with pytest.raises(InputError, match=r"^'theirs' in this storage is an Optuna study of another program\. Give"):
         StoredSweep.find(storage, "theirs")
+
+
+def test_a_sweep_whose_creation_was_cut_off_is_absent_and_made_again(
+    storage: RDBStorage, make_spec: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cut(*_: Any) -> None:
+        raise StorageInternalError("gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(storage, "set_study_user_attr", cut)
+        with pytest.raises(InfrastructureError, match=r"^the storage does not answer \(gone\)\. Run the same command"):
+            StoredSweep.create(storage, make_spec(), identity="a")
+    assert StoredSweep.find(storage, "toy") is None
+    made = StoredSweep.create(storage, make_spec(), identity="b")
+    assert StoredSweep.find(storage, "toy") == made
+
+
+def test_a_sweep_of_a_newer_version_is_refused(storage: RDBStorage, sweep: StoredSweep) -> None:
+    sweep.set_attribute(SWEEP, {**sweep.attributes()[SWEEP], "format": 2})
+    with pytest.raises(InputError, match="newer version") as caught:
+        StoredSweep.find(storage, "toy")
+    assert str(caught.value) == (
+        "sweep 'toy' was stored by a newer version of foldsweep (format 2; this one knows 1). "
+        "Update: pip install -U foldsweep"
+    )
+
+
+def test_a_sweep_from_before_formats_had_numbers_is_found(storage: RDBStorage, sweep: StoredSweep) -> None:
+    sweep.set_attribute(SWEEP, {key: value for key, value in sweep.attributes()[SWEEP].items() if key != "format"})
+    assert StoredSweep.find(storage, "toy") == sweep
+
+
+def test_a_sweep_that_grew_keeps_all_but_its_spec(storage: RDBStorage, sweep: StoredSweep) -> None:
+    grown = {**sweep.spec, "seed": 8}
+    assert sweep.update_spec(grown).spec == grown
+    found = StoredSweep.find(storage, "toy")
+    assert found is not None
+    assert (found.uuid, found.study_id, found.spec) == (sweep.uuid, sweep.study_id, grown)
+    assert found.attributes()[SWEEP]["metric"] == "valid/f1"
+
+
+def test_a_finished_trial_of_another_sweep_is_added_with_all_it_has(sweep: StoredSweep) -> None:
+    theirs = finished(TrialState.COMPLETE)
+    sweep.add(theirs)
+    (trial,) = sweep.trials()
+    assert_same(trial, theirs)
+    assert sweep.gpu_seconds() == 0.0
+
+
+def finished(state: TrialState) -> FrozenTrial:
+    """A trial that was over before it was added."""
+    return create_trial(
+        state=state,
+        value=0.75 if state == TrialState.COMPLETE else None,
+        params={"lr": 0.1, "loss": None},
+        distributions=DISTRIBUTIONS,
+        intermediate_values={1: 0.25, 2: float("nan")},
+        user_attrs={"fold_scores": [0.5, 1.0], TAKEN_FROM: {"sweep": "other", "trial": 3}},
+        system_attrs={"x": [1]},
+    )
+
+
+DISTRIBUTIONS = {"lr": FloatDistribution(0.01, 1), "loss": CategoricalDistribution(["focal", None])}
+
+
+def assert_same(stored: FrozenTrial, template: FrozenTrial) -> None:
+    for name in ("state", "values", "params", "distributions", "user_attrs", "system_attrs", "datetime_complete"):
+        assert getattr(stored, name) == getattr(template, name), name
+    assert repr(stored.intermediate_values) == repr(template.intermediate_values)  # nan
+
+
+def test_a_recovery_that_is_cut_off_is_finished_by_the_next_one(
+    storage: RDBStorage, sweep: StoredSweep, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(3):
+        storage.create_new_trial(sweep.study_id, template_trial=create_trial(state=TrialState.RUNNING))
+    write, calls = storage.set_trial_state_values, []
+
+    def cut(*args: Any) -> bool:
+        calls.append(args)
+        if len(calls) == 2:
+            raise StorageInternalError("gone")
+        return write(*args)
+
+    monkeypatch.setattr(storage, "set_trial_state_values", cut)
+    with pytest.raises(InfrastructureError, match="does not answer"):
+        sweep.recover()
+    assert sweep.recover() == [1, 2]
+    assert [trial.state for trial in sweep.trials()] == [TrialState.WAITING] * 3
+    assert all(trial.user_attrs == {INTERRUPTED: True} for trial in sweep.trials())
+
+
+DRIVER = """\
+import sys
+from optuna.distributions import FloatDistribution
+from optuna.trial import TrialState, create_trial
+from sweeps.study import Recorder, StoredSweep, open_storage
+
+recorder = Recorder(StoredSweep.find(open_storage(sys.argv[1]), "toy"), on_failed=print)
+distributions = {name: FloatDistribution(0, 1) for name in "abcd"}
+number = 0
+while True:
+    trial = create_trial(
+        state=TrialState.RUNNING, params=dict.fromkeys("abcd", 0.5), distributions=distributions, user_attrs={"u": 1}
+    )
+    trial.number = number
+    started = recorder.start(trial)
+    for step in range(3):
+        recorder.report(number, step, 0.5)
+    if number % 3:
+        recorder.end(number, TrialState.COMPLETE, 0.5, {"fold_scores": [0.5]})
+    started.result()
+    print(number, flush=True)
+    number += 1
+"""
+
+
+def test_a_driver_killed_while_it_writes_leaves_whole_trials_that_are_recovered(
+    storage: RDBStorage, sweep: StoredSweep, storage_url: str
+) -> None:
+    with subprocess.Popen([sys.executable, "-c", DRIVER, storage_url], stdout=subprocess.PIPE, text=True) as driver:
+        assert driver.stdout is not None
+        while int(driver.stdout.readline()) < 20:
+            pass
+        driver.kill()
+    left = [trial.number for trial in sweep.trials() if trial.state == TrialState.RUNNING]
+    assert left[:7] == [0, 3, 6, 9, 12, 15, 18]
+    assert sweep.recover() == left
+    assert sweep.recover() == []
+    trials = sweep.trials()
+    assert [trial.number for trial in trials] == list(range(len(trials)))
+    assert all(set(trial.params) == set("abcd") and trial.user_attrs["u"] == 1 for trial in trials)
+    assert {trial.state for trial in trials} == {TrialState.WAITING, TrialState.COMPLETE}
 
 
 def test_what_a_dead_driver_left_running_is_interrupted_and_keeps_everything(
@@ -287,9 +448,8 @@ def record(sweep: StoredSweep, failures: list[InfrastructureError]) -> Iterator[
 
 def ask(memory: optuna.Study, lr: float = 0.1) -> FrozenTrial:
     """The next trial, RUNNING."""
-    distributions = {"lr": FloatDistribution(0.01, 1), "loss": CategoricalDistribution(["focal", None])}
     memory.add_trial(
-        create_trial(state=TrialState.RUNNING, params={"lr": lr, "loss": None}, distributions=distributions)
+        create_trial(state=TrialState.RUNNING, params={"lr": lr, "loss": None}, distributions=DISTRIBUTIONS)
     )
     return memory.trials[-1]
 
@@ -329,6 +489,50 @@ def test_a_start_is_stored_when_its_future_is_done(
     record().start(ask(memory)).result(WAIT_S)
     (trial,) = sweep.trials()
     assert (trial.state, trial.params) == (TrialState.RUNNING, {"lr": 0.1, "loss": None})
+
+
+@pytest.mark.parametrize("state", [TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL])
+def test_a_trial_that_is_over_before_it_starts_is_stored_with_all_it_has(
+    sweep: StoredSweep, record: Callable[..., Recorder], memory: optuna.Study, state: TrialState
+) -> None:
+    memory.add_trial(finished(state))
+    record().start(memory.trials[0]).result(WAIT_S)
+    (trial,) = sweep.trials()
+    assert_same(trial, memory.trials[0])
+
+
+def test_a_running_trial_starts_with_its_attributes_and_reports(
+    sweep: StoredSweep, record: Callable[..., Recorder], memory: optuna.Study
+) -> None:
+    memory.add_trial(
+        create_trial(
+            state=TrialState.RUNNING,
+            params={"lr": 0.5},
+            distributions={"lr": FloatDistribution(0.01, 1)},
+            user_attrs={"retry_of": 3},
+            system_attrs={"x": 1},
+            intermediate_values={1: 0.5},
+        )
+    )
+    recorder = record()
+    recorder.start(memory.trials[0])
+    recorder.report(0, 2, 0.75)
+    recorder.close()
+    (trial,) = sweep.trials()
+    assert (trial.state, trial.user_attrs, trial.system_attrs) == (TrialState.RUNNING, {"retry_of": 3}, {"x": 1})
+    assert trial.intermediate_values == {1: 0.5, 2: 0.75}
+
+
+def test_what_is_about_the_sweep_and_what_samplers_keep_is_found_again(
+    storage: RDBStorage, sweep: StoredSweep, record: Callable[..., Recorder]
+) -> None:
+    recorder = record()
+    recorder.about_sweep(GPU_SECONDS, 12.5)
+    recorder.carry("cma:0", "generation")
+    recorder.close()
+    assert sweep.gpu_seconds() == sweep.attributes()[GPU_SECONDS] == 12.5
+    assert sweep.carried()["cma:0"] == "generation"
+    assert optuna.load_study(study_name="toy", storage=storage).metric_names == ["valid/f1"]
 
 
 def test_an_interrupted_trial_goes_on_in_another_driver(
@@ -443,7 +647,8 @@ def test_writes_that_fail_are_tried_again_in_order(
     assert second.state == TrialState.RUNNING
     assert failures == []
     warned = [entry.getMessage() for entry in caplog.records if entry.name == "sweeps.study"]
-    assert warned == ["storage: the server is gone"] * 7
+    down, up = "storage: the server is gone and more; trying again", "storage: answers again after 0 s"
+    assert warned == [down, up] * 2
     assert {entry.levelno for entry in caplog.records if entry.name == "sweeps.study"} == {logging.WARNING}
 
 
@@ -495,7 +700,7 @@ def test_when_patience_is_over_the_failure_is_told_once_and_nothing_more_is_writ
     recorder.close()
     (error,) = failures
     assert str(error) == (
-        "the storage of sweep 'toy' cannot be written (the server is gone). "
+        "the storage of sweep 'toy' cannot be written (the server is gone and more). "
         "Finished folds are on disk; run the same command again to continue"
     )
     assert not started.done()
@@ -510,6 +715,7 @@ def test_closing_does_not_wait_for_a_storage_that_is_gone(
     failures: list[InfrastructureError],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(study_module, "CLOSING_S", 0.05)
     outage, recorder = Outage(storage, monkeypatch), record(patience_s=3600.0)
     outage.times = FOREVER
     recorder.start(ask(memory))
@@ -573,6 +779,158 @@ def test_an_abandoned_recorder_writes_nothing_more(
     recorder.close()
     assert [trial.state for trial in sweep.trials()] == [TrialState.RUNNING]
     assert failures == []
+
+
+# --- the fence
+
+
+class Fence:
+    """What the lease says before each write, in turn; then that all is well."""
+
+    def __init__(self, *answers: Exception) -> None:
+        self.answers, self.asked = list(answers), 0
+
+    def __call__(self) -> None:
+        self.asked += 1
+        if self.answers:
+            raise self.answers.pop(0)
+
+
+def test_nothing_is_written_until_the_lease_is_confirmed(
+    sweep: StoredSweep, record: Callable[..., Recorder], memory: optuna.Study, failures: list[InfrastructureError]
+) -> None:
+    silent = sa.exc.OperationalError("UPDATE", {}, Exception("server gone"))
+    fence = Fence(silent, silent)
+    recorder = record(fence=fence)
+    recorder.start(ask(memory)).result(WAIT_S)
+    recorder.close()
+    assert (fence.asked, fence.answers, failures) == (3, [], [])
+    assert len(sweep.trials()) == 1
+
+
+def test_nothing_more_is_written_once_another_driver_has_the_sweep(
+    sweep: StoredSweep, record: Callable[..., Recorder], memory: optuna.Study, failures: list[InfrastructureError]
+) -> None:
+    fence = Fence()
+    recorder = record(fence=fence)
+    recorder.start(ask(memory)).result(WAIT_S)
+    fence.answers.append(LeaseLostError("another driver took over"))
+    late = recorder.start(ask(memory))
+    recorder.report(0, 1, 0.5)
+    recorder.close()
+    assert not late.done()
+    assert fence.asked == 2
+    assert [trial.intermediate_values for trial in sweep.trials()] == [{}]
+    assert failures == []  # the lease tells it
+
+
+def test_after_an_outage_longer_than_the_lease_a_driver_that_was_replaced_writes_nothing(
+    storage: RDBStorage, sweep: StoredSweep, record: Callable[..., Recorder], memory: optuna.Study
+) -> None:
+    now, told = [0.0], []
+    options: dict[str, Any] = {"renew_every_s": 3600.0, "poll_every_s": 3600.0}
+    lease = Lease.acquire(storage.engine, "toy", on_lost=told.append, clock=lambda: now[0], **options)
+    recorder = record(fence=lease.confirm)
+    recorder.start(ask(memory)).result(WAIT_S)
+    now[0] += 3600  # nothing answered
+    with storage.engine.begin() as connection:
+        connection.execute(sa.text("UPDATE foldsweep_leases SET expires = 0"))
+    second = Lease.acquire(storage.engine, "toy", on_lost=told.append, **options)
+    recorder.report(0, 1, 0.5)
+    recorder.close()
+    assert [type(error) for error in told] == [LeaseLostError]
+    assert [trial.intermediate_values for trial in sweep.trials()] == [{}]
+    lease.release()
+    second.release()
+
+
+# --- a server that is killed
+
+
+@pytest.fixture
+def carols(server: Server, make_spec: Make) -> Iterator[StoredSweep]:
+    """An empty sweep on a server that may be killed."""
+    storage = open_storage(url_of_carol(server, password=PASSWORD))
+    yield StoredSweep.create(storage, make_spec(), identity="a")
+    if not server.alive:
+        server.start()
+    storage.delete_study(storage.get_study_id_from_name("toy"))
+    close(storage)
+
+
+def record_a_small_sweep(recorder: Recorder, memory: optuna.Study) -> None:
+    for number in range(4):
+        recorder.start(ask(memory, lr=0.1 * (number + 1)))
+        for step in range(1, 6):
+            recorder.report(number, step, step / 10 + number)
+        recorder.end(number, TrialState.COMPLETE, number / 10, {"fold_scores": [0.0, number / 5]})
+    recorder.about_sweep(ELAPSED, 12.5)
+    recorder.close()
+
+
+def table(sweep: StoredSweep) -> list[Any]:
+    """All that is stored of the trials, and how many rows that takes."""
+    with sweep.storage.engine.connect() as connection:
+        names = ("trials", "trial_intermediate_values", "trial_user_attributes", "trial_values", "trial_params")
+        rows = [connection.execute(sa.text(f"SELECT count(*) FROM {name}")).scalar_one() for name in names]
+    trials = [
+        (t.number, t.state, t.params, t.values, list(t.intermediate_values.items()), t.user_attrs)
+        for t in sweep.trials()
+    ]
+    return [rows, trials, sweep.elapsed_s()]
+
+
+def test_a_server_killed_in_the_middle_of_writes_changes_nothing_in_the_table(
+    server: Server,
+    carols: StoredSweep,
+    sqlite_storage: RDBStorage,
+    make_spec: Make,
+    memory: optuna.Study,
+    failures: list[InfrastructureError],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    undisturbed = StoredSweep.create(sqlite_storage, make_spec(), identity="a")
+    record_a_small_sweep(Recorder(undisturbed, on_failed=failures.append), optuna.create_study(direction="maximize"))
+    commits, engine = [0], carols.storage.engine
+
+    def die(connection: Any) -> None:
+        commits[0] += 1
+        if commits[0] in (7, 15):  # a report and an end, written and not committed
+            server.kill()
+
+    def live_again() -> None:
+        if not server.alive:
+            server.start()
+
+    sa.event.listen(engine, "commit", die)
+    recorder = Recorder(carols, on_failed=failures.append, fence=live_again, patience_s=WAIT_S, retry_every_s=0.001)
+    record_a_small_sweep(recorder, memory)
+    assert table(carols) == table(undisturbed)
+    assert failures == []
+    assert commits[0] > 15
+    warned = [entry.getMessage() for entry in caplog.records if entry.name == "sweeps.study"]
+    assert [line.split(";")[-1].split(" after")[0] for line in warned] == [
+        " trying again",
+        "storage: answers again",
+    ] * 2
+    assert not any("secret" in line for line in caplog.messages)
+
+
+def test_a_server_that_stays_away_is_told_once_without_its_password(
+    server: Server, carols: StoredSweep, memory: optuna.Study, caplog: pytest.LogCaptureFixture
+) -> None:
+    told: list[InfrastructureError] = []
+    recorder = Recorder(carols, on_failed=told.append, patience_s=0.05, retry_every_s=0.01)
+    recorder.start(ask(memory)).result(WAIT_S)
+    server.kill()
+    for step in range(3):
+        recorder.report(0, step, 0.5)
+    recorder.close()
+    assert len(told) == 1
+    assert str(told[0]).startswith("the storage of sweep 'toy' cannot be written (connection to server on socket ")
+    assert not any("secret" in line for line in [str(told[0]), *caplog.messages])
+    with pytest.raises(InfrastructureError, match=r"^the storage does not answer \(connection to server"):
+        carols.trials()
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # a bug keeps its traceback

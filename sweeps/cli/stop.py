@@ -1,0 +1,33 @@
+"""`sweeps stop`: ask a sweep's driver, wherever it runs, to end."""
+
+from typing import Annotated
+
+import typer
+
+from sweeps.cli.options import Runs, Storage, SweepName, runs_folder, storage_url, sweep_name
+
+
+def stop(
+    sweep: SweepName = None,
+    now: Annotated[
+        bool, typer.Option("--now", help="Interrupt running trials; they leave a checkpoint to continue from.")
+    ] = False,
+    storage: Storage = None,
+    runs: Runs = None,
+) -> None:
+    """Start no new trials in a running sweep; its running trials finish."""
+    from sweeps.lease import find_holder, request_stop
+    from sweeps.results import find_sweep
+    from sweeps.study import open_storage
+
+    opened, name = open_storage(storage_url(storage, runs_folder(runs)), must_exist=True), sweep_name(sweep)
+    # a driver that is still at its data holds the lease of a sweep that is not stored yet
+    if name is None or find_holder(opened.engine, name) is None:
+        name = find_sweep(opened, name).name
+    holder = request_stop(opened.engine, name, now=now)
+    if now:
+        print(f"asked {holder} to stop sweep {name} now: running trials leave a checkpoint")
+    else:
+        print(f"asked {holder} to drain sweep {name}: running trials finish, no new ones start")
+        print(f"at once    sweeps stop {name} --now")
+    print(f"progress   sweeps status {name}")
