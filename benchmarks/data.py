@@ -241,6 +241,14 @@ class Quiet:
         """Go on."""
         return True
 
+    def past(self, report: object) -> bool:
+        """Go on."""
+        return True
+
+    def owns(self) -> bool:
+        """Always."""
+        return True
+
     def interrupted(self) -> bool:
         """Never."""
         return False

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any, Literal, Protocol
 
-OutcomeState = Literal["completed", "stopped", "interrupted", "failed"]
+OutcomeState = Literal["completed", "stopped", "interrupted", "failed", "no_space"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,6 +20,9 @@ class Assignment:
         device: `cpu` or `cuda`.
         threads: torch's CPU threads.
         streamed: choices of preprocessing (their keys) that are decoded per batch instead of once.
+        driver: names the driver that gave it out; attempts of another one were not this one's failures.
+        retries: times that a dead worker process is replaced.
+        reported: the last step that the driver knows; it is told again, for its answer, and nothing before it.
     """
 
     number: int
@@ -30,6 +33,9 @@ class Assignment:
     device: str
     threads: int
     streamed: tuple[str, ...] = ()
+    driver: str = ""
+    retries: int = 2
+    reported: int = 0
 
     @property
     def directory(self) -> str:
@@ -39,14 +45,14 @@ class Assignment:
 
 @dataclasses.dataclass(frozen=True)
 class TrialReport:
-    """One finished epoch of a trial.
+    """One finished epoch of a trial, or a finished fold: the report of its last epoch again, with the fold's score.
 
     Attributes:
         step: fold x E + epoch; grows, with gaps.
         value: mean over the scores of the finished folds and the current fold's value.
         fold: from 0.
         epoch: from 1, up to `epochs`.
-        fold_scores: scores of the folds finished before this one.
+        fold_scores: scores of the finished folds, in fold order; of this one, too, when it has just finished.
         notes: of this fold so far, see Outcome.
     """
 
@@ -58,12 +64,18 @@ class TrialReport:
     fold_scores: tuple[float, ...] = ()
     notes: tuple[str, ...] = ()
 
+    @property
+    def fold_finished(self) -> bool:
+        """Whether it tells a fold's score, not an epoch's value."""
+        return len(self.fold_scores) > self.fold
+
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
     """How a trial ended on its worker.
 
     Attributes:
+        state: `no_space` is interrupted by a full disk: the sweep ends, to be continued when there is space.
         fold_scores: of all finished folds, in fold order; all K of them if completed.
         reason: one line for a failed trial.
         traceback: of a failed trial, where our code raised.
@@ -85,7 +97,7 @@ STOP_FILE = "stop"  # in the sweep's directory: running trials leave a checkpoin
 
 
 class TrialReporter(Protocol):
-    """A trial's way to the driver. `report` answers go on (True) or stop; both calls as in trainer.reporter."""
+    """A trial's way to the driver. `report` answers go on (True) or stop; all calls as in trainer.reporter."""
 
     def report(self, report: TrialReport) -> bool:
         """Go on?"""
@@ -93,6 +105,10 @@ class TrialReporter(Protocol):
 
     def interrupted(self) -> bool:
         """Shall the trial stop now and be continued later?"""
+        ...
+
+    def owns(self) -> bool:
+        """May this process still write into the trial's directory?"""
         ...
 
 

@@ -5,6 +5,7 @@ import functools
 import logging
 import statistics
 import traceback
+from collections.abc import Collection
 from pathlib import Path
 
 import pydantic
@@ -19,7 +20,7 @@ from trainer.data.folds import Folds, load_folds
 from trainer.data.images import ImageSource
 from trainer.data.preprocessing import Preprocessing
 from trainer.errors import TrainerError, first_line
-from trainer.files import write_json
+from trainer.files import is_disk_full, write_json
 from trainer.fit import Ended, pick_device, run_fold
 from trainer.kept_epochs import leave_results_only, score_common_epoch
 from trainer.memory import leftover_bytes, used_bytes
@@ -47,28 +48,32 @@ def _run(assignment: Assignment, reporter: TrialReporter) -> Outcome:
     try:
         ended = _run_folds(assignment, reporter, results)
     except TrainerError as error:
-        return _failed(assignment, results, " ".join(str(error).split()))
+        return _failed(assignment, reporter, results, " ".join(str(error).split()))
     except Exception as error:  # noqa: BLE001 - the trial boundary: the traceback goes into the trial
+        if is_disk_full(error, Path(assignment.directory)):
+            return Outcome("no_space", _scores(assignment, results), reason=first_line(error), notes=_notes(results))
         name, text = type(error).__name__, first_line(error)
-        return _failed(assignment, results, name if text == name else f"{name}: {text}")
+        return _failed(assignment, reporter, results, name if text == name else f"{name}: {text}")
     state: OutcomeState = "completed"
     if ended is not None:
         state = "stopped" if ended is Ended.STOPPED else "interrupted"
-    if state == "stopped":
+    if state == "stopped" and reporter.owns():
         _tidy(assignment)
     return Outcome(state, _scores(assignment, results), notes=_notes(results))
 
 
-def _failed(assignment: Assignment, results: list[FoldResult], reason: str) -> Outcome:
-    _tidy(assignment)
+def _failed(assignment: Assignment, reporter: TrialReporter, results: list[FoldResult], reason: str) -> Outcome:
+    if reporter.owns():
+        _tidy(assignment, besides={f"fold-{result.fold}" for result in results})  # a retry takes these over
     scores, notes = _scores(assignment, results), _notes(results)
     return Outcome("failed", scores, reason=reason, traceback=traceback.format_exc(), notes=notes)
 
 
-def _tidy(assignment: Assignment) -> None:
+def _tidy(assignment: Assignment, *, besides: Collection[str] = ()) -> None:
     """A trial that ended for good is not continued: what only that would need takes gigabytes."""
     for fold in Path(assignment.directory).glob("fold-*"):
-        leave_results_only(fold)
+        if fold.name not in besides:
+            leave_results_only(fold)
 
 
 def _scores(assignment: Assignment, results: list[FoldResult]) -> tuple[float, ...]:
@@ -103,10 +108,21 @@ def _run_folds(assignment: Assignment, reporter: TrialReporter, results: list[Fo
         if isinstance(result, Ended):
             return result
         results.append(result)
+        if fold + 1 < folds.k and not _tell_fold(assignment, reporter, results):
+            return Ended.STOPPED
     if config.checkpoint == "best":
         metric, goal = assignment.metric, goal_of(assignment.metric, config)
         results[:] = score_common_epoch(results, folds, directory=directory, metric=metric, goal=goal)
     return None
+
+
+def _tell_fold(assignment: Assignment, reporter: TrialReporter, results: list[FoldResult]) -> bool:
+    """Tell a fold's score before the next one costs anything; whether to go on."""
+    last, scores, max_epochs = results[-1], _scores(assignment, results), assignment.max_epochs
+    if assignment.reported > (last.fold + 1) * max_epochs:  # the answer was to go on
+        return True
+    step, epochs = last.fold * max_epochs + last.epochs, int(assignment.values.get("epochs", last.epochs))
+    return reporter.report(TrialReport(step, statistics.fmean(scores), last.fold, last.epochs, epochs, scores))
 
 
 def _config(assignment: Assignment) -> TrainConfig:
@@ -125,9 +141,12 @@ class _FoldReporter:
         self._assignment, self._reporter, self._scores = assignment, reporter, scores
 
     def epoch(self, report: EpochReport) -> bool:
+        step = report.fold * self._assignment.max_epochs + report.epoch
+        if step < self._assignment.reported:
+            return True
         return self._reporter.report(
             TrialReport(
-                step=report.fold * self._assignment.max_epochs + report.epoch,
+                step=step,
                 value=statistics.fmean([*self._scores, report.metrics[self._assignment.metric]]),
                 fold=report.fold,
                 epoch=report.epoch,
@@ -137,8 +156,14 @@ class _FoldReporter:
             )
         )
 
+    def past(self, report: EpochReport) -> bool:
+        return self.epoch(report)
+
     def interrupted(self) -> bool:
         return self._reporter.interrupted()
+
+    def owns(self) -> bool:
+        return self._reporter.owns()
 
 
 # a worker serves many trials of one sweep: folds are read once, images are mapped once per choice

@@ -58,9 +58,17 @@ class ConsoleReporter:
         )
         return True
 
+    def past(self, report: EpochReport) -> bool:
+        """Printed before."""
+        return True
+
     def interrupted(self) -> bool:
         """Whether Ctrl-C was pressed."""
         return self._interrupted
+
+    def owns(self) -> bool:
+        """Always: who starts two of them on one directory gets what the later one writes."""
+        return True
 
     def interrupt(self, *_: object) -> None:
         """Handle SIGINT."""

@@ -2,13 +2,17 @@
 
 import contextlib
 import csv
+import errno
 import hashlib
 import io
 import json
 import os
+import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
+
+FULL_BYTES = 2**20  # free space below which a failed write is put down to the disk
 
 
 @contextlib.contextmanager
@@ -27,6 +31,22 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def is_disk_full(error: BaseException | None, folder: Path) -> bool:
+    """Whether an error comes from writing to a disk (or a quota) that is full.
+
+    Libraries that write in C say so in words of their own, or in none: then the disk itself is looked at.
+    """
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        if "No space left on device" in str(error) or "Disk quota exceeded" in str(error):
+            return True
+        if isinstance(error, RuntimeError) and "PytorchStreamWriter" in str(error):
+            return shutil.disk_usage(folder).free < FULL_BYTES
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def file_digest(path: Path) -> str:

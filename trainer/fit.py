@@ -16,11 +16,11 @@ from trainer.config import TrainConfig
 from trainer.data.folds import Folds
 from trainer.data.images import ImageSource
 from trainer.errors import ConfigError, OutOfMemoryError, first_line
-from trainer.fold_run import FoldRun
+from trainer.fold_run import FoldRun, epochs_again
 from trainer.learner import sizes
 from trainer.phases import NoPhases, Phases
 from trainer.reporter import Reporter
-from trainer.result import FoldResult, config_hash, read_result
+from trainer.result import FoldResult, config_hash, read_curve, read_result
 
 CHECKPOINT_EVERY_S = 60.0
 
@@ -29,7 +29,7 @@ class Ended(enum.Enum):
     """How a fold run can end without a result."""
 
     STOPPED = "stopped"  # for good; its checkpoint is gone
-    INTERRUPTED = "interrupted"  # to be continued; its checkpoint stands
+    INTERRUPTED = "interrupted"  # to be continued, from its checkpoint or by the process that took it over
 
 
 def pick_device(name: str = "auto") -> torch.device:
@@ -81,7 +81,8 @@ def run_fold(
     identity = config_hash(config, code)
     done = read_result(directory, config_hash=identity, folds_hash=folds.hash)
     if done is not None:
-        return done
+        again = epochs_again(read_curve(directory), fold=fold, epochs=config.epochs, notes=done.notes)
+        return done if all(map(reporter.past, again)) else Ended.STOPPED
     _set_up_torch(device, threads)
     try:
         run = FoldRun(
@@ -108,12 +109,18 @@ def run_fold(
 def _to_the_end(
     run: FoldRun, reporter: Reporter, *, checkpoint_every_s: float, clock: Callable[[], float]
 ) -> FoldResult | Ended:
+    if not all(map(reporter.past, run.past)):
+        run.drop()
+        return Ended.STOPPED
     saved_at, on_disk = clock(), True  # the start of the next epoch can be restored (at first: from the seed)
     while not run.complete:
         report = run.train_epoch(interrupted=reporter.interrupted if on_disk else _never)
         if report is None:
             return Ended.INTERRUPTED
-        if not reporter.epoch(report):
+        go_on = reporter.epoch(report)
+        if not reporter.owns():
+            return Ended.INTERRUPTED
+        if not go_on:
             run.drop()
             return Ended.STOPPED
         on_disk = False

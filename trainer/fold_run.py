@@ -45,6 +45,13 @@ CHECKED_EVERY = 200  # steps between two looks at what the device knows of non-f
 NAMED = 3  # images of a bad batch
 
 
+def epochs_again(rows: Sequence[Row], *, fold: int, epochs: int, notes: Sequence[str]) -> Iterator[EpochReport]:
+    """The reports of epochs that a curve holds."""
+    for row in rows:
+        metrics = {name: value for name, value in row.items() if name != "epoch"}
+        yield EpochReport(fold=fold, epoch=int(row["epoch"]), epochs=epochs, metrics=metrics, notes=tuple(notes))
+
+
 class FoldRun:
     """One training in progress. It lives for one call of `run_fold` and holds everything that takes memory."""
 
@@ -104,6 +111,11 @@ class FoldRun:
         counted_from = second if second is not None and second <= done + 1 else 1
         return done >= self._config.epochs or stops_early(self._config, self._curve, counted_from=counted_from)
 
+    @property
+    def past(self) -> Iterator[EpochReport]:
+        """The epochs done so far."""
+        return epochs_again(self._curve, fold=self._fold, epochs=self._config.epochs, notes=self._learner.notes)
+
     def resume(self) -> None:
         """Continue from the checkpoint, if one stands."""
         state = load_checkpoint(self._checkpoint, identity=self._identity)
@@ -143,8 +155,10 @@ class FoldRun:
         self._keep(epoch)
         if before is not None and goes_back(self._config, self._curve):
             self._learner.restore_weights_and_moments(before)
-        notes = tuple(self._learner.notes)
-        return EpochReport(fold=self._fold, epoch=epoch, epochs=self._config.epochs, metrics=metrics, notes=notes)
+        (report,) = epochs_again(
+            self._curve[-1:], fold=self._fold, epochs=self._config.epochs, notes=self._learner.notes
+        )
+        return report
 
     def finish(self) -> FoldResult:
         """Write curve, OOF and weights, then the result; the checkpoint goes."""

@@ -5,7 +5,6 @@ each checkpoint only the last. `best` keeps all, until all folds are done and on
 times `epochs` times the weights for as long as a trial lasts.
 """
 
-import csv
 import dataclasses
 import shutil
 from collections.abc import Mapping, Sequence
@@ -20,7 +19,7 @@ from trainer.data.folds import Folds
 from trainer.data.images import Rows
 from trainer.files import atomic_write
 from trainer.metrics import Probs
-from trainer.result import CHECKPOINT, CURVE, OOF, WEIGHTS, FoldResult, details, write_oof, write_result
+from trainer.result import CHECKPOINT, OOF, WEIGHTS, FoldResult, details, read_curve, write_oof, write_result
 
 FOLDER, GONE = "epochs", ".epochs.gone"
 
@@ -88,7 +87,7 @@ def score_common_epoch(
         directory: the trial's; fold n lies in `fold-n`.
     """
     places = [directory / f"fold-{result.fold}" for result in results]
-    curves = [_read_curve(place / CURVE) for place in places]
+    curves = [read_curve(place) for place in places]
     mean = [{metric: float(np.mean([row[metric] for row in rows]))} for rows in zip(*curves, strict=False)]
     epoch = best_epoch(mean, metric=metric, goal=goal)
     return [
@@ -108,8 +107,3 @@ def _scored(result: FoldResult, row: Mapping[str, float], folds: Folds, *, place
         write_result(place, result)
     kept.discard()
     return result
-
-
-def _read_curve(path: Path) -> list[dict[str, float]]:
-    with path.open(newline="") as file:
-        return [{name: float(text) for name, text in row.items()} for row in csv.DictReader(file)]

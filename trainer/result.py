@@ -3,6 +3,7 @@
 Shapes: N held-out images, K classes.
 """
 
+import csv
 import dataclasses
 import json
 from collections.abc import Mapping
@@ -77,6 +78,12 @@ def read_result(directory: Path, *, config_hash: str, folds_hash: str) -> FoldRe
 def write_result(directory: Path, result: FoldResult) -> None:
     """Write `result.json`, the last file of a fold run: where it stands, the fold is done."""
     write_json(directory / RESULT, dataclasses.asdict(result))
+
+
+def read_curve(directory: Path) -> list[dict[str, float]]:
+    """The epochs of a finished fold run: `epoch` and the metrics of its reports."""
+    with (directory / CURVE).open(newline="") as file:
+        return [{name: float(text) for name, text in row.items()} for row in csv.DictReader(file)]
 
 
 def write_oof(path: Path, rows_N: Rows, probs_NK: Probs) -> None:

@@ -42,6 +42,9 @@ class _DiesInFold1:
             os.kill(os.getpid(), signal.SIGKILL)
         return self._reporter.report(report)
 
+    def owns(self) -> bool:
+        return self._reporter.owns()
+
     def interrupted(self) -> bool:
         return self._reporter.interrupted()
 

@@ -47,10 +47,14 @@ class TestTheCurveThatStandsInForTraining:
 
     def test_reports_as_a_trial_does(self):
         reports: list[TrialReport] = []
+        folds: list[TrialReport] = []
 
         class Reporter:
             def report(self, report: TrialReport) -> bool:
-                reports.append(report)
+                (folds if report.fold_finished else reports).append(report)
+                return True
+
+            def owns(self) -> bool:
                 return True
 
             def interrupted(self) -> bool:

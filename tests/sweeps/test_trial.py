@@ -1,6 +1,7 @@
 """One trial on its worker: real trainings of a tiny network on 60 images."""
 
 import dataclasses
+import errno
 import json
 import re
 import statistics
@@ -36,15 +37,25 @@ VALUES = {
 
 
 class Listener:
-    """Keeps the reports; stops or interrupts when told to."""
+    """Keeps the reports of epochs and of folds; stops, interrupts or loses the trial when told to."""
 
-    def __init__(self, *, stop_at: int = 0, interrupt_at: int = 0) -> None:
+    def __init__(
+        self, *, stop_at: int = 0, interrupt_at: int = 0, lost_at: int = 0, stop_after_fold: int | None = None
+    ) -> None:
         self.reports: list[TrialReport] = []
-        self._stop_at, self._interrupt_at = stop_at, interrupt_at
+        self.folds: list[TrialReport] = []
+        self._stop_at, self._interrupt_at, self._lost_at = stop_at, interrupt_at, lost_at
+        self._stop_after_fold = stop_after_fold
 
     def report(self, report: TrialReport) -> bool:
+        if report.fold_finished:
+            self.folds.append(report)
+            return report.fold != self._stop_after_fold
         self.reports.append(report)
         return len(self.reports) != self._stop_at
+
+    def owns(self) -> bool:
+        return not 0 < self._lost_at <= len(self.reports)
 
     def interrupted(self) -> bool:
         return 0 < self._interrupt_at <= len(self.reports)
@@ -141,13 +152,14 @@ def test_finished_folds_are_not_trained_again(assignment: Callable[..., Assignme
     given = assignment(epochs=1)
     first = run_trial(given, Listener())
     written = {path: path.stat().st_mtime_ns for path in Path(given.directory).rglob("result.json")}
-    again = Listener()
+    given, again = dataclasses.replace(given, reported=5), Listener()
     assert run_trial(given, again) == first
-    assert again.reports == []
+    assert (again.steps, again.folds) == ([5], [])
     (Path(given.directory) / "fold-1" / "result.json").unlink()
-    assert run_trial(given, again) == first  # the same fold again, to the bit
-    assert again.steps == [5]
-    assert again.reports[0].fold_scores == first.fold_scores[:1]
+    again = Listener()
+    assert run_trial(dataclasses.replace(given, reported=1), again) == first  # the same fold again, to the bit
+    assert again.steps == [1, 5]
+    assert again.reports[1].fold_scores == first.fold_scores[:1]
     kept = Path(given.directory) / "fold-0" / "result.json"
     assert kept.stat().st_mtime_ns == written[kept]
 
@@ -160,14 +172,87 @@ def test_a_stopped_trial_tells_the_folds_it_finished(assignment: Callable[..., A
     assert list(Path(given.directory).rglob("last.ckpt")) == []
 
 
+def test_epochs_that_the_driver_never_heard_of_are_told_again_as_they_were(assignment: Callable[..., Assignment]):
+    """The driver was killed with reports in its queue; the folds are on disk."""
+    given, first, again = assignment(), Listener(), Listener()
+    ended = run_trial(given, first)
+    assert run_trial(dataclasses.replace(given, reported=2), again) == ended
+    assert again.reports == first.reports[1:]  # the last that it knows of is told for its answer
+    assert again.folds == first.folds
+
+
+def test_epochs_of_a_checkpoint_that_the_driver_never_heard_of_are_told_again(assignment: Callable[..., Assignment]):
+    given, left, again = assignment(), Listener(interrupt_at=3), Listener()
+    run_trial(given, left)
+    ended = run_trial(given, again)
+    assert again.reports[:3] == left.reports
+    assert again.steps == [1, 2, 5, 6]
+    assert ended.state == "completed"
+
+
+def test_a_trial_that_should_have_been_stopped_is_stopped_by_what_is_told_again(assignment: Callable[..., Assignment]):
+    given = assignment()
+    run_trial(given, Listener(interrupt_at=3))
+    assert run_trial(given, Listener(stop_at=2)).state == "stopped"
+    assert run_trial(given, Listener(stop_at=3)).state == "stopped"
+    assert list(Path(given.directory).rglob("last.ckpt")) == []
+
+
+def test_a_finished_fold_is_told_before_the_next_begins_and_can_end_the_trial(assignment: Callable[..., Assignment]):
+    given, listener = assignment(), Listener(stop_after_fold=0)
+    outcome = run_trial(given, listener)
+    score = result(given, 0)["metrics"]["f1"]
+    assert outcome == Outcome("stopped", (score,))
+    assert listener.steps == [1, 2]
+    assert listener.folds == [TrialReport(step=2, value=score, fold=0, epoch=2, epochs=2, fold_scores=(score,))]
+    assert not (Path(given.directory) / "fold-1").exists()
+
+
+def test_the_last_fold_is_told_by_the_outcome(assignment: Callable[..., Assignment]):
+    listener = Listener()
+    run_trial(assignment(epochs=1), listener)
+    assert [report.fold for report in listener.folds] == [0]
+
+
+def test_a_fold_whose_answer_is_known_is_not_told_again(assignment: Callable[..., Assignment]):
+    given, listener = assignment(), Listener(stop_after_fold=0)
+    run_trial(given, Listener())
+    assert run_trial(dataclasses.replace(given, reported=5), listener).state == "completed"
+
+
+@pytest.mark.parametrize("epoch", [1, 2])
+def test_a_process_whose_trial_another_one_took_over_writes_nothing(epoch: int, assignment: Callable[..., Assignment]):
+    given = assignment(checkpoint="last")
+    outcome = run_trial(given, Listener(lost_at=epoch, interrupt_at=epoch))
+    assert outcome == Outcome("interrupted")
+    assert [path.name for path in Path(given.directory).rglob("*") if path.is_file()] == ["config.json"]
+
+
+def test_a_full_disk_interrupts_the_trial_and_leaves_no_half_file(
+    assignment: Callable[..., Assignment], monkeypatch: pytest.MonkeyPatch
+):
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "model.safetensors")
+
+    given = assignment()
+    with monkeypatch.context() as patch:
+        patch.setattr("trainer.fold_run.save_weights", full)
+        outcome = run_trial(given, Listener())
+    assert outcome.state == "no_space"
+    assert "No space left on device" in outcome.reason
+    assert not list(Path(given.directory).rglob("result.json"))
+    assert not list(Path(given.directory).rglob("*.tmp"))
+    assert run_trial(given, Listener()).state == "completed"
+
+
 def test_an_interrupted_trial_goes_on_where_it_left_and_ends_the_same(assignment: Callable[..., Assignment]):
     given = assignment()
     left, rest = Listener(interrupt_at=3), Listener()
     outcome = run_trial(given, left)
     assert outcome == Outcome("interrupted", (result(given, 0)["metrics"]["f1"],))
     assert (Path(given.directory) / "fold-1" / "last.ckpt").is_file()
-    ended = run_trial(given, rest)
-    assert (left.steps, rest.steps) == ([1, 2, 5], [6])
+    ended = run_trial(dataclasses.replace(given, reported=5), rest)
+    assert (left.steps, rest.steps) == ([1, 2, 5], [5, 6])
     undisturbed = dataclasses.replace(given, number=4)
     assert run_trial(undisturbed, Listener()) == ended
     assert ended.state == "completed"
@@ -295,8 +380,8 @@ class TestCommonEpoch:
         undisturbed = dataclasses.replace(given, number=4)
         assert run_trial(undisturbed, Listener()) == ended
         again = Listener()
-        assert run_trial(given, again) == ended
-        assert again.reports == []
+        assert run_trial(dataclasses.replace(given, reported=6), again) == ended
+        assert again.steps == [6]
 
 
 # --- what a fold run hands on

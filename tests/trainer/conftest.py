@@ -107,8 +107,11 @@ class Watcher:
         interrupt: Callable[["Watcher"], bool] = lambda watcher: False,
         stop_at: float = NEVER,
         at_epoch: Callable[[EpochReport], object] = lambda report: None,
+        owns: Callable[["Watcher"], bool] = lambda watcher: True,
     ) -> None:
+        self._owns = owns
         self.reports: list[EpochReport] = []
+        self.told_again: list[EpochReport] = []
         self.polls = 0
         self._interrupt, self._stop_at, self._at_epoch = interrupt, stop_at, at_epoch
 
@@ -116,6 +119,13 @@ class Watcher:
         self.reports.append(report)
         self._at_epoch(report)
         return report.epoch < self._stop_at
+
+    def past(self, report: EpochReport) -> bool:
+        self.told_again.append(report)
+        return report.epoch < self._stop_at
+
+    def owns(self) -> bool:
+        return self._owns(self)
 
     def interrupted(self) -> bool:
         self.polls += 1
