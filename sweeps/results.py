@@ -1,8 +1,8 @@
-"""What a stored sweep says: counts, and its completed trials best first. Reads only."""
+"""What a stored sweep says: counts, what is left, and its complete trials best first. Reads only."""
 
 import dataclasses
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,24 +11,59 @@ from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from sweeps.errors import InputError, did_you_mean
+from sweeps.language import read_space
 from sweeps.lease import Holder, find_holder
 from sweeps.messages import CODE_FOLDER
 from sweeps.oof import Score, oof_score
 from sweeps.prepare import SweepFiles
-from sweeps.space import Categorical, Space, read_space
+from sweeps.ranking import origin, rank, trial_directory
+from sweeps.space import Categorical, Space
 from sweeps.spec import METRIC_NAMES, own_metric, result_field
-from sweeps.study import CAP, DRIVEN, FOLD_SCORES, NOTES, REASON, SWEEP, StoredSweep
+from sweeps.study import (
+    BUDGET,
+    CAP,
+    DRIVEN,
+    ELAPSED,
+    FOLD_SCORES,
+    GPU_SECONDS,
+    NOTES,
+    REASON,
+    RETRY_OF,
+    SWEEP,
+    StoredSweep,
+)
+from sweeps.tally import counts, is_history, is_repeat
 from trainer.data.folds import Folds
 from trainer.metrics import score_fold
 
 
 @dataclasses.dataclass(frozen=True)
+class Left:
+    """What is left until a sweep ends; None where nothing limits it.
+
+    Attributes:
+        trials: of the cap, those that have begun and not ended included; retries are beyond it.
+        hours, gpu_hours: a running driver writes what it has spent every few seconds.
+    """
+
+    trials: int | None
+    hours: float | None
+    gpu_hours: float | None
+
+
+@dataclasses.dataclass(frozen=True)
 class Summary:
-    """One sweep in the storage.
+    """One sweep in the storage. Trials are its own; those of other sweeps are `history` and nothing else.
 
     Attributes:
         running: trials marked RUNNING; nobody works on them unless there is a `holder`.
+        interrupted: to be continued, or a retry to be begun.
+        taken_over: of the completed and pruned ones, those that took the result of an equal trial.
+        retried: trials that repeat a failed one, whatever became of them.
+        history: trials of other sweeps, taken over by `warm_start`.
+        best_score: of the leaderboard, on which history stands, too.
         started: when its first trial began, ISO 8601 in local time, or None.
+        target_reached: by a trial of its own; None without a target.
     """
 
     sweep: str
@@ -39,11 +74,55 @@ class Summary:
     failed: int
     running: int
     interrupted: int
+    taken_over: int
+    retried: int
+    history: int
     run_cap: int | None
     best_score: float | None
     started: str | None
     elapsed_s: float
+    gpu_hours: float
+    left: Left
+    target: float | None
+    target_reached: bool | None
     holder: Holder | None
+
+
+@dataclasses.dataclass(frozen=True)
+class SweepView:
+    """A stored sweep as it was when it was read; a command reads it once, which takes longer than all the rest.
+
+    Attributes:
+        trials: all, by number.
+        attributes: of the study.
+    """
+
+    sweep: StoredSweep
+    trials: Sequence[FrozenTrial]
+    attributes: Mapping[str, Any]
+    goal: str
+
+    @classmethod
+    def read(cls, sweep: StoredSweep) -> "SweepView":
+        """Read it now."""
+        maximize = sweep.storage.get_study_directions(sweep.study_id)[0] == StudyDirection.MAXIMIZE
+        return cls(sweep, sweep.trials(), sweep.attributes(), "maximize" if maximize else "minimize")
+
+    @property
+    def name(self) -> str:
+        """The sweep's."""
+        return self.sweep.name
+
+    @property
+    def metric(self) -> str:
+        """As the search space names it."""
+        name = str(self.sweep.spec["metric"]["name"])
+        assert name in METRIC_NAMES or own_metric(name)
+        return name
+
+    def ranked(self) -> list[FrozenTrial]:
+        """Its leaderboard."""
+        return rank(self.trials, goal=self.goal, sweep=self.name)
 
 
 def names(storage: RDBStorage) -> list[str]:
@@ -69,61 +148,77 @@ def find_sweep(storage: RDBStorage, name: str | None) -> StoredSweep:
     return sweep
 
 
-def summarise(sweep: StoredSweep) -> Summary:
-    """Counts and best score of a sweep."""
-    trials = sweep.trials()
-    count = {state: sum(trial.state == state for trial in trials) for state in TrialState}
-    goal = _goal(sweep)
-    ranked = rank(trials, goal=goal)
-    holder = find_holder(sweep.storage.engine, sweep.name)
-    started = min((trial.datetime_start for trial in trials if trial.datetime_start), default=None)
+def sweep_files(sweep: StoredSweep, *, runs: Path) -> SweepFiles:
+    """The sweep's directory.
+
+    Raises:
+        InputError: it is not there, or is another sweep's of that name.
+    """
+    files = SweepFiles.of(runs, sweep.name)
+    identity = files.identity()
+    if identity != sweep.uuid:
+        what = "has no files of it" if identity is None else "belongs to another sweep of that name"
+        raise InputError(
+            f"sweep {sweep.name!r} is in the storage, but {files.directory} {what}. "
+            "Give the --runs folder it was started with"
+        )
+    return files
+
+
+def summarise(view: SweepView) -> Summary:
+    """Counts, best score and what is left."""
+    own = [trial for trial in view.trials if not is_history(trial, view.name)]
+    states = [trial.state for trial in own]
+    ranked, target = view.ranked(), view.attributes.get(BUDGET, {}).get("target")
+    started = min((trial.datetime_start for trial in own if trial.datetime_start), default=None)
+    holder = find_holder(view.sweep.storage.engine, view.name)
     return Summary(
-        sweep=sweep.name,
-        metric=_metric(sweep),
-        goal=goal,
-        completed=count[TrialState.COMPLETE],
-        pruned=count[TrialState.PRUNED],
-        failed=count[TrialState.FAIL],
-        running=count[TrialState.RUNNING],
-        interrupted=count[TrialState.WAITING],
-        run_cap=sweep.storage.get_study_user_attrs(sweep.study_id).get(CAP),
+        sweep=view.name,
+        metric=view.metric,
+        goal=view.goal,
+        completed=states.count(TrialState.COMPLETE),
+        pruned=states.count(TrialState.PRUNED),
+        failed=states.count(TrialState.FAIL),
+        running=states.count(TrialState.RUNNING),
+        interrupted=states.count(TrialState.WAITING),
+        taken_over=sum(is_repeat(trial) for trial in own),
+        retried=sum(RETRY_OF in trial.user_attrs for trial in own),
+        history=len(view.trials) - len(own),
+        run_cap=view.attributes.get(CAP),
         best_score=ranked[0].value if ranked else None,
         started=started.astimezone().isoformat(timespec="seconds") if started else None,
-        elapsed_s=sweep.elapsed_s(),
+        elapsed_s=view.attributes.get(ELAPSED, 0.0),
+        gpu_hours=view.attributes.get(GPU_SECONDS, 0.0) / 3600,
+        left=_left(view),
+        target=target,
+        target_reached=None if target is None else _reached(view, target),
         holder=None if holder is not None and holder.is_dead_here() else holder,
     )
 
 
-def rank(trials: list[FrozenTrial], *, goal: str) -> list[FrozenTrial]:
-    """The completed trials, best first; ties go to the lower number."""
-    sign = -1 if goal == "maximize" else 1
-    done = [trial for trial in trials if trial.state == TrialState.COMPLETE]
-    return sorted(done, key=lambda trial: (sign * trial.values[0], trial.number))
+def _left(view: SweepView) -> Left:
+    def hours(limit: str, spent: str) -> float | None:
+        given = view.attributes.get(BUDGET, {}).get(limit)
+        return None if given is None else max(0.0, given - view.attributes.get(spent, 0.0) / 3600)
+
+    cap, ended = view.attributes.get(CAP), sum(t.state.is_finished() and counts(t, view.name) for t in view.trials)
+    return Left(
+        trials=None if cap is None else max(0, cap - ended),
+        hours=hours("hours", ELAPSED),
+        gpu_hours=hours("gpu_hours", GPU_SECONDS),
+    )
 
 
-def best(sweep: StoredSweep, *, runs: Path, topk: int) -> dict[str, Any]:
+def _reached(view: SweepView, target: float) -> bool:
+    sign = 1 if view.goal == "maximize" else -1
+    own = (trial for trial in view.ranked() if not is_history(trial, view.name))
+    return any(sign * trial.values[0] >= sign * target for trial in own)
+
+
+def best(view: SweepView, *, runs: Path, topk: int) -> dict[str, Any]:
     """The sweep's best trials, in the form that `sweeps best --json` prints."""
-    summary, files = summarise(sweep), SweepFiles.of(runs, sweep.name)
-    chosen = rank(sweep.trials(), goal=summary.goal)[:topk]
-    folds = files.folds() if chosen else None
-    score = _scorer(summary.metric, files, folds)
-    space, _ = read_space(sweep.spec["parameters"])
-    rows = []
-    for trial in chosen:
-        directory = files.directory / f"trial-{trial.number:04d}"
-        fold_scores = trial.user_attrs[FOLD_SCORES]
-        assert folds is not None
-        rows.append(
-            {
-                "number": trial.number,
-                "score": trial.values[0],
-                "fold_scores": fold_scores,
-                "std": statistics.stdev(fold_scores) if len(fold_scores) > 1 else None,
-                "oof_score": oof_score(directory, folds, score=score),
-                "params": _values(space, trial.params),
-                "directory": str(runs / sweep.name / directory.name),
-            }
-        )
+    summary, scores = summarise(view), _OOFScores(view, runs)
+    space, _ = read_space(view.sweep.spec["parameters"])
     return {
         "sweep": summary.sweep,
         "metric": summary.metric,
@@ -131,19 +226,35 @@ def best(sweep: StoredSweep, *, runs: Path, topk: int) -> dict[str, Any]:
         "completed": summary.completed,
         "pruned": summary.pruned,
         "failed": summary.failed,
-        "trials": rows,
+        "taken_over": summary.taken_over,
+        "history": summary.history,
+        "trials": [_row(view, trial, space, runs=runs, scores=scores) for trial in view.ranked()[:topk]],
         "ensemble": None,
     }
 
 
-def failures(sweep: StoredSweep) -> dict[int, str]:
+def _row(view: SweepView, trial: FrozenTrial, space: Space, *, runs: Path, scores: "_OOFScores") -> dict[str, Any]:
+    fold_scores, source = trial.user_attrs[FOLD_SCORES], origin(trial, sweep=view.name)
+    return {
+        "number": trial.number,
+        "score": trial.values[0],
+        "fold_scores": fold_scores,
+        "std": statistics.stdev(fold_scores) if len(fold_scores) > 1 else None,
+        "oof_score": scores.of(trial),
+        "params": _values(space, trial.params),
+        "directory": str(trial_directory(runs, trial, sweep=view.name)),
+        "taken_from": {"sweep": source.sweep, "trial": source.number} if is_history(trial, view.name) else None,
+    }
+
+
+def failures(view: SweepView) -> dict[int, str]:
     """Why each failed trial failed, by number."""
-    return {t.number: str(t.user_attrs.get(REASON, "")) for t in sweep.trials() if t.state == TrialState.FAIL}
+    return {t.number: str(t.user_attrs.get(REASON, "")) for t in view.trials if t.state == TrialState.FAIL}
 
 
-def notes(sweep: StoredSweep) -> dict[int, list[str]]:
+def notes(view: SweepView) -> dict[int, list[str]]:
     """What a reader of the scores should know, by trial number."""
-    return {t.number: t.user_attrs[NOTES] for t in sweep.trials() if NOTES in t.user_attrs}
+    return {t.number: t.user_attrs[NOTES] for t in view.trials if NOTES in t.user_attrs}
 
 
 def _values(space: Space, params: Mapping[str, Any]) -> dict[str, Any]:
@@ -155,24 +266,36 @@ def _values(space: Space, params: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _scorer(metric: str, files: SweepFiles, folds: Folds | None) -> Score:
+class _OOFScores:
+    """The sweep's metric over all predictions of a trial at once; folds and metric are loaded with the first."""
+
+    def __init__(self, view: SweepView, runs: Path) -> None:
+        self._view, self._runs, self._files = view, runs, SweepFiles.of(runs, view.name)
+        self._folds: Folds | None = None
+        self._score: Score
+
+    def of(self, trial: FrozenTrial) -> float | None:
+        """The score; None where another sweep's files are gone.
+
+        Raises:
+            InputError: files of this sweep are missing or damaged.
+        """
+        if self._folds is None:
+            self._folds = self._files.folds()  # those of sweeps in the history are the same
+            self._score = _scorer(self._view.metric, self._files, self._folds)
+        directory = trial_directory(self._runs.resolve(), trial, sweep=self._view.name)
+        if is_history(trial, self._view.name) and not directory.is_dir():
+            return None
+        return oof_score(directory, self._folds, score=self._score)
+
+
+def _scorer(metric: str, files: SweepFiles, folds: Folds) -> Score:
     """The sweep's metric over any set of predictions; `valid/loss` as log loss, since each trial has its own loss."""
     own = own_metric(metric)
-    if own is None or folds is None:
+    if own is None:
         name = {"loss": "log_loss"}.get(result_field(metric), result_field(metric))
         return lambda probs_NK, labels_N: score_fold(probs_NK, labels_N)[name]
     from trainer.user_code import call_metric, load_own
 
     function, classes = load_own(own, files.directory / CODE_FOLDER), folds.manifest.classes
     return lambda probs_NK, labels_N: call_metric(function, probs_NK, labels_N, classes, reference=own)
-
-
-def _metric(sweep: StoredSweep) -> str:
-    name = str(sweep.spec["metric"]["name"])
-    assert name in METRIC_NAMES or own_metric(name)
-    return name
-
-
-def _goal(sweep: StoredSweep) -> str:
-    direction = sweep.storage.get_study_directions(sweep.study_id)[0]
-    return "maximize" if direction == StudyDirection.MAXIMIZE else "minimize"

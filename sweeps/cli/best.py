@@ -17,13 +17,13 @@ def best(
     runs: Runs = None,
 ) -> None:
     """Show a sweep's best trials with their fold scores."""
+    from sweeps.results import SweepView, find_sweep
     from sweeps.results import best as best_of
-    from sweeps.results import find_sweep
     from sweeps.study import open_storage
 
     folder = runs_folder(runs)
     opened = open_storage(storage_url(storage, folder), must_exist=True)
-    result = best_of(find_sweep(opened, sweep_name(sweep)), runs=folder, topk=topk)
+    result = best_of(SweepView.read(find_sweep(opened, sweep_name(sweep))), runs=folder, topk=topk)
     if as_json:
         print(json.dumps(result, indent=2))
         return
@@ -40,18 +40,33 @@ def print_leaderboard(result: dict[str, Any]) -> None:
     from sweeps.cli.tables import print_table
 
     score, worst = f"{result['metric']} ± std", min if result["goal"] == "maximize" else max
+    columns = ["trial", score, "OOF", "worst fold", "parameters"]
     rows = [
-        (
+        [
             str(row["number"]),
             f"{row['score']:.4f}" + (f" ± {row['std']:.4f}" if row["std"] is not None else ""),
-            f"{row['oof_score']:.4f}",
+            "-" if row["oof_score"] is None else f"{row['oof_score']:.4f}",
             f"{worst(row['fold_scores']):.4f}",
             "  ".join(f"{name}={format_value(value)}" for name, value in row["params"].items()),
-        )
+        ]
         for row in result["trials"]
     ]
-    print(f"{result['sweep']}: " + ", ".join(f"{result[state]} {state}" for state in ("completed", "pruned", "failed")))
-    print_table(("trial", score, "OOF", "worst fold", "parameters"), rows, right=("trial", score, "OOF", "worst fold"))
+    if any(row["taken_from"] for row in result["trials"]):  # warm_start
+        columns.insert(1, "of sweep")
+        for cells, row in zip(rows, result["trials"], strict=True):
+            source = row["taken_from"]
+            cells.insert(1, f"{source['sweep']}, trial {source['trial']}" if source else result["sweep"])
+    print(f"{result['sweep']}: {_counts(result)}")
+    print_table(columns, rows, right=("trial", score, "OOF", "worst fold"))
+
+
+def _counts(result: dict[str, Any]) -> str:
+    counts = [f"{result[state]} {state}" for state in ("completed", "pruned", "failed")]
+    if result["taken_over"]:
+        counts.append(f"{result['taken_over']} of them equal to earlier ones and not trained again")
+    if result["history"]:
+        counts.append(f"{result['history']} from other sweeps")
+    return ", ".join(counts)
 
 
 def format_value(value: Any) -> str:

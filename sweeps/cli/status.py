@@ -2,38 +2,70 @@
 
 import dataclasses
 import json
+from typing import TYPE_CHECKING
 
 from sweeps.cli.options import Json, Runs, Storage, SweepName, runs_folder, storage_url, sweep_name
 
+if TYPE_CHECKING:
+    from sweeps.results import Summary
+
 
 def status(sweep: SweepName = None, as_json: Json = False, storage: Storage = None, runs: Runs = None) -> None:
-    """Show how far a sweep is and who drives it."""
-    from sweeps.results import failures, find_sweep, notes, summarise
+    """Show how far a sweep is, who drives it and what is left of its budget."""
+    from sweeps.results import SweepView, failures, find_sweep, notes, summarise
     from sweeps.study import open_storage
 
     opened = open_storage(storage_url(storage, runs_folder(runs)), must_exist=True)
-    found = find_sweep(opened, sweep_name(sweep))
-    summary, failed, noted = summarise(found), failures(found), notes(found)
+    view = SweepView.read(find_sweep(opened, sweep_name(sweep)))
+    summary, failed, noted = summarise(view), failures(view), notes(view)
     if as_json:
         print(json.dumps({**dataclasses.asdict(summary), "failures": failed, "notes": noted}, indent=2))
         return
     score = "none yet" if summary.best_score is None else f"{summary.best_score:.4f}"
     print(f"sweep      {summary.sweep}")
-    ended = summary.completed + summary.pruned + summary.failed
-    done = summary.run_cap is not None and ended >= summary.run_cap
-    print(
-        f"driver     {summary.holder or ('none: all trials are done' if done else 'none: `sweeps run` continues it')}"
-    )
-    of = f" of {summary.run_cap}" if summary.run_cap else ""
-    print(
-        f"trials     {summary.completed} completed, {summary.pruned} pruned, {summary.failed} failed, "
-        f"{summary.running} running, {summary.interrupted} interrupted{of}"
-    )
+    print(f"driver     {summary.holder or _nobody(summary)}")
+    print(f"trials     {_counts(summary)}")
     print(f"best       {score} ({summary.metric}, {summary.goal})")
     print(f"started    {summary.started or 'not yet'}")
-    print(f"time spent {summary.elapsed_s / 60:.1f} min")
+    gpu = f", {summary.gpu_hours:.2f} GPU-hours" if summary.gpu_hours else ""
+    print(f"time spent {summary.elapsed_s / 60:.1f} min{gpu}")
+    print(f"left       {_left(summary)}")
     for number, reason in failed.items():
         print(f"failed     trial {number}: {reason}")
     for number, lines in noted.items():
         for line in lines:
             print(f"note       trial {number}: {line}")
+
+
+def _nobody(summary: "Summary") -> str:
+    open_trials = summary.running + summary.interrupted
+    if summary.left.trials == 0 and not open_trials:
+        return "none: all trials are done"
+    return "none: `sweeps run` continues it"
+
+
+def _counts(summary: "Summary") -> str:
+    of = f" of {summary.run_cap}" if summary.run_cap else ""
+    line = (
+        f"{summary.completed} completed, {summary.pruned} pruned, {summary.failed} failed, "
+        f"{summary.running} running, {summary.interrupted} interrupted{of}"
+    )
+    more = {
+        "whose results were taken over from equal trials": summary.taken_over,
+        "that repeat failed ones": summary.retried,
+        "of other sweeps as history": summary.history,
+    }
+    return line + "".join(f"; {count} {what}" for what, count in more.items() if count)
+
+
+def _left(summary: "Summary") -> str:
+    left, parts = summary.left, []
+    if left.trials is not None:
+        parts.append("1 trial" if left.trials == 1 else f"{left.trials} trials")
+    if left.hours is not None:
+        parts.append(f"{left.hours:.2f} hours")
+    if left.gpu_hours is not None:
+        parts.append(f"{left.gpu_hours:.2f} GPU-hours")
+    if summary.target is not None:
+        parts.append(f"the target of {summary.target:g}" + (" is reached" if summary.target_reached else ""))
+    return ", or ".join(parts) or "no limit"

@@ -5,9 +5,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from optuna.trial import create_trial
 
 from sweeps.messages import Outcome
-from sweeps.study import StoredSweep
+from sweeps.study import FOLD_SCORES, TAKEN_FROM, StoredSweep
 from tests.sweeps.cli.conftest import Ended
 
 MIXED = ([0, 1, 2], [3, 3, 3], Outcome("stopped", (0.1,)), Outcome("failed", reason="out of luck"), None, [0, 1, 2])
@@ -21,16 +22,10 @@ trial   valid/f1 ± std     OOF  worst fold  parameters
 Recorded = Callable[..., StoredSweep]
 
 
-@pytest.mark.parametrize("arguments", [[], ["curve"], ["curve.yaml"], ["--topk", "3"]], ids=str)
-def test_the_best_trials_come_first_and_a_tie_goes_to_the_older_one(
-    sweeps: Callable[..., Ended], recorded: Recorded, arguments: list[str]
-):
+def test_the_best_trials_come_first_and_a_tie_goes_to_the_older_one(sweeps: Callable[..., Ended], recorded: Recorded):
     recorded(*MIXED)
-    assert sweeps("best", *arguments) == Ended(0, TABLE, "")
-
-
-def test_topk_is_how_many(sweeps: Callable[..., Ended], recorded: Recorded):
-    recorded(*MIXED)
+    for arguments in ([], ["curve"], ["curve.yaml"], ["--topk", "3"]):
+        assert sweeps("best", *arguments) == Ended(0, TABLE, "")
     assert sweeps("best", "--topk", 2).out == "".join(TABLE.splitlines(keepends=True)[:-1])
 
 
@@ -56,6 +51,8 @@ def test_json_has_the_keys_of_the_design(sweeps: Callable[..., Ended], recorded:
         "completed": 3,
         "pruned": 1,
         "failed": 1,
+        "taken_over": 0,
+        "history": 0,
         "trials": [
             {
                 "number": 0,
@@ -65,11 +62,35 @@ def test_json_has_the_keys_of_the_design(sweeps: Callable[..., Ended], recorded:
                 "oof_score": pytest.approx(0.95, abs=1e-3),
                 "params": {"optimizer": "sgd", "lr": 0.003},
                 "directory": "runs/curve/trial-0000",
+                "taken_from": None,
             }
         ],
         "ensemble": None,
     }
     assert stored.trials()[0].values == [json.loads(ended.out)["trials"][0]["score"]]
+
+
+def test_trials_of_other_sweeps_are_marked_and_repeated_ones_counted(sweeps: Callable[..., Ended], recorded: Recorded):
+    stored = recorded([0, 1, 2], [3, 3, 3])
+    for score, taken in ((1.0, {"sweep": "older", "trial": 7}), (0.95, {"sweep": "curve", "trial": 0, "repeats": 0})):
+        stored.add(
+            create_trial(
+                value=score,
+                params={"optimizer": "adam", "lr": 0.1},
+                distributions=stored.trials()[0].distributions,
+                user_attrs={FOLD_SCORES: [score] * 3, TAKEN_FROM: taken},
+            )
+        )
+    assert sweeps("best") == Ended(
+        0,
+        "curve: 3 completed, 0 pruned, 0 failed, 1 of them equal to earlier ones and not trained again, "
+        "1 from other sweeps\n"
+        "trial  of sweep         valid/f1 ± std     OOF  worst fold  parameters\n"
+        "    2  older, trial 7  1.0000 ± 0.0000       -      1.0000  optimizer=adam  lr=0.1\n"
+        "    0  curve           0.9500 ± 0.0500  0.9500      0.9000  optimizer=sgd  lr=0.003\n"
+        "    1  curve           0.8500 ± 0.0000  0.8498      0.8500  optimizer=sgd  lr=0.1\n",
+        "",
+    )
 
 
 def test_the_latest_sweep_is_meant_when_none_is_named(sweeps: Callable[..., Ended], recorded: Recorded):

@@ -1,5 +1,6 @@
 """How far a sweep is."""
 
+import copy
 import json
 import os
 import socket
@@ -9,6 +10,7 @@ import pytest
 
 from sweeps.lease import Lease, find_holder
 from sweeps.messages import Outcome
+from sweeps.retry import add_retry
 from sweeps.study import StoredSweep, open_storage
 from tests.sweeps.cli.conftest import Ended
 
@@ -37,6 +39,7 @@ def test_counts_best_time_and_reasons(sweeps: Callable[..., Ended], recorded: Re
         "best       0.9500 (valid/f1, maximize)\n"
         f"started    {since}\n"
         "time spent 6.0 min\n"
+        "left       6 trials\n"
         "failed     trial 2: fold 0, epoch 1: the training loss is nan\n",
         "",
     )
@@ -52,6 +55,7 @@ def test_a_sweep_that_has_not_begun(sweeps: Callable[..., Ended], recorded: Reco
         "best       none yet (valid/f1, maximize)\n"
         "started    not yet\n"
         "time spent 0.0 min\n"
+        "left       9 trials\n"
     )
 
 
@@ -83,10 +87,17 @@ def test_json(sweeps: Callable[..., Ended], recorded: Recorded):
         "failed": 1,
         "running": 0,
         "interrupted": 1,
+        "taken_over": 0,
+        "retried": 0,
+        "history": 0,
         "run_cap": 9,
         "best_score": pytest.approx(0.95),
         "started": since,
         "elapsed_s": 360.0,
+        "gpu_hours": 0.0,
+        "left": {"trials": 6, "hours": None, "gpu_hours": None},
+        "target": None,
+        "target_reached": None,
         "holder": None,
         "failures": {"2": "fold 0, epoch 1: the training loss is nan"},
         "notes": {},
@@ -101,7 +112,7 @@ def test_what_a_reader_of_the_scores_should_know(sweeps: Callable[..., Ended], r
         Outcome("failed", reason="out of luck", notes=(split,)),
         Outcome("stopped", (0.1,), notes=("yet another",)),
     )
-    assert sweeps("status").out.splitlines()[6:] == [
+    assert sweeps("status").out.splitlines()[7:] == [
         "failed     trial 2: out of luck",
         f"note       trial 1: {split}",
         "note       trial 1: another",
@@ -118,5 +129,42 @@ def test_what_a_reader_of_the_scores_should_know(sweeps: Callable[..., Ended], r
 def test_a_finished_sweep_is_not_said_to_go_on(sweeps: Callable[..., Ended], recorded: Recorded):
     recorded(*[[0, 1, 2]] * 9)
     lines = sweeps("status").out.splitlines()
+    assert lines[1] == "driver     none: all trials are done"
     assert lines[2] == "trials     9 completed, 0 pruned, 0 failed, 0 running, 0 interrupted of 9"
-    assert "continues it" not in lines[1]
+    assert lines[6] == "left       0 trials"
+
+
+@pytest.mark.parametrize(
+    ("settings", "left"),
+    [
+        (("budget.hours=2",), "8 trials, or 1.98 hours"),
+        (("budget={hours: 0.02, gpu_hours: 3}",), "8 trials, or 0.00 hours, or 3.00 GPU-hours"),
+        (("metric.target=0.99",), "8 trials, or the target of 0.99"),
+        (("metric.target=0.95",), "8 trials, or the target of 0.95 is reached"),
+    ],
+)
+def test_what_is_left_until_the_sweep_ends(
+    sweeps: Callable[..., Ended], recorded: Recorded, settings: tuple[str, ...], left: str
+):
+    recorded([0, 1, 2], settings=settings)
+    assert sweeps("status").out.splitlines()[6] == f"left       {left}"
+
+
+def test_gpu_hours_retries_repeats_and_history_are_shown_where_there_are_any(
+    sweeps: Callable[..., Ended], recorded: Recorded
+):
+    sweep = recorded([0, 1, 2], Outcome("failed", reason="out of luck"))
+    sweep.set_attribute("gpu_s", 5400.0)
+    sweep.set_attribute("run_cap", None)
+    done, failed = sweep.trials()
+    add_retry(sweep, failed)
+    for source in ({"sweep": "curve", "trial": 0, "repeats": 0}, {"sweep": "other", "trial": 0}):
+        taken = copy.copy(done)
+        taken.user_attrs = {**done.user_attrs, "taken_from": source}
+        sweep.add(taken)
+    lines = sweeps("status").out.splitlines()
+    assert lines[2] == (
+        "trials     2 completed, 0 pruned, 1 failed, 0 running, 1 interrupted"
+        "; 1 whose results were taken over from equal trials; 1 that repeat failed ones; 1 of other sweeps as history"
+    )
+    assert lines[5:7] == ["time spent 3.0 min, 1.50 GPU-hours", "left       no limit"]

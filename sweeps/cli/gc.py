@@ -1,0 +1,100 @@
+"""`sweeps gc`: remove what sweeps no longer need."""
+
+import dataclasses
+import json
+import sys
+import time
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sweeps.cli.options import Json, Runs, Storage, runs_folder, storage_url, sweep_name
+from sweeps.errors import InputError
+
+if TYPE_CHECKING:
+    from sweeps.garbage import Collected
+
+KINDS = ("weights", "checkpoints", "temporary", "unknown")
+
+
+def gc(
+    sweep: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[SWEEP]", help="A sweep's name or its YAML (default: all of them).", show_default=False
+        ),
+    ] = None,
+    keep: Annotated[
+        int | None,
+        typer.Option(
+            "--keep", metavar="N", min=1, help="Best trials that keep their weights (default: keep, else 20)."
+        ),
+    ] = None,
+    failed: Annotated[
+        bool, typer.Option("--failed", help="Also weights of failed trials; a retry then trains their folds again.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    as_json: Json = False,
+    storage: Storage = None,
+    runs: Runs = None,
+) -> None:
+    """Free disk space: weights beyond the best trials, and what interrupted and dead processes left behind.
+
+    Results, curves and out-of-fold predictions stay. A sweep that is running now is left alone.
+    """
+    from sweeps.garbage import Collected, collect
+    from sweeps.results import find_sweep, names
+    from sweeps.retention import claims
+    from sweeps.study import open_storage
+
+    folder = runs_folder(runs)
+    opened = open_storage(storage_url(storage, folder), must_exist=True)
+    chosen = names(opened) if sweep is None else [find_sweep(opened, sweep_name(sweep)).name]
+    claimed = claims(opened, runs=folder)
+    done: list[Collected] = []
+    for name in chosen:
+        try:
+            stored = find_sweep(opened, name)
+            done.append(
+                collect(
+                    stored, runs=folder, claimed=claimed, now=time.time(), keep=keep, failed_too=failed, dry_run=dry_run
+                )
+            )
+        except InputError as error:
+            if sweep is not None:
+                raise
+            done.append(Collected(name, skipped=str(error)))
+    if as_json:
+        rows = [dataclasses.asdict(one) for one in done]
+        print(json.dumps({"dry_run": dry_run, "sweeps": rows, "freed_bytes": _freed(done)}, indent=2))
+        return
+    _print(done, dry_run=dry_run)
+
+
+def _print(done: "list[Collected]", *, dry_run: bool) -> None:
+    from sweeps.cli.tables import print_table
+
+    for one in done:
+        if one.skipped is not None:
+            print(f"note: {one.sweep}: skipped. {one.skipped}", file=sys.stderr)
+    rows = [
+        [one.sweep, *(str(getattr(one, kind)) for kind in KINDS), _size(one.freed_bytes)]
+        for one in done
+        if one.skipped is None
+    ]
+    if len(rows) > 1:
+        rows.append(["all", *(str(sum(getattr(one, kind) for one in done)) for kind in KINDS), _size(_freed(done))])
+    columns = ("sweep", *KINDS, "would be freed" if dry_run else "freed")
+    print_table(columns, rows, right=columns[1:])
+
+
+def _freed(done: "list[Collected]") -> int:
+    return sum(one.freed_bytes for one in done)
+
+
+def _size(size_bytes: float) -> str:
+    """Bytes for people: 1.2 GB."""
+    unit, *larger = ("B", "kB", "MB", "GB", "TB")
+    while size_bytes >= 1000 and larger:
+        size_bytes, (unit, *larger) = size_bytes / 1000, larger
+    return f"{size_bytes:.0f} {unit}" if unit == "B" else f"{size_bytes:.1f} {unit}"
