@@ -1,13 +1,16 @@
 """Ray: started on this machine or joined, and what it has compared with what a trial asks for."""
 
 import concurrent.futures
+import contextlib
 import dataclasses
 import importlib
 import logging
 import math
+import os
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -17,25 +20,56 @@ from sweeps.spec import Resources
 
 CONNECT_TIMEOUT_S = 10.0
 WARM_UP = "sweeps.ray_tune.worker.warm_up"
+EPSILON = 1e-9  # 0.7 / 0.1 is 6.999999999999999
+AUTH_MODE, TOKEN, TOKEN_PATH = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"
+
+
+@dataclasses.dataclass(frozen=True)
+class Node:
+    """One machine of a Ray cluster.
+
+    Attributes:
+        id: Ray's own, by which a task is sent there.
+        address: its IP address; several nodes may share a host.
+    """
+
+    id: str
+    host: str
+    address: str
+    cpus: float
+    gpus: float
+
+    def __str__(self) -> str:
+        return f"{self.host} ({self.address})"
 
 
 @dataclasses.dataclass(frozen=True)
 class Cluster:
-    """What Ray has."""
+    """What Ray has: the sums over its nodes. Without nodes it is one machine."""
 
-    cpus: int
+    cpus: float
     gpus: float
+    nodes: tuple[Node, ...] = ()
+
+    @classmethod
+    def of(cls, nodes: Sequence[Node]) -> "Cluster":
+        """The cluster of these nodes."""
+        return cls(sum(node.cpus for node in nodes), sum(node.gpus for node in nodes), tuple(nodes))
+
+    def each(self) -> tuple[Node, ...]:
+        """Its nodes, at least one."""
+        return self.nodes or (Node("", "this machine", "", self.cpus, self.gpus),)
 
 
-@contextmanager
+@contextlib.contextmanager
 def ray_cluster(address: str | None = None) -> Iterator[Cluster]:
     """Ray, started on this machine or joined at `address`; shut down (or left) at the end.
 
     Raises:
         InputError: the cluster cannot be joined, or Ray cannot start.
     """
-    for name in ("ray", "ray.tune"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # a dead worker's traceback: the driver says what it means
     options: dict[str, Any] = {
         # "local": whatever lies about from another cluster is not joined by accident
         "address": address or "local",
@@ -43,10 +77,12 @@ def ray_cluster(address: str | None = None) -> Iterator[Cluster]:
         "configure_logging": False,
         "logging_level": logging.ERROR,
         "include_dashboard": False if address is None else None,
-        # workers import torch while this process still prepares (numbers in benchmarks/LOG.md)
-        "runtime_env": {"worker_process_setup_hook": WARM_UP},
     }
-    if address is not None:
+    if address is None:
+        # workers import torch while this process still prepares (numbers in benchmarks/LOG.md). Not on other
+        # machines: where foldsweep cannot be imported, they would die before the probe can say so
+        options["runtime_env"] = {"worker_process_setup_hook": WARM_UP}
+    else:
         _check_reachable(address)
     try:
         with concurrent.futures.ThreadPoolExecutor(1) as pool:
@@ -54,21 +90,25 @@ def ray_cluster(address: str | None = None) -> Iterator[Cluster]:
             importing = pool.submit(importlib.import_module, "sweeps.ray_tune.runner")
             ray.init(**options)
             importing.result()
-    except (ConnectionError, OSError, RuntimeError, ValueError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        if address is None:
-            raise InputError(
-                f"Ray cannot start on this machine ({reason}). `sweeps run --local` works without it"
-            ) from error
-        raise InputError(
-            f"--address {address}: cannot join this Ray cluster ({reason}). It needs the same Ray version, and with "
-            "token authentication RAY_AUTH_MODE=token and the cluster's token"
-        ) from error
+    except (ConnectionError, OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+        text = why_not_started(error) if address is None else why_not_joined(error, address=address)
+        raise InputError(text) from error
     try:
-        have = ray.cluster_resources()
-        yield Cluster(cpus=int(have.get("CPU", 0)), gpus=float(have.get("GPU", 0)))
+        with contextlib.redirect_stdout(sys.stderr):  # Ray prints what a dead node last did
+            yield Cluster.of([_node(values) for values in ray.nodes() if values["Alive"]])
     finally:
         ray.shutdown()
+
+
+def _node(values: dict[str, Any]) -> Node:
+    have = values["Resources"]
+    return Node(
+        id=values["NodeID"],
+        host=values["NodeManagerHostname"],
+        address=values["NodeManagerAddress"],
+        cpus=float(have.get("CPU", 0)),
+        gpus=float(have.get("GPU", 0)),
+    )
 
 
 def _check_reachable(address: str) -> None:
@@ -82,9 +122,85 @@ def _check_reachable(address: str) -> None:
         raise InputError(f"--address {address}: nobody answers there ({error}). Is the Ray head running?") from None
 
 
+def why_not_started(error: Exception) -> str:
+    """What a user can do about a Ray that did not start on this machine."""
+    if isinstance(error, OSError) and str(error.filename or "").startswith(str(Path.home() / ".ray")):
+        return (
+            f"Ray cannot keep its token in {error.filename} ({error.strerror}). Set {TOKEN} to a secret of your own, "
+            "or HOME to a folder that can be written. `sweeps run --local` works without Ray"
+        )
+    if isinstance(error, ray.exceptions.AuthenticationError):
+        return f"Ray cannot start on this machine: its token is not there ({_token_source()}). {_how_to_give_it()}"
+    return f"Ray cannot start on this machine ({_first_line(error)}). `sweeps run --local` works without it"
+
+
+def why_not_joined(error: Exception, *, address: str) -> str:
+    """What a user can do about a cluster that cannot be joined."""
+    start = f"--address {address}: cannot join this Ray cluster"
+    if any(isinstance(cause, ray.exceptions.AuthenticationError) for cause in _causes(error)) or any(
+        "InvalidAuthToken" in str(cause) for cause in _causes(error)
+    ):
+        if os.environ.get(AUTH_MODE, "").lower() != "token":
+            return f"{start}: it asks for a token. Set {AUTH_MODE}=token. {_how_to_give_it()}"
+        return f"{start}: the token is missing or not the cluster's ({_token_source()}). {_how_to_give_it()}"
+    if "Version mismatch" in str(error):
+        details = " ".join(str(error).split()).removeprefix("Version mismatch: ")
+        return f"{start}: the versions differ. {details}. Install the same Python and Ray here and on every node"
+    return (
+        f"{start} ({_first_line(error)}). It needs the same Ray version, and with token authentication "
+        f"{AUTH_MODE}=token and the cluster's token"
+    )
+
+
+def _how_to_give_it() -> str:
+    return (
+        f"The cluster's token (`ray get-auth-token` on its head prints it) goes into {TOKEN}, into the file that "
+        f"{TOKEN_PATH} names, or into ~/.ray/auth_token"
+    )
+
+
+def _token_source() -> str:
+    """Where Ray looked, in its order; never the token itself."""
+    if os.environ.get(TOKEN):
+        return f"taken from {TOKEN}"
+    if os.environ.get(TOKEN_PATH):
+        return f"looked for in {os.environ[TOKEN_PATH]}, which {TOKEN_PATH} names"
+    return f"looked for in {Path.home() / '.ray' / 'auth_token'}"
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
 def gpu_share(resources: Resources, *, gpus: float) -> float:
     """GPUs per trial: what is asked for, or one where there is one."""
     return min(1.0, gpus) if resources.gpu is None else resources.gpu
+
+
+def resolve(resources: Resources, cluster: Cluster) -> Resources:
+    """What one trial gets there, as numbers.
+
+    `cpu: auto` is a GPU share's part of its node's CPUs, on the node with the fewest per share; one without GPUs.
+
+    Raises:
+        InputError: no node can hold a single trial.
+    """
+    gpu = gpu_share(resources, gpus=max(node.gpus for node in cluster.each()))
+    fewest = 1.0 if resources.cpu == "auto" else resources.cpu
+    nodes = [node for node in cluster.each() if _room(node, cpu=fewest, gpu=gpu)]
+    if not nodes:
+        raise InputError(_no_room(cluster, cpu=fewest, gpu=gpu))
+    if resources.cpu != "auto":
+        return Resources(cpu=resources.cpu, gpu=gpu)
+    shares = [node.cpus // _shares(node.gpus, gpu=gpu) for node in nodes] if gpu else [1.0]
+    return Resources(cpu=max(1.0, min(shares)), gpu=gpu)
 
 
 def trials_at_once(resources: Resources, cluster: Cluster) -> int:
@@ -93,12 +209,45 @@ def trials_at_once(resources: Resources, cluster: Cluster) -> int:
     Raises:
         InputError: not even one does.
     """
-    gpu = gpu_share(resources, gpus=cluster.gpus)
-    if resources.cpu > cluster.cpus or gpu > cluster.gpus:
-        raise InputError(
-            f"a trial asks for {resources.cpu} CPU and {gpu:g} GPU (resources in the search space), but there are "
-            f"{cluster.cpus} CPU and {cluster.gpus:g} GPU. Lower them with --set resources.cpu=... or "
-            "--set resources.gpu=..., or join a larger cluster with --address"
-        )
-    by_gpu = math.floor(cluster.gpus / gpu + 1e-9) if gpu else cluster.cpus
-    return min(cluster.cpus // resources.cpu, by_gpu)
+    wanted = resolve(resources, cluster)
+    assert wanted.cpu != "auto"
+    assert wanted.gpu is not None
+    return sum(_room(node, cpu=wanted.cpu, gpu=wanted.gpu) for node in cluster.each())
+
+
+def threads(resources: Resources, cluster: Cluster) -> int:
+    """torch's CPU threads in one trial: whole CPUs, at least one.
+
+    Raises:
+        InputError: no node can hold a single trial.
+    """
+    cpu = resolve(resources, cluster).cpu
+    assert cpu != "auto"
+    return max(1, math.floor(cpu))
+
+
+def _room(node: Node, *, cpu: float, gpu: float) -> int:
+    """How many trials a node holds."""
+    by_cpu = math.floor(node.cpus / cpu + EPSILON)
+    return min(by_cpu, _shares(node.gpus, gpu=gpu)) if gpu else by_cpu
+
+
+def _shares(gpus: float, *, gpu: float) -> int:
+    """Trials that this many GPUs hold. Ray never splits a share over two GPUs: 0.4 fits twice into each."""
+    whole = math.floor(gpus + EPSILON)
+    if gpu >= 1:
+        return math.floor(whole / gpu + EPSILON)
+    return whole * math.floor(1 / gpu + EPSILON) + math.floor(max(0.0, gpus - whole) / gpu + EPSILON)
+
+
+def _no_room(cluster: Cluster, *, cpu: float, gpu: float) -> str:
+    asked = f"a trial asks for {cpu:g} CPU and {gpu:g} GPU (resources in the search space), but"
+    advice = (
+        "Lower them with --set resources.cpu=... or --set resources.gpu=..., or join a larger cluster with --address"
+    )
+    if gpu and not cluster.gpus:
+        advice = f"--set resources.gpu=0 trains without GPU. {advice}"
+    if len(cluster.each()) == 1:
+        return f"{asked} there are {cluster.cpus:g} CPU and {cluster.gpus:g} GPU. {advice}"
+    have = "".join(f"\n  {node}: {node.cpus:g} CPU, {node.gpus:g} GPU" for node in cluster.nodes)
+    return f"{asked} no node of the cluster has as much:{have}\n{advice}"
