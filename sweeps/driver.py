@@ -13,29 +13,33 @@ import logging
 import statistics
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
-import optuna
-from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState
 
+from sweeps.budget import Meter, Spent, enough
 from sweeps.errors import InfrastructureError, LeaseLostError
 from sweeps.events import EndState, Event, FoldFinished, Notice, Running, Snapshot, TrialEnded, TrialStarted
 from sweeps.messages import STOP_FILE, Assignment, Outcome, TrialReport
-from sweeps.pruning import stop_reason
-from sweeps.sampling import propose, values_of
+from sweeps.mirror import Mirror
+from sweeps.sampling import values_of
 from sweeps.spec import SweepSpec
 from sweeps.study import (
+    BUDGET,
     CAP,
     DRIVEN,
     ELAPSED,
     FOLD_SCORES,
+    GPU_SECONDS,
     INTERRUPTED,
     NOTES,
     PATIENCE_S,
     REASON,
+    RETRY_OF,
     TRACEBACK,
     Recorder,
     StoredSweep,
@@ -45,7 +49,10 @@ from trainer.seeds import derive
 logger = logging.getLogger(__name__)
 
 ASK_WAIT_S = 0.25  # an ask is usually recorded within 10 ms; past this the caller comes back later
-ELAPSED_EVERY_S = 60.0
+TICK_S = 1.0
+SPENT_EVERY_S = 15.0  # what a driver has spent is written, so that a killed one takes little along
+REPEATS = 20  # results taken over before the caller gets a word in
+FREE = "Free some space and run the same command again to continue"
 
 
 class Next(enum.Enum):
@@ -61,6 +68,7 @@ _STATES: dict[EndState, TrialState] = {
     "failed": TrialState.FAIL,
     "interrupted": TrialState.WAITING,
 }
+_ENDS: dict[TrialState, EndState] = {state: name for name, state in _STATES.items()}
 
 
 @dataclasses.dataclass
@@ -88,61 +96,65 @@ class Driver:
         directory: Path,
         device: str,
         trial_cap: int | None,
+        gpu: float = 0.0,
+        threads: int = 1,
         streamed: tuple[str, ...] = (),
         listener: Callable[[Event], None] = lambda event: None,
         clock: Callable[[], float] = time.monotonic,
         patience_s: float = PATIENCE_S,
+        fence: Callable[[], None] = lambda: None,
     ) -> None:
         """Prepare; nothing is written yet.
 
         Args:
             directory: the sweep's, absolute, on a path every worker sees.
             trial_cap: trials in all, earlier ones included; None if only the budget ends the sweep.
+            gpu: GPUs, or a share of one, that a trial has.
+            threads: torch's CPU threads of a trial.
             streamed: choices of preprocessing (their keys) that workers decode per batch.
             listener: told every event, on the thread that caused it; must not block or raise.
+            patience_s: how long the storage may be silent.
+            fence: see Recorder.
         """
         self.spec, self.directory = spec, directory
         self._sweep, self._device, self._cap, self._streamed = sweep, device, trial_cap, streamed
+        self._gpu, self._threads, self._fence = gpu, threads, fence
         self._listener, self._clock, self._patience_s = listener, clock, patience_s
         self._lock = threading.RLock()
-        self._memory = InMemoryStorage()
-        self._study = optuna.create_study(storage=self._memory, study_name=spec.name, direction=spec.metric.goal)
-        self._study_id = self._memory.get_study_id_from_name(spec.name)
+        self._id_of_driver = uuid.uuid4().hex
         self._pending: _Pending | None = None
         self._running: dict[int, Running] = {}
-        self._started_at: dict[int, float] = {}
         self._durations_s: list[float] = []
         self._stop_reasons: dict[int, str] = {}
         self._notes: dict[int, list[str]] = {}
-        self._stopping = False
+        self._stopping = self._draining = False
         self.interrupted = False
         self.failure: InfrastructureError | None = None
-        self._timer: threading.Timer | None = None
+        self._closed = threading.Event()
 
     def __enter__(self) -> "Driver":
-        self._opened_at = self._recorded_at = self._clock()
         (self.directory / STOP_FILE).unlink(missing_ok=True)
         recovered = self._sweep.recover()
-        self._elapsed_before_s = self._sweep.elapsed_s()
-        self._study.add_trials(self._sweep.trials())
-        self._waiting = [t.number for t in self._trials() if t.state == TrialState.WAITING]
-        self._recorder = Recorder(self._sweep, on_failed=self.fail, patience_s=self._patience_s)
+        before = Spent(self._sweep.elapsed_s(), self._sweep.gpu_seconds())
+        self._meter = Meter(before, gpu=self._gpu, clock=self._clock)
+        self._spent_written_at = self._clock()
+        self._mirror = Mirror(self.spec, self._sweep.trials())
+        self._tally = self._mirror.tally
+        self._waiting = [t.number for t in self._mirror.trials() if t.state == TrialState.WAITING]
+        self._recorder = Recorder(self._sweep, on_failed=self.fail, patience_s=self._patience_s, fence=self._fence)
         self._recorder.about_sweep(DRIVEN, time.time())
         self._recorder.about_sweep(CAP, self._cap)
+        limits = self.spec.budget.model_dump(include={"hours", "gpu_hours"})
+        self._recorder.about_sweep(BUDGET, {**limits, "target": self.spec.metric.target})
         if recovered:
             self._listener(Notice(f"the last driver died; trials to be continued: {', '.join(map(str, recovered))}"))
-        if self.spec.budget.hours is not None:
-            left_s = max(0.0, self.spec.budget.hours * 3600 - self._elapsed_before_s)
-            self._timer = threading.Timer(left_s, self._out_of_time)
-            self._timer.daemon = True
-            self._timer.start()
+        threading.Thread(target=self._keep_ticking, name=f"driver {self.spec.name}", daemon=True).start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
+        self._closed.set()
         with self._lock:
             self._stopping = True
             for number in list(self._running):
@@ -150,49 +162,52 @@ class Driver:
             if self._pending is not None:  # never begun: nobody has to be told
                 self._record_end(self._pending.number, "interrupted", None, {INTERRUPTED: True})
                 self._pending = None
-            self._recorder.about_sweep(ELAPSED, round(self._elapsed_s(), 1))
+            self._write_spent()
         self._recorder.close()
         (self.directory / STOP_FILE).unlink(missing_ok=True)
 
     def next(self) -> Assignment | Next:
         """A trial to evaluate now, once its start is recorded."""
+        self.tick()
         with self._lock:
-            if self._time_is_up():
-                self._out_of_time()
-            if self._stopping:
+            if self._stopping or self._draining:
                 return Next.FINISHED
-            self._pending = pending = self._pending or self._ask()
-        if pending is None:
-            return Next.FINISHED
+            answer = self._pending or self._ask()
+            if isinstance(answer, Next):
+                return answer
+            self._pending = pending = answer
         try:
             pending.recorded.result(timeout=pending.wait_s)
         except concurrent.futures.TimeoutError:
             pending.wait_s = 0.0  # the storage is slow or gone: do not hold up the caller again
             return Next.WAIT
         with self._lock:
-            if self._stopping:
+            if self._stopping or self._draining:
                 return Next.FINISHED
             return self._begin(pending) if self._pending is pending else Next.WAIT  # another thread was faster
 
     def epoch(self, number: int, report: TrialReport) -> bool:
         """Take a report; True to go on, False to stop the trial (it is then pruned).
 
-        A report that is already known, as after a resumed fold, decides nothing.
+        A worker that was started again tells the past again: what came before the last known report decides nothing,
+        and that one is answered once more, since the answer may have been lost.
         """
         with self._lock:
-            before = self._running.get(number)
-            if before is None:
+            if number not in self._running or number in self._stop_reasons:
                 return False
-            if report.fold_scores and report.fold > before.fold and report.epoch == 1:
-                self._listener(FoldFinished(number, report.fold - 1, self.spec.folds.k, report.fold_scores[-1]))
-            self._running[number] = Running(number, report.fold, report.epoch, report.epochs, report.value)
             self._note(number, report.notes)
-            trial = self._trial(number)
-            if trial.last_step is not None and report.step <= trial.last_step:
+            last_step = self._mirror[number].last_step or 0
+            if report.step < last_step:
                 return True
-            self._memory.set_trial_intermediate_value(self._id(number), report.step, report.value)
-            self._recorder.report(number, report.step, report.value)
-            reason = stop_reason(self._study, self._trial(number), self.spec)
+            if report.fold_finished:
+                self._listener(FoldFinished(number, report.fold, self.spec.folds.k, report.fold_scores[-1]))
+                reason = self._mirror.fold_finished(report.fold_scores)
+            else:
+                self._running[number] = Running(number, report.fold, report.epoch, report.epochs, report.value)
+                if report.step > last_step:
+                    self._mirror.report(number, report.step, report.value)
+                    self._recorder.report(number, report.step, report.value)
+                reason = self._mirror.stop_reason(number)
             if reason is not None:
                 self._stop_reasons[number] = reason
             return reason is None
@@ -212,16 +227,35 @@ class Driver:
                 # the second: Ctrl-C came between our word and the worker's answer
                 reason = self._stop_reasons.pop(number, "stopped")
                 self._end(number, "pruned", None, {FOLD_SCORES: scores, REASON: reason})
-            elif outcome.state == "interrupted":
-                self._end(number, "interrupted", None, {INTERRUPTED: True})
-            else:
+            elif outcome.state == "failed":
                 self._end(number, "failed", None, {REASON: outcome.reason, TRACEBACK: outcome.traceback})
+            else:
+                self._end(number, "interrupted", None, {INTERRUPTED: True})
+                if outcome.state == "no_space":
+                    self.fail(InfrastructureError(f"the disk of {self.directory} is full ({outcome.reason}). {FREE}"))
+        self.tick()
+
+    def tick(self) -> None:
+        """Look at what was spent; called about once a second, and around each trial."""
+        with self._lock:
+            best = None if self._tally.best is None else self._tally.best.value
+            reason = None if self._stopping else enough(self.spec, self._meter.spent(), best=best)
+            if reason is not None:
+                self._listener(Notice(reason))
+                self._interrupt()
+            if self._clock() - self._spent_written_at >= SPENT_EVERY_S:
+                self._write_spent()
+
+    def drain(self) -> None:
+        """Start nothing more; running trials go on to their end."""
+        with self._lock:
+            self._draining = True
 
     def stop(self) -> None:
         """Start nothing more; running trials leave a checkpoint and end as interrupted."""
         with self._lock:
             self.interrupted = True
-            self._drain()
+            self._interrupt()
 
     def fail(self, error: InfrastructureError) -> None:
         """The infrastructure or the lease is gone: end as `stop` does, for `error`."""
@@ -229,7 +263,7 @@ class Driver:
             self.failure = self.failure or error
             if isinstance(error, LeaseLostError):
                 self._recorder.abandon()
-            self._drain()
+            self._interrupt()
 
     @property
     def stopping(self) -> bool:
@@ -240,49 +274,57 @@ class Driver:
     def done(self) -> bool:
         """Nothing runs, and nothing more is to be started."""
         with self._lock:
-            more = bool(self._waiting) or self._pending is not None
-            more = more or self._cap is None or len(self._trials()) < self._cap
-            return not self._running and (self._stopping or not more)
+            more = bool(self._waiting) or self._pending is not None or self._may_ask()
+            return not self._running and (self._stopping or self._draining or not more)
 
     def snapshot(self) -> Snapshot:
         """Where the sweep stands."""
         with self._lock:
-            trials = self._trials()
-            count = {state: sum(t.state == state for t in trials) for state in TrialState}
-            best = self._best()
+            states, best = self._tally.states, self._tally.best
             return Snapshot(
-                completed=count[TrialState.COMPLETE],
-                pruned=count[TrialState.PRUNED],
-                failed=count[TrialState.FAIL],
-                interrupted=count[TrialState.WAITING],
+                completed=states[TrialState.COMPLETE],
+                pruned=states[TrialState.PRUNED],
+                failed=states[TrialState.FAIL],
+                interrupted=states[TrialState.WAITING],
                 running=tuple(self._running[number] for number in sorted(self._running)),
                 cap=self._cap,
                 k=self.spec.folds.k,
                 best_score=None if best is None else best.value,
                 best_number=None if best is None else best.number,
-                elapsed_s=self._clock() - self._opened_at,
+                elapsed_s=self._meter.own_s,
                 eta_s=self._eta_s(),
-                stopping=self._stopping,
+                stopping=self._stopping or self._draining,
             )
 
-    def _ask(self) -> "_Pending | None":
-        """The next trial, on its way into the storage: an interrupted one, else a new one, else None."""
+    def _ask(self) -> _Pending | Next:
+        """The next trial, on its way into the storage: an interrupted one, else a new one."""
         if self._waiting:
             number = self._waiting.pop(0)
-            self._memory.set_trial_state_values(self._id(number), TrialState.RUNNING)
+            self._mirror.change(number, TrialState.RUNNING)
             return _Pending(number, continued=True, recorded=self._recorder.restart(number))
-        number = len(self._trials())
-        if self._cap is not None and number >= self._cap:
-            return None
-        trial = propose(self._study, self.spec, number=number)
-        assert trial.number == number
-        return _Pending(number, continued=False, recorded=self._recorder.start(trial))
+        for _ in range(REPEATS):
+            if not self._may_ask():
+                return Next.FINISHED
+            if self._mirror.exhausted():
+                self._listener(Notice("every point of the search space has been tried"))
+                self._cap = self._tally.asked
+                return Next.FINISHED
+            trial = self._mirror.propose()
+            recorded = self._recorder.start(trial)
+            if trial.state == TrialState.RUNNING:
+                return _Pending(trial.number, continued=False, recorded=recorded)
+            score, reason = trial.values[0] if trial.values else None, trial.user_attrs[REASON]
+            self._listener(TrialEnded(trial.number, _ENDS[trial.state], score, reason, best=False, seconds=0.0))
+        return Next.WAIT
 
-    def _begin(self, pending: "_Pending") -> Assignment:
+    def _may_ask(self) -> bool:
+        return self._cap is None or self._tally.asked < self._cap
+
+    def _begin(self, pending: _Pending) -> Assignment:
         self._pending = None
         number = pending.number
-        self._started_at[number] = self._clock()
-        trial = self._trial(number)
+        self._meter.started(number)
+        trial = self._mirror[number]
         self._running[number] = Running(number, fold=0, epoch=0, epochs=self.spec.max_epochs, value=None)
         self._listener(TrialStarted(number, dict(trial.params), pending.continued))
         return self._assignment(trial)
@@ -295,14 +337,18 @@ class Driver:
             metric=self.spec.metric.field,
             max_epochs=self.spec.max_epochs,
             device=self._device,
-            threads=self.spec.resources.cpu,
+            threads=self._threads,
             streamed=self._streamed,
+            driver=self._id_of_driver,
+            retries=self.spec.retries,
+            reported=trial.last_step or 0,
         )
 
-    def _values(self, trial: FrozenTrial) -> dict[str, object]:
+    def _values(self, trial: FrozenTrial) -> dict[str, Any]:
         """Fields of TrainConfig: the sampled ones, and what the sweep itself decides."""
-        values: dict[str, object] = values_of(self.spec.space, trial.params)
-        values["seed"] = derive(self.spec.seed, "trial", trial.number)
+        values: dict[str, Any] = values_of(self.spec.space, trial.params)
+        # a retry trains what the failed trial would have, and may use its finished folds
+        values["seed"] = derive(self.spec.seed, "trial", trial.user_attrs.get(RETRY_OF, trial.number))
         if self.spec.metric.own is not None:
             values |= {"metric": self.spec.metric.own, "metric_goal": self.spec.metric.goal}
         weights = values.get("weights", "none")
@@ -310,67 +356,42 @@ class Driver:
             values["weights"] = str(Path(str(weights)).resolve())
         return values
 
-    def _end(self, number: int, state: EndState, score: float | None, attributes: dict[str, object]) -> None:
+    def _end(self, number: int, state: EndState, score: float | None, attributes: dict[str, Any]) -> None:
         self._record_end(number, state, score, {**attributes, NOTES: self._notes.pop(number, [])})
         self._running.pop(number, None)
-        seconds = self._clock() - self._started_at.pop(number, self._clock())
+        seconds = self._meter.ended(number)
         if state in ("completed", "pruned"):
             self._durations_s.append(seconds)
-        best = self._best()
+        best = self._tally.best
         is_best = state == "completed" and best is not None and best.number == number
         self._listener(TrialEnded(number, state, score, str(attributes.get(REASON, "")), is_best, seconds))
-        if self._clock() - self._recorded_at > ELAPSED_EVERY_S:
-            self._recorded_at = self._clock()
-            self._recorder.about_sweep(ELAPSED, round(self._elapsed_s(), 1))
 
     def _note(self, number: int, notes: Iterable[str]) -> None:
         known = self._notes.setdefault(number, [])
         known += [note for note in notes if note not in known]
 
-    def _record_end(self, number: int, state: EndState, score: float | None, attributes: dict[str, object]) -> None:
+    def _record_end(self, number: int, state: EndState, score: float | None, attributes: dict[str, Any]) -> None:
         attributes = {key: value for key, value in attributes.items() if value not in ("", [])}
-        trial_id = self._id(number)
-        for key, value in attributes.items():
-            self._memory.set_trial_user_attr(trial_id, key, value)
-        self._memory.set_trial_state_values(trial_id, _STATES[state], None if score is None else [score])
+        self._mirror.change(number, _STATES[state], score=score, attributes=attributes)
         self._recorder.end(number, _STATES[state], score, attributes)
 
-    def _drain(self) -> None:
+    def _interrupt(self) -> None:
         if not self._stopping:
             self._stopping = True
             with contextlib.suppress(OSError):  # a full disk: trials then end with their folds
                 (self.directory / STOP_FILE).touch()
 
-    def _out_of_time(self) -> None:
-        with self._lock:
-            if not self._stopping:
-                self._listener(Notice(f"the budget of {self.spec.budget.hours} hours is used up"))
-                self._drain()
+    def _keep_ticking(self) -> None:
+        while not self._closed.wait(TICK_S):
+            self.tick()
 
-    def _time_is_up(self) -> bool:
-        hours = self.spec.budget.hours
-        return hours is not None and self._elapsed_s() >= hours * 3600
-
-    def _elapsed_s(self) -> float:
-        return self._elapsed_before_s + self._clock() - self._opened_at
+    def _write_spent(self) -> None:
+        spent, self._spent_written_at = self._meter.spent(), self._clock()
+        self._recorder.about_sweep(ELAPSED, round(spent.elapsed_s, 1))
+        self._recorder.about_sweep(GPU_SECONDS, round(spent.gpu_s, 1))
 
     def _eta_s(self) -> float | None:
         if self._cap is None or not self._durations_s:
             return None
-        left = self._cap - sum(trial.state.is_finished() for trial in self._trials())
-        at_once = max(1, len(self._running))
-        return max(0.0, left * statistics.fmean(self._durations_s) / at_once)
-
-    def _best(self) -> FrozenTrial | None:
-        done = [t for t in self._trials() if t.state == TrialState.COMPLETE]
-        sign = 1 if self.spec.metric.goal == "maximize" else -1
-        return max(done, key=lambda t: (sign * t.values[0], -t.number), default=None)
-
-    def _trials(self) -> list[FrozenTrial]:
-        return self._study.get_trials(deepcopy=False)
-
-    def _trial(self, number: int) -> FrozenTrial:
-        return self._memory.get_trial(self._id(number))
-
-    def _id(self, number: int) -> int:
-        return self._memory.get_trial_id_from_study_id_trial_number(self._study_id, number)
+        left = self._cap - self._tally.asked + len(self._running) + len(self._waiting)
+        return max(0.0, left * statistics.fmean(self._durations_s) / max(1, len(self._running)))

@@ -5,7 +5,8 @@ SweepsError
 │   ├── SpecError           2   the search space file: all its problems at once, with lines
 │   └── SweepBusyError      2   another driver owns the sweep
 ├── InfrastructureError     3   Ray or the storage is gone; running again continues the sweep
-│   └── LeaseLostError      3   another driver took the sweep over
+│   ├── LeaseLostError      3   another driver took the sweep over
+│   └── ClusterLostError    3   Ray's head is gone, and this process cannot leave it in peace
 └── NothingCompletedError   1   the sweep ran, but no trial completed
 
 Errors of `trainer` (TrainerError) end with 2 when they stop a command; inside a trial they fail that trial.
@@ -70,6 +71,10 @@ class InfrastructureError(SweepsError):
 
 class LeaseLostError(InfrastructureError):
     """The lease could not be renewed: another driver may have taken the sweep over."""
+
+
+class ClusterLostError(InfrastructureError):
+    """Ray's head does not answer; whoever ends the process must not wait for Ray."""
 
 
 class NothingCompletedError(SweepsError):

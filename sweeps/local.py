@@ -2,6 +2,7 @@
 
 import time
 
+from sweeps.attempt import Attempt
 from sweeps.driver import Driver, Next
 from sweeps.messages import Assignment, RunTrial, TrialReport
 from sweeps.trial import run_trial
@@ -14,17 +15,23 @@ def run_local(driver: Driver, *, trial: RunTrial = run_trial) -> None:
             time.sleep(0.05)
             continue
         assert isinstance(assignment, Assignment)
-        driver.finished(assignment.number, trial(assignment, _DirectReporter(driver, assignment.number)))
+        attempt = Attempt.begin(assignment.directory, driver=assignment.driver)
+        outcome = trial(assignment, _DirectReporter(driver, assignment.number, attempt))
+        attempt.end()
+        driver.finished(assignment.number, outcome)
 
 
 class _DirectReporter:
     """A trial in the driver's own process."""
 
-    def __init__(self, driver: Driver, number: int) -> None:
-        self._driver, self._number = driver, number
+    def __init__(self, driver: Driver, number: int, attempt: Attempt) -> None:
+        self._driver, self._number, self._attempt = driver, number, attempt
 
     def report(self, report: TrialReport) -> bool:
         return self._driver.epoch(self._number, report)
 
     def interrupted(self) -> bool:
         return self._driver.stopping
+
+    def owns(self) -> bool:
+        return self._attempt.owns()

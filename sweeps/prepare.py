@@ -11,10 +11,12 @@ from typing import Any
 from optuna.storages import RDBStorage
 
 from sweeps.data import write_data
+from sweeps.database import hidden
 from sweeps.errors import InputError
+from sweeps.growth import Growth, difference
 from sweeps.messages import CODE_FOLDER, FOLDS_FILE
 from sweeps.spec import SweepSpec
-from sweeps.study import StoredSweep, hidden, make_folder
+from sweeps.study import StoredSweep, make_folder
 from trainer.data.cut import Cut
 from trainer.data.folds import Folds, load_folds
 from trainer.files import atomic_write, file_digest, write_json
@@ -61,14 +63,18 @@ class SweepFiles:
         """The frozen folds."""
         return load_folds(self.directory / FOLDS_FILE)
 
-    def begin(self, spec: SweepSpec, cut: Cut, *, identity: str, storage_url: str) -> None:
-        """Write what makes the folder a sweep; `sweep.json` last."""
+    def write_spec(self, spec: SweepSpec) -> None:
+        """Write the search space as it is now."""
         from ruamel.yaml import YAML
 
-        make_folder(self.directory)
-        write_data(self.directory, cut, spec)
         with atomic_write(self.directory / "spec.yaml") as file:
             YAML(typ="safe", pure=True).dump(spec.raw, file)
+
+    def begin(self, spec: SweepSpec, cut: Cut, *, identity: str, storage_url: str) -> None:
+        """Write what makes the folder a sweep; `sweep.json` last."""
+        make_folder(self.directory)
+        write_data(self.directory, cut, spec)
+        self.write_spec(spec)
         for name in own_files(spec):
             with atomic_write(self.directory / CODE_FOLDER / name) as file:
                 file.write((spec.folder / name).read_bytes())
@@ -85,8 +91,13 @@ class SweepFiles:
         write_json(self.directory / SWEEP_FILE, values)
 
 
-def open_sweep(storage: RDBStorage, spec: SweepSpec, cut: Cut, *, files: SweepFiles, storage_url: str) -> StoredSweep:
+def open_sweep(
+    storage: RDBStorage, spec: SweepSpec, cut: Cut, *, files: SweepFiles, storage_url: str, update: bool = False
+) -> StoredSweep:
     """Continue the sweep of that name, or begin it. The caller holds its lease.
+
+    Args:
+        update: the search space may have grown.
 
     Raises:
         InputError: the storage or the folder belong to another sweep, or the search space or the data
@@ -108,10 +119,13 @@ def open_sweep(storage: RDBStorage, spec: SweepSpec, cut: Cut, *, files: SweepFi
             f"sweep {spec.name!r} is in the storage {hidden(storage_url)}, but {files.directory} {what}. "
             "Give the --runs folder it was started with, or choose another name"
         )
-    _refuse_changes(spec, stored)
+    growth = difference(stored.spec, spec.fixed_part(), sweep=spec.name)
+    if growth.lines and not (growth.allowed and update):
+        raise InputError(_changed(growth, spec.name))
     refuse_other_data(files, cut, spec)
     _refuse_other_code(files, spec)
-    return stored
+    files.write_spec(spec)
+    return stored.update_spec(spec.fixed_part()) if growth.lines else stored
 
 
 def own_files(spec: SweepSpec) -> tuple[str, ...]:
@@ -152,37 +166,12 @@ def refuse_other_data(files: SweepFiles, cut: Cut, spec: SweepSpec) -> None:
         )
 
 
-def _refuse_changes(spec: SweepSpec, stored: StoredSweep) -> None:
-    now, then = _flat(_with_order(spec.fixed_part())), _flat(_with_order(stored.spec))
-    different = [
-        f"  {key}: was {then.get(key, '(absent)')}, is {now.get(key, '(absent)')}"
-        for key in sorted(now.keys() | then.keys())
-        # as JSON: 5 and 5.0 are different bounds
-        if json.dumps(now.get(key, "(absent)")) != json.dumps(then.get(key, "(absent)"))
-    ]
-    if different:
-        raise InputError(
-            "\n".join(
-                [
-                    f"the search space of sweep {spec.name!r} changed since it began, "
-                    "so new trials could not be compared with its old ones:",
-                    *different,
-                    "Change it back, or give the search space another name (run_cap, budget and resources may change)",
-                ]
-            )
+def _changed(growth: Growth, name: str) -> str:
+    if growth.allowed:
+        head, end = f"the search space of sweep {name!r} grew:", "Add --update to go on with the wider one"
+    else:
+        head = (
+            f"the search space of sweep {name!r} changed since it began, so new trials could not be compared with its"
         )
-
-
-def _with_order(part: dict[str, Any]) -> dict[str, Any]:
-    """The order of the parameters is the order of a grid's points."""
-    return {**part, "order": list(part["parameters"])} if part["method"] == "grid" else part
-
-
-def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
-    if isinstance(value, dict) and value:
-        return {
-            key: leaf
-            for name, inner in value.items()
-            for key, leaf in _flat(inner, f"{prefix}.{name}".strip(".")).items()
-        }
-    return {prefix: value}
+        head, end = f"{head} old ones:", growth.advice
+    return "\n".join([head, *(f"  {line}" for line in growth.lines), end])

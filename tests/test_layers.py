@@ -9,44 +9,70 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 # for each module of sweeps: the modules of sweeps it may import, directly
-WORKER = ["errors", "messages"]
-LANGUAGE = ["errors", "space", "yaml_file"]
-SPEC = [*LANGUAGE, "spec"]
-STORED = [*SPEC, "messages", "events", "sampling", "pruning", "lease", "study"]
+WORKER = ["errors", "messages", "attempt"]
+LANGUAGE = ["errors", "laws", "space", "language", "yaml_file"]
+SPEC = [*LANGUAGE, "stopping", "spec"]
+READING = [*SPEC, "fields", "points", "sections", "spec_reader", "space_only", "growth"]
+STORAGE = ["database", "lease", "study"]
+DECIDING = ["sampling", "race", "pruning", "history", "tally", "ranking", "budget", "mirror"]
+STORED = [*SPEC, "messages", "events", *STORAGE, *DECIDING]
+FILES = ["data", "prepare", "oof", "results", "retention"]
 ALLOWED = {
     "errors": [],
     "messages": [],
     "events": [],
-    "space": ["errors"],
+    "laws": [],
+    "stopping": [],
+    "attempt": [],
+    "neighbours": [],
+    "space": ["laws"],
+    "language": LANGUAGE,
     "yaml_file": ["errors"],
-    "spec": LANGUAGE,
-    "spec_reader": SPEC,
+    "spec": [*LANGUAGE, "stopping"],
+    "fields": LANGUAGE,
+    "points": LANGUAGE,
+    "sections": [*SPEC, "fields"],
+    "spec_reader": READING,
+    "space_only": READING,
+    "growth": LANGUAGE,
     "trial": WORKER,
-    "sampling": SPEC,
-    "pruning": SPEC,
-    "lease": ["errors"],
-    "study": SPEC,
+    "database": ["errors"],
+    "lease": ["errors", "database"],
+    "study": [*SPEC, "database"],
+    "sampling": [*SPEC, "study"],
+    "race": ["stopping"],
+    "pruning": [*SPEC, "race"],
+    "history": [*SPEC, "study", "sampling"],
+    "tally": ["study"],
+    "ranking": ["study"],
+    "budget": SPEC,
+    "mirror": [*SPEC, "study", "sampling", "history", "race", "pruning", "tally"],
     "data": [*SPEC, "messages"],
     "check_page": [],
     "inspection": [*SPEC, "data", "check_page"],
     "feasible": SPEC,
-    "prepare": [*SPEC, "messages", "study", "data"],
+    "prepare": [*SPEC, "growth", "messages", "database", "study", "data"],
     "oof": ["errors"],
     "results": [*STORED, "prepare", "oof"],
+    "retention": [*STORED, "prepare", "results"],
+    "garbage": [*STORED, "prepare", "results", "retention"],
+    "retry": [*STORED, "prepare"],
+    "warm_start": [*STORED, "prepare", "results"],
     "driver": STORED,
-    "local": ["driver", "messages", "trial"],
-    "ray_tune": [*STORED, "driver", "trial", "ray_tune"],
+    "local": ["driver", "messages", "trial", "attempt"],
+    "ray_tune": [*STORED, "driver", "trial", "attempt", "ray_tune"],
     "cli": [
         *STORED,
-        "spec_reader",
+        *READING,
+        *FILES,
         "driver",
-        "data",
         "check_page",
         "inspection",
         "feasible",
-        "prepare",
-        "oof",
-        "results",
+        "garbage",
+        "retry",
+        "warm_start",
+        "neighbours",
         "local",
         "ray_tune",
         "cli",
@@ -60,12 +86,19 @@ FOREIGN = {
         "sweeps/sampling.py",
         "sweeps/pruning.py",
         "sweeps/study.py",
+        "sweeps/history.py",
+        "sweeps/tally.py",
+        "sweeps/ranking.py",
+        "sweeps/mirror.py",
         "sweeps/driver.py",
-        "sweeps/results.py",
         "sweeps/prepare.py",
+        "sweeps/results.py",
+        "sweeps/retention.py",
+        "sweeps/retry.py",
+        "sweeps/warm_start.py",
         "sweeps/cli/run.py",
     ],
-    "sqlalchemy": ["sweeps/study.py", "sweeps/lease.py"],
+    "sqlalchemy": ["sweeps/database.py", "sweeps/study.py", "sweeps/lease.py"],
     "typer": ["sweeps/cli/"],
     "rich": ["sweeps/cli/"],
     "madgrad": ["trainer/optimizers.py"],
@@ -85,7 +118,8 @@ FOREIGN = {
     "onnxruntime": ["trainer/data/crops.py"],
     "PIL": ["trainer/data/", "sweeps/inspection.py"],
     "filelock": ["trainer/data/cache.py"],
-    "psutil": ["sweeps/lease.py"],
+    "psutil": ["sweeps/lease.py", "sweeps/neighbours.py"],
+    "scipy": ["sweeps/laws.py", "sweeps/race.py", "sweeps/sampling.py"],
 }
 TORCH = ["torch", "torchvision", "timm", "madgrad", "safetensors"]
 # parts of the trainer -> the only modules of it that they may import (a name stands for all below it)
@@ -214,7 +248,7 @@ def test_what_trains_nothing_imports_torch_only_when_it_is_called():
 
 def test_the_worker_side_imports_neither_optuna_nor_the_driver():
     """What a Ray worker loads before a trial begins, and the trial itself."""
-    for file in ("sweeps/trial.py", "sweeps/messages.py", "sweeps/ray_tune/worker.py"):
+    for file in ("sweeps/trial.py", "sweeps/messages.py", "sweeps/attempt.py", "sweeps/ray_tune/worker.py"):
         for imported in imports(ROOT / file):
             assert imported.split(".")[0] not in ("optuna", "sqlalchemy")
             assert imported not in ("sweeps.driver", "sweeps.study", "sweeps.spec", "sweeps.sampling")
@@ -229,11 +263,11 @@ def test_a_foreign_library_appears_in_one_place(library: str):
 
 
 def test_only_study_writes_the_stored_study():
-    """The driver writes its in-memory mirror; nobody else calls a writing method of a storage."""
+    """The driver's mirror writes its own in-memory study; nobody else calls a writing method of a storage."""
     for path in modules("sweeps"):
         called = {node.attr for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Attribute)}
         if called & WRITES:
-            assert name_of(path) in ("sweeps/study.py", "sweeps/driver.py")
+            assert name_of(path) in ("sweeps/study.py", "sweeps/mirror.py")
 
 
 def test_the_commands_defer_every_heavy_import():

@@ -1,8 +1,11 @@
 """The command `sweeps`. Heavy libraries are imported inside the commands: `sweeps --help` must be quick."""
 
 import logging
+import os
 import signal
 import sys
+import tempfile
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,12 +13,16 @@ import typer
 from sweeps.cli.best import best
 from sweeps.cli.check import check
 from sweeps.cli.demo import demo
+from sweeps.cli.gc import gc
 from sweeps.cli.list import list_sweeps
 from sweeps.cli.prepare import prepare
+from sweeps.cli.retry import retry
 from sweeps.cli.run import run
 from sweeps.cli.status import status
-from sweeps.errors import EXIT_INTERRUPTED, SweepsError
+from sweeps.cli.stop import stop
+from sweeps.errors import EXIT_INTERRUPTED, ClusterLostError, InfrastructureError, SweepsError
 from trainer.errors import TrainerError
+from trainer.files import is_disk_full
 
 app = typer.Typer(
     name="sweeps",
@@ -48,7 +55,7 @@ def _options(
     )
 
 
-for command in (run, check, prepare, best, status):
+for command in (run, check, prepare, best, status, stop, retry, gc):
     app.command()(command)
 app.command("list")(list_sweeps)
 app.command()(demo)
@@ -64,12 +71,21 @@ def main() -> None:
     signal.signal(signal.SIGINT, _leave)  # `sweeps run` has its own handler while trials run
     try:
         app()
-    except SweepsError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
-    except TrainerError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
     except BrokenPipeError:  # `sweeps best | head`
         sys.stderr.close()
         sys.exit(0)
+    except ClusterLostError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.stderr.flush()
+        os._exit(error.exit_code)  # Ray's own farewell waits for its head, and then ends the process with code 1
+    except SweepsError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except OSError as error:
+        if not is_disk_full(error, Path(tempfile.gettempdir())):
+            raise
+        print(f"error: {error}. Free some space and run the same command again to continue", file=sys.stderr)
+        sys.exit(InfrastructureError.exit_code)
+    except TrainerError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)

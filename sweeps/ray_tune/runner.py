@@ -2,7 +2,10 @@
 
 import functools
 import shutil
+import socket
 import tempfile
+import threading
+import time
 import uuid
 from typing import Any
 
@@ -10,15 +13,17 @@ import ray
 from ray import tune
 
 from sweeps.driver import Driver
-from sweeps.errors import InfrastructureError
+from sweeps.errors import ClusterLostError, InfrastructureError
 from sweeps.messages import RunTrial
-from sweeps.ray_tune.cluster import Cluster, gpu_share, trials_at_once
+from sweeps.ray_tune.cluster import Cluster, resolve, trials_at_once
 from sweeps.ray_tune.registry import DRIVERS
 from sweeps.ray_tune.scheduler import DriverScheduler
 from sweeps.ray_tune.searcher import DriverSearcher
 from sweeps.ray_tune.worker import evaluate
 
-RETRIES = 2  # of a dead worker process, from the trial's last checkpoint
+LOST_NODES = 20  # times that a trial may lose its node, beside the deaths of its worker process
+LOOK_EVERY_S = 2.0  # at Ray's head
+SILENT_S = 10.0  # after which it is lost: Ray itself ends this process after 60 s, with code 1 and unsaid
 
 
 def run_on_ray(driver: Driver, cluster: Cluster, *, trial: RunTrial | None = None) -> None:
@@ -31,44 +36,93 @@ def run_on_ray(driver: Driver, cluster: Cluster, *, trial: RunTrial | None = Non
     Raises:
         InfrastructureError: Ray is gone; what was done is recorded.
     """
-    resources, key = driver.spec.resources, uuid.uuid4().hex
-    at_once = trials_at_once(resources, cluster)
-    tune_folder = tempfile.mkdtemp(prefix="foldsweep-tune-")
-    trainable = tune.with_resources(
-        functools.partial(evaluate, run_trial=trial),
-        {"cpu": resources.cpu, "gpu": gpu_share(resources, gpus=cluster.gpus)},
-    )
+    key, tune_folder = uuid.uuid4().hex, tempfile.mkdtemp(prefix="foldsweep-tune-")
     DRIVERS[key] = driver
+    fitting = _Fitting(_tuner(driver, cluster, key=key, folder=tune_folder, trial=trial))
+    fitting.start()
+    _watch(fitting, ray.get_runtime_context().gcs_address)
+    del DRIVERS[key]
+    shutil.rmtree(tune_folder, ignore_errors=True)
+    if fitting.error is not None:
+        raise fitting.error
+    if not driver.done:  # a killed raylet lets fit() return as if all were well
+        raise InfrastructureError("Ray ended before the sweep did. Run the same command again to continue")
+
+
+def _tuner(driver: Driver, cluster: Cluster, *, key: str, folder: str, trial: RunTrial | None) -> tune.Tuner:
+    resources = resolve(driver.spec.resources, cluster)
+    trainable = tune.with_resources(
+        functools.partial(evaluate, run_trial=trial), {"cpu": resources.cpu, "gpu": resources.gpu}
+    )
+    return tune.Tuner(
+        trainable,
+        tune_config=tune.TuneConfig(
+            search_alg=DriverSearcher(key),
+            scheduler=DriverScheduler(key),
+            num_samples=-1,
+            max_concurrent_trials=trials_at_once(resources, cluster),  # else Ray asks one trial ahead
+            reuse_actors=True,
+            trial_name_creator=_trial_name,
+            trial_dirname_creator=_trial_name,
+        ),
+        run_config=tune.RunConfig(
+            name="tune",
+            storage_path=folder,
+            failure_config=tune.FailureConfig(max_failures=driver.spec.retries + LOST_NODES),
+            verbose=0,
+        ),
+    )
+
+
+class _Fitting(threading.Thread):
+    """Tune's loop on a thread of its own: where Ray's head is gone it never comes back, and signals are not heard."""
+
+    def __init__(self, tuner: tune.Tuner) -> None:
+        super().__init__(name="tune", daemon=True)
+        self._tuner = tuner
+        self.error: BaseException | None = None
+
+    def run(self) -> None:
+        try:
+            self._tuner.fit()
+        except (tune.TuneError, ray.exceptions.RayError) as error:
+            self.error = InfrastructureError(
+                f"Ray stopped ({str(error).strip().splitlines()[0]}). What was done is recorded: run the same command "
+                "again to continue"
+            )
+        except BaseException as error:  # noqa: BLE001 - a bug: raised again on the caller's thread
+            self.error = error
+
+
+def _watch(fitting: _Fitting, head: str) -> None:
+    """Wait for the end of Tune's loop.
+
+    Raises:
+        ClusterLostError: Ray's head does not answer any more, or no node is left.
+    """
+    heard_at = looked_at = time.monotonic()
+    while fitting.is_alive():
+        fitting.join(timeout=0.25)  # short: a signal's handler runs between two of these
+        now = time.monotonic()
+        if now - looked_at < LOOK_EVERY_S:
+            continue
+        looked_at = now
+        if _answers(head) and any(node["Alive"] for node in ray.nodes()):
+            heard_at = now
+        elif now - heard_at > SILENT_S:
+            raise ClusterLostError(
+                f"Ray at {head} does not answer any more, or lost its last node. What was done is recorded: run the "
+                "same command again to continue"
+            )
+
+
+def _answers(address: str) -> bool:
+    host, _, port = address.rpartition(":")
     try:
-        tune.Tuner(
-            trainable,
-            tune_config=tune.TuneConfig(
-                search_alg=DriverSearcher(key),
-                scheduler=DriverScheduler(key),
-                num_samples=-1,
-                max_concurrent_trials=at_once,  # else Ray asks one trial ahead
-                reuse_actors=True,
-                trial_name_creator=_trial_name,
-                trial_dirname_creator=_trial_name,
-            ),
-            run_config=tune.RunConfig(
-                name="tune",
-                storage_path=tune_folder,
-                failure_config=tune.FailureConfig(max_failures=RETRIES),
-                verbose=0,
-            ),
-        ).fit()
-    except (tune.TuneError, ray.exceptions.RayError) as error:
-        raise InfrastructureError(
-            f"Ray stopped ({str(error).strip().splitlines()[0]}). What was done is recorded: run the same command "
-            "again to continue"
-        ) from error
-    else:
-        if not driver.done:  # a killed raylet lets fit() return as if all were well
-            raise InfrastructureError("Ray ended before the sweep did. Run the same command again to continue")
-    finally:
-        del DRIVERS[key]
-        shutil.rmtree(tune_folder, ignore_errors=True)
+        socket.create_connection((host.strip("[]"), int(port)), timeout=LOOK_EVERY_S).close()
+    except OSError:
+        return False
+    return True
 
 
 def _trial_name(trial: Any) -> str:

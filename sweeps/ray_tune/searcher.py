@@ -6,11 +6,10 @@ from typing import Any
 from ray.tune.search import Searcher
 
 from sweeps.driver import Next
+from sweeps.errors import InfrastructureError
 from sweeps.messages import Assignment, Outcome
 from sweeps.ray_tune.registry import DRIVERS
 from sweeps.ray_tune.worker import OUTCOME
-
-CRASHED = "its worker process died and kept dying when the trial was tried again (out of memory?)"
 
 
 class DriverSearcher(Searcher):
@@ -42,8 +41,9 @@ class DriverSearcher(Searcher):
         if number is None:
             return
         driver = DRIVERS[self._driver_key]
-        if error:
-            driver.finished(number, Outcome("failed", reason=CRASHED))
+        if error:  # workers count the deaths that are a trial's own: here Ray cannot keep any worker going
+            driver.fail(InfrastructureError(f"Ray cannot keep a worker for trial {number} going, see `ray status`"))
+            driver.finished(number, Outcome("interrupted"))
         elif result is not None and OUTCOME in result:
             driver.finished(number, Outcome(**dict(result[OUTCOME])))
         else:

@@ -1,23 +1,31 @@
 """One trial inside a Ray worker process. A worker is reused: torch stays imported, images stay mapped."""
 
+import contextlib
 import dataclasses
+import faulthandler
 import importlib
 import logging
 import os
+import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import ray
 from ray import tune
 
-from sweeps.messages import STOP_FILE, Assignment, RunTrial, TrialReport
+from sweeps.attempt import Attempt
+from sweeps.messages import STOP_FILE, Assignment, Outcome, RunTrial, TrialReport
 
 logger = logging.getLogger(__name__)
 
 OUTCOME = "outcome"  # key of a trial's last result: the fields of its Outcome as pairs
+LOG_FILE = "worker.log"  # in a trial's directory: what its worker process and its libraries print
+LOG_LINES = 20  # of it, for a trial whose process keeps dying
 MOVED_FILE = "moved"  # in a trial's directory: it was sent to another worker process
 _full: list[int] = []  # bytes that trials of this process did not give back
-LOOK_EVERY_S = 0.5  # at the stop file, which may lie on a network
+LOOK_EVERY_S = 0.5  # at the stop file and the attempt file, which may lie on a network
 
 
 class TuneReporter:
@@ -27,8 +35,8 @@ class TuneReporter:
     after the trial has tidied up.
     """
 
-    def __init__(self, sweep_directory: str) -> None:
-        self._stop_file = Path(sweep_directory) / STOP_FILE
+    def __init__(self, sweep_directory: str, attempt: Attempt) -> None:
+        self._stop_file, self._attempt = Path(sweep_directory) / STOP_FILE, attempt
         self._looked_at = 0.0
         self._interrupted = False
         self._exit: SystemExit | None = None
@@ -43,11 +51,15 @@ class TuneReporter:
         return True
 
     def interrupted(self) -> bool:
-        """Whether the driver has asked all trials to leave."""
+        """Whether the driver has asked all trials to leave, or the trial belongs to another process now."""
         now = time.monotonic()
         if not self._interrupted and now - self._looked_at >= LOOK_EVERY_S:
-            self._looked_at, self._interrupted = now, self._stop_file.exists()
+            self._looked_at, self._interrupted = now, self._stop_file.exists() or not self.owns()
         return self._interrupted
+
+    def owns(self) -> bool:
+        """Whether no other process has begun this trial since."""
+        return self._attempt.owns()
 
     def leave(self) -> None:
         """Let Tune have its SystemExit."""
@@ -62,7 +74,7 @@ def warm_up() -> None:
 
 
 def _leave_process(moved: Path) -> None:
-    """Give a trial another process than this one, in which memory is lacking; once, since Ray counts it as a failure.
+    """Give a trial another process than this one, in which memory is lacking; once.
 
     Ray may hand it to another worker that is as full: then it has to do.
     """
@@ -78,14 +90,53 @@ def evaluate(config: dict[str, Any], *, run_trial: RunTrial | None) -> None:
     assignment = Assignment(**config["assignment"])
     if _full:
         _leave_process(Path(assignment.directory) / MOVED_FILE)
-    if run_trial is None:
-        from sweeps import trial  # torch: here and not in the driver's process
+    attempt = Attempt.begin(
+        assignment.directory,
+        driver=assignment.driver,
+        node=ray.get_runtime_context().get_node_id(),
+        is_alive=lambda node: any(known["NodeID"] == node and known["Alive"] for known in ray.nodes()),
+    )
+    reporter = TuneReporter(assignment.sweep_directory, attempt)
+    if attempt.deaths > assignment.retries:
+        outcome = _gave_up(attempt.deaths, Path(assignment.directory) / LOG_FILE)
+    else:
+        if run_trial is None:
+            from sweeps import trial  # torch: here and not in the driver's process
 
-        run_trial = trial.run_trial
-    reporter = TuneReporter(assignment.sweep_directory)
-    outcome = run_trial(assignment, reporter)
+            run_trial = trial.run_trial
+        with _logged(Path(assignment.directory) / LOG_FILE):
+            outcome = run_trial(assignment, reporter)
+    attempt.end()
     if outcome.leftover_bytes:
         _full.append(outcome.leftover_bytes)
     reporter.leave()
     # a list of pairs, since Tune flattens mappings; done: saves Tune a round trip
     tune.report({OUTCOME: tuple(dataclasses.asdict(outcome).items()), "done": True})
+
+
+def _gave_up(deaths: int, log: Path) -> Outcome:
+    lines = log.read_text(errors="replace").splitlines()[-LOG_LINES:] if log.exists() else []
+    last = f": {lines[-1].strip()}" if lines else " is empty"
+    times = "once" if deaths == 1 else f"{deaths} times"
+    reason = f"its worker process died {times} (out of memory?); last line of {log.name}{last}"
+    return Outcome("failed", reason=reason, traceback="\n".join(lines))
+
+
+@contextlib.contextmanager
+def _logged(path: Path) -> Iterator[None]:
+    """Send what this process and its libraries print to a file: it outlives the process, however that ends."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    before = [os.dup(number) for number in (1, 2)]
+    try:
+        with path.open("ab", buffering=0) as file:
+            for number in (1, 2):
+                os.dup2(file.fileno(), number)
+            faulthandler.enable(2)  # where in Python a segmentation fault was
+            yield
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        for number, copy in zip((1, 2), before, strict=True):
+            os.dup2(copy, number)
+            os.close(copy)

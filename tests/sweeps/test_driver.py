@@ -1,22 +1,34 @@
 """The driver on a real SQLite storage: what it hands out, stops, records and tells."""
 
+import collections
 import concurrent.futures
+import contextlib
+import copy
+import dataclasses
+import itertools
+import json
+import math
+import shutil
 import statistics
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
+from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.exceptions import StorageInternalError
-from optuna.trial import FrozenTrial, TrialState
+from optuna.storages import BaseStorage, InMemoryStorage
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from sweeps.driver import Driver, Next
 from sweeps.errors import InfrastructureError, LeaseLostError
 from sweeps.events import Event, FoldFinished, Notice, Running, Snapshot, TrialEnded, TrialStarted
+from sweeps.history import history
 from sweeps.local import run_local
-from sweeps.messages import STOP_FILE, Assignment, Outcome, TrialReport, TrialReporter
+from sweeps.messages import STOP_FILE, Assignment, Outcome, RunTrial, TrialReport, TrialReporter
+from sweeps.retry import add_retry
 from sweeps.sampling import propose
 from sweeps.spec import SweepSpec
 from sweeps.spec_reader import read_spec
@@ -29,17 +41,25 @@ GRID = (
     "parameters.lr={values: [0.003, 0.1, 0.00003]}",
     "parameters.optimizer={value: adam}",
 )
-MEDIAN = "early_terminate={type: median, startup_trials: 1, warmup_epochs: 0}"
+NO_RACE = "folds.race=false"
+MEDIAN = "early_terminate={type: median, startup_trials: 1, warmup_epochs: 0, keep_at_least: 0}"
+# three points by chance
+THREE = (
+    "method=random",
+    "run_cap=100",
+    "parameters.optimizer={value: adam}",
+    "parameters.lr={values: [0.003, 0.1, 0.3]}",
+)
 
 
 class Sweep:
     """A stored sweep over CURVE_SPACE, and drivers for it."""
 
-    def __init__(self, folder: Path, *settings: str) -> None:
+    def __init__(self, folder: Path, *settings: str, storage: BaseStorage | None = None) -> None:
         (folder / "curve.yaml").write_text(CURVE_SPACE)
         self.spec: SweepSpec = read_spec(folder / "curve.yaml", settings=settings)
         self.folder = folder
-        self.storage = TroubledStorage(hasty_storage(folder))
+        self.storage = TroubledStorage(storage or hasty_storage(folder))
         self.stored = StoredSweep.create(self.storage, self.spec, identity="an identity")  # type: ignore[arg-type]
         self.events: list[Event] = []
 
@@ -53,9 +73,65 @@ class Sweep:
     def writes(self, method: str) -> int:
         return sum(name == method for name, _ in self.storage.written)
 
+    def told(self, kind: type[Event]) -> list[Any]:
+        """The events of one kind."""
+        return [event for event in self.events if isinstance(event, kind)]
+
+    def remember(self, number: int, *scores: float, **params: Any) -> None:
+        """Add a finished trial of the sweep `other`, as `warm_start` does; one score stands for three equal ones."""
+        fold_scores = list(scores) if len(scores) > 1 else [*scores] * 3
+        kinds = {"lr": FloatDistribution(1e-5, 1.0), "optimizer": CategoricalDistribution(("adam", "adamw", "sgd"))}
+        trained = create_trial(
+            value=statistics.fmean(fold_scores),
+            params=params,
+            distributions={name: kinds[name] for name in params},
+            user_attrs={"fold_scores": fold_scores},
+        )
+        trained.number = number
+        (fitting,) = history(self.spec.space, [trained], source="other")
+        self.stored.add(fitting)
+
+    @contextlib.contextmanager
+    def mortal(self, death: "Death | None" = None, **options: Any) -> Iterator[Driver]:
+        """A driver that is killed, not left."""
+        death = death or Death()
+        driver = self.driver(fence=death, **options)
+        driver.__enter__()
+        try:
+            yield driver
+        finally:
+            death.come()
+            driver._closed.set()
+            driver._recorder.close()  # its thread ends; death lets nothing through
+
+    def grown(self, *settings: str) -> "Sweep":
+        """The same stored sweep with another search space, as after `--update`."""
+        other = copy.copy(self)
+        other.spec = read_spec(self.folder / "curve.yaml", settings=settings)
+        other.stored = self.stored.update_spec(other.spec.fixed_part())
+        return other
+
+
+class Death:
+    """Lets a number of writes through. What a driver writes later never reaches the storage, as after kill -9."""
+
+    def __init__(self, writes: float = math.inf) -> None:
+        self._left = writes
+        self.has_come = False
+
+    def __call__(self) -> None:
+        self._left -= 1
+        if self._left < 0 or self.has_come:
+            self.come()
+            raise LeaseLostError("killed")
+
+    def come(self) -> None:
+        self.has_come = True
+
 
 @pytest.fixture
-def sweep(tmp_path: Path) -> Callable[..., Sweep]:
+def sweep(tmp_path: Path, sqlite_template: Path) -> Callable[..., Sweep]:
+    shutil.copy(sqlite_template, tmp_path / "sweeps.db")
     return lambda *settings: Sweep(tmp_path, *settings)
 
 
@@ -81,8 +157,35 @@ def completed(*scores: float) -> Outcome:
     return Outcome("completed", scores)
 
 
-def test_a_sweep_of_200_trials_finds_the_known_best_point_and_beats_chance(sweep: Callable[..., Sweep]):
-    curve = sweep("run_cap=200", "parameters.epochs={value: 1}")
+def ending_after(count: int, driver: Driver, outcome: Outcome) -> RunTrial:
+    """Trials that all end like this; more than `count` of them end the sweep as Ctrl-C does."""
+    left = iter(range(count))
+
+    def trial(assignment: Assignment, reporter: TrialReporter) -> Outcome:
+        if next(left, None) is None:
+            driver.stop()
+        return outcome
+
+    return trial
+
+
+def table(trials: Iterable[FrozenTrial]) -> list[tuple[Any, ...]]:
+    """All that a sweep says of its trials, except whether they were interrupted."""
+    return [
+        (
+            trial.number,
+            trial.state,
+            trial.params,
+            trial.values,
+            trial.intermediate_values,
+            {key: value for key, value in trial.user_attrs.items() if key != "interrupted"},
+        )
+        for trial in trials
+    ]
+
+
+def test_a_sweep_of_120_trials_finds_the_known_best_point_and_beats_chance(sweep: Callable[..., Sweep]):
+    curve = sweep("run_cap=120", "parameters.epochs={value: 1}", NO_RACE)
     with curve.driver() as driver:
         run_local(driver, trial=curve_trial)
     trials = curve.stored.trials()
@@ -92,22 +195,30 @@ def test_a_sweep_of_200_trials_finds_the_known_best_point_and_beats_chance(sweep
     decades = [10 ** (-5 + 4 * step / 99) for step in range(100)]
     # what random search draws from: every optimizer and every decade as often
     by_chance = [curve_score(lr=lr, optimizer=name, fold=1, epoch=1) for lr in decades for name in PENALTY]
-    assert len(trials) == 200
+    assert len(trials) == 120
     assert statistics.median(trial.values[0] for trial in trials) > statistics.median(by_chance) + 0.05
 
 
 def test_a_trial_is_handed_out_with_everything_a_worker_needs(sweep: Callable[..., Sweep]):
-    curve = sweep(*GRID, "resources.cpu=2")
-    with curve.driver(device="cuda") as driver:
-        assert handed_out(driver) == Assignment(
-            number=0,
-            values={"lr": 0.003, "optimizer": "adam", "epochs": 2, "seed": derive(1, "trial", 0)},
-            sweep_directory=str(curve.folder),
-            metric="f1",
-            max_epochs=2,
-            device="cuda",
-            threads=2,
-        )
+    curve = sweep(*GRID, "retries=5")
+    with curve.driver(device="cuda", threads=2, streamed=("16x16-stretch",)) as driver:
+        given = handed_out(driver)
+        assert handed_out(driver).driver == given.driver
+    assert given == Assignment(
+        number=0,
+        values={"lr": 0.003, "optimizer": "adam", "epochs": 2, "seed": derive(1, "trial", 0)},
+        sweep_directory=str(curve.folder),
+        metric="f1",
+        max_epochs=2,
+        device="cuda",
+        threads=2,
+        streamed=("16x16-stretch",),
+        driver=given.driver,
+        retries=5,
+        reported=0,
+    )
+    with curve.driver() as driver:
+        assert handed_out(driver).driver not in ("", given.driver)
 
 
 def test_a_metric_of_the_users_own_is_handed_out_with_its_direction(sweep: Callable[..., Sweep]):
@@ -198,7 +309,7 @@ def test_events_of_a_sweep_in_order(sweep: Callable[..., Sweep]):
 
 
 def test_the_stored_study_is_the_one_that_was_decided_from(sweep: Callable[..., Sweep]):
-    curve = sweep("run_cap=12", "early_terminate={type: median, startup_trials: 2, warmup_epochs: 0}")
+    curve = sweep("run_cap=12", "early_terminate={type: median, startup_trials: 2, warmup_epochs: 0, keep_at_least: 0}")
 
     def trial(assignment: Assignment, reporter: TrialReporter) -> Outcome:
         if assignment.number == 3:
@@ -209,11 +320,8 @@ def test_the_stored_study_is_the_one_that_was_decided_from(sweep: Callable[..., 
     with curve.driver() as driver:
         run_local(driver, trial=trial)
 
-    def told(trial: FrozenTrial) -> tuple[Any, ...]:
-        return trial.number, trial.state, trial.params, trial.values, trial.intermediate_values, trial.user_attrs
-
-    stored = [told(trial) for trial in curve.stored.trials()]
-    assert stored == [told(trial) for trial in driver._study.trials]
+    stored = table(curve.stored.trials())
+    assert stored == table(driver._mirror.trials())
     states = [state for _, state, *_ in stored]
     assert {TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL} == set(states)
     assert len(states) == 12
@@ -303,7 +411,7 @@ class TestHandingOut:
     def test_a_sweep_that_stops_and_goes_on_proposes_what_an_undisturbed_one_does(self, tmp_path: Path):
         (tmp_path / "whole").mkdir()
         (tmp_path / "parts").mkdir()
-        whole, parts = (Sweep(tmp_path / name, "run_cap=14") for name in ("whole", "parts"))
+        whole, parts = (Sweep(tmp_path / name, "run_cap=14", storage=InMemoryStorage()) for name in ("whole", "parts"))
         with whole.driver() as driver:
             run_local(driver, trial=curve_trial)
         for cap in (5, 12, 14):
@@ -338,14 +446,29 @@ class TestReports:
         assert curve.trial(1).intermediate_values == {1: 0.9, 2: 0.8}
         assert curve.writes("set_trial_intermediate_value") == 4
 
-    def test_a_fold_is_told_once_when_the_next_one_begins(self, sweep: Callable[..., Sweep]):
+    def test_a_fold_is_told_when_it_has_finished_and_the_last_one_with_the_trial(self, sweep: Callable[..., Sweep]):
         curve = sweep()
+        finished = [FoldFinished(0, 0, 3, 0.5), FoldFinished(0, 1, 3, 0.6), FoldFinished(0, 2, 3, 0.7)]
+
+        def told() -> list[Event]:
+            return [event for event in curve.events if isinstance(event, FoldFinished)]
+
         with curve.driver() as driver:
             handed_out(driver)
-            for fold, epoch, scores in ((0, 1, ()), (0, 2, ()), (1, 1, (0.5,)), (1, 2, (0.5,)), (2, 1, (0.5, 0.6))):
-                driver.epoch(0, report(fold, epoch, 0.5, *scores))
-            folds = [event for event in curve.events if isinstance(event, FoldFinished)]
-        assert folds == [FoldFinished(0, 0, 3, 0.5), FoldFinished(0, 1, 3, 0.6)]
+            for fold, epoch, scores, known in (
+                (0, 1, (), 0),
+                (0, 2, (), 0),
+                (0, 2, (0.5,), 1),
+                (1, 1, (0.5,), 1),
+                (1, 2, (0.5, 0.6), 2),
+                (2, 2, (0.5, 0.6), 2),
+            ):
+                assert driver.epoch(0, report(fold, epoch, 0.5, *scores))
+                assert told() == finished[:known]
+            driver.finished(0, completed(0.5, 0.6, 0.7))
+            assert told() == finished
+        # a fold's score is no report of its own: the step of its last epoch is known
+        assert curve.trial(0).intermediate_values == {1: 0.5, 2: 0.5, 3: 0.5, 6: 0.5}
 
     def test_a_trial_that_does_not_run_is_told_to_stop(self, sweep: Callable[..., Sweep]):
         curve = sweep()
@@ -371,7 +494,7 @@ class TestReports:
             assert trial.values is None  # Optuna's own tell would make the last report its value
 
     def test_a_pruned_trial_keeps_the_scores_of_its_finished_folds(self, sweep: Callable[..., Sweep]):
-        curve = sweep("early_terminate={type: median, startup_trials: 1, warmup_epochs: 2}")
+        curve = sweep(MEDIAN.replace("warmup_epochs: 0", "warmup_epochs: 2"))
         with curve.driver() as driver:
             handed_out(driver)
             driver.epoch(0, report(1, 1, 0.8, 0.8))
@@ -389,7 +512,7 @@ class TestReports:
 
 class TestEnds:
     def test_a_trial_that_was_stopped_just_before_ctrl_c_is_pruned_and_not_continued(self, sweep: Callable[..., Sweep]):
-        curve = sweep("early_terminate={type: median, startup_trials: 1, warmup_epochs: 0}")
+        curve = sweep(MEDIAN)
         with curve.driver() as driver:
             handed_out(driver)
             driver.epoch(0, report(0, 1, 0.8))
@@ -556,7 +679,11 @@ class TestStopping:
         curve.events.clear()
         with curve.driver() as driver:
             assert driver.snapshot().interrupted == 2
-            assert [handed_out(driver), handed_out(driver)] == [first, second]
+            again = [handed_out(driver), handed_out(driver)]
+            assert [dataclasses.replace(given, driver=first.driver) for given in again] == [
+                dataclasses.replace(first, reported=1),  # its last known step
+                second,
+            ]
             assert driver.snapshot().interrupted == 0
             assert [trial.state for trial in curve.stored.trials()] == [TrialState.RUNNING] * 2
             assert handed_out(driver).number == 2
@@ -584,54 +711,531 @@ class TestStopping:
 
 
 class TestBudget:
-    def test_time_that_is_used_up_ends_the_sweep_but_is_no_interruption(self, sweep: Callable[..., Sweep]):
-        curve, told = sweep("budget.hours=1e-9"), threading.Event()
+    """Hours, GPU-hours and a target: whichever comes first interrupts what runs."""
 
-        def listener(event: Event) -> None:
-            curve.events.append(event)
-            if isinstance(event, Notice):
-                told.set()
-
-        with curve.driver(listener=listener) as driver:
-            assert told.wait(timeout=60)
+    @pytest.mark.parametrize(
+        ("limit", "gpu", "seconds", "notice"),
+        [
+            ("budget.hours=0.5", 0.0, 1800, "the budget of 0.5 hours is used up"),
+            # two trials on half a GPU each
+            ("budget.gpu_hours=0.5", 0.5, 1800, "the budget of 0.5 GPU-hours is used up"),
+        ],
+        ids=["hours", "gpu_hours"],
+    )
+    def test_what_is_used_up_interrupts_what_runs_but_is_no_interruption(
+        self, sweep: Callable[..., Sweep], limit: str, gpu: float, seconds: int, notice: str
+    ):
+        now = [500.0]
+        curve = sweep(limit)
+        with curve.driver(clock=lambda: now[0], gpu=gpu) as driver:
+            for _ in range(2):
+                handed_out(driver)
+            now[0] += seconds - 1
+            driver.tick()
+            assert (driver.stopping, curve.told(Notice)) == (False, [])
+            now[0] += 1
+            driver.tick()
+            driver.tick()
+            assert (driver.stopping, driver.interrupted, driver.done) == (True, False, False)
+            assert (curve.folder / STOP_FILE).exists()
             assert driver.next() is Next.FINISHED
-            assert (driver.done, driver.stopping, driver.interrupted) == (True, True, False)
-        assert curve.events == [Notice("the budget of 1e-09 hours is used up")]
+            for number in range(2):
+                driver.finished(number, Outcome("interrupted"))
+            assert driver.done
+        assert curve.told(Notice) == [Notice(notice)]
+        assert [trial.state for trial in curve.stored.trials()] == [TrialState.WAITING] * 2
+
+    @pytest.mark.parametrize(
+        ("metric", "scores"),
+        [("name: valid/f1, goal: maximize", (0.5, 0.75)), ("name: valid/loss, goal: minimize", (0.9, 0.75))],
+    )
+    def test_a_target_that_is_reached_interrupts_what_runs_and_is_said_once(
+        self, sweep: Callable[..., Sweep], metric: str, scores: tuple[float, float]
+    ):
+        curve = sweep(f"metric={{{metric}, target: 0.75}}")
+        with curve.driver() as driver:
+            for _ in range(3):
+                handed_out(driver)
+            driver.finished(0, completed(*[scores[0]] * 3))
+            assert not driver.stopping
+            driver.finished(1, completed(*[scores[1]] * 3))
+            assert driver.stopping
+            driver.finished(2, Outcome("interrupted"))
+        assert curve.told(Notice) == [Notice("the target of 0.75 is reached: 0.7500")]
+        curve.events.clear()
+        with curve.driver() as driver:  # and stays reached
+            assert driver.next() is Next.FINISHED
+        assert curve.told(Notice) == [Notice("the target of 0.75 is reached: 0.7500")]
+        assert curve.trial(2).state == TrialState.WAITING
+
+    def test_another_sweeps_score_reaches_no_target(self, sweep: Callable[..., Sweep]):
+        curve = sweep("metric.target=0.75")
+        curve.remember(0, 0.8, lr=0.003, optimizer="adam")
+        with curve.driver() as driver:
+            assert handed_out(driver).number == 1
 
     def test_time_counts_over_all_drivers(self, sweep: Callable[..., Sweep]):
         now = [500.0]
         curve = sweep()
         for seconds in (100.0, 50.0):
-            with curve.driver(clock=lambda: now[0]) as driver:
+            with curve.driver(clock=lambda: now[0], gpu=0.5) as driver:
+                now[0] += 7
+                handed_out(driver)
                 now[0] += seconds
-                assert driver.snapshot().elapsed_s == seconds
-        assert curve.stored.elapsed_s() == 150.0
+                assert driver.snapshot().elapsed_s == 7 + seconds
+        assert (curve.stored.elapsed_s(), curve.stored.gpu_seconds()) == (164.0, 75.0)
 
-    def test_time_is_recorded_while_the_sweep_goes_on(self, sweep: Callable[..., Sweep]):
+    def test_what_a_killed_driver_has_spent_is_not_lost(self, sweep: Callable[..., Sweep]):
         now = [500.0]
-        curve = sweep()
-        with curve.driver(clock=lambda: now[0]) as driver:
+        curve = sweep("budget.gpu_hours=0.01")  # 36 s
+        with curve.mortal(clock=lambda: now[0], gpu=1.0) as driver:
             handed_out(driver)
-            now[0] += 61
-            driver.finished(0, completed(0.5, 0.5, 0.5))
-            handed_out(driver)  # its start is recorded after that time
-            assert curve.stored.elapsed_s() == 61.0
+            now[0] += 14.9
+            driver.tick()
+            now[0] += 0.1
+            driver.tick()
+            now[0] += 14
+            driver.tick()
+            handed_out(driver)  # recorded after what was spent
+        assert (curve.stored.elapsed_s(), curve.stored.gpu_seconds()) == (15.0, 15.0)
+        curve.events.clear()
+        with curve.driver(clock=lambda: now[0], gpu=1.0) as driver:
+            assert handed_out(driver).number == 0
+            now[0] += 20.9
+            driver.tick()
+            assert not driver.stopping
+            now[0] += 0.1
+            driver.tick()
+            assert driver.stopping
+        assert curve.stored.gpu_seconds() == 36.0
 
-    def test_a_sweep_without_time_left_starts_no_trial(
-        self, sweep: Callable[..., Sweep], monkeypatch: pytest.MonkeyPatch
-    ):
+    def test_a_sweep_without_time_left_starts_no_trial(self, sweep: Callable[..., Sweep]):
         now = [0.0]
         curve = sweep("budget.hours=1")
         with curve.driver(clock=lambda: now[0]) as driver:
             now[0] += 3601
-        monkeypatch.setattr(threading.Timer, "start", lambda timer: None)  # the timer comes too late
-        monkeypatch.setattr(threading.Timer, "cancel", lambda timer: None)
-        with curve.driver() as driver:
+        with curve.driver(clock=lambda: now[0]) as driver:
             assert driver.next() is Next.FINISHED
+            assert driver.done
         assert curve.stored.trials() == []
+
+    def test_the_limits_are_stored(self, sweep: Callable[..., Sweep]):
+        curve = sweep("budget={hours: 2, gpu_hours: 3}", "metric.target=0.75")
+        with curve.driver():
+            pass
+        about = curve.stored.attributes()
+        assert about["budget"] == {"hours": 2, "gpu_hours": 3, "target": 0.75}
+        assert about["run_cap"] == 3
+        with curve.driver(trial_cap=None):
+            pass
+        assert curve.stored.attributes()["run_cap"] is None
+
+
+class TestDraining:
+    def test_running_trials_go_on_to_their_end_and_nothing_more_starts(self, sweep: Callable[..., Sweep]):
+        curve = sweep()
+        with curve.driver() as driver:
+            handed_out(driver)
+            driver.drain()
+            assert driver.next() is Next.FINISHED
+            assert driver.epoch(0, report(0, 1, 0.5))
+            assert (driver.stopping, driver.interrupted, driver.done) == (False, False, False)
+            assert driver.snapshot().stopping
+            assert not (curve.folder / STOP_FILE).exists()
+            driver.finished(0, completed(0.5, 0.5, 0.5))
+            assert driver.done
+        assert [trial.state for trial in curve.stored.trials()] == [TrialState.COMPLETE]
+
+    def test_interrupted_trials_are_left_for_the_next_driver(self, sweep: Callable[..., Sweep]):
+        curve = sweep()
+        with curve.driver() as driver:
+            handed_out(driver)
+        with curve.driver() as driver:
+            driver.drain()
+            assert driver.next() is Next.FINISHED
+            assert driver.done
+        assert curve.trial(0).state == TrialState.WAITING
+
+    def test_a_trial_that_is_on_its_way_into_the_storage_does_not_start(self, sweep: Callable[..., Sweep]):
+        curve = sweep()
+        result = concurrent.futures.Future.result
+        with curve.driver() as driver, pytest.MonkeyPatch.context() as patch:
+
+            def drained_meanwhile(self: concurrent.futures.Future[None], timeout: float | None = None) -> None:
+                driver.drain()
+                return result(self, timeout)
+
+            patch.setattr(concurrent.futures.Future, "result", drained_meanwhile)
+            assert driver.next() is Next.FINISHED
+        assert curve.events == []
+        assert [trial.state for trial in curve.stored.trials()] == [TrialState.WAITING]
+
+    def test_now_is_more_than_a_drain(self, sweep: Callable[..., Sweep]):
+        with sweep().driver() as driver:
+            handed_out(driver)
+            driver.drain()
+            driver.stop()
+            assert (driver.stopping, driver.interrupted) == (True, True)
+
+
+class TestRepeatedConfigurations:
+    def test_one_that_was_evaluated_is_not_trained_again_and_its_result_counts(self, sweep: Callable[..., Sweep]):
+        curve = sweep(*THREE, "run_cap=4", NO_RACE)
+        trained: list[int] = []
+
+        def trial(assignment: Assignment, reporter: TrialReporter) -> Outcome:
+            trained.append(assignment.number)
+            outcome = curve_trial(assignment, reporter)
+            return dataclasses.replace(outcome, notes=("split",))
+
+        with curve.driver() as driver:
+            run_local(driver, trial=trial)
+        trials = curve.stored.trials()
+        taken = [t for t in trials if t.number not in trained]
+        assert (len(trials), len(taken)) == (4, 4 - len({t.params["lr"] for t in trials}))
+        assert taken
+        for one in taken:
+            source = trials[one.user_attrs["taken_from"]["trial"]]
+            assert source.number in trained
+            assert (one.params, one.values) == (source.params, source.values)
+            assert one.intermediate_values == source.intermediate_values
+            assert one.user_attrs == {
+                **source.user_attrs,  # fold scores and notes
+                "taken_from": {"sweep": "curve", "trial": source.number, "repeats": source.number},
+                "reason": f"the result of trial {source.number}, which has the same parameters",
+            }
+            assert (
+                TrialEnded(one.number, "completed", one.values[0], one.user_attrs["reason"], best=False, seconds=0.0)
+                in curve.events
+            )
+        assert driver.snapshot().completed == 4
+
+    def test_a_tiny_space_ends_without_a_cap_when_every_point_was_tried(self, sweep: Callable[..., Sweep]):
+        curve = sweep(*THREE)
+        with curve.driver(trial_cap=None) as driver:
+            run_local(driver, trial=curve_trial)
+            assert driver.done
+        own = [t for t in curve.stored.trials() if "taken_from" not in t.user_attrs]
+        assert sorted(t.params["lr"] for t in own) == [0.003, 0.1, 0.3]
+        assert curve.told(Notice) == [Notice("every point of the search space has been tried")]
+        before = len(curve.stored.trials())
+        with curve.driver(trial_cap=None) as driver:  # and adds nothing when it is run again
+            run_local(driver, trial=curve_trial)
+        assert len(curve.stored.trials()) == before
+
+    def test_points_that_fail_are_not_tried_for_ever(self, sweep: Callable[..., Sweep]):
+        curve = sweep(*THREE)
+        with curve.driver(trial_cap=None) as driver:
+            run_local(driver, trial=ending_after(20, driver, Outcome("failed", reason="out of luck")))
+        states = collections.Counter(t.params["lr"] for t in curve.stored.trials())
+        assert (len(states), driver.interrupted) == (3, False)
+
+    def test_nothing_is_asked_for_while_the_last_point_is_being_tried(self, sweep: Callable[..., Sweep]):
+        curve = sweep(*THREE, NO_RACE)
+        with curve.driver(trial_cap=None) as driver:
+            points = set()
+            while len(points) < 3:
+                given = handed_out(driver)
+                points.add(given.values["lr"])
+                if len(points) < 3:
+                    driver.finished(given.number, completed(0.5, 0.5, 0.5))
+            assert [driver.next() for _ in range(3)] == [Next.FINISHED] * 3
+            assert not driver.done
+            driver.finished(given.number, completed(0.5, 0.5, 0.5))
+            assert driver.done
+        assert curve.stored.trials()[-1].number == given.number
+
+    def test_a_pruned_result_is_taken_over_as_pruned(self, sweep: Callable[..., Sweep]):
+        curve = sweep(*THREE)
+        with curve.driver() as driver:
+            first = handed_out(driver).number
+            driver.finished(first, Outcome("stopped", (0.1,)))
+            run_local(driver, trial=curve_trial)
+        taken = [t for t in curve.stored.trials() if t.user_attrs.get("taken_from", {}).get("trial") == first]
+        assert {t.state for t in taken} == {TrialState.PRUNED}
+        assert all((t.values, t.user_attrs["fold_scores"]) == (None, [0.1]) for t in taken)
+
+    def test_a_point_of_the_history_is_not_trained_again(self, sweep: Callable[..., Sweep]):
+        curve = sweep(*THREE, "run_cap=6")
+        for number, lr in enumerate((0.003, 0.1, 0.3)):
+            curve.remember(number, 0.5, lr=lr)
+        with curve.driver() as driver:
+            run_local(driver, trial=lambda assignment, reporter: pytest.fail("it was trained again"))
+            assert driver.done
+        for trial in curve.stored.trials()[3:]:
+            assert trial.user_attrs["taken_from"]["sweep"] == "other"
+            assert trial.user_attrs["fold_scores"] == [0.5, 0.5, 0.5]
+
+
+class TestRetries:
+    def test_a_retry_has_the_seed_of_its_root_and_does_not_count_towards_the_cap(self, sweep: Callable[..., Sweep]):
+        curve = sweep("run_cap=2")
+        with curve.driver() as driver:
+            for _ in range(2):
+                given = handed_out(driver)
+                driver.finished(given.number, Outcome("failed", reason="out of luck"))
+            assert driver.next() is Next.FINISHED
+        failed = curve.trial(1)
+        for number in (2, 3):  # a retry, and a retry of the retry
+            assert add_retry(curve.stored, failed) == number
+            with curve.driver() as driver:
+                again = handed_out(driver)
+                assert (again.number, again.values) == (number, given.values)
+                assert again.values["seed"] == derive(1, "trial", 1)
+                driver.finished(number, Outcome("failed", reason="out of luck again"))
+                assert driver.next() is Next.FINISHED
+            failed = curve.trial(number)
+        with curve.driver(trial_cap=3) as driver:
+            assert handed_out(driver).values["seed"] == derive(1, "trial", 4)
+
+
+class TestFoldRace:
+    """On by default: five complete trials of three folds are enough evidence."""
+
+    SCORES = ((0.70, 0.72, 0.74), (0.60, 0.63, 0.64), (0.65, 0.66, 0.69), (0.50, 0.52, 0.55), (0.71, 0.73, 0.74))
+
+    @pytest.fixture
+    def raced(self, sweep: Callable[..., Sweep]) -> Sweep:
+        curve = sweep("run_cap=9")
+        with curve.driver() as driver:
+            for scores in self.SCORES:
+                driver.finished(handed_out(driver).number, completed(*scores))
+        curve.events.clear()
+        return curve
+
+    def test_a_hopeless_trial_is_stopped_after_its_first_fold(self, raced: Sweep):
+        with raced.driver() as driver:
+            number = handed_out(driver).number
+            assert driver.epoch(number, report(0, 1, 0.1))
+            assert driver.epoch(number, report(0, 2, 0.2))
+            assert not driver.epoch(number, report(0, 2, 0.2, 0.2))
+            driver.finished(number, Outcome("stopped", (0.2,)))
+        trial = raced.trial(number)
+        assert (trial.state, trial.values, trial.user_attrs["fold_scores"]) == (TrialState.PRUNED, None, [0.2])
+        assert trial.intermediate_values == {1: 0.1, 2: 0.2}
+        reason = trial.user_attrs["reason"]
+        assert reason == "fold race: less than 0.1 % chance to beat trial 4 (0.7267) after 1 of 3 folds"
+        assert raced.events[1:] == [
+            FoldFinished(number, 0, 3, 0.2),
+            TrialEnded(number, "pruned", None, reason, best=False, seconds=0.0),
+        ]
+
+    def test_one_that_may_still_win_goes_on(self, raced: Sweep):
+        with raced.driver() as driver:
+            number = handed_out(driver).number
+            assert driver.epoch(number, report(0, 2, 0.708, 0.708))
+            assert driver.epoch(number, report(1, 2, 0.72, 0.708, 0.728))
+
+    def test_a_restarted_driver_decides_the_same(self, raced: Sweep):
+        reasons = []
+        for _ in range(2):
+            with raced.mortal() as driver:
+                number = handed_out(driver).number
+                assert driver.epoch(number, report(0, 2, 0.2))
+                assert not driver.epoch(number, report(0, 2, 0.2, 0.2))
+                reasons.append(driver._stop_reasons[number])
+        assert number == 5
+        assert reasons[0] == reasons[1]
+
+    def test_the_history_races_along(self, sweep: Callable[..., Sweep]):
+        curve = sweep()
+        for number, scores in enumerate(self.SCORES):
+            curve.remember(number, *scores, lr=0.001 * (1 + number), optimizer="adam")
+        with curve.driver() as driver:
+            number = handed_out(driver).number
+            assert not driver.epoch(number, report(0, 2, 0.2, 0.2))
+            driver.finished(number, Outcome("stopped", (0.2,)))
+        assert "chance to beat trial 4" in curve.trial(5).user_attrs["reason"]
+
+    def test_without_it_nothing_is_stopped(self, sweep: Callable[..., Sweep]):
+        curve = sweep("run_cap=9", NO_RACE)
+        with curve.driver() as driver:
+            for scores in self.SCORES:
+                driver.finished(handed_out(driver).number, completed(*scores))
+            assert driver.epoch(handed_out(driver).number, report(0, 2, 0.2, 0.2))
+
+
+class TestReportsThatComeTwice:
+    """A worker that resumes from a checkpoint tells its last epochs again."""
+
+    def test_the_end_of_an_earlier_fold_decides_nothing_and_is_told_once(self, sweep: Callable[..., Sweep]):
+        curve = sweep("run_cap=9")
+        with curve.driver() as driver:
+            slow = handed_out(driver).number
+            assert driver.epoch(slow, report(0, 2, 0.2, 0.2))
+            assert driver.epoch(slow, report(1, 1, 0.2, 0.2))
+            for scores in TestFoldRace.SCORES:  # now it would be stopped
+                driver.finished(handed_out(driver).number, completed(*scores))
+            assert driver.epoch(slow, report(0, 2, 0.2))
+            assert driver.epoch(slow, report(0, 2, 0.2, 0.2))
+        told = [event for event in curve.told(FoldFinished) if event.number == slow]
+        assert told == [FoldFinished(slow, 0, 3, 0.2)]
+
+    def test_a_trial_that_was_told_to_stop_is_told_so_again(self, sweep: Callable[..., Sweep]):
+        curve = sweep(MEDIAN)
+        with curve.driver() as driver:
+            handed_out(driver)
+            for step_report in (report(0, 1, 0.5), report(0, 2, 0.1)):
+                driver.epoch(0, step_report)
+            driver.finished(0, completed(0.5, 0.5, 0.5))
+            handed_out(driver)
+            assert not driver.epoch(1, report(0, 1, 0.4))
+            # its worker died before it could leave; from the next epoch on it would do well
+            assert not driver.epoch(1, report(0, 1, 0.4))
+            assert not driver.epoch(1, report(0, 2, 0.9))
+            driver.finished(1, Outcome("stopped"))
+        assert curve.trial(1).intermediate_values == {1: 0.4}
+
+    def test_a_restarted_driver_stops_a_trial_whose_last_report_had_to_stop_it(self, sweep: Callable[..., Sweep]):
+        curve = sweep(MEDIAN)
+        with curve.mortal() as driver:
+            handed_out(driver)
+            for step_report in (report(0, 1, 0.5), report(0, 2, 0.1)):
+                driver.epoch(0, step_report)
+            driver.finished(0, completed(0.5, 0.5, 0.5))
+            handed_out(driver)
+            assert not driver.epoch(1, report(0, 1, 0.4))
+            handed_out(driver)  # the report is recorded; the driver dies, its answer is lost
+        with curve.driver() as driver:
+            again = handed_out(driver)
+            assert (again.number, again.reported) == (1, 1)
+            assert not driver.epoch(1, report(0, 1, 0.4))
+            driver.finished(1, Outcome("stopped"))
+        assert curve.trial(1).state == TrialState.PRUNED
+        assert curve.trial(1).intermediate_values == {1: 0.4}
+
+
+class TestDiskFull:
+    def test_the_sweep_ends_with_exit_code_3_and_the_trial_is_continued(self, sweep: Callable[..., Sweep]):
+        curve = sweep()
+        with curve.driver() as driver:
+            for _ in range(2):
+                handed_out(driver)
+            driver.finished(0, Outcome("no_space", (0.5,), reason="OSError: [Errno 28] No space left on device"))
+            assert (driver.stopping, driver.interrupted) == (True, False)
+            assert driver.next() is Next.FINISHED
+            driver.finished(1, Outcome("interrupted"))
+        assert driver.failure is not None
+        assert driver.failure.exit_code == 3
+        assert str(driver.failure) == (
+            f"the disk of {curve.folder} is full (OSError: [Errno 28] No space left on device). "
+            "Free some space and run the same command again to continue"
+        )
+        assert [trial.state for trial in curve.stored.trials()] == [TrialState.WAITING] * 2
+        with curve.driver() as driver:
+            run_local(driver, trial=curve_trial)
+        assert driver.failure is None
+        assert [trial.state for trial in curve.stored.trials()] == [TrialState.COMPLETE] * 3
+
+    def test_the_file_that_asks_trials_to_leave_may_not_fit_either(
+        self, sweep: Callable[..., Sweep], monkeypatch: pytest.MonkeyPatch
+    ):
+        def full(path: Path, *args: Any, **options: Any) -> None:
+            raise OSError(28, "No space left on device")
+
+        with sweep().driver() as driver:
+            handed_out(driver)
+            monkeypatch.setattr(Path, "touch", full)
+            driver.stop()
+            assert driver.stopping
+
+
+class TestGrowth:
+    def test_points_to_start_with_come_first_and_once_over_all_drivers(self, sweep: Callable[..., Sweep]):
+        curve = sweep("start_with=[{lr: 0.003, optimizer: adam}, {lr: 0.1}, {lr: 0.05}]", "run_cap=5")
+        given = []
+        with curve.driver() as driver:
+            given.append(handed_out(driver))
+            driver.finished(0, completed(0.5, 0.5, 0.5))
+            given.append(handed_out(driver))
+        with curve.mortal() as driver:
+            assert handed_out(driver).values == given[1].values
+            given.append(handed_out(driver))
+        with curve.driver() as driver:
+            run_local(driver, trial=curve_trial)
+        assert (given[0].values["lr"], given[0].values["optimizer"]) == (0.003, "adam")
+        assert [trial.params["lr"] for trial in curve.stored.trials()][:3] == [0.003, 0.1, 0.05]
+        starts = [
+            json.loads(t.user_attrs["start_point"]) for t in curve.stored.trials() if "start_point" in t.user_attrs
+        ]
+        assert starts == [{"lr": 0.003, "optimizer": "adam"}, {"lr": 0.1}, {"lr": 0.05}]
+
+    def test_a_widened_range_goes_on_with_what_was_learned(self, sweep: Callable[..., Sweep]):
+        curve = sweep("run_cap=12", "parameters.lr={distribution: log_uniform_values, min: 1e-5, max: 1e-4}", NO_RACE)
+        with curve.driver() as driver:
+            run_local(driver, trial=curve_trial)
+        before = [(t.params, t.distributions, t.values) for t in curve.stored.trials()]
+        wider = curve.grown("run_cap=20", NO_RACE)  # up to 0.1
+        with wider.driver() as driver:
+            run_local(driver, trial=curve_trial)
+        trials = wider.stored.trials()
+        assert [(t.params, t.distributions, t.values) for t in trials[:12]] == before
+        assert len(trials) == 20
+        learned = [t.params["lr"] for t in trials[12:]]
+        assert max(learned) > 1e-4
+        # what no model proposes is drawn from the law alone, whatever has been learned
+        drawn = curve.grown("run_cap=20", "method=random", NO_RACE)
+        study = optuna.create_study(direction="maximize")
+        for number in range(20):
+            propose(study, drawn.spec, number=number)
+        assert learned != [t.params["lr"] for t in study.trials[12:]]
+
+    def test_another_sweeps_trials_do_not_count_but_are_not_tried_again(self, sweep: Callable[..., Sweep]):
+        curve = sweep(*GRID)
+        curve.remember(4, 0.9, lr=0.1)
+        with curve.driver() as driver:
+            assert driver.snapshot().completed == 0
+            run_local(driver, trial=curve_trial)
+            last = driver.snapshot()
+        assert [trial.params["lr"] for trial in curve.stored.trials()] == [0.1, 0.003, 0.00003]
+        assert (last.completed, last.best_number) == (2, 1)
+        assert [event.number for event in curve.told(TrialStarted)] == [1, 2]
+
+    def test_a_model_learns_from_another_sweeps_trials(self, tmp_path: Path):
+        proposed = []
+        for name, trials in (("alone", 0), ("warm", 12)):
+            (tmp_path / name).mkdir()
+            curve = Sweep(tmp_path / name, "parameters.optimizer={value: adam}")
+            for number in range(trials):
+                lr = 10 ** (-5 + number / 3)
+                curve.remember(number, curve_score(lr=lr, optimizer="adam", fold=1, epoch=2), lr=lr)
+            with curve.driver() as driver:
+                proposed.append(abs(math.log10(handed_out(driver).values["lr"] / BEST_LR)))
+        assert proposed[1] < 0.5 < proposed[0]
 
 
 class TestStorageTrouble:
+    def test_no_trial_starts_in_a_silence_and_all_that_happened_is_written_afterwards_in_order(
+        self, sweep: Callable[..., Sweep]
+    ):
+        curve = sweep()
+        with curve.driver() as driver:
+            handed_out(driver)
+            curve.storage.open.clear()
+            assert driver.next() is Next.WAIT
+            before = len(curve.storage.written)
+            for step_report in (report(0, 1, 0.1), report(0, 2, 0.2), report(0, 2, 0.2, 0.2), report(1, 2, 0.3, 0.2)):
+                assert driver.epoch(0, step_report)
+            driver.finished(0, completed(0.2, 0.4, 0.3))
+            assert driver.next() is Next.WAIT
+            assert [event.number for event in curve.told(TrialStarted)] == [0]
+            assert curve.told(TrialEnded)[0].score == pytest.approx(0.3)
+            curve.storage.open.set()
+            assert handed_out(driver).number == 1
+        written = [(name, args[1:]) for name, args in curve.storage.written[before:]]
+        in_order = [args for name, args in written if name == "set_trial_intermediate_value"]
+        assert in_order == [(1, 0.1), (2, 0.2), (4, 0.3)]
+        first = [name for name, args in written if name.startswith(("create", "set_trial"))]
+        assert first == [
+            "create_new_trial",  # asked for before
+            *["set_trial_intermediate_value"] * 3,
+            "set_trial_user_attr",
+            "set_trial_state_values",
+            "set_trial_user_attr",  # trial 1 is interrupted at the end
+            "set_trial_state_values",
+        ]
+        assert table(curve.stored.trials()) == table(driver._mirror.trials())
+
     def test_a_storage_that_is_gone_ends_the_sweep_with_exit_code_3(self, sweep: Callable[..., Sweep]):
         curve = sweep("run_cap=50")
 
@@ -687,3 +1291,74 @@ class TestStorageTrouble:
         assert (driver.stopping, driver.interrupted) == (True, False)
         assert curve.trial(0).state == TrialState.RUNNING  # the other driver's business
         assert 2 not in curve.trial(0).intermediate_values
+
+
+class Killed(BaseException):
+    """The driver is gone."""
+
+
+class Doomed:
+    """A driver that dies where it would wait for a write that never comes."""
+
+    def __init__(self, driver: Driver, death: Death) -> None:
+        self._driver, self._death = driver, death
+
+    def next(self) -> Assignment | Next:
+        answer = Next.WAIT if self._death.has_come else self._driver.next()
+        if answer is Next.WAIT and self._death.has_come:
+            raise Killed
+        return answer
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._driver, name)
+
+
+class TestKilledAtAnyPoint:
+    """A storage knows the first so many writes of a driver, then the driver was killed: what follows is the same.
+
+    Nothing is left on the workers either (`curve_trial` begins each trial anew); Optuna's in-memory storage, since
+    it is about which writes are there, not about how they got there.
+    """
+
+    @pytest.mark.parametrize(
+        ("settings", "earlier"),
+        [
+            # earlier: trials that had ended before, so that the model, the race and the rules have something to say
+            pytest.param(("method=random", "run_cap=7"), 5, id="random and race"),
+            pytest.param(("method=bayes", "run_cap=13", MEDIAN), 10, id="tpe, race and median"),
+            pytest.param(
+                (*GRID, "early_terminate={type: hyperband, min_iter: 2, eta: 2, keep_at_least: 1}"),
+                0,
+                id="grid and hyperband",
+            ),
+            pytest.param((*THREE, "run_cap=6"), 0, id="points that repeat"),
+        ],
+    )
+    def test_the_table_is_that_of_an_undisturbed_sweep(self, tmp_path: Path, settings: tuple[str, ...], earlier: int):
+        whole = Sweep(tmp_path, *settings, storage=InMemoryStorage())
+        with whole.driver() as driver:
+            run_local(driver, trial=curve_trial)
+        trials = whole.stored.trials()
+        assert table(trials) == table(driver._mirror.trials())
+        assert any("reason" in trial.user_attrs for trial in trials[earlier:])  # stopped, or taken over
+        for writes in itertools.count():
+            parts = Sweep(tmp_path, *settings, storage=InMemoryStorage())
+            for trial in trials[:earlier]:
+                parts.stored.add(trial)
+            dead = self._killed_after(writes, parts)
+            with parts.driver() as driver:
+                run_local(driver, trial=curve_trial)
+            assert table(parts.stored.trials()) == table(trials), f"killed after {writes} writes"
+            if not dead:
+                break
+        assert writes > 10
+
+    def _killed_after(self, writes: int, curve: Sweep) -> bool:
+        """Whether it died before the end."""
+        death = Death(writes)
+        with curve.mortal(death) as driver:
+            try:
+                run_local(Doomed(driver, death), trial=curve_trial)  # type: ignore[arg-type]
+            except Killed:
+                return True
+        return False

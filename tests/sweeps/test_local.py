@@ -1,5 +1,7 @@
 """Trials one after another in this process."""
 
+import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,6 +9,7 @@ import pytest
 from optuna.trial import TrialState
 
 from sweeps import local
+from sweeps.attempt import ATTEMPT_FILE, Attempt
 from sweeps.driver import Driver
 from sweeps.local import run_local
 from sweeps.messages import Assignment, Outcome, TrialReport, TrialReporter
@@ -17,8 +20,9 @@ from tests.fakes import CURVE_SPACE, TroubledStorage, curve_trial, hasty_storage
 
 
 @pytest.fixture
-def driver(tmp_path: Path) -> Iterator[Driver]:
+def driver(tmp_path: Path, sqlite_template: Path) -> Iterator[Driver]:
     """A sweep of three trials."""
+    shutil.copy(sqlite_template, tmp_path / "sweeps.db")
     (tmp_path / "curve.yaml").write_text(CURVE_SPACE)
     spec = read_spec(tmp_path / "curve.yaml")
     storage = TroubledStorage(hasty_storage(tmp_path))
@@ -28,7 +32,7 @@ def driver(tmp_path: Path) -> Iterator[Driver]:
 
 
 def states(driver: Driver) -> list[TrialState]:
-    return [trial.state for trial in driver._study.trials]
+    return [trial.state for trial in driver._mirror.trials()]
 
 
 def test_trials_run_one_after_another_to_the_end(driver: Driver):
@@ -69,7 +73,7 @@ def test_a_trial_is_interrupted_when_the_driver_stops(driver: Driver):
 
     run_local(driver, trial=trial)
     assert states(driver) == [TrialState.WAITING]
-    assert driver._study.trials[0].intermediate_values == {1: 0.5}
+    assert driver._mirror.trials()[0].intermediate_values == {1: 0.5}
 
 
 def test_a_slow_storage_is_waited_for(driver: Driver, monkeypatch: pytest.MonkeyPatch):
@@ -85,6 +89,23 @@ def test_a_slow_storage_is_waited_for(driver: Driver, monkeypatch: pytest.Monkey
     run_local(driver, trial=curve_trial)
     assert set(naps) == {0.05}
     assert states(driver) == [TrialState.COMPLETE] * 3
+
+
+def test_each_trial_owns_its_directory_as_long_as_no_other_process_begins_it(driver: Driver):
+    owned: list[bool] = []
+
+    def trial(assignment: Assignment, reporter: TrialReporter) -> Outcome:
+        owned.append(reporter.owns())
+        if assignment.number == 1:  # another process has it now, and this one leaves without a word
+            Attempt.begin(assignment.directory, driver="another")
+            owned.append(reporter.owns())
+        return Outcome("failed", reason="out of luck")
+
+    run_local(driver, trial=trial)
+    assert owned == [True, True, False, True]
+    files = [driver.directory / f"trial-{number:04d}" / ATTEMPT_FILE for number in range(3)]
+    ended = [(left["number"], left["ended"]) for left in (json.loads(file.read_text()) for file in files)]
+    assert ended == [(1, True), (2, False), (1, True)]
 
 
 @pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt, AssertionError])

@@ -27,17 +27,18 @@ def files(tmp_path: Path) -> SweepFiles:
 
 
 @pytest.fixture
-def begin(sqlite_storage: RDBStorage, files: SweepFiles, images: Path) -> Callable[[SweepSpec], StoredSweep]:
+def begin(sqlite_storage: RDBStorage, files: SweepFiles, images: Path) -> Callable[..., StoredSweep]:
     """Open the sweep as `sweeps run` does."""
 
-    def begin(spec: SweepSpec) -> StoredSweep:
+    def begin(spec: SweepSpec, *, update: bool = False) -> StoredSweep:
         cut = cut_sweep(spec, files.directory)
-        return open_sweep(sqlite_storage, with_folds(spec, cut.folds), cut, files=files, storage_url=URL)
+        spec = with_folds(spec, cut.folds)
+        return open_sweep(sqlite_storage, spec, cut, files=files, storage_url=URL, update=update)
 
     return begin
 
 
-Begin = Callable[[SweepSpec], StoredSweep]
+Begin = Callable[..., StoredSweep]
 
 
 # --- begin and continue
@@ -75,12 +76,20 @@ def test_a_sweep_is_continued(begin: Begin, make_spec: Make) -> None:
         {"run_cap": 100},
         {"run_cap": None, "budget": {"hours": 1}},
         {"resources": {"cpu": 2}},
+        {"retries": 5, "keep": 1},
+        {"start_with": [{"lr": 0.001}], "warm_start": ["another"]},
+        {"metric": {"name": "valid/f1", "goal": "maximize", "target": 0.9}},
         {"description": "another"},
         {"project": "mask"},
     ],
 )
-def test_caps_budget_resources_and_words_may_change(begin: Begin, make_spec: Make, change: dict[str, Any]) -> None:
-    assert begin(make_spec()) == begin(make_spec(**change))
+def test_what_does_not_change_a_score_may_change(
+    begin: Begin, make_spec: Make, files: SweepFiles, change: dict[str, Any]
+) -> None:
+    first = begin(make_spec())
+    changed = make_spec(**change)
+    assert begin(changed) == first
+    assert YamlFile(files.directory / "spec.yaml").values == changed.raw
 
 
 def test_the_same_data_may_lie_elsewhere(begin: Begin, make_spec: Make, images: Path) -> None:
@@ -137,8 +146,61 @@ def test_a_changed_space_shows_what_changed(begin: Begin, make_spec: Make) -> No
         "  parameters.lr.min: was 0.0001, is 0.001\n"
         "  parameters.optimizer.values: was ['adamw', 'sgd'], is ['sgd', 'adamw']\n"
         "  seed: was 7, is 8\n"
-        "Change it back, or give the search space another name (run_cap, budget and resources may change)"
+        "Change it back, or give the search space another name and `warm_start: [toy]`, which takes the finished "
+        "trials over. Of the parameters only the range of a number can grow; "
+        "run_cap, budget, resources, retries, keep, start_with, warm_start and metric.target may change"
     )
+
+
+WIDER = {"distribution": "log_uniform_values", "min": 1e-5, "max": 1}
+
+
+def test_a_wider_range_is_shown_and_has_to_be_confirmed(begin: Begin, make_spec: Make, files: SweepFiles) -> None:
+    first, before = begin(changed(make_spec)), (files.directory / "spec.yaml").read_bytes()
+    wider = changed(make_spec, lr=WIDER)
+    for _ in range(2):
+        with pytest.raises(InputError, match="grew") as caught:
+            begin(wider)
+        assert str(caught.value) == (
+            "the search space of sweep 'toy' grew:\n"
+            "  parameters.lr.max: was 0.1, is 1\n"
+            "  parameters.lr.min: was 0.0001, is 1e-05\n"
+            "Add --update to go on with the wider one"
+        )
+    assert (files.directory / "spec.yaml").read_bytes() == before
+    assert begin(changed(make_spec)) == first
+
+
+def test_with_update_the_sweep_goes_on_in_the_wider_range(begin: Begin, make_spec: Make, files: SweepFiles) -> None:
+    first, wider = begin(changed(make_spec)), changed(make_spec, lr=WIDER)
+    grown = begin(wider, update=True)
+    assert (grown.study_id, grown.uuid) == (first.study_id, first.uuid)
+    assert grown.spec["parameters"]["lr"] == WIDER
+    assert YamlFile(files.directory / "spec.yaml").values == wider.raw
+    assert begin(wider) == begin(wider, update=True) == grown  # once is enough
+    with pytest.raises(InputError, match=r"  parameters\.lr\.max: was 1, is 0\.1\n"):
+        begin(changed(make_spec), update=True)  # and there is no way back
+
+
+def test_update_is_no_word_for_other_changes(begin: Begin, make_spec: Make, files: SweepFiles) -> None:
+    first, before = begin(changed(make_spec)), (files.directory / "spec.yaml").read_bytes()
+    more = changed(make_spec, lr=WIDER, optimizer={"values": ["adamw", "sgd", "adam"]})
+    with pytest.raises(InputError, match="changed since it began") as caught:
+        begin(more, update=True)
+    assert "  parameters.optimizer.values: was ['adamw', 'sgd'], is ['adamw', 'sgd', 'adam']\n" in str(caught.value)
+    assert "give the search space another name and `warm_start: [toy]`" in str(caught.value)
+    assert (files.directory / "spec.yaml").read_bytes() == before
+    assert begin(changed(make_spec)) == first
+
+
+def test_a_wider_range_over_other_data_is_refused(begin: Begin, make_spec: Make, images: Path) -> None:
+    first = begin(changed(make_spec))
+    text = images.read_text()
+    images.write_text(text.replace("\n0.png,a", "\n0.png,b"))
+    with pytest.raises(InputError, match="the data of sweep 'toy' changed since it began"):
+        begin(changed(make_spec, lr=WIDER), update=True)
+    images.write_text(text)
+    assert begin(changed(make_spec)) == first
 
 
 def test_a_parameter_that_is_left_out_is_a_change(begin: Begin, make_spec: Make) -> None:

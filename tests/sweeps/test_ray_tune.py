@@ -1,6 +1,7 @@
 """What stands between the driver and Ray Tune, as far as it needs no running Ray."""
 
 import dataclasses
+import os
 import pickle
 import threading
 from collections.abc import Iterator
@@ -13,69 +14,26 @@ from optuna.trial import TrialState
 from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 
+from sweeps.attempt import Attempt
 from sweeps.driver import Driver
-from sweeps.errors import InputError
 from sweeps.messages import STOP_FILE, Assignment, Outcome, TrialReport, TrialReporter
 from sweeps.ray_tune import worker
-from sweeps.ray_tune.cluster import Cluster, gpu_share, trials_at_once
 from sweeps.ray_tune.registry import DRIVERS
 from sweeps.ray_tune.scheduler import DriverScheduler
 from sweeps.ray_tune.searcher import DriverSearcher
-from sweeps.ray_tune.worker import LOOK_EVERY_S, OUTCOME, TuneReporter, evaluate
-from sweeps.spec import Resources
+from sweeps.ray_tune.worker import LOG_FILE, LOOK_EVERY_S, OUTCOME, TuneReporter, evaluate
 from sweeps.spec_reader import read_spec
 from sweeps.study import StoredSweep
 from tests.fakes import CURVE_SPACE, TroubledStorage, curve_trial, hasty_storage
 
-
-class TestResources:
-    @pytest.mark.parametrize(
-        ("wanted", "cluster", "expected"),
-        [
-            (Resources(cpu=1), Cluster(cpus=2, gpus=0), 2),
-            (Resources(cpu=2), Cluster(cpus=5, gpus=0), 2),
-            (Resources(cpu=1, gpu=0), Cluster(cpus=3, gpus=1), 3),
-            (Resources(cpu=1), Cluster(cpus=8, gpus=2), 2),  # not said: one GPU where there is one
-            (Resources(cpu=1, gpu=0.5), Cluster(cpus=8, gpus=1), 2),
-            (Resources(cpu=1, gpu=0.1), Cluster(cpus=16, gpus=1), 10),
-            (Resources(cpu=1, gpu=0.1), Cluster(cpus=16, gpus=0.7), 7),  # 0.7 / 0.1 is 6.999999999999999
-            (Resources(cpu=4, gpu=0.25), Cluster(cpus=8, gpus=1), 2),
-            (Resources(cpu=1, gpu=2), Cluster(cpus=8, gpus=4), 2),
-        ],
-    )
-    def test_as_many_trials_run_at_once_as_fit(self, wanted: Resources, cluster: Cluster, expected: int):
-        assert trials_at_once(wanted, cluster) == expected
-
-    @pytest.mark.parametrize(
-        ("wanted", "cluster", "asked", "there"),
-        [
-            (Resources(cpu=1, gpu=0.5), Cluster(cpus=2, gpus=0), "1 CPU and 0.5 GPU", "2 CPU and 0 GPU"),
-            (Resources(cpu=1, gpu=2), Cluster(cpus=2, gpus=1), "1 CPU and 2 GPU", "2 CPU and 1 GPU"),
-            (Resources(cpu=3), Cluster(cpus=2, gpus=0), "3 CPU and 0 GPU", "2 CPU and 0 GPU"),
-        ],
-    )
-    def test_more_than_there_is_is_refused(self, wanted: Resources, cluster: Cluster, asked: str, there: str):
-        with pytest.raises(InputError) as raised:
-            trials_at_once(wanted, cluster)
-        assert str(raised.value) == (
-            f"a trial asks for {asked} (resources in the search space), but there are {there}. Lower them with "
-            "--set resources.cpu=... or --set resources.gpu=..., or join a larger cluster with --address"
-        )
-
-    @pytest.mark.parametrize(
-        ("gpu", "gpus", "expected"), [(None, 0, 0), (None, 0.5, 0.5), (None, 8, 1), (0, 8, 0), (0.25, 8, 0.25)]
-    )
-    def test_a_trial_gets_the_share_it_asks_for_else_one_gpu_where_there_is_one(
-        self, gpu: float | None, gpus: float, expected: float
-    ):
-        assert gpu_share(Resources(gpu=gpu), gpus=gpus) == expected
+MEDIAN = "early_terminate={type: median, startup_trials: 1, keep_at_least: 0}"
 
 
 @pytest.fixture
 def driver(tmp_path: Path) -> Iterator[Driver]:
     """A sweep of two trials, registered as Tune's shells find it."""
     (tmp_path / "curve.yaml").write_text(CURVE_SPACE)
-    spec = read_spec(tmp_path / "curve.yaml", settings=["early_terminate={type: median, startup_trials: 1}"])
+    spec = read_spec(tmp_path / "curve.yaml", settings=[MEDIAN])
     storage = TroubledStorage(hasty_storage(tmp_path))
     stored = StoredSweep.create(storage, spec, identity="an identity")  # type: ignore[arg-type]
     with Driver(spec, stored, directory=tmp_path, device="cpu", trial_cap=2) as driver:
@@ -85,7 +43,7 @@ def driver(tmp_path: Path) -> Iterator[Driver]:
 
 
 def state(driver: Driver, number: int) -> TrialState:
-    return TrialState(driver._study.trials[number].state)
+    return TrialState(driver._mirror[number].state)
 
 
 def suggested(searcher: DriverSearcher, trial_id: str) -> dict[str, Any]:
@@ -119,7 +77,7 @@ class TestSearcher:
             ({OUTCOME: tuple(dataclasses.asdict(Outcome("completed", (0.1, 0.2, 0.3))).items())}, False, "COMPLETE"),
             ({OUTCOME: tuple(dataclasses.asdict(Outcome("failed", reason="x")).items())}, False, "FAIL"),
             ({"fold_scores": (0.1,), "step": 3}, False, "PRUNED"),  # stopped by the scheduler: its last report
-            (None, True, "FAIL"),  # its worker died
+            (None, True, "WAITING"),  # Ray gave up
             (None, False, "PRUNED"),
         ],
     )
@@ -132,13 +90,14 @@ class TestSearcher:
         assert state(driver, 0).name == expected
         searcher.on_trial_complete("a1b2", result, error)  # Tune may say it twice
 
-    def test_a_dead_worker_is_named_as_the_reason(self, driver: Driver):
+    def test_where_ray_keeps_no_worker_going_the_sweep_ends_and_the_trial_is_not_to_blame(self, driver: Driver):
         searcher = DriverSearcher("key")
         suggested(searcher, "a1b2")
         searcher.on_trial_complete("a1b2", None, error=True)
-        assert driver._study.trials[0].user_attrs == {
-            "reason": "its worker process died and kept dying when the trial was tried again (out of memory?)"
-        }
+        assert driver.stopping
+        assert driver.failure is not None
+        assert driver.failure.exit_code == 3
+        assert "Ray cannot keep a worker for trial 0 going" in str(driver.failure)
 
     def test_a_trial_without_outcome_is_interrupted_while_the_driver_stops(self, driver: Driver):
         searcher = DriverSearcher("key")
@@ -149,7 +108,7 @@ class TestSearcher:
 
     def test_a_trial_it_never_suggested_is_not_ours(self, driver: Driver):
         DriverSearcher("key").on_trial_complete("zzzz", None, error=True)
-        assert driver.snapshot().failed == 0
+        assert (driver.snapshot().failed, driver.failure) == (0, None)
 
     def test_pickles_with_what_it_knows_and_leaves_metric_and_state_to_the_driver(self, driver: Driver):
         searcher = DriverSearcher("key")
@@ -159,7 +118,7 @@ class TestSearcher:
         copy.set_state(copy.get_state())
         copy.save("nowhere")
         copy.restore("nowhere")
-        copy.on_trial_complete("a1b2", None, error=True)
+        copy.on_trial_complete("a1b2", {OUTCOME: tuple(dataclasses.asdict(Outcome("failed", reason="x")).items())})
         assert state(driver, 0) == TrialState.FAIL
 
 
@@ -182,7 +141,7 @@ class TestScheduler:
         poor = suggested(searcher, "poor")
         assert told(poor, step=1, value=0.1) == TrialScheduler.CONTINUE
         assert told(poor, step=2, value=0.1) == TrialScheduler.STOP
-        assert driver._study.trials[1].intermediate_values == {1: 0.1, 2: 0.1}
+        assert driver._mirror[1].intermediate_values == {1: 0.1, 2: 0.1}
 
 
 @pytest.fixture
@@ -193,11 +152,29 @@ def reported(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     return results
 
 
+@pytest.fixture
+def nodes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Ray's living nodes; this process is on the first."""
+    alive = ["here", "there"]
+    context = SimpleNamespace(get_node_id=lambda: alive[0])
+    known = ("here", "there", "lost")
+    ray = SimpleNamespace(
+        get_runtime_context=lambda: context,
+        nodes=lambda: [{"NodeID": node, "Alive": node in alive} for node in known],
+    )
+    monkeypatch.setattr(worker, "ray", ray)
+    return alive
+
+
+def reporter_in(folder: Path) -> TuneReporter:
+    return TuneReporter(str(folder), Attempt.begin(str(folder / "trial-0000"), driver="d"))
+
+
 class TestReporter:
     def test_looks_at_the_stop_file_at_most_every_half_second(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         now = [1000.0]
         monkeypatch.setattr(worker, "time", SimpleNamespace(monotonic=lambda: now[0]))
-        reporter = TuneReporter(str(tmp_path))
+        reporter = reporter_in(tmp_path)
         assert not reporter.interrupted()
         (tmp_path / STOP_FILE).touch()
         now[0] += LOOK_EVERY_S * 0.9
@@ -210,10 +187,18 @@ class TestReporter:
 
     def test_reports_as_a_mapping(self, tmp_path: Path, reported: list[dict[str, Any]]):
         report = TrialReport(step=1, value=0.5, fold=0, epoch=1, epochs=2)
-        assert TuneReporter(str(tmp_path)).report(report)
+        assert reporter_in(tmp_path).report(report)
         assert reported == [dataclasses.asdict(report)]
 
+    def test_a_trial_that_another_process_began_is_left(self, tmp_path: Path):
+        reporter = reporter_in(tmp_path)
+        assert reporter.owns()
+        Attempt.begin(str(tmp_path / "trial-0000"), driver="another")
+        assert not reporter.owns()
+        assert reporter.interrupted()
 
+
+@pytest.mark.usefixtures("nodes")
 class TestEvaluate:
     @pytest.fixture
     def config(self, tmp_path: Path) -> dict[str, Any]:
@@ -226,13 +211,15 @@ class TestEvaluate:
                 "max_epochs": 2,
                 "device": "cpu",
                 "threads": 1,
+                "driver": "d",
+                "retries": 1,
             }
         }
 
     def test_the_last_result_is_the_outcome(self, config: dict[str, Any], reported: list[dict[str, Any]]):
         evaluate(config, run_trial=curve_trial)
-        *epochs, last = reported
-        assert [result["step"] for result in epochs] == [1, 2, 3, 4, 5, 6]
+        *reports, last = reported
+        assert [result["step"] for result in reports] == [1, 2, 2, 3, 4, 4, 5, 6]  # two of them tell a fold's end
         assert last["done"] is True
         assert Outcome(**dict(last[OUTCOME])) == Outcome("completed", pytest.approx((0.655, 0.675, 0.695)))
 
@@ -286,13 +273,62 @@ class TestEvaluate:
             return Outcome("completed", (0.5,), leftover_bytes=0 if len(taken) == 1 else 2**30)
 
         monkeypatch.setattr(worker, "_full", [])
-        monkeypatch.setattr(worker, "os", SimpleNamespace(_exit=leave))
+        monkeypatch.setattr("os._exit", leave)
         evaluate(config, run_trial=trial)
         evaluate(config, run_trial=trial)  # it leaves memory behind and is reported as ever
         assert [dict(result[OUTCOME])["state"] for result in reported] == ["completed", "completed"]
         with pytest.raises(Exited, match="1"):
             evaluate(config, run_trial=trial)
         assert len(taken) == 2
+
+    def test_a_trial_whose_processes_keep_dying_fails_with_the_last_lines_of_its_log(
+        self, config: dict[str, Any], reported: list[dict[str, Any]]
+    ):
+        assignment = Assignment(**config["assignment"])
+        for _ in range(2):
+            Attempt.begin(assignment.directory, driver="d", node="here")
+        (Path(assignment.directory) / LOG_FILE).write_text("loading\nCUDA error: an illegal memory access\n")
+        evaluate(config, run_trial=curve_trial)
+        (last,) = reported
+        outcome = Outcome(**dict(last[OUTCOME]))
+        assert (outcome.state, outcome.fold_scores) == ("failed", ())
+        assert outcome.reason == (
+            "its worker process died 2 times (out of memory?); last line of worker.log: "
+            "CUDA error: an illegal memory access"
+        )
+        assert outcome.traceback == "loading\nCUDA error: an illegal memory access"
+
+    def test_a_process_that_died_without_a_word_is_said_to_have(
+        self, config: dict[str, Any], reported: list[dict[str, Any]]
+    ):
+        config["assignment"]["retries"] = 0
+        Attempt.begin(Assignment(**config["assignment"]).directory, driver="d", node="here")
+        evaluate(config, run_trial=curve_trial)
+        reason = dict(reported[0][OUTCOME])["reason"]
+        assert reason == "its worker process died once (out of memory?); last line of worker.log is empty"
+
+    @pytest.mark.parametrize(("driver", "node"), [("d", "lost"), ("a killed one", "here")])
+    def test_deaths_with_a_node_or_a_driver_are_not_counted(
+        self, config: dict[str, Any], reported: list[dict[str, Any]], driver: str, node: str
+    ):
+        for _ in range(5):
+            directory = Assignment(**config["assignment"]).directory
+            Attempt.begin(directory, driver=driver, node=node, is_alive=lambda node: node != "lost")
+        evaluate(config, run_trial=curve_trial)
+        assert dict(reported[-1][OUTCOME])["state"] == "completed"
+
+    def test_what_a_trial_and_its_libraries_print_is_in_its_log(
+        self, config: dict[str, Any], reported: list[dict[str, Any]]
+    ):
+        def trial(assignment: Assignment, reporter: TrialReporter) -> Outcome:
+            os.write(1, b"from C, out\n")
+            os.write(2, b"from C, err\n")
+            return Outcome("failed", reason="x")
+
+        evaluate(config, run_trial=trial)
+        evaluate(config, run_trial=trial)
+        log = Path(Assignment(**config["assignment"]).directory) / LOG_FILE
+        assert log.read_text() == "from C, out\nfrom C, err\n" * 2
 
     def test_so_does_one_that_was_stopped(self, config: dict[str, Any], monkeypatch: pytest.MonkeyPatch):
         def leave(result: dict[str, Any]) -> None:

@@ -121,7 +121,8 @@ SPACE_PROBLEMS: dict[str, tuple[list[Change], str]] = {
     ),
     "missing budget": (
         [("run_cap: 2\n", "")],
-        "  no end: give run_cap (a number of trials) or budget: {hours: ...}; only a grid needs neither",
+        "  no end: give run_cap (a number of trials) or budget: {hours: ...} or {gpu_hours: ...}; "
+        "only a grid needs neither",
     ),
 }
 
@@ -194,7 +195,7 @@ class TestOfAProcessOfItsOwn:
         when = r"process \d+ on \S+ since \d{4}-\d\d-\d\d \d\d:\d\d:\d\d"
         assert (ended.code, ended.out) == (2, "")
         assert re.fullmatch(
-            rf"error: sweep 'tiny' is already running: {when}\. Wait for it, or stop it there \(Ctrl-C\); "
+            rf"error: sweep 'tiny' is already running: {when}\. Wait for it, or stop it with `sweeps stop tiny`; "
             r"`sweeps status` shows how far it is\n",
             ended.err,
         )
@@ -528,7 +529,11 @@ class TestPlaces:
                 "--storage mysql://me:***@host/x: mysql is not supported; use sqlite or postgresql",
             ),
             ("sqlite://", "--storage: a sweep needs a file or a server, not an in-memory database"),
-            ("sqlite:///text.db", "--storage sqlite:///text.db: cannot be opened (file is not a database)"),
+            (
+                "sqlite:///text.db",
+                "--storage sqlite:///text.db: cannot be opened (file is not a database). Name another file, or move "
+                "this one away",
+            ),
         ],
     )
     def test_a_storage_that_cannot_be_opened(

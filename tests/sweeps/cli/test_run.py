@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
+from sweeps.driver import Driver
 from sweeps.errors import LeaseLostError
 from sweeps.lease import Lease, find_holder
 from sweeps.local import run_local
@@ -271,6 +272,47 @@ class TestLeaving:
         assert "the budget of 1e-09 hours is used up" in ended.err
         assert ended.err.splitlines()[-1].startswith("error: no trial completed (0 pruned, 0 failed)")
 
+    def test_a_full_disk_is_exit_code_3_and_the_trial_is_continued(
+        self, sweeps: Callable[..., Ended], space: Callable[..., Path], instead: Callable[[RunTrial], None]
+    ):
+        instead(lambda assignment, reporter: Outcome("no_space", reason="OSError: [Errno 28] No space left on device"))
+        path = space()
+        ended = sweeps("run", path, "--local")
+        assert (ended.code, ended.out) == (3, "")
+        assert ended.err.splitlines()[-1] == (
+            f"error: the disk of {Path.cwd()}/runs/tiny is full (OSError: [Errno 28] No space left on device). "
+            "Free some space and run the same command again to continue"
+        )
+        assert [trial.state for trial in trials()] == [TrialState.WAITING]
+        instead(lambda assignment, reporter: Outcome("failed", reason="out of luck"))
+        assert "trial 0 continued" in sweeps("run", path, "--local").err
+        assert [trial.state for trial in trials()] == [TrialState.FAIL] * 2
+
+    @pytest.mark.parametrize(
+        ("options", "seconds"), [((), 600.0), (("--db-patience", "0.5"), 30.0), (("--db-patience", "0"), 0.0)]
+    )
+    def test_a_silent_storage_is_waited_for_as_long_as_asked(
+        self,
+        sweeps: Callable[..., Ended],
+        space: Callable[..., Path],
+        instead: Callable[[RunTrial], None],
+        monkeypatch: pytest.MonkeyPatch,
+        options: tuple[str, ...],
+        seconds: float,
+    ):
+        patience: list[float] = []
+        for keeper, method in ((Driver, "__init__"), (Lease, "acquire")):
+            original = getattr(keeper, method)
+
+            def watched(*args: Any, original: Any = original, **given: Any) -> Any:
+                patience.append(given["patience_s"])
+                return original(*args, **given)
+
+            monkeypatch.setattr(keeper, method, watched)
+        instead(lambda assignment, reporter: Outcome("failed", reason="out of luck"))
+        sweeps("run", space(), "--local", *options)
+        assert patience == [seconds, seconds]  # the lease's and the recorder's
+
     def test_a_lost_lease_is_exit_code_3(
         self,
         sweeps: Callable[..., Ended],
@@ -330,8 +372,37 @@ class TestAnotherSweep:
             "so new trials could not be compared with its old ones:\n"
             "  folds.seed: was 42, is 1\n"
             "  parameters.epochs.value: was 1, is 2\n"
-            "Change it back, or give the search space another name (run_cap, budget and resources may change)\n",
+            "Change it back, or give the search space another name (run_cap, budget, resources, retries, keep, "
+            "start_with, warm_start and metric.target may change)\n",
         )
+
+    def test_a_wider_range_goes_on_with_update(self, sweeps: Callable[..., Ended], begun: Path):
+        wider = ("run", begun, "--local", "--set", "parameters.lr.max=0.5")
+        assert sweeps(*wider) == Ended(
+            2,
+            "",
+            "error: the search space of sweep 'tiny' grew:\n"
+            "  parameters.lr.max: was 0.02, is 0.5\n"
+            "Add --update to go on with the wider one\n",
+        )
+        assert len(trials()) == 1
+        assert (
+            sweeps(*wider, "--update").err.splitlines()[-1].startswith("error: no trial completed (0 pruned, 2 failed)")
+        )
+        assert len(trials()) == 2
+        assert sweeps(*wider, "--update").err.startswith("all trials are done already")
+
+    def test_its_trials_are_taken_over_once(
+        self, sweeps: Callable[..., Ended], space: Callable[..., Path], instead: Callable[[RunTrial], None]
+    ):
+        assert sweeps("run", space(), "--local", "--trials", 1).code == 0
+        path = space(("name: tiny", "name: second\nwarm_start: tiny"), name="second.yaml")
+        instead(lambda assignment, reporter: Outcome("failed", reason="out of luck"))
+        ended = sweeps("run", path, "--local", "--trials", 1)
+        assert "1 finished trials of sweep 'tiny' were taken over as history" in events(ended)
+        assert next(event for event in events(ended) if " started  " in event).startswith("trial 1 started")
+        assert "were taken over" not in sweeps("run", path, "--local", "--trials", 2).err
+        assert "; 1 of other sweeps as history" in sweeps("status", "second").out
 
     def test_another_runs_folder_is_refused(self, sweeps: Callable[..., Ended], begun: Path):
         ended = sweeps("run", begun, "--local", "--runs", "other", "--storage", "sqlite:///runs/sweeps.db")
