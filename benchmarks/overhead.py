@@ -2,9 +2,9 @@
 
     python benchmarks/overhead.py
 
-No-op trials of 10 reports each, one at a time, on SQLite, through (a) Ray Tune with its defaults and
-OptunaSearch, its trainable importing torch and timm, and (b) our driver and runner with the same imports.
-The two run in turn, each block in a process and with a Ray of its own; a block's first trial, which warms
+No-op trials of 10 reports each, one at a time, through (a) Ray Tune with its defaults and OptunaSearch on SQLite, its
+trainable importing torch and timm, and (b, c) our driver and runner with the same imports, on SQLite and on PostgreSQL
+over loopback. They run in turn, each block in a process and with a Ray of its own; a block's first trial, which warms
 the worker up, is not counted. Prints seconds per trial, mean and standard deviation over all trials.
 """
 
@@ -19,24 +19,25 @@ import time
 from pathlib import Path
 from typing import Any
 
+from chaos import Server
 from report import mean_std, print_header
 
 REPORTS = 10
+SIDES = ("baseline", "sqlite", "postgresql")
 
 
 def main() -> None:
-    """Run blocks of both in turn and print the comparison."""
+    """Run blocks of all in turn and print the comparison."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--blocks", type=int, default=3)
     parser.add_argument("--baseline-trials", type=int, default=8, help="per block")
     parser.add_argument("--our-trials", type=int, default=60, help="per block")
-    parser.add_argument("--side", choices=["baseline", "ours"], help=argparse.SUPPRESS)
+    parser.add_argument("--side", choices=list(SIDES), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.side:
-        side = baseline if options.side == "baseline" else ours
-        print(json.dumps(side(options.baseline_trials if options.side == "baseline" else options.our_trials)))
+        print(json.dumps(measure(options.side, baseline_trials=options.baseline_trials, our_trials=options.our_trials)))
         return
-    seconds: dict[str, list[float]] = {"baseline": [], "ours": []}
+    seconds: dict[str, list[float]] = {side: [] for side in SIDES}
     for block in range(options.blocks):
         for name, collected in seconds.items():
             counts = ["--baseline-trials", str(options.baseline_trials), "--our-trials", str(options.our_trials)]
@@ -45,6 +46,17 @@ def main() -> None:
             collected += json.loads(done.stdout.strip().splitlines()[-1])
             print(f"block {block + 1}, {name}: {mean_std(collected)} s", file=sys.stderr)
     _print(seconds)
+
+
+def measure(side: str, *, baseline_trials: int, our_trials: int) -> list[float]:
+    """One block of one side."""
+    if side == "baseline":
+        return baseline(baseline_trials)
+    folder = Path(tempfile.mkdtemp())
+    if side == "sqlite":
+        return ours(our_trials, folder=folder, url=f"sqlite:///{folder}/sweeps.db")
+    with Server() as server:
+        return ours(our_trials, folder=folder, url=server.url("overhead"))
 
 
 def baseline(trials: int) -> list[float]:
@@ -84,7 +96,7 @@ def baseline(trials: int) -> list[float]:
     return _differences(ends)
 
 
-def ours(trials: int) -> list[float]:
+def ours(trials: int, *, folder: Path, url: str) -> list[float]:
     """Our driver on Ray with reused workers; seconds from one trial's end to the next."""
     from sweeps.driver import Driver
     from sweeps.events import Event, TrialEnded
@@ -94,14 +106,13 @@ def ours(trials: int) -> list[float]:
     from sweeps.spec_reader import read_spec
     from sweeps.study import StoredSweep, open_storage
 
-    folder = Path(tempfile.mkdtemp())
     space = folder / "overhead.yaml"
     space.write_text(
         f"metric: {{name: valid/f1, goal: maximize}}\nrun_cap: {trials}\ndata: {{source: none}}\n"
         "folds: {k: 2}\nearly_terminate: {type: none}\n"
         f"parameters: {{lr: {{min: 0.001, max: 0.1}}, epochs: {{value: {REPORTS // 2}}}}}\n"
     )
-    spec, storage = read_spec(space), open_storage(f"sqlite:///{folder}/sweeps.db")
+    spec, storage = read_spec(space), open_storage(url)
     ends: list[float] = []
 
     def listen(event: Event) -> None:
@@ -110,10 +121,8 @@ def ours(trials: int) -> list[float]:
 
     lease = Lease.acquire(storage.engine, spec.name, on_lost=lambda error: None)
     sweep = StoredSweep.create(storage, spec, identity="benchmark")
-    with (
-        ray_cluster() as cluster,
-        Driver(spec, sweep, directory=folder, device="cpu", trial_cap=trials, listener=listen) as driver,
-    ):
+    options = {"directory": folder, "device": "cpu", "trial_cap": trials, "listener": listen, "fence": lease.confirm}
+    with ray_cluster() as cluster, Driver(spec, sweep, **options) as driver:
         run_on_ray(driver, Cluster(cpus=1, gpus=cluster.gpus), trial=no_op)
     lease.release()
     assert len(sweep.trials()[-1].intermediate_values) == REPORTS
@@ -141,8 +150,9 @@ def _differences(ends: list[float]) -> list[float]:
 def _print(seconds: dict[str, list[float]]) -> None:
     print_header("ray", "optuna", "torch", "sqlalchemy")
     print(f"(a) Ray Tune defaults + OptunaSearch, SQLite: {mean_std(seconds['baseline'])} s")
-    print(f"(b) foldsweep, SQLite:                        {mean_std(seconds['ours'])} s")
-    ratio = statistics.fmean(seconds["baseline"]) / statistics.fmean(seconds["ours"])
+    print(f"(b) foldsweep, SQLite:                        {mean_std(seconds['sqlite'])} s")
+    print(f"(c) foldsweep, PostgreSQL over loopback:      {mean_std(seconds['postgresql'])} s")
+    ratio = statistics.fmean(seconds["baseline"]) / statistics.fmean(seconds["sqlite"])
     print(f"(a) / (b): {ratio:.1f}")
 
 

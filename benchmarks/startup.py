@@ -55,10 +55,10 @@ def run(folder: Path, *arguments: str) -> tuple[str, float]:
     return done.stdout, time.perf_counter() - started
 
 
-def first_step(runs: Path) -> float:
-    """When the sweep's first training step began, in seconds since 1970."""
+def first_step(runs: Path, *, sweep: str = "digits") -> float:
+    """When a sweep's first training step began, in seconds since 1970."""
     begun = []
-    for curve in runs.glob("digits/trial-*/fold-0/curve.csv"):
+    for curve in runs.glob(f"{sweep}/trial-*/fold-0/curve.csv"):
         with curve.open() as file:
             begun.append(curve.stat().st_mtime - sum(float(row["seconds"]) for row in csv.DictReader(file)))
     return min(begun)
