@@ -14,6 +14,7 @@ from typing import Any
 from trainer.files import write_json
 
 ATTEMPT_FILE = "attempt.json"
+KEYS = {"number", "token", "driver", "node", "deaths", "ended"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,7 +68,7 @@ class Attempt:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        values: dict[str, Any] = json.loads(path.read_text())
-    except (FileNotFoundError, ValueError):  # ValueError: written by hand or by a disk that lied
+        values = json.loads(path.read_text())
+    except (FileNotFoundError, ValueError):
         return {}
-    return values
+    return values if isinstance(values, dict) and values.keys() >= KEYS else {}  # else by hand, or a disk that lied

@@ -196,6 +196,7 @@ class Driver:
             if number not in self._running or number in self._stop_reasons:
                 return False
             self._note(number, report.notes)
+            self._running[number] = Running(number, report.fold, report.epoch, report.epochs, report.value)
             last_step = self._mirror[number].last_step or 0
             if report.step < last_step:
                 return True
@@ -203,7 +204,6 @@ class Driver:
                 self._listener(FoldFinished(number, report.fold, self.spec.folds.k, report.fold_scores[-1]))
                 reason = self._mirror.fold_finished(report.fold_scores)
             else:
-                self._running[number] = Running(number, report.fold, report.epoch, report.epochs, report.value)
                 if report.step > last_step:
                     self._mirror.report(number, report.step, report.value)
                     self._recorder.report(number, report.step, report.value)
@@ -231,6 +231,8 @@ class Driver:
                 self._end(number, "failed", None, {REASON: outcome.reason, TRACEBACK: outcome.traceback})
             else:
                 self._end(number, "interrupted", None, {INTERRUPTED: True})
+                if not self._stopping:  # its directory was taken from it: once more
+                    self._waiting.append(number)
                 if outcome.state == "no_space":
                     self.fail(InfrastructureError(f"the disk of {self.directory} is full ({outcome.reason}). {FREE}"))
         self.tick()

@@ -6,6 +6,7 @@ from optuna.trial import FrozenTrial
 
 from sweeps.errors import InputError, did_you_mean
 from sweeps.history import history
+from sweeps.messages import CODE_FOLDER
 from sweeps.prepare import SweepFiles
 from sweeps.results import names
 from sweeps.spec import SweepSpec
@@ -66,4 +67,11 @@ def _source(sweep: StoredSweep, spec: SweepSpec, name: str, *, runs: Path) -> St
             f"warm_start: sweep {name!r} has other images, labels or folds, so its scores cannot be compared. Leave it "
             f"out, or give both the same folds: folds: {{file: {theirs.directory / 'folds.npz'}}}"
         )
+    for file in sorted((theirs.directory / CODE_FOLDER).glob("**/*")):
+        here = ours.directory / file.relative_to(theirs.directory)
+        if file.is_file() and here.is_file() and here.read_bytes() != file.read_bytes():
+            raise InputError(
+                f"warm_start: sweep {name!r} began with another {file.name} ({file}), so its scores cannot be "
+                "compared. Leave it out, or rename the function's file"
+            )
     return source

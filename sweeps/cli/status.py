@@ -38,9 +38,12 @@ def status(sweep: SweepName = None, as_json: Json = False, storage: Storage = No
 
 
 def _nobody(summary: "Summary") -> str:
-    open_trials = summary.running + summary.interrupted
-    if summary.left.trials == 0 and not open_trials:
+    if summary.left.trials == 0 and not summary.running + summary.interrupted:
         return "none: all trials are done"
+    if 0 in (summary.left.hours, summary.left.gpu_hours):
+        return "none: the budget is used up"
+    if summary.target_reached:
+        return "none: the target is reached"
     return "none: `sweeps run` continues it"
 
 

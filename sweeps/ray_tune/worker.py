@@ -17,6 +17,7 @@ from ray import tune
 
 from sweeps.attempt import Attempt
 from sweeps.messages import STOP_FILE, Assignment, Outcome, RunTrial, TrialReport
+from trainer.files import is_disk_full
 
 logger = logging.getLogger(__name__)
 
@@ -31,22 +32,22 @@ LOOK_EVERY_S = 0.5  # at the stop file and the attempt file, which may lie on a 
 class TuneReporter:
     """A trial's way to the driver through Tune.
 
-    Tune stops a trial by raising SystemExit out of `tune.report`. It is kept and raised again by `leave`,
-    after the trial has tidied up.
+    Tune stops a trial by raising SystemExit out of `tune.report`. It is kept as `leave`, to be raised again after the
+    trial has tidied up.
     """
 
     def __init__(self, sweep_directory: str, attempt: Attempt) -> None:
         self._stop_file, self._attempt = Path(sweep_directory) / STOP_FILE, attempt
         self._looked_at = 0.0
         self._interrupted = False
-        self._exit: SystemExit | None = None
+        self.leave: SystemExit | None = None
 
     def report(self, report: TrialReport) -> bool:
         """Go on?"""
         try:
             tune.report(dataclasses.asdict(report))
         except SystemExit as error:
-            self._exit = error
+            self.leave = error
             return False
         return True
 
@@ -60,11 +61,6 @@ class TuneReporter:
     def owns(self) -> bool:
         """Whether no other process has begun this trial since."""
         return self._attempt.owns()
-
-    def leave(self) -> None:
-        """Let Tune have its SystemExit."""
-        if self._exit is not None:
-            raise self._exit
 
 
 def warm_up() -> None:
@@ -90,6 +86,22 @@ def evaluate(config: dict[str, Any], *, run_trial: RunTrial | None) -> None:
     assignment = Assignment(**config["assignment"])
     if _full:
         _leave_process(Path(assignment.directory) / MOVED_FILE)
+    try:
+        outcome, leave = _attempt(assignment, run_trial)
+    except OSError as error:  # beside the training, which tells by itself
+        if not is_disk_full(error, Path(assignment.sweep_directory)):
+            raise
+        outcome, leave = Outcome("no_space", reason=str(error)), None
+    if outcome.leftover_bytes:
+        _full.append(outcome.leftover_bytes)
+    if leave is not None:
+        raise leave
+    # a list of pairs, since Tune flattens mappings; done: saves Tune a round trip
+    tune.report({OUTCOME: tuple(dataclasses.asdict(outcome).items()), "done": True})
+
+
+def _attempt(assignment: Assignment, run_trial: RunTrial | None) -> tuple[Outcome, SystemExit | None]:
+    """How it ended, and Tune's order to leave if it gave one."""
     attempt = Attempt.begin(
         assignment.directory,
         driver=assignment.driver,
@@ -106,12 +118,9 @@ def evaluate(config: dict[str, Any], *, run_trial: RunTrial | None) -> None:
             run_trial = trial.run_trial
         with _logged(Path(assignment.directory) / LOG_FILE):
             outcome = run_trial(assignment, reporter)
-    attempt.end()
-    if outcome.leftover_bytes:
-        _full.append(outcome.leftover_bytes)
-    reporter.leave()
-    # a list of pairs, since Tune flattens mappings; done: saves Tune a round trip
-    tune.report({OUTCOME: tuple(dataclasses.asdict(outcome).items()), "done": True})
+    with contextlib.suppress(OSError):  # it then counts as a death if the trial ever comes back: better than no outcome
+        attempt.end()
+    return outcome, reporter.leave
 
 
 def _gave_up(deaths: int, log: Path) -> Outcome:

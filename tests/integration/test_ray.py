@@ -30,7 +30,9 @@ def _ray(cache: Path) -> Iterator[None]:
 
 
 def test_local_and_ray_train_the_same_trials_to_the_same_bits(space: Space, tmp_path: Path):
-    path = space(run_cap=4, early_terminate={"type": "median", "startup_trials": 1, "warmup_epochs": 1})
+    path = space(
+        run_cap=4, early_terminate={"type": "median", "startup_trials": 1, "warmup_epochs": 1, "keep_at_least": 0}
+    )
     with opened(path, tmp_path / "local") as local:
         run_local(local.driver)
     with opened(path, tmp_path / "ray") as on_ray:

@@ -31,8 +31,9 @@ def test_the_demo_of_the_readme_runs_in_an_empty_folder(tmp_path: Path):
     assert done.stdout.startswith("digits: 2 completed, 0 pruned, 0 failed\n")
 
     best = json.loads(command("best", "digits", "--json", cwd=tmp_path).stdout)
-    assert list(best) == ["sweep", "metric", "goal", "completed", "pruned", "failed", "trials", "ensemble"]
-    keys = ["number", "score", "fold_scores", "std", "oof_score", "params", "directory"]
+    counts = ["completed", "pruned", "failed", "taken_over", "history"]
+    assert list(best) == ["sweep", "metric", "goal", *counts, "trials", "ensemble"]
+    keys = ["number", "score", "fold_scores", "std", "oof_score", "params", "directory", "taken_from"]
     assert [list(trial) for trial in best["trials"]] == [keys, keys]
     assert (tmp_path / best["trials"][0]["directory"] / "fold-1" / "result.json").is_file()
 

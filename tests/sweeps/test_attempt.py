@@ -73,7 +73,7 @@ def test_an_earlier_attempt_does_not_end_a_later_one(directory: str):
     assert Attempt.begin(directory, driver="d").deaths == 2  # both processes went without a word, as far as one can see
 
 
-@pytest.mark.parametrize("content", ["", "{", '{"number": 1'])
+@pytest.mark.parametrize("content", ["", "{", '{"number": 1}', "[]", "7"])
 def test_a_damaged_file_is_as_none(directory: str, content: str):
     path = Path(directory) / ATTEMPT_FILE
     path.parent.mkdir()

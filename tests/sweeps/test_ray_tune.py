@@ -1,6 +1,7 @@
 """What stands between the driver and Ray Tune, as far as it needs no running Ray."""
 
 import dataclasses
+import errno
 import os
 import pickle
 import threading
@@ -329,6 +330,28 @@ class TestEvaluate:
         evaluate(config, run_trial=trial)
         log = Path(Assignment(**config["assignment"]).directory) / LOG_FILE
         assert log.read_text() == "from C, out\nfrom C, err\n" * 2
+
+    @pytest.mark.parametrize("what", ["begin", "end"])
+    def test_a_full_disk_beside_the_training_is_told_as_one_or_costs_nothing(
+        self, config: dict[str, Any], reported: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch, what: str
+    ):
+        def full(*_: object, **__: object) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr(Attempt, what, full)
+        evaluate(config, run_trial=curve_trial)
+        outcome = dict(reported[-1][OUTCOME])
+        assert outcome["state"] == ("no_space" if what == "begin" else "completed")
+
+    def test_any_other_error_beside_the_training_is_rays_to_tell(
+        self, config: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    ):
+        def denied(*_: object, **__: object) -> None:
+            raise PermissionError("not yours")
+
+        monkeypatch.setattr(Attempt, "begin", denied)
+        with pytest.raises(PermissionError, match="not yours"):
+            evaluate(config, run_trial=curve_trial)
 
     def test_so_does_one_that_was_stopped(self, config: dict[str, Any], monkeypatch: pytest.MonkeyPatch):
         def leave(result: dict[str, Any]) -> None:

@@ -150,6 +150,19 @@ def test_other_folds_are_refused(begin: Begin, named: Make, tmp_path: Path) -> N
     assert second.trials() == []
 
 
+def test_another_version_of_an_own_function_is_refused(begin: Begin, named: Make, tmp_path: Path) -> None:
+    begin(named("first"), 0.001)
+    spec = named("second", warm_start="first")
+    second = begin(spec)
+    for name, text in (("first", "before"), ("second", "after")):
+        (tmp_path / "runs" / name / "code").mkdir()
+        (tmp_path / "runs" / name / "code" / "task.py").write_text(text)
+    with pytest.raises(InputError, match=r"sweep 'first' began with another task\.py .*cannot be compared"):
+        warm_start(second, spec, runs=tmp_path / "runs")
+    (tmp_path / "runs" / "second" / "code" / "task.py").write_text("before")
+    assert warm_start(second, spec, runs=tmp_path / "runs") == {"first": 1}
+
+
 @pytest.mark.parametrize("what", ["gone", "another"])
 def test_a_sweep_whose_files_are_elsewhere_is_refused(begin: Begin, named: Make, tmp_path: Path, what: str) -> None:
     begin(named("first"), 0.001)
