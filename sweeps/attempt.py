@@ -69,6 +69,6 @@ class Attempt:
 def _read(path: Path) -> dict[str, Any]:
     try:
         values = json.loads(path.read_text())
-    except (FileNotFoundError, ValueError):
+    except (OSError, ValueError):
         return {}
     return values if isinstance(values, dict) and values.keys() >= KEYS else {}  # else by hand, or a disk that lied

@@ -52,6 +52,7 @@ ASK_WAIT_S = 0.25  # an ask is usually recorded within 10 ms; past this the call
 TICK_S = 1.0
 SPENT_EVERY_S = 15.0  # what a driver has spent is written, so that a killed one takes little along
 REPEATS = 20  # results taken over before the caller gets a word in
+MOST_REPEATS = 200  # in a row, after which a sampler has nothing new to say
 FREE = "Free some space and run the same command again to continue"
 
 
@@ -122,6 +123,8 @@ class Driver:
         self._listener, self._clock, self._patience_s = listener, clock, patience_s
         self._lock = threading.RLock()
         self._id_of_driver = uuid.uuid4().hex
+        self._stop_file = directory / f"{STOP_FILE}{self._id_of_driver}"
+        self._repeats = 0
         self._pending: _Pending | None = None
         self._running: dict[int, Running] = {}
         self._durations_s: list[float] = []
@@ -133,7 +136,9 @@ class Driver:
         self._closed = threading.Event()
 
     def __enter__(self) -> "Driver":
-        (self.directory / STOP_FILE).unlink(missing_ok=True)
+        self._fence()
+        for left in self.directory.glob(f"{STOP_FILE}*"):  # by killed drivers; their workers are gone, too
+            left.unlink(missing_ok=True)
         recovered = self._sweep.recover()
         before = Spent(self._sweep.elapsed_s(), self._sweep.gpu_seconds())
         self._meter = Meter(before, gpu=self._gpu, clock=self._clock)
@@ -147,7 +152,7 @@ class Driver:
         limits = self.spec.budget.model_dump(include={"hours", "gpu_hours"})
         self._recorder.about_sweep(BUDGET, {**limits, "target": self.spec.metric.target})
         if recovered:
-            self._listener(Notice(f"the last driver died; trials to be continued: {', '.join(map(str, recovered))}"))
+            self._tell(Notice(f"the last driver died; trials to be continued: {', '.join(map(str, recovered))}"))
         threading.Thread(target=self._keep_ticking, name=f"driver {self.spec.name}", daemon=True).start()
         return self
 
@@ -164,7 +169,7 @@ class Driver:
                 self._pending = None
             self._write_spent()
         self._recorder.close()
-        (self.directory / STOP_FILE).unlink(missing_ok=True)
+        self._stop_file.unlink(missing_ok=True)
 
     def next(self) -> Assignment | Next:
         """A trial to evaluate now, once its start is recorded."""
@@ -201,7 +206,7 @@ class Driver:
             if report.step < last_step:
                 return True
             if report.fold_finished:
-                self._listener(FoldFinished(number, report.fold, self.spec.folds.k, report.fold_scores[-1]))
+                self._tell(FoldFinished(number, report.fold, self.spec.folds.k, report.fold_scores[-1]))
                 reason = self._mirror.fold_finished(report.fold_scores)
             else:
                 if report.step > last_step:
@@ -221,7 +226,7 @@ class Driver:
             self._note(number, outcome.notes)
             if outcome.state == "completed":
                 assert len(scores) == self.spec.folds.k
-                self._listener(FoldFinished(number, len(scores) - 1, self.spec.folds.k, scores[-1]))
+                self._tell(FoldFinished(number, len(scores) - 1, self.spec.folds.k, scores[-1]))
                 self._end(number, "completed", statistics.fmean(scores), {FOLD_SCORES: scores})
             elif outcome.state == "stopped" or (outcome.state == "interrupted" and number in self._stop_reasons):
                 # the second: Ctrl-C came between our word and the worker's answer
@@ -243,7 +248,7 @@ class Driver:
             best = None if self._tally.best is None else self._tally.best.value
             reason = None if self._stopping else enough(self.spec, self._meter.spent(), best=best)
             if reason is not None:
-                self._listener(Notice(reason))
+                self._tell(Notice(reason))
                 self._interrupt()
             if self._clock() - self._spent_written_at >= SPENT_EVERY_S:
                 self._write_spent()
@@ -266,6 +271,16 @@ class Driver:
             if isinstance(error, LeaseLostError):
                 self._recorder.abandon()
             self._interrupt()
+
+    @property
+    def drained(self) -> bool:
+        """Whether it was asked to start nothing more, and did."""
+        return self._draining and not self._stopping
+
+    @property
+    def has_results(self) -> bool:
+        """Whether the leaderboard has a trial, another sweep's included."""
+        return bool(self._tally.states[TrialState.COMPLETE] or self._tally.history)
 
     @property
     def stopping(self) -> bool:
@@ -308,19 +323,31 @@ class Driver:
             if not self._may_ask():
                 return Next.FINISHED
             if self._mirror.exhausted():
-                self._listener(Notice("every point of the search space has been tried"))
-                self._cap = self._tally.asked
+                self._tell(Notice("every point of the search space has been tried"))
+                self._close_asking()
+                return Next.FINISHED
+            if self._repeats >= MOST_REPEATS:
+                self._tell(
+                    Notice(f"the last {self._repeats} proposals had been tried before: nothing new is to be expected")
+                )
+                self._close_asking()
                 return Next.FINISHED
             trial = self._mirror.propose()
             recorded = self._recorder.start(trial)
             if trial.state == TrialState.RUNNING:
+                self._repeats = 0
                 return _Pending(trial.number, continued=False, recorded=recorded)
+            self._repeats += 1
             score, reason = trial.values[0] if trial.values else None, trial.user_attrs[REASON]
-            self._listener(TrialEnded(trial.number, _ENDS[trial.state], score, reason, best=False, seconds=0.0))
+            self._tell(TrialEnded(trial.number, _ENDS[trial.state], score, reason, best=False, seconds=0.0))
         return Next.WAIT
 
     def _may_ask(self) -> bool:
         return self._cap is None or self._tally.asked < self._cap
+
+    def _close_asking(self) -> None:
+        self._cap = self._tally.asked
+        self._recorder.about_sweep(CAP, self._cap)
 
     def _begin(self, pending: _Pending) -> Assignment:
         self._pending = None
@@ -328,7 +355,7 @@ class Driver:
         self._meter.started(number)
         trial = self._mirror[number]
         self._running[number] = Running(number, fold=0, epoch=0, epochs=self.spec.max_epochs, value=None)
-        self._listener(TrialStarted(number, dict(trial.params), pending.continued))
+        self._tell(TrialStarted(number, dict(trial.params), pending.continued))
         return self._assignment(trial)
 
     def _assignment(self, trial: FrozenTrial) -> Assignment:
@@ -366,7 +393,13 @@ class Driver:
             self._durations_s.append(seconds)
         best = self._tally.best
         is_best = state == "completed" and best is not None and best.number == number
-        self._listener(TrialEnded(number, state, score, str(attributes.get(REASON, "")), is_best, seconds))
+        self._tell(TrialEnded(number, state, score, str(attributes.get(REASON, "")), is_best, seconds))
+
+    def _tell(self, event: Event) -> None:
+        with contextlib.suppress(
+            OSError, ValueError
+        ):  # a terminal or a pipe that is gone is no reason to stop training
+            self._listener(event)
 
     def _note(self, number: int, notes: Iterable[str]) -> None:
         known = self._notes.setdefault(number, [])
@@ -381,7 +414,7 @@ class Driver:
         if not self._stopping:
             self._stopping = True
             with contextlib.suppress(OSError):  # a full disk: trials then end with their folds
-                (self.directory / STOP_FILE).touch()
+                self._stop_file.touch()
 
     def _keep_ticking(self) -> None:
         while not self._closed.wait(TICK_S):

@@ -1,14 +1,16 @@
 """Finished trials that count again: a point that was already evaluated, another sweep's trials, a grown sweep's own."""
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from sweeps.sampling import distribution, distributions, values_of
-from sweeps.space import Categorical, Domain, Numeric, Space
+from sweeps.sampling import distribution, distributions, labels, values_of
+from sweeps.space import Space, Values
+from sweeps.spec import max_epochs
 from sweeps.study import FOLD_SCORES, TAKEN_FROM
+from trainer.config import TrainConfig, nested
 
 
 def repeated(study_trials: Iterable[FrozenTrial], trial: FrozenTrial) -> FrozenTrial | None:
@@ -28,19 +30,36 @@ def repeated(study_trials: Iterable[FrozenTrial], trial: FrozenTrial) -> FrozenT
     return min(same, key=lambda t: (t.state != TrialState.COMPLETE, TAKEN_FROM in t.user_attrs, t.number), default=None)
 
 
-def history(space: Space, trials: Iterable[FrozenTrial], *, source: str) -> list[FrozenTrial]:
-    """Another sweep's completed trials as trials of this space, in their order; those that do not fit are left out.
+def trained(trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
+    """The completed trials that their sweep trained itself: what it had taken over counts where it was trained."""
+    return [t for t in trials if t.state == TrialState.COMPLETE and TAKEN_FROM not in t.user_attrs]
 
-    One fits if its values are values of this space's domains and its parameters are those that this space's
-    conditions switch on. A constant of this space must have had the same value there, or not have varied. What the
-    other sweep had taken over itself is left out, too: it counts where it was trained.
+
+def history(space: Space, trials: Iterable[FrozenTrial], *, source: str, source_space: Space) -> list[FrozenTrial]:
+    """Those of another sweep's trained trials that this space could have asked, as trials of it, in their order.
+
+    One fits if some point of this space makes the same TrainConfig in every field, so that its score means the same
+    here. Which fields vary, are constant or are left to their defaults may differ between the two spaces.
 
     Args:
         source: the other sweep's name, for TAKEN_FROM.
+        source_space: the other sweep's.
     """
-    trained = [t for t in trials if t.state == TrialState.COMPLETE and TAKEN_FROM not in t.user_attrs]
-    fitted = (_fitted(space, trial, source=source) for trial in trained)
-    return [trial for trial in fitted if trial is not None]
+    fitted = ((trial, _values_here(space, source_space, trial)) for trial in trained(trials))
+    return [
+        create_trial(
+            state=TrialState.COMPLETE,
+            value=trial.values[0],
+            params=labels(space, values),
+            distributions=distributions(space, values),
+            user_attrs={**_scores(trial), TAKEN_FROM: {"sweep": source, "trial": trial.number}},
+            intermediate_values=_renumbered(
+                trial.intermediate_values, there=max_epochs(source_space), here=max_epochs(space)
+            ),
+        )
+        for trial, values in fitted
+        if values is not None
+    ]
 
 
 def refitted(space: Space, trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
@@ -56,33 +75,40 @@ def refitted(space: Space, trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
     return copies
 
 
-def _fitted(space: Space, trial: FrozenTrial, *, source: str) -> FrozenTrial | None:
+def _values_here(space: Space, source_space: Space, trial: FrozenTrial) -> Values | None:
+    """The point of this space that makes the same TrainConfig as another sweep's trial, or None."""
     try:
-        params = {name: _own_label(space[name].domain, label) for name, label in trial.params.items()}
-        values = values_of(space, params)
-    except (StopIteration, KeyError, ValueError):  # no such parameter here; one is missing there; no such value
+        theirs = values_of(source_space, trial.params)
+        config = _config(theirs)
+        ours = space.resolve(lambda parameter: parameter.domain.take(_value_of(parameter.name, theirs, config)))
+        return ours if _config(ours) == config else None
+    except (StopIteration, KeyError, ValueError):  # no such value or entry, or (pydantic's) no such configuration
         return None
-    varying = distributions(space, values)
-    if any(name not in values for name in params):
-        return None
-    kept = {key: value for key, value in trial.user_attrs.items() if key == FOLD_SCORES}
-    return create_trial(
-        state=TrialState.COMPLETE,
-        value=trial.values[0],
-        params={name: params[name] for name in varying},
-        distributions=varying,
-        user_attrs={**kept, TAKEN_FROM: {"sweep": source, "trial": trial.number}},
-        intermediate_values=trial.intermediate_values,
-    )
 
 
-def _own_label(domain: Domain, label: Any) -> Any:
-    """The label of a domain's value that equals another sweep's label.
+def _config(values: Values) -> TrainConfig:
+    # the seed and the metric are the sweep's own: some metric, or those that monitor it would be no configurations
+    return TrainConfig(**nested({**values, "metric": "any.py:metric"}))
+
+
+def _value_of(name: str, values: Values, config: TrainConfig) -> Any:
+    """A field, or an entry of a mapping: as the space says it, else as the configuration has it.
 
     Raises:
-        ValueError: there is none.
+        KeyError: no such field or entry.
     """
-    if isinstance(domain, Numeric):
-        return domain.take(label)
-    own = domain if isinstance(domain, Categorical) else Categorical((domain.value,))
-    return Categorical(own.labels).take(label)
+    if name in values:
+        return values[name]
+    field, dot, entry = name.partition(".")
+    value = dict(config)[field]
+    return value[entry] if dot else value
+
+
+def _scores(trial: FrozenTrial) -> dict[str, Any]:
+    return {key: value for key, value in trial.user_attrs.items() if key == FOLD_SCORES}
+
+
+def _renumbered(reports: Mapping[int, float], *, there: int, here: int) -> dict[int, float]:
+    """Reports by the steps of another space; step = fold x E + epoch, with the two spaces' E given."""
+    places = {step: divmod(step - 1, there) for step in reports}
+    return {fold * here + epoch + 1: reports[step] for step, (fold, epoch) in places.items()}

@@ -18,7 +18,7 @@ from sweeps.space import Categorical, Constant, Domain, Numeric, Parameter, Path
 Numbers = Mapping[str, float]
 MAX_STEPS = 10**18  # of one range; decimal arithmetic has 28 digits
 SUM_TOLERANCE = 1e-5  # of probabilities: six digits of 1/3 are enough
-_DEFAULTS: Numbers = {"q": 1, "mu": 0.0, "sigma": 1.0, "a": 1.0, "b": 1.0}
+DEFAULTS: Numbers = {"q": 1, "mu": 0.0, "sigma": 1.0, "a": 1.0, "b": 1.0}
 
 
 def read_space(raw: Any) -> tuple[Space, list[Problem]]:
@@ -26,6 +26,16 @@ def read_space(raw: Any) -> tuple[Space, list[Problem]]:
     reader = _Reader()
     reader.read(raw, ("parameters",))
     return reader.space(), reader.problems
+
+
+def shown(value: Any) -> str:
+    """A value of a file, for a message about it."""
+    return "null" if value is None else repr(value)
+
+
+def whole(number: float) -> float:
+    """A whole number as such: 2 for 2.0, which W&B's JSON schema takes for one, too; any other as it is."""
+    return int(number) if isinstance(number, float) and number.is_integer() else number
 
 
 def notices(space: Space) -> list[str]:
@@ -107,7 +117,8 @@ class _Reader:
         for key, entry in raw.items():
             here, name = (*path, str(key)), f"{prefix}{key}"
             if not isinstance(entry, Mapping):
-                self._problem(here, f"expected a mapping, got {entry!r}. A constant is written {{value: {entry}}}")
+                bare = "null" if entry is None else entry
+                self._problem(here, f"expected a mapping, got {shown(entry)}. A constant is written {{value: {bare}}}")
                 continue
             if "parameters" in entry:
                 for other in sorted(set(map(str, entry)) - {"parameters", "when"}):
@@ -172,14 +183,16 @@ class _Reader:
 
     def _numeric(self, kind: str, entry: Mapping[str, Any], path: Path) -> Numeric | None:
         keys = DISTRIBUTIONS[kind]
-        numbers = {key: entry.get(key, _DEFAULTS.get(key)) for key in (*keys.needs, *keys.takes)}
+        numbers = {key: entry.get(key, DEFAULTS.get(key)) for key in (*keys.needs, *keys.takes)}
         for key, number in numbers.items():
             if isinstance(number, bool) or not isinstance(number, int | float) or not math.isfinite(number):
-                self._problem((*path, key), f"expected a number, got {number!r}")
+                self._problem((*path, key), f"expected a number, got {shown(number)}")
                 return None
             if key in ("q", "sigma", "a", "b") and number <= 0:
                 self._problem((*path, key), f"{key} must be above 0, got {number}")
                 return None
+        if kind == "int_uniform":
+            numbers = {key: whole(number) for key, number in numbers.items()}
         problem = _bounds_problem(kind, numbers)
         domain = None
         if problem is None:
@@ -220,15 +233,15 @@ class _Reader:
         for condition in self._conditions[name]:
             other, allowed = condition.name, condition.allowed
             if other not in self._paths:
-                hint = did_you_mean(other, self._paths)
+                hint = did_you_mean(other, self._paths) or f" Known: {', '.join(self._paths)}"
                 self._problem(condition.path, f"unknown parameter {other!r}.{hint}")
             elif not allowed:
                 self._problem(condition.path, "expected at least one value, got []")
             elif other in self.parameters:
                 for value in allowed:
-                    if not _possible(self.parameters[other].domain, value):
-                        text = f"{other} never has the value {value!r}, so this is never sampled"
-                        self._problem(condition.path, text)
+                    problem = _value_problem(self.parameters[other], value)
+                    if problem:
+                        self._problem(condition.path, problem)
         return len(self.problems) == before
 
     def _check_chains(self, ordered: list[Parameter], never: set[str]) -> None:
@@ -296,7 +309,7 @@ def _unnamed(entry: Mapping[str, Any]) -> str:
 
 def _values_problem(values: Any) -> str | None:
     if not isinstance(values, list) or not values:
-        return f"expected a list with at least one value, got {values!r}"
+        return f"expected a list with at least one value, got {shown(values)}"
     if any(value != value for value in values):
         return "a value cannot be NaN, which equals nothing"
     labels = [json.dumps(value, sort_keys=True, default=str) for value in values]
@@ -309,7 +322,7 @@ def _probabilities_problem(probabilities: Any, values: Any) -> str | None:
         return f"expected a list of {len(values)} probabilities, one for each value, got {probabilities!r}"
     for number in probabilities:
         if isinstance(number, bool) or not isinstance(number, int | float) or not 0 <= number <= 1:
-            return f"a probability lies between 0 and 1, got {number!r}"
+            return f"a probability lies between 0 and 1, got {shown(number)}"
     total = math.fsum(probabilities)
     return f"probabilities must sum to 1, got {total:.6g}" if abs(total - 1) > SUM_TOLERANCE else None
 
@@ -344,12 +357,17 @@ def _built(kind: str, numbers: Numbers) -> tuple[Numeric, None] | tuple[None, st
     return domain, None
 
 
-def _possible(domain: Domain, value: Any) -> bool:
+def _value_problem(parameter: Parameter, value: Any) -> str | None:
+    """Why a parameter can never have this value, or None."""
+    name, domain = parameter.name, parameter.domain
     try:
         domain.take(value)
     except ValueError:
-        return False
-    return True
+        return f"{name} never has the value {shown(value)}, so this is never sampled"
+    if isinstance(domain, Numeric) and not domain.stepped and domain.low < domain.high:
+        exactly = f"which never has exactly {value}: give it values or a step (q_uniform with q)"
+        return f"{name} is a continuous range, {exactly}"
+    return None
 
 
 def _deprecated(parameter: Parameter) -> str | None:

@@ -93,7 +93,7 @@ class Outcome:
 
 CODE_FOLDER = "code"  # in the sweep's directory: the user's files with own functions, frozen
 FOLDS_FILE = "folds.npz"  # in the sweep's directory: the manifest and the folds, frozen
-STOP_FILE = "stop"  # in the sweep's directory: running trials leave a checkpoint and end
+STOP_FILE = "stop-"  # and the driver's name, in the sweep's directory: its trials leave a checkpoint and end
 
 
 class TrialReporter(Protocol):

@@ -55,6 +55,8 @@ def fold_reason(finished: Sequence[Standing], own_scores: Sequence[float], *, sp
         finished: trials that are over and have finished a fold.
         own_scores: of the trial's finished folds, in fold order.
     """
+    if not spec.folds_comparable:
+        return None
     k, goal = spec.folds.k, spec.metric.goal
     if isinstance(spec.early_terminate, Wilcoxon):
         reason = _wilcoxon_reason(finished, own_scores, spec=spec, rule=spec.early_terminate)

@@ -25,6 +25,7 @@ from sweeps.study import (
     DRIVEN,
     ELAPSED,
     FOLD_SCORES,
+    FORMAT,
     GPU_SECONDS,
     NOTES,
     REASON,
@@ -129,6 +130,11 @@ def names(storage: RDBStorage) -> list[str]:
     """Names of the stored sweeps, the one driven last at the end."""
     ours = [study for study in storage.get_all_studies() if SWEEP in study.user_attrs]
     return [study.study_name for study in sorted(ours, key=lambda study: study.user_attrs.get(DRIVEN, 0.0))]
+
+
+def newer(storage: RDBStorage) -> list[str]:
+    """Names of the sweeps that a newer version of ours stored, which this one cannot read."""
+    return [s.study_name for s in storage.get_all_studies() if s.user_attrs.get(SWEEP, {}).get("format", 1) > FORMAT]
 
 
 def find_sweep(storage: RDBStorage, name: str | None) -> StoredSweep:
@@ -248,8 +254,16 @@ def _row(view: SweepView, trial: FrozenTrial, space: Space, *, runs: Path, score
 
 
 def failures(view: SweepView) -> dict[int, str]:
-    """Why each failed trial failed, by number."""
-    return {t.number: str(t.user_attrs.get(REASON, "")) for t in view.trials if t.state == TrialState.FAIL}
+    """Why each failed trial failed, by number, and which trial repeats it: of several the last."""
+    roots = {trial.number: trial.user_attrs.get(RETRY_OF, trial.number) for trial in view.trials}
+    last = {root: number for number, root in roots.items()}  # trials come by number
+    reasons = {}
+    for trial in view.trials:
+        if trial.state == TrialState.FAIL:
+            again = last[roots[trial.number]]
+            repeated = f" (repeated by trial {again})" if again != trial.number else ""
+            reasons[trial.number] = f"{trial.user_attrs.get(REASON, '')}{repeated}"
+    return reasons
 
 
 def notes(view: SweepView) -> dict[int, list[str]]:

@@ -127,7 +127,12 @@ def claims(storage: RDBStorage, *, runs: Path) -> dict[str, set[Origin]]:
         files, stored = SweepFiles.of(runs, name), StoredSweep.find(storage, name)
         if stored is not None and WARM_STARTED in stored.attributes() and (files.directory / "spec.yaml").is_file():
             view = SweepView.read(stored)
-            found[name] = best_origins(view.trials, sweep=name, goal=view.goal, keep=keep_of(files))
+            try:
+                keep = keep_of(files)
+            except SweepsError as error:  # one sweep's damaged file is no reason to keep all others' weights
+                logger.warning("%s", error)
+                keep = SweepSpec.model_fields["keep"].default
+            found[name] = best_origins(view.trials, sweep=name, goal=view.goal, keep=keep)
     return found
 
 

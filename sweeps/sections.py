@@ -7,6 +7,7 @@ from pydantic import BaseModel, ValidationError
 
 from sweeps.errors import Problem, did_you_mean
 from sweeps.fields import describe
+from sweeps.language import shown
 from sweeps.spec import METRIC_NAMES, Budget, Folds, Metric, Resources, SweepSpec
 from sweeps.stopping import RULES, Race
 from sweeps.yaml_file import KeyPath
@@ -59,8 +60,12 @@ def known_keys() -> set[str]:
 
 
 def without_unused(raw: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """The file without W&B's keys that have no meaning here, and a notice that names them."""
-    used = {key: value for key, value in raw.items() if key not in UNUSED_KEYS}
+    """The file without W&B's keys that have no meaning here, and a notice that names them.
+
+    A key that is null is left out, as if it were absent.
+    """
+    known = known_keys()
+    used = {k: value for k, value in raw.items() if k not in UNUSED_KEYS and (value is not None or k not in known)}
     unused = [key for key in raw if key in UNUSED_KEYS]
     metric = used.get("metric")
     if isinstance(metric, Mapping):
@@ -89,7 +94,7 @@ def _problem(entry: Any) -> Problem | None:
         return (
             None
             if name in _SECTIONS and isinstance(value, Mapping)
-            else Problem(path, f"{_ALLOWED[name]}, got {value!r}")
+            else Problem(path, f"{_ALLOWED[name]}, got {shown(value)}")
         )
     if entry["type"] in ("union_tag_invalid", "union_tag_not_found"):
         return _type_problem(path, value)
@@ -98,7 +103,7 @@ def _problem(entry: Any) -> Problem | None:
     if entry["type"] == "missing":
         return Problem(path, f"missing. {_NEEDED.get(name, 'It is required')}")
     if entry["type"] in ("model_type", "model_attributes_type", "dict_type"):
-        text = f"expected a mapping with {', '.join(sorted(_keys(path, rule)))}, got {value!r}"
+        text = f"expected a mapping with {', '.join(sorted(_keys(path, rule)))}, got {shown(value)}"
         return Problem(path, text + (f". {_NEEDED[name]}" if name in _NEEDED else ""))
     hint = f": {_HINTS[name]}" if name in _HINTS else ""
     return Problem(path, describe(entry, value) + hint)
@@ -118,7 +123,7 @@ def _type_problem(path: KeyPath, value: Mapping[str, Any]) -> Problem:
     if "type" not in value:
         return Problem(where, f"missing. Known: {known}")
     hint = did_you_mean(str(value["type"]), RULES)
-    return Problem(where, f"unknown value {value['type']!r}.{hint} Known: {known}")
+    return Problem(where, f"unknown value {shown(value['type'])}.{hint} Known: {known}")
 
 
 def _keys(path: KeyPath, rule: str | None) -> set[str]:

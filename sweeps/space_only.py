@@ -17,7 +17,7 @@ from sweeps.points import read_points
 from sweeps.sections import known_keys, section_problems, unknown_key, without_unused
 from sweeps.space import Categorical, Constant, Numeric, Parameter, Space, grid_size
 from sweeps.spec import MAX_GRID, SamplerName
-from sweeps.spec_reader import FINITE, SpaceFile, grid_problems, sampler_problems, search_of
+from sweeps.spec_reader import FINITE, SpaceFile, grid_problems, name_problem, sampler_problems, search_of
 from sweeps.stopping import EarlyTerminate, NoRule
 
 
@@ -111,6 +111,8 @@ def read_space_only(path: Path, *, settings: Iterable[str] = ()) -> SpaceOnly:
     assert top is not None
     if top.metric is not None and "goal" not in top.metric.model_fields_set:
         notices.append("metric.goal is missing: W&B minimises then; `sweeps run` wants it written")
+    if bad_name := name_problem(top.name):
+        notices.append(f"name: {bad_name}; `sweeps run` needs another name")
     return SpaceOnly(top, search, space, (*notices, *language.notices(space)))
 
 

@@ -41,6 +41,17 @@ def result_field(name: str) -> str:
     return "metric" if own_metric(name) else name.removeprefix("valid/")
 
 
+def max_epochs(space: Space) -> int:
+    """The largest `epochs` that a trial of a space can have."""
+    default = int(TrainConfig.model_fields["epochs"].default)
+    if "epochs" not in space:
+        return default
+    parameter = space["epochs"]
+    domain = parameter.domain
+    largest = int(domain.high) if isinstance(domain, Numeric) else max(finite_values(domain))
+    return max(default, largest) if parameter.when else largest  # where its conditions switch it off, the default holds
+
+
 def _names(value: Any) -> Any:
     names = (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list | tuple) else ()
     if not all(isinstance(name, str) and name for name in names) or (not names and value not in ([], ())):
@@ -150,13 +161,15 @@ class SweepSpec(_Section):
     @property
     def max_epochs(self) -> int:
         """E: the largest `epochs` in the space; step = fold x E + epoch."""
-        if "epochs" not in self.space:
-            return int(TrainConfig.model_fields["epochs"].default)
-        parameter = self.space["epochs"]
-        # where its conditions switch it off, the default holds
-        default = int(TrainConfig.model_fields["epochs"].default) if parameter.when else 0
-        domain = parameter.domain
-        return max(default, int(domain.high) if isinstance(domain, Numeric) else max(finite_values(domain)))
+        return max_epochs(self.space)
+
+    @property
+    def folds_comparable(self) -> bool:
+        """Whether a running trial's fold scores mean what those of complete ones do.
+
+        With `checkpoint: best` one epoch is chosen for all folds at the end.
+        """
+        return "checkpoint" not in self.space or "best" not in finite_values(self.space["checkpoint"].domain)
 
     @property
     def trial_cap(self) -> int | None:
@@ -217,9 +230,9 @@ class SweepSpec(_Section):
     def fixed_part(self) -> dict[str, Any]:
         """What must not change while a sweep goes on, or its trials could not be compared."""
         # the data are compared by the hash of the folds, wherever they lie
-        fixed = ("method", "sampler", "metric", "seed", "folds", "early_terminate")
+        fixed = ("method", "metric", "seed", "folds", "early_terminate")
         part = self.model_dump(mode="json", include=set(fixed), exclude={"folds": {"file"}, "metric": {"target"}})
         race = self.folds.race_rule
         part["folds"]["race"] = None if race is None else race.model_dump(mode="json")  # `true` is a rule with defaults
         weights = self.data.model_dump(mode="json", include={"face_weights", "background_weights"})
-        return {**part, "data": weights, "parameters": self.raw["parameters"]}
+        return {**part, "sampler": self.search, "data": weights, "parameters": self.raw["parameters"]}

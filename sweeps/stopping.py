@@ -1,11 +1,18 @@
 """What a search space says of trials that are stopped before their last fold: `early_terminate` and `folds.race`."""
 
 from collections.abc import Iterator
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+
+def _whole(value: Any) -> Any:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
 
 Epochs = Annotated[int, Field(ge=0)]
+# of hyperband, where W&B's JSON schema takes 2.0 for a whole number
+Count = Annotated[int, BeforeValidator(_whole), Field(ge=1)]
 
 
 class _Section(BaseModel):
@@ -40,9 +47,9 @@ class Hyperband(_Rule):
     """
 
     type: Literal["hyperband"]
-    min_iter: Annotated[int, Field(ge=1)] | None = None
-    max_iter: Annotated[int, Field(ge=1)] | None = None
-    s: Annotated[int, Field(ge=1)] | None = None
+    min_iter: Count | None = None
+    max_iter: Count | None = None
+    s: Count | None = None
     eta: Annotated[float, Field(gt=1)] = 3
     strict: bool = False
 

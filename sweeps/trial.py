@@ -47,11 +47,11 @@ def _run(assignment: Assignment, reporter: TrialReporter) -> Outcome:
     results: list[FoldResult] = []
     try:
         ended = _run_folds(assignment, reporter, results)
-    except TrainerError as error:
-        return _failed(assignment, reporter, results, " ".join(str(error).split()))
     except Exception as error:  # noqa: BLE001 - the trial boundary: the traceback goes into the trial
-        if is_disk_full(error, Path(assignment.directory)):
+        if is_disk_full(error, Path(assignment.sweep_directory)):
             return Outcome("no_space", _scores(assignment, results), reason=first_line(error), notes=_notes(results))
+        if isinstance(error, TrainerError):
+            return _failed(assignment, reporter, results, " ".join(str(error).split()))
         name, text = type(error).__name__, first_line(error)
         return _failed(assignment, reporter, results, name if text == name else f"{name}: {text}")
     state: OutcomeState = "completed"

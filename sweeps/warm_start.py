@@ -1,11 +1,15 @@
-"""`warm_start`: another sweep's finished trials become this one's history, once."""
+"""`warm_start`: another sweep's finished trials become this one's history, at every start those that are new."""
 
+import contextlib
+import dataclasses
+from collections.abc import Collection
 from pathlib import Path
 
 from optuna.trial import FrozenTrial
 
 from sweeps.errors import InputError, did_you_mean
-from sweeps.history import history
+from sweeps.history import history, trained
+from sweeps.language import read_space
 from sweeps.messages import CODE_FOLDER
 from sweeps.prepare import SweepFiles
 from sweeps.results import names
@@ -14,30 +18,54 @@ from sweeps.study import TAKEN_FROM, WARM_STARTED, StoredSweep
 from sweeps.tally import is_history
 
 
-def warm_start(sweep: StoredSweep, spec: SweepSpec, *, runs: Path) -> dict[str, int]:
-    """Add the complete trials of the sweeps that `warm_start` names, where they fit the space.
+@dataclasses.dataclass(frozen=True)
+class Taken:
+    """What a sweep gave at one start.
 
-    The caller has the lease. A sweep whose trials were taken over stays out of it later on; one that was cut off
-    midway is finished.
+    Attributes:
+        added: trials that are history from now on.
+        unfit: its other trained trials: this space could not have asked them.
+    """
+
+    added: int
+    unfit: int
+
+
+def warm_start(sweep: StoredSweep, spec: SweepSpec, *, runs: Path) -> dict[str, Taken]:
+    """Add what the sweeps that `warm_start` names have completed since the last start, where it fits the space.
+
+    The caller has the lease. A sweep that was looked at before may be gone, or its files: its trials stay.
 
     Returns:
-        How many trials each sweep gave, by name; sweeps that had been taken over before are left out.
+        By name the sweeps that gave trials, and those that were looked at for the first time.
 
     Raises:
-        InputError: no such sweep in the storage, or its scores cannot be compared: another metric, other data or folds.
+        InputError: a sweep named for the first time is not in the storage, or its scores cannot be compared: another
+            metric, other data or folds.
     """
     done = dict(sweep.attributes().get(WARM_STARTED, {}))
-    wanted = [name for name in spec.warm_start if name not in done]
-    sources = {name: _source(sweep, spec, name, runs=runs) for name in wanted}
-    for name, source in sources.items():
+    sources = {name: _source(sweep, spec, name, runs=runs) for name in spec.warm_start if name not in done}
+    for name in set(spec.warm_start) & done.keys():
+        with contextlib.suppress(InputError):
+            sources[name] = _source(sweep, spec, name, runs=runs)
+    given: dict[str, Taken] = {}
+    for name in (name for name in spec.warm_start if name in sources):
         known = {t.user_attrs[TAKEN_FROM]["trial"] for t in sweep.trials() if _is_from(t, name, sweep.name)}
-        fitting = history(spec.space, source.trials(), source=name)
-        for trial in fitting:
-            if trial.user_attrs[TAKEN_FROM]["trial"] not in known:
-                sweep.add(trial)
-        done[name] = len(fitting)
-        sweep.set_attribute(WARM_STARTED, done)
-    return {name: done[name] for name in wanted}
+        taken = _take(sweep, spec, sources[name], known=known)
+        if taken.added or name not in done:
+            given[name], done[name] = taken, len(known) + taken.added
+            sweep.set_attribute(WARM_STARTED, done)
+    return given
+
+
+def _take(sweep: StoredSweep, spec: SweepSpec, source: StoredSweep, *, known: Collection[int]) -> Taken:
+    """Add a sweep's trials except those with these numbers."""
+    new = [trial for trial in trained(source.trials()) if trial.number not in known]
+    space, _ = read_space(source.spec["parameters"])
+    fitting = history(spec.space, new, source=source.name, source_space=space)
+    for trial in fitting:
+        sweep.add(trial)
+    return Taken(added=len(fitting), unfit=len(new) - len(fitting))
 
 
 def _is_from(trial: FrozenTrial, source: str, sweep: str) -> bool:

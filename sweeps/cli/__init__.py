@@ -4,7 +4,6 @@ import logging
 import os
 import signal
 import sys
-import tempfile
 from pathlib import Path
 from typing import Annotated
 
@@ -20,7 +19,7 @@ from sweeps.cli.retry import retry
 from sweeps.cli.run import run
 from sweeps.cli.status import status
 from sweeps.cli.stop import stop
-from sweeps.errors import EXIT_INTERRUPTED, ClusterLostError, InfrastructureError, SweepsError
+from sweeps.errors import EXIT_INTERRUPTED, ClusterLostError, InfrastructureError, InputError, SweepsError
 from trainer.errors import TrainerError
 from trainer.files import is_disk_full
 
@@ -82,10 +81,10 @@ def main() -> None:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
     except OSError as error:
-        if not is_disk_full(error, Path(tempfile.gettempdir())):
+        if not is_disk_full(error, Path.cwd()):
             raise
         print(f"error: {error}. Free some space and run the same command again to continue", file=sys.stderr)
         sys.exit(InfrastructureError.exit_code)
     except TrainerError as error:
         print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+        sys.exit(InfrastructureError.exit_code if is_disk_full(error, Path.cwd()) else InputError.exit_code)

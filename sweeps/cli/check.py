@@ -116,7 +116,7 @@ def _print_space(spec: "SweepSpec") -> None:
     epochs = "1 epoch" if spec.max_epochs == 1 else f"{spec.max_epochs} epochs"
     print(f"end        {' or '.join(ends)}, {folds} each, up to {epochs} a fold")
     rules = [str(spec.early_terminate.type)] if spec.early_terminate.type != "none" else []
-    rules += ["the fold race"] if spec.folds.race_rule else []
+    rules += ["the fold race"] if spec.folds.race_rule and spec.folds_comparable else []
     print(f"early end  {' and '.join(rules) or 'none: every trial trains all folds'}")
     gpu = "one GPU where there is one" if spec.resources.gpu is None else f"{spec.resources.gpu:g} GPU"
     cpu = "its GPU's share of the CPUs" if spec.resources.cpu == "auto" else f"{spec.resources.cpu:g} CPU"

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import sys
 
 from sweeps.cli.options import Json, Runs, Storage, runs_folder, storage_url
 
@@ -9,11 +10,17 @@ from sweeps.cli.options import Json, Runs, Storage, runs_folder, storage_url
 def list_sweeps(as_json: Json = False, storage: Storage = None, runs: Runs = None) -> None:
     """List all sweeps in the storage."""
     from sweeps.cli.tables import print_table
-    from sweeps.results import SweepView, find_sweep, names, summarise
+    from sweeps.results import SweepView, find_sweep, names, newer, summarise
     from sweeps.study import open_storage
 
     opened = open_storage(storage_url(storage, runs_folder(runs)), must_exist=True)
-    summaries = [summarise(SweepView.read(find_sweep(opened, name))) for name in names(opened)]
+    unreadable = newer(opened)
+    summaries = [summarise(SweepView.read(find_sweep(opened, n))) for n in names(opened) if n not in unreadable]
+    for name in unreadable:
+        print(
+            f"note: sweep {name!r} was made by a newer version of foldsweep. Update: pip install -U foldsweep",
+            file=sys.stderr,
+        )
     if as_json:
         print(json.dumps([dataclasses.asdict(summary) for summary in summaries], indent=2))
         return

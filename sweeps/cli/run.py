@@ -108,6 +108,13 @@ class _Words:
         self._driver = driver
         self._pass_on()
 
+    def obey(self) -> None:
+        """While there is no driver yet: leave if the lease is lost or somebody asked for it."""
+        if self.lost is not None:
+            raise self.lost
+        if self._stop is not None:
+            raise typer.Exit(EXIT_INTERRUPTED)
+
     def _pass_on(self) -> None:
         if self._driver is None:
             return
@@ -138,7 +145,12 @@ def _sweep(spec: "SweepSpec", how: _How, progress: "Progress") -> "Driver | None
         opened.engine, spec.name, on_lost=words.on_lost, on_stop=words.on_stop, patience_s=how.patience_s
     )
     try:
-        cut_it = functools.partial(cut_sweep, spec, files.directory, progress=progress.images)
+
+        def images(what: str, done: int, total: int) -> None:
+            words.obey()
+            progress.images(what, done, total)
+
+        cut_it = functools.partial(cut_sweep, spec, files.directory, progress=images)
         open_it = functools.partial(open_sweep, opened, files=files, storage_url=how.url, update=how.update)
         # an existing sweep can be refused or finished, which is known before Ray starts and images are decoded
         if StoredSweep.find(opened, spec.name) is not None:
@@ -147,8 +159,7 @@ def _sweep(spec: "SweepSpec", how: _How, progress: "Progress") -> "Driver | None
                 return None
         with _cluster(spec, how, files) as cluster:
             cut = cut_it(choices=spec.choices())
-            if words.lost is not None:
-                raise words.lost
+            words.obey()
             _tell_data(cut, changes(cut), progress, folder=how.runs / spec.name)
             spec = with_folds(spec, cut.folds)
             sweep = open_it(spec, cut)
@@ -195,8 +206,9 @@ def _warm_start(sweep: "StoredSweep", spec: "SweepSpec", how: _How, progress: "P
     from sweeps.events import Notice
     from sweeps.warm_start import warm_start
 
-    for name, count in warm_start(sweep, spec, runs=how.runs).items():
-        progress.tell(Notice(f"{count} finished trials of sweep {name!r} were taken over as history"))
+    for name, taken in warm_start(sweep, spec, runs=how.runs).items():
+        left_out = f"; {taken.unfit} have parameters that this space cannot have" if taken.unfit else ""
+        progress.tell(Notice(f"{taken.added} finished trials of sweep {name!r} were taken over as history{left_out}"))
 
 
 def _tell_data(cut: "Cut", changed: str | None, progress: "Progress", *, folder: Path) -> None:
@@ -233,6 +245,7 @@ def _driver(
     from sweeps.retention import Retention
 
     device, gpu, threads, gpus = _share(spec, cluster)
+    gpus = 0.0 if how.address not in (None, "local") else gpus  # another machine's are not this one's neighbours
     with (
         Retention(files, sweep, keep=spec.keep, then=progress.tell) as retention,
         registered(spec.name, gpus=gpus, runs=how.runs) as neighbours,
@@ -251,7 +264,8 @@ def _driver(
         ) as driver,
     ):
         for neighbour in neighbours:
-            progress.tell(Notice(neighbour.warning))
+            if gpus and neighbour.gpus:
+                progress.tell(Notice(neighbour.warning))
         yield driver
 
 
@@ -330,10 +344,12 @@ def _conclude(driver: "Driver | None", how: _How) -> None:
     if driver.failure is not None:
         raise driver.failure
     name, end = driver.spec.name, driver.snapshot()
-    if driver.interrupted:
+    if driver.interrupted or (driver.drained and not driver.has_results):
         print(f"interrupted; `sweeps run {how.path}` continues it", file=sys.stderr)
         raise typer.Exit(EXIT_INTERRUPTED)
-    if not end.completed:
+    if driver.drained:
+        print(f"stopped as asked; `sweeps run {how.path}` goes on with more trials", file=sys.stderr)
+    if not driver.has_results:
         raise NothingCompletedError(
             f"no trial completed ({end.pruned} pruned, {end.failed} failed); `sweeps status {name}` shows the reasons"
         )

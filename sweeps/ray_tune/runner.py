@@ -1,5 +1,6 @@
 """Tune runs the driver's trials on a cluster."""
 
+import contextlib
 import functools
 import shutil
 import socket
@@ -100,20 +101,32 @@ def _watch(fitting: _Fitting, head: str) -> None:
     Raises:
         ClusterLostError: Ray's head does not answer any more, or no node is left.
     """
-    heard_at = looked_at = time.monotonic()
+    pulse = _Pulse(head)
+    pulse.start()
     while fitting.is_alive():
         fitting.join(timeout=0.25)  # short: a signal's handler runs between two of these
-        now = time.monotonic()
-        if now - looked_at < LOOK_EVERY_S:
-            continue
-        looked_at = now
-        if _answers(head) and any(node["Alive"] for node in ray.nodes()):
-            heard_at = now
-        elif now - heard_at > SILENT_S:
+        if time.monotonic() - pulse.felt_at > SILENT_S:
             raise ClusterLostError(
                 f"Ray at {head} does not answer any more, or lost its last node. What was done is recorded: run the "
                 "same command again to continue"
             )
+    pulse.over.set()
+
+
+class _Pulse(threading.Thread):
+    """Looks at Ray's head now and then, on a thread of its own: where the head is gone, Ray's calls hang."""
+
+    def __init__(self, head: str) -> None:
+        super().__init__(name="ray's pulse", daemon=True)
+        self._head = head
+        self.felt_at = time.monotonic()
+        self.over = threading.Event()
+
+    def run(self) -> None:
+        while not self.over.wait(LOOK_EVERY_S):
+            with contextlib.suppress(ray.exceptions.RayError, ConnectionError, RuntimeError):  # as silent as the rest
+                if _answers(self._head) and any(node["Alive"] for node in ray.nodes()):
+                    self.felt_at = time.monotonic()
 
 
 def _answers(address: str) -> bool:

@@ -6,8 +6,10 @@ import faulthandler
 import importlib
 import logging
 import os
+import socket
 import sys
 import time
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -36,8 +38,9 @@ class TuneReporter:
     trial has tidied up.
     """
 
-    def __init__(self, sweep_directory: str, attempt: Attempt) -> None:
-        self._stop_file, self._attempt = Path(sweep_directory) / STOP_FILE, attempt
+    def __init__(self, assignment: Assignment, attempt: Attempt) -> None:
+        self._stop_file = Path(assignment.sweep_directory) / f"{STOP_FILE}{assignment.driver}"
+        self._attempt = attempt
         self._looked_at = 0.0
         self._interrupted = False
         self.leave: SystemExit | None = None
@@ -86,12 +89,18 @@ def evaluate(config: dict[str, Any], *, run_trial: RunTrial | None) -> None:
     assignment = Assignment(**config["assignment"])
     if _full:
         _leave_process(Path(assignment.directory) / MOVED_FILE)
+    if not Path(assignment.sweep_directory).is_dir():  # of a node that joined later: the others were asked
+        raise FileNotFoundError(f"{assignment.sweep_directory}: not visible on {socket.gethostname()}")
     try:
         outcome, leave = _attempt(assignment, run_trial)
     except OSError as error:  # beside the training, which tells by itself
         if not is_disk_full(error, Path(assignment.sweep_directory)):
             raise
         outcome, leave = Outcome("no_space", reason=str(error)), None
+    except Exception:
+        with contextlib.suppress(OSError), (Path(assignment.directory) / LOG_FILE).open("a") as log:
+            traceback.print_exc(file=log)
+        raise
     if outcome.leftover_bytes:
         _full.append(outcome.leftover_bytes)
     if leave is not None:
@@ -108,7 +117,7 @@ def _attempt(assignment: Assignment, run_trial: RunTrial | None) -> tuple[Outcom
         node=ray.get_runtime_context().get_node_id(),
         is_alive=lambda node: any(known["NodeID"] == node and known["Alive"] for known in ray.nodes()),
     )
-    reporter = TuneReporter(assignment.sweep_directory, attempt)
+    reporter = TuneReporter(assignment, attempt)
     if attempt.deaths > assignment.retries:
         outcome = _gave_up(attempt.deaths, Path(assignment.directory) / LOG_FILE)
     else:
@@ -144,8 +153,9 @@ def _logged(path: Path) -> Iterator[None]:
             faulthandler.enable(2)  # where in Python a segmentation fault was
             yield
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        with contextlib.suppress(OSError):  # a full disk
+            sys.stdout.flush()
+            sys.stderr.flush()
         for number, copy in zip((1, 2), before, strict=True):
             os.dup2(copy, number)
             os.close(copy)

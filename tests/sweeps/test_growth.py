@@ -8,7 +8,7 @@ from sweeps.growth import MAY_CHANGE, difference
 
 PART: dict[str, Any] = {
     "method": "bayes",
-    "sampler": None,
+    "sampler": "tpe",
     "seed": 1,
     "metric": {"name": "valid/f1", "goal": "maximize"},
     "folds": {"k": 5, "race": {"error_rate": 0.01}},
@@ -41,6 +41,48 @@ def test_no_difference_is_no_growth() -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "entry"),
+    [
+        ("optimizer", {"distribution": "categorical", "values": ["sgd", "adam"]}),
+        ("momentum", {"min": 0.5, "max": 0.9, "when": {"optimizer": ["sgd"]}}),
+        ("momentum", {"distribution": "uniform", "min": 0.5, "max": 0.9, "when": {"optimizer": "sgd"}}),
+        ("batch_size", {"distribution": "int_uniform", "min": 8, "max": 32}),
+        ("batch_size", {"distribution": "int_uniform", "min": 8.0, "max": 32.0}),
+        ("dropout", {"distribution": "q_beta", "a": 2.0, "b": 2, "q": 0.1, "when": None}),
+    ],
+)
+@pytest.mark.parametrize("method", ["bayes", "grid"])
+def test_another_way_to_write_a_parameter_is_no_difference(name: str, entry: dict[str, Any], method: str) -> None:
+    part = {**PART, "method": method}
+    new = {**part, "parameters": {**PART["parameters"], name: entry}}
+    assert difference(part, new).lines == difference(new, part).lines == ()
+
+
+def test_a_default_written_out_is_no_difference() -> None:
+    part, full = ({**PART, "parameters": {"lr": {"distribution": "q_normal"}}} for _ in range(2))
+    full["parameters"]["lr"] |= {"mu": 0, "sigma": 1, "q": 1}
+    assert difference(part, full).lines == ()
+    full["parameters"]["lr"]["q"] = 1.0  # its values are no whole numbers
+    assert difference(part, full).lines == ("parameters.lr.q: was 1, is 1.0",)
+
+
+def test_nested_and_dotted_names_are_the_same() -> None:
+    optimizer, width = {"values": ["sgd", "adam"]}, {"min": 1.0, "max": 2.0}
+    nested = {"optimizer": optimizer, "head": {"parameters": {"width": width}, "when": {"optimizer": "sgd"}}}
+    dotted = {"optimizer": optimizer, "head.width": {**width, "when": {"optimizer": ["sgd"]}}}
+    then, now = ({**PART, "method": "grid", "parameters": parameters} for parameters in (nested, dotted))
+    assert difference(then, now).lines == ()
+
+
+@pytest.mark.parametrize("entry", [{"min": 0.1, "max": 0.5}, {"min": 1, "max": 5}])
+def test_a_range_cannot_come_or_go(entry: dict[str, Any]) -> None:
+    with_range = with_(drop_path=entry)
+    for then, now in ((PART, with_range), (with_range, PART)):
+        growth = difference(then, now, sweep="mask")
+        assert (len(growth.lines), growth.allowed, growth.advice) == (2, False, NEW_SWEEP)
+
+
+@pytest.mark.parametrize(
     ("parameters", "lines"),
     [
         ({"lr": {"max": 0.1}}, ["parameters.lr.max: was 0.01, is 0.1"]),
@@ -57,8 +99,12 @@ def test_no_difference_is_no_growth() -> None:
         ({"weight_decay": {"min": -12}}, ["parameters.weight_decay.min: was -9, is -12"]),
         ({"epochs": {"min": 2}}, ["parameters.epochs.min: was 5, is 2"]),
         (
+            {"momentum": {"distribution": "uniform", "min": 0, "max": 1}},
+            ["parameters.momentum.max: was 0.9, is 1", "parameters.momentum.min: was 0.5, is 0"],
+        ),
+        (
             {"head": {"parameters": {"width": {"min": 1.0, "max": 3.0}}}},
-            ["parameters.head.parameters.width.max: was 2.0, is 3.0"],
+            ["parameters.head.width.max: was 2.0, is 3.0"],
         ),
     ],
 )
@@ -107,11 +153,21 @@ def test_another_range_is_refused_with_the_reason(parameters: dict[str, Any], re
         ),
         (with_(dropout={"a": 3}), ["parameters.dropout.a: was 2, is 3"]),
         (with_(loss={"value": "focal"}), ["parameters.loss.value: was (absent), is focal"]),
-        (with_(optimizer=None), ["parameters.optimizer.values: was ['sgd', 'adam'], is (absent)"]),
-        (with_(momentum={"when": {"optimizer": "adam"}}), ["parameters.momentum.when.optimizer: was sgd, is adam"]),
+        (
+            with_(dropout=None),
+            [
+                "parameters.dropout.a: was 2, is (absent)",
+                "parameters.dropout.b: was 2, is (absent)",
+                "parameters.dropout.q: was 0.1, is (absent)",
+            ],
+        ),
+        (
+            with_(momentum={"when": {"optimizer": "adam"}}),
+            ["parameters.momentum.when.optimizer: was ['sgd'], is ['adam']"],
+        ),
         (with_(resize={"q": 64}), ["parameters.resize.q: was 32, is 64"]),
         (with_(lr={"max": 0.1}) | {"seed": 2}, ["parameters.lr.max: was 0.01, is 0.1", "seed: was 1, is 2"]),
-        ({**PART, "sampler": "gp"}, ["sampler: was None, is gp"]),
+        ({**PART, "sampler": "gp"}, ["sampler: was tpe, is gp"]),
         ({**PART, "early_terminate": {"type": "median"}}, ["early_terminate.type: was none, is median"]),
         (
             {**PART, "folds": {"k": 5, "race": None}},
@@ -139,8 +195,8 @@ def test_scores_that_mean_something_else_cannot_be_taken_over(change: dict[str, 
     assert growth.advice == f"Change it back, or give the search space another name ({MAY_CHANGE})"
 
 
-@pytest.mark.parametrize(("method", "sampler"), [("grid", None), ("custom", "grid"), ("custom", "brute_force")])
-def test_the_order_of_the_parameters_is_that_of_a_grids_points(method: str, sampler: str | None) -> None:
+@pytest.mark.parametrize(("method", "sampler"), [("grid", "grid"), ("custom", "grid"), ("custom", "brute_force")])
+def test_the_order_of_the_parameters_is_that_of_a_grids_points(method: str, sampler: str) -> None:
     part = {**PART, "method": method, "sampler": sampler}
     turned = {**part, "parameters": dict(reversed(PART["parameters"].items()))}
     assert [line.split(":")[0] for line in difference(part, turned).lines] == ["order"]

@@ -52,6 +52,7 @@ TOO_LARGE = "its values are too large or too small for a number, got "
         ({"min": 0, "max": 0}, Numeric(0, 0, integer=True)),
         ({"min": -1.5, "max": 2}, Numeric(-1.5, 2)),
         ({"distribution": "int_uniform", "min": 1, "max": 5}, Numeric(1, 5, integer=True)),
+        ({"distribution": "int_uniform", "min": 1.0, "max": 5.0}, Numeric(1, 5, integer=True)),
         ({"distribution": "uniform", "min": 1, "max": 5}, Numeric(1, 5)),
         ({"distribution": "q_uniform", "min": 1, "max": 5, "q": 2}, Numeric(1, 5, q=2, integer=True)),
         ({"distribution": "q_uniform", "min": 1, "max": 5}, Numeric(1, 5, q=1, integer=True)),
@@ -185,10 +186,12 @@ def test_a_parameter_knows_wandbs_name_of_its_distribution(entry: dict[str, Any]
         ({"min": 1.0, "max": math.inf}, ("max",), "expected a number, got inf"),
         ({"min": math.nan, "max": 1.0}, ("min",), "expected a number, got nan"),
         ({"min": False, "max": True}, ("min",), "expected a number, got False"),
+        ({"min": None, "max": 1}, ("min",), "expected a number, got null"),
+        ({"values": None}, ("values",), "expected a list with at least one value, got null"),
         (
-            {"distribution": "int_uniform", "min": 1.0, "max": 5},
+            {"distribution": "int_uniform", "min": 1.5, "max": 5.0},
             (),
-            "int_uniform needs whole numbers, got min=1.0, max=5",
+            "int_uniform needs whole numbers, got min=1.5, max=5",
         ),
         *[
             (
@@ -249,9 +252,10 @@ def test_parameters_must_be_a_mapping(raw: Any) -> None:
     ]
 
 
-def test_a_bare_value_is_told_how_a_constant_is_written() -> None:
-    assert problems_of({"lr": 0.1}) == [
-        Problem(("parameters", "lr"), "expected a mapping, got 0.1. A constant is written {value: 0.1}")
+@pytest.mark.parametrize(("value", "text"), [(0.1, "0.1"), (None, "null")])
+def test_a_bare_value_is_told_how_a_constant_is_written(value: Any, text: str) -> None:
+    assert problems_of({"lr": value}) == [
+        Problem(("parameters", "lr"), f"expected a mapping, got {text}. A constant is written {{value: {text}}}")
     ]
 
 
@@ -394,6 +398,11 @@ def test_a_condition_on_an_unknown_parameter_names_the_nearest() -> None:
     ]
 
 
+def test_a_condition_on_a_parameter_that_is_like_no_other_names_all() -> None:
+    (problem,) = problems_of({"o": {"value": "sgd"}, "lr": {"value": 1, "when": {"optimiser": "sgd"}}})
+    assert problem.text == "unknown parameter 'optimiser'. Known: o, lr"
+
+
 @pytest.mark.parametrize(
     ("entry", "value"),
     [
@@ -414,9 +423,33 @@ def test_a_condition_that_never_holds_is_a_problem(entry: dict[str, Any], value:
     ]
 
 
+def test_a_value_of_null_in_a_condition_is_called_null() -> None:
+    (problem,) = problems_of({"a": {"value": 1}, "b": {"value": 1, "when": {"a": None}}})
+    assert problem.text == "a never has the value null, so this is never sampled"
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [{"min": 0.1, "max": 0.9}, {"distribution": "log_uniform_values", "min": 0.1, "max": 1}, {"distribution": "beta"}],
+)
+def test_a_condition_on_a_continuous_range_is_a_problem(entry: dict[str, Any]) -> None:
+    assert problems_of({"x": entry, "y": {"value": 1, "when": {"x": [0.5]}}}) == [
+        Problem(
+            ("parameters", "y", "when", "x"),
+            "x is a continuous range, which never has exactly 0.5: give it values or a step (q_uniform with q)",
+        )
+    ]
+
+
 @pytest.mark.parametrize(
     ("entry", "value"),
-    [({"value": "sgd"}, "sgd"), ({"min": 1, "max": 3}, 3), ({"min": 1.0, "max": 3.0}, 2), ({"values": [1, 2]}, 2.0)],
+    [
+        ({"value": "sgd"}, "sgd"),
+        ({"min": 1, "max": 3}, 3),
+        ({"min": 2.0, "max": 2.0}, 2),
+        ({"values": [1, 2]}, 2.0),
+        ({"distribution": "q_uniform", "min": 0.0, "max": 1.0, "q": 0.25}, 0.5),
+    ],
 )
 def test_a_condition_that_can_hold_is_none(entry: dict[str, Any], value: Any) -> None:
     assert problems_of({"a": entry, "b": {"value": 1, "when": {"a": value}}}) == []

@@ -168,7 +168,8 @@ def nodes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def reporter_in(folder: Path) -> TuneReporter:
-    return TuneReporter(str(folder), Attempt.begin(str(folder / "trial-0000"), driver="d"))
+    assignment = Assignment(0, {}, str(folder), "f1", 2, "cpu", 1, driver="d")
+    return TuneReporter(assignment, Attempt.begin(assignment.directory, driver="d"))
 
 
 class TestReporter:
@@ -177,12 +178,15 @@ class TestReporter:
         monkeypatch.setattr(worker, "time", SimpleNamespace(monotonic=lambda: now[0]))
         reporter = reporter_in(tmp_path)
         assert not reporter.interrupted()
-        (tmp_path / STOP_FILE).touch()
+        (tmp_path / f"{STOP_FILE}another").touch()  # is for the trials of another driver
+        now[0] += LOOK_EVERY_S * 1.1
+        assert not reporter.interrupted()
+        (tmp_path / f"{STOP_FILE}d").touch()
         now[0] += LOOK_EVERY_S * 0.9
         assert not reporter.interrupted()
         now[0] += LOOK_EVERY_S * 0.2
         assert reporter.interrupted()
-        (tmp_path / STOP_FILE).unlink()
+        (tmp_path / f"{STOP_FILE}d").unlink()
         now[0] += 10
         assert reporter.interrupted()  # it does not change its mind half-way
 
@@ -343,15 +347,20 @@ class TestEvaluate:
         outcome = dict(reported[-1][OUTCOME])
         assert outcome["state"] == ("no_space" if what == "begin" else "completed")
 
-    def test_any_other_error_beside_the_training_is_rays_to_tell(
-        self, config: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-    ):
-        def denied(*_: object, **__: object) -> None:
-            raise PermissionError("not yours")
+    def test_any_other_error_beside_the_training_is_rays_to_tell_and_in_the_log(self, config: dict[str, Any]):
+        def broken(assignment: Assignment, reporter: TrialReporter) -> Outcome:
+            raise ImportError("no module named foldsweep")
 
-        monkeypatch.setattr(Attempt, "begin", denied)
-        with pytest.raises(PermissionError, match="not yours"):
+        with pytest.raises(ImportError, match="no module"):
+            evaluate(config, run_trial=broken)
+        log = Path(Assignment(**config["assignment"]).directory) / LOG_FILE
+        assert log.read_text().endswith("ImportError: no module named foldsweep\n")
+
+    def test_a_node_that_does_not_see_the_sweep_takes_no_trial(self, config: dict[str, Any]):
+        config["assignment"]["sweep_directory"] += "/elsewhere"
+        with pytest.raises(FileNotFoundError, match="elsewhere: not visible on"):
             evaluate(config, run_trial=curve_trial)
+        assert not Path(config["assignment"]["sweep_directory"]).exists()
 
     def test_so_does_one_that_was_stopped(self, config: dict[str, Any], monkeypatch: pytest.MonkeyPatch):
         def leave(result: dict[str, Any]) -> None:

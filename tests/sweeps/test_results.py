@@ -419,6 +419,12 @@ def test_one_reading_serves_all_questions(stored: Stored) -> None:
 
 def test_failures_say_why(rows: Stored) -> None:
     assert failures(rows.view) == {3: "CUDA out of memory"}
+    rows.add(TrialState.FAIL, **{REASON: "again", RETRY_OF: 3})
+    rows.add(TrialState.WAITING, **{RETRY_OF: 3})
+    assert failures(rows.view) == {
+        3: "CUDA out of memory (repeated by trial 6)",
+        5: "again (repeated by trial 6)",
+    }
 
 
 # --- find

@@ -32,7 +32,7 @@ parameters:
   batch_size: {values: [32, "64"]}
   dropout: {min: 0.0, max: 0.5, when: {optimzer: sgd}}
   smoothing: {value: 0.1, when: {loss: label_smoothing}}
-  focal_gamma: {min: 1.0, max: 3.0, when: {monitor: loss}}
+  focal_gamma: {values: [1.0, 2.0], when: {monitor: loss}}
   monitor: {value: loss, when: {focal_gamma: 2.0}}
 """
 
@@ -184,6 +184,27 @@ def test_what_is_left_out_of_the_data_has_the_documented_defaults(read: Callable
 
 def test_a_file_without_a_name_gives_its_own(read: Callable[..., SweepSpec]) -> None:
     assert read(RIGHT.replace("name: toy\n", "")).name == "space"
+
+
+@pytest.mark.parametrize("key", ["early_terminate", "method", "sampler", "folds", "budget", "start_with", "program"])
+def test_a_key_that_is_null_is_absent(read: Callable[..., SweepSpec], key: str) -> None:
+    assert read(f"{RIGHT}{key}: null\n").fixed_part() == read().fixed_part()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        ("metric: {name: valid/f1, goal: maximize}", "metric: null", "line 2  metric: missing. Write metric: {name: "),
+        ("data: {source: train.csv}", "data: null", "line 4  data: missing. Write data: {source: images.csv} or "),
+        ("run_cap: 10", "run_cap: null", "no end: give run_cap"),
+        ("run_cap: 10", "run_cap: 10\nmetod: null", "line 4  metod: unknown key. Did you mean 'method'?"),
+    ],
+)
+def test_a_needed_key_that_is_null_is_missing(
+    problems: Callable[..., list[str]], old: str, new: str, problem: str
+) -> None:
+    (found,) = problems(RIGHT.replace(old, new))
+    assert found.startswith(problem)
 
 
 def test_an_exponent_without_a_point_is_a_number(read: Callable[..., SweepSpec]) -> None:
@@ -371,6 +392,7 @@ def test_a_date_in_a_setting_is_text_as_it_is_in_the_file(read: Callable[..., Sw
                     "early_terminate: {type: none, min_iter: 3}",
                     "early_terminate.min_iter: unknown key. Allowed here: type",
                 ),
+                ("early_terminate: {type: null}", f"{TYPE}unknown value null. Did you mean 'none'? {RULES}"),
                 ("early_terminate: {type: percentile}", "early_terminate.percentile: missing. It is required"),
                 ("early_terminate: {type: threshold}", "early_terminate: threshold needs lower, upper or both"),
                 (
@@ -505,7 +527,7 @@ def test_a_mistake_in_data_or_folds_is_named_as_the_user_wrote_it(
     assert found.startswith(f"line {4 if section == 'data' else 7}  {problem}")
 
 
-@pytest.mark.parametrize("value", ["train.csv", "[train.csv]", "null", "3"])
+@pytest.mark.parametrize("value", ["train.csv", "[train.csv]", "3"])
 def test_a_data_section_that_is_no_mapping_says_how_to_write_it(problems: Callable[..., list[str]], value: str) -> None:
     (found,) = problems(RIGHT.replace("{source: train.csv}", value))
     assert found.startswith("line 4  data: expected a mapping with age_borders, ")
@@ -679,6 +701,27 @@ def test_early_termination_beside_the_race_is_a_notice(read: Callable[..., Sweep
         "best trial in 12-14 % of sweeps; leave it out, or set folds.race: false"
     )
     assert read(f"{RIGHT}early_terminate: {rule}\nfolds: {{race: false}}\n").notices == ()
+
+
+@pytest.mark.parametrize(
+    ("lines", "noticed"),
+    [
+        ("", True),
+        ("early_terminate: {type: median}", True),  # instead of the notice on both together
+        ("early_terminate: {type: wilcoxon}\nfolds: {race: false}", True),
+        ("folds: {race: false}", False),
+        ("early_terminate: {type: median}\nfolds: {race: false}", False),
+    ],
+)
+@pytest.mark.parametrize("checkpoint", ["{value: best}", "{values: [last, best]}"])
+def test_one_epoch_for_all_folds_beside_a_comparison_of_folds_is_a_notice(
+    read: Callable[..., SweepSpec], checkpoint: str, lines: str, noticed: bool
+) -> None:
+    expected = (
+        "checkpoint: best scores all folds by one epoch that is chosen at the end, so the fold race (and wilcoxon) "
+        "cannot compare a running trial: they are off"
+    )
+    assert read(f"{RIGHT}  checkpoint: {checkpoint}\n{lines}\n").notices == ((expected,) if noticed else ())
 
 
 @pytest.mark.parametrize(
@@ -923,7 +966,7 @@ def test_scores_that_flatter_are_not_mixed_with_others(
 ) -> None:
     text = f"{RIGHT}  optimizer: {{values: [sgd, adam]}}\n  checkpoint: {entry}\n"
     if problem is None:
-        assert read(text).notices == ()
+        assert read(f"{text}folds: {{race: false}}\n").notices == ()
     else:
         assert problems(text) == [f"line 8  parameters.checkpoint: {problem}"]
 

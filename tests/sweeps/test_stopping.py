@@ -23,6 +23,8 @@ def bands(rule: Hyperband, *, epochs: int = 100) -> list[int]:
         ({"max_iter": 18, "s": 2, "eta": 4}, [1, 4]),
         ({"max_iter": 3, "s": 1}, [1]),
         ({"max_iter": 18, "s": 2, "min_iter": 5}, [2, 6]),
+        ({"max_iter": 27.0, "s": 2.0}, [3, 9]),  # whole numbers to W&B's JSON schema
+        ({"min_iter": 3.0}, [3, 9, 27, 81]),
     ],
 )
 def test_bands_grow_from_min_iter_or_shrink_from_max_iter(options: dict[str, float], expected: list[int]) -> None:
@@ -46,6 +48,9 @@ def test_the_band_is_the_last_one_reached() -> None:
             r"max_iter 2 divided by eta 3 is less than one epoch: no band is left. Give a larger",
         ),
         ({"min_iter": 0}, "greater than or equal to 1"),
+        ({"min_iter": 0.0}, "greater than or equal to 1"),
+        ({"min_iter": 2.5}, "valid integer"),
+        ({"min_iter": True}, "valid integer"),
         ({"min_iter": 1, "eta": 1}, "greater than 1"),
         ({"min_iter": 1, "keep_at_least": -1}, "greater than or equal to 0"),
     ],

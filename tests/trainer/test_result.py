@@ -10,7 +10,7 @@ from tests.trainer.conftest import oof
 from trainer.config import TrainConfig
 from trainer.errors import ConfigError
 from trainer.metrics import METRICS
-from trainer.result import FoldResult, config_hash, details, read_result, write_oof, write_result
+from trainer.result import WEIGHTS, FoldResult, config_hash, details, read_result, write_oof, write_result
 
 RESULT = FoldResult(
     fold=1,
@@ -34,9 +34,15 @@ KNOWN = {"config_hash": "c0ffee", "folds_hash": "f01d5"}
 
 
 def test_what_is_written_is_read_back(tmp_path):
+    (tmp_path / WEIGHTS).touch()
     write_result(tmp_path, RESULT)
     assert read_result(tmp_path, **KNOWN) == RESULT
     assert json.loads((tmp_path / "result.json").read_text()) == dataclasses.asdict(RESULT)
+
+
+def test_a_fold_whose_weights_were_removed_is_not_done(tmp_path):
+    write_result(tmp_path, RESULT)
+    assert read_result(tmp_path, **KNOWN) is None
 
 
 @pytest.mark.parametrize("other", ["config_hash", "folds_hash"])

@@ -438,6 +438,10 @@ class TestSpaceOnly:
             "lr: log_uniform is deprecated, its min and max are exponents of e: write "
             "distribution: log_uniform_values, min: 0.0001, max: 1"
         )
+        name = (
+            "name: 'My sweep!' cannot name a folder: letters, digits, '.', '_' and '-', starting with a letter or "
+            "digit, at most 100; `sweeps run` needs another name"
+        )
         assert sweeps("check", "--space-only", "theirs.yaml") == Ended(
             0,
             """\
@@ -452,13 +456,13 @@ points     a continuous space
   fixed   model.act      relu
   sampled momentum       0.5 to 0.9  when opt in sgd
 """,
-            f"note: not used here: program, command, metric.impute\nnote: {notice}\n",
+            f"note: not used here: program, command, metric.impute\nnote: {name}\nnote: {notice}\n",
         )
         assert not Path("runs").exists()
         ended = sweeps("check", "--space-only", "theirs.yaml", "--json")
         assert (ended.code, ended.err) == (0, "")
         found = json.loads(ended.out)
-        assert found.pop("notices") == ["not used here: program, command, metric.impute", notice]
+        assert found.pop("notices") == ["not used here: program, command, metric.impute", name, notice]
         parameters = found.pop("parameters")
         assert found == {
             "name": "My sweep!",
@@ -515,6 +519,15 @@ points     a continuous space
         path = space(("photos/train.csv", "not/there.csv"))
         assert sweeps("check", "--space-only", path).code == 0
         assert "minimize" in sweeps("check", "--space-only", path, "--set", "metric={name: any}").out
+
+    def test_a_key_that_is_null_is_absent(self, sweeps: Callable[..., Ended]):
+        keys = ("early_terminate", "metric", "run_cap", "name", "sampler")
+        Path("x.yaml").write_text("method: random\nparameters: {a: {values: [1, 2]}}\n")
+        plain = sweeps("check", "--space-only", "x.yaml", "--json")
+        with Path("x.yaml").open("a") as file:
+            file.writelines(f"{key}: null\n" for key in keys)
+        assert sweeps("check", "--space-only", "x.yaml", "--json") == plain
+        assert plain.code == 0
 
     def test_a_missing_goal_is_a_note(self, sweeps: Callable[..., Ended]):
         Path("x.yaml").write_text("method: bayes\nmetric: {name: any}\nparameters: {a: {values: [1, 2]}}\n")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from sweeps.messages import Outcome
-from sweeps.study import StoredSweep, open_storage
+from sweeps.study import FORMAT, SWEEP, StoredSweep, open_storage
 from tests.sweeps.cli.conftest import Ended
 
 
@@ -28,6 +28,17 @@ def test_one_line_per_sweep_the_latest_last(sweeps: Callable[..., Ended], record
         ("older", 1, pytest.approx(0.95), None),
         ("newer", 0, None, None),
     ]
+
+
+def test_a_sweep_of_a_newer_version_is_a_note_beside_the_others(
+    sweeps: Callable[..., Ended], recorded: Callable[..., StoredSweep]
+):
+    recorded(name="ours")
+    future = recorded(name="future")
+    future.set_attribute(SWEEP, {**future.attributes()[SWEEP], "format": FORMAT + 1})
+    ended = sweeps("list", "--json")
+    note = "note: sweep 'future' was made by a newer version of foldsweep. Update: pip install -U foldsweep\n"
+    assert (ended.code, [row["sweep"] for row in json.loads(ended.out)], ended.err) == (0, ["ours"], note)
 
 
 def test_studies_of_other_programs_are_left_out(sweeps: Callable[..., Ended]):
