@@ -7,7 +7,7 @@ from typing import Annotated, Any, get_args, get_origin
 import pydantic
 
 from sweeps.errors import Problem, did_you_mean
-from sweeps.language import DEPRECATED
+from sweeps.language import DEPRECATED, shown
 from sweeps.laws import TAIL, LogNormal, Normal
 from sweeps.space import Constant, Numeric, Parameter, Space
 from sweeps.yaml_file import KeyPath
@@ -124,12 +124,12 @@ def describe(entry: Any, value: Any) -> str:
         known = [word.strip("'") for word in re.findall(r"'[^']+'", entry["ctx"]["expected"])]
         hint = did_you_mean(value, known) if isinstance(value, str) else ""
         own = ", or a function of your own, my_task.py:my_loss" if entry["loc"][0] == "loss" else ""
-        return f"unknown {kind} {value!r}.{hint} Known: {', '.join(known)}{own}"
+        return f"unknown {kind} {shown(value)}.{hint} Known: {', '.join(known)}{own}"
     if entry["type"] == "bool_type":
-        return f"expected true or false, got {value!r}"  # yes and no are text in YAML 1.2
+        return f"expected true or false, got {shown(value)}"  # yes and no are text in YAML 1.2
     message = entry["msg"].removeprefix("Value error, ")
     # our own validators say what they got
-    return f"{message[0].lower()}{message[1:]}" + ("" if entry["type"] == "value_error" else f", got {value!r}")
+    return f"{message[0].lower()}{message[1:]}" + ("" if entry["type"] == "value_error" else f", got {shown(value)}")
 
 
 def own_problems(reference: str) -> list[str]:

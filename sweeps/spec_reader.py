@@ -322,5 +322,5 @@ def _impossible(spec: SweepSpec, point: Values, count: int) -> tuple[int, str]:
         try:
             TrainConfig(**nested({**values, **given}))
         except pydantic.ValidationError as error:
-            impossible, reason = impossible + 1, describe(error.errors()[0], None).removesuffix(", got None")
+            impossible, reason = impossible + 1, describe(error.errors()[0], None).removesuffix(", got null")
     return impossible, reason

@@ -52,4 +52,4 @@ def sweep_name(given: str | None) -> str | None:
     path = Path(given)
     if not path.is_file():
         raise InputError(f"{path}: no such file. Give a sweep's name (`sweeps list` shows them) or its YAML")
-    return str(YamlFile(path).values.get("name", path.stem))
+    return str(YamlFile(path).values.get("name") or path.stem)

@@ -16,7 +16,7 @@ def space() -> Space:
         {
             "lr": {"distribution": "log_uniform_values", "min": 1e-4, "max": 1.0},
             "optimizer": {"values": ["sgd", "adam"]},
-            "momentum": {"min": 0.5, "max": 0.9, "when": {"optimizer": "sgd"}},
+            "momentum": {"min": 0.5, "max": 0.9, "q": 0.1, "distribution": "q_uniform", "when": {"optimizer": "sgd"}},
             "nesterov": {"values": [True, False], "when": {"momentum": 0.9}},
             "backbone": {"value": "resnet18"},
             "width": {"min": 1, "max": 4, "when": {"backbone": "resnet18"}},
