@@ -1,6 +1,6 @@
 """Does a sweep survive everything, to the bit?
 
-    python benchmarks/chaos.py [--kills 12] [--storage postgresql] [--seed 0]
+    python benchmarks/chaos.py [--kills 12] [--storage postgresql] [--victims driver,head] [--seed 0]
 
 One sweep of real fold runs (200 handwritten digits, a tiny network, one worker) goes undisturbed to its end. The same
 sweep then has processes killed with SIGKILL at random moments: its driver, its worker, Ray's head, Ray's raylet, and
@@ -58,6 +58,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=12)
     parser.add_argument("--storage", choices=["sqlite", "postgresql"], default="sqlite")
+    parser.add_argument("--victims", default=",".join(VICTIMS), help="with PostgreSQL also: server")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--epochs", type=int, default=12, help="per fold run: how long there is something to kill")
     options = parser.parse_args()
@@ -70,7 +71,7 @@ def main() -> int:
                 Sweep(space, folder / runs, url=server.url(runs) if server else None) for runs in ("calm", "chaos")
             )
             undisturbed.wait(undisturbed.start())
-            victims = [*VICTIMS, "server"] if server else [*VICTIMS]
+            victims = options.victims.split(",")
             order = [victims[i % len(victims)] for i in range(options.kills)]
             chance.shuffle(order)
             log = torment(disturbed, order, chance=chance, server=server)

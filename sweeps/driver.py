@@ -26,7 +26,7 @@ from sweeps.errors import InfrastructureError, LeaseLostError
 from sweeps.events import EndState, Event, FoldFinished, Notice, Running, Snapshot, TrialEnded, TrialStarted
 from sweeps.messages import STOP_FILE, Assignment, Outcome, TrialReport
 from sweeps.mirror import Mirror
-from sweeps.sampling import values_of
+from sweeps.sampling import fields_of
 from sweeps.spec import SweepSpec
 from sweeps.study import (
     BUDGET,
@@ -39,12 +39,10 @@ from sweeps.study import (
     NOTES,
     PATIENCE_S,
     REASON,
-    RETRY_OF,
     TRACEBACK,
     Recorder,
     StoredSweep,
 )
-from trainer.seeds import derive
 
 logger = logging.getLogger(__name__)
 
@@ -327,9 +325,7 @@ class Driver:
                 self._close_asking()
                 return Next.FINISHED
             if self._repeats >= MOST_REPEATS:
-                self._tell(
-                    Notice(f"the last {self._repeats} proposals had been tried before: nothing new is to be expected")
-                )
+                self._tell(Notice(f"the last {self._repeats} proposals had all been tried before: nothing new comes"))
                 self._close_asking()
                 return Next.FINISHED
             trial = self._mirror.propose()
@@ -361,7 +357,7 @@ class Driver:
     def _assignment(self, trial: FrozenTrial) -> Assignment:
         return Assignment(
             number=trial.number,
-            values=self._values(trial),
+            values=fields_of(self.spec, trial),
             sweep_directory=str(self.directory),
             metric=self.spec.metric.field,
             max_epochs=self.spec.max_epochs,
@@ -372,18 +368,6 @@ class Driver:
             retries=self.spec.retries,
             reported=trial.last_step or 0,
         )
-
-    def _values(self, trial: FrozenTrial) -> dict[str, Any]:
-        """Fields of TrainConfig: the sampled ones, and what the sweep itself decides."""
-        values: dict[str, Any] = values_of(self.spec.space, trial.params)
-        # a retry trains what the failed trial would have, and may use its finished folds
-        values["seed"] = derive(self.spec.seed, "trial", trial.user_attrs.get(RETRY_OF, trial.number))
-        if self.spec.metric.own is not None:
-            values |= {"metric": self.spec.metric.own, "metric_goal": self.spec.metric.goal}
-        weights = values.get("weights", "none")
-        if weights not in ("pretrained", "none"):  # workers have other working directories
-            values["weights"] = str(Path(str(weights)).resolve())
-        return values
 
     def _end(self, number: int, state: EndState, score: float | None, attributes: dict[str, Any]) -> None:
         self._record_end(number, state, score, {**attributes, NOTES: self._notes.pop(number, [])})

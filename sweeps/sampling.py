@@ -15,6 +15,7 @@ import json
 import random
 import warnings
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import optuna
@@ -31,7 +32,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from sweeps.space import Categorical, Constant, Numeric, Parameter, Space, Values, grid
 from sweeps.spec import SweepSpec
-from sweeps.study import START_POINT
+from sweeps.study import RETRY_OF, START_POINT
 from trainer.seeds import derive
 
 Point = Mapping[str, Any]
@@ -321,6 +322,19 @@ def labels(space: Space, values: Values) -> dict[str, Any]:
 def values_of(space: Space, params: Mapping[str, Any]) -> Values:
     """All values of a trial, constants included, from its stored parameters."""
     return space.resolve(lambda parameter: _value(parameter, params[parameter.name]))
+
+
+def fields_of(spec: SweepSpec, trial: FrozenTrial) -> Values:
+    """Fields of TrainConfig for a trial: the sampled ones, and what the sweep itself decides."""
+    values: Values = values_of(spec.space, trial.params)
+    # a retry trains what the failed trial would have, and may use its finished folds
+    values["seed"] = derive(spec.seed, "trial", trial.user_attrs.get(RETRY_OF, trial.number))
+    if spec.metric.own is not None:
+        values |= {"metric": spec.metric.own, "metric_goal": spec.metric.goal}
+    weights = values.get("weights", "none")
+    if weights not in ("pretrained", "none"):  # workers have other working directories
+        values["weights"] = str(Path(str(weights)).resolve())
+    return values
 
 
 def _value(parameter: Parameter, label: Any) -> Any:

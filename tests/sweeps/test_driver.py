@@ -22,7 +22,7 @@ from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from sweeps.driver import Driver, Next
+from sweeps.driver import MOST_REPEATS, Driver, Next
 from sweeps.errors import InfrastructureError, LeaseLostError
 from sweeps.events import Event, FoldFinished, Notice, Running, Snapshot, TrialEnded, TrialStarted
 from sweeps.history import history
@@ -945,6 +945,16 @@ class TestRepeatedConfigurations:
             driver.finished(given.number, completed(0.5, 0.5, 0.5))
             assert driver.done
         assert curve.stored.trials()[-1].number == given.number
+
+    def test_a_sampler_that_only_repeats_itself_ends_the_sweep(self, sweep: Callable[..., Sweep]):
+        point = "parameters.lr={values: [0.003, 0.1], probabilities: [1.0, 0.0]}"
+        curve = sweep("method=random", "parameters.optimizer={value: adam}", point, NO_RACE)
+        with curve.driver(trial_cap=None) as driver:
+            run_local(driver, trial=curve_trial)
+            assert driver.done
+        assert len(curve.stored.trials()) == 1 + MOST_REPEATS
+        (notice,) = curve.told(Notice)
+        assert notice.text == f"the last {MOST_REPEATS} proposals had all been tried before: nothing new comes"
 
     def test_a_pruned_result_is_taken_over_as_pruned(self, sweep: Callable[..., Sweep]):
         curve = sweep(*THREE)
