@@ -75,9 +75,9 @@ def main() -> int:
             order = [victims[i % len(victims)] for i in range(options.kills)]
             chance.shuffle(order)
             log = torment(disturbed, order, chance=chance, server=server)
-        print_header("ray", "optuna", "torch")
-        print("\n".join(log))
-        wrong = list(compare(undisturbed, disturbed))
+            wrong = list(compare(undisturbed, disturbed))
+    print_header("ray", "optuna", "torch")
+    print("\n".join(log))
     print("\n".join(wrong) if wrong else "the two sweeps are equal: trials, reports, scores and weights, to the bit")
     return 1 if wrong else 0
 
