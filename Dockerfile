@@ -21,9 +21,9 @@ RUN pip install --no-deps --no-build-isolation .
 # files in ./data belong to whoever runs `docker compose`: build with that user's id (see .env.example)
 ARG USER_ID=1000
 RUN useradd --create-home --uid ${USER_ID} foldsweep \
-    && mkdir --parents /work/runs /work/data /cache \
-    && chown --recursive foldsweep /work /cache
+    && mkdir --parents /foldsweep/runs /foldsweep/data /cache \
+    && chown --recursive foldsweep /foldsweep /cache
 USER foldsweep
 
-WORKDIR /work
+WORKDIR /foldsweep
 CMD ["sweeps", "--help"]

@@ -380,9 +380,8 @@ class Driver:
         self._tell(TrialEnded(number, state, score, str(attributes.get(REASON, "")), is_best, seconds))
 
     def _tell(self, event: Event) -> None:
-        with contextlib.suppress(
-            OSError, ValueError
-        ):  # a terminal or a pipe that is gone is no reason to stop training
+        # a terminal or a pipe that is gone is no reason to stop training
+        with contextlib.suppress(OSError, ValueError):
             self._listener(event)
 
     def _note(self, number: int, notes: Iterable[str]) -> None:

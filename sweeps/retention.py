@@ -199,7 +199,7 @@ class Retention:
         """Look at all trials so far: the last driver may have been killed, or have kept more."""
         view, name = SweepView.read(self._sweep), self._sweep.name
         self._goal = view.goal
-        self._needed = needed_elsewhere(claims(self._sweep.storage, runs=self._files.directory.parent), sweep=name)
+        self._needed = self._claimed()
         ranked = view.ranked()[: self._keep]
         self._best = [
             (score_key(trial.values[0], trial.number, goal=self._goal), origin(trial, sweep=name)) for trial in ranked
@@ -215,14 +215,20 @@ class Retention:
             entry = (score_key(event.score, event.number, goal=self._goal), Origin(self._sweep.name, event.number))
             if entry not in self._best:
                 bisect.insort(self._best, entry, key=lambda known: known[0])
-            for _, of in self._best[self._keep :]:
-                if of.sweep == self._sweep.name and of.number not in self._needed:
-                    self._remove(of.number, Parts({Part.WEIGHTS}))
+            worse = [of.number for _, of in self._best[self._keep :] if of.sweep == self._sweep.name]
             del self._best[self._keep :]
+            if worse:  # by now another sweep may have taken them over
+                self._needed = self._claimed()
+            for number in set(worse) - self._needed:
+                self._remove(number, Parts({Part.WEIGHTS}))
         elif event.state == "pruned":
             self._remove(event.number, ALL)
         elif event.state == "failed":
             self._remove(event.number, Parts({Part.CHECKPOINT}))
+
+    def _claimed(self) -> frozenset[int]:
+        claimed = claims(self._sweep.storage, runs=self._files.directory.parent)
+        return needed_elsewhere(claimed, sweep=self._sweep.name)
 
     def _remove(self, number: int, parts: Parts) -> None:
         try:

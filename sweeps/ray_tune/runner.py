@@ -24,7 +24,8 @@ from sweeps.ray_tune.worker import evaluate
 
 LOST_NODES = 20  # times that a trial may lose its node, beside the deaths of its worker process
 LOOK_EVERY_S = 2.0  # at Ray's head
-SILENT_S = 10.0  # after which it is lost: Ray itself ends this process after 60 s, with code 1 and unsaid
+REFUSED_S = 10.0  # after which a head that nobody finds is lost
+SILENT_S = 30.0  # and one that is slow: Ray itself ends this process after 60 s, with code 1 and unsaid
 
 
 def run_on_ray(driver: Driver, cluster: Cluster, *, trial: RunTrial | None = None) -> None:
@@ -42,7 +43,7 @@ def run_on_ray(driver: Driver, cluster: Cluster, *, trial: RunTrial | None = Non
     fitting = _Fitting(_tuner(driver, cluster, key=key, folder=tune_folder, trial=trial))
     fitting.start()
     _watch(fitting, ray.get_runtime_context().gcs_address)
-    del DRIVERS[key]
+    del DRIVERS[key]  # not where Ray is lost: Tune's loop is still there and may ask
     shutil.rmtree(tune_folder, ignore_errors=True)
     if fitting.error is not None:
         raise fitting.error
@@ -105,7 +106,7 @@ def _watch(fitting: _Fitting, head: str) -> None:
     pulse.start()
     while fitting.is_alive():
         fitting.join(timeout=0.25)  # short: a signal's handler runs between two of these
-        if time.monotonic() - pulse.felt_at > SILENT_S:
+        if time.monotonic() - pulse.felt_at > (REFUSED_S if pulse.refused else SILENT_S):
             raise ClusterLostError(
                 f"Ray at {head} does not answer any more, or lost its last node. What was done is recorded: run the "
                 "same command again to continue"
@@ -119,13 +120,14 @@ class _Pulse(threading.Thread):
     def __init__(self, head: str) -> None:
         super().__init__(name="ray's pulse", daemon=True)
         self._head = head
-        self.felt_at = time.monotonic()
+        self.felt_at, self.refused = time.monotonic(), False
         self.over = threading.Event()
 
     def run(self) -> None:
         while not self.over.wait(LOOK_EVERY_S):
+            self.refused = not _answers(self._head)
             with contextlib.suppress(ray.exceptions.RayError, ConnectionError, RuntimeError):  # as silent as the rest
-                if _answers(self._head) and any(node["Alive"] for node in ray.nodes()):
+                if not self.refused and any(node["Alive"] for node in ray.nodes()):
                     self.felt_at = time.monotonic()
 
 

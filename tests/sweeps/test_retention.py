@@ -1,4 +1,5 @@
 import logging
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -238,6 +239,22 @@ def test_what_another_sweep_ranks_high_keeps_its_weights(make: Callable[..., Fab
         older.add_with_files(RUNNING)
     listen(older, *ended(3, "completed", 0.85), *ended(4, "completed", 0.9))
     assert with_weights(older) == {0, 1, 3, 4}  # 0 had fallen out before, 1 and 2 did it now
+
+
+def test_what_another_sweep_takes_over_meanwhile_keeps_its_weights(make: Callable[..., Fabricated]) -> None:
+    older, newer = make("older"), make("newer")
+    for score in (0.5, 0.4):
+        older.add_with_files(score=score)
+    older.add_with_files(RUNNING)
+    with Retention(older.files, older.sweep, keep=1) as retention:
+        for _ in range(1000):  # until it has looked around: 1 is beyond the best
+            if with_weights(older) == {0, 2}:
+                break
+            threading.Event().wait(0.01)
+        newer.add(score=0.5, of=Origin("older", 0))
+        for event in ended(2, "completed", 0.9):
+            retention.tell(event)
+    assert with_weights(older) == {0, 2}
 
 
 def test_history_is_ranked_like_any_trial(make: Callable[..., Fabricated]) -> None:
