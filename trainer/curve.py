@@ -7,26 +7,25 @@ import math
 from collections.abc import Mapping, Sequence
 
 from trainer.config import TrainConfig
-from trainer.metrics import METRICS
+from trainer.metrics import METRICS, Goal
 
 Curve = Sequence[Mapping[str, float]]
 
 
-def goal_of(metric: str, config: TrainConfig) -> str:
-    """The direction, maximize or minimize, in which a metric gets better; `metric` is the user's own."""
-    return config.metric_goal if metric == "metric" else METRICS[metric]
+def goal_of(metric: str, config: TrainConfig) -> Goal:
+    """The direction in which a metric gets better; `metric` is the name of the user's metric."""
+    return Goal(config.metric_goal) if metric == "metric" else METRICS[metric]
 
 
-def best_epoch(curve: Curve, *, metric: str, goal: str) -> int:
+def best_epoch(curve: Curve, *, metric: str, goal: Goal) -> int:
     """The epoch (from 1) with the best value; ties go to the earlier one."""
-    sign = 1 if goal == "maximize" else -1
-    values = [sign * row[metric] for row in curve]
-    return 1 + max(range(len(values)), key=lambda at: -math.inf if math.isnan(values[at]) else values[at])
+    values = [row[metric] for row in curve]
+    return 1 + values.index(goal.best(values))  # of NaN alone, too: the very object is found
 
 
 def improvements(config: TrainConfig, curve: Curve) -> list[bool]:
     """For each epoch whether `monitor` is better than ever before by more than `min_delta`."""
-    sign = 1 if goal_of(config.monitor, config) == "maximize" else -1
+    sign = goal_of(config.monitor, config).sign
     best, improved = -math.inf, []
     for row in curve:
         score = sign * row[config.monitor]

@@ -18,7 +18,7 @@ from trainer.curve import best_epoch
 from trainer.data.folds import Folds
 from trainer.data.images import Rows
 from trainer.files import atomic_write
-from trainer.metrics import Probs
+from trainer.metrics import Goal, Probs
 from trainer.result import CHECKPOINT, OOF, WEIGHTS, FoldResult, details, read_curve, write_oof, write_result
 
 FOLDER, GONE = "epochs", ".epochs.gone"
@@ -77,7 +77,7 @@ def leave_results_only(fold: Path) -> None:
 
 
 def score_common_epoch(
-    results: Sequence[FoldResult], folds: Folds, *, directory: Path, metric: str, goal: str
+    results: Sequence[FoldResult], folds: Folds, *, directory: Path, metric: str, goal: Goal
 ) -> list[FoldResult]:
     """Score all folds of a trial by one epoch: the best on average over the folds, of those that every fold reached.
 

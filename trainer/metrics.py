@@ -3,20 +3,72 @@
 Shapes: N images, K classes, M non-empty cells of the confusion matrix.
 """
 
+import enum
+import math
+from collections.abc import Iterable
+
 import numpy as np
 import numpy.typing as npt
 
 Probs = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int64]
 
+
+class Goal(enum.StrEnum):
+    """The direction in which a metric gets better. Each goal equals its word in a search space.
+
+    NaN is worse than every number.
+
+    Example:
+        >>> Goal.MINIMIZE.best([0.4, 0.2, math.nan])
+        0.2
+        >>> Goal.MAXIMIZE.better(0.4, 0.2)
+        True
+        >>> Goal("maximize") == "maximize"
+        True
+    """
+
+    MAXIMIZE = "maximize"
+    MINIMIZE = "minimize"
+
+    @property
+    def sign(self) -> int:
+        """1 or -1: of two scores multiplied by it, the greater one is the better one."""
+        return 1 if self is Goal.MAXIMIZE else -1
+
+    @property
+    def worst(self) -> float:
+        """The infinity that no score is worse than."""
+        return -self.sign * math.inf
+
+    def better(self, score: float, other: float) -> bool:
+        """Whether a score is strictly better than another one."""
+        return self._rank(score) > self._rank(other)
+
+    def reached(self, score: float, target: float) -> bool:
+        """Whether a score is as good as a target, or better."""
+        return not math.isnan(score) and not self.better(target, score)
+
+    def best(self, scores: Iterable[float]) -> float:
+        """The best of the scores; of equal ones the first.
+
+        Raises:
+            ValueError: there are no scores.
+        """
+        return max(scores, key=self._rank)
+
+    def _rank(self, score: float) -> tuple[bool, float]:
+        return not math.isnan(score), self.sign * score
+
+
 # name in a search space -> the direction in which it gets better
 METRICS = {
-    "f1": "maximize",
-    "accuracy": "maximize",
-    "balanced_accuracy": "maximize",
-    "loss": "minimize",
-    "log_loss": "minimize",
-    "ece": "minimize",
+    "f1": Goal.MAXIMIZE,
+    "accuracy": Goal.MAXIMIZE,
+    "balanced_accuracy": Goal.MAXIMIZE,
+    "loss": Goal.MINIMIZE,
+    "log_loss": Goal.MINIMIZE,
+    "ece": Goal.MINIMIZE,
 }
 CALIBRATION_BINS = 15
 

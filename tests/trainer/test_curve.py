@@ -6,7 +6,7 @@ import pytest
 
 from trainer.config import TrainConfig
 from trainer.curve import best_epoch, goal_of, improvements, stops_early
-from trainer.metrics import METRICS
+from trainer.metrics import METRICS, Goal
 
 
 def rows(*losses: float) -> list[dict[str, float]]:
@@ -29,8 +29,8 @@ def rows(*losses: float) -> list[dict[str, float]]:
     ],
 )
 def test_the_best_epoch_is_the_first_of_the_best_and_never_nan(values, highest, lowest):
-    assert best_epoch(rows(*values), metric="loss", goal="maximize") == highest
-    assert best_epoch(rows(*values), metric="loss", goal="minimize") == lowest
+    assert best_epoch(rows(*values), metric="loss", goal=Goal.MAXIMIZE) == highest
+    assert best_epoch(rows(*values), metric="loss", goal=Goal.MINIMIZE) == lowest
 
 
 # early stopping
@@ -104,7 +104,7 @@ def test_small_steps_add_up_to_an_improvement():
 
 @pytest.mark.parametrize("metric", METRICS)
 def test_the_direction_of_a_metric_is_that_of_the_metric(metric):
-    assert goal_of(metric, TrainConfig(metric_goal="minimize")) == METRICS[metric]
+    assert goal_of(metric, TrainConfig(metric_goal=Goal.MINIMIZE)) == METRICS[metric]
 
 
 @pytest.mark.parametrize("goal", ["minimize", "maximize"])

@@ -17,7 +17,7 @@ from trainer import kept_epochs
 from trainer.files import write_csv
 from trainer.fold_run import FoldRun
 from trainer.kept_epochs import KeptEpochs, leave_results_only, score_common_epoch
-from trainer.metrics import METRICS, confusion, f1_per_class, score_fold
+from trainer.metrics import METRICS, Goal, confusion, f1_per_class, score_fold
 from trainer.result import FoldResult, read_result
 
 # what is kept of one fold run
@@ -113,7 +113,7 @@ def test_the_epoch_is_the_best_on_average_over_the_folds(folds_of, toy, tmp_path
     results, _ = folds_of()
     for fold, values in enumerate([[0.9, 0.5, 0.1], [0.1, 0.5, 0.1], [0.1, 0.5, 0.9]]):
         overwrite(tmp_path / f"fold-{fold}", "f1", values)
-    scored = score_common_epoch(results, toy[1], directory=tmp_path, metric="f1", goal="maximize")
+    scored = score_common_epoch(results, toy[1], directory=tmp_path, metric="f1", goal=Goal.MAXIMIZE)
     assert [result.scored_epoch for result in scored] == [2, 2, 2]
     assert [result.metrics["f1"] for result in scored] == [0.5] * 3
 
@@ -122,7 +122,7 @@ def test_the_direction_counts(folds_of, toy, tmp_path):
     results, _ = folds_of()
     for fold in range(3):
         overwrite(tmp_path / f"fold-{fold}", "loss", [0.1, 0.5, 0.9])
-    scored = score_common_epoch(results, toy[1], directory=tmp_path, metric="loss", goal="minimize")
+    scored = score_common_epoch(results, toy[1], directory=tmp_path, metric="loss", goal=Goal.MINIMIZE)
     assert [result.scored_epoch for result in scored] == [1, 1, 1]
 
 
@@ -131,7 +131,7 @@ def test_metrics_oof_weights_and_result_are_of_that_epoch(folds_of, train, tiny,
     labels_N = toy[1].manifest.labels_N
     for fold in range(3):
         overwrite(tmp_path / f"fold-{fold}", "f1", [0.0, 1.0, 0.0])
-    scored = score_common_epoch(results, toy[1], directory=tmp_path, metric="f1", goal="maximize")
+    scored = score_common_epoch(results, toy[1], directory=tmp_path, metric="f1", goal=Goal.MAXIMIZE)
     for fold, result in enumerate(scored):
         place = tmp_path / f"fold-{fold}"
         train(tiny(epochs=2, scheduler="none"), f"short-{fold}", fold=fold)
@@ -150,7 +150,7 @@ def test_metrics_oof_weights_and_result_are_of_that_epoch(folds_of, train, tiny,
 def test_the_kept_epochs_are_gone_and_the_fold_is_done(folds_of, train, tiny, toy, tmp_path):
     results, _ = folds_of()
     assert all(files(tmp_path / f"fold-{fold}") == sorted([*DONE, "epochs"]) for fold in range(3))
-    scored = score_common_epoch(results, toy[1], directory=tmp_path, metric="f1", goal="maximize")
+    scored = score_common_epoch(results, toy[1], directory=tmp_path, metric="f1", goal=Goal.MAXIMIZE)
     assert all(files(tmp_path / f"fold-{fold}") == DONE for fold in range(3))
     assert train(tiny(checkpoint="best"), "fold-1", fold=1) == scored[1]
 
@@ -161,7 +161,7 @@ def test_folds_of_different_length_are_scored_by_an_epoch_that_all_reached(folds
         overwrite(tmp_path / f"fold-{fold}", "f1", values)
     short = (tmp_path / "fold-1" / "curve.csv").read_text().splitlines(keepends=True)
     (tmp_path / "fold-1" / "curve.csv").write_text("".join(short[:3]))  # it stopped after two epochs
-    scored = score_common_epoch(results, toy[1], directory=tmp_path, metric="f1", goal="maximize")
+    scored = score_common_epoch(results, toy[1], directory=tmp_path, metric="f1", goal=Goal.MAXIMIZE)
     assert [result.scored_epoch for result in scored] == [2, 2, 2]
 
 
@@ -171,7 +171,7 @@ def test_folds_that_stop_early_have_a_common_epoch(folds_of, toy, tmp_path, monk
     monkeypatch.setattr(FoldRun, "_score", lambda run, at: {**score(run, at), "loss": worse[run._fold][at - 1]})
     results, _ = folds_of(epochs=4, patience=1)
     assert [result.epochs for result in results] == [4, 3, 2]
-    scored = score_common_epoch(results, toy[1], directory=tmp_path, metric="loss", goal="minimize")
+    scored = score_common_epoch(results, toy[1], directory=tmp_path, metric="loss", goal=Goal.MINIMIZE)
     assert [(result.epochs, result.scored_epoch) for result in scored] == [(4, 2), (3, 2), (2, 2)]
 
 
@@ -180,7 +180,7 @@ def test_an_own_metric_can_choose_and_stays_in_the_result(folds_of, train, tiny,
     config = tiny(checkpoint="best", metric="my_task.py:first")
     results = [train(config, f"fold-{fold}", fold=fold, code=tmp_path) for fold in range(3)]
     values = [[float(row["metric"]) for row in curve(tmp_path / f"fold-{fold}")] for fold in range(3)]
-    scored = score_common_epoch(results, toy[1], directory=tmp_path, metric="metric", goal="maximize")
+    scored = score_common_epoch(results, toy[1], directory=tmp_path, metric="metric", goal=Goal.MAXIMIZE)
     epoch = int(np.mean(values, axis=0).argmax())
     assert [result.metrics["metric"] for result in scored] == [row[epoch] for row in values]
 
@@ -202,7 +202,7 @@ def expected(folds_of, toy, tmp_path):
     for fold in range(3):
         overwrite(tmp_path / f"fold-{fold}", "f1", [0.0, 1.0, 0.0])
         shutil.copytree(tmp_path / f"fold-{fold}", tmp_path / "copy" / f"fold-{fold}")
-    score_common_epoch(results, toy[1], directory=tmp_path / "copy", metric="f1", goal="maximize")
+    score_common_epoch(results, toy[1], directory=tmp_path / "copy", metric="f1", goal=Goal.MAXIMIZE)
     return results, state(tmp_path / "copy")
 
 
@@ -235,8 +235,8 @@ def test_a_crash_while_scoring_is_repaired_by_scoring_again(expected, toy, tmp_p
     with pytest.MonkeyPatch.context() as patch:
         crash_at(patch, "write_result", call, afterwards=afterwards)
         with pytest.raises(OSError, match="power"):
-            score_common_epoch(results, toy[1], directory=tmp_path, metric="f1", goal="maximize")
-    scored = score_common_epoch(reread(results, tmp_path), toy[1], directory=tmp_path, metric="f1", goal="maximize")
+            score_common_epoch(results, toy[1], directory=tmp_path, metric="f1", goal=Goal.MAXIMIZE)
+    scored = score_common_epoch(reread(results, tmp_path), toy[1], directory=tmp_path, metric="f1", goal=Goal.MAXIMIZE)
     assert state(tmp_path) == wanted
     assert [result.scored_epoch for result in scored] == [2, 2, 2]
     assert files(tmp_path / "fold-0") == DONE
@@ -254,8 +254,8 @@ def test_a_crash_while_the_kept_epochs_are_removed_is_repaired(expected, toy, tm
     with monkeypatch.context() as patch:
         patch.setattr(kept_epochs.shutil, "rmtree", half)
         with pytest.raises(OSError, match="power"):
-            score_common_epoch(results, toy[1], directory=tmp_path, metric="f1", goal="maximize")
-    scored = score_common_epoch(reread(results, tmp_path), toy[1], directory=tmp_path, metric="f1", goal="maximize")
+            score_common_epoch(results, toy[1], directory=tmp_path, metric="f1", goal=Goal.MAXIMIZE)
+    scored = score_common_epoch(reread(results, tmp_path), toy[1], directory=tmp_path, metric="f1", goal=Goal.MAXIMIZE)
     assert state(tmp_path) == wanted
     assert [result.scored_epoch for result in scored] == [2, 2, 2]
     assert files(tmp_path / "fold-0") == DONE
@@ -263,12 +263,12 @@ def test_a_crash_while_the_kept_epochs_are_removed_is_repaired(expected, toy, tm
 
 def test_scoring_twice_is_scoring_once(expected, toy, tmp_path):
     results, wanted = expected
-    scored = score_common_epoch(results, toy[1], directory=tmp_path, metric="f1", goal="maximize")
-    assert score_common_epoch(scored, toy[1], directory=tmp_path, metric="f1", goal="maximize") == scored
+    scored = score_common_epoch(results, toy[1], directory=tmp_path, metric="f1", goal=Goal.MAXIMIZE)
+    assert score_common_epoch(scored, toy[1], directory=tmp_path, metric="f1", goal=Goal.MAXIMIZE) == scored
     assert state(tmp_path) == wanted
 
 
 def test_no_torch_generator_is_touched(expected, toy, tmp_path):
     before = torch.get_rng_state()
-    score_common_epoch(expected[0], toy[1], directory=tmp_path, metric="f1", goal="maximize")
+    score_common_epoch(expected[0], toy[1], directory=tmp_path, metric="f1", goal=Goal.MAXIMIZE)
     assert torch.equal(torch.get_rng_state(), before)

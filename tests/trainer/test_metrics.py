@@ -1,5 +1,7 @@
 """Metrics against scikit-learn and closed forms."""
 
+import itertools
+import math
 import warnings
 
 import numpy as np
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 
 from trainer.metrics import (
     METRICS,
+    Goal,
     confusion,
     expected_calibration_error,
     f1_per_class,
@@ -155,3 +158,25 @@ def test_the_scores_are_the_metrics_that_a_search_space_can_name_but_for_the_tra
     assert {*scores, "loss"} == set(METRICS)
     assert all(type(value) is float for value in scores.values())
     assert {name for name, goal in METRICS.items() if goal == "minimize"} == {"loss", "log_loss", "ece"}
+
+
+@pytest.mark.parametrize("goal", Goal)
+def test_a_goal_orders_scores_and_puts_not_a_number_last(goal: Goal):
+    ordered = [goal.sign * score for score in (math.inf, 0.9, 0.0, -0.9)] + [goal.worst]
+    assert ordered[-1] == -ordered[0]
+    assert goal.best(reversed(ordered)) == ordered[0]
+    assert goal.best([math.nan, ordered[1]]) == ordered[1]
+    for (at, score), (later, other) in itertools.product(enumerate(ordered), repeat=2):
+        assert goal.better(score, other) == (at < later)
+        assert goal.reached(score, target=other) == (at <= later)
+    for score in ordered:
+        assert goal.better(score, math.nan)
+        assert not goal.better(math.nan, score)
+        assert not goal.reached(math.nan, target=score)
+    assert not goal.better(math.nan, math.nan)
+
+
+def test_a_goal_is_its_word_in_a_search_space():
+    assert [*Goal] == ["maximize", "minimize"]
+    assert Goal("minimize") is Goal.MINIMIZE
+    assert f"{Goal.MAXIMIZE}" == "maximize"
