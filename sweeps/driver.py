@@ -22,6 +22,7 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState
 
 from sweeps.budget import Meter, Spent, enough
+from sweeps.database import PATIENCE_S
 from sweeps.errors import InfrastructureError, LeaseLostError
 from sweeps.events import EndState, Event, FoldFinished, Notice, Running, Snapshot, TrialEnded, TrialStarted
 from sweeps.messages import STOP_FILE, Assignment, Outcome, TrialReport
@@ -37,7 +38,6 @@ from sweeps.study import (
     GPU_SECONDS,
     INTERRUPTED,
     NOTES,
-    PATIENCE_S,
     REASON,
     TRACEBACK,
     Recorder,

@@ -168,16 +168,14 @@ class Numeric:
         """Whether its values can be counted."""
         return self.integer or self.q is not None
 
-    def steps(self) -> list[float]:
+    def each_step(self) -> Iterator[float]:
         """The values of a stepped range, in decimal arithmetic: 0 to 0.3 by 0.1 ends with 0.3, not beyond.
+
+        One after another: there may be more than fit into memory.
 
         Raises:
             ValueError: it is continuous.
         """
-        return list(self.each_step())
-
-    def each_step(self) -> Iterator[float]:
-        """As `steps`, one after another: there may be more than fit into memory."""
         return map(self._step, range(self.count()))
 
     def count(self) -> int:

@@ -27,9 +27,7 @@ from optuna.storages import RDBStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from sweeps.database import PATIENCE_S as PATIENCE_S
-from sweeps.database import advice, engine_options, parse_url, reason, sqlite_file
-from sweeps.database import hidden as hidden
+from sweeps.database import PATIENCE_S, advice, engine_options, hidden, parse_url, reason, sqlite_file
 from sweeps.errors import InfrastructureError, InputError, LeaseLostError
 from sweeps.spec import SweepSpec
 
@@ -210,11 +208,6 @@ class StoredSweep:
         self.storage.set_study_user_attr(self.study_id, key, value)
 
     @_answered
-    def carried(self) -> dict[str, Any]:
-        """What `Recorder.carry` stored, and Optuna's own."""
-        return self.storage.get_study_system_attrs(self.study_id)
-
-    @_answered
     def add(self, trial: FrozenTrial) -> int:
         """Add a trial that is over or waits, at once; returns its number. The caller holds the lease."""
         assert trial.state != TrialState.RUNNING
@@ -300,10 +293,6 @@ class Recorder:
     def about_sweep(self, key: str, value: Any) -> None:
         """Something about the sweep as a whole."""
         self._submit(lambda: self._storage.set_study_user_attr(self._sweep.study_id, key, value))
-
-    def carry(self, key: str, value: Any) -> None:
-        """What a sampler of Optuna keeps in the study, for the next driver's one."""
-        self._submit(lambda: self._storage.set_study_system_attr(self._sweep.study_id, key, value))
 
     def close(self) -> None:
         """Write what is queued, then end; a storage that is gone is waited for only `CLOSING_S` longer."""

@@ -102,7 +102,7 @@ def test_a_draw_is_one_of_the_steps_and_is_taken_as_it_is(domain: Numeric, u: fl
     assert isinstance(value, int if domain.integer else float)
     assert repr(domain.take(value)) == repr(value)
     if domain.stepped and domain.count() < 10_000:
-        assert value in domain.steps()
+        assert value in domain.each_step()
 
 
 @given(st.tuples(laws, steps).map(lambda drawn: Numeric.following(drawn[0], q=drawn[1])))

@@ -523,15 +523,13 @@ def test_a_running_trial_starts_with_its_attributes_and_reports(
     assert trial.intermediate_values == {1: 0.5, 2: 0.75}
 
 
-def test_what_is_about_the_sweep_and_what_samplers_keep_is_found_again(
+def test_what_is_about_the_sweep_is_found_again(
     storage: RDBStorage, sweep: StoredSweep, record: Callable[..., Recorder]
 ) -> None:
     recorder = record()
     recorder.about_sweep(GPU_SECONDS, 12.5)
-    recorder.carry("cma:0", "generation")
     recorder.close()
     assert sweep.gpu_seconds() == sweep.attributes()[GPU_SECONDS] == 12.5
-    assert sweep.carried()["cma:0"] == "generation"
     assert optuna.load_study(study_name="toy", storage=storage).metric_names == ["valid/f1"]
 
 
