@@ -103,7 +103,8 @@ def grow(folder: Path, *, trials: int) -> None:
     from sweeps.driver import Driver
     from sweeps.events import Event, TrialEnded
     from sweeps.lease import Lease
-    from sweeps.prepare import SweepFiles, open_sweep
+    from sweeps.paths import SweepFiles
+    from sweeps.prepare import open_sweep
     from sweeps.ray_tune.cluster import Cluster, ray_cluster
     from sweeps.ray_tune.runner import run_on_ray
     from sweeps.spec_reader import read_spec
@@ -119,7 +120,7 @@ def grow(folder: Path, *, trials: int) -> None:
     spec = read_spec(folder / "chaos.yaml", settings=[f"run_cap={trials}", "resources.cpu=1"])
     (folder / "runs").mkdir(exist_ok=True)
     url, files = f"sqlite:///{folder}/runs/sweeps.db", SweepFiles.of(folder / "runs", spec.name)
-    cut = cut_sweep(spec, files.directory, choices=spec.choices())
+    cut = cut_sweep(spec, files, choices=spec.choices())
     storage = open_storage(url)
     lease = Lease.acquire(storage.engine, spec.name, on_lost=lambda error: None)
     sweep = open_sweep(storage, spec, cut, files=files, storage_url=url)
@@ -127,7 +128,7 @@ def grow(folder: Path, *, trials: int) -> None:
         with Driver(
             spec,
             sweep,
-            directory=files.directory,
+            files=files,
             device="cpu",
             trial_cap=trials,
             listener=listen,
@@ -171,7 +172,7 @@ def predict_best(runs: Path) -> None:
     """Out-of-fold probabilities for the trials on the leaderboard, which `best` scores."""
     import numpy as np
 
-    from sweeps.prepare import SweepFiles
+    from sweeps.paths import SweepFiles
     from sweeps.results import SweepView, find_sweep
     from sweeps.study import open_storage
     from trainer.result import OOF, write_oof
@@ -244,7 +245,7 @@ def waits(assignment: Any, reporter: Any) -> Any:
         time.sleep(WAIT_S / REPORTS)
         reporter.report(TrialReport(step, 0.5, 0, step, REPORTS))
     span = (os.getpid(), started, time.time())
-    (Path(assignment.directory) / "span.json").write_text(json.dumps(span))
+    (assignment.files.directory / "span.json").write_text(json.dumps(span))
     return Outcome("completed", (0.5, 0.5))
 
 

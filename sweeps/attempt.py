@@ -11,9 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from sweeps.paths import TrialFiles
 from trainer.files import write_json
 
-ATTEMPT_FILE = "attempt.json"
 KEYS = {"number", "token", "driver", "node", "deaths", "ended"}
 
 
@@ -33,7 +33,7 @@ class Attempt:
 
     @classmethod
     def begin(
-        cls, directory: str, *, driver: str, node: str = "", is_alive: Callable[[str], bool] = lambda node: True
+        cls, files: TrialFiles, *, driver: str, node: str = "", is_alive: Callable[[str], bool] = lambda node: True
     ) -> "Attempt":
         """Take the trial's directory over.
 
@@ -42,12 +42,11 @@ class Attempt:
             node: where this process is.
             is_alive: whether a node is still there: a trial is not to blame for the loss of its node.
         """
-        path = Path(directory) / ATTEMPT_FILE
-        last = _read(path)
+        last = _read(files.attempt)
         deaths = last.get("deaths", 0) if last.get("driver") == driver else 0
         if last.get("driver") == driver and not last["ended"] and is_alive(last["node"]):
             deaths += 1
-        attempt = cls(path, last.get("number", 0) + 1, uuid.uuid4().hex, deaths)
+        attempt = cls(files.attempt, last.get("number", 0) + 1, uuid.uuid4().hex, deaths)
         attempt._write(driver=driver, node=node, ended=False)
         return attempt
 

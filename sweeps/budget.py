@@ -58,8 +58,6 @@ def enough(spec: SweepSpec, spent: Spent, *, best: float | None) -> str | None:
         return f"the budget of {budget.hours:g} hours is used up"
     if budget.gpu_hours is not None and spent.gpu_s >= budget.gpu_hours * 3600:
         return f"the budget of {budget.gpu_hours:g} GPU-hours is used up"
-    if target is not None and best is not None:
-        sign = 1 if spec.metric.goal == "maximize" else -1
-        if sign * best >= sign * target:
-            return f"the target of {target:g} is reached: {best:.4f}"
+    if target is not None and best is not None and spec.metric.goal.reached(best, target):
+        return f"the target of {target:g} is reached: {best:.4f}"
     return None

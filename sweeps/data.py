@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from sweeps.messages import FOLDS_FILE
+from sweeps.paths import SweepFiles
 from sweeps.spec import SweepSpec
 from trainer.data.cleaning import Rejected, write_rejected
 from trainer.data.crops import require
@@ -18,7 +18,6 @@ from trainer.data.sources import read_table
 from trainer.errors import DataError
 from trainer.files import write_json
 
-CUT_FILE = "cut.json"  # what the folds were cut from, and how
 # what decides a cut: sweeps that agree in it hold out the same images
 CUT_KEYS = ("source", "valid", "layout", "image", "label", "group", "box", "keep", "age_borders")
 
@@ -41,7 +40,7 @@ def check_data(spec: SweepSpec) -> None:
 
 def cut_sweep(
     spec: SweepSpec,
-    directory: Path,
+    files: SweepFiles,
     *,
     choices: Sequence[Preprocessing] = (),
     fingerprints: bool = False,
@@ -52,7 +51,7 @@ def cut_sweep(
     """Read, clean and cut a sweep's data; images keep the folds they had in this sweep, else in the latest alike.
 
     Args:
-        directory: the sweep's, below the runs folder; it need not exist.
+        files: the sweep's directory, below the runs folder; it need not exist.
 
     For the other arguments and what is raised see trainer.data.cut.
     """
@@ -63,28 +62,24 @@ def cut_sweep(
         fingerprints=fingerprints,
         tolerant=tolerant,
         on_rejected=on_rejected,
-        earlier=earlier_folds(spec, directory),
+        earlier=earlier_folds(spec, files),
         progress=progress,
     )
 
 
-def earlier_folds(spec: SweepSpec, directory: Path) -> Path | None:
+def earlier_folds(spec: SweepSpec, files: SweepFiles) -> Path | None:
     """The folds file whose images keep their folds: the sweep's own, else the newest of a sweep cut alike.
 
     So an image's fold does not change when rows are corrected or added, and the out-of-fold predictions of
     sweeps on the same data stay comparable.
     """
-    own = _cut_of(directory)
+    own = _cut_of(files)
     # a sweep's data may have moved to another folder
-    if own is not None and _placeless(own) == _placeless(_identity(spec)) and (directory / FOLDS_FILE).is_file():
-        return directory / FOLDS_FILE
-    alike = [
-        folder
-        for folder in directory.parent.glob("*/")
-        if folder != directory and _cut_of(folder) == _identity(spec) and (folder / FOLDS_FILE).is_file()
-    ]
-    newest = max(alike, key=lambda folder: (folder / FOLDS_FILE).stat().st_mtime, default=None)
-    return None if newest is None else newest / FOLDS_FILE
+    if own is not None and _placeless(own) == _placeless(_identity(spec)) and files.folds_file.is_file():
+        return files.folds_file
+    others = (SweepFiles(folder) for folder in files.directory.parent.glob("*/") if folder != files.directory)
+    alike = [other.folds_file for other in others if _cut_of(other) == _identity(spec) and other.folds_file.is_file()]
+    return max(alike, key=lambda path: path.stat().st_mtime, default=None)
 
 
 def with_folds(spec: SweepSpec, folds: Folds) -> SweepSpec:
@@ -92,13 +87,13 @@ def with_folds(spec: SweepSpec, folds: Folds) -> SweepSpec:
     return spec.model_copy(update={"folds": spec.folds.model_copy(update={"k": folds.k, "holdout": folds.holdout})})
 
 
-def write_data(directory: Path, cut: Cut, spec: SweepSpec) -> None:
+def write_data(files: SweepFiles, cut: Cut, spec: SweepSpec) -> None:
     """Write the manifest, the label map, what was rejected, and the folds that are frozen from now on."""
-    write_manifest(cut.folds.manifest, cut.folds.fold_N, directory / "manifest.csv")
-    write_label_map(cut.folds.manifest, directory / "labels.json")
-    write_rejected(cut.data.rejected, directory / "rejected.csv")
-    write_json(directory / CUT_FILE, _identity(with_folds(spec, cut.folds)))
-    save_folds(cut.folds, directory / FOLDS_FILE)
+    write_manifest(cut.folds.manifest, cut.folds.fold_N, files.manifest)
+    write_label_map(cut.folds.manifest, files.labels)
+    write_rejected(cut.data.rejected, files.rejected)
+    write_json(files.cut, _identity(with_folds(spec, cut.folds)))
+    save_folds(cut.folds, files.folds_file)
 
 
 def changes(cut: Cut) -> str | None:
@@ -128,9 +123,9 @@ def _placeless(identity: dict[str, Any]) -> dict[str, Any]:
     return {**identity, "data": data}
 
 
-def _cut_of(directory: Path) -> dict[str, Any] | None:
+def _cut_of(files: SweepFiles) -> dict[str, Any] | None:
     try:
-        value = json.loads((directory / CUT_FILE).read_text())
+        value = json.loads(files.cut.read_text())
     except (OSError, ValueError):
         return None
     return value if isinstance(value, dict) and value.keys() >= {"data", "folds"} else None

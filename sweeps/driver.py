@@ -15,7 +15,6 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -25,11 +24,10 @@ from sweeps.budget import Meter, Spent, enough
 from sweeps.database import PATIENCE_S
 from sweeps.errors import InfrastructureError, LeaseLostError
 from sweeps.events import EndState, Event, FoldFinished, Notice, Running, Snapshot, TrialEnded, TrialStarted
-from sweeps.messages import STOP_FILE, Assignment, Outcome, TrialReport
+from sweeps.messages import Assignment, Outcome, TrialReport
 from sweeps.mirror import Mirror
-from sweeps.sampling import fields_of
-from sweeps.spec import SweepSpec
-from sweeps.study import (
+from sweeps.paths import SweepFiles
+from sweeps.records import (
     BUDGET,
     CAP,
     DRIVEN,
@@ -40,9 +38,11 @@ from sweeps.study import (
     NOTES,
     REASON,
     TRACEBACK,
-    Recorder,
-    StoredSweep,
 )
+from sweeps.records import reason as reason_of
+from sweeps.sampling import fields_of
+from sweeps.spec import SweepSpec
+from sweeps.study import Recorder, StoredSweep
 
 logger = logging.getLogger(__name__)
 
@@ -92,7 +92,7 @@ class Driver:
         spec: SweepSpec,
         sweep: StoredSweep,
         *,
-        directory: Path,
+        files: SweepFiles,
         device: str,
         trial_cap: int | None,
         gpu: float = 0.0,
@@ -106,7 +106,7 @@ class Driver:
         """Prepare; nothing is written yet.
 
         Args:
-            directory: the sweep's, absolute, on a path every worker sees.
+            files: the sweep's directory, absolute, on a path every worker sees.
             trial_cap: trials in all, earlier ones included; None if only the budget ends the sweep.
             gpu: GPUs, or a share of one, that a trial has.
             threads: torch's CPU threads of a trial.
@@ -115,13 +115,13 @@ class Driver:
             patience_s: how long the storage may be silent.
             fence: see Recorder.
         """
-        self.spec, self.directory = spec, directory
+        self.spec, self.files = spec, files
         self._sweep, self._device, self._cap, self._streamed = sweep, device, trial_cap, streamed
         self._gpu, self._threads, self._fence = gpu, threads, fence
         self._listener, self._clock, self._patience_s = listener, clock, patience_s
         self._lock = threading.RLock()
         self._id_of_driver = uuid.uuid4().hex
-        self._stop_file = directory / f"{STOP_FILE}{self._id_of_driver}"
+        self._stop_file = files.stop(self._id_of_driver)
         self._repeats = 0
         self._pending: _Pending | None = None
         self._running: dict[int, Running] = {}
@@ -135,10 +135,11 @@ class Driver:
 
     def __enter__(self) -> "Driver":
         self._fence()
-        for left in self.directory.glob(f"{STOP_FILE}*"):  # by killed drivers; their workers are gone, too
+        for left in self.files.stops():  # by killed drivers; their workers are gone, too
             left.unlink(missing_ok=True)
         recovered = self._sweep.recover()
-        before = Spent(self._sweep.elapsed_s(), self._sweep.gpu_seconds())
+        record = self._sweep.record()
+        before = Spent(record.elapsed_s, record.gpu_s)
         self._meter = Meter(before, gpu=self._gpu, clock=self._clock)
         self._spent_written_at = self._clock()
         self._mirror = Mirror(self.spec, self._sweep.trials())
@@ -237,7 +238,9 @@ class Driver:
                 if not self._stopping:  # its directory was taken from it: once more
                     self._waiting.append(number)
                 if outcome.state == "no_space":
-                    self.fail(InfrastructureError(f"the disk of {self.directory} is full ({outcome.reason}). {FREE}"))
+                    self.fail(
+                        InfrastructureError(f"the disk of {self.files.directory} is full ({outcome.reason}). {FREE}")
+                    )
         self.tick()
 
     def tick(self) -> None:
@@ -334,7 +337,7 @@ class Driver:
                 self._repeats = 0
                 return _Pending(trial.number, continued=False, recorded=recorded)
             self._repeats += 1
-            score, reason = trial.values[0] if trial.values else None, trial.user_attrs[REASON]
+            score, reason = trial.values[0] if trial.values else None, reason_of(trial)
             self._tell(TrialEnded(trial.number, _ENDS[trial.state], score, reason, best=False, seconds=0.0))
         return Next.WAIT
 
@@ -358,7 +361,7 @@ class Driver:
         return Assignment(
             number=trial.number,
             values=fields_of(self.spec, trial),
-            sweep_directory=str(self.directory),
+            sweep_directory=str(self.files.directory),
             metric=self.spec.metric.field,
             max_epochs=self.spec.max_epochs,
             device=self._device,

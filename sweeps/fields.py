@@ -119,7 +119,7 @@ def field_problem(name: str, value: Any) -> str | None:
 
 def describe(entry: Any, value: Any) -> str:
     """One error of pydantic's as a sentence about the `value` that was given."""
-    if entry["type"] == "literal_error":
+    if entry["type"] in ("literal_error", "enum"):
         kind, value = ("entry", entry["loc"][-2]) if entry["loc"][-1] == "[key]" else ("value", value)
         known = [word.strip("'") for word in re.findall(r"'[^']+'", entry["ctx"]["expected"])]
         hint = did_you_mean(value, known) if isinstance(value, str) else ""

@@ -14,7 +14,8 @@ from typing import Literal
 
 from sweeps.errors import InputError
 from sweeps.lease import Lease
-from sweeps.ranking import Origin
+from sweeps.paths import TrialFiles
+from sweeps.records import Origin
 from sweeps.results import SweepView, sweep_files
 from sweeps.retention import Part, Parts, best_origins, files_of, keep_of, needed_elsewhere, remove, superfluous
 from sweeps.study import StoredSweep
@@ -120,7 +121,7 @@ def find_leftovers(directory: Path, parts: Mapping[int, Parts], *, before: float
 def _leftovers_of_trial(directory: Path, parts: Parts, *, before: float) -> Iterator[tuple[Kind, Path]]:
     gone = set()
     for part in Part:
-        for path in files_of(directory, parts & {part}):
+        for path in files_of(TrialFiles(directory), parts & {part}):
             gone.add(path)
             yield "weights" if part is Part.WEIGHTS else "checkpoints", path
     for folder, folders, files in os.walk(directory):

@@ -6,10 +6,10 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from sweeps.records import FOLD_SCORES, Origin, fold_scores, taken_from, took_over
 from sweeps.sampling import distribution, distributions, labels, values_of
 from sweeps.space import Space, Values
 from sweeps.spec import max_epochs
-from sweeps.study import FOLD_SCORES, TAKEN_FROM
 from trainer.config import TrainConfig, nested
 
 
@@ -17,7 +17,7 @@ def repeated(study_trials: Iterable[FrozenTrial], trial: FrozenTrial) -> FrozenT
     """The finished trial with exactly the parameters of a newly asked one, or None.
 
     Of several a completed one comes before a pruned one, then one that was trained before one that took its result
-    over, then the lower number. So if the answer has TAKEN_FROM, that names the original, in another sweep.
+    over, then the lower number. So if the answer took its result over, then from another sweep.
     """
     wanted = trial.params
     same = [
@@ -27,12 +27,12 @@ def repeated(study_trials: Iterable[FrozenTrial], trial: FrozenTrial) -> FrozenT
         and other.state in (TrialState.COMPLETE, TrialState.PRUNED)
         and all(type(other.params[name]) is type(value) for name, value in wanted.items())  # 1 == True == 1.0
     ]
-    return min(same, key=lambda t: (t.state != TrialState.COMPLETE, TAKEN_FROM in t.user_attrs, t.number), default=None)
+    return min(same, key=lambda t: (t.state != TrialState.COMPLETE, took_over(t), t.number), default=None)
 
 
 def trained(trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
     """The completed trials that their sweep trained itself: what it had taken over counts where it was trained."""
-    return [t for t in trials if t.state == TrialState.COMPLETE and TAKEN_FROM not in t.user_attrs]
+    return [t for t in trials if t.state == TrialState.COMPLETE and not took_over(t)]
 
 
 def history(space: Space, trials: Iterable[FrozenTrial], *, source: str, source_space: Space) -> list[FrozenTrial]:
@@ -52,7 +52,7 @@ def history(space: Space, trials: Iterable[FrozenTrial], *, source: str, source_
             value=trial.values[0],
             params=labels(space, values),
             distributions=distributions(space, values),
-            user_attrs={**_scores(trial), TAKEN_FROM: {"sweep": source, "trial": trial.number}},
+            user_attrs={**_scores(trial), **taken_from(Origin(source, trial.number))},
             intermediate_values=_renumbered(
                 trial.intermediate_values, there=max_epochs(source_space), here=max_epochs(space)
             ),
@@ -105,7 +105,8 @@ def _value_of(name: str, values: Values, config: TrainConfig) -> Any:
 
 
 def _scores(trial: FrozenTrial) -> dict[str, Any]:
-    return {key: value for key, value in trial.user_attrs.items() if key == FOLD_SCORES}
+    scores = fold_scores(trial)
+    return {FOLD_SCORES: list(scores)} if scores else {}
 
 
 def _renumbered(reports: Mapping[int, float], *, there: int, here: int) -> dict[int, float]:

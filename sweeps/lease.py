@@ -14,11 +14,10 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
-from pathlib import Path
 
-import psutil
 import sqlalchemy as sa
 
+from sweeps import processes
 from sweeps.database import PATIENCE_S, reason
 from sweeps.errors import InfrastructureError, InputError, LeaseLostError, SweepBusyError
 
@@ -49,23 +48,6 @@ def _seconds() -> float:
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
-def _machine() -> str:
-    """Where a pid means a process: this start of the machine, and of its name spaces ours.
-
-    Containers may share a host's name, and do not see each other's processes.
-    """
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        return f"{boot} {os.readlink('/proc/self/ns/pid')}"
-    except OSError:  # not Linux
-        return socket.gethostname()
-
-
-def _started(process: psutil.Process) -> float:
-    """Seconds from the machine's start to the process's; the time of day, which may be set anew, cancels out."""
-    return process.create_time() - psutil.boot_time()
-
-
 @dataclasses.dataclass(frozen=True)
 class Holder:
     """Who owns a sweep now."""
@@ -83,14 +65,7 @@ class Holder:
 
     def is_dead_here(self) -> bool:
         """Whether it was a process of this machine that no longer exists."""
-        if self.machine != _machine():
-            return False
-        try:
-            process = psutil.Process(self.pid)
-            reused = abs(_started(process) - self.process_start) > 2  # whole seconds, rounded twice
-            return reused or process.status() == psutil.STATUS_ZOMBIE  # killed, and its parent has not looked yet
-        except psutil.NoSuchProcess:
-            return True
+        return self.machine == processes.machine() and not processes.lives(self.pid, self.process_start)
 
 
 class Lease:
@@ -188,9 +163,9 @@ class Lease:
         mine = {
             "owner": self._owner,
             "host": socket.gethostname(),
-            "machine": _machine(),
+            "machine": processes.machine(),
             "pid": os.getpid(),
-            "process_start": _started(psutil.Process()),
+            "process_start": processes.started_s(),
             "since": now,
             "expires": now + self._ttl_s,
             "stop": None,

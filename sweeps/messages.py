@@ -2,7 +2,10 @@
 
 import dataclasses
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Literal, Protocol
+
+from sweeps.paths import SweepFiles, TrialFiles
 
 OutcomeState = Literal["completed", "stopped", "interrupted", "failed", "no_space"]
 
@@ -38,9 +41,14 @@ class Assignment:
     reported: int = 0
 
     @property
-    def directory(self) -> str:
-        """The trial's own directory."""
-        return f"{self.sweep_directory}/trial-{self.number:04d}"
+    def sweep(self) -> SweepFiles:
+        """The sweep's directory."""
+        return SweepFiles(Path(self.sweep_directory))
+
+    @property
+    def files(self) -> TrialFiles:
+        """The trial's directory."""
+        return self.sweep.trial(self.number)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,11 +97,6 @@ class Outcome:
     traceback: str = ""
     notes: tuple[str, ...] = ()
     leftover_bytes: int = 0
-
-
-CODE_FOLDER = "code"  # in the sweep's directory: the user's files with own functions, frozen
-FOLDS_FILE = "folds.npz"  # in the sweep's directory: the manifest and the folds, frozen
-STOP_FILE = "stop-"  # and the driver's name, in the sweep's directory: its trials leave a checkpoint and end
 
 
 class TrialReporter(Protocol):

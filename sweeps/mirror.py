@@ -11,10 +11,10 @@ from optuna.trial import FrozenTrial, TrialState
 from sweeps.history import refitted, repeated
 from sweeps.pruning import fold_reason, stop_reason
 from sweeps.race import Standing
+from sweeps.records import FOLD_SCORES, NOTES, REASON, fold_scores, notes, origin, taken_from
 from sweeps.sampling import propose
 from sweeps.space import grid_size
 from sweeps.spec import SweepSpec
-from sweeps.study import FOLD_SCORES, NOTES, REASON, TAKEN_FROM
 from sweeps.tally import Tally
 
 
@@ -28,7 +28,7 @@ class Mirror:
     def __init__(self, spec: SweepSpec, trials: Iterable[FrozenTrial]) -> None:
         self._spec = spec
         self._storage = InMemoryStorage()
-        self._study = optuna.create_study(storage=self._storage, study_name=spec.name, direction=spec.metric.goal)
+        self._study = optuna.create_study(storage=self._storage, study_name=spec.name, direction=spec.metric.goal.value)
         self._study_id = self._storage.get_study_id_from_name(spec.name)
         self._study.add_trials(refitted(spec.space, trials))
         self._standings: list[Standing] = []
@@ -92,12 +92,12 @@ class Mirror:
 
     def _take_over(self, trial: FrozenTrial, known: FrozenTrial) -> None:
         trial_id = self._id(trial.number)
-        trained = known.user_attrs.get(TAKEN_FROM, {"sweep": self._spec.name, "trial": known.number})
-        attributes = {key: known.user_attrs[key] for key in (FOLD_SCORES, NOTES) if key in known.user_attrs}
-        attributes[TAKEN_FROM] = {**trained, "repeats": known.number}
+        attributes = taken_from(origin(known, sweep=self._spec.name), repeats=known.number)
         attributes[REASON] = f"the result of trial {known.number}, which has the same parameters"
+        attributes |= {FOLD_SCORES: list(fold_scores(known)), NOTES: notes(known)}
         for key, value in attributes.items():
-            self._storage.set_trial_user_attr(trial_id, key, value)
+            if value:
+                self._storage.set_trial_user_attr(trial_id, key, value)
         for step, value in known.intermediate_values.items():
             self._storage.set_trial_intermediate_value(trial_id, step, value)
         self._storage.set_trial_state_values(trial_id, known.state, known.values)
@@ -109,9 +109,9 @@ class Mirror:
 
     def _stand(self, trial: FrozenTrial) -> None:
         """What the fold race compares others with."""
-        scores = trial.user_attrs.get(FOLD_SCORES)
+        scores = fold_scores(trial)
         if trial.state.is_finished() and scores:
-            self._standings.append(Standing(trial.number, tuple(scores)))
+            self._standings.append(Standing(trial.number, scores))
 
     def _id(self, number: int) -> int:
         return self._storage.get_trial_id_from_study_id_trial_number(self._study_id, number)

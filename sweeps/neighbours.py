@@ -11,8 +11,7 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
-
+from sweeps import processes
 from trainer.data.cache import writable_cache_folder
 from trainer.files import write_json
 
@@ -22,25 +21,20 @@ class Neighbour:
     """Another driver of this machine.
 
     Attributes:
-        process_start: s since 1970; pids are reused.
+        started_s: from the start of the machine, see sweeps.processes.
         runs: the runs folder of its sweep.
         gpus: of this machine that its trials may use; 0 if they use none.
     """
 
     pid: int
-    process_start: float
+    started_s: float
     sweep: str
     runs: str
     gpus: float
 
     def lives(self) -> bool:
         """Whether its process still exists."""
-        try:
-            process = psutil.Process(self.pid)
-            reused = abs(process.create_time() - self.process_start) > 1
-            return not reused and process.status() != psutil.STATUS_ZOMBIE
-        except psutil.NoSuchProcess:
-            return False
+        return processes.lives(self.pid, self.started_s)
 
     @property
     def warning(self) -> str:
@@ -61,8 +55,7 @@ def registered(sweep: str, *, gpus: float, runs: Path) -> Iterator[list[Neighbou
     # a home folder may be shared by machines, whose pids mean nothing here
     folder = writable_cache_folder() / "running" / socket.gethostname()
     folder.mkdir(parents=True, exist_ok=True)
-    process = psutil.Process(os.getpid())
-    own = Neighbour(process.pid, process.create_time(), sweep, str(runs.resolve()), gpus)
+    own = Neighbour(os.getpid(), processes.started_s(), sweep, str(runs.resolve()), gpus)
     path = folder / f"{own.pid}.json"
     others = [other for other in _living(folder) if other.pid != own.pid]
     write_json(path, dataclasses.asdict(own))

@@ -1,9 +1,7 @@
 """What stands before a sweep starts: its data, folds, decoded images, directory and identity."""
 
-import dataclasses
 import datetime
 import importlib.metadata
-import json
 import uuid
 from pathlib import Path
 from typing import Any
@@ -14,81 +12,40 @@ from sweeps.data import write_data
 from sweeps.database import hidden
 from sweeps.errors import InputError
 from sweeps.growth import Growth, difference
-from sweeps.messages import CODE_FOLDER, FOLDS_FILE
+from sweeps.paths import SweepFiles, make_folder
 from sweeps.spec import SweepSpec
-from sweeps.study import StoredSweep, make_folder
+from sweeps.study import StoredSweep
 from trainer.data.cut import Cut
-from trainer.data.folds import Folds, load_folds
 from trainer.files import atomic_write, file_digest, write_json
 
-SWEEP_FILE = "sweep.json"
+
+def begin(files: SweepFiles, spec: SweepSpec, cut: Cut, *, identity: str, storage_url: str) -> None:
+    """Write what makes a directory a sweep; `sweep.json` last."""
+    make_folder(files.directory)
+    write_data(files, cut, spec)
+    write_spec(files, spec)
+    for name in own_files(spec):
+        with atomic_write(files.code / name) as file:
+            file.write((spec.folder / name).read_bytes())
+    values: dict[str, Any] = {
+        "format": 1,
+        "uuid": identity,
+        "name": spec.name,
+        "created": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
+        "foldsweep": importlib.metadata.version("foldsweep"),
+        "storage": hidden(storage_url),
+        "folds_hash": cut.folds.hash,
+        "weights": {path: file_digest(Path(path)) for path in spec.local_weights()},
+    }
+    write_json(files.about, values)
 
 
-@dataclasses.dataclass(frozen=True)
-class SweepFiles:
-    """A sweep's directory under the runs folder."""
+def write_spec(files: SweepFiles, spec: SweepSpec) -> None:
+    """Write the search space as it is now."""
+    from ruamel.yaml import YAML
 
-    directory: Path
-
-    @classmethod
-    def of(cls, runs: Path, name: str) -> "SweepFiles":
-        """The directory of the sweep of that name; it need not exist."""
-        return cls(runs.resolve() / name)
-
-    def identity(self) -> str | None:
-        """The sweep's uuid, or None where no sweep has begun.
-
-        Raises:
-            InputError: the file is damaged.
-        """
-        path = self.directory / SWEEP_FILE
-        if not path.is_file():
-            return None
-        try:
-            return str(json.loads(path.read_text())["uuid"])
-        except (ValueError, KeyError, TypeError):
-            raise InputError(f"{path}: damaged. Move the folder away to start the sweep anew") from None
-
-    def folds_hash(self) -> str | None:
-        """The hash of the folds that the sweep began with, if it is known."""
-        value = json.loads((self.directory / SWEEP_FILE).read_text()).get("folds_hash")
-        return None if value is None else str(value)
-
-    def weights(self) -> dict[str, str]:
-        """What the files that `weights` may name held when the sweep began, by path."""
-        known: dict[str, str] = json.loads((self.directory / SWEEP_FILE).read_text()).get("weights", {})
-        return known
-
-    def folds(self) -> Folds:
-        """The frozen folds."""
-        return load_folds(self.directory / FOLDS_FILE)
-
-    def write_spec(self, spec: SweepSpec) -> None:
-        """Write the search space as it is now."""
-        from ruamel.yaml import YAML
-
-        with atomic_write(self.directory / "spec.yaml") as file:
-            YAML(typ="safe", pure=True).dump(spec.raw, file)
-
-    def begin(self, spec: SweepSpec, cut: Cut, *, identity: str, storage_url: str) -> None:
-        """Write what makes the folder a sweep; `sweep.json` last."""
-        make_folder(self.directory)
-        write_data(self.directory, cut, spec)
-        self.write_spec(spec)
-        for name in own_files(spec):
-            with atomic_write(self.directory / CODE_FOLDER / name) as file:
-                file.write((spec.folder / name).read_bytes())
-        values: dict[str, Any] = {
-            "format": 1,
-            "uuid": identity,
-            "name": spec.name,
-            "created": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
-            "foldsweep": importlib.metadata.version("foldsweep"),
-            "storage": hidden(storage_url),
-            "folds_hash": cut.folds.hash,
-            "weights": {path: file_digest(Path(path)) for path in spec.local_weights()},
-        }
-        write_json(self.directory / SWEEP_FILE, values)
+    with atomic_write(files.spec) as file:
+        YAML(typ="safe", pure=True).dump(spec.raw, file)
 
 
 def open_sweep(
@@ -105,13 +62,13 @@ def open_sweep(
     """
     stored, identity = StoredSweep.find(storage, spec.name), files.identity()
     if stored is None:
-        if identity is not None and any(files.directory.glob("trial-*")):
+        if identity is not None and files.has_trials():
             raise InputError(
                 f"{files.directory} holds the trials of a sweep that is not in the storage {hidden(storage_url)}. "
                 "Give its --storage, or move the folder away, or choose another name"
             )
         identity = identity or str(uuid.uuid4())
-        files.begin(spec, cut, identity=identity, storage_url=storage_url)
+        begin(files, spec, cut, identity=identity, storage_url=storage_url)
         return StoredSweep.create(storage, spec, identity=identity)
     if identity != stored.uuid:
         what = "has no files of it" if identity is None else "belongs to another sweep of that name"
@@ -124,7 +81,7 @@ def open_sweep(
         raise InputError(_changed(growth, spec.name))
     refuse_other_data(files, cut, spec)
     _refuse_other_code(files, spec)
-    files.write_spec(spec)
+    write_spec(files, spec)
     return stored.update_spec(spec.fixed_part()) if growth.lines else stored
 
 
@@ -141,7 +98,7 @@ def _refuse_other_code(files: SweepFiles, spec: SweepSpec) -> None:
                 "ones. Bring the weights back, or give the search space another name"
             )
     for name in own_files(spec):
-        kept = files.directory / CODE_FOLDER / name
+        kept = files.code / name
         if not kept.is_file() or kept.read_bytes() != (spec.folder / name).read_bytes():
             raise InputError(
                 f"{name} changed since sweep {spec.name!r} began ({kept} is what it began with), so new trials could "
@@ -160,7 +117,7 @@ def refuse_other_data(files: SweepFiles, cut: Cut, spec: SweepSpec) -> None:
     if cut.folds.hash != frozen or frozen != (files.folds_hash() or frozen):
         raise InputError(
             f"the data of sweep {spec.name!r} changed since it began: images, labels or folds of "
-            f"{spec.data.source} are not those of {files.directory / FOLDS_FILE}. "
+            f"{spec.data.source} are not those of {files.folds_file}. "
             "Its trials cannot be compared with new ones: choose another name, under which unchanged images keep "
             "their folds"
         )

@@ -20,6 +20,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from sweeps.race import Standing, incumbent, race_reason
 from sweeps.spec import SweepSpec
 from sweeps.stopping import Hyperband, Median, Patient, Percentile, Threshold, Wilcoxon
+from trainer.metrics import Goal
 
 History = Sequence[float]  # a trial's finite values in the order of their steps; of n epochs n or fewer
 # of trials that are over, by number: they do not change, and to sort 5,000 of them anew takes 10 ms a report
@@ -66,7 +67,7 @@ def fold_reason(finished: Sequence[Standing], own_scores: Sequence[float], *, sp
     return None if rule is None else race_reason(finished, own_scores, rule=rule, k=k, goal=goal)
 
 
-def hyperband_reason(rule: Hyperband, own: History, *, others: Iterable[History], goal: str) -> str | None:
+def hyperband_reason(rule: Hyperband, own: History, *, others: Iterable[History], goal: Goal) -> str | None:
     """W&B's rule: why a trial is to be stopped, or None.
 
     At the last band that the trial has reached, the threshold is the value that the best 1/eta of all trials there
@@ -81,7 +82,7 @@ def hyperband_reason(rule: Hyperband, own: History, *, others: Iterable[History]
     band = rule.band(len(own))
     if band is None:
         return None
-    sign = 1 if goal == "minimize" else -1
+    sign = -goal.sign
     reached = sorted(sign * history[band - 1] for history in itertools.chain([own], others) if len(history) >= band)
     threshold = reached[int(1.0 / rule.eta * len(reached))]
     value = sign * own[band - 1] if rule.strict else min(sign * value for value in own)
@@ -95,7 +96,7 @@ def _by_hyperband(rule: Hyperband, study: optuna.Study, trial: FrozenTrial, _: i
     own = _history(trial)
     if rule.band(len(own)) is None:
         return None
-    goal = study.direction.name.lower()
+    goal = _goal(study)
     return hyperband_reason(rule, own, others=_histories(study, besides=trial.number), goal=goal)
 
 
@@ -131,7 +132,7 @@ def _by_percentile(rule: Median | Percentile, study: optuna.Study, trial: Frozen
 
 def _by_patience(rule: Patient, study: optuna.Study, trial: FrozenTrial, max_epochs: int) -> str | None:
     fold, _ = _place(trial, max_epochs)
-    worst = -math.inf if study.direction == optuna.study.StudyDirection.MAXIMIZE else math.inf
+    worst = _goal(study).worst_possible
     # A fold's first epochs are always worse than the fold before: only the current fold counts. There a value is
     # (a constant + the fold's own value) / (fold + 1), so times fold + 1 its differences are those of the fold's own.
     own = copy.copy(trial)
@@ -168,7 +169,7 @@ def _wilcoxon_reason(
     if best is None or sum(len(standing.fold_scores) == k for standing in finished) < rule.keep_at_least:
         return None
     # Optuna's pruner compares with the best trial of its study, step by step: here the incumbent alone, folds as steps
-    study = optuna.create_study(direction=spec.metric.goal)
+    study = optuna.create_study(direction=spec.metric.goal.value)
     study.add_trial(create_trial(value=best.score, intermediate_values=dict(enumerate(best.fold_scores))))
     own = create_trial(state=TrialState.RUNNING, intermediate_values=dict(enumerate(own_scores)))
     with warnings.catch_warnings():
@@ -177,6 +178,10 @@ def _wilcoxon_reason(
         if not pruner.prune(study, own):
             return None
     return f"wilcoxon rule: after {len(own_scores)} of {k} folds worse than trial {best.number} ({best.score:.4g})"
+
+
+def _goal(study: optuna.Study) -> Goal:
+    return Goal[study.direction.name]
 
 
 def _place(trial: FrozenTrial, max_epochs: int) -> tuple[int, int]:

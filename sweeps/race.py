@@ -21,17 +21,16 @@ import math
 import operator
 import statistics
 from collections.abc import Iterable, Sequence
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 from scipy.special import stdtr
 
 from sweeps.stopping import Race
+from trainer.metrics import Goal
 
 # T trials, K folds, greater is better
 Scores = npt.NDArray[np.float64]
-Goal = Literal["maximize", "minimize"]
 
 ROUNDING = 1e-12  # differences below this part of the largest score are none
 
@@ -101,8 +100,8 @@ def _complete(finished: Iterable[Standing], *, k: int, goal: Goal) -> tuple[list
 
 
 def _turned(scores: Scores, goal: Goal) -> Scores:
-    """The one place where the direction is turned."""
-    return scores if goal == "maximize" else -scores
+    """The scores as they are, or negated where a smaller one is better."""
+    return goal.sign * scores
 
 
 def _best(scores_TK: Scores) -> int:

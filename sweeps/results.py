@@ -7,35 +7,32 @@ from pathlib import Path
 from typing import Any
 
 from optuna.storages import RDBStorage
-from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
+from sweeps import records
 from sweeps.errors import InputError, did_you_mean
 from sweeps.language import read_space
 from sweeps.lease import Holder, find_holder
-from sweeps.messages import CODE_FOLDER
 from sweeps.oof import Score, oof_score
-from sweeps.prepare import SweepFiles
-from sweeps.ranking import origin, rank, trial_directory
+from sweeps.paths import SweepFiles
+from sweeps.ranking import rank, trial_directory
+from sweeps.records import (
+    FORMAT,
+    SweepRecord,
+    counts,
+    fold_scores,
+    is_history,
+    is_repeat,
+    is_retry,
+    origin,
+    reason,
+    root_of,
+)
 from sweeps.space import Categorical, Space
 from sweeps.spec import METRIC_NAMES, own_metric, result_field
-from sweeps.study import (
-    BUDGET,
-    CAP,
-    DRIVEN,
-    ELAPSED,
-    FOLD_SCORES,
-    FORMAT,
-    GPU_SECONDS,
-    NOTES,
-    REASON,
-    RETRY_OF,
-    SWEEP,
-    StoredSweep,
-)
-from sweeps.tally import counts, is_history, is_repeat
+from sweeps.study import StoredSweep
 from trainer.data.folds import Folds
-from trainer.metrics import score_fold
+from trainer.metrics import Goal, score_fold
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,7 +66,7 @@ class Summary:
 
     sweep: str
     metric: str
-    goal: str
+    goal: Goal
     completed: int
     pruned: int
     failed: int
@@ -95,19 +92,18 @@ class SweepView:
 
     Attributes:
         trials: all, by number.
-        attributes: of the study.
+        record: what is stored about the sweep as a whole.
     """
 
     sweep: StoredSweep
     trials: Sequence[FrozenTrial]
-    attributes: Mapping[str, Any]
-    goal: str
+    record: SweepRecord
+    goal: Goal
 
     @classmethod
     def read(cls, sweep: StoredSweep) -> "SweepView":
         """Read it now."""
-        maximize = sweep.storage.get_study_directions(sweep.study_id)[0] == StudyDirection.MAXIMIZE
-        return cls(sweep, sweep.trials(), sweep.attributes(), "maximize" if maximize else "minimize")
+        return cls(sweep, sweep.trials(), sweep.record(), sweep.goal())
 
     @property
     def name(self) -> str:
@@ -128,13 +124,14 @@ class SweepView:
 
 def names(storage: RDBStorage) -> list[str]:
     """Names of the stored sweeps, the one driven last at the end."""
-    ours = [study for study in storage.get_all_studies() if SWEEP in study.user_attrs]
-    return [study.study_name for study in sorted(ours, key=lambda study: study.user_attrs.get(DRIVEN, 0.0))]
+    found = {study.study_name: SweepRecord.of(study.user_attrs) for study in storage.get_all_studies()}
+    ours = [name for name, record in found.items() if record.identity]
+    return sorted(ours, key=lambda name: found[name].driven)
 
 
 def newer(storage: RDBStorage) -> list[str]:
     """Names of the sweeps that a newer version of ours stored, which this one cannot read."""
-    return [s.study_name for s in storage.get_all_studies() if s.user_attrs.get(SWEEP, {}).get("format", 1) > FORMAT]
+    return [s.study_name for s in storage.get_all_studies() if SweepRecord.of(s.user_attrs).format > FORMAT]
 
 
 def find_sweep(storage: RDBStorage, name: str | None) -> StoredSweep:
@@ -175,7 +172,7 @@ def summarise(view: SweepView) -> Summary:
     """Counts, best score and what is left."""
     own = [trial for trial in view.trials if not is_history(trial, view.name)]
     states = [trial.state for trial in own]
-    ranked, target = view.ranked(), view.attributes.get(BUDGET, {}).get("target")
+    ranked, target = view.ranked(), view.record.target
     started = min((trial.datetime_start for trial in own if trial.datetime_start), default=None)
     holder = find_holder(view.sweep.storage.engine, view.name)
     return Summary(
@@ -188,13 +185,13 @@ def summarise(view: SweepView) -> Summary:
         running=states.count(TrialState.RUNNING),
         interrupted=states.count(TrialState.WAITING),
         taken_over=sum(is_repeat(trial) for trial in own),
-        retried=sum(RETRY_OF in trial.user_attrs for trial in own),
+        retried=sum(map(is_retry, own)),
         history=len(view.trials) - len(own),
-        run_cap=view.attributes.get(CAP),
+        run_cap=view.record.run_cap,
         best_score=ranked[0].value if ranked else None,
         started=started.astimezone().isoformat(timespec="seconds") if started else None,
-        elapsed_s=view.attributes.get(ELAPSED, 0.0),
-        gpu_hours=view.attributes.get(GPU_SECONDS, 0.0) / 3600,
+        elapsed_s=view.record.elapsed_s,
+        gpu_hours=view.record.gpu_s / 3600,
         left=_left(view),
         target=target,
         target_reached=None if target is None else _reached(view, target),
@@ -203,22 +200,21 @@ def summarise(view: SweepView) -> Summary:
 
 
 def _left(view: SweepView) -> Left:
-    def hours(limit: str, spent: str) -> float | None:
-        given = view.attributes.get(BUDGET, {}).get(limit)
-        return None if given is None else max(0.0, given - view.attributes.get(spent, 0.0) / 3600)
+    def hours(limit: float | None, spent_s: float) -> float | None:
+        return None if limit is None else max(0.0, limit - spent_s / 3600)
 
-    cap, ended = view.attributes.get(CAP), sum(t.state.is_finished() and counts(t, view.name) for t in view.trials)
+    record = view.record
+    ended = sum(trial.state.is_finished() and counts(trial, view.name) for trial in view.trials)
     return Left(
-        trials=None if cap is None else max(0, cap - ended),
-        hours=hours("hours", ELAPSED),
-        gpu_hours=hours("gpu_hours", GPU_SECONDS),
+        trials=None if record.run_cap is None else max(0, record.run_cap - ended),
+        hours=hours(record.hours, record.elapsed_s),
+        gpu_hours=hours(record.gpu_hours, record.gpu_s),
     )
 
 
 def _reached(view: SweepView, target: float) -> bool:
-    sign = 1 if view.goal == "maximize" else -1
     own = (trial for trial in view.ranked() if not is_history(trial, view.name))
-    return any(sign * trial.values[0] >= sign * target for trial in own)
+    return any(view.goal.reached(trial.values[0], target) for trial in own)
 
 
 def best(view: SweepView, *, runs: Path, topk: int) -> dict[str, Any]:
@@ -240,12 +236,12 @@ def best(view: SweepView, *, runs: Path, topk: int) -> dict[str, Any]:
 
 
 def _row(view: SweepView, trial: FrozenTrial, space: Space, *, runs: Path, scores: "_OOFScores") -> dict[str, Any]:
-    fold_scores, source = trial.user_attrs[FOLD_SCORES], origin(trial, sweep=view.name)
+    scored, source = fold_scores(trial), origin(trial, sweep=view.name)
     return {
         "number": trial.number,
         "score": trial.values[0],
-        "fold_scores": fold_scores,
-        "std": statistics.stdev(fold_scores) if len(fold_scores) > 1 else None,
+        "fold_scores": list(scored),
+        "std": statistics.stdev(scored) if len(scored) > 1 else None,
         "oof_score": scores.of(trial),
         "params": _values(space, trial.params),
         "directory": str(trial_directory(runs, trial, sweep=view.name)),
@@ -255,20 +251,20 @@ def _row(view: SweepView, trial: FrozenTrial, space: Space, *, runs: Path, score
 
 def failures(view: SweepView) -> dict[int, str]:
     """Why each failed trial failed, by number, and which trial repeats it: of several the last."""
-    roots = {trial.number: trial.user_attrs.get(RETRY_OF, trial.number) for trial in view.trials}
+    roots = {trial.number: root_of(trial) for trial in view.trials}
     last = {root: number for number, root in roots.items()}  # trials come by number
     reasons = {}
     for trial in view.trials:
         if trial.state == TrialState.FAIL:
             again = last[roots[trial.number]]
             repeated = f" (repeated by trial {again})" if again != trial.number else ""
-            reasons[trial.number] = f"{trial.user_attrs.get(REASON, '')}{repeated}"
+            reasons[trial.number] = f"{reason(trial)}{repeated}"
     return reasons
 
 
 def notes(view: SweepView) -> dict[int, list[str]]:
     """What a reader of the scores should know, by trial number."""
-    return {t.number: t.user_attrs[NOTES] for t in view.trials if NOTES in t.user_attrs}
+    return {trial.number: found for trial in view.trials if (found := records.notes(trial))}
 
 
 def _values(space: Space, params: Mapping[str, Any]) -> dict[str, Any]:
@@ -311,5 +307,5 @@ def _scorer(metric: str, files: SweepFiles, folds: Folds) -> Score:
         return lambda probs_NK, labels_N: score_fold(probs_NK, labels_N)[name]
     from trainer.user_code import call_metric, load_own
 
-    function, classes = load_own(own, files.directory / CODE_FOLDER), folds.manifest.classes
+    function, classes = load_own(own, files.code), folds.manifest.classes
     return lambda probs_NK, labels_N: call_metric(function, probs_NK, labels_N, classes, reference=own)

@@ -28,12 +28,14 @@ from optuna.trial import FrozenTrial, TrialState
 
 from sweeps.errors import SweepsError
 from sweeps.events import Event, TrialEnded, TrialStarted
-from sweeps.prepare import SweepFiles
-from sweeps.ranking import Origin, origin, rank, score_key
+from sweeps.paths import SweepFiles, TrialFiles
+from sweeps.ranking import rank
+from sweeps.records import Origin, origin, root_of, score_key
 from sweeps.results import SweepView, names
 from sweeps.spec import SweepSpec
-from sweeps.study import RETRY_OF, STORAGE_ERRORS, WARM_STARTED, StoredSweep
+from sweeps.study import STORAGE_ERRORS, StoredSweep
 from sweeps.yaml_file import YamlFile
+from trainer.metrics import Goal
 from trainer.result import CHECKPOINT, WEIGHTS
 
 logger = logging.getLogger(__name__)
@@ -53,7 +55,7 @@ Parts = frozenset[Part]
 NOTHING, ALL = Parts(), Parts(Part)
 
 
-def best_origins(trials: Iterable[FrozenTrial], *, sweep: str, goal: str, keep: int) -> set[Origin]:
+def best_origins(trials: Iterable[FrozenTrial], *, sweep: str, goal: Goal, keep: int) -> set[Origin]:
     """The trials, of this sweep or others, whose weights a sweep keeps."""
     return {origin(trial, sweep=sweep) for trial in rank(trials, goal=goal, sweep=sweep)[:keep]}
 
@@ -69,14 +71,14 @@ def superfluous(
         failed_too: failed trials lose what a retry would take over; a retry then trains their folds again.
     """
     known = list(trials)
-    last_tries = {trial.user_attrs.get(RETRY_OF, trial.number): trial.number for trial in known}  # by number
+    last_tries = {root_of(trial): trial.number for trial in known}  # by number
 
     def parts(trial: FrozenTrial) -> Parts:
         if not trial.state.is_finished():
             return NOTHING
         if trial.state == TrialState.COMPLETE:
             return ALL - {Part.WEIGHTS} if trial.number in wanted else ALL
-        to_be_retried = last_tries[trial.user_attrs.get(RETRY_OF, trial.number)] == trial.number
+        to_be_retried = last_tries[root_of(trial)] == trial.number
         if trial.state == TrialState.FAIL and to_be_retried and not failed_too:
             return Parts({Part.CHECKPOINT})
         return ALL
@@ -84,9 +86,9 @@ def superfluous(
     return {trial.number: parts(trial) for trial in known}
 
 
-def files_of(directory: Path, parts: Parts) -> Iterator[Path]:
+def files_of(trial: TrialFiles, parts: Parts) -> Iterator[Path]:
     """The files and folders in a trial's directory that are these parts of it; it need not exist."""
-    for fold in directory.glob("fold-*") if parts else ():
+    for fold in trial.folds() if parts else ():
         if Part.WEIGHTS in parts and (fold / WEIGHTS).exists():
             yield fold / WEIGHTS
         if Part.CHECKPOINT in parts and (fold / CHECKPOINT).exists():
@@ -114,7 +116,7 @@ def keep_of(files: SweepFiles) -> int:
     Raises:
         InputError: its copy in the sweep's directory is missing or damaged.
     """
-    return int(YamlFile(files.directory / "spec.yaml").values.get("keep", SweepSpec.model_fields["keep"].default))
+    return int(YamlFile(files.spec).values.get("keep", SweepSpec.model_fields["keep"].default))
 
 
 def claims(storage: RDBStorage, *, runs: Path) -> dict[str, set[Origin]]:
@@ -125,7 +127,7 @@ def claims(storage: RDBStorage, *, runs: Path) -> dict[str, set[Origin]]:
     found: dict[str, set[Origin]] = {}
     for name in names(storage):
         files, stored = SweepFiles.of(runs, name), StoredSweep.find(storage, name)
-        if stored is not None and WARM_STARTED in stored.attributes() and (files.directory / "spec.yaml").is_file():
+        if stored is not None and stored.record().warm_started and files.spec.is_file():
             view = SweepView.read(stored)
             try:
                 keep = keep_of(files)
@@ -159,7 +161,7 @@ class Retention:
             then: told every event after this.
         """
         self._files, self._sweep, self._keep, self._then = files, sweep, keep, then
-        self._goal = ""
+        self._goal = Goal.MAXIMIZE  # until the storage is read
         self._needed: frozenset[int] = frozenset()
         self._best: list[tuple[tuple[float, int], Origin]] = []
         self._started: set[int] = set()
@@ -232,7 +234,7 @@ class Retention:
 
     def _remove(self, number: int, parts: Parts) -> None:
         try:
-            for path in list(files_of(self._files.directory / f"trial-{number:04d}", parts)):
+            for path in list(files_of(self._files.trial(number), parts)):
                 remove(path)
         except OSError as error:
             logger.warning("trial %d: superfluous files cannot be removed (%s)", number, error)

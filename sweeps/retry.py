@@ -10,8 +10,9 @@ from pathlib import Path
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from sweeps.errors import InfrastructureError, InputError
-from sweeps.prepare import SweepFiles
-from sweeps.study import RETRY_OF, StoredSweep
+from sweeps.paths import SweepFiles, TrialFiles
+from sweeps.records import RETRY_OF, root_of
+from sweeps.study import StoredSweep
 from trainer.result import CURVE, OOF, RESULT, WEIGHTS
 
 _STATES = {
@@ -78,18 +79,13 @@ def choose(trials: Sequence[FrozenTrial], numbers: Collection[int] = ()) -> list
     return list(chosen.values())
 
 
-def root_of(trial: FrozenTrial) -> int:
-    """The first of the tries at one trial: its seed is that of all."""
-    return int(trial.user_attrs.get(RETRY_OF, trial.number))
-
-
-def finished_folds(directory: Path) -> Iterator[Path]:
+def finished_folds(trial: TrialFiles) -> Iterator[Path]:
     """The fold runs in a failed trial's directory that a retry need not train again.
 
     Where one epoch is chosen for all folds (`checkpoint: best`), a fold whose kept epochs are gone has no choice left.
     """
-    needs_epochs = _common_epoch(directory / "config.json")
-    for fold in sorted(directory.glob("fold-*")):
+    needs_epochs = _common_epoch(trial.config)
+    for fold in trial.folds():
         whole = all((fold / name).is_file() for name in (RESULT, OOF, CURVE, WEIGHTS))
         if whole and (not needs_epochs or _kept_epochs(fold)):
             yield fold
@@ -111,7 +107,7 @@ def _retry(
     sweep: StoredSweep, failed: FrozenTrial, *, number: int, files: SweepFiles, confirm: Callable[[], None]
 ) -> Retry:
     """Files first: a trial that is in the storage has all it begins with."""
-    source, target = (files.directory / f"trial-{n:04d}" for n in (failed.number, number))
+    source, target = (files.trial(n).directory for n in (failed.number, number))
     try:
         folds = _take_folds(source, target)
     except OSError as error:
@@ -129,7 +125,7 @@ def _retry(
 def _take_folds(source: Path, target: Path) -> int:
     """Put the finished folds of one trial into another's directory, which appears whole or not at all."""
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    folds = list(finished_folds(source))
+    folds = list(finished_folds(TrialFiles(source)))
     try:
         for fold in folds:
             for file in [fold / name for name in (OOF, CURVE, WEIGHTS)] + [

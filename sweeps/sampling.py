@@ -11,7 +11,6 @@ Models see the domain's bounds; what they propose is rounded to a value that the
 
 import dataclasses
 import decimal
-import json
 import random
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -27,12 +26,12 @@ from optuna.distributions import (
 )
 from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, NSGAIISampler, PartialFixedSampler, TPESampler
-from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from sweeps.records import START_POINT, root_of, score_key, start_point, start_text
 from sweeps.space import Categorical, Constant, Numeric, Parameter, Space, Values, grid
 from sweeps.spec import SweepSpec
-from sweeps.study import RETRY_OF, START_POINT
+from trainer.metrics import Goal
 from trainer.seeds import derive
 
 Point = Mapping[str, Any]
@@ -76,7 +75,7 @@ def _add(study: optuna.Study, space: Space, *, values: Values, start: Point | No
             state=TrialState.RUNNING,
             params=labels(space, values),
             distributions=distributions(space, values),
-            user_attrs={} if start is None else {START_POINT: _text(start)},
+            user_attrs={} if start is None else {START_POINT: start_text(start)},
         )
     )
 
@@ -175,12 +174,8 @@ class _Points:
 def _starts(spec: SweepSpec, trials: list[FrozenTrial]) -> Iterator[Point]:
     """The points of `start_with` that no trial began as."""
     if spec.start_with:
-        asked = {trial.user_attrs.get(START_POINT) for trial in trials}
-        yield from (point for point in spec.start_with if _text(point) not in asked)
-
-
-def _text(start: Point) -> str:
-    return json.dumps(start, sort_keys=True)
+        asked = set(map(start_point, trials))
+        yield from (point for point in spec.start_with if start_text(point) not in asked)
 
 
 def _pinned(space: Space, start: Point | None) -> Space:
@@ -208,7 +203,7 @@ def _ask(study: optuna.Study, spec: SweepSpec, *, number: int, start: Point | No
     trial = study.ask()
     spec.space.resolve(lambda parameter: _suggest(trial, parameter))
     if start is not None:
-        trial.set_user_attr(START_POINT, _text(start))
+        trial.set_user_attr(START_POINT, start_text(start))
 
 
 class _Genetic(NSGAIISampler):
@@ -225,8 +220,9 @@ class _Genetic(NSGAIISampler):
         siblings = {trial.number for trial in self.get_population(study, generation)}
         completed = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
         elders = [trial for trial in completed if trial.number not in siblings]
-        sign = -1 if study.direction == StudyDirection.MAXIMIZE else 1
-        return sorted(elders, key=lambda trial: (sign * trial.values[0], trial.number))[: self.population_size]
+        goal = Goal[study.direction.name]
+        elders.sort(key=lambda trial: score_key(trial.values[0], trial.number, goal=goal))
+        return elders[: self.population_size]
 
 
 # by name, from a seed; each with its own number of trials before its model acts: 10 finished or completed ones for
@@ -328,9 +324,9 @@ def fields_of(spec: SweepSpec, trial: FrozenTrial) -> Values:
     """Fields of TrainConfig for a trial: the sampled ones, and what the sweep itself decides."""
     values: Values = values_of(spec.space, trial.params)
     # a retry trains what the failed trial would have, and may use its finished folds
-    values["seed"] = derive(spec.seed, "trial", trial.user_attrs.get(RETRY_OF, trial.number))
+    values["seed"] = derive(spec.seed, "trial", root_of(trial))
     if spec.metric.own is not None:
-        values |= {"metric": spec.metric.own, "metric_goal": spec.metric.goal}
+        values |= {"metric": spec.metric.own, "metric_goal": spec.metric.goal.value}
     weights = values.get("weights", "none")
     if weights not in ("pretrained", "none"):  # workers have other working directories
         values["weights"] = str(Path(str(weights)).resolve())

@@ -19,6 +19,7 @@ from sweeps.space import Categorical, Constant, Numeric, Parameter, Space, grid_
 from sweeps.spec import MAX_GRID, SamplerName
 from sweeps.spec_reader import FINITE, SpaceFile, grid_problems, name_problem, sampler_problems, search_of
 from sweeps.stopping import EarlyTerminate, NoRule
+from trainer.metrics import Goal
 
 
 class _Section(BaseModel):
@@ -29,7 +30,7 @@ class AnyMetric(_Section):
     """A metric of any name."""
 
     name: str
-    goal: Literal["maximize", "minimize"] = "minimize"
+    goal: Annotated[Goal, Field(strict=False)] = Goal.MINIMIZE
     target: Annotated[float | None, Field(allow_inf_nan=False)] = None
 
 

@@ -13,7 +13,7 @@ from trainer.config import TrainConfig, nested
 from trainer.data.options import DataOptions, FoldOptions
 from trainer.data.preprocessing import Preprocessing
 from trainer.fields.declare import is_own
-from trainer.metrics import METRICS
+from trainer.metrics import METRICS, Goal
 
 # names in a search space -> the direction in which they get better
 METRIC_NAMES = {f"valid/{name}": goal for name, goal in METRICS.items()}
@@ -70,7 +70,7 @@ class Metric(_Section):
     """
 
     name: str
-    goal: Literal["maximize", "minimize"]
+    goal: Annotated[Goal, Field(strict=False)]
     target: Annotated[float | None, Field(allow_inf_nan=False)] = None
 
     @property

@@ -19,6 +19,7 @@ from sweeps.space import Categorical, Constant, Numeric, Space, Values, finite_v
 from sweeps.spec import METRIC_NAMES, SAMPLERS, SweepSpec, own_metric
 from sweeps.yaml_file import KeyPath, YamlFile, read_scalar
 from trainer.config import TrainConfig, nested
+from trainer.metrics import Goal
 from trainer.seeds import derive
 
 LOSS_FIELDS = {
@@ -186,7 +187,7 @@ def _metric_problems(name: str, goal: Any) -> list[Problem]:
         hint = did_you_mean(name, METRIC_NAMES)
         known = f"Known: {', '.join(METRIC_NAMES)}, or a function of your own, my_task.py:my_metric"
         return [Problem(("metric", "name"), f"unknown metric {name!r}.{hint} {known}")]
-    if goal in ("maximize", "minimize") and goal != METRIC_NAMES[name]:
+    if goal in list(Goal) and goal != METRIC_NAMES[name]:
         return [
             Problem(("metric", "goal"), f"{name} gets better in the other direction: write goal: {METRIC_NAMES[name]}")
         ]

@@ -14,10 +14,8 @@ import math
 import queue
 import threading
 import time
-import uuid
 import warnings
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 import optuna
@@ -29,26 +27,13 @@ from optuna.trial import FrozenTrial, TrialState
 
 from sweeps.database import PATIENCE_S, advice, engine_options, hidden, parse_url, reason, sqlite_file
 from sweeps.errors import InfrastructureError, InputError, LeaseLostError
+from sweeps.paths import make_folder
+from sweeps.records import FORMAT, INTERRUPTED, SWEEP, SweepRecord
 from sweeps.spec import SweepSpec
+from trainer.metrics import Goal
 
 logger = logging.getLogger(__name__)
 
-SWEEP = "foldsweep"  # study attribute: format, uuid, metric, spec
-FORMAT = 1  # of what we store; a higher one was stored by a newer version
-ELAPSED = "elapsed_s"  # study attribute: seconds that drivers have spent on the sweep
-GPU_SECONDS = "gpu_s"  # study attribute: seconds times GPUs that trials have had
-CAP = "run_cap"  # study attribute: trials in all, as of the last driver
-BUDGET = "budget"  # study attribute: the limits of the last driver
-WARM_STARTED = "warm_started"  # study attribute: how many trials each other sweep gave, by its name
-DRIVEN = "driven"  # study attribute: when the last driver began, seconds since 1970
-FOLD_SCORES = "fold_scores"  # trial attributes
-REASON = "reason"  # of a pruned or failed trial
-NOTES = "notes"  # what a reader of the score should know
-TRACEBACK = "traceback"  # of a failed trial
-INTERRUPTED = "interrupted"  # it was, at least once
-RETRY_OF = "retry_of"  # number of the failed trial whose seed and finished folds it has
-TAKEN_FROM = "taken_from"  # {"sweep", "trial"}: whose result it has; "repeats": the number here that it equals
-START_POINT = "start_point"  # the entry of `start_with` it began as, as JSON
 CLOSING_S = 10.0
 STORAGE_ERRORS = (StorageInternalError, sa.exc.SQLAlchemyError)
 
@@ -94,21 +79,6 @@ def _check_version(storage: RDBStorage, url: str) -> None:
     raise InputError(f"--storage {hidden(url)}: its tables were made by {what}")
 
 
-def make_folder(path: Path, *, option: str = "--runs or $SWEEPS_RUNS") -> None:
-    """Create a folder with its parents; `option` is what chooses another one.
-
-    Raises:
-        InputError: it cannot be created or written.
-    """
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        probe = path / f".write-test-{uuid.uuid4().hex}"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror}). Choose another folder with {option}") from None
-
-
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -150,26 +120,26 @@ class StoredSweep:
             study_id = storage.get_study_id_from_name(name)
         except KeyError:
             return None
-        about = storage.get_study_user_attrs(study_id)
-        if not about and not storage.get_n_trials(study_id):
+        attributes = storage.get_study_user_attrs(study_id)
+        if not attributes and not storage.get_n_trials(study_id):
             return None  # whoever made it died before it was anything
-        if SWEEP not in about:
+        record = SweepRecord.of(attributes)
+        if not record.identity:
             raise InputError(
                 f"{name!r} in this storage is an Optuna study of another program. Give the sweep another name"
             )
-        identity = about[SWEEP]
-        if identity.get("format", 1) > FORMAT:
+        if record.format > FORMAT:
             raise InputError(
-                f"sweep {name!r} was stored by a newer version of foldsweep (format {identity['format']}; this one "
+                f"sweep {name!r} was stored by a newer version of foldsweep (format {record.format}; this one "
                 f"knows {FORMAT}). Update: pip install -U foldsweep"
             )
-        return cls(storage, study_id, name, identity["uuid"], identity["spec"])
+        return cls(storage, study_id, name, record.identity["uuid"], record.identity["spec"])
 
     @classmethod
     @_answered
     def create(cls, storage: RDBStorage, spec: SweepSpec, *, identity: str) -> "StoredSweep":
         """Store a new sweep, whole or (who dies here leaves an empty study) absent; the caller holds its lease."""
-        direction = StudyDirection.MAXIMIZE if spec.metric.goal == "maximize" else StudyDirection.MINIMIZE
+        direction = StudyDirection[spec.metric.goal.name]
         with contextlib.suppress(KeyError):
             storage.delete_study(storage.get_study_id_from_name(spec.name))
         study_id = storage.create_new_study([direction], spec.name)
@@ -183,7 +153,7 @@ class StoredSweep:
 
     def update_spec(self, fixed: dict[str, Any]) -> "StoredSweep":
         """Replace the fixed part, as when the sweep grows; the caller holds its lease."""
-        self.set_attribute(SWEEP, {**self.attributes()[SWEEP], "spec": fixed})
+        self.set_attribute(SWEEP, {**self.record().identity, "spec": fixed})
         return dataclasses.replace(self, spec=fixed)
 
     @_answered
@@ -198,9 +168,14 @@ class StoredSweep:
                 gc.enable()
 
     @_answered
-    def attributes(self) -> dict[str, Any]:
-        """What `set_attribute` and `Recorder.about_sweep` stored."""
-        return self.storage.get_study_user_attrs(self.study_id)
+    def goal(self) -> Goal:
+        """The direction in which scores get better."""
+        return Goal[self.storage.get_study_directions(self.study_id)[0].name]
+
+    @_answered
+    def record(self) -> SweepRecord:
+        """What `set_attribute` and `Recorder.about_sweep` stored about the sweep as a whole."""
+        return SweepRecord.of(self.storage.get_study_user_attrs(self.study_id))
 
     @_answered
     def set_attribute(self, key: str, value: Any) -> None:
@@ -212,14 +187,6 @@ class StoredSweep:
         """Add a trial that is over or waits, at once; returns its number. The caller holds the lease."""
         assert trial.state != TrialState.RUNNING
         return self.storage.get_trial_number_from_id(self.storage.create_new_trial(self.study_id, template_trial=trial))
-
-    def elapsed_s(self) -> float:
-        """Seconds that drivers have spent on the sweep."""
-        return float(self.attributes().get(ELAPSED, 0.0))
-
-    def gpu_seconds(self) -> float:
-        """Seconds times GPUs that trials have had."""
-        return float(self.attributes().get(GPU_SECONDS, 0.0))
 
     @_answered
     def recover(self) -> list[int]:

@@ -5,23 +5,8 @@ import dataclasses
 
 from optuna.trial import FrozenTrial, TrialState
 
-from sweeps.study import RETRY_OF, TAKEN_FROM
-
-
-def is_history(trial: FrozenTrial, sweep: str) -> bool:
-    """Whether it is another sweep's trial, taken over by `warm_start`."""
-    taken = trial.user_attrs.get(TAKEN_FROM, {})
-    return bool(taken.get("sweep", sweep) != sweep) and not is_repeat(trial)
-
-
-def is_repeat(trial: FrozenTrial) -> bool:
-    """Whether it was asked for and took over the result of an equal trial instead of training again."""
-    return "repeats" in trial.user_attrs.get(TAKEN_FROM, {})
-
-
-def counts(trial: FrozenTrial, sweep: str) -> bool:
-    """Whether it counts towards `run_cap`: history does not, and a retry has the place of what it repeats."""
-    return RETRY_OF not in trial.user_attrs and not is_history(trial, sweep)
+from sweeps.records import counts, is_history, is_repeat, score_key
+from trainer.metrics import Goal
 
 
 @dataclasses.dataclass
@@ -36,7 +21,7 @@ class Tally:
     """
 
     sweep: str
-    goal: str
+    goal: Goal
     asked: int = 0
     history: int = 0
     taken_over: int = 0
@@ -62,7 +47,8 @@ class Tally:
     def _compare(self, trial: FrozenTrial) -> None:
         if trial.state != TrialState.COMPLETE:
             return
-        sign = 1 if self.goal == "maximize" else -1
-        key = (sign * trial.values[0], -trial.number)
-        if self.best is None or key > (sign * self.best.values[0], -self.best.number):
+        if self.best is None or self._key(trial) < self._key(self.best):
             self.best = trial
+
+    def _key(self, trial: FrozenTrial) -> tuple[float, int]:
+        return score_key(trial.values[0], trial.number, goal=self.goal)

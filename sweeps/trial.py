@@ -11,7 +11,7 @@ from pathlib import Path
 import pydantic
 import torch
 
-from sweeps.messages import CODE_FOLDER, FOLDS_FILE, Assignment, Outcome, OutcomeState, TrialReport, TrialReporter
+from sweeps.messages import Assignment, Outcome, OutcomeState, TrialReport, TrialReporter
 from trainer.config import TrainConfig, nested
 from trainer.curve import goal_of
 from trainer.data.cache import open_images
@@ -48,7 +48,7 @@ def _run(assignment: Assignment, reporter: TrialReporter) -> Outcome:
     try:
         ended = _run_folds(assignment, reporter, results)
     except Exception as error:  # noqa: BLE001 - the trial boundary: the traceback goes into the trial
-        if is_disk_full(error, Path(assignment.sweep_directory)):
+        if is_disk_full(error, assignment.sweep.directory):
             return Outcome("no_space", _scores(assignment, results), reason=first_line(error), notes=_notes(results))
         if isinstance(error, TrainerError):
             return _failed(assignment, reporter, results, " ".join(str(error).split()))
@@ -64,16 +64,17 @@ def _run(assignment: Assignment, reporter: TrialReporter) -> Outcome:
 
 def _failed(assignment: Assignment, reporter: TrialReporter, results: list[FoldResult], reason: str) -> Outcome:
     if reporter.owns():
-        _tidy(assignment, besides={f"fold-{result.fold}" for result in results})  # a retry takes these over
+        _tidy(assignment, besides={result.fold for result in results})  # a retry takes these over
     scores, notes = _scores(assignment, results), _notes(results)
     return Outcome("failed", scores, reason=reason, traceback=traceback.format_exc(), notes=notes)
 
 
-def _tidy(assignment: Assignment, *, besides: Collection[str] = ()) -> None:
+def _tidy(assignment: Assignment, *, besides: Collection[int] = ()) -> None:
     """A trial that ended for good is not continued: what only that would need takes gigabytes."""
-    for fold in Path(assignment.directory).glob("fold-*"):
-        if fold.name not in besides:
-            leave_results_only(fold)
+    kept = {assignment.files.fold(fold) for fold in besides}
+    for directory in assignment.files.folds():
+        if directory not in kept:
+            leave_results_only(directory)
 
 
 def _scores(assignment: Assignment, results: list[FoldResult]) -> tuple[float, ...]:
@@ -86,10 +87,10 @@ def _notes(results: list[FoldResult]) -> tuple[str, ...]:
 
 def _run_folds(assignment: Assignment, reporter: TrialReporter, results: list[FoldResult]) -> Ended | None:
     """Fill `results`, fold by fold."""
-    directory = Path(assignment.directory)
+    files = assignment.files
     config = _config(assignment)
-    write_json(directory / "config.json", config.model_dump(mode="json"))
-    path = Path(assignment.sweep_directory) / FOLDS_FILE
+    write_json(files.config, config.model_dump(mode="json"))
+    path = assignment.sweep.folds_file
     folds = _folds(path)
     images = [_images(path, view, assignment.streamed, assignment.threads) for view in config.views]
     for fold in range(folds.k):
@@ -98,11 +99,11 @@ def _run_folds(assignment: Assignment, reporter: TrialReporter, results: list[Fo
             images,
             folds,
             fold=fold,
-            directory=directory / f"fold-{fold}",
+            directory=files.fold(fold),
             reporter=_FoldReporter(assignment, reporter, _scores(assignment, results)),
             device=pick_device(assignment.device),
             threads=assignment.threads,
-            code=Path(assignment.sweep_directory) / CODE_FOLDER,
+            code=assignment.sweep.code,
             parts=max((result.accumulation for result in results), default=1),
         )
         if isinstance(result, Ended):
@@ -112,7 +113,7 @@ def _run_folds(assignment: Assignment, reporter: TrialReporter, results: list[Fo
             return Ended.STOPPED
     if config.checkpoint == "best":
         metric, goal = assignment.metric, goal_of(assignment.metric, config)
-        results[:] = score_common_epoch(results, folds, directory=directory, metric=metric, goal=goal)
+        results[:] = score_common_epoch(results, folds, directory=files.directory, metric=metric, goal=goal)
     return None
 
 

@@ -2,20 +2,17 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from pathlib import Path
-
-from optuna.trial import FrozenTrial
 
 from sweeps.errors import InputError, did_you_mean
 from sweeps.history import history, trained
 from sweeps.language import read_space
-from sweeps.messages import CODE_FOLDER
-from sweeps.prepare import SweepFiles
+from sweeps.paths import SweepFiles
+from sweeps.records import WARM_STARTED, is_history, origin
 from sweeps.results import names
 from sweeps.spec import SweepSpec
-from sweeps.study import TAKEN_FROM, WARM_STARTED, StoredSweep
-from sweeps.tally import is_history
+from sweeps.study import StoredSweep
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,14 +40,14 @@ def warm_start(sweep: StoredSweep, spec: SweepSpec, *, runs: Path) -> dict[str, 
         InputError: a sweep named for the first time is not in the storage, or its scores cannot be compared: another
             metric, other data or folds.
     """
-    done = dict(sweep.attributes().get(WARM_STARTED, {}))
+    done = dict(sweep.record().warm_started)
     sources = {name: _source(sweep, spec, name, runs=runs) for name in spec.warm_start if name not in done}
     for name in set(spec.warm_start) & done.keys():
         with contextlib.suppress(InputError):
             sources[name] = _source(sweep, spec, name, runs=runs)
     given: dict[str, Taken] = {}
     for name in (name for name in spec.warm_start if name in sources):
-        known = {t.user_attrs[TAKEN_FROM]["trial"] for t in sweep.trials() if _is_from(t, name, sweep.name)}
+        known = set(_taken_before(sweep, name))
         taken = _take(sweep, spec, sources[name], known=known)
         if taken.added or name not in done:
             given[name], done[name] = taken, len(known) + taken.added
@@ -68,8 +65,12 @@ def _take(sweep: StoredSweep, spec: SweepSpec, source: StoredSweep, *, known: Co
     return Taken(added=len(fitting), unfit=len(new) - len(fitting))
 
 
-def _is_from(trial: FrozenTrial, source: str, sweep: str) -> bool:
-    return is_history(trial, sweep) and bool(trial.user_attrs[TAKEN_FROM]["sweep"] == source)
+def _taken_before(sweep: StoredSweep, source: str) -> Iterator[int]:
+    """Numbers of the trials of `source` that are history already."""
+    for trial in sweep.trials():
+        of = origin(trial, sweep=sweep.name)
+        if is_history(trial, sweep.name) and of.sweep == source:
+            yield of.number
 
 
 def _source(sweep: StoredSweep, spec: SweepSpec, name: str, *, runs: Path) -> StoredSweep:
@@ -93,9 +94,9 @@ def _source(sweep: StoredSweep, spec: SweepSpec, name: str, *, runs: Path) -> St
     if theirs.folds_hash() != ours.folds_hash():
         raise InputError(
             f"warm_start: sweep {name!r} has other images, labels or folds, so its scores cannot be compared. Leave it "
-            f"out, or give both the same folds: folds: {{file: {theirs.directory / 'folds.npz'}}}"
+            f"out, or give both the same folds: folds: {{file: {theirs.folds_file}}}"
         )
-    for file in sorted((theirs.directory / CODE_FOLDER).glob("**/*")):
+    for file in sorted(theirs.code.glob("**/*")):
         here = ours.directory / file.relative_to(theirs.directory)
         if file.is_file() and here.is_file() and here.read_bytes() != file.read_bytes():
             raise InputError(

@@ -9,22 +9,25 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 # for each module of sweeps: the modules of sweeps it may import, directly
-WORKER = ["errors", "messages", "attempt"]
+WORKER = ["errors", "paths", "messages", "attempt"]
 LANGUAGE = ["errors", "laws", "space", "language", "yaml_file"]
 SPEC = [*LANGUAGE, "stopping", "spec"]
 READING = [*SPEC, "fields", "points", "sections", "spec_reader", "space_only", "growth"]
-STORAGE = ["database", "lease", "study"]
+STORAGE = ["paths", "processes", "database", "records", "lease", "study"]
 DECIDING = ["sampling", "race", "pruning", "history", "tally", "ranking", "budget", "mirror"]
 STORED = [*SPEC, "messages", "events", *STORAGE, *DECIDING]
 FILES = ["data", "prepare", "oof", "results", "retention"]
 ALLOWED = {
     "errors": [],
-    "messages": [],
+    "paths": ["errors"],
+    "processes": [],
+    "records": [],
+    "messages": ["paths"],
     "events": [],
     "laws": [],
     "stopping": [],
-    "attempt": [],
-    "neighbours": [],
+    "attempt": ["paths"],
+    "neighbours": ["processes"],
     "space": ["laws"],
     "language": LANGUAGE,
     "yaml_file": ["errors"],
@@ -37,21 +40,21 @@ ALLOWED = {
     "growth": LANGUAGE,
     "trial": WORKER,
     "database": ["errors"],
-    "lease": ["errors", "database"],
-    "study": [*SPEC, "database"],
-    "sampling": [*SPEC, "study"],
+    "lease": ["errors", "database", "processes"],
+    "study": [*SPEC, "database", "paths", "records"],
+    "sampling": [*SPEC, "records"],
     "race": ["stopping"],
     "pruning": [*SPEC, "race"],
-    "history": [*SPEC, "study", "sampling"],
-    "tally": ["study"],
-    "ranking": ["study"],
+    "history": [*SPEC, "records", "sampling"],
+    "tally": ["records"],
+    "ranking": ["records", "paths"],
     "budget": SPEC,
-    "mirror": [*SPEC, "study", "sampling", "history", "race", "pruning", "tally"],
-    "data": [*SPEC, "messages"],
+    "mirror": [*SPEC, "records", "sampling", "history", "race", "pruning", "tally"],
+    "data": [*SPEC, "paths"],
     "check_page": [],
     "inspection": [*SPEC, "data", "check_page"],
     "feasible": SPEC,
-    "prepare": [*SPEC, "growth", "messages", "database", "study", "data"],
+    "prepare": [*SPEC, "growth", "paths", "database", "study", "data"],
     "oof": ["errors"],
     "results": [*STORED, "prepare", "oof"],
     "retention": [*STORED, "prepare", "results"],
@@ -86,6 +89,7 @@ FOREIGN = {
         "sweeps/sampling.py",
         "sweeps/pruning.py",
         "sweeps/study.py",
+        "sweeps/records.py",
         "sweeps/history.py",
         "sweeps/tally.py",
         "sweeps/ranking.py",
@@ -118,7 +122,7 @@ FOREIGN = {
     "onnxruntime": ["trainer/data/crops.py"],
     "PIL": ["trainer/data/", "sweeps/inspection.py"],
     "filelock": ["trainer/data/cache.py"],
-    "psutil": ["sweeps/lease.py", "sweeps/neighbours.py"],
+    "psutil": ["sweeps/processes.py"],
     "scipy": ["sweeps/laws.py", "sweeps/race.py", "sweeps/sampling.py"],
 }
 TORCH = ["torch", "torchvision", "timm", "madgrad", "safetensors"]

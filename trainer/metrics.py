@@ -37,7 +37,7 @@ class Goal(enum.StrEnum):
         return 1 if self is Goal.MAXIMIZE else -1
 
     @property
-    def worst(self) -> float:
+    def worst_possible(self) -> float:
         """The infinity that no score is worse than."""
         return -self.sign * math.inf
 
@@ -56,6 +56,14 @@ class Goal(enum.StrEnum):
             ValueError: there are no scores.
         """
         return max(scores, key=self._rank)
+
+    def worst(self, scores: Iterable[float]) -> float:
+        """The worst of the scores; of equal ones the first.
+
+        Raises:
+            ValueError: there are no scores.
+        """
+        return min(scores, key=self._rank)
 
     def _rank(self, score: float) -> tuple[bool, float]:
         return not math.isnan(score), self.sign * score

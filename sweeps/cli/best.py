@@ -39,14 +39,14 @@ def print_leaderboard(result: dict[str, Any]) -> None:
     """The leaderboard as a table on stdout."""
     from sweeps.cli.tables import print_table
 
-    score, worst = f"{result['metric']} ± std", min if result["goal"] == "maximize" else max
+    score = f"{result['metric']} ± std"
     columns = ["trial", score, "OOF", "worst fold", "parameters"]
     rows = [
         [
             str(row["number"]),
             f"{row['score']:.4f}" + (f" ± {row['std']:.4f}" if row["std"] is not None else ""),
             "-" if row["oof_score"] is None else f"{row['oof_score']:.4f}",
-            f"{worst(row['fold_scores']):.4f}",
+            f"{result['goal'].worst(row['fold_scores']):.4f}",
             "  ".join(f"{name}={format_value(value)}" for name, value in row["params"].items()),
         ]
         for row in result["trials"]

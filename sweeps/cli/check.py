@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from trainer.data.cleaning import Rejected
 
 MAX_ROWS = 40  # of a table on the terminal
-CHECK_FOLDER = "check"  # below the sweep's folder
 
 
 SpaceOnly = Annotated[
@@ -71,36 +70,34 @@ def _check_all(space: Path, settings: list[str], runs: Path) -> None:
     from sweeps.data import changes, check_data, cut_sweep, with_folds, write_data
     from sweeps.feasible import check_feasible, try_own_functions
     from sweeps.inspection import inspect, page_of
-    from sweeps.prepare import SweepFiles
+    from sweeps.paths import SweepFiles, make_folder
     from sweeps.spec_reader import read_spec
-    from sweeps.study import make_folder
     from trainer.data.cleaning import write_rejected
 
     spec = read_spec(space, settings=settings)
     check_data(spec)
     check_feasible(spec, space)
     try_own_functions(spec)
-    directory = SweepFiles.of(runs, spec.name).directory
-    rejected = directory / CHECK_FOLDER / "rejected.csv"
+    files = SweepFiles.of(runs, spec.name)
 
     def keep_rejected(entries: "list[Rejected]") -> None:
         if entries:  # whatever is refused after this
-            make_folder(rejected.parent)
-            write_rejected(entries, rejected)
+            make_folder(files.check.directory)
+            write_rejected(entries, files.check.rejected)
 
     with reading_images() as progress:
-        cut = cut_sweep(spec, directory, fingerprints=True, tolerant=True, on_rejected=keep_rejected, progress=progress)
+        cut = cut_sweep(spec, files, fingerprints=True, tolerant=True, on_rejected=keep_rejected, progress=progress)
     inspection = inspect(spec, cut)
     _print_space(with_folds(spec, cut.folds))
     _print_data(inspection)
-    make_folder(directory / CHECK_FOLDER)
-    write_data(directory / CHECK_FOLDER, cut, spec)
-    write_page(page_of(inspection, cut), directory / CHECK_FOLDER / "check.html")
+    make_folder(files.check.directory)
+    write_data(files.check, cut, spec)
+    write_page(page_of(inspection, cut), files.check.page)
     for line in [*spec.notices, *filter(None, [changes(cut)])]:
         print(f"note: {line}", file=sys.stderr)
     for line in [*inspection.warnings, *(sign.text for sign in inspection.signs)]:
         print(f"warning: {line}", file=sys.stderr)
-    print(f"page       {runs / spec.name / CHECK_FOLDER / 'check.html'}", file=sys.stderr)
+    print(f"page       {SweepFiles(runs / spec.name).check.page}", file=sys.stderr)
 
 
 def _print_space(spec: "SweepSpec") -> None:

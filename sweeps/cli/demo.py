@@ -36,7 +36,7 @@ def demo(
     from importlib import resources
 
     from sweeps.errors import InputError
-    from sweeps.study import make_folder
+    from sweeps.paths import make_folder
     from trainer.files import atomic_write
 
     if sample is Sample.digits and (persons, size) != (None, None):

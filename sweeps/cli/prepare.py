@@ -13,9 +13,9 @@ def prepare(space: Space, settings: Settings = None, runs: Runs = None) -> None:
     from sweeps.cli.progress import reading_images
     from sweeps.data import changes, check_data, cut_sweep, write_data
     from sweeps.feasible import check_feasible, try_own_functions
-    from sweeps.prepare import SweepFiles, refuse_other_data
+    from sweeps.paths import SweepFiles, make_folder
+    from sweeps.prepare import refuse_other_data
     from sweeps.spec_reader import read_spec
-    from sweeps.study import make_folder
     from trainer.data.cache import default_cache_folder
     from trainer.data.folds import deviations
 
@@ -25,13 +25,13 @@ def prepare(space: Space, settings: Settings = None, runs: Runs = None) -> None:
     try_own_functions(spec)
     files = SweepFiles.of(runs_folder(runs), spec.name)
     with reading_images() as progress:
-        cut = cut_sweep(spec, files.directory, choices=spec.choices(), progress=progress)
+        cut = cut_sweep(spec, files, choices=spec.choices(), progress=progress)
     found, folds = cut.data, cut.folds
     if files.identity() is not None:
         refuse_other_data(files, cut, spec)
     else:
         make_folder(files.directory)
-        write_data(files.directory, cut, spec)
+        write_data(files, cut, spec)
     print(f"images     {len(folds.manifest):,} of {found.rows:,} rows, {len(folds.manifest.classes):,} classes")
     print(f"folds      {folds.k}, hash {folds.hash}")
     for key, size_bytes in found.plan.sizes_bytes.items():

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from sweeps.driver import Driver
     from sweeps.errors import InfrastructureError
     from sweeps.lease import Lease
-    from sweeps.prepare import SweepFiles
+    from sweeps.paths import SweepFiles
     from sweeps.ray_tune.cluster import Cluster
     from sweeps.spec import SweepSpec
     from sweeps.study import StoredSweep
@@ -131,8 +131,9 @@ def _sweep(spec: "SweepSpec", how: _How, progress: "Progress") -> "Driver | None
     from sweeps.data import changes, check_data, cut_sweep, with_folds
     from sweeps.feasible import check_feasible, try_own_functions
     from sweeps.lease import Lease
-    from sweeps.prepare import SweepFiles, open_sweep
-    from sweeps.study import StoredSweep, make_folder, open_storage
+    from sweeps.paths import SweepFiles, make_folder
+    from sweeps.prepare import open_sweep
+    from sweeps.study import StoredSweep, open_storage
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     files, words = SweepFiles.of(how.runs, spec.name), _Words(progress)
@@ -150,7 +151,7 @@ def _sweep(spec: "SweepSpec", how: _How, progress: "Progress") -> "Driver | None
             words.obey()
             progress.images(what, done, total)
 
-        cut_it = functools.partial(cut_sweep, spec, files.directory, progress=images)
+        cut_it = functools.partial(cut_sweep, spec, files, progress=images)
         open_it = functools.partial(open_sweep, opened, files=files, storage_url=how.url, update=how.update)
         # an existing sweep can be refused or finished, which is known before Ray starts and images are decoded
         if StoredSweep.find(opened, spec.name) is not None:
@@ -178,9 +179,9 @@ def _cluster(spec: "SweepSpec", how: _How, files: "SweepFiles") -> "contextlib.A
     if how.address is None:
         _local_device(spec)
         return contextlib.nullcontext()
+    from sweeps.paths import make_folder
     from sweeps.ray_tune.cluster import ray_cluster, trials_at_once
     from sweeps.ray_tune.probe import probe_nodes
-    from sweeps.study import make_folder
 
     local = how.address == "local"
 
@@ -214,10 +215,11 @@ def _warm_start(sweep: "StoredSweep", spec: "SweepSpec", how: _How, progress: "P
 def _tell_data(cut: "Cut", changed: str | None, progress: "Progress", *, folder: Path) -> None:
     """What a user should know of the data before GPU time is spent on them."""
     from sweeps.events import Notice
+    from sweeps.paths import SweepFiles
     from trainer.data.folds import deviations
 
     if cut.data.rejected:
-        why = folder / "rejected.csv"
+        why = SweepFiles(folder).rejected
         progress.tell(Notice(f"rows rejected: {len(cut.data.rejected):,} of {cut.data.rows:,}; {why} says why"))
     if changed is not None:
         progress.tell(Notice(changed))
@@ -252,7 +254,7 @@ def _driver(
         Driver(
             spec,
             sweep,
-            directory=files.directory,
+            files=files,
             device=device,
             gpu=gpu,
             threads=threads,
@@ -311,7 +313,7 @@ def _evaluate(driver: "Driver", cluster: "Cluster | None") -> None:
 
 
 def _finished(sweep: "StoredSweep", spec: "SweepSpec") -> bool:
-    from sweeps.tally import counts
+    from sweeps.records import counts
 
     trials = sweep.trials()
     asked = sum(counts(trial, sweep.name) for trial in trials)

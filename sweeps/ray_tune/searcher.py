@@ -9,7 +9,7 @@ from sweeps.driver import Next
 from sweeps.errors import InfrastructureError
 from sweeps.messages import Assignment, Outcome
 from sweeps.ray_tune.registry import DRIVERS
-from sweeps.ray_tune.worker import LOG_FILE, OUTCOME
+from sweeps.ray_tune.worker import OUTCOME
 
 
 class DriverSearcher(Searcher):
@@ -42,7 +42,7 @@ class DriverSearcher(Searcher):
             return
         driver = DRIVERS[self._driver_key]
         if error:  # workers count the deaths that are a trial's own: here Ray cannot keep any worker going
-            log = f"{driver.directory}/trial-{number:04d}/{LOG_FILE}"
+            log = driver.files.trial(number).log
             driver.fail(
                 InfrastructureError(f"Ray cannot keep a worker for trial {number} going, see {log}, `ray status`")
             )

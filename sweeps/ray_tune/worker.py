@@ -18,15 +18,13 @@ import ray
 from ray import tune
 
 from sweeps.attempt import Attempt
-from sweeps.messages import STOP_FILE, Assignment, Outcome, RunTrial, TrialReport
+from sweeps.messages import Assignment, Outcome, RunTrial, TrialReport
 from trainer.files import is_disk_full
 
 logger = logging.getLogger(__name__)
 
 OUTCOME = "outcome"  # key of a trial's last result: the fields of its Outcome as pairs
-LOG_FILE = "worker.log"  # in a trial's directory: what its worker process and its libraries print
-LOG_LINES = 20  # of it, for a trial whose process keeps dying
-MOVED_FILE = "moved"  # in a trial's directory: it was sent to another worker process
+LOG_LINES = 20  # of a worker's log, for a trial whose process keeps dying
 _full: list[int] = []  # bytes that trials of this process did not give back
 LOOK_EVERY_S = 0.5  # at the stop file and the attempt file, which may lie on a network
 
@@ -39,7 +37,7 @@ class TuneReporter:
     """
 
     def __init__(self, assignment: Assignment, attempt: Attempt) -> None:
-        self._stop_file = Path(assignment.sweep_directory) / f"{STOP_FILE}{assignment.driver}"
+        self._stop_file = assignment.sweep.stop(assignment.driver)
         self._attempt = attempt
         self._looked_at = 0.0
         self._interrupted = False
@@ -88,17 +86,17 @@ def evaluate(config: dict[str, Any], *, run_trial: RunTrial | None) -> None:
     """Tune's trainable: evaluate one assignment and report its outcome as the last result."""
     assignment = Assignment(**config["assignment"])
     if _full:
-        _leave_process(Path(assignment.directory) / MOVED_FILE)
-    if not Path(assignment.sweep_directory).is_dir():  # of a node that joined later: the others were asked
+        _leave_process(assignment.files.moved)
+    if not assignment.sweep.directory.is_dir():  # of a node that joined later: the others were asked
         raise FileNotFoundError(f"{assignment.sweep_directory}: not visible on {socket.gethostname()}")
     try:
         outcome, leave = _attempt(assignment, run_trial)
     except OSError as error:  # beside the training, which tells by itself
-        if not is_disk_full(error, Path(assignment.sweep_directory)):
+        if not is_disk_full(error, assignment.sweep.directory):
             raise
         outcome, leave = Outcome("no_space", reason=str(error)), None
     except Exception:
-        with contextlib.suppress(OSError), (Path(assignment.directory) / LOG_FILE).open("a") as log:
+        with contextlib.suppress(OSError), assignment.files.log.open("a") as log:
             traceback.print_exc(file=log)
         raise
     if outcome.leftover_bytes:
@@ -112,20 +110,20 @@ def evaluate(config: dict[str, Any], *, run_trial: RunTrial | None) -> None:
 def _attempt(assignment: Assignment, run_trial: RunTrial | None) -> tuple[Outcome, SystemExit | None]:
     """How it ended, and Tune's order to leave if it gave one."""
     attempt = Attempt.begin(
-        assignment.directory,
+        assignment.files,
         driver=assignment.driver,
         node=ray.get_runtime_context().get_node_id(),
         is_alive=lambda node: any(known["NodeID"] == node and known["Alive"] for known in ray.nodes()),
     )
     reporter = TuneReporter(assignment, attempt)
     if attempt.deaths > assignment.retries:
-        outcome = _gave_up(attempt.deaths, Path(assignment.directory) / LOG_FILE)
+        outcome = _gave_up(attempt.deaths, assignment.files.log)
     else:
         if run_trial is None:
             from sweeps import trial  # torch: here and not in the driver's process
 
             run_trial = trial.run_trial
-        with _logged(Path(assignment.directory) / LOG_FILE):
+        with _logged(assignment.files.log):
             outcome = run_trial(assignment, reporter)
     with contextlib.suppress(OSError):  # it then counts as a death if the trial ever comes back: better than no outcome
         attempt.end()

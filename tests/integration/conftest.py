@@ -16,7 +16,8 @@ from ruamel.yaml import YAML
 from sweeps.data import cut_sweep
 from sweeps.driver import Driver
 from sweeps.lease import Lease
-from sweeps.prepare import SweepFiles, open_sweep
+from sweeps.paths import SweepFiles
+from sweeps.prepare import open_sweep
 from sweeps.spec import SweepSpec
 from sweeps.spec_reader import read_spec
 from sweeps.study import StoredSweep, open_storage
@@ -102,14 +103,14 @@ def opened(path: Path, runs: Path, **options: object) -> Iterator[Opened]:
     """Lease, study, files and an entered driver, as `sweeps run` makes them."""
     spec = read_spec(path)
     files = SweepFiles.of(runs, spec.name)
-    cut = cut_sweep(spec, files.directory, choices=spec.choices())
+    cut = cut_sweep(spec, files, choices=spec.choices())
     runs.mkdir(exist_ok=True)
     url = f"sqlite:///{runs}/sweeps.db"
     storage = open_storage(url)
     lease = Lease.acquire(storage.engine, spec.name, on_lost=lambda error: None)
     try:
         sweep = open_sweep(storage, spec, cut, files=files, storage_url=url)
-        settings = {"directory": files.directory, "device": "cpu", "trial_cap": spec.trial_cap, **options}
+        settings = {"files": files, "device": "cpu", "trial_cap": spec.trial_cap, **options}
         with Driver(spec, sweep, **settings) as driver:
             yield Opened(spec, driver, sweep, files.directory)
     finally:

@@ -9,7 +9,7 @@ from optuna.trial import TrialState
 from sweeps.events import Event, FoldFinished
 from sweeps.local import run_local
 from sweeps.oof import read_oof
-from sweeps.prepare import SweepFiles
+from sweeps.paths import SweepFiles
 from sweeps.ray_tune.cluster import Cluster, ray_cluster
 from sweeps.ray_tune.runner import run_on_ray
 from tests.fakes import CURVE_SPACE, curve_trial

@@ -3,7 +3,6 @@
 import dataclasses
 import os
 import signal
-from pathlib import Path
 
 from sweeps.messages import Assignment, Outcome, TrialReport, TrialReporter
 
@@ -11,8 +10,8 @@ KILLED = "killed"  # in the trial's directory: its worker has died once
 
 
 def writes_its_process_id(assignment: Assignment, reporter: TrialReporter) -> Outcome:
-    Path(assignment.directory).mkdir(parents=True, exist_ok=True)
-    (Path(assignment.directory) / "pid").write_text(str(os.getpid()))
+    assignment.files.directory.mkdir(parents=True, exist_ok=True)
+    (assignment.files.directory / "pid").write_text(str(os.getpid()))
     return Outcome("completed", (0.5, 0.5))
 
 
@@ -34,7 +33,7 @@ class _DiesInFold1:
     """Kills its own process in the last epoch of the second fold, the first time it gets there."""
 
     def __init__(self, assignment: Assignment, reporter: TrialReporter) -> None:
-        self._mark, self._reporter = Path(assignment.directory) / KILLED, reporter
+        self._mark, self._reporter = assignment.files.directory / KILLED, reporter
 
     def report(self, report: TrialReport) -> bool:
         if report.fold == 1 and report.epoch == report.epochs and not self._mark.exists():

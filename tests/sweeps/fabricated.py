@@ -9,11 +9,12 @@ from optuna.distributions import FloatDistribution
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from sweeps.prepare import SweepFiles
-from sweeps.ranking import Origin
+from sweeps.paths import SweepFiles
+from sweeps.prepare import write_spec
+from sweeps.records import FOLD_SCORES, RETRY_OF, TAKEN_FROM, WARM_STARTED, Origin
 from sweeps.results import SweepView
 from sweeps.spec import SweepSpec
-from sweeps.study import FOLD_SCORES, RETRY_OF, TAKEN_FROM, WARM_STARTED, StoredSweep
+from sweeps.study import StoredSweep
 from trainer.kept_epochs import FOLDER as EPOCHS
 from trainer.result import CHECKPOINT, CURVE, OOF, RESULT, WEIGHTS
 
@@ -53,7 +54,7 @@ class Fabricated:
         self.sweep = StoredSweep.create(storage, spec, identity=f"uuid of {spec.name}")
         self.files.directory.mkdir(parents=True)
         (self.files.directory / "sweep.json").write_text(json.dumps({"uuid": self.sweep.uuid}))
-        self.files.write_spec(spec)
+        write_spec(self.files, spec)
 
     def add(self, state: TrialState = TrialState.COMPLETE, **what: Any) -> int:
         """Store one more trial, see `trial`; returns its number."""

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from sweeps.data import CUT_FILE, changes, check_data, cut_sweep, earlier_folds, with_folds, write_data
-from sweeps.messages import FOLDS_FILE
+from sweeps.data import changes, check_data, cut_sweep, earlier_folds, with_folds, write_data
+from sweeps.paths import SweepFiles
 from sweeps.spec import SweepSpec
 from trainer.data.cut import Cut
 from trainer.data.folds import load_folds
@@ -43,14 +43,14 @@ def spec_of(make_spec: Make, images: Path, *, folds: dict[str, Any] | None = Non
 def written(spec: SweepSpec, directory: Path) -> Cut:
     """Cut a sweep's data and write them down, as `sweeps prepare` does."""
     directory.mkdir(parents=True, exist_ok=True)
-    cut = cut_sweep(spec, directory)
-    write_data(directory, cut, spec)
+    cut = cut_sweep(spec, SweepFiles(directory))
+    write_data(SweepFiles(directory), cut, spec)
     return cut
 
 
 def age(directory: Path, *, seconds: float) -> None:
     """Make a folds file that many seconds older than the epoch's second day."""
-    os.utime(directory / FOLDS_FILE, (86_400 - seconds, 86_400 - seconds))
+    os.utime(directory / "folds.npz", (86_400 - seconds, 86_400 - seconds))
 
 
 # --- which earlier folds
@@ -60,10 +60,10 @@ def test_without_a_runs_folder_or_a_cut_alike_there_are_no_earlier_folds(
     make_spec: Make, images: Path, runs: Path
 ) -> None:
     spec = spec_of(make_spec, images)
-    assert earlier_folds(spec, runs / "toy") is None
+    assert earlier_folds(spec, SweepFiles(runs / "toy")) is None
     (runs / "other").mkdir(parents=True)
     (runs / "a-file").write_text("")
-    assert earlier_folds(spec, runs / "toy") is None
+    assert earlier_folds(spec, SweepFiles(runs / "toy")) is None
 
 
 def test_a_sweep_keeps_its_own_folds_even_if_another_sweep_cut_alike_is_newer(
@@ -73,7 +73,7 @@ def test_a_sweep_keeps_its_own_folds_even_if_another_sweep_cut_alike_is_newer(
     written(spec, runs / "toy")
     written(spec, runs / "other")
     age(runs / "toy", seconds=100)
-    assert earlier_folds(spec, runs / "toy") == runs / "toy" / FOLDS_FILE
+    assert earlier_folds(spec, SweepFiles(runs / "toy")) == runs / "toy" / "folds.npz"
 
 
 def test_a_new_sweep_takes_the_folds_of_the_newest_sweep_cut_alike(make_spec: Make, images: Path, runs: Path) -> None:
@@ -82,7 +82,7 @@ def test_a_new_sweep_takes_the_folds_of_the_newest_sweep_cut_alike(make_spec: Ma
         written(spec, runs / name)
         age(runs / name, seconds=seconds)
     written(spec_of(make_spec, images, folds={"k": 3}), runs / "newer but of other folds")
-    assert earlier_folds(spec, runs / "toy") == runs / "b" / FOLDS_FILE
+    assert earlier_folds(spec, SweepFiles(runs / "toy")) == runs / "b" / "folds.npz"
 
 
 @pytest.mark.parametrize("own", [True, False], ids=["its own", "another sweep's"])
@@ -93,7 +93,9 @@ def test_folds_that_were_cut_otherwise_are_not_taken(
     make_spec: Make, images: Path, runs: Path, folds: dict[str, Any], own: bool
 ) -> None:
     written(spec_of(make_spec, images), runs / "first")
-    assert earlier_folds(spec_of(make_spec, images, folds=folds), runs / ("first" if own else "toy")) is None
+    assert (
+        earlier_folds(spec_of(make_spec, images, folds=folds), SweepFiles(runs / ("first" if own else "toy"))) is None
+    )
 
 
 @pytest.mark.parametrize("own", [True, False], ids=["its own", "another sweep's"])
@@ -102,7 +104,7 @@ def test_folds_of_data_with_other_groups_or_classes_are_not_taken(
     make_spec: Make, images: Path, runs: Path, data: dict[str, Any], own: bool
 ) -> None:
     written(spec_of(make_spec, images), runs / "first")
-    assert earlier_folds(spec_of(make_spec, images, **data), runs / ("first" if own else "toy")) is None
+    assert earlier_folds(spec_of(make_spec, images, **data), SweepFiles(runs / ("first" if own else "toy"))) is None
 
 
 @pytest.mark.parametrize("own", [True, False], ids=["its own", "another sweep's"])
@@ -116,7 +118,7 @@ def test_corrections_and_cleaning_do_not_move_images(
 ) -> None:
     written(spec_of(make_spec, images), runs / "first")
     changed = spec_of(make_spec, images, **data)
-    assert earlier_folds(changed, runs / ("first" if own else "toy")) == runs / "first" / FOLDS_FILE
+    assert earlier_folds(changed, SweepFiles(runs / ("first" if own else "toy"))) == runs / "first" / "folds.npz"
 
 
 def test_a_source_is_the_same_however_its_path_is_written(
@@ -124,7 +126,9 @@ def test_a_source_is_the_same_however_its_path_is_written(
 ) -> None:
     written(spec_of(make_spec, images), runs / "first")
     monkeypatch.chdir(images.parent)
-    assert earlier_folds(spec_of(make_spec, Path("train.csv")), runs / "toy") == runs / "first" / FOLDS_FILE
+    assert (
+        earlier_folds(spec_of(make_spec, Path("train.csv")), SweepFiles(runs / "toy")) == runs / "first" / "folds.npz"
+    )
 
 
 def test_after_the_data_moved_a_sweep_keeps_its_own_folds_and_a_new_one_starts_from_scratch(
@@ -132,25 +136,25 @@ def test_after_the_data_moved_a_sweep_keeps_its_own_folds_and_a_new_one_starts_f
 ) -> None:
     written(spec_of(make_spec, images), runs / "first")
     moved = images.parent.rename(images.parent.with_name("moved")) / "train.csv"
-    assert earlier_folds(spec_of(make_spec, moved), runs / "first") == runs / "first" / FOLDS_FILE
-    assert earlier_folds(spec_of(make_spec, moved), runs / "toy") is None
+    assert earlier_folds(spec_of(make_spec, moved), SweepFiles(runs / "first")) == runs / "first" / "folds.npz"
+    assert earlier_folds(spec_of(make_spec, moved), SweepFiles(runs / "toy")) is None
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", "{}", '{"data": {}}'])
 def test_a_damaged_note_of_a_cut_is_no_earlier_cut(make_spec: Make, images: Path, runs: Path, text: str) -> None:
     spec = spec_of(make_spec, images)
     written(spec, runs / "first")
-    (runs / "first" / CUT_FILE).write_text(text)
-    assert earlier_folds(spec, runs / "first") is None
-    assert earlier_folds(spec, runs / "toy") is None
+    (runs / "first" / "cut.json").write_text(text)
+    assert earlier_folds(spec, SweepFiles(runs / "first")) is None
+    assert earlier_folds(spec, SweepFiles(runs / "toy")) is None
 
 
 def test_a_sweep_that_died_before_its_folds_were_written_is_cut_anew(make_spec: Make, images: Path, runs: Path) -> None:
     spec = spec_of(make_spec, images)
     folds = written(spec, runs / "toy").folds
-    (runs / "toy" / FOLDS_FILE).unlink()
-    assert earlier_folds(spec, runs / "toy") is None
-    assert cut_sweep(spec, runs / "toy").folds.hash == folds.hash
+    (runs / "toy" / "folds.npz").unlink()
+    assert earlier_folds(spec, SweepFiles(runs / "toy")) is None
+    assert cut_sweep(spec, SweepFiles(runs / "toy")).folds.hash == folds.hash
 
 
 def test_a_pinned_file_without_k_does_not_pass_its_number_of_folds_on_to_others(
@@ -158,12 +162,12 @@ def test_a_pinned_file_without_k_does_not_pass_its_number_of_folds_on_to_others(
 ) -> None:
     """The file has 2 folds and no holdout; a sweep that says nothing asks for 5."""
     written(spec_of(make_spec, images), tmp_path / "elsewhere")
-    pinned = spec_of(make_spec, images, folds={"file": str(tmp_path / "elsewhere" / FOLDS_FILE)})
+    pinned = spec_of(make_spec, images, folds={"file": str(tmp_path / "elsewhere" / "folds.npz")})
     assert written(pinned, runs / "pinned").folds.k == 2
     default = spec_of(make_spec, images, folds={"seed": 42})
     assert default.folds.k == 5
-    assert earlier_folds(default, runs / "toy") is None
-    assert earlier_folds(spec_of(make_spec, images), runs / "toy") == runs / "pinned" / FOLDS_FILE
+    assert earlier_folds(default, SweepFiles(runs / "toy")) is None
+    assert earlier_folds(spec_of(make_spec, images), SweepFiles(runs / "toy")) == runs / "pinned" / "folds.npz"
 
 
 # --- cut
@@ -181,7 +185,7 @@ def test_a_new_sweep_on_grown_and_corrected_data_keeps_every_images_fold(
     for row in range(4):
         Image.new("RGB", (8, 8), (0, 50 * row, 9)).save(images.parent / f"new{row}.png")
     rewrite(images, lambda rows: [*(f"new{row}.png,a" for row in range(4)), *reversed(rows[1:])])
-    cut = cut_sweep(spec_of(make_spec, images), runs / "toy")
+    cut = cut_sweep(spec_of(make_spec, images), SweepFiles(runs / "toy"))
     then = dict(zip(first.manifest.paths, first.fold_N.tolist(), strict=True))
     now = dict(zip(cut.folds.manifest.paths, cut.folds.fold_N.tolist(), strict=True))
     assert {path: now[path] for path in then if path in now} == {path: then[path] for path in then if path in now}
@@ -191,7 +195,7 @@ def test_a_new_sweep_on_grown_and_corrected_data_keeps_every_images_fold(
 def test_nothing_is_said_where_nothing_changed(make_spec: Make, images: Path, runs: Path) -> None:
     spec = spec_of(make_spec, images)
     assert changes(written(spec, runs / "first")) is None
-    assert changes(cut_sweep(spec, runs / "toy")) is None
+    assert changes(cut_sweep(spec, SweepFiles(runs / "toy"))) is None
 
 
 def test_images_that_moved_with_their_groups_are_counted(make_spec: Make, images: Path, runs: Path) -> None:
@@ -206,7 +210,7 @@ def test_images_that_moved_with_their_groups_are_counted(make_spec: Make, images
     for person in (friends[1], stranger):
         text = text.replace(f",{person}\n", f",{friends[0]}\n")
     images.write_text(text)
-    found = changes(cut_sweep(spec, runs / "toy"))
+    found = changes(cut_sweep(spec, SweepFiles(runs / "toy")))
     assert found == (
         "images keep their folds (0 images are new, 0 are gone, 1 moved because their groups grew together)"
     )
@@ -230,7 +234,7 @@ def test_what_was_cut_is_written_where_people_look_for_it(make_spec: Make, image
     (images.parent / "fixes.csv").write_text("path,label\n0.png,b\n")
     cut = written(spec, runs / "toy")
     names = {path.name for path in (runs / "toy").iterdir()}
-    assert names == {"manifest.csv", "labels.json", "rejected.csv", CUT_FILE, FOLDS_FILE}
+    assert names == {"manifest.csv", "labels.json", "rejected.csv", "cut.json", "folds.npz"}
     with (runs / "toy" / "manifest.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))
     assert [row["path"] for row in rows] == [f"{at}.png" for at in range(12) if at not in (3, 5)]
@@ -243,8 +247,8 @@ def test_what_was_cut_is_written_where_people_look_for_it(make_spec: Make, image
         rejected = list(csv.reader(stream))
     assert rejected[0] == ["line", "path", "reason", "detail"]
     assert [line[:3] for line in rejected[1:]] == [["5", "3.png", "unreadable"], ["7", "5.png", "no label"]]
-    assert load_folds(runs / "toy" / FOLDS_FILE).hash == cut.folds.hash
-    note = json.loads((runs / "toy" / CUT_FILE).read_text())
+    assert load_folds(runs / "toy" / "folds.npz").hash == cut.folds.hash
+    note = json.loads((runs / "toy" / "cut.json").read_text())
     assert note["data"]["source"] == str(images.resolve())
     assert note["data"]["group"] == "person"
     assert note["folds"] == {"k": 2, "seed": 42, "holdout": 0.0, "column": None}
@@ -284,9 +288,9 @@ def test_the_choices_of_a_space_are_decoded_on_the_way_and_only_once(make_spec: 
     def tell(what: str, done: int, total: int) -> None:
         told.append((what, done, total))
 
-    cut = cut_sweep(spec, runs / "toy", choices=spec.choices(), progress=tell)
+    cut = cut_sweep(spec, SweepFiles(runs / "toy"), choices=spec.choices(), progress=tell)
     assert told[-1] == ("reading images", 12, 12)
     assert cut.data.plan.kept == spec.choices()
     told.clear()
-    cut_sweep(spec, runs / "toy", choices=spec.choices(), progress=tell)
+    cut_sweep(spec, SweepFiles(runs / "toy"), choices=spec.choices(), progress=tell)
     assert told == []

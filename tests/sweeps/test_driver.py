@@ -27,7 +27,8 @@ from sweeps.errors import InfrastructureError, LeaseLostError
 from sweeps.events import Event, FoldFinished, Notice, Running, Snapshot, TrialEnded, TrialStarted
 from sweeps.history import history
 from sweeps.local import run_local
-from sweeps.messages import STOP_FILE, Assignment, Outcome, RunTrial, TrialReport, TrialReporter
+from sweeps.messages import Assignment, Outcome, RunTrial, TrialReport, TrialReporter
+from sweeps.paths import SweepFiles
 from sweeps.retry import add_retry
 from sweeps.sampling import propose
 from sweeps.spec import SweepSpec
@@ -64,7 +65,12 @@ class Sweep:
         self.events: list[Event] = []
 
     def driver(self, **options: Any) -> Driver:
-        given = {"directory": self.folder, "device": "cpu", "listener": self.events.append, "clock": lambda: 0.0}
+        given = {
+            "files": SweepFiles(self.folder),
+            "device": "cpu",
+            "listener": self.events.append,
+            "clock": lambda: 0.0,
+        }
         return Driver(self.spec, self.stored, **{**given, "trial_cap": self.spec.trial_cap, **options})
 
     def trial(self, number: int) -> FrozenTrial:
@@ -72,6 +78,11 @@ class Sweep:
 
     def writes(self, method: str) -> int:
         return sum(name == method for name, _ in self.storage.written)
+
+    def spent(self) -> tuple[float, float]:
+        """Seconds and GPU-seconds, as stored."""
+        record = self.stored.record()
+        return record.elapsed_s, record.gpu_s
 
     def told(self, kind: type[Event]) -> list[Any]:
         """The events of one kind."""
@@ -620,7 +631,7 @@ class TestStopping:
     def test_stop_asks_running_trials_to_leave_and_starts_nothing_more(self, sweep: Callable[..., Sweep]):
         curve = sweep()
         with curve.driver() as driver:
-            stop_file = curve.folder / f"{STOP_FILE}{handed_out(driver).driver}"
+            stop_file = SweepFiles(curve.folder).stop(handed_out(driver).driver)
             assert not stop_file.exists()
             driver.stop()
             assert stop_file.exists()
@@ -702,10 +713,10 @@ class TestStopping:
             dead.start(propose(study, curve.spec, number=number))
         dead.report(1, 1, 0.5)
         dead.close()  # no end was recorded
-        (curve.folder / f"{STOP_FILE}of a killed driver").touch()
+        SweepFiles(curve.folder).stop("of a killed driver").touch()
         with curve.driver() as driver:
             assert curve.events == [Notice("the last driver died; trials to be continued: 0, 1")]
-            assert not list(curve.folder.glob(f"{STOP_FILE}*"))  # or every trial would leave at once
+            assert not list(SweepFiles(curve.folder).stops())  # or every trial would leave at once
             assert [handed_out(driver).number for _ in range(3)] == [0, 1, 2]
         assert curve.trial(1).intermediate_values == {1: 0.5}
         assert curve.trial(1).user_attrs == {"interrupted": True}
@@ -738,7 +749,7 @@ class TestBudget:
             driver.tick()
             driver.tick()
             assert (driver.stopping, driver.interrupted, driver.done) == (True, False, False)
-            assert list(curve.folder.glob(f"{STOP_FILE}*"))
+            assert list(SweepFiles(curve.folder).stops())
             assert driver.next() is Next.FINISHED
             for number in range(2):
                 driver.finished(number, Outcome("interrupted"))
@@ -784,7 +795,7 @@ class TestBudget:
                 handed_out(driver)
                 now[0] += seconds
                 assert driver.snapshot().elapsed_s == 7 + seconds
-        assert (curve.stored.elapsed_s(), curve.stored.gpu_seconds()) == (164.0, 75.0)
+        assert curve.spent() == (164.0, 75.0)
 
     def test_what_a_killed_driver_has_spent_is_not_lost(self, sweep: Callable[..., Sweep]):
         now = [500.0]
@@ -798,7 +809,7 @@ class TestBudget:
             now[0] += 14
             driver.tick()
             handed_out(driver)  # recorded after what was spent
-        assert (curve.stored.elapsed_s(), curve.stored.gpu_seconds()) == (15.0, 15.0)
+        assert curve.spent() == (15.0, 15.0)
         curve.events.clear()
         with curve.driver(clock=lambda: now[0], gpu=1.0) as driver:
             assert handed_out(driver).number == 0
@@ -808,7 +819,7 @@ class TestBudget:
             now[0] += 0.1
             driver.tick()
             assert driver.stopping
-        assert curve.stored.gpu_seconds() == 36.0
+        assert curve.stored.record().gpu_s == 36.0
 
     def test_a_sweep_without_time_left_starts_no_trial(self, sweep: Callable[..., Sweep]):
         now = [0.0]
@@ -824,12 +835,12 @@ class TestBudget:
         curve = sweep("budget={hours: 2, gpu_hours: 3}", "metric.target=0.75")
         with curve.driver():
             pass
-        about = curve.stored.attributes()
-        assert about["budget"] == {"hours": 2, "gpu_hours": 3, "target": 0.75}
-        assert about["run_cap"] == 3
+        stored = curve.stored.record()
+        assert (stored.hours, stored.gpu_hours, stored.target) == (2, 3, 0.75)
+        assert stored.run_cap == 3
         with curve.driver(trial_cap=None):
             pass
-        assert curve.stored.attributes()["run_cap"] is None
+        assert curve.stored.record().run_cap is None
 
 
 class TestDraining:
@@ -842,7 +853,7 @@ class TestDraining:
             assert driver.epoch(0, report(0, 1, 0.5))
             assert (driver.stopping, driver.interrupted, driver.done) == (False, False, False)
             assert driver.snapshot().stopping
-            assert not list(curve.folder.glob(f"{STOP_FILE}*"))
+            assert not list(SweepFiles(curve.folder).stops())
             driver.finished(0, completed(0.5, 0.5, 0.5))
             assert driver.done
         assert [trial.state for trial in curve.stored.trials()] == [TrialState.COMPLETE]

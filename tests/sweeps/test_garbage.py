@@ -80,7 +80,7 @@ def test_a_dry_run_says_the_same_and_removes_nothing(toy: Fabricated) -> None:
 def test_weights_that_another_sweep_ranks_high_stay(toy: Fabricated, make_spec: Make) -> None:
     for score in (0.1, 0.8, 0.9):
         toy.add_with_files(score=score)
-    from sweeps.ranking import Origin
+    from sweeps.records import Origin
 
     newer = Fabricated(toy.sweep.storage, make_spec(name="newer", keep=1), toy.runs)
     newer.add(score=0.1, of=Origin("toy", 0))

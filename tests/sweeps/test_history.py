@@ -7,9 +7,9 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from sweeps.history import history, refitted, repeated
 from sweeps.language import read_space
+from sweeps.records import FOLD_SCORES, REASON, START_POINT, TAKEN_FROM
 from sweeps.sampling import distributions, labels, values_of
 from sweeps.space import Space
-from sweeps.study import FOLD_SCORES, REASON, START_POINT, TAKEN_FROM
 
 THERE: dict[str, Any] = {
     "lr": {"min": 0.0, "max": 1.0},

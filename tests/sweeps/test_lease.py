@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from sweeps import lease as lease_module
 from sweeps.errors import InfrastructureError, InputError, LeaseLostError, SweepBusyError
 from sweeps.lease import Holder, Lease, find_holder, request_stop
+from sweeps.processes import machine
 
 NEVER_S = 3600.0
 WAIT_S = 30.0  # how long a test waits for another thread before it fails
@@ -82,7 +83,7 @@ def until(condition: Callable[[], bool]) -> None:
 
 def test_a_killed_process_that_its_parent_has_not_looked_at_is_dead() -> None:
     process = subprocess.Popen(["cat"], stdin=subprocess.PIPE)
-    holder = Holder("somebody", "here", process.pid, started(process.pid), since=0.0, machine=lease_module._machine())
+    holder = Holder("somebody", "here", process.pid, started(process.pid), since=0.0, machine=machine())
     assert not holder.is_dead_here()
     process.kill()
     os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # ended, and still in the table
@@ -202,7 +203,7 @@ def test_a_container_of_the_same_host_name_does_not_see_the_others_processes(
 ) -> None:
     pid, start = ended_process()
     acquire()
-    change(engine, machine=lease_module._machine().replace("pid:[", "pid:[9"), pid=pid, process_start=start)
+    change(engine, machine=machine().replace("pid:[", "pid:[9"), pid=pid, process_start=start)
     with pytest.raises(SweepBusyError, match=f"process {pid} on {socket.gethostname()} since"):
         acquire()
 
@@ -232,6 +233,7 @@ def test_of_many_drivers_that_find_the_same_dead_one_exactly_one_wins(engine: sa
 PROCESS = """\
 import sys
 import sqlalchemy as sa
+from sweeps.processes import machine
 from sweeps.errors import SweepBusyError
 from sweeps.lease import Lease
 
@@ -578,12 +580,12 @@ def test_many_drivers_at_once_complete_an_older_table(old_table: sa.Engine, acqu
 def test_a_holder_of_another_machine_is_never_called_dead() -> None:
     pid, start = ended_process()
     assert not Holder("a", socket.gethostname(), pid, start, 0.0, "another").is_dead_here()
-    assert Holder("a", socket.gethostname(), pid, start, 0.0, lease_module._machine()).is_dead_here()
+    assert Holder("a", socket.gethostname(), pid, start, 0.0, machine()).is_dead_here()
 
 
 def test_a_clock_that_was_set_anew_makes_nobody_dead(monkeypatch: pytest.MonkeyPatch) -> None:
     me = psutil.Process()
-    holder = Holder("a", "here", me.pid, started(me.pid), 0.0, lease_module._machine())
+    holder = Holder("a", "here", me.pid, started(me.pid), 0.0, machine())
     created, boot = me.create_time(), psutil.boot_time()
     monkeypatch.setattr(psutil.Process, "create_time", lambda process: created + 7200)
     monkeypatch.setattr(psutil, "boot_time", lambda: boot + 7200)  # both are computed from the time of day

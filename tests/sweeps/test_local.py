@@ -9,7 +9,7 @@ import pytest
 from optuna.trial import TrialState
 
 from sweeps import local
-from sweeps.attempt import ATTEMPT_FILE, Attempt
+from sweeps.attempt import Attempt
 from sweeps.driver import Driver
 from sweeps.local import run_local
 from sweeps.messages import Assignment, Outcome, TrialReport, TrialReporter
@@ -97,13 +97,13 @@ def test_each_trial_owns_its_directory_as_long_as_no_other_process_begins_it(dri
     def trial(assignment: Assignment, reporter: TrialReporter) -> Outcome:
         owned.append(reporter.owns())
         if assignment.number == 1:  # another process has it now, and this one leaves without a word
-            Attempt.begin(assignment.directory, driver="another")
+            Attempt.begin(assignment.files, driver="another")
             owned.append(reporter.owns())
         return Outcome("failed", reason="out of luck")
 
     run_local(driver, trial=trial)
     assert owned == [True, True, False, True]
-    files = [driver.directory / f"trial-{number:04d}" / ATTEMPT_FILE for number in range(3)]
+    files = [driver.files.trial(number).attempt for number in range(3)]
     ended = [(left["number"], left["ended"]) for left in (json.loads(file.read_text()) for file in files)]
     assert ended == [(1, True), (2, False), (1, True)]
 

@@ -25,7 +25,7 @@ def assignment(number: int = 7) -> Assignment:
     ("number", "expected"), [(0, "/runs/curve/trial-0000"), (7, "/runs/curve/trial-0007"), (12345, None)]
 )
 def test_a_trial_has_a_directory_of_its_own(number: int, expected: str | None):
-    assert assignment(number).directory == (expected or "/runs/curve/trial-12345")
+    assert str(assignment(number).files.directory) == (expected or "/runs/curve/trial-12345")
 
 
 @pytest.mark.parametrize(

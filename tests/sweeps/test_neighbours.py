@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from sweeps.neighbours import Neighbour, registered
+from sweeps.processes import started_s
 
 RUNS = Path("runs")
 
@@ -31,9 +32,9 @@ def another() -> Iterator[psutil.Process]:
         process.kill()
 
 
-def known(folder: Path, *, pid: int, process_start: float) -> Path:
+def known(folder: Path, *, pid: int, start: float) -> Path:
     path = folder / f"{pid}.json"
-    values = {"pid": pid, "process_start": process_start, "sweep": "x", "runs": "/runs", "gpus": 1.0}
+    values = {"pid": pid, "started_s": start, "sweep": "x", "runs": "/runs", "gpus": 1.0}
     path.write_text(json.dumps(values))
     return path
 
@@ -44,7 +45,7 @@ def test_the_first_driver_has_no_neighbours_and_is_known_while_it_runs(folder: P
         (path,) = folder.iterdir()
         assert json.loads(path.read_text()) == {
             "pid": os.getpid(),
-            "process_start": psutil.Process().create_time(),
+            "started_s": pytest.approx(started_s(), abs=2),
             "sweep": "mask",
             "runs": str(RUNS.resolve()),
             "gpus": 0.5,
@@ -59,15 +60,15 @@ def test_a_driver_that_fails_is_not_known_any_more(folder: Path):
 
 
 def test_a_driver_that_lives_is_a_neighbour_and_stays_known(folder: Path, another: psutil.Process):
-    path = known(folder, pid=another.pid, process_start=another.create_time())
+    path = known(folder, pid=another.pid, start=started_s(another.pid))
     with registered("mask", gpus=1, runs=RUNS) as neighbours:
-        assert neighbours == [Neighbour(another.pid, another.create_time(), "x", "/runs", 1.0)]
+        assert neighbours == [Neighbour(another.pid, pytest.approx(started_s(another.pid), abs=2), "x", "/runs", 1.0)]
     assert path.exists()
 
 
 @pytest.mark.parametrize("age_s", [0, 100], ids=["its process is gone", "its pid is another process now"])
 def test_a_dead_driver_is_no_neighbour_and_its_file_is_removed(folder: Path, another: psutil.Process, age_s: float):
-    path = known(folder, pid=another.pid, process_start=another.create_time() - age_s)
+    path = known(folder, pid=another.pid, start=started_s(another.pid) - age_s)
     if not age_s:
         another.kill()
         another.wait()

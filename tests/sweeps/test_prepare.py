@@ -11,7 +11,8 @@ from PIL import Image
 
 from sweeps.data import cut_sweep, with_folds
 from sweeps.errors import InputError
-from sweeps.prepare import SweepFiles, open_sweep, own_files
+from sweeps.paths import SweepFiles
+from sweeps.prepare import open_sweep, own_files
 from sweeps.spec import SweepSpec
 from sweeps.study import StoredSweep
 from sweeps.yaml_file import YamlFile
@@ -31,7 +32,7 @@ def begin(sqlite_storage: RDBStorage, files: SweepFiles, images: Path) -> Callab
     """Open the sweep as `sweeps run` does."""
 
     def begin(spec: SweepSpec, *, update: bool = False) -> StoredSweep:
-        cut = cut_sweep(spec, files.directory)
+        cut = cut_sweep(spec, files)
         spec = with_folds(spec, cut.folds)
         return open_sweep(sqlite_storage, spec, cut, files=files, storage_url=URL, update=update)
 
@@ -52,7 +53,7 @@ def test_a_new_sweep_gets_a_folder_and_a_study_of_one_identity(
     names = {"cut.json", "folds.npz", "labels.json", "manifest.csv", "rejected.csv", "spec.yaml", "sweep.json"}
     assert {path.name for path in files.directory.iterdir()} == names
     assert files.identity() == sweep.uuid
-    assert files.folds().hash == cut_sweep(spec, files.directory).folds.hash
+    assert files.folds().hash == cut_sweep(spec, files).folds.hash
     assert YamlFile(files.directory / "spec.yaml").values == spec.raw
     assert StoredSweep.find(sqlite_storage, "toy") == sweep
 
@@ -103,7 +104,7 @@ def test_a_pinned_sweep_goes_on_without_the_file_it_was_pinned_to(
 ) -> None:
     pin = files.directory.parent / "pin.npz"
     pin.parent.mkdir()
-    save_folds(cut_sweep(make_spec(folds={"k": 3, "holdout": 0.25}), files.directory).folds, pin)
+    save_folds(cut_sweep(make_spec(folds={"k": 3, "holdout": 0.25}), files).folds, pin)
     sweep = begin(make_spec(folds={"file": str(pin)}))
     assert (sweep.spec["folds"]["k"], sweep.spec["folds"]["holdout"]) == (3, 0.25)
     assert begin(make_spec(folds={"file": str(pin)})) == sweep

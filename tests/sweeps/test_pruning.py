@@ -17,6 +17,7 @@ from sweeps.space import Constant, Parameter, Space
 from sweeps.spec import Folds, Metric, SweepSpec
 from sweeps.stopping import EarlyTerminate, Hyperband, Median, NoRule, Race, Wilcoxon
 from trainer.data.options import DataOptions
+from trainer.metrics import Goal
 
 Rule = Callable[..., SweepSpec]
 NAN = float("nan")
@@ -299,7 +300,7 @@ def test_hyperband_stops_at_a_band_who_is_not_among_the_best(rule: Rule, goal: s
 @pytest.mark.parametrize(("eta", "share"), [(2, "half"), (3, "third"), (4, "quarter"), (2.5, "40 %"), (10, "10 %")])
 def test_the_reason_names_the_share_that_goes_on(eta: float, share: str) -> None:
     text = hyperband_reason(
-        Hyperband(type="hyperband", min_iter=2, eta=eta), [0.1, 0.1, 0.1], others=[[0.5] * 9] * 29, goal="maximize"
+        Hyperband(type="hyperband", min_iter=2, eta=eta), [0.1, 0.1, 0.1], others=[[0.5] * 9] * 29, goal=Goal.MAXIMIZE
     )
     assert text == f"hyperband: at epoch 2 not among the best {share} of 30 trials"
 
@@ -403,7 +404,7 @@ def test_hyperband_stops_what_wandb_stops() -> None:
         rule = Hyperband(
             type="hyperband", **options, eta=rng.choice([1.1, 1.5, 2, 2.5, 3, 4]), strict=rng.random() < 0.5
         )
-        goal = rng.choice(["minimize", "maximize"])
+        goal = rng.choice([Goal.MINIMIZE, Goal.MAXIMIZE])
         table = [
             [
                 rng.choice([round(rng.random(), 1), rng.random(), rng.choice([0.5, NAN, math.inf])])

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import t as student
 
-from sweeps.race import Goal, Standing, incumbent, race_reason
+from sweeps.race import Standing, incumbent, race_reason
 from sweeps.stopping import Race
+from trainer.metrics import Goal
 
 K = 5
 RNG = np.random.default_rng(11)
@@ -26,7 +27,7 @@ def reason(
     own: Sequence[float],
     finished: Sequence[Standing] = tuple(standings(TABLE)),
     *,
-    goal: Goal = "maximize",
+    goal: Goal = Goal.MAXIMIZE,
     k: int = K,
     **rule: float,
 ) -> str | None:
@@ -75,9 +76,9 @@ def test_hard_folds_are_no_fault_of_the_trial() -> None:
     assert [reason(own[:folds], standings(table)) for folds in (1, 2, 3, 4)] == [None] * 4
 
 
-@pytest.mark.parametrize("goal", ["maximize", "minimize"])
+@pytest.mark.parametrize("goal", Goal)
 def test_the_goal_turns_the_direction_and_nothing_else(goal: Goal) -> None:
-    sign = 1 if goal == "maximize" else -1
+    sign = goal.sign
     field = standings(sign * TABLE)
     for folds, below in itertools.product((1, 2, 3, 4), (-0.05, 0.0, 0.01, 0.02, 0.03, 0.1)):
         one = reason(list(sign * (TABLE[2, :folds] - below)), field, goal=goal)
@@ -126,7 +127,7 @@ def test_a_complete_trial_with_such_a_score_does_not_count(score: float) -> None
     odd = Standing(77, (9.0, score, 9.0, 9.0, 9.0))
     own = TABLE[2, :2] - 0.1
     assert reason(own, [odd, *standings(TABLE)]) == reason(own) is not None
-    assert incumbent([odd, *standings(TABLE)], k=K, goal="maximize") == standings(TABLE)[2]
+    assert incumbent([odd, *standings(TABLE)], k=K, goal=Goal.MAXIMIZE) == standings(TABLE)[2]
 
 
 @pytest.mark.parametrize("below", [0.0, -0.001, -1.0])
@@ -134,7 +135,7 @@ def test_a_complete_trial_with_such_a_score_does_not_count(score: float) -> None
 def test_a_trial_as_good_as_the_incumbent_on_the_same_folds_is_never_stopped(folds: int, below: float) -> None:
     """Even where the incumbent made up for bad folds later, as one that must lose by the others' folds."""
     table = np.concatenate([TABLE, [[0.5, 0.5, 1.2, 1.2, 1.2]]])
-    assert incumbent(standings(table), k=K, goal="maximize") == standings(table)[6]
+    assert incumbent(standings(table), k=K, goal=Goal.MAXIMIZE) == standings(table)[6]
     assert reason(table[6, :folds] - below, standings(table), error_rate=0.49) is None
 
 
@@ -173,8 +174,8 @@ def test_trials_that_learned_nothing_and_score_the_same_are_one() -> None:
 
 def test_of_equal_incumbents_the_lowest_number_is_named() -> None:
     twins = [Standing(9, tuple(TABLE[2])), *standings(TABLE), Standing(7, tuple(TABLE[2]))]
-    assert incumbent(twins, k=K, goal="maximize") == Standing(2, tuple(TABLE[2]))
-    assert incumbent([], k=K, goal="maximize") is None
+    assert incumbent(twins, k=K, goal=Goal.MAXIMIZE) == Standing(2, tuple(TABLE[2]))
+    assert incumbent([], k=K, goal=Goal.MAXIMIZE) is None
 
 
 @pytest.mark.parametrize("k", [2, 3, 10])

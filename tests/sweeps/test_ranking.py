@@ -3,15 +3,17 @@ from pathlib import Path
 import pytest
 from optuna.trial import TrialState
 
-from sweeps.ranking import Origin, origin, rank, trial_directory
+from sweeps.ranking import rank, trial_directory
+from sweeps.records import Origin, origin
 from tests.sweeps.fabricated import trial
+from trainer.metrics import Goal
 
 
-def numbers(trials, *, goal: str = "maximize") -> list[int]:
+def numbers(trials, *, goal: Goal = Goal.MAXIMIZE) -> list[int]:
     return [ranked.number for ranked in rank(trials, goal=goal, sweep="toy")]
 
 
-@pytest.mark.parametrize(("goal", "order"), [("maximize", [2, 1, 3, 0]), ("minimize", [0, 1, 3, 2])])
+@pytest.mark.parametrize(("goal", "order"), [(Goal.MAXIMIZE, [2, 1, 3, 0]), (Goal.MINIMIZE, [0, 1, 3, 2])])
 def test_the_best_comes_first_and_ties_go_to_the_lower_number(goal: str, order: list[int]) -> None:
     trials = [trial(number, score=score) for number, score in ((3, 0.5), (0, 0.2), (2, 0.9), (1, 0.5))]
     assert numbers(trials, goal=goal) == order

@@ -17,12 +17,13 @@ from ray.tune.search import Searcher
 
 from sweeps.attempt import Attempt
 from sweeps.driver import Driver
-from sweeps.messages import STOP_FILE, Assignment, Outcome, TrialReport, TrialReporter
+from sweeps.messages import Assignment, Outcome, TrialReport, TrialReporter
+from sweeps.paths import SweepFiles
 from sweeps.ray_tune import worker
 from sweeps.ray_tune.registry import DRIVERS
 from sweeps.ray_tune.scheduler import DriverScheduler
 from sweeps.ray_tune.searcher import DriverSearcher
-from sweeps.ray_tune.worker import LOG_FILE, LOOK_EVERY_S, OUTCOME, TuneReporter, evaluate
+from sweeps.ray_tune.worker import LOOK_EVERY_S, OUTCOME, TuneReporter, evaluate
 from sweeps.spec_reader import read_spec
 from sweeps.study import StoredSweep
 from tests.fakes import CURVE_SPACE, TroubledStorage, curve_trial, hasty_storage
@@ -169,7 +170,7 @@ def nodes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def reporter_in(folder: Path) -> TuneReporter:
     assignment = Assignment(0, {}, str(folder), "f1", 2, "cpu", 1, driver="d")
-    return TuneReporter(assignment, Attempt.begin(assignment.directory, driver="d"))
+    return TuneReporter(assignment, Attempt.begin(assignment.files, driver="d"))
 
 
 class TestReporter:
@@ -178,15 +179,15 @@ class TestReporter:
         monkeypatch.setattr(worker, "time", SimpleNamespace(monotonic=lambda: now[0]))
         reporter = reporter_in(tmp_path)
         assert not reporter.interrupted()
-        (tmp_path / f"{STOP_FILE}another").touch()  # is for the trials of another driver
+        SweepFiles(tmp_path).stop("another").touch()  # is for the trials of another driver
         now[0] += LOOK_EVERY_S * 1.1
         assert not reporter.interrupted()
-        (tmp_path / f"{STOP_FILE}d").touch()
+        SweepFiles(tmp_path).stop("d").touch()
         now[0] += LOOK_EVERY_S * 0.9
         assert not reporter.interrupted()
         now[0] += LOOK_EVERY_S * 0.2
         assert reporter.interrupted()
-        (tmp_path / f"{STOP_FILE}d").unlink()
+        SweepFiles(tmp_path).stop("d").unlink()
         now[0] += 10
         assert reporter.interrupted()  # it does not change its mind half-way
 
@@ -198,7 +199,7 @@ class TestReporter:
     def test_a_trial_that_another_process_began_is_left(self, tmp_path: Path):
         reporter = reporter_in(tmp_path)
         assert reporter.owns()
-        Attempt.begin(str(tmp_path / "trial-0000"), driver="another")
+        Attempt.begin(SweepFiles(tmp_path).trial(0), driver="another")
         assert not reporter.owns()
         assert reporter.interrupted()
 
@@ -291,8 +292,8 @@ class TestEvaluate:
     ):
         assignment = Assignment(**config["assignment"])
         for _ in range(2):
-            Attempt.begin(assignment.directory, driver="d", node="here")
-        (Path(assignment.directory) / LOG_FILE).write_text("loading\nCUDA error: an illegal memory access\n")
+            Attempt.begin(assignment.files, driver="d", node="here")
+        (assignment.files.log).write_text("loading\nCUDA error: an illegal memory access\n")
         evaluate(config, run_trial=curve_trial)
         (last,) = reported
         outcome = Outcome(**dict(last[OUTCOME]))
@@ -307,7 +308,7 @@ class TestEvaluate:
         self, config: dict[str, Any], reported: list[dict[str, Any]]
     ):
         config["assignment"]["retries"] = 0
-        Attempt.begin(Assignment(**config["assignment"]).directory, driver="d", node="here")
+        Attempt.begin(Assignment(**config["assignment"]).files, driver="d", node="here")
         evaluate(config, run_trial=curve_trial)
         reason = dict(reported[0][OUTCOME])["reason"]
         assert reason == "its worker process died once (out of memory?); last line of worker.log is empty"
@@ -317,7 +318,7 @@ class TestEvaluate:
         self, config: dict[str, Any], reported: list[dict[str, Any]], driver: str, node: str
     ):
         for _ in range(5):
-            directory = Assignment(**config["assignment"]).directory
+            directory = Assignment(**config["assignment"]).files
             Attempt.begin(directory, driver=driver, node=node, is_alive=lambda node: node != "lost")
         evaluate(config, run_trial=curve_trial)
         assert dict(reported[-1][OUTCOME])["state"] == "completed"
@@ -332,7 +333,7 @@ class TestEvaluate:
 
         evaluate(config, run_trial=trial)
         evaluate(config, run_trial=trial)
-        log = Path(Assignment(**config["assignment"]).directory) / LOG_FILE
+        log = Assignment(**config["assignment"]).files.log
         assert log.read_text() == "from C, out\nfrom C, err\n" * 2
 
     @pytest.mark.parametrize("what", ["begin", "end"])
@@ -353,7 +354,7 @@ class TestEvaluate:
 
         with pytest.raises(ImportError, match="no module"):
             evaluate(config, run_trial=broken)
-        log = Path(Assignment(**config["assignment"]).directory) / LOG_FILE
+        log = Assignment(**config["assignment"]).files.log
         assert log.read_text().endswith("ImportError: no module named foldsweep\n")
 
     def test_a_node_that_does_not_see_the_sweep_takes_no_trial(self, config: dict[str, Any]):

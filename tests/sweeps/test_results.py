@@ -16,22 +16,12 @@ from sweeps.cli.best import best as print_best
 from sweeps.data import cut_sweep
 from sweeps.errors import InputError
 from sweeps.lease import Holder, Lease
-from sweeps.prepare import SweepFiles
+from sweeps.paths import SweepFiles
+from sweeps.prepare import begin
+from sweeps.records import BUDGET, CAP, DRIVEN, ELAPSED, FOLD_SCORES, GPU_SECONDS, NOTES, REASON, RETRY_OF, TAKEN_FROM
 from sweeps.results import Left, SweepView, best, failures, find_sweep, names, notes, summarise, sweep_files
 from sweeps.spec import SweepSpec
-from sweeps.study import (
-    BUDGET,
-    CAP,
-    DRIVEN,
-    ELAPSED,
-    FOLD_SCORES,
-    GPU_SECONDS,
-    NOTES,
-    REASON,
-    RETRY_OF,
-    TAKEN_FROM,
-    StoredSweep,
-)
+from sweeps.study import StoredSweep
 from trainer.data.folds import Folds
 from trainer.metrics import log_loss, score_fold
 
@@ -48,9 +38,9 @@ class Stored:
         self.spec, self.runs, self.files, self.with_files = spec, runs, SweepFiles.of(runs, spec.name), with_files
         self.sweep = StoredSweep.create(storage, spec, identity="a")
         if with_files:
-            cut = cut_sweep(spec, self.files.directory)
+            cut = cut_sweep(spec, self.files)
             self.folds: Folds = cut.folds
-            self.files.begin(spec, cut, identity="a", storage_url="sqlite://")
+            begin(self.files, spec, cut, identity="a", storage_url="sqlite://")
 
     def add(self, state: TrialState, *, fold_scores: list[float] | None = None, **attributes: Any) -> int:
         """One trial; a completed one with its OOF, drawn from its number."""

@@ -11,8 +11,8 @@ from torch import nn
 
 from sweeps.errors import InputError
 from sweeps.events import Event, Notice, TrialEnded, TrialStarted
-from sweeps.prepare import SweepFiles
-from sweeps.ranking import Origin
+from sweeps.paths import SweepFiles, TrialFiles
+from sweeps.records import Origin
 from sweeps.retention import (
     ALL,
     NOTHING,
@@ -30,6 +30,7 @@ from sweeps.retention import (
 from sweeps.spec import SweepSpec
 from tests.sweeps.fabricated import RESULTS, Fabricated, trial
 from trainer.kept_epochs import KeptEpochs
+from trainer.metrics import Goal
 from trainer.result import CHECKPOINT, WEIGHTS
 
 COMPLETE, PRUNED, FAIL = TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL
@@ -80,13 +81,13 @@ def test_the_best_are_counted_where_they_were_trained_and_once() -> None:
         trial(3, score=0.7),
         trial(4, PRUNED),
     ]
-    best = [best_origins(trials, sweep="toy", goal="maximize", keep=keep) for keep in (1, 2, 9)]
+    best = [best_origins(trials, sweep="toy", goal=Goal.MAXIMIZE, keep=keep) for keep in (1, 2, 9)]
     assert best == [
         {Origin("toy", 0)},
         {Origin("toy", 0), Origin("older", 7)},
         {Origin("toy", 0), Origin("older", 7), Origin("toy", 3)},
     ]
-    assert best_origins(trials, sweep="toy", goal="minimize", keep=1) == {Origin("toy", 3)}
+    assert best_origins(trials, sweep="toy", goal=Goal.MINIMIZE, keep=1) == {Origin("toy", 3)}
 
 
 def test_parts_are_found_on_disk_as_the_trainer_leaves_them(tmp_path: Path) -> None:
@@ -96,15 +97,15 @@ def test_parts_are_found_on_disk_as_the_trainer_leaves_them(tmp_path: Path) -> N
     (fold / ".epochs.gone").mkdir()  # a removal that was cut short
     for name in (*RESULTS, WEIGHTS, CHECKPOINT):
         (fold / name).touch()
-    assert list(files_of(tmp_path, NOTHING)) == []
-    assert list(files_of(tmp_path, Parts({Part.WEIGHTS}))) == [fold / WEIGHTS]
-    assert list(files_of(tmp_path, Parts({Part.CHECKPOINT}))) == [fold / CHECKPOINT]
-    for path in list(files_of(tmp_path, ALL)):
+    assert list(files_of(TrialFiles(tmp_path), NOTHING)) == []
+    assert list(files_of(TrialFiles(tmp_path), Parts({Part.WEIGHTS}))) == [fold / WEIGHTS]
+    assert list(files_of(TrialFiles(tmp_path), Parts({Part.CHECKPOINT}))) == [fold / CHECKPOINT]
+    for path in list(files_of(TrialFiles(tmp_path), ALL)):
         remove(path)
         remove(path)  # as if another process had been faster
     assert not kept
     assert {path.name for path in fold.iterdir()} == RESULTS
-    assert list(files_of(tmp_path / "nowhere", ALL)) == []
+    assert list(files_of(TrialFiles(tmp_path / "nowhere"), ALL)) == []
 
 
 # --- what other sweeps need
@@ -203,7 +204,7 @@ def test_a_trial_that_ends_without_a_score_leaves_what_is_still_of_use(
     assert sweep.found(number) == left
 
 
-@pytest.mark.parametrize(("metric", "goal"), [("f1", "maximize"), ("log_loss", "minimize")])
+@pytest.mark.parametrize(("metric", "goal"), [("f1", Goal.MAXIMIZE), ("log_loss", Goal.MINIMIZE)])
 def test_trial_by_trial_leaves_what_looking_at_all_of_them_would(
     sqlite_storage: RDBStorage, make_spec: Make, tmp_path: Path, metric: str, goal: str
 ) -> None:

@@ -10,9 +10,10 @@ from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from sweeps.errors import InfrastructureError, InputError, LeaseLostError
+from sweeps.paths import TrialFiles
+from sweeps.records import RETRY_OF
 from sweeps.retry import Retry, choose, finished_folds, retry_failed
 from sweeps.spec import SweepSpec
-from sweeps.study import RETRY_OF
 from tests.sweeps.fabricated import EPOCHS, RESULTS, Fabricated, trial
 from trainer.result import CHECKPOINT, OOF, RESULT, WEIGHTS
 
@@ -85,9 +86,9 @@ def test_a_fold_is_finished_when_all_its_files_are_there(tmp_path: Path, missing
         folder.mkdir()
         for name in (*RESULTS, WEIGHTS):
             (folder / name).touch()
-    assert len(list(finished_folds(tmp_path))) == 2
+    assert len(list(finished_folds(TrialFiles(tmp_path)))) == 2
     (tmp_path / "fold-0" / missing).unlink()
-    assert list(finished_folds(tmp_path)) == [tmp_path / "fold-1"]
+    assert list(finished_folds(TrialFiles(tmp_path))) == [tmp_path / "fold-1"]
 
 
 def test_a_fold_without_its_kept_epochs_has_no_say_in_a_common_one(tmp_path: Path) -> None:
@@ -96,9 +97,9 @@ def test_a_fold_without_its_kept_epochs_has_no_say_in_a_common_one(tmp_path: Pat
         for name in (*RESULTS, WEIGHTS):
             (tmp_path / f"fold-{fold}" / name).touch()
     (tmp_path / "config.json").write_text(json.dumps({"checkpoint": "best"}))
-    assert list(finished_folds(tmp_path)) == [tmp_path / "fold-0"]
+    assert list(finished_folds(TrialFiles(tmp_path))) == [tmp_path / "fold-0"]
     (tmp_path / "config.json").write_text(json.dumps({"checkpoint": "last"}))
-    assert len(list(finished_folds(tmp_path))) == 2
+    assert len(list(finished_folds(TrialFiles(tmp_path)))) == 2
 
 
 # --- the new trial

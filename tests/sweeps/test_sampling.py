@@ -19,10 +19,11 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from sweeps import sampling
 from sweeps.language import read_space
+from sweeps.records import START_POINT
 from sweeps.sampling import MODELS, distribution, distributions, labels, propose, values_of
 from sweeps.space import Categorical, Parameter, Space, Values, finite_values, grid
 from sweeps.spec import SweepSpec
-from sweeps.study import START_POINT, StoredSweep
+from sweeps.study import StoredSweep
 
 Make = Callable[..., SweepSpec]
 

@@ -9,6 +9,7 @@ from sweeps.spec import METRIC_NAMES, Metric, SweepSpec, result_field
 from sweeps.stopping import Race
 from trainer.config import TrainConfig
 from trainer.data.preprocessing import Preprocessing
+from trainer.metrics import Goal
 
 Make = Callable[..., SweepSpec]
 
@@ -41,7 +42,7 @@ def test_every_metric_gets_better_in_one_direction() -> None:
     ],
 )
 def test_a_metric_of_the_users_own_is_known_by_its_file(name: str, own: str | None, field: str) -> None:
-    metric = Metric(name=name, goal="maximize")
+    metric = Metric(name=name, goal=Goal.MAXIMIZE)
     assert (metric.own, metric.field) == (own, field)
     assert result_field(name) == field
 

@@ -22,19 +22,10 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from sweeps import study as study_module
 from sweeps.errors import InfrastructureError, InputError, LeaseLostError
 from sweeps.lease import Lease
+from sweeps.paths import make_folder
+from sweeps.records import ELAPSED, GPU_SECONDS, INTERRUPTED, REASON, SWEEP, TAKEN_FROM
 from sweeps.spec import SweepSpec
-from sweeps.study import (
-    ELAPSED,
-    GPU_SECONDS,
-    INTERRUPTED,
-    REASON,
-    SWEEP,
-    TAKEN_FROM,
-    Recorder,
-    StoredSweep,
-    make_folder,
-    open_storage,
-)
+from sweeps.study import Recorder, StoredSweep, open_storage
 from tests.postgres import Server
 from tests.sweeps.conftest import close
 
@@ -230,7 +221,7 @@ def test_a_created_sweep_is_found_with_all_it_is(storage: RDBStorage, sweep: Sto
     found = StoredSweep.find(storage, "toy")
     assert found == sweep
     assert (found.name, found.uuid, found.spec) == ("toy", "the-uuid", make_spec().fixed_part())
-    assert (found.trials(), found.elapsed_s()) == ([], 0.0)
+    assert (found.trials(), found.record().elapsed_s) == ([], 0.0)
 
 
 def test_a_sweep_is_an_optuna_study_with_its_direction_and_metric(storage: RDBStorage, sweep: StoredSweep) -> None:
@@ -272,7 +263,7 @@ def test_a_sweep_whose_creation_was_cut_off_is_absent_and_made_again(
 
 
 def test_a_sweep_of_a_newer_version_is_refused(storage: RDBStorage, sweep: StoredSweep) -> None:
-    sweep.set_attribute(SWEEP, {**sweep.attributes()[SWEEP], "format": 2})
+    sweep.set_attribute(SWEEP, {**sweep.record().identity, "format": 2})
     with pytest.raises(InputError, match="newer version") as caught:
         StoredSweep.find(storage, "toy")
     assert str(caught.value) == (
@@ -282,7 +273,7 @@ def test_a_sweep_of_a_newer_version_is_refused(storage: RDBStorage, sweep: Store
 
 
 def test_a_sweep_from_before_formats_had_numbers_is_found(storage: RDBStorage, sweep: StoredSweep) -> None:
-    sweep.set_attribute(SWEEP, {key: value for key, value in sweep.attributes()[SWEEP].items() if key != "format"})
+    sweep.set_attribute(SWEEP, {key: value for key, value in sweep.record().identity.items() if key != "format"})
     assert StoredSweep.find(storage, "toy") == sweep
 
 
@@ -292,7 +283,7 @@ def test_a_sweep_that_grew_keeps_all_but_its_spec(storage: RDBStorage, sweep: St
     found = StoredSweep.find(storage, "toy")
     assert found is not None
     assert (found.uuid, found.study_id, found.spec) == (sweep.uuid, sweep.study_id, grown)
-    assert found.attributes()[SWEEP]["metric"] == "valid/f1"
+    assert found.record().identity["metric"] == "valid/f1"
 
 
 def test_a_finished_trial_of_another_sweep_is_added_with_all_it_has(sweep: StoredSweep) -> None:
@@ -300,7 +291,7 @@ def test_a_finished_trial_of_another_sweep_is_added_with_all_it_has(sweep: Store
     sweep.add(theirs)
     (trial,) = sweep.trials()
     assert_same(trial, theirs)
-    assert sweep.gpu_seconds() == 0.0
+    assert sweep.record().gpu_s == 0.0
 
 
 def finished(state: TrialState) -> FrozenTrial:
@@ -479,7 +470,7 @@ def test_a_trials_life_is_recorded_in_order(
     ]
     assert all(trial.intermediate_values == {1: 0.1, 2: 0.2, 4: 0.4} for trial in trials)
     assert trials[0].value == 0.75
-    assert sweep.elapsed_s() == 12.5
+    assert sweep.record().elapsed_s == 12.5
     assert failures == []
 
 
@@ -529,7 +520,7 @@ def test_what_is_about_the_sweep_is_found_again(
     recorder = record()
     recorder.about_sweep(GPU_SECONDS, 12.5)
     recorder.close()
-    assert sweep.gpu_seconds() == sweep.attributes()[GPU_SECONDS] == 12.5
+    assert sweep.record().gpu_s == 12.5
     assert optuna.load_study(study_name="toy", storage=storage).metric_names == ["valid/f1"]
 
 
@@ -875,7 +866,7 @@ def table(sweep: StoredSweep) -> list[Any]:
         (t.number, t.state, t.params, t.values, list(t.intermediate_values.items()), t.user_attrs)
         for t in sweep.trials()
     ]
-    return [rows, trials, sweep.elapsed_s()]
+    return [rows, trials, sweep.record().elapsed_s]
 
 
 def test_a_server_killed_in_the_middle_of_writes_changes_nothing_in_the_table(

@@ -3,10 +3,10 @@
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
-from sweeps.ranking import Origin
-from sweeps.study import TAKEN_FROM
-from sweeps.tally import Tally, counts, is_history, is_repeat
+from sweeps.records import TAKEN_FROM, Origin, counts, is_history, is_repeat
+from sweeps.tally import Tally
 from tests.sweeps.fabricated import trial
+from trainer.metrics import Goal
 
 OTHER = Origin("other", 7)
 
@@ -35,7 +35,7 @@ def test_what_a_trial_counts_as(of: FrozenTrial, history: bool, repeated: bool, 
 
 
 def test_each_trial_is_counted_where_it_belongs() -> None:
-    tally = Tally("mine", "maximize")
+    tally = Tally("mine", Goal.MAXIMIZE)
     for one in (
         trial(0, of=OTHER, score=0.9),
         trial(1, score=0.6),
@@ -54,7 +54,7 @@ def test_each_trial_is_counted_where_it_belongs() -> None:
 
 
 def test_another_sweeps_trial_is_never_the_best() -> None:
-    tally = Tally("mine", "maximize")
+    tally = Tally("mine", Goal.MAXIMIZE)
     tally.add(trial(0, of=OTHER, score=0.9))
     assert tally.best is None
     tally.add(trial(1, score=0.1))
@@ -62,7 +62,7 @@ def test_another_sweeps_trial_is_never_the_best() -> None:
     assert tally.best.number == 1
 
 
-@pytest.mark.parametrize(("goal", "best"), [("maximize", 1), ("minimize", 2)])
+@pytest.mark.parametrize(("goal", "best"), [(Goal.MAXIMIZE, 1), (Goal.MINIMIZE, 2)])
 def test_the_best_is_found_by_the_goal_and_ties_go_to_the_lower_number(goal: str, best: int) -> None:
     trials = [
         trial(0, TrialState.FAIL),
@@ -80,7 +80,7 @@ def test_the_best_is_found_by_the_goal_and_ties_go_to_the_lower_number(goal: str
 
 
 def test_a_change_of_state_moves_a_trial_and_asks_for_no_new_one() -> None:
-    tally = Tally("mine", "maximize")
+    tally = Tally("mine", Goal.MAXIMIZE)
     tally.add(trial(0, TrialState.RUNNING))
     tally.change(trial(0, score=0.7), before=TrialState.RUNNING)
     assert tally.asked == 1

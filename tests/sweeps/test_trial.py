@@ -91,7 +91,7 @@ def assignment(tmp_path: Path) -> Callable[..., Assignment]:
 
 
 def result(assignment: Assignment, fold: int) -> dict[str, Any]:
-    loaded: dict[str, Any] = json.loads((Path(assignment.directory) / f"fold-{fold}" / "result.json").read_text())
+    loaded: dict[str, Any] = json.loads((assignment.files.directory / f"fold-{fold}" / "result.json").read_text())
     return loaded
 
 
@@ -109,10 +109,10 @@ def test_every_epoch_of_every_fold_is_reported_with_the_mean_over_folds(assignme
         (1, 2, 2, (first,)),
     ]
     curves = [
-        np.loadtxt(Path(given.directory) / f"fold-{fold}" / "curve.csv", delimiter=",", skiprows=1, usecols=2)
+        np.loadtxt(given.files.directory / f"fold-{fold}" / "curve.csv", delimiter=",", skiprows=1, usecols=2)
         for fold in range(2)
     ]
-    with (Path(given.directory) / "fold-0" / "curve.csv").open() as file:
+    with (given.files.directory / "fold-0" / "curve.csv").open() as file:
         assert file.readline().split(",")[2] == "accuracy"
     values = [*curves[0], *(statistics.fmean([first, value]) for value in curves[1])]
     assert [r.value for r in listener.reports] == pytest.approx(values, abs=1e-12)
@@ -121,7 +121,7 @@ def test_every_epoch_of_every_fold_is_reported_with_the_mean_over_folds(assignme
 def test_a_completed_trial_leaves_the_directory_of_the_design(assignment: Callable[..., Assignment]):
     given = assignment(epochs=1)
     run_trial(given, Listener())
-    directory = Path(given.directory)
+    directory = given.files.directory
     assert directory.name == "trial-0003"
     files = sorted(path.relative_to(directory).as_posix() for path in directory.rglob("*") if path.is_file())
     assert files == [
@@ -140,7 +140,7 @@ def test_a_completed_trial_leaves_the_directory_of_the_design(assignment: Callab
 def test_every_image_is_predicted_exactly_once(assignment: Callable[..., Assignment]):
     given = assignment(epochs=1)
     run_trial(given, Listener())
-    parts = [np.load(Path(given.directory) / f"fold-{fold}" / "oof.npz") for fold in range(2)]
+    parts = [np.load(given.files.directory / f"fold-{fold}" / "oof.npz") for fold in range(2)]
     rows_N = np.concatenate([part["rows"] for part in parts])
     probs_NK = np.concatenate([part["probs"] for part in parts])
     assert sorted(rows_N) == list(range(60))
@@ -151,16 +151,16 @@ def test_every_image_is_predicted_exactly_once(assignment: Callable[..., Assignm
 def test_finished_folds_are_not_trained_again(assignment: Callable[..., Assignment], monkeypatch: pytest.MonkeyPatch):
     given = assignment(epochs=1)
     first = run_trial(given, Listener())
-    written = {path: path.stat().st_mtime_ns for path in Path(given.directory).rglob("result.json")}
+    written = {path: path.stat().st_mtime_ns for path in given.files.directory.rglob("result.json")}
     given, again = dataclasses.replace(given, reported=5), Listener()
     assert run_trial(given, again) == first
     assert (again.steps, again.folds) == ([5], [])
-    (Path(given.directory) / "fold-1" / "result.json").unlink()
+    (given.files.directory / "fold-1" / "result.json").unlink()
     again = Listener()
     assert run_trial(dataclasses.replace(given, reported=1), again) == first  # the same fold again, to the bit
     assert again.steps == [1, 5]
     assert again.reports[1].fold_scores == first.fold_scores[:1]
-    kept = Path(given.directory) / "fold-0" / "result.json"
+    kept = given.files.directory / "fold-0" / "result.json"
     assert kept.stat().st_mtime_ns == written[kept]
 
 
@@ -169,7 +169,7 @@ def test_a_stopped_trial_tells_the_folds_it_finished(assignment: Callable[..., A
     outcome = run_trial(given, listener)
     assert outcome == Outcome("stopped", (result(given, 0)["metrics"]["f1"],))
     assert listener.steps == [1, 2, 5]
-    assert list(Path(given.directory).rglob("last.ckpt")) == []
+    assert list(given.files.directory.rglob("last.ckpt")) == []
 
 
 def test_epochs_that_the_driver_never_heard_of_are_told_again_as_they_were(assignment: Callable[..., Assignment]):
@@ -195,7 +195,7 @@ def test_a_trial_that_should_have_been_stopped_is_stopped_by_what_is_told_again(
     run_trial(given, Listener(interrupt_at=3))
     assert run_trial(given, Listener(stop_at=2)).state == "stopped"
     assert run_trial(given, Listener(stop_at=3)).state == "stopped"
-    assert list(Path(given.directory).rglob("last.ckpt")) == []
+    assert list(given.files.directory.rglob("last.ckpt")) == []
 
 
 def test_a_finished_fold_is_told_before_the_next_begins_and_can_end_the_trial(assignment: Callable[..., Assignment]):
@@ -205,7 +205,7 @@ def test_a_finished_fold_is_told_before_the_next_begins_and_can_end_the_trial(as
     assert outcome == Outcome("stopped", (score,))
     assert listener.steps == [1, 2]
     assert listener.folds == [TrialReport(step=2, value=score, fold=0, epoch=2, epochs=2, fold_scores=(score,))]
-    assert not (Path(given.directory) / "fold-1").exists()
+    assert not (given.files.directory / "fold-1").exists()
 
 
 def test_the_last_fold_is_told_by_the_outcome(assignment: Callable[..., Assignment]):
@@ -225,7 +225,7 @@ def test_a_process_whose_trial_another_one_took_over_writes_nothing(epoch: int, 
     given = assignment(checkpoint="last")
     outcome = run_trial(given, Listener(lost_at=epoch, interrupt_at=epoch))
     assert outcome == Outcome("interrupted")
-    assert [path.name for path in Path(given.directory).rglob("*") if path.is_file()] == ["config.json"]
+    assert [path.name for path in given.files.directory.rglob("*") if path.is_file()] == ["config.json"]
 
 
 def test_a_full_disk_interrupts_the_trial_and_leaves_no_half_file(
@@ -240,8 +240,8 @@ def test_a_full_disk_interrupts_the_trial_and_leaves_no_half_file(
         outcome = run_trial(given, Listener())
     assert outcome.state == "no_space"
     assert "No space left on device" in outcome.reason
-    assert not list(Path(given.directory).rglob("result.json"))
-    assert not list(Path(given.directory).rglob("*.tmp"))
+    assert not list(given.files.directory.rglob("result.json"))
+    assert not list(given.files.directory.rglob("*.tmp"))
     assert run_trial(given, Listener()).state == "completed"
 
 
@@ -250,7 +250,7 @@ def test_an_interrupted_trial_goes_on_where_it_left_and_ends_the_same(assignment
     left, rest = Listener(interrupt_at=3), Listener()
     outcome = run_trial(given, left)
     assert outcome == Outcome("interrupted", (result(given, 0)["metrics"]["f1"],))
-    assert (Path(given.directory) / "fold-1" / "last.ckpt").is_file()
+    assert (given.files.directory / "fold-1" / "last.ckpt").is_file()
     ended = run_trial(dataclasses.replace(given, reported=5), rest)
     assert (left.steps, rest.steps) == ([1, 2, 5], [5, 6])
     undisturbed = dataclasses.replace(given, number=4)
@@ -292,7 +292,7 @@ def own(assignment: Callable[..., Assignment]) -> Callable[..., Assignment]:
 
 
 def oof(assignment: Assignment, fold: int) -> tuple[Any, Any]:
-    with np.load(Path(assignment.directory) / f"fold-{fold}" / "oof.npz") as file:
+    with np.load(assignment.files.directory / f"fold-{fold}" / "oof.npz") as file:
         return file["rows"], file["probs"]
 
 
@@ -336,7 +336,7 @@ class TestOwnMetric:
 
 
 def curve(assignment: Assignment, fold: int, name: str) -> list[float]:
-    path = Path(assignment.directory) / f"fold-{fold}" / "curve.csv"
+    path = assignment.files.directory / f"fold-{fold}" / "curve.csv"
     names = path.read_text().splitlines()[0].split(",")
     column = np.loadtxt(path, delimiter=",", skiprows=1, usecols=names.index(name), ndmin=1)
     return [float(value) for value in column]
@@ -359,7 +359,7 @@ class TestCommonEpoch:
             assert (found["scored_epoch"], found["epochs"], found["biased"]) == (epoch + 1, 4, False)
             assert found["metrics"]["f1"] == curves[fold][epoch]
             assert found["metrics"]["accuracy"] == pytest.approx(right(given, fold))
-        assert sorted(path.name for path in Path(given.directory, "fold-0").iterdir()) == [
+        assert sorted(path.name for path in Path(given.files.directory, "fold-0").iterdir()) == [
             "curve.csv", "model.safetensors", "oof.npz", "result.json",
         ]  # fmt: skip
 
@@ -472,7 +472,7 @@ class TestLeftover:
 def test_local_weights_are_read_from_their_path(assignment: Callable[..., Assignment]):
     first = assignment(epochs=1)
     run_trial(first, Listener())
-    weights = Path(first.directory) / "fold-0" / "model.safetensors"
+    weights = first.files.directory / "fold-0" / "model.safetensors"
     second = dataclasses.replace(assignment(epochs=1, weights=str(weights)), number=4)
     assert run_trial(second, Listener()).state == "completed"
     assert result(second, 0)["metrics"]["log_loss"] != result(first, 0)["metrics"]["log_loss"]
@@ -497,7 +497,7 @@ def test_each_head_may_see_its_own_crop(assignment: Callable[..., Assignment], t
     given = dataclasses.replace(given, sweep_directory=str(sweep))
     outcome = run_trial(given, Listener())
     assert (outcome.state, outcome.reason) == ("completed", "")
-    assert json.loads((Path(given.directory) / "config.json").read_text())["head_crops"] == {"label": "box"}
+    assert json.loads((given.files.directory / "config.json").read_text())["head_crops"] == {"label": "box"}
     _, probs_NK = oof(given, 0)
     assert probs_NK.shape[1] == 6  # the joint classes
     for how in (Preprocessing((16, 16)), Preprocessing((16, 16), crop="box")):
@@ -532,7 +532,7 @@ class TestFailures:
         given = assignment(**values)
         outcome = run_trial(given, Listener())
         assert (outcome.state, outcome.fold_scores, outcome.reason) == ("failed", (), reason)
-        assert not Path(given.directory).exists()
+        assert not given.files.directory.exists()
 
     def test_a_loss_that_becomes_nan_fails_with_where_and_what_to_do(self, assignment: Callable[..., Assignment]):
         given = assignment(optimizer="sgd", lr=10.0, momentum=0.99, scheduler="none", epochs=4, batch_size=4)
@@ -576,7 +576,7 @@ class TestFailures:
 
     def test_a_damaged_checkpoint_fails_with_one_line(self, assignment: Callable[..., Assignment]):
         given = assignment(epochs=1)
-        checkpoint = Path(given.directory) / "fold-0" / "last.ckpt"
+        checkpoint = given.files.directory / "fold-0" / "last.ckpt"
         checkpoint.parent.mkdir(parents=True)
         checkpoint.write_bytes(b"not a checkpoint at all")
         outcome = run_trial(given, Listener())

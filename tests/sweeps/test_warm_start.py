@@ -10,7 +10,8 @@ from optuna.trial import TrialState, create_trial
 
 from sweeps.data import cut_sweep, with_folds
 from sweeps.errors import InputError
-from sweeps.prepare import SweepFiles, open_sweep
+from sweeps.paths import SweepFiles
+from sweeps.prepare import open_sweep
 from sweeps.sampling import distributions, labels
 from sweeps.spec import SweepSpec
 from sweeps.study import StoredSweep
@@ -27,7 +28,7 @@ def begin(sqlite_storage: RDBStorage, tmp_path: Path, images: Path) -> Begin:
 
     def begin(spec: SweepSpec, *rates: float) -> StoredSweep:
         files = SweepFiles.of(tmp_path / "runs", spec.name)
-        cut = cut_sweep(spec, files.directory)
+        cut = cut_sweep(spec, files)
         spec = with_folds(spec, cut.folds)
         sweep = open_sweep(sqlite_storage, spec, cut, files=files, storage_url="sqlite:///sweeps.db")
         for rate in rates:
@@ -67,7 +68,7 @@ def test_finished_trials_that_fit_are_taken_over_once(begin: Begin, named: Make,
     assert (trial.state, trial.values) == (TrialState.COMPLETE, [0.01])
     assert trial.intermediate_values == pytest.approx({1: 0.009, 3: 0.01})
     assert trial.user_attrs["fold_scores"] == pytest.approx([0.009, 0.011])
-    assert second.attributes()["warm_started"] == {"first": 2}
+    assert second.record().warm_started == {"first": 2}
     assert warm_start(second, spec, runs=tmp_path / "runs") == {}
     assert len(second.trials()) == 2
 
@@ -83,7 +84,7 @@ def test_several_sweeps_are_taken_over_and_one_that_is_named_later_too(
     assert warm_start(second, named("second", warm_start=["first"]), runs=runs) == {"first": Taken(1, unfit=0)}
     assert warm_start(second, named("second", warm_start=["other", "first"]), runs=runs) == {"other": Taken(2, unfit=0)}
     assert sources(second) == [("first", 0, 0.001), ("other", 0, 0.002), ("other", 1, 0.003)]
-    assert second.attributes()["warm_started"] == {"first": 1, "other": 2}
+    assert second.record().warm_started == {"first": 1, "other": 2}
 
 
 def test_one_that_was_cut_off_midway_is_completed_without_doubles(
@@ -105,7 +106,7 @@ def test_one_that_was_cut_off_midway_is_completed_without_doubles(
             warm_start(second, spec, runs=tmp_path / "runs")
     assert len(second.trials()) == 2
     assert warm_start(second, spec, runs=tmp_path / "runs") == {"first": Taken(1, unfit=0)}
-    assert second.attributes()["warm_started"] == {"first": 3}
+    assert second.record().warm_started == {"first": 3}
     assert sources(second) == [("first", 0, 0.001), ("first", 1, 0.002), ("first", 2, 0.003)]
 
 
@@ -119,7 +120,7 @@ def test_what_a_sweep_has_finished_since_is_taken_over_at_the_next_start(
     assert warm_start(second, spec, runs=runs) == {"first": Taken(1, unfit=0), "other": Taken(0, unfit=1)}
     begin(named("first"), 0.002, 0.08)
     assert warm_start(second, spec, runs=runs) == {"first": Taken(1, unfit=1)}
-    assert second.attributes()["warm_started"] == {"first": 2, "other": 0}
+    assert second.record().warm_started == {"first": 2, "other": 0}
     assert warm_start(second, spec, runs=runs) == {}
     assert sources(second) == [("first", 0, 0.001), ("first", 1, 0.002)]
 
@@ -137,7 +138,7 @@ def test_a_sweep_that_is_gone_since_it_was_taken_over_is_passed_over(
     else:
         (tmp_path / "runs" / "first").rename(tmp_path / "moved")
     assert warm_start(second, spec, runs=tmp_path / "runs") == {}
-    assert second.attributes()["warm_started"] == {"first": 1}
+    assert second.record().warm_started == {"first": 1}
     assert sources(second) == [("first", 0, 0.001)]
 
 
@@ -228,4 +229,4 @@ def test_nothing_is_taken_over_if_one_of_several_is_refused(begin: Begin, named:
     second = begin(spec)
     with pytest.raises(InputError, match="no sweep 'nowhere'"):
         warm_start(second, spec, runs=tmp_path / "runs")
-    assert (second.trials(), "warm_started" in second.attributes()) == ([], False)
+    assert (second.trials(), second.record().warm_started) == ([], {})

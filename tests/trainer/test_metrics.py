@@ -162,10 +162,12 @@ def test_the_scores_are_the_metrics_that_a_search_space_can_name_but_for_the_tra
 
 @pytest.mark.parametrize("goal", Goal)
 def test_a_goal_orders_scores_and_puts_not_a_number_last(goal: Goal):
-    ordered = [goal.sign * score for score in (math.inf, 0.9, 0.0, -0.9)] + [goal.worst]
+    ordered = [goal.sign * score for score in (math.inf, 0.9, 0.0, -0.9)] + [goal.worst_possible]
     assert ordered[-1] == -ordered[0]
     assert goal.best(reversed(ordered)) == ordered[0]
+    assert goal.worst(ordered) == goal.worst_possible
     assert goal.best([math.nan, ordered[1]]) == ordered[1]
+    assert math.isnan(goal.worst([ordered[1], math.nan]))
     for (at, score), (later, other) in itertools.product(enumerate(ordered), repeat=2):
         assert goal.better(score, other) == (at < later)
         assert goal.reached(score, target=other) == (at <= later)

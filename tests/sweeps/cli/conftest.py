@@ -19,7 +19,8 @@ from sweeps import cli
 from sweeps.data import cut_sweep
 from sweeps.driver import Driver
 from sweeps.messages import Assignment, Outcome
-from sweeps.prepare import SweepFiles, open_sweep
+from sweeps.paths import SweepFiles
+from sweeps.prepare import open_sweep
 from sweeps.spec_reader import read_spec
 from sweeps.study import StoredSweep
 from tests.fakes import CURVE_SPACE, hasty_storage, write_photos
@@ -146,13 +147,13 @@ def recorded(home: Path, photos: Path) -> Callable[..., StoredSweep]:
         spec = read_spec(home / "curve.yaml", settings=[f"name={name}", *grid, *settings])
         files = SweepFiles.of(home / "runs", name)
         spec = spec.model_copy(update={"data": spec.data.model_copy(update={"source": str(photos / "train.csv")})})
-        cut = cut_sweep(spec, files.directory)
+        cut = cut_sweep(spec, files)
         folds = cut.folds
         files.directory.mkdir(parents=True)
         storage = hasty_storage(home / "runs")
         stored = open_sweep(storage, spec, cut, files=files, storage_url="sqlite:///runs/sweeps.db")
         now = [0.0]
-        options: dict[str, Any] = {"directory": files.directory, "device": "cpu", "trial_cap": 9}
+        options: dict[str, Any] = {"files": files, "device": "cpu", "trial_cap": 9}
         with Driver(spec, stored, clock=lambda: now[0], **options) as driver:
             for number, outcome in enumerate(outcomes):
                 while not isinstance(driver.next(), Assignment):

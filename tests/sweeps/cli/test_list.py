@@ -6,7 +6,8 @@ from collections.abc import Callable
 import pytest
 
 from sweeps.messages import Outcome
-from sweeps.study import FORMAT, SWEEP, StoredSweep, open_storage
+from sweeps.records import FORMAT, SWEEP
+from sweeps.study import StoredSweep, open_storage
 from tests.sweeps.cli.conftest import Ended
 
 
@@ -35,7 +36,7 @@ def test_a_sweep_of_a_newer_version_is_a_note_beside_the_others(
 ):
     recorded(name="ours")
     future = recorded(name="future")
-    future.set_attribute(SWEEP, {**future.attributes()[SWEEP], "format": FORMAT + 1})
+    future.set_attribute(SWEEP, {**future.record().identity, "format": FORMAT + 1})
     ended = sweeps("list", "--json")
     note = "note: sweep 'future' was made by a newer version of foldsweep. Update: pip install -U foldsweep\n"
     assert (ended.code, [row["sweep"] for row in json.loads(ended.out)], ended.err) == (0, ["ours"], note)
