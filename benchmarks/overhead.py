@@ -98,9 +98,11 @@ def baseline(trials: int) -> list[float]:
 
 def ours(trials: int, *, folder: Path, url: str) -> list[float]:
     """Our driver on Ray with reused workers; seconds from one trial's end to the next."""
-    from sweeps.driver import Driver
+    from sweeps.driver import Plan, open_driver
     from sweeps.events import Event, TrialEnded
     from sweeps.lease import Lease
+    from sweeps.messages import Share
+    from sweeps.paths import SweepFiles
     from sweeps.ray_tune.cluster import Cluster, ray_cluster
     from sweeps.ray_tune.runner import run_on_ray
     from sweeps.spec_reader import read_spec
@@ -119,12 +121,11 @@ def ours(trials: int, *, folder: Path, url: str) -> list[float]:
         if isinstance(event, TrialEnded):
             ends.append(time.perf_counter())
 
-    lease = Lease.acquire(storage.engine, spec.name, on_lost=lambda error: None)
-    sweep = StoredSweep.create(storage, spec, identity="benchmark")
-    options = {"directory": folder, "device": "cpu", "trial_cap": trials, "listener": listen, "fence": lease.confirm}
-    with ray_cluster() as cluster, Driver(spec, sweep, **options) as driver:
-        run_on_ray(driver, Cluster(cpus=1, gpus=cluster.gpus), trial=no_op)
-    lease.release()
+    plan = Plan(spec, SweepFiles(folder), Share(), trials)
+    with Lease.acquire(storage.engine, spec.name) as lease:
+        sweep = StoredSweep.create(storage, spec, identity="benchmark")
+        with ray_cluster() as cluster, open_driver(plan, sweep, listener=listen, fence=lease.confirm) as driver:
+            run_on_ray(driver, Cluster(cpus=1, gpus=cluster.gpus), trial=no_op)
     assert len(sweep.trials()[-1].intermediate_values) == REPORTS
     return _differences(ends)
 

@@ -100,9 +100,10 @@ def child(folder: Path, part: str, **options: Any) -> dict[str, Any]:
 def grow(folder: Path, *, trials: int) -> None:
     """Add trials that train nothing, write what it took, and die."""
     from sweeps.data import cut_sweep
-    from sweeps.driver import Driver
+    from sweeps.driver import Plan, open_driver
     from sweeps.events import Event, TrialEnded
     from sweeps.lease import Lease
+    from sweeps.messages import Share
     from sweeps.paths import SweepFiles
     from sweeps.prepare import open_sweep
     from sweeps.ray_tune.cluster import Cluster, ray_cluster
@@ -122,18 +123,11 @@ def grow(folder: Path, *, trials: int) -> None:
     url, files = f"sqlite:///{folder}/runs/sweeps.db", SweepFiles.of(folder / "runs", spec.name)
     cut = cut_sweep(spec, files, choices=spec.choices())
     storage = open_storage(url)
-    lease = Lease.acquire(storage.engine, spec.name, on_lost=lambda error: None)
+    lease = Lease.acquire(storage.engine, spec.name)
     sweep = open_sweep(storage, spec, cut, files=files, storage_url=url)
     with ray_cluster():
-        with Driver(
-            spec,
-            sweep,
-            files=files,
-            device="cpu",
-            trial_cap=trials,
-            listener=listen,
-            fence=lease.confirm,
-        ) as driver:
+        plan = Plan(spec, files, Share(), trials)
+        with open_driver(plan, sweep, listener=listen, fence=lease.confirm) as driver:
             run_on_ray(driver, Cluster(cpus=2, gpus=0), trial=no_op)
         half = len(sizes) // 2
         measured = {
@@ -206,8 +200,10 @@ def feed(folder: Path, url: str) -> None:
     """Keep 16 workers busy; write the share of time in which they were not."""
     import ray
 
-    from sweeps.driver import Driver
+    from sweeps.driver import Plan, open_driver
     from sweeps.lease import Lease
+    from sweeps.messages import Share
+    from sweeps.paths import SweepFiles
     from sweeps.ray_tune.cluster import Cluster
     from sweeps.ray_tune.runner import run_on_ray
     from sweeps.spec_reader import read_spec
@@ -220,9 +216,10 @@ def feed(folder: Path, url: str) -> None:
     )
     spec, storage = read_spec(folder / "space.yaml"), open_storage(url)
     ray.init(address="local", num_cpus=WORKERS, include_dashboard=False, log_to_driver=False, configure_logging=False)
-    lease = Lease.acquire(storage.engine, spec.name, on_lost=lambda error: None)
+    lease = Lease.acquire(storage.engine, spec.name)
     sweep = StoredSweep.create(storage, spec, identity="benchmark")
-    with Driver(spec, sweep, directory=folder, device="cpu", trial_cap=spec.run_cap, fence=lease.confirm) as driver:
+    plan = Plan(spec, SweepFiles(folder), Share(), spec.run_cap)
+    with open_driver(plan, sweep, fence=lease.confirm) as driver:
         run_on_ray(driver, Cluster(cpus=WORKERS, gpus=0), trial=waits)
     lease.release()
     ray.shutdown()

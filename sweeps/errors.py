@@ -17,6 +17,7 @@ import difflib
 from collections.abc import Iterable
 
 EXIT_INTERRUPTED = 130
+KeyPath = tuple[str | int, ...]  # where something stands in a file: `("parameters", "lr", "min")`
 
 
 class SweepsError(Exception):
@@ -36,12 +37,12 @@ class Problem:
     """One thing that is wrong in a search space file.
 
     Attributes:
-        path: where, as keys from the top: `("parameters", "lr", "min")`.
+        path: where, as keys from the top.
         text: what is wrong, what is allowed, what to do.
         line: counted from 1; 0 when the file has no line for it.
     """
 
-    path: tuple[str | int, ...]
+    path: KeyPath
     text: str
     line: int = 0
 

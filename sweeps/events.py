@@ -1,9 +1,18 @@
-"""What a driver tells about its sweep: events as they happen, and a snapshot at any time."""
+"""What a driver reports about its sweep: events as they happen, and a snapshot at any time."""
 
 import dataclasses
-from typing import Any, Literal
+import enum
+from collections.abc import Callable
+from typing import Any, Protocol
 
-EndState = Literal["completed", "pruned", "failed", "interrupted"]
+
+class EndState(enum.StrEnum):
+    """How a trial ended, as people see it."""
+
+    COMPLETED = "completed"  # every fold has a score: it is on the leaderboard
+    PRUNED = "pruned"  # stopped early, with a reason
+    FAILED = "failed"  # its code or its loss failed; `sweeps retry` evaluates it again
+    INTERRUPTED = "interrupted"  # to be continued by the next driver
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,3 +88,35 @@ class Snapshot:
     elapsed_s: float
     eta_s: float | None
     stopping: bool
+
+
+class ProgressView(Protocol):
+    """Shows a sweep while it runs: a terminal, a notebook, or nothing.
+
+    `notify` is called from several threads. It must not block, since the driver holds its lock, and not raise.
+    """
+
+    def notify(self, event: Event) -> None:
+        """Something happened."""
+        ...
+
+    def watch(self, name: str, snapshot: Callable[[], Snapshot]) -> None:
+        """The sweep of that name begins; `snapshot` says at any time where it stands."""
+        ...
+
+    def images(self, what: str, done: int, total: int) -> None:
+        """So many images are read, decoded or compared."""
+        ...
+
+
+class Silent:
+    """The view that shows nothing."""
+
+    def notify(self, event: Event) -> None:
+        """Nothing."""
+
+    def watch(self, name: str, snapshot: Callable[[], Snapshot]) -> None:
+        """Nothing."""
+
+    def images(self, what: str, done: int, total: int) -> None:
+        """Nothing."""

@@ -1,15 +1,15 @@
 """What of a search space can be built at all: names, networks, the user's functions. Asked before a GPU is used."""
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import pydantic
 
-from sweeps.errors import Problem, SpecError
-from sweeps.space import Constant, Space, finite_values
+from sweeps.data import check_data
+from sweeps.errors import KeyPath, Problem, SpecError
+from sweeps.space import Constant
 from sweeps.spec import SweepSpec
-from sweeps.yaml_file import KeyPath, YamlFile
+from sweeps.yaml_file import YamlFile
 from trainer.config import TrainConfig, nested
 from trainer.data.sources import read_table
 from trainer.errors import ConfigError
@@ -40,18 +40,30 @@ NETWORK_FIELDS = (
 MAX_NETWORKS = 500  # combinations that are looked at
 
 
-def check_feasible(spec: SweepSpec, path: Path) -> None:
+def check_spec(spec: SweepSpec) -> None:
+    """Everything that can be known before an image is read: most mistakes, before anything is written or started.
+
+    Raises:
+        SpecError: names, networks or files of user functions that cannot be, with their lines.
+        DataError, ConfigError: see `check_data` and `try_own_functions`.
+    """
+    check_data(spec)
+    check_feasible(spec)
+    try_own_functions(spec)
+
+
+def check_feasible(spec: SweepSpec) -> None:
     """Ask timm for every name of the space, and whether every network of it can be built.
 
     Raises:
-        SpecError: what cannot, with the lines in the file at `path`.
+        SpecError: what cannot, with the lines in the file.
     """
     problems = list(_name_problems(spec))
     if not problems:
         problems = list(_own_problems(spec)) or list(_network_problems(spec))
     if problems:
-        file = YamlFile(path)
-        raise SpecError(str(path), [_placed(problem, spec, file) for problem in problems])
+        file = YamlFile(spec.path)
+        raise SpecError(str(spec.path), [_placed(problem, spec, file) for problem in problems])
 
 
 def try_own_functions(spec: SweepSpec) -> None:
@@ -61,24 +73,23 @@ def try_own_functions(spec: SweepSpec) -> None:
         ConfigError: one of them fails; the text has its file and line.
         DataError: see read_table.
     """
-    losses = finite_values(spec.space["loss"].domain) if "loss" in spec.space else ()
-    heads = finite_values(spec.space["heads"].domain) if "heads" in spec.space else ("joint",)
     try_own(
-        [loss for loss in losses if is_own(loss)],
+        [loss for loss in spec.space.values_of("loss") if is_own(loss)],
         spec.metric.own,
         labels=lambda: read_table(spec.data, fold_column=spec.folds.column).labels,
-        heads=tuple(heads),
+        heads=spec.space.values_of("heads") or ("joint",),
         code=spec.folder,
     )
 
 
 def _name_problems(spec: SweepSpec) -> Iterator[Problem]:
     for name, check in NAMED.items():
-        domain = _domain(spec.space, name)
-        for index, value in enumerate(finite_values(domain)):
+        default = TrainConfig.model_fields[name].default
+        for index, value in enumerate(spec.space.values_of(name) or (default,)):
             problem = None if is_own(value) else check(value)
             if problem:
-                at: KeyPath = ("value",) if isinstance(domain, Constant) else ("values", index)
+                constant = name not in spec.space or isinstance(spec.space[name].domain, Constant)
+                at: KeyPath = ("value",) if constant else ("values", index)
                 yield Problem(("parameters", name, *at), problem)
 
 
@@ -96,8 +107,7 @@ def _own_problems(spec: SweepSpec) -> Iterator[Problem]:
 def _network_problems(spec: SweepSpec) -> Iterator[Problem]:
     seen: dict[str, Problem] = {}
     columns = spec.data.label_columns
-    separate = "heads" in spec.space and "separate" in finite_values(spec.space["heads"].domain)
-    if separate and len(columns) < 2:
+    if "separate" in spec.space.values_of("heads") and len(columns) < 2:
         text = f"separate needs several label columns (data.label), got {', '.join(columns)}"
         yield Problem(("parameters", "heads"), text)
         return
@@ -145,12 +155,8 @@ def _head_sizes(spec: SweepSpec, config: TrainConfig) -> dict[str, int]:
     return dict.fromkeys(columns if config.heads == "separate" else ("class",), 2)
 
 
-def _domain(space: Space, name: str) -> Any:
-    return space[name].domain if name in space else Constant(TrainConfig.model_fields[name].default)
-
-
 def _field_of(spec: SweepSpec, reference: str) -> str:
-    return next(name for name in ("backbone", "loss") if reference in finite_values(_domain(spec.space, name)))
+    return next(name for name in ("backbone", "loss") if reference in spec.space.values_of(name))
 
 
 def _placed(problem: Problem, spec: SweepSpec, file: YamlFile) -> Problem:

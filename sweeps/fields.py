@@ -6,11 +6,10 @@ from typing import Annotated, Any, get_args, get_origin
 
 import pydantic
 
-from sweeps.errors import Problem, did_you_mean
+from sweeps.errors import KeyPath, Problem, did_you_mean
 from sweeps.language import DEPRECATED, shown
 from sweeps.laws import TAIL, LogNormal, Normal
 from sweeps.space import Constant, Numeric, Parameter, Space
-from sweeps.yaml_file import KeyPath
 from trainer.config import TrainConfig, nested
 from trainer.fields.declare import OWN_FUNCTION, is_own
 

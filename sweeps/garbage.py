@@ -75,8 +75,7 @@ def collect(
     """
     files = sweep_files(sweep, runs=runs)
     keep = keep or keep_of(files)
-    lease = Lease.acquire(sweep.storage.engine, sweep.name, on_lost=lambda error: None)
-    try:
+    with Lease.acquire(sweep.storage.engine, sweep.name) as lease:
         view = SweepView.read(sweep)
         best = best_origins(view.trials, sweep=sweep.name, goal=view.goal, keep=keep)
         wanted = needed_elsewhere(claimed, sweep=sweep.name) | {of.number for of in best if of.sweep == sweep.name}
@@ -86,8 +85,6 @@ def collect(
         if not dry_run:
             lease.confirm()
             _remove_all(path for _, path in found)
-    finally:
-        lease.release()
     count = collections.Counter(kind for kind, _ in found)
     return Collected(
         sweep.name,

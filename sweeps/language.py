@@ -11,9 +11,9 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from sweeps.errors import Problem, did_you_mean
+from sweeps.errors import KeyPath, Problem, did_you_mean
 from sweeps.laws import Beta, LogNormal, LogUniform, Normal
-from sweeps.space import Categorical, Constant, Domain, Numeric, Parameter, Path, Space, among
+from sweeps.space import Categorical, Constant, Domain, Numeric, Parameter, Space, among
 
 Numbers = Mapping[str, float]
 MAX_STEPS = 10**18  # of one range; decimal arithmetic has 28 digits
@@ -106,10 +106,10 @@ class _Reader:
     def __init__(self) -> None:
         self.parameters: dict[str, Parameter] = {}
         self.problems: list[Problem] = []
-        self._paths: dict[str, Path] = {}  # of every name that is written, read or not
+        self._paths: dict[str, KeyPath] = {}  # of every name that is written, read or not
         self._conditions: dict[str, list[_Condition]] = {}
 
-    def read(self, raw: Any, path: Path, prefix: str = "", *, inherited: "tuple[_Condition, ...]" = ()) -> None:
+    def read(self, raw: Any, path: KeyPath, prefix: str = "", *, inherited: "tuple[_Condition, ...]" = ()) -> None:
         """Read a mapping of names; `inherited` are the conditions of the nested mappings around it."""
         if not isinstance(raw, Mapping) or not raw:
             self._problem(path, "expected a mapping of parameter names, e.g. lr: {min: 0.001, max: 0.1}")
@@ -128,7 +128,9 @@ class _Reader:
             else:
                 self._read_one(entry, here, name, inherited)
 
-    def _read_one(self, entry: Mapping[str, Any], path: Path, name: str, inherited: "tuple[_Condition, ...]") -> None:
+    def _read_one(
+        self, entry: Mapping[str, Any], path: KeyPath, name: str, inherited: "tuple[_Condition, ...]"
+    ) -> None:
         if name in self._paths:
             self._problem(path, f"{name} is given twice, nested and dotted")
             return
@@ -142,7 +144,7 @@ class _Reader:
             self.parameters[name] = Parameter(name, domain, when, path, str(kind))
             self._conditions[name] = list(conditions)
 
-    def _distribution(self, entry: Mapping[str, Any], path: Path) -> str | None:
+    def _distribution(self, entry: Mapping[str, Any], path: KeyPath) -> str | None:
         """The distribution's name, if it is one and has all keys that it needs and no other."""
         kind = entry.get("distribution") or _inferred(entry)
         if kind is None:
@@ -166,7 +168,7 @@ class _Reader:
             self._problem(path, f"{kind} needs {' and '.join(missing)}")
         return None if unknown or missing else kind
 
-    def _domain(self, kind: str, entry: Mapping[str, Any], path: Path) -> Domain | None:
+    def _domain(self, kind: str, entry: Mapping[str, Any], path: KeyPath) -> Domain | None:
         if kind == "constant":
             return Constant(entry["value"])
         if kind in _NUMERIC:
@@ -181,7 +183,7 @@ class _Reader:
                 return None
         return Categorical(tuple(values), None if probabilities is None else tuple(map(float, probabilities)))
 
-    def _numeric(self, kind: str, entry: Mapping[str, Any], path: Path) -> Numeric | None:
+    def _numeric(self, kind: str, entry: Mapping[str, Any], path: KeyPath) -> Numeric | None:
         keys = DISTRIBUTIONS[kind]
         numbers = {key: entry.get(key, DEFAULTS.get(key)) for key in (*keys.needs, *keys.takes)}
         for key, number in numbers.items():
@@ -201,7 +203,7 @@ class _Reader:
             self._problem(path, problem)
         return domain
 
-    def _when(self, raw: Any, path: Path) -> "tuple[_Condition, ...]":
+    def _when(self, raw: Any, path: KeyPath) -> "tuple[_Condition, ...]":
         if raw is None:
             return ()
         if not isinstance(raw, Mapping) or not raw:
@@ -266,7 +268,7 @@ class _Reader:
             where = self._conditions[parameter.name][0].path[:-1]
             self._problem(where, f"never sampled, its conditions exclude each other: {', '.join(who)}")
 
-    def _problem(self, path: Path, text: str) -> None:
+    def _problem(self, path: KeyPath, text: str) -> None:
         problem = Problem(path, text)
         if problem not in self.problems:  # a nested mapping's condition is met once per parameter in it
             self.problems.append(problem)
@@ -278,7 +280,7 @@ class _Condition:
 
     name: str
     allowed: tuple[Any, ...]
-    path: Path
+    path: KeyPath
 
 
 def _hashable(asked: tuple[str, str, tuple[Any, ...]]) -> tuple[str, str, tuple[str, ...]]:

@@ -14,6 +14,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
+from types import TracebackType
 
 import sqlalchemy as sa
 
@@ -21,9 +22,6 @@ from sweeps import processes
 from sweeps.database import PATIENCE_S, reason
 from sweeps.errors import InfrastructureError, InputError, LeaseLostError, SweepBusyError
 
-TTL_S = 60.0
-RENEW_EVERY_S = 15.0
-POLL_EVERY_S = 2.0
 _STOPS = {False: "drain", True: "now"}  # by `now`, as stored
 
 _metadata = sa.MetaData()
@@ -68,8 +66,25 @@ class Holder:
         return self.machine == processes.machine() and not processes.lives(self.pid, self.process_start)
 
 
+@dataclasses.dataclass(frozen=True)
+class Times:
+    """How often a lease is looked after, in seconds.
+
+    Attributes:
+        ttl_s: how long the row lasts after it was renewed.
+        renew_every_s: time between two renewals.
+        poll_every_s: time between two looks for a request to stop.
+        patience_s: how long the storage may be silent before the lease is given up.
+    """
+
+    ttl_s: float = 60.0
+    renew_every_s: float = 15.0
+    poll_every_s: float = 2.0
+    patience_s: float = PATIENCE_S
+
+
 class Lease:
-    """The right to drive one sweep, from `acquire` to `release`; a thread renews it in between.
+    """The right to drive one sweep, from `acquire` to `release`; a thread renews it in between. A context manager.
 
     While the storage does not answer the lease is kept for `patience_s`, though the row may expire and go
     to another driver. So who writes calls `confirm` first.
@@ -81,16 +96,23 @@ class Lease:
         sweep: str,
         *,
         on_lost: Callable[[InfrastructureError], None],
-        ttl_s: float,
+        on_stop: Callable[[bool], None],
+        times: Times,
         clock: Callable[[], float],
     ) -> None:
-        self._engine, self._sweep, self._owner = engine, sweep, str(uuid.uuid4())
-        self._on_lost, self._ttl_s, self._clock = on_lost, ttl_s, clock
+        self._engine = engine
+        self._sweep = sweep
+        self._owner = str(uuid.uuid4())
+        self._on_lost = on_lost
+        self._on_stop = on_stop
+        self._times = times
+        self._clock = clock
         self._confirmed_at = clock()
         self._stop_seen: str | None = None
-        self._told, self._telling = False, threading.Lock()
+        self._reported_lost = False
+        self._reporting = threading.Lock()
         self._done = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._thread = threading.Thread(target=self._keep, name=f"lease {sweep}", daemon=True)
 
     @classmethod
     def acquire(
@@ -98,40 +120,40 @@ class Lease:
         engine: sa.Engine,
         sweep: str,
         *,
-        on_lost: Callable[[InfrastructureError], None],
+        on_lost: Callable[[InfrastructureError], None] = lambda error: None,
         on_stop: Callable[[bool], None] = lambda now: None,
-        ttl_s: float = TTL_S,
-        renew_every_s: float = RENEW_EVERY_S,
-        poll_every_s: float = POLL_EVERY_S,
-        patience_s: float = PATIENCE_S,
+        times: Times = Times(),
         clock: Callable[[], float] = _seconds,
     ) -> "Lease":
         """Take the lease, or take it over from a driver that is dead or has not renewed it.
 
         Args:
             on_lost: called once, from another thread, when the lease cannot be kept: with LeaseLostError if
-                another driver has it, with InfrastructureError if the storage was silent for `patience_s`.
+                another driver has it, with InfrastructureError if the storage was silent for too long.
             on_stop: called from another thread when somebody asks the driver to stop, with whether running
                 trials are to be interrupted; a later request for that calls it again. Like `on_lost` it
                 must not raise.
-            poll_every_s: how often to look for such a request.
 
         Raises:
             SweepBusyError: another driver has it; says where and since when.
             InfrastructureError: the storage cannot be written.
         """
-        lease = cls(engine, sweep, on_lost=on_lost, ttl_s=ttl_s, clock=clock)
+        lease = cls(engine, sweep, on_lost=on_lost, on_stop=on_stop, times=times, clock=clock)
         try:
             _prepare_table(engine)
             lease._take()
         except sa.exc.SQLAlchemyError as error:
             raise InfrastructureError(f"the storage cannot be written ({reason(error)})") from error
-        lease._thread = threading.Thread(
-            target=lease._keep, args=(on_stop, renew_every_s, poll_every_s, patience_s), name=f"lease {sweep}"
-        )
-        lease._thread.daemon = True
         lease._thread.start()
         return lease
+
+    def __enter__(self) -> "Lease":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
 
     def confirm(self) -> None:
         """Make sure that the sweep is still ours for a while: half the time that a lease lasts, at least.
@@ -140,14 +162,13 @@ class Lease:
             LeaseLostError: another driver has it.
             SQLAlchemyError: the storage does not answer, so that nobody knows.
         """
-        if self._clock() - self._confirmed_at > self._ttl_s / 2:
+        if self._clock() - self._confirmed_at > self._times.ttl_s / 2:
             self._renew()
 
     def release(self) -> None:
         """Give the lease back. A storage that is gone meanwhile is no error: the row expires by itself."""
         self._done.set()
-        if self._thread is not None:
-            self._thread.join()
+        self._thread.join()
         try:
             with self._engine.begin() as connection:
                 connection.execute(sa.delete(_leases).where(self._mine))
@@ -167,7 +188,7 @@ class Lease:
             "pid": os.getpid(),
             "process_start": processes.started_s(),
             "since": now,
-            "expires": now + self._ttl_s,
+            "expires": now + self._times.ttl_s,
             "stop": None,
         }
         asked_at = self._clock()
@@ -193,23 +214,22 @@ class Lease:
             )
         self._confirmed_at = asked_at
 
-    def _keep(
-        self, on_stop: Callable[[bool], None], renew_every_s: float, poll_every_s: float, patience_s: float
-    ) -> None:
+    def _keep(self) -> None:
         """Renew and look for requests until released, lost, or out of patience."""
+        times = self._times
         answered_at = self._clock()
-        while not self._done.wait(min(renew_every_s, poll_every_s)):
+        while not self._done.wait(min(times.renew_every_s, times.poll_every_s)):
             try:
-                if self._clock() - self._confirmed_at >= renew_every_s:
+                if self._clock() - self._confirmed_at >= times.renew_every_s:
                     self._renew()
-                self._obey(on_stop)
+                self._obey()
                 answered_at = self._clock()
             except LeaseLostError:
                 return
             except sa.exc.SQLAlchemyError as error:
                 silent_s = self._clock() - answered_at
-                if silent_s >= patience_s:
-                    self._tell(
+                if silent_s >= times.patience_s:
+                    self._report_lost(
                         InfrastructureError(
                             f"the storage of sweep {self._sweep!r} did not answer for {silent_s:.0f} s "
                             f"({reason(error)}). Finished folds are on disk; run the same command again to continue"
@@ -220,24 +240,25 @@ class Lease:
     def _renew(self) -> None:
         asked_at = self._clock()
         with self._engine.begin() as connection:
-            expires = _server_clock(self._engine) + self._ttl_s
+            expires = _server_clock(self._engine) + self._times.ttl_s
             kept = connection.execute(sa.update(_leases).where(self._mine).values(expires=expires)).rowcount == 1
         if not kept:
             error = LeaseLostError(f"another driver took over sweep {self._sweep!r}; this one stops")
-            self._tell(error)
+            self._report_lost(error)
             raise error
         self._confirmed_at = asked_at
 
-    def _obey(self, on_stop: Callable[[bool], None]) -> None:
+    def _obey(self) -> None:
         with self._engine.connect() as connection:
             stop = connection.execute(sa.select(_leases.c.stop).where(self._mine)).scalar_one_or_none()
         if stop is not None and stop != self._stop_seen:
             self._stop_seen = stop
-            on_stop(stop == _STOPS[True])
+            self._on_stop(stop == _STOPS[True])
 
-    def _tell(self, error: InfrastructureError) -> None:
-        with self._telling:
-            first, self._told = not self._told, True
+    def _report_lost(self, error: InfrastructureError) -> None:
+        with self._reporting:
+            first = not self._reported_lost
+            self._reported_lost = True
         if first:
             self._on_lost(error)
 

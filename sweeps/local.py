@@ -2,8 +2,9 @@
 
 import time
 
+from sweeps.asking import Next
 from sweeps.attempt import Attempt
-from sweeps.driver import Driver, Next
+from sweeps.driver import Driver
 from sweeps.messages import Assignment, RunTrial, TrialReport
 from sweeps.trial import run_trial
 

@@ -1,13 +1,39 @@
 """What the driver and a trial say to each other; plain values that travel between processes."""
 
 import dataclasses
+import enum
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 from sweeps.paths import SweepFiles, TrialFiles
 
-OutcomeState = Literal["completed", "stopped", "interrupted", "failed", "no_space"]
+
+class OutcomeState(enum.StrEnum):
+    """How a trial ended on its worker."""
+
+    COMPLETED = "completed"  # every fold has a score
+    STOPPED = "stopped"  # the driver answered to stop: it is pruned
+    INTERRUPTED = "interrupted"  # it left a checkpoint, to be continued
+    FAILED = "failed"  # its code or its loss failed, for good
+    NO_SPACE = "no_space"  # interrupted by a full disk: the sweep ends, to be continued when there is space
+
+
+@dataclasses.dataclass(frozen=True)
+class Share:
+    """What one trial gets of a machine, and how it reads its images.
+
+    Attributes:
+        device: `cpu` or `cuda`.
+        gpu: GPUs, or a share of one.
+        threads: torch's CPU threads.
+        streamed: keys of the choices of preprocessing that are decoded per batch instead of once.
+    """
+
+    device: str = "cpu"
+    gpu: float = 0.0
+    threads: int = 1
+    streamed: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,9 +46,7 @@ class Assignment:
         sweep_directory: absolute; holds `folds.npz` and the trials' directories.
         metric: name of the score in a fold's result, e.g. `f1`; `metric` for the user's own.
         max_epochs: E, the largest `epochs` in the space.
-        device: `cpu` or `cuda`.
-        threads: torch's CPU threads.
-        streamed: choices of preprocessing (their keys) that are decoded per batch instead of once.
+        device, threads, streamed: see Share.
         driver: names the driver that gave it out; attempts of another one were not this one's failures.
         retries: times that a dead worker process is replaced.
         reported: the last step that the driver knows; it is told again, for its answer, and nothing before it.
@@ -83,7 +107,6 @@ class Outcome:
     """How a trial ended on its worker.
 
     Attributes:
-        state: `no_space` is interrupted by a full disk: the sweep ends, to be continued when there is space.
         fold_scores: of all finished folds, in fold order; all K of them if completed.
         reason: one line for a failed trial.
         traceback: of a failed trial, where our code raised.
@@ -97,6 +120,9 @@ class Outcome:
     traceback: str = ""
     notes: tuple[str, ...] = ()
     leftover_bytes: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "state", OutcomeState(self.state))  # a plain text once it has been through Ray
 
 
 class TrialReporter(Protocol):

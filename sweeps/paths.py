@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from sweeps.errors import InputError
 from trainer.data.folds import Folds, load_folds
@@ -27,6 +28,12 @@ def make_folder(path: Path, *, option: str = "--runs or $SWEEPS_RUNS") -> None:
         probe.unlink()
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror}). Choose another folder with {option}") from None
+
+
+def default_storage(runs: Path) -> str:
+    """The database URL of the SQLite file in a runs folder."""
+    # quoted: a ? or % of a folder's name means something in a URL
+    return f"sqlite:///{quote(str(runs / 'sweeps.db'))}"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,8 +4,8 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from sweeps.errors import Problem, did_you_mean
-from sweeps.space import Constant, Parameter, Path, Space, Values
+from sweeps.errors import KeyPath, Problem, did_you_mean
+from sweeps.space import Constant, Parameter, Space, Values
 
 KEY = "start_with"
 
@@ -31,7 +31,7 @@ def read_points(raw: Any, space: Space) -> tuple[tuple[Values, ...], list[Proble
     return tuple(points), problems
 
 
-def _read_point(entry: Any, space: Space, path: Path) -> tuple[Values, list[Problem]]:
+def _read_point(entry: Any, space: Space, path: KeyPath) -> tuple[Values, list[Problem]]:
     if not isinstance(entry, Mapping) or not entry:
         return {}, [Problem(path, f"expected values of parameters such as {{lr: 0.001}}, got {entry!r}")]
     point: Values = {}
@@ -51,7 +51,9 @@ def _read_point(entry: Any, space: Space, path: Path) -> tuple[Values, list[Prob
     return point, problems or [Problem(path, text) for text in _inactive(point, space)]
 
 
-def _leaves(entry: Mapping[str, Any], space: Space, path: Path, prefix: str = "") -> Iterator[tuple[str, Any, Path]]:
+def _leaves(
+    entry: Mapping[str, Any], space: Space, path: KeyPath, prefix: str = ""
+) -> Iterator[tuple[str, Any, KeyPath]]:
     """Dotted name, value and place of each value; a mapping is nested names unless a parameter has that name."""
     for key, value in entry.items():
         name, where = f"{prefix}{key}", (*path, str(key))

@@ -27,7 +27,7 @@ from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from sweeps.errors import SweepsError
-from sweeps.events import Event, TrialEnded, TrialStarted
+from sweeps.events import EndState, Event, TrialEnded, TrialStarted
 from sweeps.paths import SweepFiles, TrialFiles
 from sweeps.ranking import rank
 from sweeps.records import Origin, origin, root_of, score_key
@@ -178,7 +178,7 @@ class Retention:
         self._queue.put(None)
         self._thread.join(CLOSING_S)
 
-    def tell(self, event: Event) -> None:
+    def notify(self, event: Event) -> None:
         """Listen to the driver; neither blocks nor raises."""
         self._then(event)
         if isinstance(event, TrialStarted):
@@ -211,7 +211,7 @@ class Retention:
             self._remove(number, parts)
 
     def _ended(self, event: TrialEnded) -> None:
-        if event.state == "completed":
+        if event.state is EndState.COMPLETED:
             assert event.score is not None
             self._remove(event.number, ALL - {Part.WEIGHTS})
             entry = (score_key(event.score, event.number, goal=self._goal), Origin(self._sweep.name, event.number))
@@ -223,9 +223,9 @@ class Retention:
                 self._needed = self._claimed()
             for number in set(worse) - self._needed:
                 self._remove(number, Parts({Part.WEIGHTS}))
-        elif event.state == "pruned":
+        elif event.state is EndState.PRUNED:
             self._remove(event.number, ALL)
-        elif event.state == "failed":
+        elif event.state is EndState.FAILED:
             self._remove(event.number, Parts({Part.CHECKPOINT}))
 
     def _claimed(self) -> frozenset[int]:

@@ -5,12 +5,11 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from sweeps.errors import Problem, did_you_mean
+from sweeps.errors import KeyPath, Problem, did_you_mean
 from sweeps.fields import describe
 from sweeps.language import shown
 from sweeps.spec import METRIC_NAMES, Budget, Folds, Metric, Resources, SweepSpec
 from sweeps.stopping import RULES, Race
-from sweeps.yaml_file import KeyPath
 from trainer.data.options import DataOptions
 
 # W&B's keys that have no meaning here; an existing sweep file stays valid
@@ -30,7 +29,7 @@ UNUSED_KEYS = (
     "kind",
 )
 UNUSED_METRIC_KEYS = ("impute", "impute_while_running")
-OWN = ("space", "notices", "raw", "folder")  # of SweepSpec, not of a file
+OWN = ("space", "notices", "raw", "path")  # of SweepSpec, not of a file
 _NEEDED = {
     "metric": f"Write metric: {{name: valid/f1, goal: maximize}}; known names: {', '.join(METRIC_NAMES)}",
     "metric.name": f"Known: {', '.join(METRIC_NAMES)}",

@@ -12,9 +12,9 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
+from sweeps.errors import KeyPath
 from sweeps.laws import Law, LogUniform, Uniform
 
-Path = tuple[str | int, ...]
 Values = dict[str, Any]
 
 
@@ -222,7 +222,7 @@ class Parameter:
     name: str
     domain: Domain
     when: tuple[tuple[str, tuple[Any, ...]], ...] = ()
-    path: Path = dataclasses.field(default=(), compare=False)
+    path: KeyPath = dataclasses.field(default=(), compare=False)
     distribution: str = dataclasses.field(default="", compare=False)
 
     def active(self, values: Mapping[str, Any]) -> bool:
@@ -248,6 +248,14 @@ class Space:
     def varying(self) -> tuple[Parameter, ...]:
         """The parameters that are not constant."""
         return tuple(p for p in self.parameters if not isinstance(p.domain, Constant))
+
+    def values_of(self, name: str) -> tuple[Any, ...]:
+        """Every value that a parameter can have, in order; empty where the space does not name it.
+
+        Raises:
+            ValueError: it is continuous.
+        """
+        return tuple(finite_values(self[name].domain)) if name in self else ()
 
     def __getitem__(self, name: str) -> Parameter:
         return next(parameter for parameter in self.parameters if parameter.name == name)

@@ -121,7 +121,7 @@ class SweepSpec(_Section):
         start_with: points to try first, once in the sweep's life; what a point leaves out is sampled.
         warm_start: sweeps whose finished trials are taken over as history.
         notices: what is odd but allowed.
-        folder: where the file lies; own functions are relative to it.
+        path: of the file; user functions are relative to its folder.
         raw: the file's content after `--set`, as plain JSON-like values.
     """
 
@@ -145,8 +145,13 @@ class SweepSpec(_Section):
     warm_start: Annotated[tuple[str, ...], BeforeValidator(_names)] = ()
     space: Space
     notices: tuple[str, ...] = ()
-    folder: Path = Path()
+    path: Path = Path("space.yaml")
     raw: dict[str, Any]
+
+    @property
+    def folder(self) -> Path:
+        """The absolute folder of the file, to which user functions are relative."""
+        return self.path.absolute().parent
 
     @property
     def search(self) -> SamplerName:
@@ -169,7 +174,7 @@ class SweepSpec(_Section):
 
         With `checkpoint: best` one epoch is chosen for all folds at the end.
         """
-        return "checkpoint" not in self.space or "best" not in finite_values(self.space["checkpoint"].domain)
+        return "best" not in self.space.values_of("checkpoint")
 
     @property
     def trial_cap(self) -> int | None:
@@ -190,8 +195,7 @@ class SweepSpec(_Section):
         """The user's functions that backbone, loss and metric name, as `FILE.py:FUNCTION`."""
         found = [self.metric.own] if self.metric.own else []
         for name in ("backbone", "loss"):
-            if name in self.space:
-                found += [value for value in finite_values(self.space[name].domain) if is_own(value)]
+            found += [value for value in self.space.values_of(name) if is_own(value)]
         return tuple(dict.fromkeys(found))
 
     def reachable(self, *fields: str, ends: bool = False) -> Iterator[Values]:
@@ -224,8 +228,7 @@ class SweepSpec(_Section):
 
     def local_weights(self) -> tuple[str, ...]:
         """The files that `weights` may name."""
-        given = finite_values(self.space["weights"].domain) if "weights" in self.space else ()
-        return tuple(value for value in given if value not in ("pretrained", "none"))
+        return tuple(value for value in self.space.values_of("weights") if value not in ("pretrained", "none"))
 
     def fixed_part(self) -> dict[str, Any]:
         """What must not change while a sweep goes on, or its trials could not be compared."""

@@ -10,14 +10,14 @@ from typing import Any
 import pydantic
 
 from sweeps import language
-from sweeps.errors import Problem, SpecError, did_you_mean
+from sweeps.errors import KeyPath, Problem, SpecError, did_you_mean
 from sweeps.fields import describe, field_notices, field_problems, own_problems
 from sweeps.points import KEY as START_WITH
 from sweeps.points import read_points
 from sweeps.sections import OWN, known_keys, section_problems, unknown_key, without_unused
-from sweeps.space import Categorical, Constant, Numeric, Space, Values, finite_values
+from sweeps.space import Categorical, Constant, Numeric, Space, Values
 from sweeps.spec import METRIC_NAMES, SAMPLERS, SweepSpec, own_metric
-from sweeps.yaml_file import KeyPath, YamlFile, read_scalar
+from sweeps.yaml_file import YamlFile, read_scalar
 from trainer.config import TrainConfig, nested
 from trainer.metrics import Goal
 from trainer.seeds import derive
@@ -50,7 +50,7 @@ def read_spec(path: Path, *, settings: Iterable[str] = ()) -> SweepSpec:
         InputError: the file cannot be read.
     """
     file = SpaceFile(path, settings)
-    spec, problems = _validate(file.raw, default_name=path.stem, folder=path.absolute().parent)
+    spec, problems = _validate(file.raw, path=path)
     file.refuse(problems)
     assert spec is not None
     return spec
@@ -118,7 +118,7 @@ def _with_settings(
     return raw, paths, problems
 
 
-def _validate(raw: dict[str, Any], *, default_name: str, folder: Path) -> tuple[SweepSpec | None, list[Problem]]:
+def _validate(raw: dict[str, Any], *, path: Path) -> tuple[SweepSpec | None, list[Problem]]:
     used, notices = without_unused(raw)
     problems = [unknown_key((key,), known_keys()) for key in OWN if used.pop(key, None) is not None]
     space, in_space = language.read_space(used.pop("parameters", {}))
@@ -130,12 +130,12 @@ def _validate(raw: dict[str, Any], *, default_name: str, folder: Path) -> tuple[
     used.pop(START_WITH, None)
     spec = None
     try:
-        values = {"name": default_name, **used, "start_with": points, "space": space, "raw": raw, "folder": folder}
+        values = {"name": path.stem, **used, "start_with": points, "space": space, "raw": raw, "path": path}
         spec = SweepSpec(**values)
     except pydantic.ValidationError as error:
         problems += section_problems(error)
     problems += in_space
-    problems += _top_problems({"name": default_name, **used})
+    problems += _top_problems({"name": path.stem, **used})
     problems += _whole_problems(used, space)
     if spec is None or problems:
         return None, problems
@@ -260,7 +260,7 @@ def _comparison_problems(metric: Any, space: Space) -> list[Problem]:
         ]
     if "checkpoint" in space:
         parameter = space["checkpoint"]
-        chosen = set(finite_values(parameter.domain)) if not isinstance(parameter.domain, Numeric) else set()
+        chosen = set(space.values_of("checkpoint")) if not isinstance(parameter.domain, Numeric) else set()
         chosen |= {"last"} if parameter.when else set()  # where it is switched off
         if "fold_best" in chosen and len(chosen) > 1:
             text = "fold_best scores are 0.4-0.5 points too good and cannot be compared with others: give one value"
@@ -270,7 +270,7 @@ def _comparison_problems(metric: Any, space: Space) -> list[Problem]:
 
 def _notices(spec: SweepSpec) -> list[str]:
     notices = field_notices(spec.space)
-    if "checkpoint" in spec.space and "fold_best" in finite_values(spec.space["checkpoint"].domain):
+    if "fold_best" in spec.space.values_of("checkpoint"):
         notices.append(
             "checkpoint: fold_best takes the best epoch on the fold it scores: scores are 0.4-0.5 points too good"
         )

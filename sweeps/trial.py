@@ -29,6 +29,12 @@ from trainer.result import FoldResult
 
 logger = logging.getLogger(__name__)
 
+_STATES = {
+    None: OutcomeState.COMPLETED,
+    Ended.STOPPED: OutcomeState.STOPPED,
+    Ended.INTERRUPTED: OutcomeState.INTERRUPTED,
+}
+
 
 def run_trial(assignment: Assignment, reporter: TrialReporter) -> Outcome:
     """Train and score all folds that are not finished yet.
@@ -49,15 +55,15 @@ def _run(assignment: Assignment, reporter: TrialReporter) -> Outcome:
         ended = _run_folds(assignment, reporter, results)
     except Exception as error:  # noqa: BLE001 - the trial boundary: the traceback goes into the trial
         if is_disk_full(error, assignment.sweep.directory):
-            return Outcome("no_space", _scores(assignment, results), reason=first_line(error), notes=_notes(results))
+            return Outcome(
+                OutcomeState.NO_SPACE, _scores(assignment, results), reason=first_line(error), notes=_notes(results)
+            )
         if isinstance(error, TrainerError):
             return _failed(assignment, reporter, results, " ".join(str(error).split()))
         name, text = type(error).__name__, first_line(error)
         return _failed(assignment, reporter, results, name if text == name else f"{name}: {text}")
-    state: OutcomeState = "completed"
-    if ended is not None:
-        state = "stopped" if ended is Ended.STOPPED else "interrupted"
-    if state == "stopped" and reporter.owns():
+    state = _STATES[ended]
+    if state is OutcomeState.STOPPED and reporter.owns():
         _tidy(assignment)
     return Outcome(state, _scores(assignment, results), notes=_notes(results))
 
@@ -66,7 +72,7 @@ def _failed(assignment: Assignment, reporter: TrialReporter, results: list[FoldR
     if reporter.owns():
         _tidy(assignment, besides={result.fold for result in results})  # a retry takes these over
     scores, notes = _scores(assignment, results), _notes(results)
-    return Outcome("failed", scores, reason=reason, traceback=traceback.format_exc(), notes=notes)
+    return Outcome(OutcomeState.FAILED, scores, reason=reason, traceback=traceback.format_exc(), notes=notes)
 
 
 def _tidy(assignment: Assignment, *, besides: Collection[int] = ()) -> None:

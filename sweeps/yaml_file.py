@@ -8,9 +8,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.constructor import DuplicateKeyError
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
-from sweeps.errors import InputError, Problem, SpecError
-
-KeyPath = tuple[str | int, ...]
+from sweeps.errors import InputError, KeyPath, Problem, SpecError
 
 
 class YamlFile:

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from sweeps.cli.options import Json, Runs, Storage, SweepName, runs_folder, storage_url, sweep_name
+from sweeps.cli.options import Json, Runs, Storage, SweepName, runs_folder, stored
 from sweeps.errors import NothingCompletedError
 
 
@@ -17,13 +17,10 @@ def best(
     runs: Runs = None,
 ) -> None:
     """Show a sweep's best trials with their fold scores."""
-    from sweeps.results import SweepView, find_sweep
+    from sweeps.results import SweepView
     from sweeps.results import best as best_of
-    from sweeps.study import open_storage
 
-    folder = runs_folder(runs)
-    opened = open_storage(storage_url(storage, folder), must_exist=True)
-    result = best_of(SweepView.read(find_sweep(opened, sweep_name(sweep))), runs=folder, topk=topk)
+    result = best_of(SweepView.read(stored(sweep, storage, runs)), runs=runs_folder(runs), topk=topk)
     if as_json:
         print(json.dumps(result, indent=2))
         return

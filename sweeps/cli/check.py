@@ -67,17 +67,15 @@ def _check_language(space: Path, settings: list[str], *, as_json: bool) -> None:
 def _check_all(space: Path, settings: list[str], runs: Path) -> None:
     from sweeps.check_page import write_page
     from sweeps.cli.progress import reading_images
-    from sweeps.data import changes, check_data, cut_sweep, with_folds, write_data
-    from sweeps.feasible import check_feasible, try_own_functions
+    from sweeps.data import changes, cut_sweep, with_folds, write_data
+    from sweeps.feasible import check_spec
     from sweeps.inspection import inspect, page_of
     from sweeps.paths import SweepFiles, make_folder
     from sweeps.spec_reader import read_spec
     from trainer.data.cleaning import write_rejected
 
     spec = read_spec(space, settings=settings)
-    check_data(spec)
-    check_feasible(spec, space)
-    try_own_functions(spec)
+    check_spec(spec)
     files = SweepFiles.of(runs, spec.name)
 
     def keep_rejected(entries: "list[Rejected]") -> None:

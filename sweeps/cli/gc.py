@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sweeps.cli.options import Json, Runs, Storage, runs_folder, storage_url, sweep_name
+from sweeps.cli.options import Json, Runs, Storage, opened, runs_folder, sweep_name
 from sweeps.errors import InputError
 
 if TYPE_CHECKING:
@@ -45,16 +45,14 @@ def gc(
     from sweeps.garbage import Collected, collect
     from sweeps.results import find_sweep, names
     from sweeps.retention import claims
-    from sweeps.study import open_storage
 
-    folder = runs_folder(runs)
-    opened = open_storage(storage_url(storage, folder), must_exist=True)
-    chosen = names(opened) if sweep is None else [find_sweep(opened, sweep_name(sweep)).name]
-    claimed = claims(opened, runs=folder)
+    folder, found = runs_folder(runs), opened(storage, runs)
+    chosen = names(found) if sweep is None else [find_sweep(found, sweep_name(sweep)).name]
+    claimed = claims(found, runs=folder)
     done: list[Collected] = []
     for name in chosen:
         try:
-            stored = find_sweep(opened, name)
+            stored = find_sweep(found, name)
             done.append(
                 collect(
                     stored, runs=folder, claimed=claimed, now=time.time(), keep=keep, failed_too=failed, dry_run=dry_run

@@ -4,18 +4,18 @@ import dataclasses
 import json
 import sys
 
-from sweeps.cli.options import Json, Runs, Storage, runs_folder, storage_url
+from sweeps.cli.options import Json, Runs, Storage, opened
 
 
 def list_sweeps(as_json: Json = False, storage: Storage = None, runs: Runs = None) -> None:
     """List all sweeps in the storage."""
     from sweeps.cli.tables import print_table
     from sweeps.results import SweepView, find_sweep, names, newer, summarise
-    from sweeps.study import open_storage
 
-    opened = open_storage(storage_url(storage, runs_folder(runs)), must_exist=True)
-    unreadable = newer(opened)
-    summaries = [summarise(SweepView.read(find_sweep(opened, n))) for n in names(opened) if n not in unreadable]
+    found = opened(storage, runs)
+    unreadable = newer(found)
+    readable = [name for name in names(found) if name not in unreadable]
+    summaries = [summarise(SweepView.read(find_sweep(found, name))) for name in readable]
     for name in unreadable:
         print(
             f"note: sweep {name!r} was made by a newer version of foldsweep. Update: pip install -U foldsweep",

@@ -2,12 +2,16 @@
 
 import os
 from pathlib import Path
-from typing import Annotated
-from urllib.parse import quote
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sweeps.errors import InputError
+
+if TYPE_CHECKING:
+    from optuna.storages import RDBStorage
+
+    from sweeps.study import StoredSweep
 
 Storage = Annotated[
     str | None,
@@ -35,8 +39,31 @@ def runs_folder(runs: Path | None) -> Path:
 
 def storage_url(storage: str | None, runs: Path) -> str:
     """`--storage`, else `$SWEEPS_STORAGE`, else a SQLite file in the runs folder."""
-    # quoted: a ? or % of a folder's name means something in a URL
-    return storage or os.environ.get("SWEEPS_STORAGE") or f"sqlite:///{quote(str(runs / 'sweeps.db'))}"
+    from sweeps.paths import default_storage
+
+    return storage or os.environ.get("SWEEPS_STORAGE") or default_storage(runs)
+
+
+def opened(storage: str | None, runs: Path | None) -> "RDBStorage":
+    """The storage that the options name, which must exist.
+
+    Raises:
+        InputError: it does not, or cannot be opened.
+    """
+    from sweeps.study import open_storage
+
+    return open_storage(storage_url(storage, runs_folder(runs)), must_exist=True)
+
+
+def stored(sweep: str | None, storage: str | None, runs: Path | None) -> "StoredSweep":
+    """The sweep that the options name: by its name, by its YAML, or the latest.
+
+    Raises:
+        InputError: there is no such sweep, or no storage.
+    """
+    from sweeps.results import find_sweep
+
+    return find_sweep(opened(storage, runs), sweep_name(sweep))
 
 
 def sweep_name(given: str | None) -> str | None:

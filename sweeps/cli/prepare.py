@@ -11,8 +11,8 @@ def prepare(space: Space, settings: Settings = None, runs: Runs = None) -> None:
     A machine without a GPU can do it; `sweeps run` then starts at once.
     """
     from sweeps.cli.progress import reading_images
-    from sweeps.data import changes, check_data, cut_sweep, write_data
-    from sweeps.feasible import check_feasible, try_own_functions
+    from sweeps.data import changes, cut_sweep, write_data
+    from sweeps.feasible import check_spec
     from sweeps.paths import SweepFiles, make_folder
     from sweeps.prepare import refuse_other_data
     from sweeps.spec_reader import read_spec
@@ -20,9 +20,7 @@ def prepare(space: Space, settings: Settings = None, runs: Runs = None) -> None:
     from trainer.data.folds import deviations
 
     spec = read_spec(space, settings=settings or [])
-    check_data(spec)
-    check_feasible(spec, space)
-    try_own_functions(spec)
+    check_spec(spec)
     files = SweepFiles.of(runs_folder(runs), spec.name)
     with reading_images() as progress:
         cut = cut_sweep(spec, files, choices=spec.choices(), progress=progress)

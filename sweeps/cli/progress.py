@@ -19,8 +19,16 @@ from rich.table import Table
 from rich.text import Text
 
 from sweeps.cli.best import format_value
-from sweeps.driver import Driver
-from sweeps.events import Event, FoldFinished, Notice, Snapshot, TrialEnded, TrialStarted
+from sweeps.events import (
+    EndState,
+    Event,
+    FoldFinished,
+    Notice,
+    ProgressView,
+    Snapshot,
+    TrialEnded,
+    TrialStarted,
+)
 
 IMAGES_EVERY_S = 30.0  # between two plain lines about the images
 
@@ -43,15 +51,8 @@ def reading_images() -> Iterator[Callable[[str, int, int], None]]:
         yield tell
 
 
-class Progress(Protocol):
-    """Shows a sweep. `tell` is called from the driver's threads and must not block or raise; `watch` is
-    given the driver once it exists; leaving the context puts the terminal back in order."""
-
-    def tell(self, event: Event) -> None: ...
-
-    def watch(self, driver: Driver) -> None: ...
-
-    def images(self, what: str, done: int, total: int) -> None: ...
+class Progress(ProgressView, Protocol):
+    """A view of a running sweep; leaving the context puts the terminal back in order."""
 
     def __enter__(self) -> "Progress": ...
 
@@ -71,27 +72,27 @@ class PlainProgress:
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream, self._lock = stream or sys.stderr, threading.Lock()
-        self._driver: Driver | None = None
+        self._snapshot: Callable[[], Snapshot] | None = None
         self._images_at = time.monotonic()
 
-    def tell(self, event: Event) -> None:
+    def notify(self, event: Event) -> None:
         """Print a line."""
         line = describe(event)
-        if isinstance(event, TrialEnded) and self._driver is not None:
-            line += f"  [{_counts(self._driver.snapshot())}]"
+        if isinstance(event, TrialEnded) and self._snapshot is not None:
+            line += f"  [{_counts(self._snapshot())}]"
         with self._lock:
             print(f"{datetime.datetime.now().astimezone():%H:%M:%S}  {line}", file=self._stream, flush=True)
 
-    def watch(self, driver: Driver) -> None:
-        """Keep the driver, for the counts."""
-        self._driver = driver
+    def watch(self, name: str, snapshot: Callable[[], Snapshot]) -> None:
+        """Show the counts from now on."""
+        self._snapshot = snapshot
 
     def images(self, what: str, done: int, total: int) -> None:
         """A line every half minute, and one at the end."""
         now = time.monotonic()
         if done == total or now - self._images_at > IMAGES_EVERY_S:
             self._images_at = now
-            self.tell(Notice(f"{what}: {done:,} of {total:,}"))
+            self.notify(Notice(f"{what}: {done:,} of {total:,}"))
 
     def __enter__(self) -> "PlainProgress":
         return self
@@ -106,24 +107,26 @@ class LiveProgress:
     """One view that renews itself four times a second; notices, failures and new bests scroll above it.
 
     A thread of its own draws: it asks the driver for a snapshot before it takes any lock of rich's, since
-    the driver tells events while it holds its own.
+    the driver reports events while it holds its own.
     """
 
     def __init__(self, console: Console) -> None:
         self._console, self._live = console, Live(console=console, auto_refresh=False, transient=True)
-        self._driver: Driver | None = None
+        self._name = ""
+        self._snapshot: Callable[[], Snapshot] | None = None
         self._before = Text("reading the data and starting Ray")
         self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
         self._left = threading.Event()
         self._thread = threading.Thread(target=self._draw_on, name="progress", daemon=True)
 
-    def tell(self, event: Event) -> None:
+    def notify(self, event: Event) -> None:
         """Keep the event for the next drawing."""
         self._events.put(event)
 
-    def watch(self, driver: Driver) -> None:
-        """Show this driver's sweep from now on."""
-        self._driver = driver
+    def watch(self, name: str, snapshot: Callable[[], Snapshot]) -> None:
+        """Show this sweep from now on."""
+        self._name = name
+        self._snapshot = snapshot
 
     def images(self, what: str, done: int, total: int) -> None:
         """Show how far the images are."""
@@ -141,19 +144,19 @@ class LiveProgress:
         self._thread.join()
         self._draw()
         self._live.stop()
-        if self._driver is not None:
-            self._console.print(_counts(self._driver.snapshot()), highlight=False, markup=False)
+        if self._snapshot is not None:
+            self._console.print(_counts(self._snapshot()), highlight=False, markup=False)
 
     def _draw_on(self) -> None:
         while not self._left.wait(0.25):
             self._draw()
 
     def _draw(self) -> None:
-        driver = self._driver
-        view = self._before if driver is None else render(driver.spec.name, driver.snapshot())
+        snapshot = self._snapshot
+        view = self._before if snapshot is None else render(self._name, snapshot())
         while not self._events.empty():
             event = self._events.get()
-            failed = isinstance(event, TrialEnded) and event.state == "failed"
+            failed = isinstance(event, TrialEnded) and event.state is EndState.FAILED
             if isinstance(event, Notice) or failed or (isinstance(event, TrialEnded) and event.best):
                 self._console.print(describe(event), style="red" if failed else "", highlight=False, markup=False)
         self._live.update(view, refresh=True)

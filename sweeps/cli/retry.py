@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from sweeps.cli.options import Runs, Storage, SweepName, runs_folder, storage_url, sweep_name
+from sweeps.cli.options import Runs, Storage, SweepName, runs_folder, stored
 
 
 def retry(
@@ -19,18 +19,13 @@ def retry(
 ) -> None:
     """Have failed trials evaluated again, as new trials with the same seed that keep their finished folds."""
     from sweeps.lease import Lease
-    from sweeps.results import find_sweep, sweep_files
+    from sweeps.results import sweep_files
     from sweeps.retry import retry_failed
-    from sweeps.study import open_storage
 
-    folder = runs_folder(runs)
-    found = find_sweep(open_storage(storage_url(storage, folder), must_exist=True), sweep_name(sweep))
-    files = sweep_files(found, runs=folder)
-    lease = Lease.acquire(found.storage.engine, found.name, on_lost=lambda error: None)
-    try:
+    found = stored(sweep, storage, runs)
+    files = sweep_files(found, runs=runs_folder(runs))
+    with Lease.acquire(found.storage.engine, found.name) as lease:
         added = retry_failed(found, trials or (), files=files, confirm=lease.confirm)
-    finally:
-        lease.release()
     for one in added:
         kept = "no finished fold" if not one.folds else f"{one.folds} finished fold{'s' if one.folds != 1 else ''}"
         print(f"trial {one.number} repeats trial {one.failed}, with {kept} of it")

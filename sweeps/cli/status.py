@@ -4,7 +4,7 @@ import dataclasses
 import json
 from typing import TYPE_CHECKING
 
-from sweeps.cli.options import Json, Runs, Storage, SweepName, runs_folder, storage_url, sweep_name
+from sweeps.cli.options import Json, Runs, Storage, SweepName, stored
 
 if TYPE_CHECKING:
     from sweeps.results import Summary
@@ -12,11 +12,9 @@ if TYPE_CHECKING:
 
 def status(sweep: SweepName = None, as_json: Json = False, storage: Storage = None, runs: Runs = None) -> None:
     """Show how far a sweep is, who drives it and what is left of its budget."""
-    from sweeps.results import SweepView, failures, find_sweep, notes, summarise
-    from sweeps.study import open_storage
+    from sweeps.results import SweepView, failures, notes, summarise
 
-    opened = open_storage(storage_url(storage, runs_folder(runs)), must_exist=True)
-    view = SweepView.read(find_sweep(opened, sweep_name(sweep)))
+    view = SweepView.read(stored(sweep, storage, runs))
     summary, failed, noted = summarise(view), failures(view), notes(view)
     if as_json:
         print(json.dumps({**dataclasses.asdict(summary), "failures": failed, "notes": noted}, indent=2))

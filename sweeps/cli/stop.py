@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from sweeps.cli.options import Runs, Storage, SweepName, runs_folder, storage_url, sweep_name
+from sweeps.cli.options import Runs, Storage, SweepName, opened, sweep_name
 
 
 def stop(
@@ -18,13 +18,12 @@ def stop(
     """Start no new trials in a running sweep; its running trials finish."""
     from sweeps.lease import find_holder, request_stop
     from sweeps.results import find_sweep
-    from sweeps.study import open_storage
 
-    opened, name = open_storage(storage_url(storage, runs_folder(runs)), must_exist=True), sweep_name(sweep)
+    found, name = opened(storage, runs), sweep_name(sweep)
     # a driver that is still at its data holds the lease of a sweep that is not stored yet
-    if name is None or find_holder(opened.engine, name) is None:
-        name = find_sweep(opened, name).name
-    holder = request_stop(opened.engine, name, now=now)
+    if name is None or find_holder(found.engine, name) is None:
+        name = find_sweep(found, name).name
+    holder = request_stop(found.engine, name, now=now)
     if now:
         print(f"asked {holder} to stop sweep {name} now: running trials leave a checkpoint")
     else:

@@ -5,9 +5,9 @@ from typing import Any
 
 from ray.tune.search import Searcher
 
-from sweeps.driver import Next
+from sweeps.asking import Next
 from sweeps.errors import InfrastructureError
-from sweeps.messages import Assignment, Outcome
+from sweeps.messages import Assignment, Outcome, OutcomeState
 from sweeps.ray_tune.registry import DRIVERS
 from sweeps.ray_tune.worker import OUTCOME
 
@@ -46,12 +46,13 @@ class DriverSearcher(Searcher):
             driver.fail(
                 InfrastructureError(f"Ray cannot keep a worker for trial {number} going, see {log}, `ray status`")
             )
-            driver.finished(number, Outcome("interrupted"))
+            driver.finished(number, Outcome(OutcomeState.INTERRUPTED))
         elif result is not None and OUTCOME in result:
             driver.finished(number, Outcome(**dict(result[OUTCOME])))
         else:
             scores = tuple((result or {}).get("fold_scores", ()))
-            driver.finished(number, Outcome("interrupted" if driver.stopping else "stopped", fold_scores=scores))
+            state = OutcomeState.INTERRUPTED if driver.stopping else OutcomeState.STOPPED
+            driver.finished(number, Outcome(state, fold_scores=scores))
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing to save: the storage remembers."""

@@ -18,7 +18,7 @@ import ray
 from ray import tune
 
 from sweeps.attempt import Attempt
-from sweeps.messages import Assignment, Outcome, RunTrial, TrialReport
+from sweeps.messages import Assignment, Outcome, OutcomeState, RunTrial, TrialReport
 from trainer.files import is_disk_full
 
 logger = logging.getLogger(__name__)
@@ -94,7 +94,7 @@ def evaluate(config: dict[str, Any], *, run_trial: RunTrial | None) -> None:
     except OSError as error:  # beside the training, which tells by itself
         if not is_disk_full(error, assignment.sweep.directory):
             raise
-        outcome, leave = Outcome("no_space", reason=str(error)), None
+        outcome, leave = Outcome(OutcomeState.NO_SPACE, reason=str(error)), None
     except Exception:
         with contextlib.suppress(OSError), assignment.files.log.open("a") as log:
             traceback.print_exc(file=log)
@@ -135,7 +135,7 @@ def _gave_up(deaths: int, log: Path) -> Outcome:
     last = f": {lines[-1].strip()}" if lines else " is empty"
     times = "once" if deaths == 1 else f"{deaths} times"
     reason = f"its worker process died {times} (out of memory?); last line of {log.name}{last}"
-    return Outcome("failed", reason=reason, traceback="\n".join(lines))
+    return Outcome(OutcomeState.FAILED, reason=reason, traceback="\n".join(lines))
 
 
 @contextlib.contextmanager

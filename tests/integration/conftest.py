@@ -8,14 +8,16 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from optuna.trial import FrozenTrial
 from ruamel.yaml import YAML
 
 from sweeps.data import cut_sweep
-from sweeps.driver import Driver
+from sweeps.driver import Driver, Plan, open_driver
 from sweeps.lease import Lease
+from sweeps.messages import Share
 from sweeps.paths import SweepFiles
 from sweeps.prepare import open_sweep
 from sweeps.spec import SweepSpec
@@ -99,7 +101,7 @@ class Opened:
 
 
 @contextmanager
-def opened(path: Path, runs: Path, **options: object) -> Iterator[Opened]:
+def opened(path: Path, runs: Path, **options: Any) -> Iterator[Opened]:
     """Lease, study, files and an entered driver, as `sweeps run` makes them."""
     spec = read_spec(path)
     files = SweepFiles.of(runs, spec.name)
@@ -107,15 +109,11 @@ def opened(path: Path, runs: Path, **options: object) -> Iterator[Opened]:
     runs.mkdir(exist_ok=True)
     url = f"sqlite:///{runs}/sweeps.db"
     storage = open_storage(url)
-    lease = Lease.acquire(storage.engine, spec.name, on_lost=lambda error: None)
-    try:
+    with Lease.acquire(storage.engine, spec.name):
         sweep = open_sweep(storage, spec, cut, files=files, storage_url=url)
-        settings = {"files": files, "device": "cpu", "trial_cap": spec.trial_cap, **options}
-        with Driver(spec, sweep, **settings) as driver:
+        with open_driver(Plan(spec, files, Share(), spec.trial_cap), sweep, **options) as driver:
             yield Opened(spec, driver, sweep, files.directory)
-    finally:
-        lease.release()
-        storage.engine.dispose()
+    storage.engine.dispose()
 
 
 def record(trials: list[FrozenTrial]) -> list[dict[str, object]]:

@@ -22,12 +22,13 @@ from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from sweeps.driver import MOST_REPEATS, Driver, Next
+from sweeps.asking import MOST_REPEATS, Next
+from sweeps.driver import Driver, Plan, open_driver
 from sweeps.errors import InfrastructureError, LeaseLostError
 from sweeps.events import Event, FoldFinished, Notice, Running, Snapshot, TrialEnded, TrialStarted
 from sweeps.history import history
 from sweeps.local import run_local
-from sweeps.messages import Assignment, Outcome, RunTrial, TrialReport, TrialReporter
+from sweeps.messages import Assignment, Outcome, RunTrial, Share, TrialReport, TrialReporter
 from sweeps.paths import SweepFiles
 from sweeps.retry import add_retry
 from sweeps.sampling import propose
@@ -65,13 +66,11 @@ class Sweep:
         self.events: list[Event] = []
 
     def driver(self, **options: Any) -> Driver:
-        given = {
-            "files": SweepFiles(self.folder),
-            "device": "cpu",
-            "listener": self.events.append,
-            "clock": lambda: 0.0,
-        }
-        return Driver(self.spec, self.stored, **{**given, "trial_cap": self.spec.trial_cap, **options})
+        share = Share(
+            **{name: options.pop(name) for name in ("device", "gpu", "threads", "streamed") if name in options}
+        )
+        plan = Plan(self.spec, SweepFiles(self.folder), share, options.pop("trial_cap", self.spec.trial_cap))
+        return open_driver(plan, self.stored, **{"listener": self.events.append, "clock": lambda: 0.0, **options})
 
     def trial(self, number: int) -> FrozenTrial:
         return self.stored.trials()[number]

@@ -68,7 +68,7 @@ def problems(tmp_path: Path) -> Problems:
         path.write_text(head + "".join(lines))
         spec = read_spec(path, settings=settings)
         try:
-            check_feasible(spec, path)
+            check_feasible(spec)
         except SpecError as error:
             first, *found = str(error).splitlines()
             assert first == f"{path}: {len(found)} problem{'s' if len(found) > 1 else ''}"
@@ -135,7 +135,7 @@ class TestNames:
         path = tmp_path / "space.yaml"
         path.write_text(HEAD + "  lr: {value: 0.1}\n")
         with pytest.raises(SpecError, match=r"parameters\.backbone\.value: timm has no model 'resnet18'"):
-            check_feasible(read_spec(path), path)
+            check_feasible(read_spec(path))
         assert asked == []  # a network of an unknown name is not asked about
 
     def test_known_names_are_no_problem(self, asked: list[TrainConfig], problems: Problems):
@@ -274,7 +274,7 @@ class TestNetworks:
             from sweeps.spec_reader import read_spec
             path = Path(sys.argv[1])
             try:
-                check_feasible(read_spec(path), path)
+                check_feasible(read_spec(path))
             except SpecError as error:
                 print(str(error).splitlines()[1].strip())
             assert not {"torch", "timm"} & set(sys.modules)
@@ -287,7 +287,7 @@ class TestNetworks:
 @pytest.mark.parametrize("name", ["digits", "landmark", "mask", "pet_expression", "products"])
 def test_the_shipped_search_spaces_can_be_built(name: str):
     path = SPACES / f"{name}.yaml"
-    check_feasible(read_spec(path), path)
+    check_feasible(read_spec(path))
 
 
 class TestHeads:

@@ -1,5 +1,6 @@
 """Every test runs on SQLite and on PostgreSQL."""
 
+import dataclasses
 import datetime
 import os
 import socket
@@ -15,7 +16,7 @@ import sqlalchemy as sa
 
 from sweeps import lease as lease_module
 from sweeps.errors import InfrastructureError, InputError, LeaseLostError, SweepBusyError
-from sweeps.lease import Holder, Lease, find_holder, request_stop
+from sweeps.lease import Holder, Lease, Times, find_holder, request_stop
 from sweeps.processes import machine
 
 NEVER_S = 3600.0
@@ -30,11 +31,10 @@ def acquire(engine: sa.Engine) -> Iterator[Acquire]:
     leases = []
 
     def acquire(sweep: str = "toy", **options: Any) -> Lease:
-        lease = Lease.acquire(
-            engine,
-            sweep,
-            **{"on_lost": unexpected, "renew_every_s": NEVER_S, "poll_every_s": NEVER_S, "ttl_s": NEVER_S, **options},
-        )
+        never = dict.fromkeys(("ttl_s", "renew_every_s", "poll_every_s"), NEVER_S)
+        given = {field.name: options.pop(field.name) for field in dataclasses.fields(Times) if field.name in options}
+        times = Times(**{**never, **given})
+        lease = Lease.acquire(engine, sweep, times=times, **{"on_lost": unexpected, **options})
         leases.append(lease)
         return lease
 

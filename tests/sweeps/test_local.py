@@ -10,9 +10,10 @@ from optuna.trial import TrialState
 
 from sweeps import local
 from sweeps.attempt import Attempt
-from sweeps.driver import Driver
+from sweeps.driver import Driver, Plan, open_driver
 from sweeps.local import run_local
-from sweeps.messages import Assignment, Outcome, TrialReport, TrialReporter
+from sweeps.messages import Assignment, Outcome, Share, TrialReport, TrialReporter
+from sweeps.paths import SweepFiles
 from sweeps.spec_reader import read_spec
 from sweeps.study import StoredSweep
 from sweeps.trial import run_trial
@@ -27,7 +28,7 @@ def driver(tmp_path: Path, sqlite_template: Path) -> Iterator[Driver]:
     spec = read_spec(tmp_path / "curve.yaml")
     storage = TroubledStorage(hasty_storage(tmp_path))
     stored = StoredSweep.create(storage, spec, identity="an identity")  # type: ignore[arg-type]
-    with Driver(spec, stored, directory=tmp_path, device="cpu", trial_cap=spec.trial_cap) as driver:
+    with open_driver(Plan(spec, SweepFiles(tmp_path), Share(), spec.trial_cap), stored) as driver:
         yield driver
 
 

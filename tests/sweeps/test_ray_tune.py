@@ -16,8 +16,8 @@ from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 
 from sweeps.attempt import Attempt
-from sweeps.driver import Driver
-from sweeps.messages import Assignment, Outcome, TrialReport, TrialReporter
+from sweeps.driver import Driver, Plan, open_driver
+from sweeps.messages import Assignment, Outcome, Share, TrialReport, TrialReporter
 from sweeps.paths import SweepFiles
 from sweeps.ray_tune import worker
 from sweeps.ray_tune.registry import DRIVERS
@@ -38,7 +38,7 @@ def driver(tmp_path: Path) -> Iterator[Driver]:
     spec = read_spec(tmp_path / "curve.yaml", settings=[MEDIAN])
     storage = TroubledStorage(hasty_storage(tmp_path))
     stored = StoredSweep.create(storage, spec, identity="an identity")  # type: ignore[arg-type]
-    with Driver(spec, stored, directory=tmp_path, device="cpu", trial_cap=2) as driver:
+    with open_driver(Plan(spec, SweepFiles(tmp_path), Share(), 2), stored) as driver:
         DRIVERS["key"] = driver
         yield driver
         del DRIVERS["key"]

@@ -152,7 +152,7 @@ def ended(number: int, state: str, score: float | None = None) -> list[Event]:
 def listen(sweep: Fabricated, *events: Event, keep: int = 2) -> None:
     with Retention(sweep.files, sweep.sweep, keep=keep) as retention:
         for event in events:
-            retention.tell(event)
+            retention.notify(event)
 
 
 def with_weights(sweep: Fabricated) -> set[int]:
@@ -254,7 +254,7 @@ def test_what_another_sweep_takes_over_meanwhile_keeps_its_weights(make: Callabl
             threading.Event().wait(0.01)
         newer.add(score=0.5, of=Origin("older", 0))
         for event in ended(2, "completed", 0.9):
-            retention.tell(event)
+            retention.notify(event)
     assert with_weights(older) == {0, 2}
 
 
@@ -275,7 +275,7 @@ def test_every_event_is_passed_on(make: Callable[..., Fabricated]) -> None:
     events = [Notice("a"), *ended(0, "interrupted")]
     with Retention(sweep.files, sweep.sweep, keep=2, then=heard.append) as retention:
         for event in events:
-            retention.tell(event)
+            retention.notify(event)
     assert heard == events
 
 

@@ -21,7 +21,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from sweeps import study as study_module
 from sweeps.errors import InfrastructureError, InputError, LeaseLostError
-from sweeps.lease import Lease
+from sweeps.lease import Lease, Times
 from sweeps.paths import make_folder
 from sweeps.records import ELAPSED, GPU_SECONDS, INTERRUPTED, REASON, SWEEP, TAKEN_FROM
 from sweeps.spec import SweepSpec
@@ -817,7 +817,7 @@ def test_after_an_outage_longer_than_the_lease_a_driver_that_was_replaced_writes
     storage: RDBStorage, sweep: StoredSweep, record: Callable[..., Recorder], memory: optuna.Study
 ) -> None:
     now, told = [0.0], []
-    options: dict[str, Any] = {"renew_every_s": 3600.0, "poll_every_s": 3600.0}
+    options: dict[str, Any] = {"times": Times(renew_every_s=3600.0, poll_every_s=3600.0)}
     lease = Lease.acquire(storage.engine, "toy", on_lost=told.append, clock=lambda: now[0], **options)
     recorder = record(fence=lease.confirm)
     recorder.start(ask(memory)).result(WAIT_S)

@@ -9,7 +9,6 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import optuna
@@ -17,8 +16,8 @@ import pytest
 
 from sweeps import cli
 from sweeps.data import cut_sweep
-from sweeps.driver import Driver
-from sweeps.messages import Assignment, Outcome
+from sweeps.driver import Plan, open_driver
+from sweeps.messages import Assignment, Outcome, Share
 from sweeps.paths import SweepFiles
 from sweeps.prepare import open_sweep
 from sweeps.spec_reader import read_spec
@@ -153,8 +152,7 @@ def recorded(home: Path, photos: Path) -> Callable[..., StoredSweep]:
         storage = hasty_storage(home / "runs")
         stored = open_sweep(storage, spec, cut, files=files, storage_url="sqlite:///runs/sweeps.db")
         now = [0.0]
-        options: dict[str, Any] = {"files": files, "device": "cpu", "trial_cap": 9}
-        with Driver(spec, stored, clock=lambda: now[0], **options) as driver:
+        with open_driver(Plan(spec, files, Share(), 9), stored, clock=lambda: now[0]) as driver:
             for number, outcome in enumerate(outcomes):
                 while not isinstance(driver.next(), Assignment):
                     threading.Event().wait(0.005)

@@ -30,10 +30,9 @@ SNAPSHOT = Snapshot(
 
 
 class Watched:
-    """What progress needs of a driver: the sweep's name and a snapshot, taken under the driver's lock."""
+    """What a view needs of a driver: a snapshot, taken under the driver's lock."""
 
     def __init__(self, snapshot: Snapshot = SNAPSHOT) -> None:
-        self.spec = type("Spec", (), {"name": "digits"})
         self.lock = threading.RLock()
         self.waits = threading.Event()  # somebody asks, and gets no answer while the lock is held
         self._snapshot = snapshot
@@ -125,10 +124,10 @@ class TestPlain:
         with PlainProgress(stream) as progress:
             progress.images("reading images", 1, 1797)
             progress.images("reading images", 1797, 1797)
-            progress.tell(TrialEnded(0, "completed", 0.5, "", best=False, seconds=1))  # no driver yet
-            progress.watch(Watched())  # type: ignore[arg-type]
-            progress.tell(TrialStarted(7, {"lr": 0.1}, continued=False))
-            progress.tell(TrialEnded(7, "failed", None, "out of luck", best=False, seconds=1))
+            progress.notify(TrialEnded(0, "completed", 0.5, "", best=False, seconds=1))  # no driver yet
+            progress.watch("digits", Watched().snapshot)
+            progress.notify(TrialStarted(7, {"lr": 0.1}, continued=False))
+            progress.notify(TrialEnded(7, "failed", None, "out of luck", best=False, seconds=1))
         lines = stream.getvalue().splitlines()
         assert all(re.fullmatch(r"\d\d:\d\d:\d\d  .*", line) for line in lines)
         assert [line[10:] for line in lines] == [
@@ -151,7 +150,7 @@ class TestPlain:
         ]
 
     def test_goes_to_stderr(self, capsys: pytest.CaptureFixture[str]):
-        PlainProgress().tell(Notice("hello"))
+        PlainProgress().notify(Notice("hello"))
         out, err = capsys.readouterr()
         assert (out, err[10:]) == ("", "hello\n")
 
@@ -165,12 +164,12 @@ class TestLive:
             for number in range(3):
                 with driver.lock:
                     assert driver.waits.wait(timeout=60), "the view no longer draws"
-                    progress.tell(Notice(f"event {number}"))
-                    progress.tell(TrialEnded(number, "failed", None, "out of luck", best=False, seconds=1))
+                    progress.notify(Notice(f"event {number}"))
+                    progress.notify(TrialEnded(number, "failed", None, "out of luck", best=False, seconds=1))
             told.set()
 
         with LiveProgress(console) as progress:
-            progress.watch(driver)  # type: ignore[arg-type]
+            progress.watch("digits", driver.snapshot)
             threading.Thread(target=drive, daemon=True).start()
             assert told.wait(timeout=60), "deadlock"
         assert re.findall(r"event \d", shown(console)) == ["event 0", "event 1", "event 2"]
@@ -178,13 +177,13 @@ class TestLive:
     def test_only_notices_failures_and_new_bests_scroll_above_the_view(self):
         console = terminal()
         with LiveProgress(console) as progress:
-            progress.watch(Watched())  # type: ignore[arg-type]
-            progress.tell(TrialStarted(7, {"lr": 0.1}, continued=False))
-            progress.tell(FoldFinished(7, 0, 5, 0.5))
-            progress.tell(TrialEnded(7, "completed", 0.5, "", best=False, seconds=1))
-            progress.tell(TrialEnded(8, "completed", 0.75, "", best=True, seconds=1))
-            progress.tell(TrialEnded(9, "failed", None, "out of [red]luck[/]", best=False, seconds=1))
-            progress.tell(Notice("the budget of 1.0 hours is used up"))
+            progress.watch("digits", Watched().snapshot)
+            progress.notify(TrialStarted(7, {"lr": 0.1}, continued=False))
+            progress.notify(FoldFinished(7, 0, 5, 0.5))
+            progress.notify(TrialEnded(7, "completed", 0.5, "", best=False, seconds=1))
+            progress.notify(TrialEnded(8, "completed", 0.75, "", best=True, seconds=1))
+            progress.notify(TrialEnded(9, "failed", None, "out of [red]luck[/]", best=False, seconds=1))
+            progress.notify(Notice("the budget of 1.0 hours is used up"))
         lines = [
             line for line in shown(console).splitlines() if line.startswith(("trial", "the")) and "epoch" not in line
         ]

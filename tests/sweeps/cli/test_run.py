@@ -10,13 +10,12 @@ from typing import Any
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
-from sweeps.driver import Driver
 from sweeps.errors import LeaseLostError
-from sweeps.lease import Lease, find_holder
+from sweeps.lease import Lease, Times
 from sweeps.local import run_local
 from sweeps.messages import Assignment, Outcome, RunTrial, TrialReporter
 from sweeps.results import find_sweep
-from sweeps.study import open_storage
+from sweeps.study import Recorder, find_holder, open_storage
 from tests.sweeps.cli.conftest import Ended
 from tests.sweeps.test_driver import report
 
@@ -301,14 +300,18 @@ class TestLeaving:
         seconds: float,
     ):
         patience: list[float] = []
-        for keeper, method in ((Driver, "__init__"), (Lease, "acquire")):
-            original = getattr(keeper, method)
+        acquire, begin = Lease.acquire, Recorder.__init__
 
-            def watched(*args: Any, original: Any = original, **given: Any) -> Any:
-                patience.append(given["patience_s"])
-                return original(*args, **given)
+        def watched_lease(*args: Any, times: Times, **given: Any) -> Lease:
+            patience.append(times.patience_s)
+            return acquire(*args, times=times, **given)
 
-            monkeypatch.setattr(keeper, method, watched)
+        def watched_recorder(*args: Any, patience_s: float, **given: Any) -> None:
+            patience.append(patience_s)
+            begin(*args, patience_s=patience_s, **given)
+
+        monkeypatch.setattr(Lease, "acquire", watched_lease)
+        monkeypatch.setattr(Recorder, "__init__", watched_recorder)
         instead(lambda assignment, reporter: Outcome("failed", reason="out of luck"))
         sweeps("run", space(), "--local", *options)
         assert patience == [seconds, seconds]  # the lease's and the recorder's

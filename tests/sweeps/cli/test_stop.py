@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import pytest
 import sqlalchemy as sa
 
-from sweeps.lease import Holder, Lease, find_holder
+from sweeps.lease import Holder, Lease, Times, find_holder
 from sweeps.study import StoredSweep, open_storage
 from tests.sweeps.cli.conftest import Ended
 
@@ -32,7 +32,7 @@ def asked() -> list[bool]:
 @pytest.fixture
 def holder(engine: sa.Engine, asked: list[bool]) -> Iterator[Holder]:
     """The driver of curve."""
-    lease = Lease.acquire(engine, "curve", on_lost=print, on_stop=asked.append, poll_every_s=0.01)
+    lease = Lease.acquire(engine, "curve", on_lost=print, on_stop=asked.append, times=Times(poll_every_s=0.01))
     holder = find_holder(engine, "curve")
     assert holder is not None
     yield holder

@@ -1,0 +1,388 @@
+"""One sweep from its search space to its end, as `sweeps run` and a notebook start it.
+
+from sweeps import RunOptions, read_spec, run_sweep
+
+result = run_sweep(read_spec(Path("search_spaces/digits.yaml")), RunOptions(address=None))
+"""
+
+import contextlib
+import dataclasses
+import enum
+import functools
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sweeps.database import PATIENCE_S
+from sweeps.errors import InfrastructureError, InputError
+from sweeps.events import Notice, ProgressView, Silent, Snapshot
+from sweeps.paths import SweepFiles, default_storage, make_folder
+
+if TYPE_CHECKING:
+    from optuna.storages import RDBStorage
+
+    from sweeps.driver import Driver
+    from sweeps.lease import Lease
+    from sweeps.messages import Share
+    from sweeps.ray_tune.cluster import Cluster
+    from sweeps.spec import SweepSpec
+    from sweeps.study import StoredSweep
+    from trainer.data.cut import Cut
+
+
+@dataclasses.dataclass(frozen=True)
+class RunOptions:
+    """Where and how a sweep runs.
+
+    Attributes:
+        runs: the folder of all results.
+        storage: the database URL; None for a SQLite file in the runs folder.
+        address: of a Ray cluster to join; `local` starts Ray on this machine; None is without Ray, one trial
+            after another in this process.
+        update: go on with a search space whose ranges of numbers grew.
+        patience_s: how long the storage may be silent.
+    """
+
+    runs: Path = Path("runs")
+    storage: str | None = None
+    address: str | None = "local"
+    update: bool = False
+    patience_s: float = PATIENCE_S
+
+    @property
+    def url(self) -> str:
+        """The database URL in effect."""
+        return self.storage or default_storage(self.runs)
+
+
+class RunState(enum.Enum):
+    """How a call of `run_sweep` ended."""
+
+    ENDED = "every trial of the cap or the grid is over, or the budget is used up"
+    DONE_BEFORE = "all trials were over already; nothing was started"
+    DRAINED = "somebody asked to start nothing more, and running trials went on to their end"
+    INTERRUPTED = "running trials left a checkpoint; the next call continues them"
+    NOT_BEGUN = "somebody asked to stop before the first trial"
+
+
+@dataclasses.dataclass(frozen=True)
+class RunResult:
+    """What a call of `run_sweep` did.
+
+    Attributes:
+        snapshot: where the sweep stands; None if no trial could begin.
+        has_results: whether the leaderboard has a trial, another sweep's included.
+    """
+
+    state: RunState
+    snapshot: Snapshot | None = None
+    has_results: bool = False
+
+
+class _StopRequest(Exception):  # noqa: N818 - no error: somebody asked for it
+    """Somebody asked the sweep to stop before it had a driver."""
+
+
+class PendingSignals:
+    """What the threads of a lease report, kept until there is a driver to pass it on to."""
+
+    def __init__(self, view: ProgressView) -> None:
+        self._view = view
+        self._driver: Driver | None = None
+        self._lost: InfrastructureError | None = None
+        self._stop_now: bool | None = None
+
+    def on_lost(self, error: InfrastructureError) -> None:
+        """The lease cannot be kept."""
+        self._lost = error
+        self._pass_on()
+
+    def on_stop(self, now: bool) -> None:
+        """`sweeps stop` asked the driver to stop; `now` interrupts running trials."""
+        how = "running trials are interrupted" if now else "running trials go on to their end"
+        self._view.notify(Notice(f"asked to stop by `sweeps stop`: {how}"))
+        self._stop_now = now
+        self._pass_on()
+
+    def connect(self, driver: "Driver") -> None:
+        """From now on everything goes to this driver, beginning with what was kept."""
+        self._driver = driver
+        self._pass_on()
+
+    def check(self) -> None:
+        """While there is no driver yet: raise if the lease is lost or somebody asked to stop.
+
+        Raises:
+            InfrastructureError: the lease is lost.
+            _StopRequest: somebody asked to stop.
+        """
+        if self._lost is not None:
+            raise self._lost
+        if self._stop_now is not None:
+            raise _StopRequest
+
+    def _pass_on(self) -> None:
+        if self._driver is None:
+            return
+        if self._lost is not None:
+            self._driver.fail(self._lost)
+        elif self._stop_now is not None:
+            (self._driver.stop if self._stop_now else self._driver.drain)()
+
+
+def run_sweep(spec: "SweepSpec", options: RunOptions = RunOptions(), *, view: ProgressView | None = None) -> RunResult:
+    """Start a sweep, or continue it: interrupted trials first, then new ones.
+
+    The first Ctrl-C (or a SIGTERM) lets running trials save their state; a second one does not wait.
+
+    Args:
+        view: shows what happens; nothing is shown by default.
+
+    Raises:
+        InputError: the search space, the data, the storage or the resources cannot be used, or another driver has
+            the sweep.
+        InfrastructureError: Ray, the storage or the lease is gone. A later call continues the sweep.
+        TrainerError: the data or the user's functions cannot be used.
+    """
+    import optuna
+
+    from sweeps.feasible import check_spec
+    from sweeps.lease import Lease, Times
+    from sweeps.study import open_storage
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    shown = view or Silent()
+    signals = PendingSignals(shown)
+    check_spec(spec)
+    make_folder(options.runs)
+    storage = open_storage(options.url)
+    files = SweepFiles.of(options.runs, spec.name)
+    times = Times(patience_s=options.patience_s)
+    with Lease.acquire(
+        storage.engine, spec.name, on_lost=signals.on_lost, on_stop=signals.on_stop, times=times
+    ) as lease:
+        try:
+            driver = _run(spec, _Context(options, shown, signals, storage, files, lease))
+        except _StopRequest:
+            return RunResult(RunState.NOT_BEGUN)
+    if driver is None:
+        return RunResult(RunState.DONE_BEFORE)
+    if driver.failure is not None:
+        raise driver.failure
+    state = RunState.DRAINED if driver.drained else RunState.ENDED
+    if driver.interrupted or (driver.drained and not driver.has_results):
+        state = RunState.INTERRUPTED
+    return RunResult(state, driver.snapshot(), driver.has_results)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Context:
+    """What the steps of one call share."""
+
+    options: RunOptions
+    view: ProgressView
+    signals: PendingSignals
+    storage: "RDBStorage"
+    files: "SweepFiles"
+    lease: "Lease"
+
+    def notice(self, text: str) -> None:
+        self.view.notify(Notice(text))
+
+    def images(self, what: str, done: int, total: int) -> None:
+        self.signals.check()
+        self.view.images(what, done, total)
+
+
+def _run(spec: "SweepSpec", context: _Context) -> "Driver | None":
+    """Run the sweep to its end; None if all its trials were over before."""
+    from sweeps.data import changes, cut_sweep, with_folds
+    from sweeps.prepare import open_sweep
+    from sweeps.study import StoredSweep
+
+    options, files = context.options, context.files
+    cut_it = functools.partial(cut_sweep, spec, files, progress=context.images)
+    open_it = functools.partial(
+        open_sweep, context.storage, files=files, storage_url=options.url, update=options.update
+    )
+    # an existing sweep can be refused or finished, which is known before Ray starts and images are decoded
+    if StoredSweep.find(context.storage, spec.name) is not None:
+        cut = cut_it()
+        if _finished(open_it(with_folds(spec, cut.folds), cut), spec):
+            return None
+    with _cluster(spec, context) as cluster:
+        cut = cut_it(choices=spec.choices())
+        context.signals.check()
+        _report_data(cut, changes(cut), context)
+        spec = with_folds(spec, cut.folds)
+        sweep = open_it(spec, cut)
+        _warm_start(sweep, spec, context)
+        with _driver(spec, sweep, cluster, cut, context) as driver, _ctrl_c(driver):
+            context.signals.connect(driver)
+            context.view.watch(spec.name, driver.snapshot)
+            _evaluate(driver, cluster)
+        return driver
+
+
+def _cluster(spec: "SweepSpec", context: _Context) -> "contextlib.AbstractContextManager[Cluster | None]":
+    """Ray, with room for at least one trial, all of whose nodes see the files; None without Ray."""
+    address = context.options.address
+    if address is None:
+        _local_device(spec)
+        return contextlib.nullcontext()
+    from sweeps.ray_tune.cluster import ray_cluster, trials_at_once
+    from sweeps.ray_tune.probe import probe_nodes
+
+    local, directory = address == "local", context.files.directory
+
+    @contextlib.contextmanager
+    def checked() -> Iterator["Cluster"]:
+        with ray_cluster(None if local else address) as cluster:
+            trials_at_once(spec.resources, cluster)
+            if not local:
+                make_folder(directory)
+                probe_nodes(cluster, directory=directory, paths=_seen_by_workers(spec))
+            yield cluster
+
+    return checked()
+
+
+def _seen_by_workers(spec: "SweepSpec") -> list[Path]:
+    """What every node must have where this one has it."""
+    named = (spec.data.source, spec.data.valid, *spec.local_weights())
+    return [Path(path).resolve() for path in named if path is not None]
+
+
+def _warm_start(sweep: "StoredSweep", spec: "SweepSpec", context: _Context) -> None:
+    from sweeps.warm_start import warm_start
+
+    for name, taken in warm_start(sweep, spec, runs=context.options.runs).items():
+        left_out = f"; {taken.unfit} have parameters that this space cannot have" if taken.unfit else ""
+        context.notice(f"{taken.added} finished trials of sweep {name!r} were taken over as history{left_out}")
+
+
+def _report_data(cut: "Cut", changed: str | None, context: _Context) -> None:
+    """What a user should know of the data before GPU time is spent on them."""
+    from trainer.data.folds import deviations
+
+    if cut.data.rejected:
+        why = SweepFiles(context.options.runs / context.files.directory.name).rejected
+        context.notice(f"rows rejected: {len(cut.data.rejected):,} of {cut.data.rows:,}; {why} says why")
+    if changed is not None:
+        context.notice(changed)
+    for how in cut.data.plan.streamed:
+        context.notice(f"{how.key} does not fit into data.cache_gb: decoded batch by batch, which is slower")
+    for line in deviations(cut.folds):
+        context.notice(line)
+
+
+@contextlib.contextmanager
+def _driver(
+    spec: "SweepSpec", sweep: "StoredSweep", cluster: "Cluster | None", cut: "Cut", context: _Context
+) -> Iterator["Driver"]:
+    """An entered driver, and what goes on beside it: old weights are removed, neighbours are looked at."""
+    from sweeps.driver import Plan, open_driver
+    from sweeps.neighbours import registered
+    from sweeps.retention import Retention
+
+    options, files = context.options, context.files
+    share = _share(spec, cluster, streamed=tuple(how.key for how in cut.data.plan.streamed))
+    gpus = _gpus_here(share, cluster) if options.address in (None, "local") else 0.0
+    plan = Plan(spec, files, share, spec.trial_cap)
+    with (
+        Retention(files, sweep, keep=spec.keep, then=context.view.notify) as retention,
+        registered(spec.name, gpus=gpus, runs=options.runs) as neighbours,
+        open_driver(
+            plan,
+            sweep,
+            listener=retention.notify,
+            patience_s=options.patience_s,
+            fence=context.lease.confirm,
+        ) as driver,
+    ):
+        for neighbour in neighbours:
+            if gpus and neighbour.gpus:
+                context.notice(neighbour.warning)
+        yield driver
+
+
+def _share(spec: "SweepSpec", cluster: "Cluster | None", *, streamed: tuple[str, ...]) -> "Share":
+    """What a trial has."""
+    from sweeps.messages import Share
+
+    if cluster is None:
+        device = _local_device(spec)
+        cpu = spec.resources.cpu
+        if cpu == "auto":
+            cpu = (os.cpu_count() or 1) if device == "cuda" else 1
+        return Share(device, 1.0 if device == "cuda" else 0.0, max(1, int(cpu)), streamed)
+    from sweeps.ray_tune.cluster import resolve, threads
+
+    gpu = resolve(spec.resources, cluster).gpu or 0.0
+    return Share("cuda" if gpu else "cpu", gpu, threads(spec.resources, cluster), streamed)
+
+
+def _gpus_here(share: "Share", cluster: "Cluster | None") -> float:
+    """GPUs of this machine that all trials together may use."""
+    if not share.gpu:
+        return 0.0
+    return 1.0 if cluster is None else cluster.gpus
+
+
+def _local_device(spec: "SweepSpec") -> str:
+    """Without Ray one trial has the whole machine.
+
+    Raises:
+        InputError: it asks for a GPU, and there is none.
+    """
+    from trainer.fit import pick_device
+
+    wanted, device = spec.resources.gpu, pick_device().type
+    if wanted and device == "cpu":
+        raise InputError(
+            f"a trial asks for {wanted:g} GPU (resources), but this machine has none: --set resources.gpu=0"
+        )
+    return "cpu" if wanted == 0 else device
+
+
+def _evaluate(driver: "Driver", cluster: "Cluster | None") -> None:
+    if cluster is None:
+        from sweeps.local import run_local
+
+        run_local(driver)
+    else:
+        from sweeps.ray_tune.runner import run_on_ray
+
+        run_on_ray(driver, cluster)
+
+
+def _finished(sweep: "StoredSweep", spec: "SweepSpec") -> bool:
+    from sweeps.records import counts
+
+    trials = sweep.trials()
+    asked = sum(counts(trial, sweep.name) for trial in trials)
+    return spec.trial_cap is not None and asked >= spec.trial_cap and all(t.state.is_finished() for t in trials)
+
+
+@contextlib.contextmanager
+def _ctrl_c(driver: "Driver") -> Iterator[None]:
+    """The first Ctrl-C (or a SIGTERM) lets running trials save their state; a second Ctrl-C does not wait."""
+    if threading.current_thread() is not threading.main_thread():  # only there signals can be handled
+        yield
+        return
+
+    def stop(*_: object) -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        driver.stop()
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    except KeyboardInterrupt:
+        driver.stop()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
