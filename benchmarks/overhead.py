@@ -106,7 +106,8 @@ def ours(trials: int, *, folder: Path, url: str) -> list[float]:
     from sweeps.ray_tune.cluster import Cluster, ray_cluster
     from sweeps.ray_tune.runner import run_on_ray
     from sweeps.spec_reader import read_spec
-    from sweeps.study import StoredSweep, open_storage
+    from sweeps.storage import open_storage
+    from sweeps.study import StoredSweep
 
     space = folder / "overhead.yaml"
     space.write_text(

@@ -109,7 +109,7 @@ def grow(folder: Path, *, trials: int) -> None:
     from sweeps.ray_tune.cluster import Cluster, ray_cluster
     from sweeps.ray_tune.runner import run_on_ray
     from sweeps.spec_reader import read_spec
-    from sweeps.study import open_storage
+    from sweeps.storage import open_storage
 
     ends, sizes = [], []
 
@@ -168,7 +168,7 @@ def predict_best(runs: Path) -> None:
 
     from sweeps.paths import SweepFiles
     from sweeps.results import SweepView, find_sweep
-    from sweeps.study import open_storage
+    from sweeps.storage import open_storage
     from trainer.result import OOF, write_oof
 
     folds = SweepFiles.of(runs, "chaos").folds()
@@ -207,7 +207,8 @@ def feed(folder: Path, url: str) -> None:
     from sweeps.ray_tune.cluster import Cluster
     from sweeps.ray_tune.runner import run_on_ray
     from sweeps.spec_reader import read_spec
-    from sweeps.study import StoredSweep, open_storage
+    from sweeps.storage import open_storage
+    from sweeps.study import StoredSweep
 
     (folder / "space.yaml").write_text(
         f"name: feed\nmethod: random\nmetric: {{name: valid/f1, goal: maximize}}\nrun_cap: {WORKERS * ROUNDS}\n"

@@ -12,8 +12,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 from sweeps.events import EndState, Event, Notice, TrialEnded
 from sweeps.mirror import Mirror
+from sweeps.recorder import Recorder
 from sweeps.records import CAP, reason
-from sweeps.study import Recorder
 
 ASK_WAIT_S = 0.25  # a proposal is usually recorded within 10 ms; past this the caller comes back later
 REPEATS = 20  # results taken over before the caller gets an answer

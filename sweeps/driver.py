@@ -7,7 +7,6 @@ thread. Its methods may be called from several threads; none waits for the stora
 
 import contextlib
 import dataclasses
-import logging
 import statistics
 import threading
 import time
@@ -21,11 +20,13 @@ from optuna.trial import FrozenTrial, TrialState
 from sweeps.asking import STATES, Asking, Next, Pending
 from sweeps.budget import Meter, Spent, enough
 from sweeps.database import PATIENCE_S
+from sweeps.distributions import fields_of
 from sweeps.errors import InfrastructureError, LeaseLostError
 from sweeps.events import EndState, Event, FoldFinished, Notice, Running, Snapshot, TrialEnded, TrialStarted
 from sweeps.messages import Assignment, Outcome, OutcomeState, Share, TrialReport
 from sweeps.mirror import Mirror
 from sweeps.paths import SweepFiles
+from sweeps.recorder import Recorder
 from sweeps.records import (
     BUDGET,
     CAP,
@@ -38,11 +39,8 @@ from sweeps.records import (
     REASON,
     TRACEBACK,
 )
-from sweeps.sampling import fields_of
 from sweeps.spec import SweepSpec
-from sweeps.study import Recorder, StoredSweep
-
-logger = logging.getLogger(__name__)
+from sweeps.study import StoredSweep
 
 TICK_S = 1.0
 SPENT_EVERY_S = 15.0  # how often the time spent is written: a killed driver loses at most so much of it

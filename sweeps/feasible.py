@@ -6,8 +6,8 @@ from typing import Any
 import pydantic
 
 from sweeps.data import check_data
+from sweeps.domains import Constant
 from sweeps.errors import KeyPath, Problem, SpecError
-from sweeps.space import Constant
 from sweeps.spec import SweepSpec
 from sweeps.yaml_file import YamlFile
 from trainer.config import TrainConfig, nested

@@ -6,10 +6,11 @@ from typing import Annotated, Any, get_args, get_origin
 
 import pydantic
 
+from sweeps.domains import Constant, Numeric
 from sweeps.errors import KeyPath, Problem, did_you_mean
 from sweeps.language import DEPRECATED, shown
 from sweeps.laws import TAIL, LogNormal, Normal
-from sweeps.space import Constant, Numeric, Parameter, Space
+from sweeps.space import Parameter, Space
 from trainer.config import TrainConfig, nested
 from trainer.fields.declare import OWN_FUNCTION, is_own
 

@@ -14,10 +14,10 @@ from typing import Literal
 
 from sweeps.errors import InputError
 from sweeps.lease import Lease
+from sweeps.leftovers import Part, Parts, best_origins, files_of, keep_of, needed_elsewhere, remove, superfluous
 from sweeps.paths import TrialFiles
 from sweeps.records import Origin
 from sweeps.results import SweepView, sweep_files
-from sweeps.retention import Part, Parts, best_origins, files_of, keep_of, needed_elsewhere, remove, superfluous
 from sweeps.study import StoredSweep
 
 Kind = Literal["weights", "checkpoints", "temporary", "unknown"]

@@ -6,8 +6,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from sweeps.domains import Numeric, among
 from sweeps.language import DEFAULTS, DISTRIBUTIONS, read_space, whole
-from sweeps.space import Numeric, Parameter, Space, among
+from sweeps.space import Parameter, Space
 
 ABSENT = "(absent)"
 # what decides where the search looks, not what a score means: another sweep can learn from the old one's trials

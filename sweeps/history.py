@@ -6,8 +6,8 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from sweeps.distributions import distribution, distributions, labels, values_of
 from sweeps.records import FOLD_SCORES, Origin, fold_scores, taken_from, took_over
-from sweeps.sampling import distribution, distributions, labels, values_of
 from sweeps.space import Space, Values
 from sweeps.spec import max_epochs
 from trainer.config import TrainConfig, nested

@@ -11,9 +11,10 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from sweeps.domains import Categorical, Constant, Domain, Numeric, among
 from sweeps.errors import KeyPath, Problem, did_you_mean
 from sweeps.laws import Beta, LogNormal, LogUniform, Normal
-from sweeps.space import Categorical, Constant, Domain, Numeric, Parameter, Space, among
+from sweeps.space import Parameter, Space
 
 Numbers = Mapping[str, float]
 MAX_STEPS = 10**18  # of one range; decimal arithmetic has 28 digits

@@ -7,7 +7,6 @@ on the time to within `TTL_S`.
 """
 
 import dataclasses
-import datetime
 import os
 import socket
 import threading
@@ -21,10 +20,14 @@ import sqlalchemy as sa
 from sweeps import processes
 from sweeps.database import PATIENCE_S, reason
 from sweeps.errors import InfrastructureError, InputError, LeaseLostError, SweepBusyError
+from sweeps.holder import Holder
 
 _STOPS = {False: "drain", True: "now"}  # by `now`, as stored
 
+
 _metadata = sa.MetaData()
+
+
 _leases = sa.Table(
     "foldsweep_leases",
     _metadata,
@@ -44,26 +47,6 @@ _leases = sa.Table(
 def _seconds() -> float:
     """A clock that goes on while the machine sleeps, so that a lease is not taken for fresh afterwards."""
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
-
-
-@dataclasses.dataclass(frozen=True)
-class Holder:
-    """Who owns a sweep now."""
-
-    owner: str
-    host: str
-    pid: int
-    process_start: float
-    since: float
-    machine: str | None = None
-
-    def __str__(self) -> str:
-        since = datetime.datetime.fromtimestamp(self.since).astimezone()
-        return f"process {self.pid} on {self.host} since {since:%Y-%m-%d %H:%M:%S}"
-
-    def is_dead_here(self) -> bool:
-        """Whether it was a process of this machine that no longer exists."""
-        return self.machine == processes.machine() and not processes.lives(self.pid, self.process_start)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,8 +4,9 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from sweeps.domains import Constant
 from sweeps.errors import KeyPath, Problem, did_you_mean
-from sweeps.space import Constant, Parameter, Space, Values
+from sweeps.space import Parameter, Space, Values
 
 KEY = "start_with"
 

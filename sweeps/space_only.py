@@ -11,11 +11,12 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sweeps import language
+from sweeps.domains import Categorical, Constant, Numeric
 from sweeps.errors import Problem
 from sweeps.points import KEY as START_WITH
 from sweeps.points import read_points
 from sweeps.sections import known_keys, section_problems, unknown_key, without_unused
-from sweeps.space import Categorical, Constant, Numeric, Parameter, Space, grid_size
+from sweeps.space import Parameter, Space, grid_size
 from sweeps.spec import MAX_GRID, SamplerName
 from sweeps.spec_reader import FINITE, SpaceFile, grid_problems, name_problem, sampler_problems, search_of
 from sweeps.stopping import EarlyTerminate, NoRule

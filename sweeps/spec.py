@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from sweeps.space import Categorical, Domain, Numeric, Parameter, Space, Values, finite_values, grid, grid_size
+from sweeps.domains import Categorical, Domain, Numeric, finite_values
+from sweeps.space import Parameter, Space, Values, grid, grid_size
 from sweeps.stopping import EarlyTerminate, NoRule, Race
 from trainer.config import TrainConfig, nested
 from trainer.data.options import DataOptions, FoldOptions

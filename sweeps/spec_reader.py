@@ -10,12 +10,13 @@ from typing import Any
 import pydantic
 
 from sweeps import language
+from sweeps.domains import Categorical, Constant, Numeric
 from sweeps.errors import KeyPath, Problem, SpecError, did_you_mean
 from sweeps.fields import describe, field_notices, field_problems, own_problems
 from sweeps.points import KEY as START_WITH
 from sweeps.points import read_points
 from sweeps.sections import OWN, known_keys, section_problems, unknown_key, without_unused
-from sweeps.space import Categorical, Constant, Numeric, Space, Values
+from sweeps.space import Space, Values
 from sweeps.spec import METRIC_NAMES, SAMPLERS, SweepSpec, own_metric
 from sweeps.yaml_file import YamlFile, read_scalar
 from trainer.config import TrainConfig, nested

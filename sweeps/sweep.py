@@ -151,7 +151,7 @@ def run_sweep(spec: "SweepSpec", options: RunOptions = RunOptions(), *, view: Pr
 
     from sweeps.feasible import check_spec
     from sweeps.lease import Lease, Times
-    from sweeps.study import open_storage
+    from sweeps.storage import open_storage
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     shown = view or Silent()

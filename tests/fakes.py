@@ -122,7 +122,7 @@ def hasty_storage(folder: Path) -> "RDBStorage":
     """SQLite in a file of `folder` as ever, except that it does not wait for the disk: 200 trials take seconds."""
     import sqlalchemy as sa
 
-    from sweeps.study import open_storage  # a worker that fakes a trial needs no database
+    from sweeps.storage import open_storage  # a worker that fakes a trial needs no database
 
     storage = open_storage(f"sqlite:///{folder}/sweeps.db")
     storage.engine.dispose()

@@ -40,4 +40,4 @@ class OutOfMemoryError(TrainerError):
 
 def first_line(error: BaseException) -> str:
     """The first line of an exception's text, or its type where it has none: for a message of one line."""
-    return (str(error).splitlines() or [type(error).__name__])[0]
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -131,7 +131,7 @@ def _points(points: int | None) -> str:
 
 
 def _print_parameters(parameters: "Iterable[Parameter]") -> None:
-    from sweeps.space import Constant
+    from sweeps.domains import Constant
 
     for parameter in parameters:
         kind = "fixed " if isinstance(parameter.domain, Constant) else "sampled"

@@ -43,8 +43,8 @@ def gc(
     Results, curves and out-of-fold predictions stay. A sweep that is running now is left alone.
     """
     from sweeps.garbage import Collected, collect
+    from sweeps.leftovers import claims
     from sweeps.results import find_sweep, names
-    from sweeps.retention import claims
 
     folder, found = runs_folder(runs), opened(storage, runs)
     chosen = names(found) if sweep is None else [find_sweep(found, sweep_name(sweep)).name]

@@ -50,7 +50,7 @@ def opened(storage: str | None, runs: Path | None) -> "RDBStorage":
     Raises:
         InputError: it does not, or cannot be opened.
     """
-    from sweeps.study import open_storage
+    from sweeps.storage import open_storage
 
     return open_storage(storage_url(storage, runs_folder(runs)), must_exist=True)
 

@@ -18,7 +18,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from sweeps.cli.best import format_value
+from sweeps.cli.tables import format_value
 from sweeps.events import (
     EndState,
     Event,

@@ -81,13 +81,14 @@ def _conclude(spec: "SweepSpec", result: "RunResult", options: "RunOptions") -> 
 
 
 def _show_best(name: str, options: "RunOptions") -> None:
-    from sweeps.cli.best import print_leaderboard
+    from sweeps.cli.tables import print_leaderboard
     from sweeps.database import hidden
-    from sweeps.results import SweepView, best, find_sweep
-    from sweeps.study import open_storage
+    from sweeps.leaderboard import leaderboard
+    from sweeps.results import SweepView, find_sweep
+    from sweeps.storage import open_storage
 
     view = SweepView.read(find_sweep(open_storage(options.url), name))
-    print_leaderboard(best(view, runs=options.runs, topk=3))
+    print_leaderboard(leaderboard(view, runs=options.runs, topk=3))
     print(f"files      {options.runs / name}", file=sys.stderr)
     print(f"more       sweeps best {name} --topk 10", file=sys.stderr)
     print(f"pictures   optuna-dashboard {hidden(options.url)}", file=sys.stderr)

@@ -1,9 +1,13 @@
 """Tables on stdout, for people and for pipes."""
 
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
+
+if TYPE_CHECKING:
+    from sweeps.leaderboard import Leaderboard
 
 PIPE_WIDTH = 160  # a pipe or a file has no width of its own
 
@@ -28,3 +32,40 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, right:
         console.print(table, highlight=False)
     for line in capture.get().splitlines():
         print(line.rstrip(), flush=True)
+
+
+def print_leaderboard(found: "Leaderboard") -> None:
+    """Print a leaderboard as a table on stdout."""
+    score = f"{found.metric} ± std"
+    columns = ["trial", score, "OOF", "worst fold", "parameters"]
+    rows = [
+        [
+            str(row.number),
+            f"{row.score:.4f}" + (f" ± {row.std:.4f}" if row.std is not None else ""),
+            "-" if row.oof_score is None else f"{row.oof_score:.4f}",
+            f"{found.goal.worst(row.fold_scores):.4f}",
+            "  ".join(f"{name}={format_value(value)}" for name, value in row.params.items()),
+        ]
+        for row in found.trials
+    ]
+    if any(row.taken_from for row in found.trials):  # warm_start
+        columns.insert(1, "of sweep")
+        for cells, row in zip(rows, found.trials, strict=True):
+            source = row.taken_from
+            cells.insert(1, f"{source.sweep}, trial {source.number}" if source else found.sweep)
+    print(f"{found.sweep}: {_counts(found)}")
+    print_table(columns, rows, right=("trial", score, "OOF", "worst fold"))
+
+
+def format_value(value: Any) -> str:
+    """A parameter's value, floats with three significant digits."""
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def _counts(found: "Leaderboard") -> str:
+    counts = [f"{found.completed} completed", f"{found.pruned} pruned", f"{found.failed} failed"]
+    if found.taken_over:
+        counts.append(f"{found.taken_over} of them equal to earlier ones and not trained again")
+    if found.history:
+        counts.append(f"{found.history} from other sweeps")
+    return ", ".join(counts)

@@ -17,6 +17,7 @@ import ray
 
 from sweeps.errors import InputError
 from sweeps.spec import Resources
+from trainer.errors import first_line
 
 CONNECT_TIMEOUT_S = 10.0
 WARM_UP = "sweeps.ray_tune.worker.warm_up"
@@ -131,7 +132,7 @@ def why_not_started(error: Exception) -> str:
         )
     if isinstance(error, ray.exceptions.AuthenticationError):
         return f"Ray cannot start on this machine: its token is not there ({_token_source()}). {_how_to_give_it()}"
-    return f"Ray cannot start on this machine ({_first_line(error)}). `sweeps run --local` works without it"
+    return f"Ray cannot start on this machine ({first_line(error)}). `sweeps run --local` works without it"
 
 
 def why_not_joined(error: Exception, *, address: str) -> str:
@@ -147,7 +148,7 @@ def why_not_joined(error: Exception, *, address: str) -> str:
         details = " ".join(str(error).split()).removeprefix("Version mismatch: ")
         return f"{start}: the versions differ. {details}. Install the same Python and Ray here and on every node"
     return (
-        f"{start} ({_first_line(error)}). It needs the same Ray version, and with token authentication "
+        f"{start} ({first_line(error)}). It needs the same Ray version, and with token authentication "
         f"{AUTH_MODE}=token and the cluster's token"
     )
 
@@ -173,10 +174,6 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
     while cause is not None:
         yield cause
         cause = cause.__cause__
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def gpu_share(resources: Resources, *, gpus: float) -> float:

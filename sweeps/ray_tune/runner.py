@@ -21,6 +21,7 @@ from sweeps.ray_tune.registry import DRIVERS
 from sweeps.ray_tune.scheduler import DriverScheduler
 from sweeps.ray_tune.searcher import DriverSearcher
 from sweeps.ray_tune.worker import evaluate
+from trainer.errors import first_line
 
 LOST_NODES = 20  # times that a trial may lose its node, beside the deaths of its worker process
 LOOK_EVERY_S = 2.0  # at Ray's head
@@ -89,8 +90,7 @@ class _Fitting(threading.Thread):
             self._tuner.fit()
         except (tune.TuneError, ray.exceptions.RayError) as error:
             self.error = InfrastructureError(
-                f"Ray stopped ({str(error).strip().splitlines()[0]}). What was done is recorded: run the same command "
-                "again to continue"
+                f"Ray stopped ({first_line(error)}). What was done is recorded: run the same command again to continue"
             )
         except BaseException as error:  # noqa: BLE001 - a bug: raised again on the caller's thread
             self.error = error

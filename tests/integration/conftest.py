@@ -22,7 +22,8 @@ from sweeps.paths import SweepFiles
 from sweeps.prepare import open_sweep
 from sweeps.spec import SweepSpec
 from sweeps.spec_reader import read_spec
-from sweeps.study import StoredSweep, open_storage
+from sweeps.storage import open_storage
+from sweeps.study import StoredSweep
 from trainer.data.samples import write_digits
 
 IMAGES = 200

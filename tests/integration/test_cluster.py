@@ -14,7 +14,7 @@ from sweeps.errors import InputError
 from sweeps.ray_tune.cluster import Cluster, ray_cluster
 from sweeps.ray_tune.probe import probe_nodes
 from sweeps.results import find_sweep
-from sweeps.study import open_storage
+from sweeps.storage import open_storage
 from tests.integration.conftest import SWEEPS
 from tests.integration.machines import Machine, Machines, mounts_allowed, networks_allowed, wait_for
 from tests.sweeps.conftest import close, postgresql_server, postgresql_url  # noqa: F401 - fixtures

@@ -18,7 +18,7 @@ from PIL import Image
 
 from sweeps.spec import SweepSpec
 from sweeps.spec_reader import read_spec
-from sweeps.study import open_storage
+from sweeps.storage import open_storage
 
 settings.register_profile("sweeps", deadline=None)  # no test depends on the time it takes
 settings.load_profile("sweeps")

@@ -30,11 +30,12 @@ from sweeps.history import history
 from sweeps.local import run_local
 from sweeps.messages import Assignment, Outcome, RunTrial, Share, TrialReport, TrialReporter
 from sweeps.paths import SweepFiles
+from sweeps.recorder import Recorder
 from sweeps.retry import add_retry
 from sweeps.sampling import propose
 from sweeps.spec import SweepSpec
 from sweeps.spec_reader import read_spec
-from sweeps.study import Recorder, StoredSweep
+from sweeps.study import StoredSweep
 from tests.fakes import BEST_LR, CURVE_SPACE, PENALTY, TroubledStorage, curve_score, curve_trial, hasty_storage
 from trainer.seeds import derive
 

@@ -9,7 +9,7 @@ from optuna.trial import TrialState
 from sweeps.errors import InputError, SweepBusyError
 from sweeps.garbage import OLD_S, Collected, collect, freed_bytes
 from sweeps.lease import Lease, find_holder
-from sweeps.retention import claims
+from sweeps.leftovers import claims
 from sweeps.spec import SweepSpec
 from tests.sweeps.fabricated import RESULTS, Fabricated
 from trainer.result import CHECKPOINT, WEIGHTS

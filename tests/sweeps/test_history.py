@@ -5,10 +5,10 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from sweeps.distributions import distributions, labels, values_of
 from sweeps.history import history, refitted, repeated
 from sweeps.language import read_space
 from sweeps.records import FOLD_SCORES, REASON, START_POINT, TAKEN_FROM
-from sweeps.sampling import distributions, labels, values_of
 from sweeps.space import Space
 
 THERE: dict[str, Any] = {

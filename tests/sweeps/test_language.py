@@ -9,11 +9,12 @@ import pytest
 import scipy.stats
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 
+from sweeps.distributions import distribution
+from sweeps.domains import Categorical, Constant, Domain, Numeric
 from sweeps.errors import Problem
 from sweeps.language import DEPRECATED, DISTRIBUTIONS, notices, read_space
 from sweeps.laws import Beta, LogNormal, LogUniform, Normal
-from sweeps.sampling import distribution
-from sweeps.space import Categorical, Constant, Domain, Numeric, Space
+from sweeps.space import Space
 
 
 def read(raw: dict[str, Any]) -> Space:

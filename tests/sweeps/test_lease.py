@@ -16,7 +16,8 @@ import sqlalchemy as sa
 
 from sweeps import lease as lease_module
 from sweeps.errors import InfrastructureError, InputError, LeaseLostError, SweepBusyError
-from sweeps.lease import Holder, Lease, Times, find_holder, request_stop
+from sweeps.holder import Holder
+from sweeps.lease import Lease, Times, find_holder, request_stop
 from sweeps.processes import machine
 
 NEVER_S = 3600.0

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from sweeps.domains import Constant
 from sweeps.pruning import fold_reason, hyperband_reason, stop_reason
 from sweeps.race import Standing
-from sweeps.space import Constant, Parameter, Space
+from sweeps.space import Parameter, Space
 from sweeps.spec import Folds, Metric, SweepSpec
 from sweeps.stopping import EarlyTerminate, Hyperband, Median, NoRule, Race, Wilcoxon
 from trainer.data.options import DataOptions

@@ -15,13 +15,16 @@ from optuna.trial import TrialState, create_trial
 from sweeps.cli.best import best as print_best
 from sweeps.data import cut_sweep
 from sweeps.errors import InputError
-from sweeps.lease import Holder, Lease
+from sweeps.holder import Holder
+from sweeps.leaderboard import leaderboard
+from sweeps.lease import Lease
 from sweeps.paths import SweepFiles
 from sweeps.prepare import begin
 from sweeps.records import BUDGET, CAP, DRIVEN, ELAPSED, FOLD_SCORES, GPU_SECONDS, NOTES, REASON, RETRY_OF, TAKEN_FROM
-from sweeps.results import Left, SweepView, best, failures, find_sweep, names, notes, summarise, sweep_files
+from sweeps.results import SweepView, find_sweep, names, sweep_files
 from sweeps.spec import SweepSpec
 from sweeps.study import StoredSweep
+from sweeps.summary import Left, failures, notes, summarise
 from trainer.data.folds import Folds
 from trainer.metrics import log_loss, score_fold
 
@@ -101,7 +104,7 @@ def test_best_is_the_documented_json_key_by_key(stored: Stored) -> None:
     def oof(number: int) -> float:
         return score_fold(stored.probs(number), stored.folds.manifest.labels_N)["f1"]
 
-    result = best(stored.view, runs=stored.runs, topk=5)
+    result = leaderboard(stored.view, runs=stored.runs, topk=5).as_json()
     assert list(result) == [
         "sweep", "metric", "goal", "completed", "pruned", "failed", "taken_over", "history", "trials", "ensemble",
     ]  # fmt: skip
@@ -148,12 +151,14 @@ def test_a_directory_is_named_as_the_runs_folder_was_given(
     stored: Stored, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert best(stored.view, runs=Path("runs"), topk=1)["trials"][0]["directory"] == "runs/toy/trial-0002"
+    assert (
+        leaderboard(stored.view, runs=Path("runs"), topk=1).as_json()["trials"][0]["directory"] == "runs/toy/trial-0002"
+    )
 
 
 @pytest.mark.parametrize(("topk", "numbers"), [(1, [2]), (2, [2, 0]), (9, [2, 0])])
 def test_topk_cuts_the_list_and_not_the_counts(stored: Stored, topk: int, numbers: list[int]) -> None:
-    result = best(stored.view, runs=stored.runs, topk=topk)
+    result = leaderboard(stored.view, runs=stored.runs, topk=topk).as_json()
     assert [row["number"] for row in result["trials"]] == numbers
     assert result["completed"] == 2
 
@@ -167,7 +172,7 @@ def test_a_loss_is_best_when_it_is_lowest(
     stored = Stored(sqlite_storage, spec, tmp_path / "runs")
     for scores in ([0.5, 0.5], [0.2, 0.4], [0.9, 0.9]):
         stored.add(TrialState.COMPLETE, fold_scores=scores)
-    result = best(stored.view, runs=stored.runs, topk=2)
+    result = leaderboard(stored.view, runs=stored.runs, topk=2).as_json()
     assert (result["metric"], result["goal"]) == (metric, "minimize")
     assert [row["number"] for row in result["trials"]] == [1, 0]
     assert result["trials"][0]["oof_score"] == log_loss(stored.probs(1), stored.folds.manifest.labels_N)
@@ -189,7 +194,7 @@ def test_a_metric_of_the_users_own_is_taken_from_the_sweeps_copy_of_its_file(
     for scores in ([0.5, 0.5], [0.2, 0.4]):
         stored.add(TrialState.COMPLETE, fold_scores=scores)
     (tmp_path / "my_task.py").unlink()
-    result = best(stored.view, runs=stored.runs, topk=2)
+    result = leaderboard(stored.view, runs=stored.runs, topk=2).as_json()
     assert (result["metric"], result["goal"]) == ("my_task.py:spread", "minimize")
     assert [(row["number"], row["oof_score"]) for row in result["trials"]] == [
         (number, float(np.ptp(stored.probs(number))) * 3) for number in (1, 0)
@@ -201,19 +206,19 @@ def test_a_sweep_of_an_own_metric_without_a_completed_trial_needs_no_file(
 ) -> None:
     spec = make_spec(metric={"name": "my_task.py:spread", "goal": "maximize"})
     sweep = StoredSweep.create(sqlite_storage, spec, identity="a")
-    assert best(SweepView.read(sweep), runs=Path("/nowhere"), topk=5)["trials"] == []
+    assert leaderboard(SweepView.read(sweep), runs=Path("/nowhere"), topk=5).as_json()["trials"] == []
 
 
 def test_a_sweep_without_a_completed_trial_needs_no_files(sqlite_storage: RDBStorage, make_spec: Make) -> None:
     sweep = StoredSweep.create(sqlite_storage, make_spec(), identity="a")
-    result = best(SweepView.read(sweep), runs=Path("/nowhere"), topk=5)
+    result = leaderboard(SweepView.read(sweep), runs=Path("/nowhere"), topk=5).as_json()
     assert (result["trials"], result["completed"], result["ensemble"]) == ([], 0, None)
 
 
 def test_a_completed_trial_without_its_files_is_named(stored: Stored) -> None:
     (stored.files.directory / "trial-0002" / "fold-1" / "oof.npz").unlink()
     with pytest.raises(InputError, match=r"trial-0002/fold-1/oof\.npz: missing"):
-        best(stored.view, runs=stored.runs, topk=1)
+        leaderboard(stored.view, runs=stored.runs, topk=1).as_json()
 
 
 @pytest.fixture
@@ -230,7 +235,7 @@ def fixed(sqlite_storage: RDBStorage, make_spec: Make, images: Path, tmp_path: P
 
 def test_one_fixed_fold_has_no_spread_and_is_scored_on_what_it_holds_out(fixed: Stored) -> None:
     assert fixed.folds.k == 1
-    (row,) = best(fixed.view, runs=fixed.runs, topk=5)["trials"]
+    (row,) = leaderboard(fixed.view, runs=fixed.runs, topk=5).as_json()["trials"]
     assert (row["score"], row["fold_scores"], row["std"]) == (0.5, [0.5], None)
     assert row["oof_score"] == score_fold(fixed.probs(0)[8:], fixed.folds.manifest.labels_N[8:])["f1"]
     assert '"std": null' in json.dumps(row, allow_nan=False)
@@ -253,7 +258,7 @@ def test_the_holdout_is_not_scored(sqlite_storage: RDBStorage, make_spec: Make, 
     stored.add(TrialState.COMPLETE, fold_scores=[0.5, 0.5])
     rows = stored.folds.scored_rows()
     assert len(rows) == 9
-    (row,) = best(stored.view, runs=stored.runs, topk=1)["trials"]
+    (row,) = leaderboard(stored.view, runs=stored.runs, topk=1).as_json()["trials"]
     assert row["oof_score"] == score_fold(stored.probs(0)[rows], stored.folds.manifest.labels_N[rows])["f1"]
 
 
@@ -262,7 +267,7 @@ def test_the_holdout_is_not_scored(sqlite_storage: RDBStorage, make_spec: Make, 
 
 def test_a_repeated_configuration_is_counted_and_listed_once(stored: Stored) -> None:
     stored.add(TrialState.COMPLETE, fold_scores=[0.7, 0.8], **{TAKEN_FROM: {"sweep": "toy", "trial": 2, "repeats": 2}})
-    result = best(stored.view, runs=stored.runs, topk=5)
+    result = leaderboard(stored.view, runs=stored.runs, topk=5).as_json()
     assert (result["completed"], result["taken_over"], result["history"]) == (3, 1, 0)
     assert [row["number"] for row in result["trials"]] == [2, 0]
 
@@ -274,7 +279,7 @@ def test_another_sweeps_trials_stand_on_the_leaderboard_with_their_own_files(sto
     theirs = stored.runs / "older" / "trial-0007"
     theirs.parent.mkdir()
     (stored.files.directory / f"trial-{number:04d}").rename(theirs)
-    result = best(stored.view, runs=stored.runs, topk=2)
+    result = leaderboard(stored.view, runs=stored.runs, topk=2).as_json()
     assert (result["completed"], result["pruned"], result["history"], result["taken_over"]) == (2, 1, 2, 0)
     first, second = result["trials"]
     assert (first["number"], first["directory"], first["taken_from"]) == (5, str(theirs), taken[TAKEN_FROM])
@@ -284,7 +289,7 @@ def test_another_sweeps_trials_stand_on_the_leaderboard_with_their_own_files(sto
 
 def test_another_sweeps_trial_whose_files_are_gone_has_no_score_over_all_predictions(stored: Stored) -> None:
     stored.add(TrialState.COMPLETE, fold_scores=[0.9, 0.9], **{TAKEN_FROM: {"sweep": "gone", "trial": 7}})
-    (row,) = best(stored.view, runs=stored.runs, topk=1)["trials"]
+    (row,) = leaderboard(stored.view, runs=stored.runs, topk=1).as_json()["trials"]
     assert (row["score"], row["oof_score"]) == (0.9, None)
 
 
@@ -404,7 +409,7 @@ def test_notes_are_those_of_the_trials_that_have_some(rows: Stored) -> None:
 def test_one_reading_serves_all_questions(stored: Stored) -> None:
     view = stored.view
     stored.add(TrialState.COMPLETE, fold_scores=[0.9, 0.9])
-    assert (summarise(view).completed, best(view, runs=stored.runs, topk=1)["completed"]) == (2, 2)
+    assert (summarise(view).completed, leaderboard(view, runs=stored.runs, topk=1).as_json()["completed"]) == (2, 2)
 
 
 def test_failures_say_why(rows: Stored) -> None:

@@ -11,14 +11,11 @@ from torch import nn
 
 from sweeps.errors import InputError
 from sweeps.events import Event, Notice, TrialEnded, TrialStarted
-from sweeps.paths import SweepFiles, TrialFiles
-from sweeps.records import Origin
-from sweeps.retention import (
+from sweeps.leftovers import (
     ALL,
     NOTHING,
     Part,
     Parts,
-    Retention,
     best_origins,
     claims,
     files_of,
@@ -27,6 +24,9 @@ from sweeps.retention import (
     remove,
     superfluous,
 )
+from sweeps.paths import SweepFiles, TrialFiles
+from sweeps.records import Origin
+from sweeps.retention import Retention
 from sweeps.spec import SweepSpec
 from tests.sweeps.fabricated import RESULTS, Fabricated, trial
 from trainer.kept_epochs import KeptEpochs
@@ -291,7 +291,7 @@ def test_files_that_cannot_be_removed_are_logged_and_the_others_go(
             raise PermissionError(13, "Permission denied", str(path))
         remove(path)
 
-    monkeypatch.setattr("sweeps.retention.remove", refuse)
+    monkeypatch.setattr("sweeps.leftovers.remove", refuse)
     with caplog.at_level(logging.WARNING):
         listen(sweep)
     assert "trial 0: superfluous files cannot be removed ([Errno 13] Permission denied" in caplog.text

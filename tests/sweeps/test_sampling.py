@@ -17,11 +17,14 @@ from optuna.samplers import RandomSampler
 from optuna.storages import InMemoryStorage, RDBStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from sweeps import sampling
+from sweeps import draws, models
+from sweeps.distributions import distribution, distributions, labels, values_of
+from sweeps.domains import Categorical, finite_values
 from sweeps.language import read_space
+from sweeps.models import MODELS
 from sweeps.records import START_POINT
-from sweeps.sampling import MODELS, distribution, distributions, labels, propose, values_of
-from sweeps.space import Categorical, Parameter, Space, Values, finite_values, grid
+from sweeps.sampling import propose
+from sweeps.space import Parameter, Space, Values, grid
 from sweeps.spec import SweepSpec
 from sweeps.study import StoredSweep
 
@@ -62,7 +65,7 @@ TRIALS = {"gp": 14, "nsgaii": 22, "cmaes": 28, "grid": 6, "brute_force": 6}
 @pytest.fixture(autouse=True)
 def _small_population(monkeypatch: pytest.MonkeyPatch) -> None:
     """NSGA-II's generations of 6 instead of 50 trials."""
-    monkeypatch.setitem(MODELS, "nsgaii", lambda seed: sampling._Genetic(seed=seed, population_size=6))
+    monkeypatch.setitem(MODELS, "nsgaii", lambda seed: models._Genetic(seed=seed, population_size=6))
 
 
 @pytest.fixture
@@ -255,7 +258,7 @@ def test_what_a_model_leaves_out_is_drawn_from_its_law(make: Make, sampler: str)
     evaluate(study, spec, trials=n)
     trial = propose(study, spec, number=n)
     for name in {"momentum", "decay"} & trial.params.keys():
-        share = sampling._share(spec, name, number=n)
+        share = draws.share(spec, name, number=n)
         assert trial.params[name] == spec.space[name].domain.draw(share)
 
 
@@ -276,7 +279,7 @@ def test_cmaes_keeps_its_model_when_conditions_change_what_trials_share(make: Ma
 def test_the_parents_of_a_generation_are_the_best_before_it(make: Make) -> None:
     study, spec = new_study(), make("nsgaii")
     evaluate(study, spec, trials=22)
-    sampler = sampling._Genetic(seed=0, population_size=6)
+    sampler = models._Genetic(seed=0, population_size=6)
     first, second = (sampler.get_population(study, generation) for generation in (0, 1))
     assert sampler.get_parent_population(study, 0) == []
     parents = sampler.get_parent_population(study, 2)
@@ -290,12 +293,12 @@ def test_a_random_draw_is_the_laws_at_a_share_of_its_own(make: Make) -> None:
     spec, study = make("random"), new_study()
     for number in range(20):
         for name, value in propose(study, spec, number=number).params.items():
-            assert value == spec.space[name].domain.draw(sampling._share(spec, name, number=number))
+            assert value == spec.space[name].domain.draw(draws.share(spec, name, number=number))
 
 
 def test_the_shares_are_uniform_and_independent(make: Make) -> None:
     spec = make("random")
-    shares_NP = np.array([[sampling._share(spec, name, number=number) for name in "ab"] for number in range(2000)])
+    shares_NP = np.array([[draws.share(spec, name, number=number) for name in "ab"] for number in range(2000)])
     assert shares_NP.min() >= 0
     assert shares_NP.max() < 1
     assert scipy.stats.kstest(shares_NP[:, 0], "uniform").pvalue > 0.01
@@ -304,8 +307,8 @@ def test_the_shares_are_uniform_and_independent(make: Make) -> None:
 
 
 def test_the_greatest_share_is_below_one(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sampling, "derive", lambda *purpose: 2**63 - 1)
-    assert sampling._share(make(), "a", number=0) < 1
+    monkeypatch.setattr(draws, "derive", lambda *purpose: 2**63 - 1)
+    assert draws.share(make(), "a", number=0) < 1
 
 
 @pytest.mark.parametrize("sampler", ["random", "qmc"])
@@ -485,7 +488,7 @@ def test_a_start_point_may_come_when_the_model_acts(make: Make, sampler: str) ->
     trials = [propose(study, make(sampler, start_with=STARTS), number=n + at) for at in (0, 1)]
     for start, trial in zip(STARTS, trials, strict=True):
         assert start.items() <= trial.params.items()
-    by_law = sampling._drawn(make("random"), make("random").space, number=n)["shift"]
+    by_law = draws.drawn(make("random"), make("random").space, number=n)["shift"]
     assert (trials[0].params["shift"] != by_law) == (sampler in ("tpe", "gp"))
 
 

@@ -8,20 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sweeps.domains import Categorical, Constant, Domain, Numeric, finite_values
 from sweeps.language import read_space
 from sweeps.laws import Beta, LogNormal, LogUniform, Normal, Uniform
-from sweeps.space import (
-    Categorical,
-    Constant,
-    Domain,
-    Numeric,
-    Parameter,
-    Space,
-    Values,
-    finite_values,
-    grid,
-    grid_size,
-)
+from sweeps.space import Parameter, Space, Values, grid, grid_size
 
 
 def read(raw: dict[str, Any]) -> Space:

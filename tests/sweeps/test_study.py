@@ -23,9 +23,11 @@ from sweeps import study as study_module
 from sweeps.errors import InfrastructureError, InputError, LeaseLostError
 from sweeps.lease import Lease, Times
 from sweeps.paths import make_folder
+from sweeps.recorder import Recorder
 from sweeps.records import ELAPSED, GPU_SECONDS, INTERRUPTED, REASON, SWEEP, TAKEN_FROM
 from sweeps.spec import SweepSpec
-from sweeps.study import Recorder, StoredSweep, open_storage
+from sweeps.storage import open_storage
+from sweeps.study import StoredSweep
 from tests.postgres import Server
 from tests.sweeps.conftest import close
 
@@ -635,10 +637,10 @@ def test_writes_that_fail_are_tried_again_in_order(
     assert (first.state, first.value, first.intermediate_values) == (TrialState.COMPLETE, 0.5, {1: 0.25, 2: 0.5})
     assert second.state == TrialState.RUNNING
     assert failures == []
-    warned = [entry.getMessage() for entry in caplog.records if entry.name == "sweeps.study"]
+    warned = [entry.getMessage() for entry in caplog.records if entry.name == "sweeps.recorder"]
     down, up = "storage: the server is gone and more; trying again", "storage: answers again after 0 s"
     assert warned == [down, up] * 2
-    assert {entry.levelno for entry in caplog.records if entry.name == "sweeps.study"} == {logging.WARNING}
+    assert {entry.levelno for entry in caplog.records if entry.name == "sweeps.recorder"} == {logging.WARNING}
 
 
 def test_a_commit_whose_answer_was_lost_is_not_written_twice(
@@ -897,7 +899,7 @@ def test_a_server_killed_in_the_middle_of_writes_changes_nothing_in_the_table(
     assert table(carols) == table(undisturbed)
     assert failures == []
     assert commits[0] > 15
-    warned = [entry.getMessage() for entry in caplog.records if entry.name == "sweeps.study"]
+    warned = [entry.getMessage() for entry in caplog.records if entry.name == "sweeps.recorder"]
     assert [line.split(";")[-1].split(" after")[0] for line in warned] == [
         " trying again",
         "storage: answers again",

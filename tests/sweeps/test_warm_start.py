@@ -9,10 +9,10 @@ from optuna.storages import RDBStorage
 from optuna.trial import TrialState, create_trial
 
 from sweeps.data import cut_sweep, with_folds
+from sweeps.distributions import distributions, labels
 from sweeps.errors import InputError
 from sweeps.paths import SweepFiles
 from sweeps.prepare import open_sweep
-from sweeps.sampling import distributions, labels
 from sweeps.spec import SweepSpec
 from sweeps.study import StoredSweep
 from sweeps.warm_start import Taken, warm_start

@@ -12,7 +12,7 @@ import torch
 
 from sweeps.lease import Lease
 from sweeps.results import names
-from sweeps.study import open_storage
+from sweeps.storage import open_storage
 from tests.sweeps.cli.conftest import Ended
 
 Change = tuple[str, str]

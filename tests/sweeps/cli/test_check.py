@@ -211,7 +211,7 @@ class TestFiles:
         self, sweeps: Callable[..., Ended], space: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
     ):
         for name in (
-            "sweeps.study.open_storage",
+            "sweeps.storage.open_storage",
             "sweeps.lease.Lease.acquire",
             "sweeps.ray_tune.cluster.ray_cluster",
             "sweeps.trial.run_trial",

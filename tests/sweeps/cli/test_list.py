@@ -7,7 +7,8 @@ import pytest
 
 from sweeps.messages import Outcome
 from sweeps.records import FORMAT, SWEEP
-from sweeps.study import StoredSweep, open_storage
+from sweeps.storage import open_storage
+from sweeps.study import StoredSweep
 from tests.sweeps.cli.conftest import Ended
 
 

@@ -14,8 +14,10 @@ from sweeps.errors import LeaseLostError
 from sweeps.lease import Lease, Times
 from sweeps.local import run_local
 from sweeps.messages import Assignment, Outcome, RunTrial, TrialReporter
+from sweeps.recorder import Recorder
 from sweeps.results import find_sweep
-from sweeps.study import Recorder, find_holder, open_storage
+from sweeps.storage import open_storage
+from sweeps.study import find_holder
 from tests.sweeps.cli.conftest import Ended
 from tests.sweeps.test_driver import report
 

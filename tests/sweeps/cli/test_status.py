@@ -11,7 +11,8 @@ import pytest
 from sweeps.lease import Lease, find_holder
 from sweeps.messages import Outcome
 from sweeps.retry import add_retry
-from sweeps.study import StoredSweep, open_storage
+from sweeps.storage import open_storage
+from sweeps.study import StoredSweep
 from tests.sweeps.cli.conftest import Ended
 
 Recorded = Callable[..., StoredSweep]

@@ -5,8 +5,10 @@ from collections.abc import Callable, Iterator
 import pytest
 import sqlalchemy as sa
 
-from sweeps.lease import Holder, Lease, Times, find_holder
-from sweeps.study import StoredSweep, open_storage
+from sweeps.holder import Holder
+from sweeps.lease import Lease, Times, find_holder
+from sweeps.storage import open_storage
+from sweeps.study import StoredSweep
 from tests.sweeps.cli.conftest import Ended
 
 Recorded = Callable[..., StoredSweep]
