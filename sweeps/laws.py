@@ -6,6 +6,7 @@ uniform, exp(-U) with U uniform from -ln(max) to -ln(min), is the log uniform la
 
 import dataclasses
 import math
+import sys
 from statistics import NormalDist
 from typing import ClassVar
 
@@ -81,7 +82,8 @@ class Beta:
         """The number that a share `u` of all draws stays below."""
         from scipy.special import betaincinv  # 0.5 s
 
-        return float(betaincinv(self.a, self.b, u))
+        # below the normal floats scipy's answer is NaN; no draw is as small, see search.draws.share
+        return float(betaincinv(self.a, self.b, u if u >= sys.float_info.min else 0.0))
 
 
 Law = Uniform | LogUniform | Normal | LogNormal | Beta

@@ -102,7 +102,7 @@ class Retention:
             self._remove(number, parts)
 
     def _ended(self, event: TrialEnded) -> None:
-        if event.state is EndState.COMPLETED:
+        if event.state == EndState.COMPLETED:
             assert event.score is not None
             self._remove(event.number, ALL - {Part.WEIGHTS})
             entry = (score_key(event.score, event.number, goal=self._goal), Origin(self._sweep.name, event.number))
@@ -114,9 +114,9 @@ class Retention:
                 self._needed = self._claimed()
             for number in set(worse) - self._needed:
                 self._remove(number, Parts({Part.WEIGHTS}))
-        elif event.state is EndState.PRUNED:
+        elif event.state == EndState.PRUNED:
             self._remove(event.number, ALL)
-        elif event.state is EndState.FAILED:
+        elif event.state == EndState.FAILED:
             self._remove(event.number, Parts({Part.CHECKPOINT}))
 
     def _claimed(self) -> frozenset[int]:

@@ -156,7 +156,7 @@ class LiveProgress:
         view = self._before if snapshot is None else render(self._name, snapshot())
         while not self._events.empty():
             event = self._events.get()
-            failed = isinstance(event, TrialEnded) and event.state is EndState.FAILED
+            failed = isinstance(event, TrialEnded) and event.state == EndState.FAILED
             if isinstance(event, Notice) or failed or (isinstance(event, TrialEnded) and event.best):
                 self._console.print(describe(event), style="red" if failed else "", highlight=False, markup=False)
         self._live.update(view, refresh=True)

@@ -878,7 +878,9 @@ class TestDraining:
                 return result(self, timeout)
 
             patch.setattr(concurrent.futures.Future, "result", drained_meanwhile)
-            assert driver.next() is Next.FINISHED
+            while (answer := driver.next()) is Next.WAIT:  # the machine is busy, and the storage slow
+                pass
+            assert answer is Next.FINISHED
         assert curve.events == []
         assert [trial.state for trial in curve.stored.trials()] == [TrialState.WAITING]
 

@@ -428,6 +428,7 @@ def test_a_storage_that_stays_away_longer_than_the_lease_is_waited_for(engine: s
     until(lambda: outage.asked >= asked + 3)  # any loss would have been told
     outage.on = False
     change(engine, expires=0.0)
+    clock.now += 1  # should it have been renewed just before the change
     until(lambda: expiry(engine) > 0)
 
 

@@ -78,7 +78,7 @@ def test_a_trial_is_interrupted_when_the_driver_stops(driver: Driver):
 
 
 def test_a_slow_storage_is_waited_for(driver: Driver, monkeypatch: pytest.MonkeyPatch):
-    storage = driver._sweep.storage
+    storage = driver._recorder._storage
     storage.open.clear()  # type: ignore[attr-defined]
     naps: list[float] = []
 

@@ -67,10 +67,10 @@ class TestSearcher:
         assert searcher.suggest("e5f6") == Searcher.FINISHED
 
     def test_asks_again_while_a_start_is_not_recorded(self, driver: Driver):
-        driver._sweep.storage.open.clear()  # type: ignore[attr-defined]
+        driver._recorder._storage.open.clear()  # type: ignore[attr-defined]
         searcher = DriverSearcher("key")
         assert searcher.suggest("a1b2") is None
-        driver._sweep.storage.open.set()  # type: ignore[attr-defined]
+        driver._recorder._storage.open.set()  # type: ignore[attr-defined]
         assert suggested(searcher, "a1b2")["assignment"]["number"] == 0
 
     @pytest.mark.parametrize(

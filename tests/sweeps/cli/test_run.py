@@ -17,7 +17,7 @@ from sweeps.messages import Assignment, Outcome, RunTrial, TrialReporter
 from sweeps.recorder import Recorder
 from sweeps.results import find_sweep
 from sweeps.storage import open_storage
-from sweeps.study import find_holder
+from sweeps.lease import find_holder
 from tests.sweeps.cli.conftest import Ended
 from tests.sweeps.test_driver import report
 
