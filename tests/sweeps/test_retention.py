@@ -291,7 +291,7 @@ def test_files_that_cannot_be_removed_are_logged_and_the_others_go(
             raise PermissionError(13, "Permission denied", str(path))
         remove(path)
 
-    monkeypatch.setattr("sweeps.leftovers.remove", refuse)
+    monkeypatch.setattr("sweeps.retention.remove", refuse)
     with caplog.at_level(logging.WARNING):
         listen(sweep)
     assert "trial 0: superfluous files cannot be removed ([Errno 13] Permission denied" in caplog.text
