@@ -126,7 +126,8 @@ TORCH = ["torch", "torchvision", "timm", "madgrad", "safetensors"]
 INSIDE_TRAINER = {
     "fields": ["fields", "data.preprocessing"],
     "config": ["fields", "data.preprocessing"],
-    "data": ["data", "errors", "files", "seeds"],
+    "cache_folder": ["errors"],
+    "data": ["cache_folder", "data", "errors", "files", "seeds"],
     "augmentation": ["augmentation", "config", "data.device", "seeds"],
     "mixing": ["config", "data.device"],
     "order": [],
@@ -141,7 +142,7 @@ INSIDE_TRAINER = {
     "labels": ["data.manifest", "errors"],
     "weights": ["checkpoint", "errors"],
     "checkpoint": ["errors", "files"],
-    "timm_names": ["data.cache", "files"],
+    "timm_names": ["cache_folder", "files"],
     "user_code": ["config", "errors", "fields"],
     "losses": ["config", "errors", "fields", "labels"],
     "curve": ["config", "metrics"],
@@ -152,6 +153,7 @@ INSIDE_TRAINER = {
 LIGHT = [
     "trainer/config.py",
     "trainer/fields/",
+    "trainer/cache_folder.py",
     "trainer/errors.py",
     "trainer/files.py",
     "trainer/seeds.py",

@@ -6,7 +6,7 @@ import importlib.metadata
 import json
 from typing import Any
 
-from trainer.data.cache import writable_cache_folder
+from trainer.cache_folder import writable_cache_folder
 from trainer.files import write_json
 
 # patterns of timm's optimizers that cannot train here -> the reason (tests/trainer/test_optimizers.py tries all others)

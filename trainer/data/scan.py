@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from trainer.data.cache import PoolWriter, image_key, writable_cache_folder
+from trainer.cache_folder import writable_cache_folder
+from trainer.data.cache import PoolWriter, image_key
 from trainer.data.cleaning import REPAIRS, FileFacts, clean_boxes
 from trainer.data.decode import decode_all, fingerprint
 from trainer.data.images import Pixels

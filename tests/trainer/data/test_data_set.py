@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
+from trainer.cache_folder import default_cache_folder
 from trainer.data import cache, images, parallel, scan
-from trainer.data.cache import RECORD, default_cache_folder, open_images, pool_of
+from trainer.data.cache import RECORD, open_images, pool_of
 from trainer.data.data_set import DataSet, read_data_set
 from trainer.data.decode import decode, decode_all, fingerprint
 from trainer.data.images import Decoded, Streamed
