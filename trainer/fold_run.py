@@ -30,10 +30,11 @@ from trainer.labels import Heads
 from trainer.learner import Learner
 from trainer.losses import HeadsLoss, build_loss
 from trainer.metrics import METRICS, Probs, score_fold
+from trainer.oof import OOF, write_oof
 from trainer.phases import Phases
 from trainer.predict import Prediction, predict
 from trainer.reporter import EpochReport
-from trainer.result import CHECKPOINT, CURVE, OOF, RESULT, WEIGHTS, FoldResult, details, write_oof, write_result
+from trainer.result import CHECKPOINT, CURVE, RESULT, WEIGHTS, FoldResult, details, write_result
 from trainer.schedules import goes_back, lr_at, second_stage_epoch
 from trainer.seeds import derive
 from trainer.step import NonFiniteStep

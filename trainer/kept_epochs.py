@@ -19,7 +19,8 @@ from trainer.data.folds import Folds
 from trainer.data.images import Rows
 from trainer.files import atomic_write
 from trainer.metrics import Goal, Probs
-from trainer.result import CHECKPOINT, OOF, WEIGHTS, FoldResult, details, read_curve, write_oof, write_result
+from trainer.oof import OOF, read_probs, write_oof
+from trainer.result import CHECKPOINT, WEIGHTS, FoldResult, details, read_curve, write_result
 
 FOLDER, GONE = "epochs", ".epochs.gone"
 
@@ -43,8 +44,7 @@ class KeptEpochs:
 
     def probs(self, epoch: int) -> Probs:
         """The probabilities of an epoch."""
-        with np.load(self._oof(epoch)) as file:
-            return np.asarray(file["probs"])
+        return read_probs(self._oof(epoch))
 
     def adopt(self, epoch: int) -> None:
         """Make an epoch the one that the fold run leaves; it stays kept until `discard`."""
