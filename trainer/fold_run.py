@@ -24,7 +24,7 @@ from trainer.errors import NonFiniteLossError
 from trainer.fields.declare import is_own
 from trainer.files import write_csv
 from trainer.freezing import frozen_backbone
-from trainer.inputs import FeatureInputs, ImageInputs, Inputs, TrainingRows, Views
+from trainer.inputs import FeatureInputs, ImageInputs, Inputs, TrainingRows
 from trainer.kept_epochs import KeptEpochs, leave_results_only
 from trainer.labels import Heads
 from trainer.learner import Learner
@@ -38,6 +38,7 @@ from trainer.result import CHECKPOINT, CURVE, RESULT, WEIGHTS, FoldResult, detai
 from trainer.schedules import goes_back, lr_at, second_stage_epoch
 from trainer.seeds import derive
 from trainer.step import NonFiniteStep
+from trainer.tta_views import Views
 from trainer.user_code import call_loss, call_metric, load_own
 
 logger = logging.getLogger(__name__)
