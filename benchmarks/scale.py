@@ -108,6 +108,7 @@ def grow(folder: Path, *, trials: int) -> None:
     from sweeps.ray_tune.runner import run_on_ray
     from sweeps.spec_reader import read_spec
     from sweeps.study import open_storage
+    from trainer.data.data_set import ReadOptions
 
     ends, sizes = [], []
 
@@ -119,7 +120,7 @@ def grow(folder: Path, *, trials: int) -> None:
     spec = read_spec(folder / "chaos.yaml", settings=[f"run_cap={trials}", "resources.cpu=1"])
     (folder / "runs").mkdir(exist_ok=True)
     url, files = f"sqlite:///{folder}/runs/sweeps.db", SweepFiles.of(folder / "runs", spec.name)
-    cut = cut_sweep(spec, files.directory, choices=spec.choices())
+    cut = cut_sweep(spec, files.directory, read=ReadOptions(choices=spec.choices()))
     storage = open_storage(url)
     lease = Lease.acquire(storage.engine, spec.name, on_lost=lambda error: None)
     sweep = open_sweep(storage, spec, cut, files=files, storage_url=url)

@@ -222,9 +222,10 @@ def ours(files: Path, *, seed: int, epochs: int) -> Outcome:
 def cut(files: Path, *, choices=()):
     """The folds that all ways train on."""
     from trainer.data.cut import cut_data
+    from trainer.data.data_set import ReadOptions
     from trainer.data.options import DataOptions, FoldOptions
 
-    return cut_data(DataOptions(source=str(files)), FoldOptions(k=5), choices=list(choices)).folds
+    return cut_data(DataOptions(source=str(files)), FoldOptions(k=5), read=ReadOptions(choices=list(choices))).folds
 
 
 def training_files(files: Path) -> set[str]:

@@ -23,6 +23,7 @@ from trainer.config import TrainConfig, nested
 from trainer.data.cache import open_images
 from trainer.data.crops import require
 from trainer.data.cut import Cut, cut_data
+from trainer.data.data_set import ReadOptions
 from trainer.data.options import DataOptions, FoldOptions
 from trainer.data.sources import read_table
 from trainer.errors import ConfigError, TrainerError
@@ -163,7 +164,7 @@ def _read(path: Path) -> tuple[TrainConfig, Cut]:
             "\n  ".join([f"{path}: {len(problems)} problem{'s' if len(problems) > 1 else ''}", *problems])
         )
     _refuse_impossible(config, file, code=path.parent)
-    return config, cut_data(file.data, file.folds, choices=config.views)
+    return config, cut_data(file.data, file.folds, read=ReadOptions(choices=config.views))
 
 
 def _refuse_impossible(config: TrainConfig, file: _File, *, code: Path) -> None:

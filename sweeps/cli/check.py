@@ -75,6 +75,7 @@ def _check_all(space: Path, settings: list[str], runs: Path) -> None:
     from sweeps.spec_reader import read_spec
     from sweeps.study import make_folder
     from trainer.data.cleaning import write_rejected
+    from trainer.data.data_set import ReadOptions
 
     spec = read_spec(space, settings=settings)
     check_data(spec)
@@ -89,7 +90,8 @@ def _check_all(space: Path, settings: list[str], runs: Path) -> None:
             write_rejected(entries, rejected)
 
     with reading_images() as progress:
-        cut = cut_sweep(spec, directory, fingerprints=True, tolerant=True, on_rejected=keep_rejected, progress=progress)
+        wanted = ReadOptions(fingerprints=True, tolerant=True, on_rejected=keep_rejected, progress=progress)
+        cut = cut_sweep(spec, directory, read=wanted)
     inspection = inspect(spec, cut)
     _print_space(with_folds(spec, cut.folds))
     _print_data(inspection)

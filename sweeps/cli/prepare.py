@@ -17,6 +17,7 @@ def prepare(space: Space, settings: Settings = None, runs: Runs = None) -> None:
     from sweeps.spec_reader import read_spec
     from sweeps.study import make_folder
     from trainer.data.cache import default_cache_folder
+    from trainer.data.data_set import ReadOptions
     from trainer.data.folds import deviations
 
     spec = read_spec(space, settings=settings or [])
@@ -25,7 +26,7 @@ def prepare(space: Space, settings: Settings = None, runs: Runs = None) -> None:
     try_own_functions(spec)
     files = SweepFiles.of(runs_folder(runs), spec.name)
     with reading_images() as progress:
-        cut = cut_sweep(spec, files.directory, choices=spec.choices(), progress=progress)
+        cut = cut_sweep(spec, files.directory, read=ReadOptions(choices=spec.choices(), progress=progress))
     found, folds = cut.data, cut.folds
     if files.identity() is not None:
         refuse_other_data(files, cut, spec)

@@ -133,6 +133,7 @@ def _sweep(spec: "SweepSpec", how: _How, progress: "Progress") -> "Driver | None
     from sweeps.lease import Lease
     from sweeps.prepare import SweepFiles, open_sweep
     from sweeps.study import StoredSweep, make_folder, open_storage
+    from trainer.data.data_set import ReadOptions
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     files, words = SweepFiles.of(how.runs, spec.name), _Words(progress)
@@ -150,15 +151,15 @@ def _sweep(spec: "SweepSpec", how: _How, progress: "Progress") -> "Driver | None
             words.obey()
             progress.images(what, done, total)
 
-        cut_it = functools.partial(cut_sweep, spec, files.directory, progress=images)
+        cut_it = functools.partial(cut_sweep, spec, files.directory)
         open_it = functools.partial(open_sweep, opened, files=files, storage_url=how.url, update=how.update)
         # an existing sweep can be refused or finished, which is known before Ray starts and images are decoded
         if StoredSweep.find(opened, spec.name) is not None:
-            cut = cut_it()
+            cut = cut_it(read=ReadOptions(progress=images))
             if _finished(open_it(with_folds(spec, cut.folds), cut), spec):
                 return None
         with _cluster(spec, how, files) as cluster:
-            cut = cut_it(choices=spec.choices())
+            cut = cut_it(read=ReadOptions(choices=spec.choices(), progress=images))
             words.obey()
             _tell_data(cut, changes(cut), progress, folder=how.runs / spec.name)
             spec = with_folds(spec, cut.folds)

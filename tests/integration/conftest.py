@@ -20,6 +20,7 @@ from sweeps.prepare import SweepFiles, open_sweep
 from sweeps.spec import SweepSpec
 from sweeps.spec_reader import read_spec
 from sweeps.study import StoredSweep, open_storage
+from trainer.data.data_set import ReadOptions
 from trainer.data.samples import write_digits
 
 IMAGES = 200
@@ -102,7 +103,7 @@ def opened(path: Path, runs: Path, **options: object) -> Iterator[Opened]:
     """Lease, study, files and an entered driver, as `sweeps run` makes them."""
     spec = read_spec(path)
     files = SweepFiles.of(runs, spec.name)
-    cut = cut_sweep(spec, files.directory, choices=spec.choices())
+    cut = cut_sweep(spec, files.directory, read=ReadOptions(choices=spec.choices()))
     runs.mkdir(exist_ok=True)
     url = f"sqlite:///{runs}/sweeps.db"
     storage = open_storage(url)
