@@ -124,7 +124,7 @@ FOREIGN = {
 TORCH = ["torch", "torchvision", "timm", "madgrad", "safetensors"]
 # parts of the trainer -> the only modules of it that they may import (a name stands for all below it)
 INSIDE_TRAINER = {
-    "fields": ["fields", "data.preprocessing"],
+    "fields": ["fields", "data.preprocessing", "metrics"],
     "config": ["fields", "data.preprocessing"],
     "cache_folder": ["errors"],
     "data": ["cache_folder", "data", "errors", "files", "seeds"],
