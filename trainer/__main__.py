@@ -29,6 +29,7 @@ from trainer.data.sources import read_table
 from trainer.errors import ConfigError, TrainerError
 from trainer.fields.declare import is_own
 from trainer.fit import Ended, pick_device, run_fold
+from trainer.fold_setup import FoldSetup
 from trainer.phases import NoPhases, TimedPhases
 from trainer.preflight import remembered_problem, try_own
 from trainer.reporter import EpochReport
@@ -102,20 +103,19 @@ def _train(options: argparse.Namespace) -> int:
     images = [open_images(folds.manifest, view, streamed=streamed, threads=options.threads) for view in config.views]
     reporter, device = ConsoleReporter(), pick_device(options.device)
     phases = TimedPhases(device) if options.profile else NoPhases()
+    setup = FoldSetup(
+        config=config,
+        images=images,
+        folds=folds,
+        fold=options.fold,
+        directory=options.out or Path("runs") / options.config.stem / f"fold-{options.fold}",
+        device=device,
+        threads=options.threads,
+        code=options.config.parent,
+    )
     before = signal.signal(signal.SIGINT, reporter.interrupt)
     try:
-        result = run_fold(
-            config,
-            images,
-            folds,
-            fold=options.fold,
-            directory=options.out or Path("runs") / options.config.stem / f"fold-{options.fold}",
-            reporter=reporter,
-            device=device,
-            threads=options.threads,
-            code=options.config.parent,
-            phases=phases,
-        )
+        result = run_fold(setup, reporter, phases=phases)
     finally:
         signal.signal(signal.SIGINT, before)
     if isinstance(result, Ended):

@@ -26,7 +26,7 @@ from tests.trainer.conftest import (
     predicted,
     squares,
 )
-from trainer import fold_run, learner
+from trainer import fold_run
 from trainer.checkpoint import save_weights
 from trainer.data.folds import make_folds
 from trainer.data.images import Decoded
@@ -289,7 +289,7 @@ def test_a_finished_fold_is_never_trained_again(train, tiny, tmp_path, steps):
 
 def test_a_finished_fold_is_not_even_built_again(train, tiny, monkeypatch):
     train(tiny())
-    monkeypatch.setattr(learner, "build_network", lambda *_, **__: pytest.fail("built again"))
+    monkeypatch.setattr(fold_run, "build_network", lambda *_, **__: pytest.fail("built again"))
     assert isinstance(train(tiny()), FoldResult)
 
 

@@ -195,13 +195,14 @@ class TestFailedTrials:
         self, sweeps: Callable[..., Ended], space: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
     ):
         from sweeps import trial
+        from trainer.fold_setup import FoldSetup
 
         run_fold = trial.run_fold
 
-        def broken(*args: Any, directory: Path, **options: Any) -> Any:
-            if directory.parent.name == "trial-0000":
+        def broken(setup: FoldSetup, *args: Any) -> Any:
+            if setup.directory.parent.name == "trial-0000":
                 raise RuntimeError("out of luck")
-            return run_fold(*args, directory=directory, **options)
+            return run_fold(setup, *args)
 
         monkeypatch.setattr(trial, "run_fold", broken)
         ended = sweeps("run", space(), "--local")
