@@ -10,8 +10,8 @@ import torch
 
 from trainer.config import TrainConfig
 from trainer.data.folds import Folds
-from trainer.data.placing import Ints
 from trainer.data.images import ImageSource
+from trainer.data.placing import Ints
 from trainer.result import config_hash
 from trainer.seeds import derive
 

@@ -237,7 +237,7 @@ def test_a_full_disk_interrupts_the_trial_and_leaves_no_half_file(
 
     given = assignment()
     with monkeypatch.context() as patch:
-        patch.setattr("trainer.fold_run.save_weights", full)
+        patch.setattr("trainer.scoring.save_weights", full)
         outcome = run_trial(given, Listener())
     assert outcome.state == "no_space"
     assert "No space left on device" in outcome.reason

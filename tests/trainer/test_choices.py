@@ -438,6 +438,7 @@ def test_the_loss_is_of_the_plain_image_and_the_metrics_of_all_ways_of_looking(t
 
 
 def test_the_best_epoch_of_the_fold_scores_it(train, tiny, toy, tmp_path, widening):
+    widening(1)  # which of the first two is better depends on the processor's last bits
     widening(3)
     config = tiny(checkpoint="fold_best", scheduler="none")
     watcher = Watcher()
