@@ -124,10 +124,10 @@ FOREIGN = {
 TORCH = ["torch", "torchvision", "timm", "madgrad", "safetensors"]
 # parts of the trainer -> the only modules of it that they may import (a name stands for all below it)
 INSIDE_TRAINER = {
-    "fields": ["fields", "data.preprocessing", "metrics"],
+    "fields": ["fields", "metrics"],
     "config": ["fields", "data.preprocessing"],
     "cache_folder": ["errors"],
-    "data": ["cache_folder", "data", "errors", "files", "seeds"],
+    "data": ["cache_folder", "data", "errors", "fields", "files", "seeds"],
     "augmentation": ["augmentation", "config", "data.device", "seeds"],
     "mixing": ["config", "data.device"],
     "order": [],
