@@ -1,4 +1,7 @@
-"""Where everything lies that can be computed again: decoded images, facts about files, answers of libraries."""
+"""The folder of everything that can be computed again.
+
+Decoded images lie there, facts about files, and answers of libraries that take long to load.
+"""
 
 import os
 from pathlib import Path

@@ -26,7 +26,8 @@ class FoldSetup:
         directory: where the fold run writes its files.
         threads: torch's CPU threads; other numbers add in another order and give other last bits.
         code: the folder of the user's functions.
-        parts: in how many a batch went through the network in an earlier fold of this trial, after too little memory.
+        parts: in how many parts a batch went through the network in an earlier fold of this trial,
+            after it had run out of memory.
     """
 
     config: TrainConfig

@@ -1,7 +1,7 @@
 """The file of out-of-fold probabilities: every image predicted by the fold run that did not see it.
 
-A fold run leaves one file with the manifest rows that it was scored on and their probabilities. This module alone
-knows what the file is called and how it is laid out.
+A fold run leaves one file with the manifest rows that it was scored on and their probabilities.
+This module alone knows what the file is called and how it is laid out.
 
 Shapes: N images of the manifest, M rows of one file, K classes.
 """
@@ -42,7 +42,8 @@ def read_oof(trial_directory: Path, folds: Folds) -> Probs:
     Rows that no fold holds out (the holdout, and what a fixed cut always trains on) are NaN.
 
     Raises:
-        DataError: a fold's file is missing or damaged, or the folds do not cover every other image exactly once.
+        DataError: a fold's file is missing or damaged, or the folds do not cover every other image
+            exactly once.
     """
     n_images, n_classes = len(folds.manifest), len(folds.manifest.classes)
     probs_NK = np.full((n_images, n_classes), np.nan, dtype=np.float32)

@@ -1,4 +1,7 @@
-"""How a fold run is scored: the metrics of its held-out fold, the epoch that counts, and what is kept of it."""
+"""How a fold run is scored.
+
+These are the metrics of its held-out fold, the epoch that counts, and what is kept of that epoch.
+"""
 
 import math
 
@@ -22,8 +25,8 @@ from trainer.user_code import call_metric, load_own
 class Scoring:
     """Scores the held-out fold after every epoch and keeps what the fold run may end with.
 
-    `checkpoint: last` scores a fold by its last epoch and keeps none. `fold_best` keeps the best epoch
-    so far. `best` keeps all of them, until one common epoch is chosen over all folds.
+    `checkpoint: last` scores a fold by its last epoch and keeps none. `fold_best` keeps the best
+    epoch so far. `best` keeps all of them, until one common epoch is chosen over all folds.
     """
 
     def __init__(self, setup: FoldSetup, *, loss: HeadsLoss, rows: TrainingRows) -> None:
@@ -75,7 +78,7 @@ class Scoring:
             self._kept.keep(epoch, network, rows_N=self._setup.valid_rows, probs_NK=self._probs)
 
     def forget_others(self, curve: Curve) -> None:
-        """Remove kept epochs that no state on disk needs any more, after a checkpoint was written."""
+        """Remove the epochs that no state on disk needs once a checkpoint is written."""
         if self.biased:
             self._kept.keep_only(self.epoch_of(curve))
 
@@ -87,10 +90,13 @@ class Scoring:
         return best_epoch(curve, metric=monitor, goal=goal_of(monitor, self._config))
 
     def write(self, epoch: int, network: Network) -> Probs:
-        """Write probabilities and weights of the epoch that scores the fold; gives the probabilities.
+        """Write probabilities and weights of the epoch that scores the fold.
 
         Args:
             network: that of the last epoch.
+
+        Returns:
+            The probabilities that were written.
         """
         directory = self._setup.directory
         if self.biased:
@@ -102,7 +108,7 @@ class Scoring:
         return self._probs
 
     def discard(self) -> None:
-        """Remove the kept epochs, once the result is written; `best` still chooses among those of all folds."""
+        """Remove the kept epochs once the result is written, unless all folds still choose among them."""
         if self._config.checkpoint != "best":
             self._kept.discard()
 

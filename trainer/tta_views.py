@@ -1,7 +1,7 @@
 """Test-time augmentation: several views of an image, whose probabilities are averaged.
 
-Shapes: B images of a batch, C channels, H height, W width. A batch holds one tensor per crop that the
-heads see (see TrainConfig.views); a TTA view changes all of them alike.
+Shapes: B images of a batch, C channels, H height, W width. A batch holds one tensor per crop that
+the heads see (see TrainConfig.views); a TTA view changes all of them alike.
 """
 
 from collections.abc import Callable, Iterator
@@ -26,7 +26,7 @@ def _mirrored(images_BCHW: Tensor) -> Tensor:
 
 
 def _cropped(top: float, left: float, *, mirrored: bool) -> Callable[[Tensor], Tensor]:
-    """A crop of CROPPED of each side, resized to the full size; for `top` and `left` see CORNERS."""
+    """A crop of CROPPED of each side, resized to the full size; for its place see CORNERS."""
 
     def transform(images_BCHW: Tensor) -> Tensor:
         height, width = images_BCHW.shape[2:]

@@ -1,4 +1,4 @@
-"""The out-of-fold file: written whole, put together from the folds, and refused where it is damaged."""
+"""The out-of-fold file: written whole, put together from the folds, refused where damaged."""
 
 import zipfile
 from collections.abc import Callable

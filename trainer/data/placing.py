@@ -99,7 +99,9 @@ def _place_images(bins: _Bins, count: int, *, label: int) -> Ints:
 
 
 def _best_bin(classes_LB: Surplus, whole_B: Surplus, *, count_L: Ints, turn: int) -> int:
-    """The bin where the squared distance from the even share grows least, each class weighted by its rarity.
+    """The bin where the squared distance from the even share grows least.
+
+    Each class is weighted by its rarity.
 
     Args:
         classes_LB: for each of a unit's L classes; `whole_B` for all images.
@@ -117,7 +119,10 @@ def _best_bin(classes_LB: Surplus, whole_B: Surplus, *, count_L: Ints, turn: int
 
 
 def _quotas(total: int, missing_B: Floats, *, filled_B: Floats) -> Ints:
-    """How many of `total` images each bin gets: what it misses, and what rounding leaves to the emptiest."""
+    """How many of `total` images each bin gets.
+
+    A bin gets what it misses; what rounding leaves goes to the emptiest bins.
+    """
     missing_B = np.maximum(missing_B, 0)
     if missing_B.sum() > 0:
         missing_B = missing_B * total / missing_B.sum()

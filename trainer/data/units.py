@@ -1,6 +1,7 @@
 """Images in units: those that seem to belong together, and how their values differ within a unit.
 
-Shapes: N images, U units (a folder, a name, a cluster), P pairs of rows, C pairs of a unit and a class in it.
+Shapes: N images, U units (a folder, a name, a cluster), P pairs of rows, C pairs of a unit and a
+class in it.
 """
 
 import dataclasses
@@ -43,7 +44,7 @@ class Units:
         return varied_U
 
     def changes(self, value_N: npt.NDArray[Any]) -> tuple[Rows, Rows]:
-        """Pairs of rows that follow each other in one unit with different values, by unit and row."""
+        """Pairs of neighbouring rows of one unit with different values, by unit and row."""
         order_N = np.argsort(self.unit_N, kind="stable")
         a_P, b_P = order_N[:-1], order_N[1:]
         apart = (self.unit_N[a_P] == self.unit_N[b_P]) & (self.unit_N[a_P] >= 0) & (value_N[a_P] != value_N[b_P])
@@ -58,7 +59,7 @@ def units_of(keys: Iterable[Any]) -> Units:
 
 
 def content_keys(digests: Sequence[bytes] | npt.NDArray[Any]) -> Iterable[bytes]:
-    """Digests of file contents as keys for `units_of`: given one by one, or as an array with one row each."""
+    """Digests of files as keys for `units_of`; in an array, one row is a digest."""
     if not isinstance(digests, np.ndarray):
         return digests
     if not len(digests):
@@ -70,7 +71,10 @@ def content_keys(digests: Sequence[bytes] | npt.NDArray[Any]) -> Iterable[bytes]
 
 
 def differing_pairs(units: Units, value_N: npt.NDArray[Any]) -> tuple[tuple[int, int], ...]:
-    """Pairs of rows in one unit that differ in the value: one of each unit first, those of usual size before others."""
+    """At most MAX_PAIRS pairs of rows in one unit that differ in the value.
+
+    Every unit gives one pair before any gives two, and units of usual size come before others.
+    """
     a_P, b_P = units.changes(value_N)
     if not len(a_P):
         return ()
@@ -92,7 +96,10 @@ def purity(units: Units, labels_N: Rows) -> float:
 
 
 def agreement(units: Units, labels_N: Rows) -> float:
-    """How much more often two images of a unit have the same class than any two: 0 for no more, 1 for always."""
+    """How much more often two images of a unit have the same class than any two images.
+
+    0 for no more often, 1 for always.
+    """
     per_class = np.bincount(labels_N[units.unit_N >= 0])
     observed = _pairs_within(_per_class(units, labels_N)[1]) / _pairs_within(units.sizes_U)
     expected = _pairs_within(per_class) / _pairs_within(per_class.sum(keepdims=True))
