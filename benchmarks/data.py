@@ -203,6 +203,7 @@ def fold_run(folder: Path, run: str) -> None:
     from trainer.data.folds import HOLDOUT, Folds
     from trainer.data.preprocessing import Preprocessing
     from trainer.fit import run_fold
+    from trainer.fold_setup import FoldSetup
 
     backbone, *numbers = run.split(",")
     batch_size, used, cached = map(int, numbers)
@@ -219,16 +220,16 @@ def fold_run(folder: Path, run: str) -> None:
 
     watcher = threading.Thread(target=watch)
     watcher.start()
-    run_fold(
-        TrainConfig(backbone=backbone, weights="none", resize=SIDE, epochs=1, batch_size=batch_size),
-        [images],
-        Folds(manifest=manifest, fold_N=fold_N, k=5, seed=0),
+    setup = FoldSetup(
+        config=TrainConfig(backbone=backbone, weights="none", resize=SIDE, epochs=1, batch_size=batch_size),
+        images=[images],
+        folds=Folds(manifest=manifest, fold_N=fold_N, k=5, seed=0),
         fold=0,
         directory=folder / run,
-        reporter=Quiet(),
         device=torch.device("cpu"),
         threads=2,
     )
+    run_fold(setup, Quiet())
     done.set()
     watcher.join()
     print(peak)

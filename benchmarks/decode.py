@@ -72,12 +72,12 @@ def image_folder(folder: Path) -> float:
 
 def ours(folder: Path) -> float:
     """Seconds from an empty cache to a full one."""
-    from trainer.data.data_set import read_data_set
+    from trainer.data.data_set import ReadOptions, read_data_set
     from trainer.data.options import DataOptions
     from trainer.data.preprocessing import Preprocessing
 
     started = time.perf_counter()
-    found = read_data_set(DataOptions(source=str(folder)), choices=[Preprocessing((SIDE, SIDE))])
+    found = read_data_set(DataOptions(source=str(folder)), read=ReadOptions(choices=[Preprocessing((SIDE, SIDE))]))
     seconds = time.perf_counter() - started
     assert not found.rejected
     return seconds

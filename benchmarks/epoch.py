@@ -73,13 +73,13 @@ def ours(folder: Path) -> dict[str, Callable[[int], int]]:
 
     from trainer.data.batches import Batches, whole_batches
     from trainer.data.cache import open_images
-    from trainer.data.data_set import read_data_set
+    from trainer.data.data_set import ReadOptions, read_data_set
     from trainer.data.options import DataOptions
     from trainer.data.preprocessing import Preprocessing
     from trainer.order import epoch_rows
 
     how = Preprocessing((SIDE, SIDE))
-    manifest = read_data_set(DataOptions(source=str(folder)), choices=[how]).manifest
+    manifest = read_data_set(DataOptions(source=str(folder)), read=ReadOptions(choices=[how])).manifest
     rows = np.arange(len(manifest))
 
     def way(streamed: list[str]) -> Callable[[int], int]:

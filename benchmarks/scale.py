@@ -110,6 +110,7 @@ def grow(folder: Path, *, trials: int) -> None:
     from sweeps.ray_tune.runner import run_on_ray
     from sweeps.spec_reader import read_spec
     from sweeps.storage import open_storage
+    from trainer.data.data_set import ReadOptions
 
     ends, sizes = [], []
 
@@ -121,7 +122,7 @@ def grow(folder: Path, *, trials: int) -> None:
     spec = read_spec(folder / "chaos.yaml", settings=[f"run_cap={trials}", "resources.cpu=1"])
     (folder / "runs").mkdir(exist_ok=True)
     url, files = f"sqlite:///{folder}/runs/sweeps.db", SweepFiles.of(folder / "runs", spec.name)
-    cut = cut_sweep(spec, files, choices=spec.choices())
+    cut = cut_sweep(spec, files, read=ReadOptions(choices=spec.choices()))
     storage = open_storage(url)
     lease = Lease.acquire(storage.engine, spec.name)
     sweep = open_sweep(storage, spec, cut, files=files, storage_url=url)

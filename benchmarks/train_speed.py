@@ -195,6 +195,7 @@ def ours(files: Path, *, seed: int, epochs: int) -> Outcome:
     from trainer.config import TrainConfig
     from trainer.data.cache import open_images
     from trainer.fit import pick_device, run_fold
+    from trainer.fold_setup import FoldSetup
     from trainer.reporter import SilentReporter
 
     config = TrainConfig(
@@ -205,16 +206,16 @@ def ours(files: Path, *, seed: int, epochs: int) -> Outcome:
         started = time.perf_counter()
         folds = cut(files, choices=[config.preprocessing])
         images = open_images(folds.manifest, config.preprocessing, threads=os.cpu_count() or 1)
-        result = run_fold(
-            config,
-            [images],
-            folds,
+        setup = FoldSetup(
+            config=config,
+            images=[images],
+            folds=folds,
             fold=0,
             directory=Path(own) / "fold-0",
-            reporter=SilentReporter(),
             device=pick_device(),
             threads=os.cpu_count() or 1,
         )
+        result = run_fold(setup, SilentReporter())
         seconds = time.perf_counter() - started
     return Outcome(epochs * len(folds.train_rows(0)) / seconds, result.metrics["accuracy"])
 
@@ -222,9 +223,10 @@ def ours(files: Path, *, seed: int, epochs: int) -> Outcome:
 def cut(files: Path, *, choices=()):
     """The folds that all ways train on."""
     from trainer.data.cut import cut_data
+    from trainer.data.data_set import ReadOptions
     from trainer.data.options import DataOptions, FoldOptions
 
-    return cut_data(DataOptions(source=str(files)), FoldOptions(k=5), choices=list(choices)).folds
+    return cut_data(DataOptions(source=str(files)), FoldOptions(k=5), read=ReadOptions(choices=list(choices))).folds
 
 
 def training_files(files: Path) -> set[str]:
@@ -240,6 +242,7 @@ def profile(folder: Path) -> None:
     from trainer.config import TrainConfig
     from trainer.data.images import Decoded
     from trainer.fit import pick_device, run_fold
+    from trainer.fold_setup import FoldSetup
     from trainer.phases import TimedPhases
     from trainer.reporter import SilentReporter
 
@@ -255,18 +258,16 @@ def profile(folder: Path) -> None:
             )
             phases = TimedPhases(pick_device())
             with tempfile.TemporaryDirectory() as own:
-                result = run_fold(
-                    config,
-                    [images],
-                    folds,
+                setup = FoldSetup(
+                    config=config,
+                    images=[images],
+                    folds=folds,
                     fold=0,
                     directory=Path(own),
-                    reporter=SilentReporter(),
                     device=pick_device(),
                     threads=os.cpu_count() or 1,
-                    checkpoint_every_s=0,
-                    phases=phases,
                 )
+                result = run_fold(setup, SilentReporter(), phases=phases, checkpoint_every_s=0)
             print(f"profile   {optimizer}, {', '.join(augmentation) or 'no augmentation'}: an epoch of 256 images")
             for line in shares(phases.seconds, result.seconds):
                 print(f"  {line}")
@@ -288,6 +289,7 @@ def on_gpu() -> None:
     from trainer.data.images import Decoded
     from trainer.data.manifest import Manifest
     from trainer.fit import pick_device, run_fold
+    from trainer.fold_setup import FoldSetup
     from trainer.reporter import EpochReport, SilentReporter
 
     class Seconds(SilentReporter):
@@ -309,16 +311,16 @@ def on_gpu() -> None:
         images = Decoded(np.random.default_rng(0).integers(0, 256, (count, side, side, 3), dtype=np.uint8))
         reporter = Seconds()
         with tempfile.TemporaryDirectory() as own:
-            run_fold(
-                TrainConfig(backbone=backbone, weights="none", resize=side, batch_size=batch, epochs=6),
-                [images],
-                folds,
+            setup = FoldSetup(
+                config=TrainConfig(backbone=backbone, weights="none", resize=side, batch_size=batch, epochs=6),
+                images=[images],
+                folds=folds,
                 fold=0,
                 directory=Path(own),
-                reporter=reporter,
                 device=pick_device("cuda"),
                 threads=os.cpu_count() or 1,
             )
+            run_fold(setup, reporter)
         trained = len(folds.train_rows(0)) // batch * batch
         rates = [trained / seconds for seconds in reporter.seconds[1:]]  # the first one tries out algorithms
         share = statistics.fmean(rates) / limit

@@ -1,19 +1,17 @@
 """A sweep's data: read, cleaned, cut, decoded, and written down where people look for it."""
 
 import json
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from sweeps.paths import SweepFiles
 from sweeps.spec import SweepSpec
-from trainer.data.cleaning import Rejected, write_rejected
+from trainer.data.cleaning import write_rejected
 from trainer.data.crops import require
 from trainer.data.cut import Cut, cut_data
-from trainer.data.data_set import Progress, require_boxes
+from trainer.data.data_set import PLAIN_READ, ReadOptions, require_boxes
 from trainer.data.folds import Folds, moved, save_folds
 from trainer.data.manifest import write_label_map, write_manifest
-from trainer.data.preprocessing import Preprocessing
 from trainer.data.sources import read_table
 from trainer.errors import DataError
 from trainer.files import write_json
@@ -42,29 +40,16 @@ def cut_sweep(
     spec: SweepSpec,
     files: SweepFiles,
     *,
-    choices: Sequence[Preprocessing] = (),
-    fingerprints: bool = False,
-    tolerant: bool = False,
-    on_rejected: Callable[[list[Rejected]], None] | None = None,
-    progress: Progress | None = None,
+    read: ReadOptions = PLAIN_READ,
 ) -> Cut:
     """Read, clean and cut a sweep's data; images keep the folds they had in this sweep, else in the latest alike.
 
     Args:
         files: the sweep's directory, below the runs folder; it need not exist.
 
-    For the other arguments and what is raised see trainer.data.cut.
+    For `read` and what is raised see trainer.data.cut.
     """
-    return cut_data(
-        spec.data,
-        spec.folds,
-        choices=choices,
-        fingerprints=fingerprints,
-        tolerant=tolerant,
-        on_rejected=on_rejected,
-        earlier=earlier_folds(spec, files),
-        progress=progress,
-    )
+    return cut_data(spec.data, spec.folds, earlier=earlier_folds(spec, files), read=read)
 
 
 def earlier_folds(spec: SweepSpec, files: SweepFiles) -> Path | None:

@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 from sweeps.errors import InputError
 from trainer.data.folds import Folds, load_folds
+from trainer.files import fold_directories, fold_directory
 
 
 def make_folder(path: Path, *, option: str = "--runs or $SWEEPS_RUNS") -> None:
@@ -64,11 +65,11 @@ class TrialFiles:
 
     def fold(self, fold: int) -> Path:
         """The directory of a fold run."""
-        return self.directory / f"fold-{fold}"
+        return fold_directory(self.directory, fold)
 
     def folds(self) -> list[Path]:
         """The directories of all fold runs that have begun."""
-        return sorted(self.directory.glob("fold-*"))
+        return fold_directories(self.directory)
 
 
 @dataclasses.dataclass(frozen=True)

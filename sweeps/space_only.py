@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
 from sweeps import language
 from sweeps.domains import Categorical, Constant, Numeric
@@ -20,14 +20,11 @@ from sweeps.space import Parameter, Space, grid_size
 from sweeps.spec import MAX_GRID, SamplerName
 from sweeps.spec_reader import FINITE, SpaceFile, grid_problems, name_problem, sampler_problems, search_of
 from sweeps.stopping import EarlyTerminate, NoRule
+from trainer.data.options import Section
 from trainer.metrics import Goal
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-
-class AnyMetric(_Section):
+class AnyMetric(Section):
     """A metric of any name."""
 
     name: str
@@ -35,7 +32,7 @@ class AnyMetric(_Section):
     target: Annotated[float | None, Field(allow_inf_nan=False)] = None
 
 
-class Top(_Section):
+class Top(Section):
     """The top level of W&B's language, as far as it means something here."""
 
     name: str

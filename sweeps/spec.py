@@ -5,13 +5,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BeforeValidator, ConfigDict, Field, ValidationError
 
 from sweeps.domains import Categorical, Domain, Numeric, finite_values
 from sweeps.space import Parameter, Space, Values, grid, grid_size
 from sweeps.stopping import EarlyTerminate, NoRule, Race
 from trainer.config import TrainConfig, nested
-from trainer.data.options import DataOptions, FoldOptions
+from trainer.data.options import DataOptions, FoldOptions, Section
 from trainer.data.preprocessing import Preprocessing
 from trainer.fields.declare import is_own
 from trainer.metrics import METRICS, Goal
@@ -60,11 +60,7 @@ def _names(value: Any) -> Any:
     return tuple(dict.fromkeys(names))
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-
-class Metric(_Section):
+class Metric(Section):
     """What a trial is scored by: a name of METRIC_NAMES, or the user's own function `my_task.py:my_metric`.
 
     target: the sweep ends when a trial's score reaches it.
@@ -85,14 +81,14 @@ class Metric(_Section):
         return result_field(self.name)
 
 
-class Resources(_Section):
+class Resources(Section):
     """What one trial gets. gpu None: one GPU where there is one, else none. cpu auto: its GPU's share of the CPUs."""
 
     gpu: Annotated[float | None, Field(ge=0, le=1)] = None
     cpu: Annotated[float, Field(gt=0, allow_inf_nan=False)] | Literal["auto"] = 1
 
 
-class Budget(_Section):
+class Budget(Section):
     """When a sweep ends besides `run_cap`: wall-clock hours and GPU-hours, both over all continuations."""
 
     hours: Annotated[float, Field(gt=0)] | None = None
@@ -112,7 +108,7 @@ class Folds(FoldOptions):
         return Race() if self.race else None
 
 
-class SweepSpec(_Section):
+class SweepSpec(Section):
     """A validated search space.
 
     Attributes:

@@ -3,7 +3,9 @@
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, Field, model_validator
+
+from trainer.data.options import Section
 
 
 def _whole(value: Any) -> Any:
@@ -15,11 +17,7 @@ Epochs = Annotated[int, Field(ge=0)]
 Count = Annotated[int, BeforeValidator(_whole), Field(ge=1)]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-
-class _Rule(_Section):
+class _Rule(Section):
     """A rule by name.
 
     Attributes:
@@ -29,7 +27,7 @@ class _Rule(_Section):
     keep_at_least: Annotated[int, Field(ge=0)] = 20
 
 
-class NoRule(_Section):
+class NoRule(Section):
     """Nothing is stopped between two folds' ends; the fold race is a matter of its own."""
 
     type: Literal["none"] = "none"
@@ -163,7 +161,7 @@ RULES: dict[str, type[BaseModel]] = {
 }
 
 
-class Race(_Section):
+class Race(Section):
     """The fold race: after each finished fold, stop a trial that is unlikely to beat the incumbent.
 
     Attributes:

@@ -202,19 +202,19 @@ def _run(spec: "SweepSpec", context: _Context) -> "Driver | None":
     from sweeps.data import changes, cut_sweep, with_folds
     from sweeps.prepare import open_sweep
     from sweeps.study import StoredSweep
+    from trainer.data.data_set import ReadOptions
 
     options, files = context.options, context.files
-    cut_it = functools.partial(cut_sweep, spec, files, progress=context.images)
     open_it = functools.partial(
         open_sweep, context.storage, files=files, storage_url=options.url, update=options.update
     )
     # an existing sweep can be refused or finished, which is known before Ray starts and images are decoded
     if StoredSweep.find(context.storage, spec.name) is not None:
-        cut = cut_it()
+        cut = cut_sweep(spec, files, read=ReadOptions(progress=context.images))
         if _finished(open_it(with_folds(spec, cut.folds), cut), spec):
             return None
     with _cluster(spec, context) as cluster:
-        cut = cut_it(choices=spec.choices())
+        cut = cut_sweep(spec, files, read=ReadOptions(choices=spec.choices(), progress=context.images))
         context.signals.check()
         _report_data(cut, changes(cut), context)
         spec = with_folds(spec, cut.folds)

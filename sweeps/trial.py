@@ -22,6 +22,7 @@ from trainer.data.preprocessing import Preprocessing
 from trainer.errors import TrainerError, first_line
 from trainer.files import is_disk_full, write_json
 from trainer.fit import Ended, pick_device, run_fold
+from trainer.fold_setup import FoldSetup
 from trainer.kept_epochs import leave_results_only, score_common_epoch
 from trainer.memory import leftover_bytes, used_bytes
 from trainer.reporter import EpochReport
@@ -100,18 +101,18 @@ def _run_folds(assignment: Assignment, reporter: TrialReporter, results: list[Fo
     folds = _folds(path)
     images = [_images(path, view, assignment.streamed, assignment.threads) for view in config.views]
     for fold in range(folds.k):
-        result = run_fold(
-            config,
-            images,
-            folds,
+        setup = FoldSetup(
+            config=config,
+            images=images,
+            folds=folds,
             fold=fold,
             directory=files.fold(fold),
-            reporter=_FoldReporter(assignment, reporter, _scores(assignment, results)),
             device=pick_device(assignment.device),
             threads=assignment.threads,
             code=assignment.sweep.code,
             parts=max((result.accumulation for result in results), default=1),
         )
+        result = run_fold(setup, _FoldReporter(assignment, reporter, _scores(assignment, results)))
         if isinstance(result, Ended):
             return result
         results.append(result)

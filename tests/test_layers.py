@@ -132,9 +132,10 @@ FOREIGN = {
 TORCH = ["torch", "torchvision", "timm", "madgrad", "safetensors"]
 # parts of the trainer -> the only modules of it that they may import (a name stands for all below it)
 INSIDE_TRAINER = {
-    "fields": ["fields", "data.preprocessing"],
+    "fields": ["fields", "metrics"],
     "config": ["fields", "data.preprocessing"],
-    "data": ["data", "errors", "files", "seeds"],
+    "cache_folder": ["errors"],
+    "data": ["cache_folder", "data", "errors", "fields", "files", "seeds"],
     "augmentation": ["augmentation", "config", "data.device", "seeds"],
     "mixing": ["config", "data.device"],
     "order": [],
@@ -149,7 +150,7 @@ INSIDE_TRAINER = {
     "labels": ["data.manifest", "errors"],
     "weights": ["checkpoint", "errors"],
     "checkpoint": ["errors", "files"],
-    "timm_names": ["data.cache", "files"],
+    "timm_names": ["cache_folder", "files"],
     "user_code": ["config", "errors", "fields"],
     "losses": ["config", "errors", "fields", "labels"],
     "curve": ["config", "metrics"],
@@ -160,6 +161,7 @@ INSIDE_TRAINER = {
 LIGHT = [
     "trainer/config.py",
     "trainer/fields/",
+    "trainer/cache_folder.py",
     "trainer/errors.py",
     "trainer/files.py",
     "trainer/seeds.py",

@@ -23,11 +23,14 @@ from trainer.config import TrainConfig, nested
 from trainer.data.cache import open_images
 from trainer.data.crops import require
 from trainer.data.cut import Cut, cut_data
+from trainer.data.data_set import ReadOptions
 from trainer.data.options import DataOptions, FoldOptions
 from trainer.data.sources import read_table
 from trainer.errors import ConfigError, TrainerError
 from trainer.fields.declare import is_own
+from trainer.files import fold_directory
 from trainer.fit import Ended, pick_device, run_fold
+from trainer.fold_setup import FoldSetup
 from trainer.phases import NoPhases, TimedPhases
 from trainer.preflight import remembered_problem, try_own
 from trainer.reporter import EpochReport
@@ -101,20 +104,19 @@ def _train(options: argparse.Namespace) -> int:
     images = [open_images(folds.manifest, view, streamed=streamed, threads=options.threads) for view in config.views]
     reporter, device = ConsoleReporter(), pick_device(options.device)
     phases = TimedPhases(device) if options.profile else NoPhases()
+    setup = FoldSetup(
+        config=config,
+        images=images,
+        folds=folds,
+        fold=options.fold,
+        directory=options.out or fold_directory(Path("runs") / options.config.stem, options.fold),
+        device=device,
+        threads=options.threads,
+        code=options.config.parent,
+    )
     before = signal.signal(signal.SIGINT, reporter.interrupt)
     try:
-        result = run_fold(
-            config,
-            images,
-            folds,
-            fold=options.fold,
-            directory=options.out or Path("runs") / options.config.stem / f"fold-{options.fold}",
-            reporter=reporter,
-            device=device,
-            threads=options.threads,
-            code=options.config.parent,
-            phases=phases,
-        )
+        result = run_fold(setup, reporter, phases=phases)
     finally:
         signal.signal(signal.SIGINT, before)
     if isinstance(result, Ended):
@@ -163,7 +165,7 @@ def _read(path: Path) -> tuple[TrainConfig, Cut]:
             "\n  ".join([f"{path}: {len(problems)} problem{'s' if len(problems) > 1 else ''}", *problems])
         )
     _refuse_impossible(config, file, code=path.parent)
-    return config, cut_data(file.data, file.folds, choices=config.views)
+    return config, cut_data(file.data, file.folds, read=ReadOptions(choices=config.views))
 
 
 def _refuse_impossible(config: TrainConfig, file: _File, *, code: Path) -> None:

@@ -14,7 +14,7 @@ Curve = Sequence[Mapping[str, float]]
 
 def goal_of(metric: str, config: TrainConfig) -> Goal:
     """The direction in which a metric gets better; `metric` is the name of the user's metric."""
-    return Goal(config.metric_goal) if metric == "metric" else METRICS[metric]
+    return config.metric_goal if metric == "metric" else METRICS[metric]
 
 
 def best_epoch(curve: Curve, *, metric: str, goal: Goal) -> int:

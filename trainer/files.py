@@ -72,3 +72,13 @@ def write_csv(path: Path, header: Iterable[str], rows: Iterable[Iterable[object]
     writer.writerows(rows)
     with atomic_write(path) as file:
         file.write(text.getvalue().encode())
+
+
+def fold_directory(trial: Path, fold: int) -> Path:
+    """Where fold run number `fold` of a trial lies."""
+    return trial / f"fold-{fold}"
+
+
+def fold_directories(trial: Path) -> list[Path]:
+    """The directories of all fold runs of a trial that have begun, by number."""
+    return sorted(trial.glob("fold-*"), key=lambda path: (len(path.name), path.name))

@@ -7,20 +7,17 @@ for ever.
 
 import enum
 import time
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable
 
 import torch
 
-from trainer.config import TrainConfig
-from trainer.data.folds import Folds
-from trainer.data.images import ImageSource
 from trainer.errors import ConfigError, OutOfMemoryError, first_line
 from trainer.fold_run import FoldRun, epochs_again
+from trainer.fold_setup import FoldSetup
 from trainer.learner import sizes
 from trainer.phases import NoPhases, Phases
 from trainer.reporter import Reporter
-from trainer.result import FoldResult, config_hash, read_curve, read_result
+from trainer.result import FoldResult, read_curve, read_result
 
 CHECKPOINT_EVERY_S = 60.0
 
@@ -46,17 +43,9 @@ def pick_device(name: str = "auto") -> torch.device:
 
 
 def run_fold(
-    config: TrainConfig,
-    images: Sequence[ImageSource],
-    folds: Folds,
-    *,
-    fold: int,
-    directory: Path,
+    setup: FoldSetup,
     reporter: Reporter,
-    device: torch.device,
-    threads: int,
-    code: Path | None = None,
-    parts: int = 1,
+    *,
     phases: Phases | None = None,
     checkpoint_every_s: float = CHECKPOINT_EVERY_S,
     clock: Callable[[], float] = time.monotonic,
@@ -66,10 +55,6 @@ def run_fold(
     A continued fold run equals an uninterrupted one bit for bit on the CPU, given the same `threads`.
 
     Args:
-        images: one source per view of `config.views`, in manifest order.
-        threads: torch's CPU threads; other numbers add in another order and give other last bits.
-        code: folder of the user's own functions.
-        parts: in how many a batch went through the network in an earlier fold of this trial, after too little memory.
         phases: told what the time is spent on.
         checkpoint_every_s: least time between two checkpoints while nothing asks for one.
 
@@ -78,30 +63,19 @@ def run_fold(
         OutOfMemoryError: even split batches do not fit into the GPU's memory.
         ConfigError, CheckpointError: see there.
     """
-    identity = config_hash(config, code)
-    done = read_result(directory, config_hash=identity, folds_hash=folds.hash)
+    config, directory = setup.config, setup.directory
+    done = read_result(directory, config_hash=setup.config_hash, folds_hash=setup.folds.hash)
     if done is not None:
-        again = epochs_again(read_curve(directory), fold=fold, epochs=config.epochs, notes=done.notes)
+        again = epochs_again(read_curve(directory), fold=setup.fold, epochs=config.epochs, notes=done.notes)
         return done if all(map(reporter.past, again)) else Ended.STOPPED
-    _set_up_torch(device, threads)
+    _set_up_torch(setup.device, setup.threads)
     try:
-        run = FoldRun(
-            config,
-            images,
-            folds,
-            fold=fold,
-            directory=directory,
-            device=device,
-            identity=identity,
-            code=code,
-            parts=parts,
-            phases=phases or NoPhases(),
-        )
+        run = FoldRun(setup, phases=phases or NoPhases())
         run.resume()
         return _to_the_end(run, reporter, checkpoint_every_s=checkpoint_every_s, clock=clock)
     except torch.OutOfMemoryError as error:  # beside the network's passes, where batches are split
         raise OutOfMemoryError(
-            f"fold {fold}: CUDA out of memory ({sizes(config)}). A smaller batch_size or resize helps. "
+            f"fold {setup.fold}: CUDA out of memory ({sizes(config)}). A smaller batch_size or resize helps. "
             f"Torch says: {first_line(error)}"
         ) from None
 

@@ -2,42 +2,43 @@
 
 import copy
 import logging
-import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from trainer.backbone import normalisation
-from trainer.checkpoint import load_checkpoint, save_checkpoint, save_weights
+from trainer.checkpoint import load_checkpoint, save_checkpoint
 from trainer.config import TrainConfig
-from trainer.curve import best_epoch, goal_of, stops_early
+from trainer.curve import stops_early
 from trainer.data.batches import Batches, drop_others, steps_per_epoch
 from trainer.data.folds import Folds
-from trainer.data.images import ImageSource
 from trainer.errors import NonFiniteLossError
 from trainer.fields.declare import is_own
 from trainer.files import write_csv
+from trainer.fold_setup import FoldSetup
 from trainer.freezing import frozen_backbone
-from trainer.inputs import FeatureInputs, ImageInputs, Inputs, TrainingRows, Views
-from trainer.kept_epochs import KeptEpochs, leave_results_only
+from trainer.inputs import FeatureInputs, ImageInputs, Inputs, TrainingRows
+from trainer.kept_epochs import leave_results_only
 from trainer.labels import Heads
 from trainer.learner import Learner
 from trainer.losses import HeadsLoss, build_loss
-from trainer.metrics import METRICS, Probs, score_fold
+from trainer.metrics import Probs
+from trainer.network import build_network
 from trainer.phases import Phases
 from trainer.predict import Prediction, predict
 from trainer.reporter import EpochReport
-from trainer.result import CHECKPOINT, CURVE, OOF, RESULT, WEIGHTS, FoldResult, details, write_oof, write_result
+from trainer.result import CHECKPOINT, CURVE, RESULT, FoldResult, details, write_result
 from trainer.schedules import goes_back, lr_at, second_stage_epoch
+from trainer.scoring import Scoring, non_finite_loss
 from trainer.seeds import derive
 from trainer.step import NonFiniteStep
-from trainer.user_code import call_loss, call_metric, load_own
+from trainer.tta_views import Views
+from trainer.user_code import call_loss, load_own
 
 logger = logging.getLogger(__name__)
 Row = dict[str, float]  # one epoch: `epoch` and the metrics of its EpochReport
@@ -55,54 +56,32 @@ def epochs_again(rows: Sequence[Row], *, fold: int, epochs: int, notes: Sequence
 class FoldRun:
     """One training in progress. It lives for one call of `run_fold` and holds everything that takes memory."""
 
-    def __init__(
-        self,
-        config: TrainConfig,
-        images: Sequence[ImageSource],
-        folds: Folds,
-        *,
-        fold: int,
-        directory: Path,
-        device: torch.device,
-        identity: str,
-        code: Path | None,
-        parts: int,
-        phases: Phases,
-    ) -> None:
-        """Build everything; nothing is written yet.
-
-        Args:
-            identity: of the configuration and what it refers to, see config_hash.
-
-        The others are those of `run_fold`.
-        """
-        self._config, self._folds, self._fold, self._config_hash = config, folds, fold, identity
-        self._directory, self._device, self._phases = directory, device, phases
-        self._seed = derive(config.seed, "fold", fold)
-        self._train_rows, self._valid_rows = folds.train_rows(fold), folds.valid_rows(fold)
-        self._steps = steps_per_epoch(len(self._train_rows), config.batch_size)
-        self._heads = heads_of(config, folds)
-        self._metric = load_own(config.metric, code) if config.metric else None
-        self._loss = self._build_loss(code)
+    def __init__(self, setup: FoldSetup, *, phases: Phases) -> None:
+        """Build everything; nothing is written yet."""
+        config, manifest = setup.config, setup.folds.manifest
+        self._setup = setup
+        self._config = config
+        self._phases = phases
+        self._steps = steps_per_epoch(len(setup.train_rows), config.batch_size)
+        self._heads = heads_of(config, setup.folds)
+        self._rows = TrainingRows(config, setup.train_rows, manifest.labels_N, len(manifest.classes))
+        loss = self._build_loss()
+        self._scoring = Scoring(setup, loss=loss, rows=self._rows)
         # layers draw initial weights and dropout masks from torch's global generator: seeded by purpose each time
-        torch.manual_seed(derive(self._seed, "weights"))
+        torch.manual_seed(derive(setup.seed, "weights"))
+        network = build_network(config, self._heads, code=setup.code)
         self._learner = Learner(
+            network.to(setup.device).to(memory_format=torch.channels_last),
             config,
-            self._heads,
-            loss=self._loss,
-            device=device,
-            code=code,
-            parts=parts,
+            loss=loss,
+            parts=setup.parts,
             phases=phases,
-            make_room=lambda: drop_others(keep=images),
+            make_room=lambda: drop_others(keep=setup.images),
         )
-        self._rows = TrainingRows(config, self._train_rows, folds.manifest.labels_N, len(folds.manifest.classes))
-        self._images = self._build_inputs(images)
+        self._images = self._build_inputs()
         self._inputs: Inputs = self._images
         self._features_wanted = frozen_backbone(config, epoch=config.epochs) and not config.augmented
-        self._kept = KeptEpochs(directory)
         self._curve: list[Row] = []
-        self._probs: Probs | None = None  # of the last epoch, for the held-out rows
 
     @property
     def complete(self) -> bool:
@@ -114,14 +93,14 @@ class FoldRun:
     @property
     def past(self) -> Iterator[EpochReport]:
         """The epochs done so far."""
-        return epochs_again(self._curve, fold=self._fold, epochs=self._config.epochs, notes=self._learner.notes)
+        return epochs_again(self._curve, fold=self._setup.fold, epochs=self._config.epochs, notes=self._learner.notes)
 
     def resume(self) -> None:
         """Continue from the checkpoint, if one stands."""
-        state = load_checkpoint(self._checkpoint, identity=self._identity)
+        state = load_checkpoint(self._checkpoint, identity=self._setup.identity)
         if state is None:
             return
-        if self._device.type == "cpu" and state["threads"] != torch.get_num_threads():
+        if self._setup.device.type == "cpu" and state["threads"] != torch.get_num_threads():
             logger.info("%s was made with %d threads: starting again", self._checkpoint, state["threads"])
             return
         self._learner.restore(state)
@@ -131,20 +110,19 @@ class FoldRun:
         """Write the checkpoint."""
         state = {**self._learner.state(), "curve": self._curve, "threads": torch.get_num_threads()}
         with self._phases.phase("checkpoint"):
-            save_checkpoint(self._checkpoint, state, identity=self._identity)
-        if self._config.checkpoint == "fold_best":  # no state on disk needs the others any more
-            self._kept.keep_only(self._best_epoch())
+            save_checkpoint(self._checkpoint, state, identity=self._setup.identity)
+        self._scoring.forget_others(self._curve)
 
     def drop(self) -> None:
         """Remove everything that only a continued fold run would need: an optimizer's state costs 0.2-2 GB."""
-        leave_results_only(self._directory)
+        leave_results_only(self._setup.directory)
 
     def train_epoch(self, *, interrupted: Callable[[], bool]) -> EpochReport | None:
         """Train and score the next epoch; None if interrupted before its end."""
         start, epoch = time.perf_counter(), len(self._curve) + 1
         self._prepare(epoch)
         before = copy.deepcopy(self._learner.weights_and_moments()) if self._may_go_back(epoch) else None
-        torch.manual_seed(derive(self._seed, "epoch", epoch, "dropout"))
+        torch.manual_seed(derive(self._setup.seed, "epoch", epoch, "dropout"))
         train_loss = self._optimize(epoch, interrupted)
         if train_loss is None:
             return None
@@ -152,66 +130,50 @@ class FoldRun:
             scores = self._score(epoch)
         metrics = {**scores, "train_loss": train_loss, "lr": self._learner.lr, "seconds": time.perf_counter() - start}
         self._curve.append({"epoch": epoch, **metrics})
-        self._keep(epoch)
+        self._scoring.keep(self._curve, self._learner.scored)
         if before is not None and goes_back(self._config, self._curve):
             self._learner.restore_weights_and_moments(before)
         (report,) = epochs_again(
-            self._curve[-1:], fold=self._fold, epochs=self._config.epochs, notes=self._learner.notes
+            self._curve[-1:], fold=self._setup.fold, epochs=self._config.epochs, notes=self._learner.notes
         )
         return report
 
     def finish(self) -> FoldResult:
         """Write curve, OOF and weights, then the result; the checkpoint goes."""
-        directory, biased = self._directory, self._config.checkpoint == "fold_best"
-        epoch = self._best_epoch() if biased else len(self._curve)
-        probs_NK = self._kept.probs(epoch) if biased else self._probs
-        assert probs_NK is not None  # a fold run is never saved after its last epoch
+        directory, epoch = self._setup.directory, self._scoring.epoch_of(self._curve)
         # the result of an earlier configuration must not stand beside what follows
         (directory / RESULT).unlink(missing_ok=True)
         write_csv(directory / CURVE, self._curve[0], (row.values() for row in self._curve))
-        if biased:
-            self._kept.adopt(epoch)
-        else:
-            write_oof(directory / OOF, self._valid_rows, probs_NK)
-            save_weights(directory / WEIGHTS, self._learner.scored)
-        result = self._result(epoch, probs_NK, biased=biased)
+        probs_NK = self._scoring.write(epoch, self._learner.scored)
+        result = self._result(epoch, probs_NK)
         write_result(directory, result)
         self._checkpoint.unlink(missing_ok=True)
-        if self._config.checkpoint != "best":  # the other folds have a word in that
-            self._kept.discard()
+        self._scoring.discard()
         return result
 
-    def _result(self, epoch: int, probs_NK: Probs, *, biased: bool) -> FoldResult:
-        (mean, std), labels_N = self._mean_std, self._folds.manifest.labels_N[self._valid_rows]
+    def _result(self, epoch: int, probs_NK: Probs) -> FoldResult:
+        mean, std = self._mean_std
         return FoldResult(
-            fold=self._fold,
+            fold=self._setup.fold,
             epochs=len(self._curve),
             scored_epoch=epoch,
-            biased=biased,
-            metrics={name: self._curve[epoch - 1][name] for name in self._metric_names},
-            **details(probs_NK, labels_N),  # type: ignore[arg-type]
+            biased=self._scoring.biased,
+            metrics={name: self._curve[epoch - 1][name] for name in self._scoring.metric_names},
+            **details(probs_NK, self._setup.valid_labels),  # type: ignore[arg-type]
             mean=list(mean),
             std=list(std),
             accumulation=self._learner.parts,
             notes=self._learner.notes,
-            config_hash=self._config_hash,
-            folds_hash=self._folds.hash,
+            config_hash=self._setup.config_hash,
+            folds_hash=self._setup.folds.hash,
             seconds=round(sum(row["seconds"] for row in self._curve), 3),
-            device=str(self._device),
+            device=str(self._setup.device),
             threads=torch.get_num_threads(),
         )
 
     @property
-    def _identity(self) -> dict[str, Any]:
-        return {"config": self._config_hash, "folds": self._folds.hash, "fold": self._fold}
-
-    @property
     def _checkpoint(self) -> Path:
-        return self._directory / CHECKPOINT
-
-    @property
-    def _metric_names(self) -> tuple[str, ...]:
-        return (*METRICS, "metric") if self._metric is not None else tuple(METRICS)
+        return self._setup.directory / CHECKPOINT
 
     @property
     def _second_stage(self) -> int | None:
@@ -224,22 +186,23 @@ class FoldRun:
             return False
         return self._second_stage is None or epoch < self._second_stage
 
-    def _build_loss(self, code: Path | None) -> HeadsLoss:
+    def _build_loss(self) -> HeadsLoss:
         name = self._config.loss
         return build_loss(
             self._config,
             self._heads,
-            labels_N=self._folds.manifest.labels_N[self._train_rows],
-            device=self._device,
-            own=partial(call_loss, load_own(name, code), reference=name) if is_own(name) else None,
+            labels_N=self._setup.folds.manifest.labels_N[self._setup.train_rows],
+            device=self._setup.device,
+            own=partial(call_loss, load_own(name, self._setup.code), reference=name) if is_own(name) else None,
         )
 
-    def _build_inputs(self, images: Sequence[ImageSource]) -> ImageInputs:
+    def _build_inputs(self) -> ImageInputs:
+        images = self._setup.images
         if self._config.normalise == "dataset":  # of what this fold run may see
-            self._mean_std = images[0].channel_sums(self._train_rows).mean_std()
+            self._mean_std = images[0].channel_sums(self._setup.train_rows).mean_std()
         else:
             self._mean_std = normalisation(self._config)
-        batches = [Batches(view, device=self._device, mean_std=self._mean_std, beside=images) for view in images]
+        batches = [Batches(view, device=self._setup.device, mean_std=self._mean_std, beside=images) for view in images]
         return ImageInputs(self._config, batches, self._rows)
 
     def _prepare(self, epoch: int) -> None:
@@ -247,17 +210,17 @@ class FoldRun:
         self._learner.begin_epoch(epoch, forward=self._inputs.forward)
         if self._features_wanted and self._inputs is self._images:
             with self._phases.phase("features"):
-                self._inputs = self._learner.within_memory(self._features, at=self._at(epoch))
+                self._inputs = self._learner.within_memory(self._features, at=self._setup.at(epoch))
             self._learner.begin_epoch(epoch, forward=self._inputs.forward)
 
     def _features(self) -> FeatureInputs:
-        rows = {"train_rows": self._train_rows, "valid_rows": self._valid_rows}
+        rows = {"train_rows": self._setup.train_rows, "valid_rows": self._setup.valid_rows}
         return FeatureInputs(self._images, self._rows, self._learner.network, batch_size=self._scored_at_once, **rows)
 
     def _optimize(self, epoch: int, interrupted: Callable[[], bool]) -> float | None:
         """One pass over the training rows: the mean loss, or None if interrupted."""
-        total = torch.zeros((), device=self._device)
-        first_step, at = (epoch - 1) * self._steps, self._at(epoch)
+        total = torch.zeros((), device=self._setup.device)
+        first_step, at = (epoch - 1) * self._steps, self._setup.at(epoch)
         try:
             for step, (views, targets_BK) in enumerate(self._batches(epoch), start=first_step):
                 if interrupted():
@@ -272,7 +235,7 @@ class FoldRun:
         return total.item() / self._steps
 
     def _batches(self, epoch: int) -> Iterator[tuple[Views, Tensor]]:
-        batches = self._inputs.epoch(epoch, seed=self._seed)
+        batches = self._inputs.epoch(epoch, seed=self._setup.seed)
         while True:
             with self._phases.phase("data"):
                 batch = next(batches, None)
@@ -287,54 +250,22 @@ class FoldRun:
 
     def _score(self, epoch: int) -> dict[str, float]:
         """Metrics of the held-out fold."""
-        said = self._learner.within_memory(self._predict, at=self._at(epoch))
-        self._probs, manifest = said.probs_NK, self._folds.manifest
-        labels_N = manifest.labels_N[self._valid_rows]
-        scores = {**score_fold(said.probs_NK, labels_N), "loss": self._held_out_loss(said)}
-        for name in ("loss", "log_loss"):
-            if not math.isfinite(scores[name]):
-                raise self._non_finite(f"validation {name}", scores[name], self._at(epoch), lr=self._learner.lr)
-        if self._metric is not None:
-            assert self._config.metric is not None
-            scores["metric"] = call_metric(
-                self._metric, said.probs_NK, labels_N, manifest.classes, reference=self._config.metric
-            )
-        return {name: scores[name] for name in self._metric_names}
+        at = self._setup.at(epoch)
+        prediction = self._learner.within_memory(self._predict, at=at)
+        return self._scoring.score(prediction, at=at, lr=self._learner.lr)
 
     def _predict(self) -> Prediction:
         scored, batch_size = self._learner.scored, self._scored_at_once
-        return predict(scored, self._inputs, self._valid_rows, heads=self._heads, batch_size=batch_size)
-
-    @torch.inference_mode()
-    def _held_out_loss(self, said: Prediction) -> float:
-        return float(self._loss(said.logits, self._rows.one_hot(self._valid_rows, self._device)))
-
-    def _keep(self, epoch: int) -> None:
-        checkpoint = self._config.checkpoint
-        if checkpoint == "best" or (checkpoint == "fold_best" and self._best_epoch() == epoch):
-            assert self._probs is not None
-            self._kept.keep(epoch, self._learner.scored, rows_N=self._valid_rows, probs_NK=self._probs)
-
-    def _best_epoch(self) -> int:
-        monitor = self._config.monitor
-        return best_epoch(self._curve, metric=monitor, goal=goal_of(monitor, self._config))
-
-    def _at(self, epoch: int) -> str:
-        return f"fold {self._fold}, epoch {epoch}"
+        return predict(scored, self._inputs, self._setup.valid_rows, heads=self._heads, batch_size=batch_size)
 
     def _non_finite_step(self, bad: NonFiniteStep, epoch: int) -> NonFiniteLossError:
         lr = lr_at(self._config, step=bad.step, steps_per_epoch=self._steps, curve=self._curve)
-        batches = self._rows.batches(derive(self._seed, "epoch", epoch))
+        batches = self._rows.batches(derive(self._setup.seed, "epoch", epoch))
         rows_B = next(islice(batches, bad.step % self._steps, None))
-        names = [self._folds.manifest.paths[row] for row in rows_B[:NAMED]] + ["..."] * (len(rows_B) > NAMED)
+        names = [self._setup.folds.manifest.paths[row] for row in rows_B[:NAMED]] + ["..."] * (len(rows_B) > NAMED)
         batch = f", batch of {len(rows_B)} with {', '.join(names)}"
-        return self._non_finite(bad.what, bad.value, f"{self._at(epoch)}, step {bad.step}", lr=lr, batch=batch)
-
-    def _non_finite(self, what: str, value: float | None, at: str, *, lr: float, batch: str = "") -> NonFiniteLossError:
-        return NonFiniteLossError(
-            f"{at}: the {what} is {value} (lr={lr:.3g}, optimizer={self._config.optimizer}, "
-            f"backbone={self._config.backbone}{batch}). A lower lr or a warm-up usually helps"
-        )
+        at = f"{self._setup.at(epoch)}, step {bad.step}"
+        return non_finite_loss(self._setup, bad.what, bad.value, at=at, lr=lr, batch=batch)
 
 
 def heads_of(config: TrainConfig, folds: Folds) -> Heads:

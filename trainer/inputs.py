@@ -1,12 +1,12 @@
 """What the network is fed: images, augmented for training; or, behind a frozen backbone, features computed once.
 
-Shapes: B images of a batch, X images loaded for it (B and partners to mix in), K classes, F features, T ways of
-looking at an image when it is scored. A batch holds one tensor per view (see TrainConfig.views).
+Shapes: B images of a batch, X images loaded for it (B and partners to mix in), K classes, F features, T
+TTA views of an image when it is scored. A batch holds one tensor per view (see TrainConfig.views).
 """
 
 import collections
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -21,15 +21,13 @@ from trainer.data.batches import Batches, split, unit, whole_batches
 from trainer.data.device import to_device
 from trainer.data.images import Rows
 from trainer.data.preprocessing import Size
-from trainer.fields.evaluation import Tta
 from trainer.mixing import Mixing, MixPlan
 from trainer.network import Logits, Network
 from trainer.order import epoch_rows
 from trainer.seeds import derive
+from trainer.tta_views import Views, tta_views
 
-Views = list[Tensor]
 Labels = npt.NDArray[np.int64]
-CROPPED = 7 / 8  # of each side, by test-time crops
 STRIDE = 32  # progressive resize: sides are multiples of what most backbones shrink an image by
 
 
@@ -41,7 +39,7 @@ class Inputs(Protocol):
         ...
 
     def held_out(self, rows_N: Rows, *, batch_size: int) -> Iterator[Iterator[Views]]:
-        """Every row once and in order, T ways of looking at each batch, one after another; the plain one first."""
+        """Every row once and in order, T TTA views of each batch, one after another; the plain one first."""
         ...
 
     def forward(self, network: Network, views: Sequence[Tensor]) -> Logits:
@@ -101,7 +99,7 @@ class ImageInputs:
     def held_out(self, rows_N: Rows, *, batch_size: int) -> Iterator[Iterator[Views]]:
         """See Inputs."""
         for plain in self.plain(rows_N, batch_size=batch_size):
-            yield looks_at(plain, self._config.tta)
+            yield tta_views(plain, self._config.tta)
 
     def plain(self, rows_N: Rows, *, batch_size: int) -> Iterator[Views]:
         """Every row once and in order, as it is."""
@@ -158,7 +156,7 @@ class FeatureInputs:
         """Leaves the network in eval mode.
 
         Args:
-            valid_rows: seen in every way of looking at them; those trained on only as they are.
+            valid_rows: their features are computed for every TTA view, those of `train_rows` for the plain one.
         """
         self._rows = rows
         plain = ([views] for views in images.plain(train_rows, batch_size=batch_size))
@@ -181,22 +179,22 @@ class FeatureInputs:
 
 
 class _Features:
-    """Features of some rows, per way of looking at them and view."""
+    """Features of some rows, per TTA view and crop."""
 
     @torch.inference_mode()
     def __init__(self, network: Network, batches: Iterable[Iterable[Views]], rows_N: Rows) -> None:
         network.eval()
-        parts = [[[_seen(network, images_BCHW) for images_BCHW in views] for views in looks] for looks in batches]
-        self._looks = [
-            [torch.cat(pieces) for pieces in zip(*same_look, strict=True)] for same_look in zip(*parts, strict=True)
+        parts = [[[_seen(network, images_BCHW) for images_BCHW in views] for views in tta] for tta in batches]
+        self._tta = [
+            [torch.cat(pieces) for pieces in zip(*same_view, strict=True)] for same_view in zip(*parts, strict=True)
         ]
         self._at = np.zeros(int(rows_N.max()) + 1, dtype=np.int64)  # row of the manifest -> row of the features
         self._at[rows_N] = np.arange(len(rows_N))
 
     def of(self, rows_B: Rows) -> Iterator[Views]:
-        """For each way of looking at these rows the features (B, F) per view."""
-        at_B = to_device(self._at[rows_B], self._looks[0][0].device)
-        return ([features_NF[at_B] for features_NF in views] for views in self._looks)
+        """For each TTA view of these rows the features (B, F) per crop."""
+        at_B = to_device(self._at[rows_B], self._tta[0][0].device)
+        return ([features_NF[at_B] for features_NF in views] for views in self._tta)
 
 
 def _seen(network: Network, images_BCHW: Tensor) -> Tensor:
@@ -216,41 +214,3 @@ def size_at(config: TrainConfig, epoch: int) -> Size:
 
 def _multiple(side: int, share: float) -> int:
     return min(side, max(STRIDE, round(side * share / STRIDE) * STRIDE))
-
-
-def _plain(images_BCHW: Tensor) -> Tensor:
-    return images_BCHW
-
-
-def _mirrored(images_BCHW: Tensor) -> Tensor:
-    return images_BCHW.flip(3)
-
-
-def _cropped(top: float, left: float, *, mirrored: bool) -> Callable[[Tensor], Tensor]:
-    """A crop of CROPPED of each side, resized to the full size; `top` and `left` from 0 (there) to 1 (opposite)."""
-
-    def look(images_BCHW: Tensor) -> Tensor:
-        height, width = images_BCHW.shape[2:]
-        rows, columns = round(CROPPED * height), round(CROPPED * width)
-        y, x = round(top * (height - rows)), round(left * (width - columns))
-        part_BCHW = images_BCHW[:, :, y : y + rows, x : x + columns]
-        part_BCHW = F.interpolate(part_BCHW, (height, width), mode="bilinear", align_corners=False)
-        return _mirrored(part_BCHW) if mirrored else part_BCHW
-
-    return look
-
-
-CORNERS = ((0.0, 0.0), (0.0, 1.0), (1.0, 0.0), (1.0, 1.0), (0.5, 0.5))
-_CROPS = [_cropped(*corner, mirrored=False) for corner in CORNERS]
-_MIRRORED_CROPS = [_cropped(*corner, mirrored=True) for corner in CORNERS]
-LOOKS: dict[Tta, list[Callable[[Tensor], Tensor]]] = {
-    "none": [_plain],
-    "flip": [_plain, _mirrored],
-    "crops": [_plain, *_CROPS],
-    "flip_crops": [_plain, _mirrored, *_CROPS, *_MIRRORED_CROPS],
-}
-
-
-def looks_at(plain: Views, tta: Tta) -> Iterator[Views]:
-    """The ways of looking at a batch, made one after another: together they could be twelve times a batch."""
-    return ([look(images_BCHW) for images_BCHW in plain] for look in LOOKS[tta])

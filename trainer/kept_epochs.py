@@ -17,9 +17,10 @@ from trainer.checkpoint import save_weights
 from trainer.curve import best_epoch
 from trainer.data.folds import Folds
 from trainer.data.images import Rows
-from trainer.files import atomic_write
+from trainer.files import atomic_write, fold_directory
 from trainer.metrics import Goal, Probs
-from trainer.result import CHECKPOINT, OOF, WEIGHTS, FoldResult, details, read_curve, write_oof, write_result
+from trainer.oof import OOF, read_probs, write_oof
+from trainer.result import CHECKPOINT, WEIGHTS, FoldResult, details, read_curve, write_result
 
 FOLDER, GONE = "epochs", ".epochs.gone"
 
@@ -43,8 +44,7 @@ class KeptEpochs:
 
     def probs(self, epoch: int) -> Probs:
         """The probabilities of an epoch."""
-        with np.load(self._oof(epoch)) as file:
-            return np.asarray(file["probs"])
+        return read_probs(self._oof(epoch))
 
     def adopt(self, epoch: int) -> None:
         """Make an epoch the one that the fold run leaves; it stays kept until `discard`."""
@@ -86,7 +86,7 @@ def score_common_epoch(
     Args:
         directory: the trial's; fold n lies in `fold-n`.
     """
-    places = [directory / f"fold-{result.fold}" for result in results]
+    places = [fold_directory(directory, result.fold) for result in results]
     curves = [read_curve(place) for place in places]
     mean = [{metric: float(np.mean([row[metric] for row in rows]))} for rows in zip(*curves, strict=False)]
     epoch = best_epoch(mean, metric=metric, goal=goal)

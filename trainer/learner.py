@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import torch
@@ -12,9 +11,8 @@ from trainer.average import WeightAverage
 from trainer.config import TrainConfig
 from trainer.errors import OutOfMemoryError, first_line
 from trainer.freezing import apply_freezing
-from trainer.labels import Heads
 from trainer.losses import HeadsLoss
-from trainer.network import Logits, Network, build_network
+from trainer.network import Logits, Network
 from trainer.optimizers import build_optimizer, set_lr
 from trainer.phases import Phases
 from trainer.step import Stepper
@@ -34,26 +32,27 @@ class Learner:
 
     def __init__(
         self,
+        network: Network,
         config: TrainConfig,
-        heads: Heads,
         *,
         loss: HeadsLoss,
-        device: torch.device,
-        code: Path | None,
         parts: int,
         phases: Phases,
         make_room: Callable[[], None],
     ) -> None:
         """
         Args:
+            network: on the device that it is trained on.
             parts: of an earlier fold of this trial.
             make_room: gives back device memory that only others would use.
         """
-        self._config, self._phases, self._make_room = config, phases, make_room
-        network = build_network(config, heads, code=code)
-        self.network: Network = network.to(device).to(memory_format=torch.channels_last)
-        self._optimizer = build_optimizer(self.network, config, device=device)
-        self._average = WeightAverage(self.network, config.ema) if config.ema else None
+        self._config = config
+        self._phases = phases
+        self._make_room = make_room
+        device = next(network.parameters()).device
+        self.network = network
+        self._optimizer = build_optimizer(network, config, device=device)
+        self._average = WeightAverage(network, config.ema) if config.ema else None
         self._forward: Forward = Network.__call__
         self._stepper = Stepper(
             lambda views: self._forward(self.network, views),

@@ -1,5 +1,6 @@
 """`python -m trainer.parameters > docs/parameters.md`: every parameter with type, bounds, default, meaning, source."""
 
+import enum
 import inspect
 import re
 import sys
@@ -74,6 +75,8 @@ def _type(annotation: Any) -> str:
         return f"mapping of {_type(inner[0])} to {_type(inner[1])}"
     if origin is list:
         return f"list of {_type(inner[0])}s"
+    if isinstance(annotation, type) and issubclass(annotation, enum.Enum):
+        return ", ".join(_code(member.value) for member in annotation)
     return {str: "text", int: "whole number", float: "number", bool: "true, false"}[annotation]
 
 

@@ -1,6 +1,6 @@
-"""What a network says of given rows: probabilities, and logits for the loss.
+"""The predictions of a network for given rows: probabilities, and logits for the loss.
 
-Shapes: N images, K classes, T ways of looking at an image.
+Shapes: N images, K classes, T TTA views of an image.
 """
 
 import dataclasses
@@ -16,10 +16,10 @@ from trainer.network import Logits, Network
 
 @dataclasses.dataclass(frozen=True)
 class Prediction:
-    """Of N rows, in their order.
+    """The predictions for N rows, in their order.
 
     Attributes:
-        probs_NK: float32; the mean over the ways of looking at an image (test-time augmentation).
+        probs_NK: float32; the mean over the TTA views of an image.
         logits: per head (N, K of the head), float32, on the device; of the plain image.
     """
 
@@ -32,13 +32,13 @@ def predict(network: Network, inputs: Inputs, rows_N: Rows, *, heads: Heads, bat
     """Predict; leaves the network in eval mode."""
     network.eval()
     probs, logits = [], []
-    for looks in inputs.held_out(rows_N, batch_size=batch_size):
-        said = []
-        for views in looks:
+    for tta in inputs.held_out(rows_N, batch_size=batch_size):
+        predicted = []
+        for views in tta:
             with torch.autocast("cuda", dtype=torch.bfloat16, enabled=views[0].is_cuda):
-                said.append(tuple(part.float() for part in inputs.forward(network, views)))
-        probs.append(torch.stack([heads.log_probs(one).exp() for one in said]).mean(dim=0))
-        logits.append(said[0])
+                predicted.append(tuple(part.float() for part in inputs.forward(network, views)))
+        probs.append(torch.stack([heads.log_probs(one).exp() for one in predicted]).mean(dim=0))
+        logits.append(predicted[0])
     return Prediction(
         torch.cat(probs).cpu().numpy(),
         tuple(torch.cat([batch[head] for batch in logits]) for head in range(len(heads.names))),

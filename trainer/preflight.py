@@ -12,8 +12,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from trainer.cache_folder import writable_cache_folder
 from trainer.config import TrainConfig
-from trainer.data.cache import writable_cache_folder
 from trainer.data.manifest import PART_MARK
 from trainer.errors import ConfigError
 from trainer.fields.declare import is_own

@@ -1,4 +1,4 @@
-"""What a finished fold run says: `result.json`, and the probabilities and weights beside it.
+"""What a finished fold run leaves: `result.json`, its curve, and the weights beside it.
 
 Shapes: N held-out images, K classes.
 """
@@ -9,15 +9,16 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
-
 from trainer.config import TrainConfig
-from trainer.data.images import Rows
-from trainer.files import atomic_write, file_digest, write_json
+from trainer.files import file_digest, write_json
 from trainer.metrics import Labels, Probs, confusion, f1_per_class
+
+# both names: until sweeps imports them from their own file
+from trainer.oof import OOF as OOF
+from trainer.oof import write_oof as write_oof
 from trainer.user_code import code_digest
 
-RESULT, OOF, WEIGHTS, CURVE = "result.json", "oof.npz", "model.safetensors", "curve.csv"
+RESULT, WEIGHTS, CURVE = "result.json", "model.safetensors", "curve.csv"
 CHECKPOINT = "last.ckpt"  # while it is unfinished
 
 
@@ -84,12 +85,6 @@ def read_curve(directory: Path) -> list[dict[str, float]]:
     """The epochs of a finished fold run: `epoch` and the metrics of its reports."""
     with (directory / CURVE).open(newline="") as file:
         return [{name: float(text) for name, text in row.items()} for row in csv.DictReader(file)]
-
-
-def write_oof(path: Path, rows_N: Rows, probs_NK: Probs) -> None:
-    """Write the probabilities of the held-out rows."""
-    with atomic_write(path) as file:
-        np.savez(file, rows=rows_N, probs=probs_NK)
 
 
 def details(probs_NK: Probs, labels_N: Labels) -> Mapping[str, list[float] | list[list[int]]]:

@@ -6,10 +6,11 @@ import importlib.metadata
 import json
 from typing import Any
 
-from trainer.data.cache import writable_cache_folder
+from trainer.cache_folder import writable_cache_folder
 from trainer.files import write_json
 
-# patterns of timm's optimizers that cannot train here -> the reason (tests/trainer/test_optimizers.py tries all others)
+# patterns of timm's optimizers that cannot train here -> the reason;
+# tests/trainer/test_optimizers.py tries all others
 EXCLUDED = {
     "adahessian": "it needs second derivatives",
     "bnb*": "it needs the bitsandbytes package",

@@ -73,6 +73,7 @@ def _check_all(space: Path, settings: list[str], runs: Path) -> None:
     from sweeps.paths import SweepFiles, make_folder
     from sweeps.spec_reader import read_spec
     from trainer.data.cleaning import write_rejected
+    from trainer.data.data_set import ReadOptions
 
     spec = read_spec(space, settings=settings)
     check_spec(spec)
@@ -84,7 +85,8 @@ def _check_all(space: Path, settings: list[str], runs: Path) -> None:
             write_rejected(entries, files.check.rejected)
 
     with reading_images() as progress:
-        cut = cut_sweep(spec, files, fingerprints=True, tolerant=True, on_rejected=keep_rejected, progress=progress)
+        read = ReadOptions(fingerprints=True, tolerant=True, on_rejected=keep_rejected, progress=progress)
+        cut = cut_sweep(spec, files, read=read)
     inspection = inspect(spec, cut)
     _print_space(with_folds(spec, cut.folds))
     _print_data(inspection)

@@ -17,13 +17,14 @@ def prepare(space: Space, settings: Settings = None, runs: Runs = None) -> None:
     from sweeps.prepare import refuse_other_data
     from sweeps.spec_reader import read_spec
     from trainer.data.cache import default_cache_folder
+    from trainer.data.data_set import ReadOptions
     from trainer.data.folds import deviations
 
     spec = read_spec(space, settings=settings or [])
     check_spec(spec)
     files = SweepFiles.of(runs_folder(runs), spec.name)
     with reading_images() as progress:
-        cut = cut_sweep(spec, files, choices=spec.choices(), progress=progress)
+        cut = cut_sweep(spec, files, read=ReadOptions(choices=spec.choices(), progress=progress))
     found, folds = cut.data, cut.folds
     if files.identity() is not None:
         refuse_other_data(files, cut, spec)

@@ -24,6 +24,7 @@ from sweeps.spec import SweepSpec
 from sweeps.spec_reader import read_spec
 from sweeps.storage import open_storage
 from sweeps.study import StoredSweep
+from trainer.data.data_set import ReadOptions
 from trainer.data.samples import write_digits
 
 IMAGES = 200
@@ -106,7 +107,7 @@ def opened(path: Path, runs: Path, **options: Any) -> Iterator[Opened]:
     """Lease, study, files and an entered driver, as `sweeps run` makes them."""
     spec = read_spec(path)
     files = SweepFiles.of(runs, spec.name)
-    cut = cut_sweep(spec, files, choices=spec.choices())
+    cut = cut_sweep(spec, files, read=ReadOptions(choices=spec.choices()))
     runs.mkdir(exist_ok=True)
     url = f"sqlite:///{runs}/sweeps.db"
     storage = open_storage(url)

@@ -8,13 +8,13 @@ from optuna.trial import TrialState
 
 from sweeps.events import Event, FoldFinished
 from sweeps.local import run_local
-from sweeps.oof import read_oof
 from sweeps.paths import SweepFiles
 from sweeps.ray_tune.cluster import Cluster, ray_cluster
 from sweeps.ray_tune.runner import run_on_ray
 from tests.fakes import CURVE_SPACE, curve_trial
 from tests.integration import workers
 from tests.integration.conftest import opened, record
+from trainer.oof import read_oof
 
 ONE_WORKER = Cluster(cpus=1, gpus=0)
 Space = Callable[..., Path]

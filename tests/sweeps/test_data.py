@@ -15,6 +15,7 @@ from sweeps.data import changes, check_data, cut_sweep, earlier_folds, with_fold
 from sweeps.paths import SweepFiles
 from sweeps.spec import SweepSpec
 from trainer.data.cut import Cut
+from trainer.data.data_set import ReadOptions
 from trainer.data.folds import load_folds
 from trainer.data.preprocessing import Preprocessing
 from trainer.errors import ConfigError, DataError
@@ -288,9 +289,9 @@ def test_the_choices_of_a_space_are_decoded_on_the_way_and_only_once(make_spec: 
     def tell(what: str, done: int, total: int) -> None:
         told.append((what, done, total))
 
-    cut = cut_sweep(spec, SweepFiles(runs / "toy"), choices=spec.choices(), progress=tell)
+    cut = cut_sweep(spec, SweepFiles(runs / "toy"), read=ReadOptions(choices=spec.choices(), progress=tell))
     assert told[-1] == ("reading images", 12, 12)
     assert cut.data.plan.kept == spec.choices()
     told.clear()
-    cut_sweep(spec, SweepFiles(runs / "toy"), choices=spec.choices(), progress=tell)
+    cut_sweep(spec, SweepFiles(runs / "toy"), read=ReadOptions(choices=spec.choices(), progress=tell))
     assert told == []

@@ -1,12 +1,11 @@
-import zipfile
-from collections.abc import Callable
+"""The score of a trial over all its out-of-fold predictions."""
+
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from sweeps.errors import InputError
-from sweeps.oof import Score, oof_score, read_oof
+from sweeps.oof import Score, oof_score
 from trainer.data.folds import HOLDOUT, Folds
 from trainer.data.manifest import Manifest
 from trainer.metrics import Probs, log_loss, macro_f1
@@ -41,125 +40,9 @@ def save(trial: Path, fold: int, rows: np.ndarray, probs_NK: Probs) -> None:
     np.savez(trial / f"fold-{fold}" / "oof.npz", rows=rows, probs=probs_NK[rows])
 
 
-def test_every_image_gets_the_prediction_of_the_fold_that_held_it_out(
-    trial: Path, folds: Folds, probs_NK: Probs
-) -> None:
-    read_NK = read_oof(trial, folds)
-    assert read_NK.dtype == np.float32
-    assert np.array_equal(read_NK, probs_NK)
-
-
 @pytest.mark.parametrize("score", [macro_f1, log_loss])
 def test_the_score_is_over_all_images_at_once(trial: Path, folds: Folds, probs_NK: Probs, score: Score) -> None:
     assert oof_score(trial, folds, score=score) == score(probs_NK, folds.manifest.labels_N)
-
-
-def test_a_missing_fold_is_named(trial: Path, folds: Folds) -> None:
-    (trial / "fold-1" / "oof.npz").unlink()
-    with pytest.raises(InputError, match=r"fold-1/oof\.npz: missing; the trial's folds are not complete$"):
-        read_oof(trial, folds)
-
-
-def test_an_image_that_no_fold_predicts_is_refused(trial: Path, folds: Folds, probs_NK: Probs) -> None:
-    save(trial, 0, folds.valid_rows(0)[1:], probs_NK)
-    with pytest.raises(InputError, match="1 of 12 images are not predicted exactly once") as caught:
-        read_oof(trial, folds)
-    assert str(caught.value) == f"{trial}: 1 of 12 images are not predicted exactly once"
-
-
-def test_an_image_that_two_folds_predict_is_refused(trial: Path, folds: Folds, probs_NK: Probs) -> None:
-    save(trial, 0, np.append(folds.valid_rows(0), folds.valid_rows(1)[:2]), probs_NK)
-    with pytest.raises(InputError, match="2 of 12 images are not predicted exactly once"):
-        read_oof(trial, folds)
-
-
-def test_a_row_that_stands_twice_in_one_fold_is_refused(trial: Path, folds: Folds, probs_NK: Probs) -> None:
-    save(trial, 0, np.append(folds.valid_rows(0), folds.valid_rows(0)[:1]), probs_NK)
-    with pytest.raises(InputError, match="1 of 12 images are not predicted exactly once"):
-        read_oof(trial, folds)
-
-
-def empty(path: Path) -> None:
-    path.write_bytes(b"")
-
-
-def garbage(path: Path) -> None:
-    path.write_bytes(b"not an archive at all")
-
-
-def cut_short(path: Path) -> None:
-    path.write_bytes(path.read_bytes()[:-40])
-
-
-def flipped(path: Path) -> None:
-    data = bytearray(path.read_bytes())
-    data[len(data) // 3] ^= 0xFF
-    path.write_bytes(data)
-
-
-def without_probs(path: Path) -> None:
-    np.savez(path, rows=np.arange(2))
-
-
-def row_out_of_range(path: Path) -> None:
-    np.savez(path, rows=np.array([N]), probs=np.ones((1, K), np.float32) / K)
-
-
-def negative_row(path: Path) -> None:
-    rows = np.load(path)["rows"]
-    probs = np.load(path)["probs"]
-    np.savez(path, rows=np.where(rows == rows[0], rows - N, rows), probs=probs)
-
-
-def another_number_of_classes(path: Path) -> None:
-    rows = np.load(path)["rows"]
-    np.savez(path, rows=rows, probs=np.ones((len(rows), K + 1), np.float32))
-
-
-def one_prediction_for_all(path: Path) -> None:
-    np.savez(path, rows=np.load(path)["rows"], probs=np.ones((1, K), np.float32) / K)
-
-
-def not_a_number(path: Path) -> None:
-    rows = np.load(path)["rows"]
-    np.savez(path, rows=rows, probs=np.full((len(rows), K), np.nan, np.float32))
-
-
-def pickled(path: Path) -> None:
-    np.savez(path, rows=np.array([{}]), probs=np.ones((1, K)))
-
-
-def an_empty_member(path: Path) -> None:
-    with zipfile.ZipFile(path, "w") as file:
-        file.writestr("rows.npy", b"")
-        file.writestr("probs.npy", b"")
-
-
-@pytest.mark.parametrize(
-    "damage",
-    [
-        empty,
-        garbage,
-        cut_short,
-        flipped,
-        without_probs,
-        row_out_of_range,
-        negative_row,
-        another_number_of_classes,
-        one_prediction_for_all,
-        not_a_number,
-        pickled,
-        an_empty_member,
-    ],
-)
-def test_a_damaged_file_is_named(trial: Path, folds: Folds, damage: Callable[[Path], None]) -> None:
-    path = trial / "fold-2" / "oof.npz"
-    damage(path)
-    with pytest.raises(InputError, match=r"fold-2/oof\.npz: not readable out-of-fold probabilities \(.+\)$"):
-        read_oof(trial, folds)
-
-
-# --- rows that no fold holds out
 
 
 @pytest.fixture
@@ -168,34 +51,18 @@ def fixed(folds: Folds) -> Folds:
     return Folds(folds.manifest, np.array([-1] * 8 + [0] * 4), k=1, seed=0)
 
 
-def test_what_is_always_trained_on_has_no_prediction_and_no_part_in_the_score(
-    tmp_path: Path, fixed: Folds, probs_NK: Probs
-) -> None:
+def test_what_is_always_trained_on_has_no_part_in_the_score(tmp_path: Path, fixed: Folds, probs_NK: Probs) -> None:
     (tmp_path / "fold-0").mkdir()
     save(tmp_path, 0, fixed.valid_rows(0), probs_NK)
-    read_NK = read_oof(tmp_path, fixed)
-    assert np.isnan(read_NK[:8]).all()
-    assert np.array_equal(read_NK[8:], probs_NK[8:])
     for score in (macro_f1, log_loss):
         assert oof_score(tmp_path, fixed, score=score) == score(probs_NK[8:], fixed.manifest.labels_N[8:])
 
 
-def test_the_holdout_has_no_prediction_and_no_part_in_the_score(tmp_path: Path, folds: Folds, probs_NK: Probs) -> None:
+def test_the_holdout_has_no_part_in_the_score(tmp_path: Path, folds: Folds, probs_NK: Probs) -> None:
     fold_N = np.where(np.arange(N) % 5 == 0, HOLDOUT, np.arange(N) % 3)
     cut = Folds(folds.manifest, fold_N, k=3, seed=0, holdout=0.25)
     for fold in range(3):
         (tmp_path / f"fold-{fold}").mkdir()
         save(tmp_path, fold, cut.valid_rows(fold), probs_NK)
-    read_NK = read_oof(tmp_path, cut)
-    assert np.flatnonzero(np.isnan(read_NK).all(axis=1)).tolist() == [0, 5, 10]
     rows = cut.scored_rows()
     assert oof_score(tmp_path, cut, score=log_loss) == log_loss(probs_NK[rows], cut.manifest.labels_N[rows])
-
-
-def test_a_prediction_of_an_image_that_is_always_trained_on_is_refused(
-    tmp_path: Path, fixed: Folds, probs_NK: Probs
-) -> None:
-    (tmp_path / "fold-0").mkdir()
-    save(tmp_path, 0, np.append(fixed.valid_rows(0), 2), probs_NK)
-    with pytest.raises(InputError, match="1 of 12 images are not predicted exactly once"):
-        read_oof(tmp_path, fixed)

@@ -22,6 +22,7 @@ from trainer.data.data_set import read_data_set
 from trainer.data.folds import load_folds, make_folds, save_folds
 from trainer.data.options import DataOptions
 from trainer.data.preprocessing import Preprocessing
+from trainer.fold_setup import FoldSetup
 from trainer.memory import used_bytes
 from trainer.result import FoldResult
 
@@ -236,7 +237,7 @@ def test_a_full_disk_interrupts_the_trial_and_leaves_no_half_file(
 
     given = assignment()
     with monkeypatch.context() as patch:
-        patch.setattr("trainer.fold_run.save_weights", full)
+        patch.setattr("trainer.scoring.save_weights", full)
         outcome = run_trial(given, Listener())
     assert outcome.state == "no_space"
     assert "No space left on device" in outcome.reason
@@ -389,15 +390,15 @@ class TestCommonEpoch:
 
 class TestWhatFoldsLeave:
     @pytest.fixture
-    def folds(self, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    def folds(self, monkeypatch: pytest.MonkeyPatch) -> list[FoldSetup]:
         """What each fold run was given; the first one says that its batches did not fit into memory."""
-        given: list[dict[str, Any]] = []
+        given: list[FoldSetup] = []
         run_fold = trial.run_fold
 
-        def split(*args: Any, **options: Any) -> Any:
-            given.append(options)
-            ended = run_fold(*args, **options)
-            if options["fold"] == 0 and isinstance(ended, FoldResult):
+        def split(setup: FoldSetup, *args: Any) -> Any:
+            given.append(setup)
+            ended = run_fold(setup, *args)
+            if setup.fold == 0 and isinstance(ended, FoldResult):
                 return dataclasses.replace(ended, accumulation=5, notes=["out of memory", "out of memory", "hot"])
             return dataclasses.replace(ended, notes=["hot"]) if isinstance(ended, FoldResult) else ended
 
@@ -405,18 +406,18 @@ class TestWhatFoldsLeave:
         return given
 
     def test_later_folds_begin_with_the_parts_that_fitted(
-        self, assignment: Callable[..., Assignment], folds: list[dict[str, Any]]
+        self, assignment: Callable[..., Assignment], folds: list[FoldSetup]
     ):
         run_trial(assignment(epochs=1), Listener())
-        assert [options["parts"] for options in folds] == [1, 5]
+        assert [setup.parts for setup in folds] == [1, 5]
 
     def test_notes_are_those_of_all_folds_each_once(
-        self, assignment: Callable[..., Assignment], folds: list[dict[str, Any]]
+        self, assignment: Callable[..., Assignment], folds: list[FoldSetup]
     ):
         assert run_trial(assignment(epochs=1), Listener()).notes == ("out of memory", "hot")
         assert run_trial(assignment(epochs=2), Listener(stop_at=3)).notes == ("out of memory", "hot")
 
-    def test_a_failed_trial_keeps_its_notes(self, assignment: Callable[..., Assignment], folds: list[dict[str, Any]]):
+    def test_a_failed_trial_keeps_its_notes(self, assignment: Callable[..., Assignment], folds: list[FoldSetup]):
         class Breaking(Listener):
             def report(self, report: TrialReport) -> bool:
                 if report.fold == 1:
@@ -551,10 +552,10 @@ class TestFailures:
     ):
         run_fold = trial.run_fold
 
-        def broken(*args: Any, fold: int, **options: Any) -> Any:
-            if fold == 1:
+        def broken(setup: FoldSetup, *args: Any) -> Any:
+            if setup.fold == 1:
                 raise KeyError("batch\nof lines")
-            return run_fold(*args, fold=fold, **options)
+            return run_fold(setup, *args)
 
         monkeypatch.setattr(trial, "run_fold", broken)
         given = assignment(epochs=1)

@@ -13,7 +13,7 @@ import torch
 from hypothesis import settings
 from PIL import Image
 
-from trainer import learner
+from trainer import fold_run, learner
 from trainer.checkpoint import load_weights
 from trainer.config import TrainConfig
 from trainer.data.folds import Folds, make_folds
@@ -21,6 +21,7 @@ from trainer.data.images import Decoded, Pixels
 from trainer.data.manifest import Manifest
 from trainer.fit import Ended, run_fold
 from trainer.fold_run import FoldRun, heads_of
+from trainer.fold_setup import FoldSetup
 from trainer.network import Network, build_network
 from trainer.reporter import EpochReport, SilentReporter
 from trainer.result import FoldResult
@@ -148,10 +149,12 @@ def train(toy: tuple[Decoded, Folds], tmp_path: Path) -> Train:
     """Run fold 0 of the toy data in `tmp_path / name`; `images` is one source for all views, or one per view."""
 
     def run(config: TrainConfig, name: str = "fold-0", **changes: object) -> FoldResult | Ended:
-        settings = {"fold": 0, "reporter": SilentReporter(), "device": CPU, "threads": 1, "folds": toy[1], **changes}
-        images, folds = settings.pop("images", toy[0]), settings.pop("folds")
+        images, reporter = changes.pop("images", toy[0]), changes.pop("reporter", SilentReporter())
         views = images if isinstance(images, list) else [images] * len(config.views)
-        return run_fold(config, views, folds, directory=tmp_path / name, **settings)
+        about = {"folds": toy[1], "fold": 0, "device": CPU, "threads": 1}
+        about |= {name: changes.pop(name) for name in [*about, "code", "parts"] if name in changes}
+        setup = FoldSetup(config=config, images=views, directory=tmp_path / name, **about)
+        return run_fold(setup, reporter, **changes)
 
     return run
 
@@ -175,13 +178,13 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 def networks(monkeypatch: pytest.MonkeyPatch) -> list[Network]:
     """The network of each fold run: the very object that is trained."""
     built: list[Network] = []
-    build = learner.build_network
+    build = fold_run.build_network
 
     def remembered(*args: object, **settings: object) -> Network:
         built.append(build(*args, **settings))
         return built[-1]
 
-    monkeypatch.setattr(learner, "build_network", remembered)
+    monkeypatch.setattr(fold_run, "build_network", remembered)
     return built
 
 

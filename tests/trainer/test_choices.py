@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - torch's own convention
 
 from tests.trainer.conftest import STEPS, Watcher, oof, predicted, squares
-from trainer import fold_run, learner
+from trainer import fold_run
 from trainer.average import WeightAverage
 from trainer.config import AUGMENTERS, MIXERS
 from trainer.data.images import Decoded
@@ -182,7 +182,7 @@ def states(networks):
     def note(_: object = None) -> None:
         known.append({name: value.clone() for name, value in networks[-1].state_dict().items()})
 
-    build = learner.build_network  # of `networks`
+    build = fold_run.build_network  # of `networks`
     with pytest.MonkeyPatch.context() as patch:
 
         def built(*args, **settings):
@@ -190,7 +190,7 @@ def states(networks):
             note()
             return network
 
-        patch.setattr(learner, "build_network", built)
+        patch.setattr(fold_run, "build_network", built)
         yield Watcher(at_epoch=note), known
 
 
@@ -438,6 +438,7 @@ def test_the_loss_is_of_the_plain_image_and_the_metrics_of_all_ways_of_looking(t
 
 
 def test_the_best_epoch_of_the_fold_scores_it(train, tiny, toy, tmp_path, widening):
+    widening(1)  # which of the first two is better depends on the processor's last bits
     widening(3)
     config = tiny(checkpoint="fold_best", scheduler="none")
     watcher = Watcher()

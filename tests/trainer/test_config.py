@@ -13,6 +13,7 @@ from trainer.config import AUGMENTERS, MIXERS, SECTIONS, TrainConfig, nested
 from trainer.data.preprocessing import Preprocessing
 from trainer.fields.declare import is_own
 from trainer.fields.images import MAX_SIDE, parse_size
+from trainer.metrics import Goal
 
 sides = st.integers(min_value=8, max_value=MAX_SIDE)
 # for every field another valid value than its default
@@ -235,6 +236,14 @@ def test_an_unknown_field_is_refused_by_name():
 def test_a_value_out_of_bounds_is_refused_by_name(field, value):
     with pytest.raises(pydantic.ValidationError, match=rf"validation errors? for TrainConfig\n{field}[\n.]"):
         TrainConfig(**{field: value})
+
+
+def test_a_goal_is_given_and_stored_as_its_word():
+    config = TrainConfig(metric_goal="minimize")
+    assert config.metric_goal is Goal.MINIMIZE
+    assert config.model_dump(mode="json")["metric_goal"] == "minimize"
+    with pytest.raises(pydantic.ValidationError, match="Input should be 'maximize' or 'minimize'"):
+        TrainConfig(metric_goal="max")
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])

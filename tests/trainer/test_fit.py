@@ -26,7 +26,7 @@ from tests.trainer.conftest import (
     predicted,
     squares,
 )
-from trainer import fold_run, learner
+from trainer import fold_run, scoring
 from trainer.checkpoint import save_weights
 from trainer.data.folds import make_folds
 from trainer.data.images import Decoded
@@ -289,7 +289,7 @@ def test_a_finished_fold_is_never_trained_again(train, tiny, tmp_path, steps):
 
 def test_a_finished_fold_is_not_even_built_again(train, tiny, monkeypatch):
     train(tiny())
-    monkeypatch.setattr(learner, "build_network", lambda *_, **__: pytest.fail("built again"))
+    monkeypatch.setattr(fold_run, "build_network", lambda *_, **__: pytest.fail("built again"))
     assert isinstance(train(tiny()), FoldResult)
 
 
@@ -301,7 +301,7 @@ def test_a_crash_while_another_configuration_finishes_leaves_no_result_that_lies
     def full(path: Path, model: torch.nn.Module) -> None:
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(fold_run, "save_weights", full)
+    monkeypatch.setattr(scoring, "save_weights", full)
     with pytest.raises(OSError, match="No space left"):
         train(tiny(epochs=2))
     found = read_result(tmp_path / "fold-0", config_hash=old.config_hash, folds_hash=old.folds_hash)
@@ -314,7 +314,7 @@ def test_the_result_is_written_last(train, tiny, tmp_path, monkeypatch):
         assert "result.json" not in files(tmp_path / "fold-0")
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(fold_run, "save_weights", look)
+    monkeypatch.setattr(scoring, "save_weights", look)
     with pytest.raises(OSError, match="No space left"):
         train(tiny(), checkpoint_every_s=0)
     assert files(tmp_path / "fold-0") == ["curve.csv", "last.ckpt", "model.safetensors", "oof.npz"]

@@ -16,11 +16,12 @@ from trainer.augmentation.pipeline import Augmenter
 from trainer.config import AUGMENTERS, MIXERS, TrainConfig
 from trainer.data.batches import Batches, unit
 from trainer.data.images import Decoded, ImageSource, Streamed
-from trainer.inputs import LOOKS, FeatureInputs, ImageInputs, TrainingRows, size_at
+from trainer.inputs import FeatureInputs, ImageInputs, TrainingRows, size_at
 from trainer.mixing import Mixing
 from trainer.network import Head, Network
 from trainer.order import epoch_rows
 from trainer.seeds import derive
+from trainer.tta_views import TTA_TRANSFORMS
 
 N = 20
 IMAGES_NHWC, LABELS_N = squares(N, side=16)
@@ -208,7 +209,7 @@ def test_there_are_as_many_ways_of_looking_as_told_the_plain_one_first(tta, coun
 @pytest.mark.parametrize("size_HW", [(8, 8), (16, 24), (33, 17)])
 def test_every_way_of_looking_keeps_any_size(size_HW):
     images_BCHW = torch.rand(2, 3, *size_HW)
-    assert {tuple(look(images_BCHW).shape) for look in LOOKS["flip_crops"]} == {(2, 3, *size_HW)}
+    assert {tuple(transform(images_BCHW).shape) for transform in TTA_TRANSFORMS["flip_crops"]} == {(2, 3, *size_HW)}
 
 
 # progressive resize

@@ -168,7 +168,7 @@ def test_folds_of_different_length_are_scored_by_an_epoch_that_all_reached(folds
 def test_folds_that_stop_early_have_a_common_epoch(folds_of, toy, tmp_path, monkeypatch):
     score = FoldRun._score
     worse = {0: [5.0, 4.0, 3.0, 2.0], 1: [2.0, 1.0, 2.0], 2: [3.0, 3.0]}  # patience ends folds 1 and 2
-    monkeypatch.setattr(FoldRun, "_score", lambda run, at: {**score(run, at), "loss": worse[run._fold][at - 1]})
+    monkeypatch.setattr(FoldRun, "_score", lambda run, at: {**score(run, at), "loss": worse[run._setup.fold][at - 1]})
     results, _ = folds_of(epochs=4, patience=1)
     assert [result.epochs for result in results] == [4, 3, 2]
     scored = score_common_epoch(results, toy[1], directory=tmp_path, metric="loss", goal=Goal.MINIMIZE)

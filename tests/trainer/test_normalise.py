@@ -15,6 +15,7 @@ from trainer.data.batches import Batches
 from trainer.data.folds import Folds, make_folds
 from trainer.data.images import Decoded
 from trainer.fit import Ended, run_fold
+from trainer.fold_setup import FoldSetup
 from trainer.reporter import SilentReporter
 
 
@@ -43,16 +44,16 @@ def train(folds, tiny, tmp_path, monkeypatch):
     def run(images_NHWC: np.ndarray, *, fold: int = 0, name: str = "run", **changes: object):
         seen.clear()
         directory = tmp_path / name
-        ended = run_fold(
-            tiny(**{"normalise": "dataset", "epochs": 1, **changes}),
-            [Decoded(images_NHWC)],
-            folds,
+        setup = FoldSetup(
+            config=tiny(**{"normalise": "dataset", "epochs": 1, **changes}),
+            images=[Decoded(images_NHWC)],
+            folds=folds,
             fold=fold,
             directory=directory,
-            reporter=SilentReporter(),
             device=torch.device("cpu"),
             threads=1,
         )
+        ended = run_fold(setup, SilentReporter())
         assert not isinstance(ended, Ended)
         (used,) = seen
         return (directory / "model.safetensors").read_bytes(), np.load(directory / "oof.npz")["probs"], used
@@ -68,16 +69,16 @@ def train_two(tiny, people, tmp_path, monkeypatch):
     def run(views: list[np.ndarray]):
         seen.clear()
         config = tiny(normalise="dataset", epochs=1, heads="separate", head_crops={"tone": "box"})
-        run_fold(
-            config,
-            [Decoded(view) for view in views],
-            people[1],
+        setup = FoldSetup(
+            config=config,
+            images=[Decoded(view) for view in views],
+            folds=people[1],
             fold=0,
             directory=tmp_path / "two",
-            reporter=SilentReporter(),
             device=torch.device("cpu"),
             threads=1,
         )
+        run_fold(setup, SilentReporter())
         return list(seen)
 
     return run

@@ -11,8 +11,8 @@ import timm
 import torch
 
 from trainer import network, preflight
+from trainer.cache_folder import default_cache_folder
 from trainer.config import TrainConfig
-from trainer.data.cache import default_cache_folder
 from trainer.network import build_network
 from trainer.preflight import network_problem, remembered_problem
 

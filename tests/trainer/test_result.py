@@ -10,7 +10,7 @@ from tests.trainer.conftest import oof
 from trainer.config import TrainConfig
 from trainer.errors import ConfigError
 from trainer.metrics import METRICS
-from trainer.result import WEIGHTS, FoldResult, config_hash, details, read_result, write_oof, write_result
+from trainer.result import WEIGHTS, FoldResult, config_hash, details, read_result, write_result
 
 RESULT = FoldResult(
     fold=1,
@@ -107,16 +107,6 @@ def test_metrics_and_normalisation_are_those_in_effect(train, tiny, toy):
     mean, std = toy[0].channel_sums(toy[1].train_rows(0)).mean_std()
     assert (result.mean, result.std) == (list(mean), list(std))
     assert list(result.metrics) == list(METRICS)
-
-
-def test_oof_holds_rows_and_probabilities(tmp_path):
-    rows_N, probs_NK = np.array([3, 5]), np.array([[0.25, 0.75], [1.0, 0.0]], dtype=np.float32)
-    write_oof(tmp_path / "oof.npz", rows_N, probs_NK)
-    with np.load(tmp_path / "oof.npz", allow_pickle=False) as file:
-        assert sorted(file.files) == ["probs", "rows"]
-        np.testing.assert_array_equal(file["rows"], rows_N)
-        np.testing.assert_array_equal(file["probs"], probs_NK)
-        assert (file["rows"].dtype, file["probs"].dtype) == (np.int64, np.float32)
 
 
 # whose it is

@@ -7,7 +7,7 @@ import pytest
 import timm
 import timm.optim
 
-from trainer.data.cache import default_cache_folder
+from trainer.cache_folder import default_cache_folder
 from trainer.timm_names import EXCLUDED, check_backbone, check_optimizer, known_backbones, known_optimizers
 
 

@@ -25,6 +25,9 @@ import filelock
 import numpy as np
 import numpy.typing as npt
 
+# both names: until sweeps imports them from their own file
+from trainer.cache_folder import default_cache_folder as default_cache_folder
+from trainer.cache_folder import writable_cache_folder as writable_cache_folder
 from trainer.data.images import Decoded, ImageSource, Pixels, Streamed, image_sums
 from trainer.data.manifest import DIGEST, Manifest
 from trainer.data.preprocessing import Box, Preprocessing, Reading
@@ -38,28 +41,6 @@ PATIENCE_S = 2.0  # before a user is told what this process waits for
 SPARE_BYTES = 2**30  # left free on the disk: checkpoints and results need room too
 GB = 1e9
 Keys = npt.NDArray[np.void]
-
-
-def default_cache_folder() -> Path:
-    """`$SWEEPS_CACHE`, else `~/.cache/foldsweep`. Safe to delete at any time."""
-    return Path(os.environ.get("SWEEPS_CACHE") or Path.home() / ".cache" / "foldsweep").resolve()
-
-
-def writable_cache_folder(folder: Path | None = None) -> Path:
-    """The cache folder, made if it is absent.
-
-    Raises:
-        DataError: it cannot be written.
-    """
-    folder = folder or default_cache_folder()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        writable = os.access(folder, os.W_OK)
-    except OSError:
-        writable = False
-    if not writable:
-        raise DataError(f"{folder}: the cache folder cannot be written. Set $SWEEPS_CACHE to one that can")
-    return folder
 
 
 def image_key(digest: bytes, how: Preprocessing, box: Box | None) -> bytes:

@@ -15,8 +15,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from trainer.data.preprocessing import Background, Box, Crop, Reading
+from trainer.data.preprocessing import Box, Reading
 from trainer.errors import ConfigError
+from trainer.fields.images import Background, Crop
 
 SEARCHED_SIDE = 320  # pixels: faces are sought in a copy of at most this side; YuNet knows faces of 10 to 300
 SMALLEST_FACE = 24  # pixels of that copy, for the cascade

@@ -1,14 +1,11 @@
 """The data cut into folds as the options say: the one way from two sections of a YAML file to `Folds`."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from trainer.data.cleaning import Rejected
-from trainer.data.data_set import DataSet, Progress, read_data_set
+from trainer.data.data_set import PLAIN_READ, DataSet, ReadOptions, read_data_set
 from trainer.data.folds import Folds, fixed_folds, load_folds, make_folds
 from trainer.data.options import DataOptions, FoldOptions
-from trainer.data.preprocessing import Preprocessing
 from trainer.errors import DataError
 
 
@@ -29,14 +26,10 @@ def cut_data(
     data: DataOptions,
     folds: FoldOptions,
     *,
-    choices: Sequence[Preprocessing] = (),
-    fingerprints: bool = False,
-    tolerant: bool = False,
-    on_rejected: Callable[[list[Rejected]], None] | None = None,
     earlier: Path | None = None,
-    progress: Progress | None = None,
+    read: ReadOptions = PLAIN_READ,
 ) -> Cut:
-    """Read, clean and cut; for the arguments see `read_data_set`.
+    """Read, clean and cut; for `read` see `read_data_set`.
 
     Args:
         earlier: a folds file whose images keep their folds unless `folds.file` names another.
@@ -46,15 +39,7 @@ def cut_data(
     """
     pinned = Path(folds.file) if folds.file is not None else earlier
     before = load_folds(pinned) if pinned is not None and folds.column is None else None
-    found = read_data_set(
-        data,
-        fold_column=folds.column,
-        choices=choices,
-        fingerprints=fingerprints,
-        tolerant=tolerant,
-        on_rejected=on_rejected,
-        progress=progress,
-    )
+    found = read_data_set(data, fold_column=folds.column, read=read)
     if found.fixed_N is not None:
         return Cut(found, fixed_folds(found.manifest, found.fixed_N), None)
     if folds.file is not None and before is not None:

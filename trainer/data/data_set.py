@@ -21,6 +21,28 @@ Progress = Callable[[str, int, int], None]  # what is done, images done, images 
 
 
 @dataclasses.dataclass(frozen=True)
+class ReadOptions:
+    """What a command wants from the reading of a data set, beside what the user says about the data.
+
+    Attributes:
+        choices: what to decode on the way; the cache has them afterwards, as far as they fit.
+        fingerprints: look for near-duplicates even if nothing depends on them.
+        tolerant: go on however many rows are rejected, to show them.
+        on_rejected: called with the unusable rows before anything is refused because of them.
+        progress: called with (what, images done, images in all).
+    """
+
+    choices: Sequence[Preprocessing] = ()
+    fingerprints: bool = False
+    tolerant: bool = False
+    on_rejected: Callable[[list[Rejected]], None] | None = None
+    progress: Progress | None = None
+
+
+PLAIN_READ = ReadOptions()
+
+
+@dataclasses.dataclass(frozen=True)
 class DataSet:
     """Images that are ready to be cut into folds, and what became of the others.
 
@@ -46,53 +68,39 @@ class DataSet:
     plan: CachePlan
 
 
-def read_data_set(
-    data: DataOptions,
-    *,
-    fold_column: str | None = None,
-    choices: Sequence[Preprocessing] = (),
-    fingerprints: bool = False,
-    tolerant: bool = False,
-    on_rejected: Callable[[list[Rejected]], None] | None = None,
-    progress: Progress | None = None,
-) -> DataSet:
+def read_data_set(data: DataOptions, *, fold_column: str | None = None, read: ReadOptions = PLAIN_READ) -> DataSet:
     """Read the source, read every file once, and clean.
 
     Args:
         fold_column: the column of fixed folds.
-        choices: what to decode on the way; the cache has them afterwards, as far as they fit.
-        fingerprints: look for near-duplicates even if nothing depends on them.
-        tolerant: go on however many rows are rejected, to show them.
-        on_rejected: told of the unusable rows before anything is refused because of them.
-        progress: told (what, images done, images in all).
 
     Raises:
         DataError: the source, its files or the cache cannot be used.
         ConfigError: a choice needs a library or weights that are missing.
     """
     table = read_table(data, fold_column=fold_column)
-    require_boxes(data, choices)
+    require_boxes(data, read.choices)
     # where most images may go, they are chosen first and decoded after that
     at_once = data.keep == "all"
-    plan = plan_cache(choices if at_once else (), images=len(table), cache_gb=data.cache_gb)
-    facts = _scan(table, data, plan, fingerprints=fingerprints or data.needs_fingerprints, progress=progress)
+    plan = plan_cache(read.choices if at_once else (), images=len(table), cache_gb=data.cache_gb)
+    facts = _scan(table, data, plan, fingerprints=read.fingerprints or data.needs_fingerprints, progress=read.progress)
     cleaned = clean(table, facts, data)
-    if on_rejected is not None:
-        on_rejected(cleaned.rejected)
-    if not tolerant or not cleaned.labels:
+    if read.on_rejected is not None:
+        read.on_rejected(cleaned.rejected)
+    if not read.tolerant or not cleaned.labels:
         refuse_too_many(cleaned.rejected, rows=len(table) + len(table.ignored), data=data)
     if not cleaned.labels:
         raise DataError(f"{table.name}: none of {len(table):,} rows can be used")
-    found = _data_set(table, data, facts, cleaned, plan=plan, progress=progress)
+    found = _data_set(table, data, facts, cleaned, plan=plan, progress=read.progress)
     if at_once:
         return found
     kept = set(found.manifest.paths)
     part = table.only([row for row, path in enumerate(table.paths) if path in kept])
     found = dataclasses.replace(found, to_decode=len(part))
-    if not choices:
+    if not read.choices:
         return found
-    plan = plan_cache(choices, images=len(part), cache_gb=data.cache_gb)
-    _scan(part, data, plan, fingerprints=False, progress=progress)
+    plan = plan_cache(read.choices, images=len(part), cache_gb=data.cache_gb)
+    _scan(part, data, plan, fingerprints=False, progress=read.progress)
     return dataclasses.replace(found, plan=plan)
 
 

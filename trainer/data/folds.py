@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trainer.data.manifest import Manifest
+from trainer.data.placing import Ints, place_units
 from trainer.data.preprocessing import Reading
 from trainer.data.sources import ALWAYS_TRAINED, MAX_NAMED, named
 from trainer.errors import DataError
@@ -28,7 +29,6 @@ from trainer.seeds import derive
 FORMAT = 2
 HOLDOUT = -2  # the "fold" of images that no fold run sees
 MAX_DEVIATION = 0.1  # of a class's count in a fold from its even share, unless one group is larger than that
-Ints = npt.NDArray[np.int64]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,7 +111,8 @@ def make_folds(manifest: Manifest, *, k: int, seed: int, holdout: float = 0.0, e
     bins_U = np.full(len(names), -1, dtype=np.int64)
     if earlier is not None:
         bins_U = _kept(manifest, units_N, earlier, bins=len(shares_B))
-    _place(manifest, units_N, bins_U, order=[derive(seed, "folds", *name) for name in names], shares_B=shares_B)
+    order = [derive(seed, "folds", *name) for name in names]
+    place_units(manifest.labels_N, units_N, bins_U, order=order, shares_B=shares_B)
     fold_N = bins_U[units_N]
     fold_N[fold_N == k] = HOLDOUT
     folds = Folds(manifest=manifest, fold_N=fold_N, k=k, seed=seed, holdout=holdout)
@@ -200,74 +201,6 @@ def _kept(manifest: Manifest, units_N: Ints, earlier: Folds, *, bins: int) -> In
     known = (bin_N >= 0) & (bin_N < bins)
     votes = np.bincount(units_N[known] * bins + bin_N[known], minlength=(units_N.max() + 1) * bins).reshape(-1, bins)
     return np.where(votes.any(axis=1), votes.argmax(axis=1), -1)
-
-
-def _place(
-    manifest: Manifest, units_N: Ints, bins_U: Ints, *, order: list[int], shares_B: npt.NDArray[np.float64]
-) -> None:
-    """Give every unit that has none a bin, in `bins_U`."""
-    labels_N, n_classes, n_bins = manifest.labels_N, len(manifest.classes), len(shares_B)
-    placed = bins_U[units_N] >= 0
-    flat = labels_N[placed] * n_bins + bins_U[units_N[placed]]
-    counts_KB = np.bincount(flat, minlength=n_classes * n_bins).reshape(-1, n_bins).astype(np.float64)
-    even_KB = np.bincount(labels_N, minlength=n_classes)[:, None] * shares_B
-    filled_B = counts_KB.sum(axis=0)
-    sizes_U = np.bincount(units_N)
-    rank_U = np.argsort(np.argsort(np.array(order, dtype=np.uint64), kind="stable"))
-    first_of_U = np.unique(units_N, return_index=True)[1]
-    new = np.flatnonzero(bins_U < 0)
-    several = new[sizes_U[new] > 1]
-    members = np.split(np.argsort(units_N, kind="stable"), np.cumsum(sizes_U)[:-1])
-    for unit in several[np.lexsort((rank_U[several], -sizes_U[several]))].tolist():
-        labels, count = np.unique(labels_N[members[unit]], return_counts=True)
-        classes = counts_KB[labels] - even_KB[labels], even_KB[labels]
-        whole = filled_B - len(labels_N) * shares_B, len(labels_N) * shares_B
-        chosen = _best_bin(classes, whole, count=count, turn=int(rank_U[unit]))
-        counts_KB[labels, chosen] += count
-        filled_B[chosen] += count.sum()
-        bins_U[unit] = chosen
-    single = new[sizes_U[new] == 1]
-    single = single[np.argsort(rank_U[single])]
-    label_of = labels_N[first_of_U[single]]
-    by_label = np.argsort(label_of, kind="stable")
-    for mine in np.split(single[by_label], np.flatnonzero(np.diff(label_of[by_label])) + 1):
-        if len(mine):
-            label = labels_N[first_of_U[mine[0]]]
-            quota_B = _quotas(len(mine), even_KB[label] - counts_KB[label], filled_B=filled_B / shares_B)
-            counts_KB[label] += quota_B
-            filled_B += quota_B
-            bins_U[mine] = np.repeat(np.arange(n_bins), quota_B)
-
-
-Surplus = tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]  # above the even share, and that share
-
-
-def _best_bin(classes_LB: Surplus, whole_B: Surplus, *, count: Ints, turn: int) -> int:
-    """The bin where the squared distance from the even share grows least, each class weighted by its rarity.
-
-    Args:
-        classes_LB: for each of a unit's L classes; `whole_B` for all images.
-        count: images that the unit adds to each of them.
-    """
-    added_L1, size = count[:, None], int(count.sum())
-    (surplus_LB, even_LB), (surplus_B, even_B) = classes_LB, whole_B
-    cost_B = (added_L1 * (2 * surplus_LB + added_L1) / even_LB).sum(axis=0)
-    cost_B += size * (2 * surplus_B + size) / even_B
-    # of equally good bins another one each time
-    cost_B = np.roll(np.round(cost_B, 9), -turn)
-    return int((cost_B.argmin() + turn) % len(cost_B))
-
-
-def _quotas(total: int, missing_B: npt.NDArray[np.float64], *, filled_B: npt.NDArray[np.float64]) -> Ints:
-    """How many of `total` images each bin gets: what it misses, and what rounding leaves to the emptiest."""
-    missing_B = np.maximum(missing_B, 0)
-    if missing_B.sum() > 0:
-        missing_B = missing_B * total / missing_B.sum()
-    quota_B = np.floor(missing_B + 1e-9)
-    rest = round(total - quota_B.sum())
-    first = np.lexsort((filled_B, -np.round(missing_B - quota_B, 6)))
-    quota_B[np.resize(first, rest)] += 1
-    return quota_B.astype(np.int64)
 
 
 def _largest_units(manifest: Manifest) -> npt.NDArray[np.float64]:

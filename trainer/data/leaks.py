@@ -7,18 +7,17 @@ A side is a fold, "always trained on" (-1) or the holdout (-2). A unit leaks whe
 
 import dataclasses
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from trainer.data.manifest import Manifest
+from trainer.data.units import Rows, Units, agreement, content_keys, differing_pairs, purity, units_of
 
-Rows = npt.NDArray[np.int64]
 Kind = Literal["folder", "name", "identical", "contradiction", "near_duplicate", "group"]
 
-MAX_PAIRS = 12
 OTHER_SIDES = {-1: "the images always trained on", -2: "the holdout"}
 
 # what makes folders and names units, see _seem_units
@@ -53,42 +52,6 @@ class Sign:
     pairs: tuple[tuple[int, int], ...]
 
 
-@dataclasses.dataclass(frozen=True)
-class _Units:
-    """Which of U units each image belongs to.
-
-    Attributes:
-        unit_N: 0..U-1, or -1 for an image that stands for itself.
-        names: U names for messages.
-    """
-
-    unit_N: Rows
-    names: Sequence[str]
-
-    def only(self, chosen_U: npt.NDArray[np.bool_]) -> "_Units":
-        """These units, the images of others standing for themselves."""
-        number_U = np.append(np.where(chosen_U, np.cumsum(chosen_U) - 1, -1), -1)  # the last: -1 stays -1
-        return _Units(number_U[self.unit_N], [self.names[unit] for unit in np.flatnonzero(chosen_U).tolist()])
-
-    @property
-    def sizes_U(self) -> Rows:
-        """Images per unit."""
-        return np.bincount(self.unit_N[self.unit_N >= 0], minlength=len(self.names))
-
-    def varied_U(self, value_N: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
-        """Whether the images of a unit differ in this value."""
-        varied_U = np.zeros(len(self.names), dtype=bool)
-        varied_U[self.unit_N[self.changes(value_N)[0]]] = True
-        return varied_U
-
-    def changes(self, value_N: npt.NDArray[Any]) -> tuple[Rows, Rows]:
-        """Pairs of rows that follow each other in one unit with different values, by unit and row."""
-        order_N = np.argsort(self.unit_N, kind="stable")
-        a_P, b_P = order_N[:-1], order_N[1:]
-        apart = (self.unit_N[a_P] == self.unit_N[b_P]) & (self.unit_N[a_P] >= 0) & (value_N[a_P] != value_N[b_P])
-        return a_P[apart], b_P[apart]
-
-
 def signs_of_leaks(
     manifest: Manifest,
     fold_N: npt.ArrayLike,
@@ -109,9 +72,9 @@ def signs_of_leaks(
         ValueError: one of the arguments has another length than the manifest.
     """
     sides_N = np.asarray(fold_N, dtype=np.int64)
-    content = None if digests is None else _units(_bytes(digests))
-    clusters = None if clusters_N is None else _units(np.asarray(clusters_N).tolist())
-    named = None if groups is None else _units(groups)
+    content = None if digests is None else units_of(content_keys(digests))
+    clusters = None if clusters_N is None else units_of(np.asarray(clusters_N).tolist())
+    named = None if groups is None else units_of(groups)
     for what, count in (
         ("folds", len(sides_N)),
         *((what, len(units.unit_N)) for what, units in _given(digests=content, clusters=clusters, groups=named)),
@@ -130,15 +93,15 @@ def signs_of_leaks(
     return [sign for sign in signs if sign is not None]
 
 
-def _given(**units: _Units | None) -> list[tuple[str, _Units]]:
+def _given(**units: Units | None) -> list[tuple[str, Units]]:
     return [(what, value) for what, value in units.items() if value is not None]
 
 
 # signs
 
 
-def _group_sign(groups: _Units | None, sides_N: Rows) -> Sign | None:
-    if groups is None or not (pairs := _pairs(groups, sides_N)):
+def _group_sign(groups: Units | None, sides_N: Rows) -> Sign | None:
+    if groups is None or not (pairs := differing_pairs(groups, sides_N)):
         return None
     return Sign(
         "group",
@@ -149,8 +112,8 @@ def _group_sign(groups: _Units | None, sides_N: Rows) -> Sign | None:
     )
 
 
-def _contradiction_sign(manifest: Manifest, content: _Units | None) -> Sign | None:
-    if content is None or not (pairs := _pairs(content, manifest.labels_N)):
+def _contradiction_sign(manifest: Manifest, content: Units | None) -> Sign | None:
+    if content is None or not (pairs := differing_pairs(content, manifest.labels_N)):
         return None
     contradict_U = content.varied_U(manifest.labels_N)
     a, b = pairs[0]
@@ -164,8 +127,8 @@ def _contradiction_sign(manifest: Manifest, content: _Units | None) -> Sign | No
     )
 
 
-def _identical_sign(manifest: Manifest, content: _Units | None, sides_N: Rows) -> Sign | None:
-    if content is None or not (pairs := _pairs(content, sides_N)):
+def _identical_sign(manifest: Manifest, content: Units | None, sides_N: Rows) -> Sign | None:
+    if content is None or not (pairs := differing_pairs(content, sides_N)):
         return None
     leaking_U = content.varied_U(sides_N)
     return Sign(
@@ -178,14 +141,14 @@ def _identical_sign(manifest: Manifest, content: _Units | None, sides_N: Rows) -
 
 
 def _near_duplicate_sign(
-    manifest: Manifest, sides_N: Rows, *, clusters: _Units | None, content: _Units | None
+    manifest: Manifest, sides_N: Rows, *, clusters: Units | None, content: Units | None
 ) -> Sign | None:
     if clusters is None:
         return None
     if content is not None:  # nothing but copies of one file: told as identical
         alone_N = np.where(content.unit_N < 0, len(content.names) + np.arange(len(manifest)), content.unit_N)
         clusters = clusters.only(clusters.varied_U(alone_N))
-    if not (pairs := _pairs(clusters, sides_N)):
+    if not (pairs := differing_pairs(clusters, sides_N)):
         return None
     leaking_U = clusters.varied_U(sides_N)
     return Sign(
@@ -200,7 +163,7 @@ def _near_duplicate_sign(
 
 def _folders(manifest: Manifest, sides_N: Rows, *, grouped: bool) -> Sign | None:
     """Folders other than those that are named as the class of most of their images."""
-    units = _units(path.rpartition("/")[0] for path in manifest.paths)
+    units = units_of(path.rpartition("/")[0] for path in manifest.paths)
     classes = {_plain(name): label for label, name in enumerate(manifest.classes)}
     class_U = np.array([classes.get(_plain(name.rpartition("/")[2]), -1) for name in units.names], dtype=np.int64)
     named_N = np.append(class_U, -1)[units.unit_N] == manifest.labels_N
@@ -210,9 +173,9 @@ def _folders(manifest: Manifest, sides_N: Rows, *, grouped: bool) -> Sign | None
 
 def _names(manifest: Manifest, sides_N: Rows, *, grouped: bool, across_folders: bool) -> Sign | None:
     """Stems of file names; where folders are a sign already, only those that several folders share."""
-    units = _units(_stems(manifest))
+    units = units_of(_stems(manifest))
     if across_folders:
-        folders = _units([path.rpartition("/")[0] for path in manifest.paths])
+        folders = units_of([path.rpartition("/")[0] for path in manifest.paths])
         units = units.only(units.varied_U(folders.unit_N))
     if units.sizes_U[units.sizes_U > 1].sum() < MIN_NAMED_SHARE * len(manifest):
         return None
@@ -220,14 +183,14 @@ def _names(manifest: Manifest, sides_N: Rows, *, grouped: bool, across_folders: 
 
 
 def _sign_of_units(
-    kind: Literal["folder", "name"], noun: str, units: _Units, *, manifest: Manifest, sides_N: Rows, grouped: bool
+    kind: Literal["folder", "name"], noun: str, units: Units, *, manifest: Manifest, sides_N: Rows, grouped: bool
 ) -> Sign | None:
     several_U = (units.sizes_U > 1) & (units.sizes_U <= BIG_SHARE * len(manifest))
     units = units.only(several_U)
     leaking_U = units.varied_U(sides_N)
     if leaking_U.sum() < MIN_LEAKING or not _seem_units(units, manifest):
         return None
-    pairs = _pairs(units, sides_N)
+    pairs = differing_pairs(units, sides_N)
     todo = (
         "data.group does not keep them together; name another column if it should"
         if grouped
@@ -241,7 +204,7 @@ def _sign_of_units(
     )
 
 
-def _seem_units(units: _Units, manifest: Manifest) -> bool:
+def _seem_units(units: Units, manifest: Manifest) -> bool:
     """Whether folders (or names) of several images seem to be persons, videos or objects. They do not where
 
     - they are fewer than MIN_UNITS = 5: sources, or parts of the data (one with more than BIG_SHARE = a quarter of
@@ -264,48 +227,20 @@ def _seem_units(units: _Units, manifest: Manifest) -> bool:
     return bool(
         mean <= SIZE_OF_ROOT * np.sqrt(len(manifest))
         and (with_digit >= 0.5 or mean <= MANY_OF_A_WORD)
-        and (mean <= MANY_OF_ANY_CLASS or _agreement(units, manifest.labels_N) >= MIN_AGREEMENT)
+        and (mean <= MANY_OF_ANY_CLASS or agreement(units, manifest.labels_N) >= MIN_AGREEMENT)
         and not _is_layout_of_classes(units, manifest)
     )
 
 
-def _is_layout_of_classes(units: _Units, manifest: Manifest) -> bool:
-    if _purity(units, manifest.labels_N) < PURE:
+def _is_layout_of_classes(units: Units, manifest: Manifest) -> bool:
+    if purity(units, manifest.labels_N) < PURE:
         return False
-    last = _units([name.rpartition("/")[2] for name in units.names])
-    names = _Units(np.append(last.unit_N, -1)[units.unit_N], last.names)
+    last = units_of([name.rpartition("/")[2] for name in units.names])
+    names = Units(np.append(last.unit_N, -1)[units.unit_N], last.names)
     few = MAX_PER_CLASS * len(np.unique(manifest.labels_N[units.unit_N >= 0]))
-    if _purity(names, manifest.labels_N) < PURE:
+    if purity(names, manifest.labels_N) < PURE:
         return len(names.names) <= MAX_BELOW_CLASSES or len(units.names) <= few
     return len(names.names) <= few
-
-
-def _purity(units: _Units, labels_N: Rows) -> float:
-    """Share of the images that are of their unit's most frequent class."""
-    unit_C, images_C = _per_class(units, labels_N)
-    most_U = np.zeros(len(units.names), dtype=np.int64)
-    np.maximum.at(most_U, unit_C, images_C)
-    return float(most_U.sum() / images_C.sum())
-
-
-def _agreement(units: _Units, labels_N: Rows) -> float:
-    """How much more often two images of a unit have the same class than any two: 0 for no more, 1 for always."""
-    per_class = np.bincount(labels_N[units.unit_N >= 0])
-    observed = _pairs_within(_per_class(units, labels_N)[1]) / _pairs_within(units.sizes_U)
-    expected = _pairs_within(per_class) / _pairs_within(per_class.sum(keepdims=True))
-    return float((observed - expected) / (1 - expected)) if expected < 1 else 0.0
-
-
-def _per_class(units: _Units, labels_N: Rows) -> tuple[Rows, Rows]:
-    """The units that have images of a class, once for each such class, and how many."""
-    inside = units.unit_N >= 0
-    count = int(labels_N.max()) + 1
-    both_C, images_C = np.unique(units.unit_N[inside] * count + labels_N[inside], return_counts=True)
-    return both_C // count, images_C
-
-
-def _pairs_within(sizes: Rows) -> float:
-    return float((sizes * (sizes - 1)).sum())
 
 
 # names
@@ -361,42 +296,10 @@ def _without_class(stem: str, name: str) -> str:
     return f"_{stem}_".replace(f"_{name}_", "_", 1).strip("_")
 
 
-# units and words for them
+# words for units
 
 
-def _units(keys: Iterable[Any]) -> _Units:
-    """Images with the same key; those with an empty one stand for themselves."""
-    numbers: dict[Any, int] = {"": -1, b"": -1}
-    unit = [numbers.setdefault(key, len(numbers) - 2) for key in keys]
-    return _Units(np.array(unit, dtype=np.int64), list(numbers)[2:])
-
-
-def _bytes(digests: Sequence[bytes] | npt.NDArray[Any]) -> Iterable[bytes]:
-    if not isinstance(digests, np.ndarray):
-        return digests
-    if not len(digests):
-        return []
-    # not tolist(): it drops zero bytes at the end
-    content = digests.tobytes()
-    width = len(content) // len(digests)
-    return (content[at : at + width] for at in range(0, len(content), width))
-
-
-def _pairs(units: _Units, value_N: npt.NDArray[Any]) -> tuple[tuple[int, int], ...]:
-    """Pairs of rows in one unit that differ in the value: one of each unit first, those of usual size before others."""
-    a_P, b_P = units.changes(value_N)
-    if not len(a_P):
-        return ()
-    unit_P = units.unit_N[a_P]
-    _, begins, of = np.unique(unit_P, return_index=True, return_inverse=True)
-    turn_P = np.arange(len(a_P)) - begins[of]
-    sizes_P = units.sizes_U[unit_P]
-    unusual_P = np.abs(sizes_P - np.median(sizes_P[begins]))
-    first = np.lexsort((a_P, unusual_P, turn_P))[:MAX_PAIRS]
-    return tuple(zip(a_P[first].tolist(), b_P[first].tolist(), strict=True))
-
-
-def _example(units: _Units, pair: tuple[int, int], sides_N: Rows) -> str:
+def _example(units: Units, pair: tuple[int, int], sides_N: Rows) -> str:
     """The unit of a pair, and where its images are: `ann (7 images in folds 0, 2, 4)`."""
     unit = units.unit_N[pair[0]]
     sides = np.unique(sides_N[units.unit_N == unit]).tolist()

@@ -47,11 +47,16 @@ Borders = Annotated[tuple[int, ...], BeforeValidator(_borders)]
 Colour = Annotated[str, BeforeValidator(_colour)]
 
 
-class _Section(BaseModel):
+class Section(BaseModel):
+    """The base of every section of a YAML file: frozen, and nothing is guessed.
+
+    An unknown key is an error, and so is a value of another type ("5" for 5).
+    """
+
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
-class DataOptions(_Section):
+class DataOptions(Section):
     """Where the images are, which columns say what, and what to do with the odd ones.
 
     Paths in a CSV or Parquet file are relative to its folder; all other paths to the working folder.
@@ -133,7 +138,7 @@ class DataOptions(_Section):
         )
 
 
-class FoldOptions(_Section):
+class FoldOptions(Section):
     """How the images are cut."""
 
     k: Annotated[int, Field(ge=2, le=100, description="Folds; not used with column.")] = 5

@@ -5,15 +5,12 @@ Together with the bytes of a file (and its box) they decide every pixel.
 """
 
 import dataclasses
-from typing import Literal
+
+from trainer.fields.images import Background, Crop, ResizeMode
 
 Size = tuple[int, int]  # height, width in pixels
-Box = tuple[
-    int, int, int, int
-]  # left, top, right, bottom in pixels of the image as displayed; right and bottom outside
-ResizeMode = Literal["stretch", "fit", "crop"]
-Crop = Literal["none", "box", "face"]
-Background = Literal["keep", "remove"]
+# left, top, right, bottom in pixels of the image as displayed; right and bottom lie outside
+Box = tuple[int, int, int, int]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from trainer.data.cache import PoolWriter, image_key, writable_cache_folder
+from trainer.cache_folder import writable_cache_folder
+from trainer.data.cache import PoolWriter, image_key
 from trainer.data.cleaning import REPAIRS, FileFacts, clean_boxes
 from trainer.data.decode import decode_all, fingerprint
 from trainer.data.images import Pixels
@@ -51,6 +52,22 @@ class _Seen:
     record: npt.NDArray[np.void]
     error: str
     pixels: list[tuple[PoolWriter, bytes, Pixels]]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Wanted:
+    """What is wanted of every file that is read.
+
+    Attributes:
+        fingerprints: also the perceptual hash.
+        writers: open pools that get the pixels they lack.
+        clip_boxes: whether boxes are cut at the image's edge.
+    """
+
+    reading: Reading
+    fingerprints: bool
+    writers: Sequence[PoolWriter]
+    clip_boxes: bool
 
 
 def scan_files(
@@ -88,18 +105,16 @@ def scan_files(
     for writer in writers:
         wanted_F |= _lacking_files(writer, records_F, files_N, table.boxes_N4, clip=clip_boxes) & ~bad_F
     todo = np.flatnonzero(wanted_F).tolist()
+    wanted = _Wanted(reading, fingerprints, writers, clip_boxes)
 
     def one(number: int) -> _Seen:
         boxes = None if boxes_of is None else boxes_of(number)
         return _read(
             table.root / paths[number],
+            wanted,
             stat=stats_F2[number],
             known=records_F[number],
-            reading=reading,
-            hashed=fingerprints,
-            writers=writers,
             boxes=boxes,
-            clip=clip_boxes,
         )
 
     saved_at = time.monotonic()
@@ -160,14 +175,11 @@ def _images(
 
 def _read(
     file: Path,
+    wanted: _Wanted,
     *,
     stat: npt.NDArray[np.int64],
     known: npt.NDArray[np.void],
-    reading: Reading,
-    hashed: bool,
-    writers: Sequence[PoolWriter],
     boxes: npt.NDArray[np.float64] | None,
-    clip: bool,
 ) -> _Seen:
     """Read one file; every file is decoded at least once, or a truncated one would be found in training."""
     try:
@@ -178,23 +190,24 @@ def _read(
     record["stat"], record["digest"] = stat, np.void(content_digest(data))
     pixels: list[tuple[PoolWriter, bytes, Pixels]] = []
     try:
-        seen = look(data, reading=reading)
+        seen = look(data, reading=wanted.reading)
         record["size"] = seen.size_HW
         record["traits"] = sum(1 << list(REPAIRS).index(trait) for trait in seen.traits)
         asked = [
             (writer, key, box)
-            for writer in writers
-            for key, box in _images(writer.pool.how, record["digest"].item(), record["size"], boxes, clip)
+            for writer in wanted.writers
+            for key, box in _images(writer.pool.how, record["digest"].item(), record["size"], boxes, wanted.clip_boxes)
         ]
         lacking = [(writer, key, box, writer.elsewhere(key)) for writer, key, box in asked if writer.lacks(key)]
-        wanted = [(writer, key, box) for writer, key, box, image in lacking if image is None]
-        images = decode_all(data, [(writer.pool.how, box) for writer, _, box in wanted], reading=reading)
-        pixels = [(writer, key, image) for (writer, key, _), image in zip(wanted, images, strict=True)]
+        to_decode = [(writer, key, box) for writer, key, box, image in lacking if image is None]
+        choices = [(writer.pool.how, box) for writer, _, box in to_decode]
+        images = decode_all(data, choices, reading=wanted.reading)
+        pixels = [(writer, key, image) for (writer, key, _), image in zip(to_decode, images, strict=True)]
         pixels += [(writer, key, image) for writer, key, _, image in lacking if image is not None]
         if known["hashed"] and known["digest"] == record["digest"]:
             record["hashed"], record["fingerprint"] = True, known["fingerprint"]
-        elif hashed or not asked:  # what was decoded, now or before, is whole
-            record["hashed"], record["fingerprint"] = True, fingerprint(data, reading=reading)
+        elif wanted.fingerprints or not asked:  # what was decoded, now or before, is whole
+            record["hashed"], record["fingerprint"] = True, fingerprint(data, reading=wanted.reading)
     except UnreadableError as error:
         return _Seen(record, str(error), [])
     return _Seen(record, "", pixels)

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel
 
 from trainer.fields.declare import OwnFunction, about
+from trainer.metrics import Goal
 
 Monitor = Literal["f1", "accuracy", "balanced_accuracy", "loss", "log_loss", "ece", "metric"]
 Tta = Literal["none", "flip", "crops", "flip_crops"]
@@ -68,9 +69,9 @@ class ScoringFields(BaseModel):
         OwnFunction | None,
         about("Your own metric my_task.py:my_metric; a sweep sets it from its metric's name."),
     ] = None
-    metric_goal: Annotated[
-        Literal["maximize", "minimize"], about("Direction of your own metric; a sweep sets it from its metric's goal.")
-    ] = "maximize"
+    metric_goal: Annotated[Goal, about("Direction of your own metric; a sweep sets it from its metric's goal.")] = (
+        Goal.MAXIMIZE
+    )
     seed: Annotated[
         int, about("Seed of weights, order, dropout and augmentation; a sweep derives it from its own.", ge=0)
     ] = 0

@@ -5,10 +5,12 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, field_validator
 
-from trainer.data.preprocessing import Background, Crop, ResizeMode
 from trainer.fields.declare import about
 
 MAX_SIDE = 4096
+ResizeMode = Literal["stretch", "fit", "crop"]
+Crop = Literal["none", "box", "face"]
+Background = Literal["keep", "remove"]
 Normalise = Literal["backbone", "imagenet", "dataset", "none"]
 
 

@@ -1,6 +1,6 @@
 """What is minimised, and which images it is minimised on."""
 
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal
 
 from pydantic import BaseModel
 
@@ -8,7 +8,6 @@ from trainer.fields.declare import OwnFunction, about
 
 LossName = Literal["cross_entropy", "label_smoothing", "focal", "soft_f1", "mixture"]
 MixedName = Literal["cross_entropy", "label_smoothing", "focal", "soft_f1"]
-LOSS_NAMES: tuple[str, ...] = get_args(LossName)
 
 
 class LossFields(BaseModel):

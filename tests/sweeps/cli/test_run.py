@@ -11,13 +11,12 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState
 
 from sweeps.errors import LeaseLostError
-from sweeps.lease import Lease, Times
+from sweeps.lease import Lease, Times, find_holder
 from sweeps.local import run_local
 from sweeps.messages import Assignment, Outcome, RunTrial, TrialReporter
 from sweeps.recorder import Recorder
 from sweeps.results import find_sweep
 from sweeps.storage import open_storage
-from sweeps.lease import find_holder
 from tests.sweeps.cli.conftest import Ended
 from tests.sweeps.test_driver import report
 
@@ -196,13 +195,14 @@ class TestFailedTrials:
         self, sweeps: Callable[..., Ended], space: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
     ):
         from sweeps import trial
+        from trainer.fold_setup import FoldSetup
 
         run_fold = trial.run_fold
 
-        def broken(*args: Any, directory: Path, **options: Any) -> Any:
-            if directory.parent.name == "trial-0000":
+        def broken(setup: FoldSetup, *args: Any) -> Any:
+            if setup.directory.parent.name == "trial-0000":
                 raise RuntimeError("out of luck")
-            return run_fold(*args, directory=directory, **options)
+            return run_fold(setup, *args)
 
         monkeypatch.setattr(trial, "run_fold", broken)
         ended = sweeps("run", space(), "--local")

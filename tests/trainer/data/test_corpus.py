@@ -21,7 +21,7 @@ from PIL import ExifTags, Image
 
 from trainer.data.cache import find_images
 from trainer.data.cleaning import REPAIRS
-from trainer.data.data_set import DataSet, read_data_set
+from trainer.data.data_set import DataSet, ReadOptions, read_data_set
 from trainer.data.folds import make_folds, save_folds
 from trainer.data.manifest import write_label_map, write_manifest
 from trainer.data.options import DataOptions
@@ -114,7 +114,7 @@ def csv(tmp_path: Path) -> Callable[..., DataSet]:
         (tmp_path / "train.csv").write_bytes(text.encode() if isinstance(text, str) else text)
         fold_column, tolerant = options.pop("fold_column", None), options.pop("tolerant", True)
         data = DataOptions(source=str(tmp_path / "train.csv"), **options)
-        return read_data_set(data, fold_column=fold_column, choices=[HOW], tolerant=tolerant)
+        return read_data_set(data, fold_column=fold_column, read=ReadOptions(choices=[HOW], tolerant=tolerant))
 
     return written
 
@@ -150,7 +150,7 @@ def test_a_folder_per_class_with_an_odd_file_is_read_alike(tmp_path, kind):
         for number in range(2):
             (tmp_path / "data" / folder / f"{number}.jpg").write_bytes(PHOTO)
     (tmp_path / "data" / "고양이 들" / kind.name).write_bytes(kind.data)
-    found = read_data_set(DataOptions(source=str(tmp_path / "data"), **LIMIT), tolerant=True)
+    found = read_data_set(DataOptions(source=str(tmp_path / "data"), **LIMIT), read=ReadOptions(tolerant=True))
     check_law(found, 5)
     assert found.manifest.classes == ("dog", "고양이 들")
     assert [entry.path for entry in found.rejected] == ([f"고양이 들/{kind.name}"] if kind.why else [])
@@ -237,7 +237,7 @@ def test_one_table_in_every_spelling_is_one_data_set(csv, mark, ending, bom):
 def test_parquet_labels_of_any_type(csv, tmp_path, labels, classes, rejected):
     csv(f"path,label\n{ANCHORS}")
     pd.DataFrame({"path": ["a.png", "b.png", "c.png"], "label": labels}).to_parquet(tmp_path / "train.parquet")
-    found = read_data_set(DataOptions(source=str(tmp_path / "train.parquet")), tolerant=True)
+    found = read_data_set(DataOptions(source=str(tmp_path / "train.parquet")), read=ReadOptions(tolerant=True))
     check_law(found, 3)
     assert found.manifest.classes == classes
     assert [entry.reason for entry in found.rejected] == ["no label"] * rejected
@@ -322,7 +322,7 @@ def test_of_any_mixture_every_row_is_kept_or_rejected_for_its_reason(corpus, row
     frame = pd.DataFrame([("one.jpg", "x", ""), ("two.jpg", "y", ""), *cells], columns=["path", "label", "note"])
     text = bom + frame.to_csv(index=False, sep=mark, lineterminator=ending)
     (corpus / "train.csv").write_bytes(text.encode())
-    found = read_data_set(DataOptions(source=str(corpus / "train.csv"), **LIMIT), tolerant=True)
+    found = read_data_set(DataOptions(source=str(corpus / "train.csv"), **LIMIT), read=ReadOptions(tolerant=True))
     check_law(found, len(frame))
     lines = [*found.manifest.lines, *(entry.line for entry in found.rejected)]
     assert sorted(lines) == list(range(2, len(frame) + 2))
@@ -351,7 +351,7 @@ def test_profile_folders_from_end_to_end(tmp_path):
     (root / "000004_female_Asian_59" / "selfie.jpg").write_bytes(PHOTO)
     (root / "old stuff").mkdir()
     (root / "old stuff" / "mask1.jpg").write_bytes(PHOTO)
-    found = read_data_set(DataOptions(source=str(root), layout="profile_folders"), tolerant=True)
+    found = read_data_set(DataOptions(source=str(root), layout="profile_folders"), read=ReadOptions(tolerant=True))
     check_law(found, 4 * 7 + 2)
     assert collections.Counter(entry.reason for entry in found.rejected) == {"not a row": 2}
     manifest = found.manifest
@@ -392,7 +392,7 @@ def test_train_and_valid_folders_are_one_data_set_with_one_fixed_fold(tmp_path):
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_bytes(b"" if "3" in path else PHOTO)
     data = DataOptions(source=str(tmp_path / "train"), valid=str(tmp_path / "valid"))
-    found = read_data_set(data, fold_column="fold", tolerant=True)
+    found = read_data_set(data, fold_column="fold", read=ReadOptions(tolerant=True))
     check_law(found, 5)
     assert found.manifest.paths == ("train/cat/1.jpg", "train/dog/1.jpg", "valid/cat/2.jpg", "valid/dog/2.jpg")
     assert found.fixed_N.tolist() == [ALWAYS_TRAINED, ALWAYS_TRAINED, 0, 0]
@@ -402,7 +402,7 @@ def test_an_image_in_train_and_valid_is_used_once_and_counted(csv, tmp_path):
     csv(f"path,label\n{ANCHORS}")
     (tmp_path / "valid.csv").write_text("path,label\nb.png,y\nc.png,x\n")
     data = DataOptions(source=str(tmp_path / "train.csv"), valid=str(tmp_path / "valid.csv"))
-    found = read_data_set(data, fold_column="fold", tolerant=True)
+    found = read_data_set(data, fold_column="fold", read=ReadOptions(tolerant=True))
     check_law(found, 4)
     assert found.fixed_N.tolist() == [ALWAYS_TRAINED, ALWAYS_TRAINED, 0]
     assert [(entry.reason, entry.path) for entry in found.rejected] == [("duplicate row", "b.png")]
@@ -438,7 +438,10 @@ def test_cropping_to_boxes_needs_their_columns(csv, tmp_path):
     with pytest.raises(
         DataError, match=r"crop: box needs the columns of the box: data.box: \[left, top, right, bottom\]$"
     ):
-        read_data_set(DataOptions(source=str(tmp_path / "train.csv")), choices=[Preprocessing((8, 8), crop="box")])
+        read_data_set(
+            DataOptions(source=str(tmp_path / "train.csv")),
+            read=ReadOptions(choices=[Preprocessing((8, 8), crop="box")]),
+        )
 
 
 # links
@@ -450,7 +453,7 @@ def test_loops_and_links_in_a_folder_are_counted_and_every_image_has_one_class(t
         (tmp_path / "data" / path).write_bytes(PHOTO)
     for link, target in [("cat/deep/up", "../.."), ("dog/self", "."), ("all", "."), ("nowhere", "nowhere")]:
         (tmp_path / "data" / link).symlink_to(target)
-    found = read_data_set(DataOptions(source=str(tmp_path / "data")), tolerant=True)
+    found = read_data_set(DataOptions(source=str(tmp_path / "data")), read=ReadOptions(tolerant=True))
     check_law(found, 6)
     assert found.manifest.paths == ("cat/1.jpg", "cat/deep/2.jpg", "dog/3.jpg")
     assert found.manifest.classes == ("cat", "dog")

@@ -15,9 +15,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
+from trainer.cache_folder import default_cache_folder
 from trainer.data import cache, images, parallel, scan
-from trainer.data.cache import RECORD, default_cache_folder, open_images, pool_of
-from trainer.data.data_set import DataSet, read_data_set
+from trainer.data.cache import RECORD, open_images, pool_of
+from trainer.data.data_set import DataSet, ReadOptions, read_data_set
 from trainer.data.decode import decode, decode_all, fingerprint
 from trainer.data.images import Decoded, Streamed
 from trainer.data.manifest import Manifest
@@ -78,7 +79,7 @@ def source(photos, work) -> Path:
 
 
 def read(source: Path, *choices: Preprocessing, **options: object) -> DataSet:
-    return read_data_set(DataOptions(source=str(source), **options), choices=choices)
+    return read_data_set(DataOptions(source=str(source), **options), read=ReadOptions(choices=choices))
 
 
 def pixels(manifest: Manifest, how: Preprocessing) -> np.ndarray:
@@ -124,8 +125,7 @@ def test_progress_tells_what_is_done_and_how_far(photos, tmp_path):
     seen: list[tuple[str, int, int]] = []
     read_data_set(
         DataOptions(source=str(source), group="near_duplicates"),
-        choices=(HOW,),
-        progress=lambda what, done, total: seen.append((what, done, total)),
+        read=ReadOptions(choices=(HOW,), progress=lambda what, done, total: seen.append((what, done, total))),
     )
     assert seen[:N] == [("reading images", number, N) for number in range(1, N + 1)]
     assert {what for what, _, _ in seen[N:]} == {"comparing images"}
@@ -461,7 +461,7 @@ def test_near_duplicates_are_grouped_and_named_by_their_first_image(shots):
 def test_clusters_are_looked_for_only_if_somebody_wants_them(shots, work):
     assert read(shots, HOW).clusters_N is None
     assert not work.fingerprints
-    found = read_data_set(DataOptions(source=str(shots)), choices=(HOW,), fingerprints=True)
+    found = read_data_set(DataOptions(source=str(shots)), read=ReadOptions(choices=(HOW,), fingerprints=True))
     assert found.clusters_N.tolist() == [0, 1, 0, 1, 0, 5]
     assert found.manifest.groups is None
 
@@ -524,7 +524,7 @@ def test_kept_images_keep_their_boxes_groups_and_fixed_folds(shots):
     lines = [f"{n}.jpg,{'ab'[n % 2]},{x},{x},{end},{end},{who},{fold}\n" for n, x, end, who, fold in rows]
     shots.write_text("path,label,left,top,right,bottom,person,fold\n" + "".join(lines))
     data = DataOptions(source=str(shots), box=BOX, group="person", keep="one_per_cluster")
-    found = read_data_set(data, fold_column="fold", choices=(BOXED,))
+    found = read_data_set(data, fold_column="fold", read=ReadOptions(choices=(BOXED,)))
     assert found.manifest.paths == ("0.jpg", "1.jpg", "5.jpg")
     assert found.manifest.boxes_N4[:, 0].tolist() == [0, 1, 5]
     assert found.manifest.groups == ("p0", "p1", "image 5.jpg")
@@ -553,7 +553,7 @@ def test_too_many_rejected_rows_are_refused_unless_they_are_only_to_be_shown(sou
         (source.parent / f"{row}.png").write_bytes(b"")
     with pytest.raises(DataError, match=r"4 of 12 rows cannot be used \(4 unreadable\), more than data\.max_rejected"):
         read(source)
-    found = read_data_set(DataOptions(source=str(source)), tolerant=True)
+    found = read_data_set(DataOptions(source=str(source)), read=ReadOptions(tolerant=True))
     assert (len(found.manifest), len(found.rejected), found.rows) == (8, 4, 12)
 
 
@@ -561,7 +561,7 @@ def test_if_nothing_can_be_used_there_is_nothing_to_show(source):
     for row in range(N):
         (source.parent / f"{row}.png").write_bytes(b"")
     with pytest.raises(DataError, match=r"12 of 12 rows cannot be used \(12 unreadable\)(.|\n)*line 2: 0\.png"):
-        read_data_set(DataOptions(source=str(source)), tolerant=True)
+        read_data_set(DataOptions(source=str(source)), read=ReadOptions(tolerant=True))
     with pytest.raises(DataError, match=r"none of 12 rows can be used$"):
         read(source, max_rejected=1.0)
 

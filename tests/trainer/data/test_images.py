@@ -20,6 +20,7 @@ from trainer.data.manifest import Manifest
 from trainer.data.preprocessing import Preprocessing
 from trainer.errors import DataError
 from trainer.fit import FoldResult, run_fold
+from trainer.fold_setup import FoldSetup
 from trainer.reporter import SilentReporter
 
 N = 12
@@ -100,16 +101,16 @@ def test_a_fold_run_on_streamed_images_equals_one_on_decoded_images_to_the_bit(m
         ("streamed", Streamed(manifest, HOW, threads=2)),
         ("decoded", Decoded(decoded(manifest))),
     ):
-        result = run_fold(
-            config,
-            [source],
-            folds,
+        setup = FoldSetup(
+            config=config,
+            images=[source],
+            folds=folds,
             fold=0,
             directory=tmp_path / name,
-            reporter=SilentReporter(),
             device=torch.device("cpu"),
             threads=1,
         )
+        result = run_fold(setup, SilentReporter())
         assert isinstance(result, FoldResult)
     weights, more = ((tmp_path / name / "model.safetensors").read_bytes() for name in ("streamed", "decoded"))
     assert weights == more

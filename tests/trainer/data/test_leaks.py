@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from trainer.data import leaks
-from trainer.data.leaks import MAX_PAIRS, Sign, signs_of_leaks
+from trainer.data.leaks import Sign, signs_of_leaks
 from trainer.data.manifest import Manifest
+from trainer.data.units import MAX_PAIRS
 
 
 def table(paths: list[str], labels: list[str] | None = None) -> Manifest:

@@ -14,8 +14,9 @@ import pytest
 from PIL import Image
 
 from tests.trainer.conftest import squares
+from trainer.cache_folder import default_cache_folder
 from trainer.data import scan
-from trainer.data.cache import PoolWriter, default_cache_folder, pool_of
+from trainer.data.cache import PoolWriter, pool_of
 from trainer.data.cleaning import REPAIRS, FileFacts
 from trainer.data.decode import decode, decode_all, fingerprint
 from trainer.data.options import DataOptions
