@@ -117,8 +117,8 @@ class Sweep:
 
     def table(self) -> list[dict[str, Any]]:
         """Everything of the trials but ids and times."""
-        from sweeps.storage import open_storage
-        from sweeps.study import StoredSweep
+        from sweeps.study.storage import open_storage
+        from sweeps.study.stored_sweep import StoredSweep
 
         storage = open_storage(self._url or f"sqlite:///{self.runs}/sweeps.db")
         sweep = StoredSweep.find(storage, "chaos")

@@ -32,12 +32,12 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from report import print_header
 
-from sweeps.domains import Constant
-from sweeps.pruning import fold_reason, stop_reason
-from sweeps.race import Standing
-from sweeps.space import Parameter, Space
-from sweeps.spec import Folds, Metric, SweepSpec
-from sweeps.stopping import EarlyTerminate, Hyperband, Median, NoRule, Race, Wilcoxon
+from sweeps.search.pruning import fold_reason, stop_reason
+from sweeps.search.race import Standing
+from sweeps.space.domains import Constant
+from sweeps.space.parameters import Parameter, Space
+from sweeps.space.spec import Folds, Metric, SweepSpec
+from sweeps.space.stopping import EarlyTerminate, Hyperband, Median, NoRule, Race, Wilcoxon
 from trainer.data.options import DataOptions
 
 # T trials, F folds, E epochs

@@ -98,16 +98,16 @@ def baseline(trials: int) -> list[float]:
 
 def ours(trials: int, *, folder: Path, url: str) -> list[float]:
     """Our driver on Ray with reused workers; seconds from one trial's end to the next."""
-    from sweeps.driver import Plan, open_driver
-    from sweeps.events import Event, TrialEnded
-    from sweeps.lease import Lease
-    from sweeps.messages import Share
     from sweeps.paths import SweepFiles
     from sweeps.ray_tune.cluster import Cluster, ray_cluster
     from sweeps.ray_tune.runner import run_on_ray
-    from sweeps.spec_reader import read_spec
-    from sweeps.storage import open_storage
-    from sweeps.study import StoredSweep
+    from sweeps.running.driver import Plan, open_driver
+    from sweeps.running.events import Event, TrialEnded
+    from sweeps.running.messages import Share
+    from sweeps.space.spec_reader import read_spec
+    from sweeps.study.lease import Lease
+    from sweeps.study.storage import open_storage
+    from sweeps.study.stored_sweep import StoredSweep
 
     space = folder / "overhead.yaml"
     space.write_text(
@@ -136,7 +136,7 @@ def no_op(assignment: Any, reporter: Any) -> Any:
     import timm  # noqa: F401
     import torch  # noqa: F401
 
-    from sweeps.messages import Outcome, TrialReport
+    from sweeps.running.messages import Outcome, TrialReport
 
     for step in range(REPORTS):
         fold, epoch = divmod(step, REPORTS // 2)

@@ -99,17 +99,17 @@ def child(folder: Path, part: str, **options: Any) -> dict[str, Any]:
 
 def grow(folder: Path, *, trials: int) -> None:
     """Add trials that train nothing, write what it took, and die."""
-    from sweeps.data import cut_sweep
-    from sweeps.driver import Plan, open_driver
-    from sweeps.events import Event, TrialEnded
-    from sweeps.lease import Lease
-    from sweeps.messages import Share
     from sweeps.paths import SweepFiles
-    from sweeps.prepare import open_sweep
+    from sweeps.preparing.data import cut_sweep
+    from sweeps.preparing.opening import open_sweep
     from sweeps.ray_tune.cluster import Cluster, ray_cluster
     from sweeps.ray_tune.runner import run_on_ray
-    from sweeps.spec_reader import read_spec
-    from sweeps.storage import open_storage
+    from sweeps.running.driver import Plan, open_driver
+    from sweeps.running.events import Event, TrialEnded
+    from sweeps.running.messages import Share
+    from sweeps.space.spec_reader import read_spec
+    from sweeps.study.lease import Lease
+    from sweeps.study.storage import open_storage
     from trainer.data.data_set import ReadOptions
 
     ends, sizes = [], []
@@ -142,7 +142,7 @@ def grow(folder: Path, *, trials: int) -> None:
 
 def no_op(assignment: Any, reporter: Any) -> Any:
     """A trial that trains nothing."""
-    from sweeps.messages import Outcome, TrialReport
+    from sweeps.running.messages import Outcome, TrialReport
 
     for step in range(1, REPORTS + 1):
         reporter.report(TrialReport(step, 0.5, 0, step, REPORTS))
@@ -168,8 +168,8 @@ def predict_best(runs: Path) -> None:
     import numpy as np
 
     from sweeps.paths import SweepFiles
-    from sweeps.results import SweepView, find_sweep
-    from sweeps.storage import open_storage
+    from sweeps.results.view import SweepView, find_sweep
+    from sweeps.study.storage import open_storage
     from trainer.result import OOF, write_oof
 
     folds = SweepFiles.of(runs, "chaos").folds()
@@ -201,15 +201,15 @@ def feed(folder: Path, url: str) -> None:
     """Keep 16 workers busy; write the share of time in which they were not."""
     import ray
 
-    from sweeps.driver import Plan, open_driver
-    from sweeps.lease import Lease
-    from sweeps.messages import Share
     from sweeps.paths import SweepFiles
     from sweeps.ray_tune.cluster import Cluster
     from sweeps.ray_tune.runner import run_on_ray
-    from sweeps.spec_reader import read_spec
-    from sweeps.storage import open_storage
-    from sweeps.study import StoredSweep
+    from sweeps.running.driver import Plan, open_driver
+    from sweeps.running.messages import Share
+    from sweeps.space.spec_reader import read_spec
+    from sweeps.study.lease import Lease
+    from sweeps.study.storage import open_storage
+    from sweeps.study.stored_sweep import StoredSweep
 
     (folder / "space.yaml").write_text(
         f"name: feed\nmethod: random\nmetric: {{name: valid/f1, goal: maximize}}\nrun_cap: {WORKERS * ROUNDS}\n"
@@ -237,7 +237,7 @@ def feed(folder: Path, url: str) -> None:
 
 def waits(assignment: Any, reporter: Any) -> Any:
     """A trial that waits instead of training, and says when."""
-    from sweeps.messages import Outcome, TrialReport
+    from sweeps.running.messages import Outcome, TrialReport
 
     started = time.time()
     for step in range(1, REPORTS + 1):

@@ -50,7 +50,7 @@ class TrialFiles:
 
     @property
     def attempt(self) -> Path:
-        """Which attempt may write here, see sweeps.attempt."""
+        """Which attempt may write here, see sweeps.running.attempt."""
         return self.directory / "attempt.json"
 
     @property

@@ -16,20 +16,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sweeps.database import PATIENCE_S
 from sweeps.errors import InfrastructureError, InputError
-from sweeps.events import Notice, ProgressView, Silent, Snapshot
 from sweeps.paths import SweepFiles, default_storage, make_folder
+from sweeps.running.events import Notice, ProgressView, Silent, Snapshot
+from sweeps.study.database import PATIENCE_S
 
 if TYPE_CHECKING:
     from optuna.storages import RDBStorage
 
-    from sweeps.driver import Driver
-    from sweeps.lease import Lease
-    from sweeps.messages import Share
     from sweeps.ray_tune.cluster import Cluster
-    from sweeps.spec import SweepSpec
-    from sweeps.study import StoredSweep
+    from sweeps.running.driver import Driver
+    from sweeps.running.messages import Share
+    from sweeps.space.spec import SweepSpec
+    from sweeps.study.lease import Lease
+    from sweeps.study.stored_sweep import StoredSweep
     from trainer.data.cut import Cut
 
 
@@ -149,9 +149,9 @@ def run_sweep(spec: "SweepSpec", options: RunOptions = RunOptions(), *, view: Pr
     """
     import optuna
 
-    from sweeps.feasible import check_spec
-    from sweeps.lease import Lease, Times
-    from sweeps.storage import open_storage
+    from sweeps.preparing.feasible import check_spec
+    from sweeps.study.lease import Lease, Times
+    from sweeps.study.storage import open_storage
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     shown = view or Silent()
@@ -199,9 +199,9 @@ class _Context:
 
 def _run(spec: "SweepSpec", context: _Context) -> "Driver | None":
     """Run the sweep to its end; None if all its trials were over before."""
-    from sweeps.data import changes, cut_sweep, with_folds
-    from sweeps.prepare import open_sweep
-    from sweeps.study import StoredSweep
+    from sweeps.preparing.data import changes, cut_sweep, with_folds
+    from sweeps.preparing.opening import open_sweep
+    from sweeps.study.stored_sweep import StoredSweep
     from trainer.data.data_set import ReadOptions
 
     options, files = context.options, context.files
@@ -257,7 +257,7 @@ def _seen_by_workers(spec: "SweepSpec") -> list[Path]:
 
 
 def _warm_start(sweep: "StoredSweep", spec: "SweepSpec", context: _Context) -> None:
-    from sweeps.warm_start import warm_start
+    from sweeps.upkeep.warm_start import warm_start
 
     for name, taken in warm_start(sweep, spec, runs=context.options.runs).items():
         left_out = f"; {taken.unfit} have parameters that this space cannot have" if taken.unfit else ""
@@ -284,9 +284,9 @@ def _driver(
     spec: "SweepSpec", sweep: "StoredSweep", cluster: "Cluster | None", cut: "Cut", context: _Context
 ) -> Iterator["Driver"]:
     """An entered driver, and what goes on beside it: old weights are removed, neighbours are looked at."""
-    from sweeps.driver import Plan, open_driver
-    from sweeps.neighbours import registered
-    from sweeps.retention import Retention
+    from sweeps.running.driver import Plan, open_driver
+    from sweeps.running.neighbours import registered
+    from sweeps.upkeep.retention import Retention
 
     options, files = context.options, context.files
     share = _share(spec, cluster, streamed=tuple(how.key for how in cut.data.plan.streamed))
@@ -311,7 +311,7 @@ def _driver(
 
 def _share(spec: "SweepSpec", cluster: "Cluster | None", *, streamed: tuple[str, ...]) -> "Share":
     """What a trial has."""
-    from sweeps.messages import Share
+    from sweeps.running.messages import Share
 
     if cluster is None:
         device = _local_device(spec)
@@ -350,7 +350,7 @@ def _local_device(spec: "SweepSpec") -> str:
 
 def _evaluate(driver: "Driver", cluster: "Cluster | None") -> None:
     if cluster is None:
-        from sweeps.local import run_local
+        from sweeps.running.local import run_local
 
         run_local(driver)
     else:
@@ -360,7 +360,7 @@ def _evaluate(driver: "Driver", cluster: "Cluster | None") -> None:
 
 
 def _finished(sweep: "StoredSweep", spec: "SweepSpec") -> bool:
-    from sweeps.records import counts
+    from sweeps.study.records import counts
 
     trials = sweep.trials()
     asked = sum(counts(trial, sweep.name) for trial in trials)

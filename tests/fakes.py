@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from sweeps.messages import Assignment, Outcome, TrialReport, TrialReporter
+from sweeps.running.messages import Assignment, Outcome, TrialReport, TrialReporter
 
 if TYPE_CHECKING:
     from optuna.storages import RDBStorage
@@ -49,7 +49,7 @@ def curve_score(*, lr: float, optimizer: str, fold: int, epoch: int) -> float:
 
 
 def curve_trial(assignment: Assignment, reporter: TrialReporter) -> Outcome:
-    """A trial without training, to be used where `sweeps.trial.run_trial` is; for spaces like CURVE_SPACE.
+    """A trial without training, to be used where `sweeps.running.trial.run_trial` is; for spaces like CURVE_SPACE.
 
     It leaves no files: a continued trial starts again at its first fold, as after a lost checkpoint.
 
@@ -122,7 +122,7 @@ def hasty_storage(folder: Path) -> "RDBStorage":
     """SQLite in a file of `folder` as ever, except that it does not wait for the disk: 200 trials take seconds."""
     import sqlalchemy as sa
 
-    from sweeps.storage import open_storage  # a worker that fakes a trial needs no database
+    from sweeps.study.storage import open_storage  # a worker that fakes a trial needs no database
 
     storage = open_storage(f"sqlite:///{folder}/sweeps.db")
     storage.engine.dispose()

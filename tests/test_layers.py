@@ -89,24 +89,24 @@ FOREIGN = {
     "ray": ["sweeps/ray_tune/"],
     "wandb": ["sweeps/tracking/wandb.py"],
     "optuna": [
-        "sweeps/sampling.py",
-        "sweeps/pruning.py",
-        "sweeps/study.py",
-        "sweeps/records.py",
-        "sweeps/history.py",
-        "sweeps/tally.py",
-        "sweeps/ranking.py",
-        "sweeps/mirror.py",
-        "sweeps/driver.py",
-        "sweeps/prepare.py",
-        "sweeps/results.py",
-        "sweeps/retention.py",
-        "sweeps/retry.py",
-        "sweeps/warm_start.py",
-        "sweeps/asking.py",
+        "sweeps/search/sampling.py",
+        "sweeps/search/pruning.py",
+        "sweeps/study/stored_sweep.py",
+        "sweeps/study/records.py",
+        "sweeps/search/history.py",
+        "sweeps/search/tally.py",
+        "sweeps/results/ranking.py",
+        "sweeps/search/mirror.py",
+        "sweeps/running/driver.py",
+        "sweeps/preparing/opening.py",
+        "sweeps/results/view.py",
+        "sweeps/upkeep/retention.py",
+        "sweeps/upkeep/retry.py",
+        "sweeps/upkeep/warm_start.py",
+        "sweeps/running/asking.py",
         "sweeps/sweep.py",
     ],
-    "sqlalchemy": ["sweeps/database.py", "sweeps/study.py", "sweeps/lease.py"],
+    "sqlalchemy": ["sweeps/study/database.py", "sweeps/study/stored_sweep.py", "sweeps/study/lease.py"],
     "typer": ["sweeps/cli/"],
     "rich": ["sweeps/cli/"],
     "madgrad": ["trainer/optimizers.py"],
@@ -120,14 +120,14 @@ FOREIGN = {
         "trainer/weights.py",
     ],
     "pandas": ["trainer/data/sources.py"],
-    "jinja2": ["sweeps/check_page.py"],
+    "jinja2": ["sweeps/preparing/check_page.py"],
     "cv2": ["trainer/data/crops.py"],
     "rembg": ["trainer/data/crops.py"],
     "onnxruntime": ["trainer/data/crops.py"],
-    "PIL": ["trainer/data/", "sweeps/inspection.py"],
+    "PIL": ["trainer/data/", "sweeps/preparing/inspection.py"],
     "filelock": ["trainer/data/cache.py"],
     "psutil": ["sweeps/processes.py"],
-    "scipy": ["sweeps/laws.py", "sweeps/race.py", "sweeps/sampling.py"],
+    "scipy": ["sweeps/space/laws.py", "sweeps/search/race.py", "sweeps/search/sampling.py"],
 }
 TORCH = ["torch", "torchvision", "timm", "madgrad", "safetensors"]
 # parts of the trainer -> the only modules of it that they may import (a name stands for all below it)
@@ -258,11 +258,21 @@ def test_what_trains_nothing_imports_torch_only_when_it_is_called():
 
 def test_the_worker_side_imports_neither_optuna_nor_the_driver():
     """What a Ray worker loads before a trial begins, and the trial itself."""
-    for file in ("sweeps/trial.py", "sweeps/messages.py", "sweeps/attempt.py", "sweeps/ray_tune/worker.py"):
+    for file in (
+        "sweeps/running/trial.py",
+        "sweeps/running/messages.py",
+        "sweeps/running/attempt.py",
+        "sweeps/ray_tune/worker.py",
+    ):
         for imported in imports(ROOT / file):
             assert imported.split(".")[0] not in ("optuna", "sqlalchemy")
-            assert imported not in ("sweeps.driver", "sweeps.study", "sweeps.spec", "sweeps.sampling")
-    assert all(imported.split(".")[0] != "ray" for imported in imports(ROOT / "sweeps/trial.py"))
+            assert imported not in (
+                "sweeps.running.driver",
+                "sweeps.study.stored_sweep",
+                "sweeps.space.spec",
+                "sweeps.search.sampling",
+            )
+    assert all(imported.split(".")[0] != "ray" for imported in imports(ROOT / "sweeps/running/trial.py"))
 
 
 @pytest.mark.parametrize("library", FOREIGN)
@@ -277,7 +287,7 @@ def test_only_study_writes_the_stored_study():
     for path in modules("sweeps"):
         called = {node.attr for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Attribute)}
         if called & WRITES:
-            assert name_of(path) in ("sweeps/study.py", "sweeps/mirror.py")
+            assert name_of(path) in ("sweeps/study/stored_sweep.py", "sweeps/search/mirror.py")
 
 
 def test_the_commands_defer_every_heavy_import():

@@ -18,8 +18,8 @@ def best(
 ) -> None:
     """Show a sweep's best trials with their fold scores."""
     from sweeps.cli.tables import print_leaderboard
-    from sweeps.leaderboard import leaderboard
-    from sweeps.results import SweepView
+    from sweeps.results.leaderboard import leaderboard
+    from sweeps.results.view import SweepView
 
     found = leaderboard(SweepView.read(stored(sweep, storage, runs)), runs=runs_folder(runs), topk=topk)
     if as_json:

@@ -13,9 +13,9 @@ from sweeps.cli.options import Json, Runs, Settings, Space, runs_folder
 from sweeps.errors import InputError
 
 if TYPE_CHECKING:
-    from sweeps.inspection import Inspection
-    from sweeps.space import Parameter
-    from sweeps.spec import SweepSpec
+    from sweeps.preparing.inspection import Inspection
+    from sweeps.space.parameters import Parameter
+    from sweeps.space.spec import SweepSpec
     from trainer.data.cleaning import Rejected
 
 MAX_ROWS = 40  # of a table on the terminal
@@ -46,7 +46,7 @@ def check(
 
 
 def _check_language(space: Path, settings: list[str], *, as_json: bool) -> None:
-    from sweeps.space_only import read_space_only
+    from sweeps.space.space_only import read_space_only
 
     found = read_space_only(space, settings=settings)
     if as_json:
@@ -65,13 +65,13 @@ def _check_language(space: Path, settings: list[str], *, as_json: bool) -> None:
 
 
 def _check_all(space: Path, settings: list[str], runs: Path) -> None:
-    from sweeps.check_page import write_page
     from sweeps.cli.progress import reading_images
-    from sweeps.data import changes, cut_sweep, with_folds, write_data
-    from sweeps.feasible import check_spec
-    from sweeps.inspection import inspect, page_of
     from sweeps.paths import SweepFiles, make_folder
-    from sweeps.spec_reader import read_spec
+    from sweeps.preparing.check_page import write_page
+    from sweeps.preparing.data import changes, cut_sweep, with_folds, write_data
+    from sweeps.preparing.feasible import check_spec
+    from sweeps.preparing.inspection import inspect, page_of
+    from sweeps.space.spec_reader import read_spec
     from trainer.data.cleaning import write_rejected
     from trainer.data.data_set import ReadOptions
 
@@ -101,8 +101,8 @@ def _check_all(space: Path, settings: list[str], runs: Path) -> None:
 
 
 def _print_space(spec: "SweepSpec") -> None:
-    from sweeps.space import grid_size
-    from sweeps.spec import MAX_GRID
+    from sweeps.space.parameters import grid_size
+    from sweeps.space.spec import MAX_GRID
 
     print(f"sweep      {spec.name}: {spec.metric.goal} {spec.metric.name}, method {spec.method} ({spec.search})")
     ends = [f"{spec.trial_cap} trials"] if spec.trial_cap else []
@@ -127,13 +127,13 @@ def _print_space(spec: "SweepSpec") -> None:
 
 
 def _points(points: int | None) -> str:
-    from sweeps.spec import MAX_GRID
+    from sweeps.space.spec import MAX_GRID
 
     return "a continuous space" if points is None else f"{points:,}{' or more' if points == MAX_GRID else ''}"
 
 
 def _print_parameters(parameters: "Iterable[Parameter]") -> None:
-    from sweeps.domains import Constant
+    from sweeps.space.domains import Constant
 
     for parameter in parameters:
         kind = "fixed " if isinstance(parameter.domain, Constant) else "sampled"

@@ -12,7 +12,7 @@ from sweeps.cli.options import Json, Runs, Storage, opened, runs_folder, sweep_n
 from sweeps.errors import InputError
 
 if TYPE_CHECKING:
-    from sweeps.garbage import Collected
+    from sweeps.upkeep.garbage import Collected
 
 KINDS = ("weights", "checkpoints", "temporary", "unknown")
 
@@ -42,9 +42,9 @@ def gc(
 
     Results, curves and out-of-fold predictions stay. A sweep that is running now is left alone.
     """
-    from sweeps.garbage import Collected, collect
-    from sweeps.leftovers import claims
-    from sweeps.results import find_sweep, names
+    from sweeps.results.view import find_sweep, names
+    from sweeps.upkeep.garbage import Collected, collect
+    from sweeps.upkeep.leftovers import claims
 
     folder, found = runs_folder(runs), opened(storage, runs)
     chosen = names(found) if sweep is None else [find_sweep(found, sweep_name(sweep)).name]

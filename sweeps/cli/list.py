@@ -10,8 +10,8 @@ from sweeps.cli.options import Json, Runs, Storage, opened
 def list_sweeps(as_json: Json = False, storage: Storage = None, runs: Runs = None) -> None:
     """List all sweeps in the storage."""
     from sweeps.cli.tables import print_table
-    from sweeps.results import SweepView, find_sweep, names, newer
-    from sweeps.summary import summarise
+    from sweeps.results.summary import summarise
+    from sweeps.results.view import SweepView, find_sweep, names, newer
 
     found = opened(storage, runs)
     unreadable = newer(found)

@@ -11,7 +11,7 @@ from sweeps.errors import InputError
 if TYPE_CHECKING:
     from optuna.storages import RDBStorage
 
-    from sweeps.study import StoredSweep
+    from sweeps.study.stored_sweep import StoredSweep
 
 Storage = Annotated[
     str | None,
@@ -50,7 +50,7 @@ def opened(storage: str | None, runs: Path | None) -> "RDBStorage":
     Raises:
         InputError: it does not, or cannot be opened.
     """
-    from sweeps.storage import open_storage
+    from sweeps.study.storage import open_storage
 
     return open_storage(storage_url(storage, runs_folder(runs)), must_exist=True)
 
@@ -61,7 +61,7 @@ def stored(sweep: str | None, storage: str | None, runs: Path | None) -> "Stored
     Raises:
         InputError: there is no such sweep, or no storage.
     """
-    from sweeps.results import find_sweep
+    from sweeps.results.view import find_sweep
 
     return find_sweep(opened(storage, runs), sweep_name(sweep))
 
@@ -74,7 +74,7 @@ def sweep_name(given: str | None) -> str | None:
     """
     if given is None or not given.endswith((".yaml", ".yml")):
         return given
-    from sweeps.yaml_file import YamlFile
+    from sweeps.space.yaml_file import YamlFile
 
     path = Path(given)
     if not path.is_file():

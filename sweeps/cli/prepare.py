@@ -11,11 +11,11 @@ def prepare(space: Space, settings: Settings = None, runs: Runs = None) -> None:
     A machine without a GPU can do it; `sweeps run` then starts at once.
     """
     from sweeps.cli.progress import reading_images
-    from sweeps.data import changes, cut_sweep, write_data
-    from sweeps.feasible import check_spec
     from sweeps.paths import SweepFiles, make_folder
-    from sweeps.prepare import refuse_other_data
-    from sweeps.spec_reader import read_spec
+    from sweeps.preparing.data import changes, cut_sweep, write_data
+    from sweeps.preparing.feasible import check_spec
+    from sweeps.preparing.opening import refuse_other_data
+    from sweeps.space.spec_reader import read_spec
     from trainer.data.cache import default_cache_folder
     from trainer.data.data_set import ReadOptions
     from trainer.data.folds import deviations

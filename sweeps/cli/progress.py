@@ -19,7 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from sweeps.cli.tables import format_value
-from sweeps.events import (
+from sweeps.running.events import (
     EndState,
     Event,
     FoldFinished,

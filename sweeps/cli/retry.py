@@ -18,9 +18,9 @@ def retry(
     runs: Runs = None,
 ) -> None:
     """Have failed trials evaluated again, as new trials with the same seed that keep their finished folds."""
-    from sweeps.lease import Lease
-    from sweeps.results import sweep_files
-    from sweeps.retry import retry_failed
+    from sweeps.results.view import sweep_files
+    from sweeps.study.lease import Lease
+    from sweeps.upkeep.retry import retry_failed
 
     found = stored(sweep, storage, runs)
     files = sweep_files(found, runs=runs_folder(runs))

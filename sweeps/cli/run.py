@@ -9,7 +9,7 @@ from sweeps.cli.options import Runs, Settings, Space, Storage, runs_folder, stor
 from sweeps.errors import EXIT_INTERRUPTED, NothingCompletedError
 
 if TYPE_CHECKING:
-    from sweeps.spec import SweepSpec
+    from sweeps.space.spec import SweepSpec
     from sweeps.sweep import RunOptions, RunResult
 
 
@@ -31,7 +31,7 @@ def run(
     plain: Annotated[bool, typer.Option("--plain", help="One line per event instead of the live view.")] = False,
 ) -> None:
     """Start a sweep, or continue it: interrupted trials first, then new ones."""
-    from sweeps.spec_reader import read_spec
+    from sweeps.space.spec_reader import read_spec
 
     overrides = [*(settings or [])]
     if trials is not None:
@@ -82,10 +82,10 @@ def _conclude(spec: "SweepSpec", result: "RunResult", options: "RunOptions") -> 
 
 def _show_best(name: str, options: "RunOptions") -> None:
     from sweeps.cli.tables import print_leaderboard
-    from sweeps.database import hidden
-    from sweeps.leaderboard import leaderboard
-    from sweeps.results import SweepView, find_sweep
-    from sweeps.storage import open_storage
+    from sweeps.results.leaderboard import leaderboard
+    from sweeps.results.view import SweepView, find_sweep
+    from sweeps.study.database import hidden
+    from sweeps.study.storage import open_storage
 
     view = SweepView.read(find_sweep(open_storage(options.url), name))
     print_leaderboard(leaderboard(view, runs=options.runs, topk=3))

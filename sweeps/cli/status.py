@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 from sweeps.cli.options import Json, Runs, Storage, SweepName, stored
 
 if TYPE_CHECKING:
-    from sweeps.summary import Summary
+    from sweeps.results.summary import Summary
 
 
 def status(sweep: SweepName = None, as_json: Json = False, storage: Storage = None, runs: Runs = None) -> None:
     """Show how far a sweep is, who drives it and what is left of its budget."""
-    from sweeps.results import SweepView
-    from sweeps.summary import failures, notes, summarise
+    from sweeps.results.summary import failures, notes, summarise
+    from sweeps.results.view import SweepView
 
     view = SweepView.read(stored(sweep, storage, runs))
     summary, failed, noted = summarise(view), failures(view), notes(view)

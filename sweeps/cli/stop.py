@@ -16,8 +16,8 @@ def stop(
     runs: Runs = None,
 ) -> None:
     """Start no new trials in a running sweep; its running trials finish."""
-    from sweeps.lease import find_holder, request_stop
-    from sweeps.results import find_sweep
+    from sweeps.results.view import find_sweep
+    from sweeps.study.lease import find_holder, request_stop
 
     found, name = opened(storage, runs), sweep_name(sweep)
     # a driver that is still at its data holds the lease of a sweep that is not stored yet

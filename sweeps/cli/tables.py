@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from sweeps.leaderboard import Leaderboard
+    from sweeps.results.leaderboard import Leaderboard
 
 PIPE_WIDTH = 160  # a pipe or a file has no width of its own
 

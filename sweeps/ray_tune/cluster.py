@@ -16,7 +16,7 @@ from typing import Any
 import ray
 
 from sweeps.errors import InputError
-from sweeps.spec import Resources
+from sweeps.space.spec import Resources
 from trainer.errors import first_line
 
 CONNECT_TIMEOUT_S = 10.0

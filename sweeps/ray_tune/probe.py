@@ -22,7 +22,7 @@ from sweeps.ray_tune.cluster import Cluster, Node
 
 TIMEOUT_S = 60.0
 PACKAGES = ("foldsweep", "ray", "torch")
-TRIAL = "sweeps.trial"  # torch with it: the trials of that process need not wait for it
+TRIAL = "sweeps.running.trial"  # torch with it: the trials of that process need not wait for it
 FOLDER = -1  # in place of a folder's size
 SAME_FOLDER = "Mount the same folder at this path on every node, or choose another with --runs"
 SAME_DATA = "Make the data visible at the same path on every node"

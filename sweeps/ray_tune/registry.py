@@ -4,6 +4,6 @@ Tune pickles its searcher and scheduler. A driver has threads, locks and connect
 pickled, so the shells hold a key and find the driver here.
 """
 
-from sweeps.driver import Driver
+from sweeps.running.driver import Driver
 
 DRIVERS: dict[str, Driver] = {}

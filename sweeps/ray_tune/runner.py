@@ -13,14 +13,14 @@ from typing import Any
 import ray
 from ray import tune
 
-from sweeps.driver import Driver
 from sweeps.errors import ClusterLostError, InfrastructureError
-from sweeps.messages import RunTrial
 from sweeps.ray_tune.cluster import Cluster, resolve, trials_at_once
 from sweeps.ray_tune.registry import DRIVERS
 from sweeps.ray_tune.scheduler import DriverScheduler
 from sweeps.ray_tune.searcher import DriverSearcher
 from sweeps.ray_tune.worker import evaluate
+from sweeps.running.driver import Driver
+from sweeps.running.messages import RunTrial
 from trainer.errors import first_line
 
 LOST_NODES = 20  # times that a trial may lose its node, beside the deaths of its worker process
@@ -33,7 +33,7 @@ def run_on_ray(driver: Driver, cluster: Cluster, *, trial: RunTrial | None = Non
     """Evaluate trials on Ray until the driver has no more. The driver is already entered.
 
     Args:
-        trial: what a worker does with an assignment; None for `sweeps.trial.run_trial`, which only the
+        trial: what a worker does with an assignment; None for `sweeps.running.trial.run_trial`, which only the
             workers import: torch takes seconds that this process does not have to spend.
 
     Raises:

@@ -5,8 +5,8 @@ from typing import Any
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
-from sweeps.messages import TrialReport
 from sweeps.ray_tune.registry import DRIVERS
+from sweeps.running.messages import TrialReport
 
 
 class DriverScheduler(FIFOScheduler):

@@ -5,11 +5,11 @@ from typing import Any
 
 from ray.tune.search import Searcher
 
-from sweeps.asking import Next
 from sweeps.errors import InfrastructureError
-from sweeps.messages import Assignment, Outcome, OutcomeState
 from sweeps.ray_tune.registry import DRIVERS
 from sweeps.ray_tune.worker import OUTCOME
+from sweeps.running.asking import Next
+from sweeps.running.messages import Assignment, Outcome, OutcomeState
 
 
 class DriverSearcher(Searcher):

@@ -17,8 +17,8 @@ from typing import Any
 import ray
 from ray import tune
 
-from sweeps.attempt import Attempt
-from sweeps.messages import Assignment, Outcome, OutcomeState, RunTrial, TrialReport
+from sweeps.running.attempt import Attempt
+from sweeps.running.messages import Assignment, Outcome, OutcomeState, RunTrial, TrialReport
 from trainer.files import is_disk_full
 
 logger = logging.getLogger(__name__)
@@ -66,7 +66,7 @@ class TuneReporter:
 
 def warm_up() -> None:
     """Ray calls this in every new worker process, before it has anything to do: torch takes seconds."""
-    importlib.import_module("sweeps.trial")
+    importlib.import_module("sweeps.running.trial")
     importlib.import_module("trainer.memory").settle()
 
 
@@ -120,7 +120,7 @@ def _attempt(assignment: Assignment, run_trial: RunTrial | None) -> tuple[Outcom
         outcome = _gave_up(attempt.deaths, assignment.files.log)
     else:
         if run_trial is None:
-            from sweeps import trial  # torch: here and not in the driver's process
+            from sweeps.running import trial
 
             run_trial = trial.run_trial
         with _logged(assignment.files.log):

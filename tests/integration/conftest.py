@@ -14,16 +14,16 @@ import pytest
 from optuna.trial import FrozenTrial
 from ruamel.yaml import YAML
 
-from sweeps.data import cut_sweep
-from sweeps.driver import Driver, Plan, open_driver
-from sweeps.lease import Lease
-from sweeps.messages import Share
 from sweeps.paths import SweepFiles
-from sweeps.prepare import open_sweep
-from sweeps.spec import SweepSpec
-from sweeps.spec_reader import read_spec
-from sweeps.storage import open_storage
-from sweeps.study import StoredSweep
+from sweeps.preparing.data import cut_sweep
+from sweeps.preparing.opening import open_sweep
+from sweeps.running.driver import Driver, Plan, open_driver
+from sweeps.running.messages import Share
+from sweeps.space.spec import SweepSpec
+from sweeps.space.spec_reader import read_spec
+from sweeps.study.lease import Lease
+from sweeps.study.storage import open_storage
+from sweeps.study.stored_sweep import StoredSweep
 from trainer.data.data_set import ReadOptions
 from trainer.data.samples import write_digits
 

@@ -13,8 +13,8 @@ from optuna.trial import FrozenTrial, TrialState
 from sweeps.errors import InputError
 from sweeps.ray_tune.cluster import Cluster, ray_cluster
 from sweeps.ray_tune.probe import probe_nodes
-from sweeps.results import find_sweep
-from sweeps.storage import open_storage
+from sweeps.results.view import find_sweep
+from sweeps.study.storage import open_storage
 from tests.integration.conftest import SWEEPS
 from tests.integration.machines import Machine, Machines, mounts_allowed, networks_allowed, wait_for
 from tests.sweeps.conftest import close, postgresql_server, postgresql_url  # noqa: F401 - fixtures

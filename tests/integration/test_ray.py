@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 from optuna.trial import TrialState
 
-from sweeps.events import Event, FoldFinished
-from sweeps.local import run_local
 from sweeps.paths import SweepFiles
 from sweeps.ray_tune.cluster import Cluster, ray_cluster
 from sweeps.ray_tune.runner import run_on_ray
+from sweeps.running.events import Event, FoldFinished
+from sweeps.running.local import run_local
 from tests.fakes import CURVE_SPACE, curve_trial
 from tests.integration import workers
 from tests.integration.conftest import opened, record

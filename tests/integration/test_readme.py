@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.spec_reader import read_spec
+from sweeps.space.spec_reader import read_spec
 from tests.integration.conftest import command
 from trainer.config import TrainConfig
 

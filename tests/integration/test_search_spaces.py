@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sweeps.spec_reader import read_spec
+from sweeps.space.spec_reader import read_spec
 from tests.integration.conftest import command
 from trainer.data.cache import find_images
 from trainer.data.folds import Folds, load_folds

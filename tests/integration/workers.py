@@ -4,7 +4,7 @@ import dataclasses
 import os
 import signal
 
-from sweeps.messages import Assignment, Outcome, TrialReport, TrialReporter
+from sweeps.running.messages import Assignment, Outcome, TrialReport, TrialReporter
 
 KILLED = "killed"  # in the trial's directory: its worker has died once
 
@@ -22,7 +22,7 @@ def leaves_memory_behind_twice(assignment: Assignment, reporter: TrialReporter) 
 
 def raises_in_trial_1(assignment: Assignment, reporter: TrialReporter) -> Outcome:
     """A training whose code raises: through the real trial, with a configuration it cannot build."""
-    from sweeps.trial import run_trial
+    from sweeps.running.trial import run_trial
 
     if assignment.number == 1:
         assignment.values["backbone"] = "no_such_model"
@@ -49,7 +49,7 @@ class _DiesInFold1:
 
 
 def dies_once(assignment: Assignment, reporter: TrialReporter) -> Outcome:
-    from sweeps.trial import run_trial
+    from sweeps.running.trial import run_trial
 
     return run_trial(assignment, _DiesInFold1(assignment, reporter))
 

@@ -16,9 +16,9 @@ from hypothesis import settings
 from optuna.storages import RDBStorage
 from PIL import Image
 
-from sweeps.spec import SweepSpec
-from sweeps.spec_reader import read_spec
-from sweeps.storage import open_storage
+from sweeps.space.spec import SweepSpec
+from sweeps.space.spec_reader import read_spec
+from sweeps.study.storage import open_storage
 
 settings.register_profile("sweeps", deadline=None)  # no test depends on the time it takes
 settings.load_profile("sweeps")

@@ -10,11 +10,11 @@ from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from sweeps.paths import SweepFiles
-from sweeps.prepare import write_spec
-from sweeps.records import FOLD_SCORES, RETRY_OF, TAKEN_FROM, WARM_STARTED, Origin
-from sweeps.results import SweepView
-from sweeps.spec import SweepSpec
-from sweeps.study import StoredSweep
+from sweeps.preparing.opening import write_spec
+from sweeps.results.view import SweepView
+from sweeps.space.spec import SweepSpec
+from sweeps.study.records import FOLD_SCORES, RETRY_OF, TAKEN_FROM, WARM_STARTED, Origin
+from sweeps.study.stored_sweep import StoredSweep
 from trainer.kept_epochs import FOLDER as EPOCHS
 from trainer.result import CHECKPOINT, CURVE, OOF, RESULT, WEIGHTS
 

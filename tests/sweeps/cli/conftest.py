@@ -15,13 +15,13 @@ import optuna
 import pytest
 
 from sweeps import cli
-from sweeps.data import cut_sweep
-from sweeps.driver import Plan, open_driver
-from sweeps.messages import Assignment, Outcome, Share
 from sweeps.paths import SweepFiles
-from sweeps.prepare import open_sweep
-from sweeps.spec_reader import read_spec
-from sweeps.study import StoredSweep
+from sweeps.preparing.data import cut_sweep
+from sweeps.preparing.opening import open_sweep
+from sweeps.running.driver import Plan, open_driver
+from sweeps.running.messages import Assignment, Outcome, Share
+from sweeps.space.spec_reader import read_spec
+from sweeps.study.stored_sweep import StoredSweep
 from tests.fakes import CURVE_SPACE, hasty_storage, write_photos
 
 COMMAND = Path(sys.executable).with_name("sweeps")

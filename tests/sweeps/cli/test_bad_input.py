@@ -10,9 +10,9 @@ import pytest
 import safetensors.torch
 import torch
 
-from sweeps.lease import Lease
-from sweeps.results import names
-from sweeps.storage import open_storage
+from sweeps.results.view import names
+from sweeps.study.lease import Lease
+from sweeps.study.storage import open_storage
 from tests.sweeps.cli.conftest import Ended
 
 Change = tuple[str, str]

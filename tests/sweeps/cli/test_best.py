@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from optuna.trial import create_trial
 
-from sweeps.messages import Outcome
-from sweeps.records import FOLD_SCORES, TAKEN_FROM
-from sweeps.study import StoredSweep
+from sweeps.running.messages import Outcome
+from sweeps.study.records import FOLD_SCORES, TAKEN_FROM
+from sweeps.study.stored_sweep import StoredSweep
 from tests.sweeps.cli.conftest import Ended
 
 MIXED = ([0, 1, 2], [3, 3, 3], Outcome("stopped", (0.1,)), Outcome("failed", reason="out of luck"), None, [0, 1, 2])

@@ -211,10 +211,10 @@ class TestFiles:
         self, sweeps: Callable[..., Ended], space: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
     ):
         for name in (
-            "sweeps.storage.open_storage",
-            "sweeps.lease.Lease.acquire",
+            "sweeps.study.storage.open_storage",
+            "sweeps.study.lease.Lease.acquire",
             "sweeps.ray_tune.cluster.ray_cluster",
-            "sweeps.trial.run_trial",
+            "sweeps.running.trial.run_trial",
         ):
             monkeypatch.setattr(name, lambda *args, name=name, **options: pytest.fail(f"{name} was called"))
         assert sweeps("check", space()).code == 0

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.lease import Lease
-from sweeps.messages import Outcome
-from sweeps.storage import open_storage
-from sweeps.study import StoredSweep
+from sweeps.running.messages import Outcome
+from sweeps.study.lease import Lease
+from sweeps.study.storage import open_storage
+from sweeps.study.stored_sweep import StoredSweep
 from tests.sweeps.cli.conftest import Ended
 
 Recorded = Callable[..., StoredSweep]

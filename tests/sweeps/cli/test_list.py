@@ -5,10 +5,10 @@ from collections.abc import Callable
 
 import pytest
 
-from sweeps.messages import Outcome
-from sweeps.records import FORMAT, SWEEP
-from sweeps.storage import open_storage
-from sweeps.study import StoredSweep
+from sweeps.running.messages import Outcome
+from sweeps.study.records import FORMAT, SWEEP
+from sweeps.study.storage import open_storage
+from sweeps.study.stored_sweep import StoredSweep
 from tests.sweeps.cli.conftest import Ended
 
 

@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from sweeps.cli.progress import LiveProgress, PlainProgress, choose_progress, describe, reading_images, render
-from sweeps.events import Event, FoldFinished, Notice, Running, Snapshot, TrialEnded, TrialStarted
+from sweeps.running.events import Event, FoldFinished, Notice, Running, Snapshot, TrialEnded, TrialStarted
 
 SNAPSHOT = Snapshot(
     completed=3,

@@ -11,14 +11,14 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState
 
 from sweeps.errors import LeaseLostError
-from sweeps.lease import Lease, Times, find_holder
-from sweeps.local import run_local
-from sweeps.messages import Assignment, Outcome, RunTrial, TrialReporter
-from sweeps.recorder import Recorder
-from sweeps.results import find_sweep
-from sweeps.storage import open_storage
+from sweeps.results.view import find_sweep
+from sweeps.running.local import run_local
+from sweeps.running.messages import Assignment, Outcome, RunTrial, TrialReporter
+from sweeps.study.lease import Lease, Times, find_holder
+from sweeps.study.recorder import Recorder
+from sweeps.study.storage import open_storage
 from tests.sweeps.cli.conftest import Ended
-from tests.sweeps.test_driver import report
+from tests.sweeps.running.test_driver import report
 
 END = """\
 files      runs/tiny
@@ -194,7 +194,7 @@ class TestFailedTrials:
     def test_code_that_raises_fails_its_trial_and_the_sweep_goes_on(
         self, sweeps: Callable[..., Ended], space: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
     ):
-        from sweeps import trial
+        from sweeps.running import trial
         from trainer.fold_setup import FoldSetup
 
         run_fold = trial.run_fold

@@ -8,11 +8,11 @@ from collections.abc import Callable
 
 import pytest
 
-from sweeps.lease import Lease, find_holder
-from sweeps.messages import Outcome
-from sweeps.retry import add_retry
-from sweeps.storage import open_storage
-from sweeps.study import StoredSweep
+from sweeps.running.messages import Outcome
+from sweeps.study.lease import Lease, find_holder
+from sweeps.study.storage import open_storage
+from sweeps.study.stored_sweep import StoredSweep
+from sweeps.upkeep.retry import add_retry
 from tests.sweeps.cli.conftest import Ended
 
 Recorded = Callable[..., StoredSweep]

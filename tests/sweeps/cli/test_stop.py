@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterator
 import pytest
 import sqlalchemy as sa
 
-from sweeps.holder import Holder
-from sweeps.lease import Lease, Times, find_holder
-from sweeps.storage import open_storage
-from sweeps.study import StoredSweep
+from sweeps.study.holder import Holder
+from sweeps.study.lease import Lease, Times, find_holder
+from sweeps.study.storage import open_storage
+from sweeps.study.stored_sweep import StoredSweep
 from tests.sweeps.cli.conftest import Ended
 
 Recorded = Callable[..., StoredSweep]

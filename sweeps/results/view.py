@@ -1,0 +1,101 @@
+"""What a stored sweep says: counts, what is left, and its complete trials best first. Reads only."""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+from optuna.storages import RDBStorage
+from optuna.trial import FrozenTrial
+
+from sweeps.errors import InputError, did_you_mean
+from sweeps.paths import SweepFiles
+from sweeps.results.ranking import rank
+from sweeps.space.spec import METRIC_NAMES, own_metric
+from sweeps.study.records import (
+    FORMAT,
+    SweepRecord,
+)
+from sweeps.study.stored_sweep import StoredSweep
+from trainer.metrics import Goal
+
+
+@dataclasses.dataclass(frozen=True)
+class SweepView:
+    """A stored sweep as it was when it was read; a command reads it once, which takes longer than all the rest.
+
+    Attributes:
+        trials: all, by number.
+        record: what is stored about the sweep as a whole.
+    """
+
+    sweep: StoredSweep
+    trials: Sequence[FrozenTrial]
+    record: SweepRecord
+    goal: Goal
+
+    @classmethod
+    def read(cls, sweep: StoredSweep) -> "SweepView":
+        """Read it now."""
+        return cls(sweep, sweep.trials(), sweep.record(), sweep.goal())
+
+    @property
+    def name(self) -> str:
+        """The sweep's."""
+        return self.sweep.name
+
+    @property
+    def metric(self) -> str:
+        """As the search space names it."""
+        name = str(self.sweep.spec["metric"]["name"])
+        assert name in METRIC_NAMES or own_metric(name)
+        return name
+
+    def ranked(self) -> list[FrozenTrial]:
+        """Its leaderboard."""
+        return rank(self.trials, goal=self.goal, sweep=self.name)
+
+
+def names(storage: RDBStorage) -> list[str]:
+    """Names of the stored sweeps, the one driven last at the end."""
+    found = {study.study_name: SweepRecord.of(study.user_attrs) for study in storage.get_all_studies()}
+    ours = [name for name, record in found.items() if record.identity]
+    return sorted(ours, key=lambda name: found[name].driven)
+
+
+def newer(storage: RDBStorage) -> list[str]:
+    """Names of the sweeps that a newer version of ours stored, which this one cannot read."""
+    return [s.study_name for s in storage.get_all_studies() if SweepRecord.of(s.user_attrs).format > FORMAT]
+
+
+def find_sweep(storage: RDBStorage, name: str | None) -> StoredSweep:
+    """The sweep of that name (or the name of its YAML file's sweep), or the latest.
+
+    Raises:
+        InputError: there is none.
+    """
+    known = names(storage)
+    if not known:
+        raise InputError("no sweeps in this storage yet. `sweeps run SPACE` starts one; --storage names another place")
+    if name is None:
+        name = known[-1]
+    sweep = StoredSweep.find(storage, name) if name in known else None
+    if sweep is None:
+        raise InputError(f"no sweep {name!r} in this storage.{did_you_mean(name, known)} `sweeps list` shows them")
+    return sweep
+
+
+def sweep_files(sweep: StoredSweep, *, runs: Path) -> SweepFiles:
+    """The sweep's directory.
+
+    Raises:
+        InputError: it is not there, or is another sweep's of that name.
+    """
+    files = SweepFiles.of(runs, sweep.name)
+    identity = files.identity()
+    if identity != sweep.uuid:
+        what = "has no files of it" if identity is None else "belongs to another sweep of that name"
+        raise InputError(
+            f"sweep {sweep.name!r} is in the storage, but {files.directory} {what}. "
+            "Give the --runs folder it was started with"
+        )
+    return files

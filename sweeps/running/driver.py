@@ -1,0 +1,378 @@
+"""All decisions of a sweep: what to try next, what to stop, what to record, when to end. Knows no Ray.
+
+It decides from an in-memory Optuna study that mirrors the stored one; the recorder writes on its own
+thread. Its methods may be called from several threads; none waits for the storage longer than
+`ASK_WAIT_S`, and none raises because a trial or the storage failed.
+"""
+
+import contextlib
+import dataclasses
+import statistics
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterable
+from types import TracebackType
+from typing import Any
+
+from optuna.trial import FrozenTrial, TrialState
+
+from sweeps.errors import InfrastructureError, LeaseLostError
+from sweeps.paths import SweepFiles
+from sweeps.running.asking import STATES, Asking, Next, Pending
+from sweeps.running.events import EndState, Event, FoldFinished, Notice, Running, Snapshot, TrialEnded, TrialStarted
+from sweeps.running.messages import Assignment, Outcome, OutcomeState, Share, TrialReport
+from sweeps.search.budget import Meter, Spent, enough
+from sweeps.search.distributions import fields_of
+from sweeps.search.mirror import Mirror
+from sweeps.space.spec import SweepSpec
+from sweeps.study.database import PATIENCE_S
+from sweeps.study.recorder import Recorder
+from sweeps.study.records import (
+    BUDGET,
+    CAP,
+    DRIVEN,
+    ELAPSED,
+    FOLD_SCORES,
+    GPU_SECONDS,
+    INTERRUPTED,
+    NOTES,
+    REASON,
+    TRACEBACK,
+)
+from sweeps.study.stored_sweep import StoredSweep
+
+TICK_S = 1.0
+SPENT_EVERY_S = 15.0  # how often the time spent is written: a killed driver loses at most so much of it
+FREE = "Free some space and run the same command again to continue"
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What a driver is to do.
+
+    Attributes:
+        files: the sweep's directory, absolute, on a path that every worker sees.
+        share: what one trial gets.
+        trial_cap: number of trials in all, earlier ones included; None if only the budget ends the sweep.
+    """
+
+    spec: SweepSpec
+    files: SweepFiles
+    share: Share
+    trial_cap: int | None
+
+
+def open_driver(
+    plan: Plan,
+    sweep: StoredSweep,
+    *,
+    listener: Callable[[Event], None] = lambda event: None,
+    clock: Callable[[], float] = time.monotonic,
+    patience_s: float = PATIENCE_S,
+    fence: Callable[[], None] = lambda: None,
+) -> "Driver":
+    """Take a stored sweep over. The caller holds its lease.
+
+    Trials that a dead driver left RUNNING become interrupted; they are handed out first.
+
+    Args:
+        listener: gets every event, on the thread that caused it; must not block or raise.
+        patience_s: how long the storage may be silent.
+        fence: see Recorder.
+    """
+    fence()
+    for stop_file in plan.files.stops():  # of killed drivers, whose workers are gone, too
+        stop_file.unlink(missing_ok=True)
+    recovered = sweep.recover()
+    record = sweep.record()
+    driver = Driver(
+        plan,
+        mirror=Mirror(plan.spec, sweep.trials()),
+        recorder=Recorder(sweep, on_failed=lambda error: driver.fail(error), patience_s=patience_s, fence=fence),
+        meter=Meter(Spent(record.elapsed_s, record.gpu_s), gpu=plan.share.gpu, clock=clock),
+        listener=listener,
+        clock=clock,
+    )
+    if recovered:
+        driver.notify(Notice(f"the last driver died; trials to be continued: {', '.join(map(str, recovered))}"))
+    return driver
+
+
+class Driver:
+    """One sweep in progress; a context manager, made by `open_driver`.
+
+    On leaving, whatever still runs is recorded as interrupted.
+
+    Attributes:
+        interrupted: somebody asked it to interrupt the running trials.
+        failure: what ended it early: the infrastructure or the lease is gone.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        *,
+        mirror: Mirror,
+        recorder: Recorder,
+        meter: Meter,
+        listener: Callable[[Event], None],
+        clock: Callable[[], float],
+    ) -> None:
+        self.spec = plan.spec
+        self.files = plan.files
+        self.interrupted = False
+        self.failure: InfrastructureError | None = None
+        self._plan = plan
+        self._mirror = mirror
+        self._tally = mirror.tally
+        self._recorder = recorder
+        self._meter = meter
+        self._listener = listener
+        self._clock = clock
+        self._asking = Asking(mirror, recorder, cap=plan.trial_cap, notify=self.notify)
+        self._lock = threading.RLock()
+        self._id = uuid.uuid4().hex
+        self._stop_file = plan.files.stop(self._id)
+        self._running: dict[int, Running] = {}
+        self._durations_s: list[float] = []
+        self._stop_reasons: dict[int, str] = {}
+        self._notes: dict[int, list[str]] = {}
+        self._spent_written_at = clock()
+        self._stopping = False
+        self._draining = False
+        self._closed = threading.Event()
+
+    def __enter__(self) -> "Driver":
+        self._recorder.about_sweep(DRIVEN, time.time())
+        self._recorder.about_sweep(CAP, self._asking.cap)
+        limits = self.spec.budget.model_dump(include={"hours", "gpu_hours"})
+        self._recorder.about_sweep(BUDGET, {**limits, "target": self.spec.metric.target})
+        threading.Thread(target=self._keep_ticking, name=f"driver {self.spec.name}", daemon=True).start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._closed.set()
+        with self._lock:
+            self._stopping = True
+            for number in list(self._running):
+                self.finished(number, Outcome(OutcomeState.INTERRUPTED))
+            pending = self._asking.pending
+            if pending is not None and self._asking.begin(pending):  # never begun: nobody has to be notified
+                self._record_end(pending.number, EndState.INTERRUPTED, None, {INTERRUPTED: True})
+            self._write_spent()
+        self._recorder.close()
+        self._stop_file.unlink(missing_ok=True)
+
+    def next(self) -> Assignment | Next:
+        """A trial to evaluate now, once its start is recorded."""
+        self.tick()
+        with self._lock:
+            if self._stopping or self._draining:
+                return Next.FINISHED
+            pending = self._asking.next()
+            if isinstance(pending, Next):
+                return pending
+        if not pending.is_recorded():
+            return Next.WAIT
+        with self._lock:
+            if self._stopping or self._draining:
+                return Next.FINISHED
+            return self._begin(pending) if self._asking.begin(pending) else Next.WAIT  # another thread was faster
+
+    def epoch(self, number: int, report: TrialReport) -> bool:
+        """Take a report; True to go on, False to stop the trial (it is then pruned).
+
+        A worker that was started again repeats its reports: those before the last known one decide nothing, and that
+        one is answered once more, since the answer may have been lost.
+        """
+        with self._lock:
+            if number not in self._running or number in self._stop_reasons:
+                return False
+            self._note(number, report.notes)
+            self._running[number] = Running(number, report.fold, report.epoch, report.epochs, report.value)
+            last_step = self._mirror[number].last_step or 0
+            if report.step < last_step:
+                return True
+            if report.fold_finished:
+                self.notify(FoldFinished(number, report.fold, self.spec.folds.k, report.fold_scores[-1]))
+                reason = self._mirror.fold_finished(report.fold_scores)
+            else:
+                if report.step > last_step:
+                    self._mirror.report(number, report.step, report.value)
+                    self._recorder.report(number, report.step, report.value)
+                reason = self._mirror.stop_reason(number)
+            if reason is not None:
+                self._stop_reasons[number] = reason
+            return reason is None
+
+    def finished(self, number: int, outcome: Outcome) -> None:
+        """A trial has ended on its worker, in whatever way."""
+        with self._lock:
+            if number not in self._running:
+                return
+            scores = list(outcome.fold_scores)
+            self._note(number, outcome.notes)
+            if outcome.state == OutcomeState.COMPLETED:
+                assert len(scores) == self.spec.folds.k
+                self.notify(FoldFinished(number, len(scores) - 1, self.spec.folds.k, scores[-1]))
+                self._end(number, EndState.COMPLETED, statistics.fmean(scores), {FOLD_SCORES: scores})
+            elif outcome.state == OutcomeState.STOPPED or (
+                # Ctrl-C came between the driver's answer and the end of the trial
+                outcome.state == OutcomeState.INTERRUPTED and number in self._stop_reasons
+            ):
+                reason = self._stop_reasons.pop(number, "stopped")
+                self._end(number, EndState.PRUNED, None, {FOLD_SCORES: scores, REASON: reason})
+            elif outcome.state == OutcomeState.FAILED:
+                self._end(number, EndState.FAILED, None, {REASON: outcome.reason, TRACEBACK: outcome.traceback})
+            else:
+                self._end(number, EndState.INTERRUPTED, None, {INTERRUPTED: True})
+                if not self._stopping:  # its directory was taken from it: once more
+                    self._asking.continue_later(number)
+                if outcome.state == OutcomeState.NO_SPACE:
+                    self.fail(
+                        InfrastructureError(f"the disk of {self.files.directory} is full ({outcome.reason}). {FREE}")
+                    )
+        self.tick()
+
+    def tick(self) -> None:
+        """Look at what was spent; called about once a second, and around each trial."""
+        with self._lock:
+            best = None if self._tally.best is None else self._tally.best.value
+            reason = None if self._stopping else enough(self.spec, self._meter.spent(), best=best)
+            if reason is not None:
+                self.notify(Notice(reason))
+                self._interrupt()
+            if self._clock() - self._spent_written_at >= SPENT_EVERY_S:
+                self._write_spent()
+
+    def notify(self, event: Event) -> None:
+        """Pass an event on to the listener."""
+        # a terminal or a pipe that is gone is no reason to stop training
+        with contextlib.suppress(OSError, ValueError):
+            self._listener(event)
+
+    def drain(self) -> None:
+        """Start nothing more; running trials go on to their end."""
+        with self._lock:
+            self._draining = True
+
+    def stop(self) -> None:
+        """Start nothing more; running trials leave a checkpoint and end as interrupted."""
+        with self._lock:
+            self.interrupted = True
+            self._interrupt()
+
+    def fail(self, error: InfrastructureError) -> None:
+        """The infrastructure or the lease is gone: end as `stop` does, for `error`."""
+        with self._lock:
+            self.failure = self.failure or error
+            if isinstance(error, LeaseLostError):
+                self._recorder.abandon()
+            self._interrupt()
+
+    @property
+    def drained(self) -> bool:
+        """Whether it was asked to start nothing more, and did."""
+        return self._draining and not self._stopping
+
+    @property
+    def has_results(self) -> bool:
+        """Whether the leaderboard has a trial, another sweep's included."""
+        return bool(self._tally.states[TrialState.COMPLETE] or self._tally.history)
+
+    @property
+    def stopping(self) -> bool:
+        """Whether running trials are asked to leave."""
+        return self._stopping
+
+    @property
+    def done(self) -> bool:
+        """Nothing runs, and nothing more is to be started."""
+        with self._lock:
+            return not self._running and (self._stopping or self._draining or self._asking.exhausted)
+
+    def snapshot(self) -> Snapshot:
+        """Where the sweep stands."""
+        with self._lock:
+            states, best = self._tally.states, self._tally.best
+            return Snapshot(
+                completed=states[TrialState.COMPLETE],
+                pruned=states[TrialState.PRUNED],
+                failed=states[TrialState.FAIL],
+                interrupted=states[TrialState.WAITING],
+                running=tuple(self._running[number] for number in sorted(self._running)),
+                cap=self._asking.cap,
+                k=self.spec.folds.k,
+                best_score=None if best is None else best.value,
+                best_number=None if best is None else best.number,
+                elapsed_s=self._meter.own_s,
+                eta_s=self._eta_s(),
+                stopping=self._stopping or self._draining,
+            )
+
+    def _begin(self, pending: Pending) -> Assignment:
+        number = pending.number
+        self._meter.started(number)
+        trial = self._mirror[number]
+        self._running[number] = Running(number, fold=0, epoch=0, epochs=self.spec.max_epochs, value=None)
+        self.notify(TrialStarted(number, dict(trial.params), pending.continued))
+        return self._assignment(trial)
+
+    def _assignment(self, trial: FrozenTrial) -> Assignment:
+        return Assignment(
+            number=trial.number,
+            values=fields_of(self.spec, trial),
+            sweep_directory=str(self.files.directory),
+            metric=self.spec.metric.field,
+            max_epochs=self.spec.max_epochs,
+            device=self._plan.share.device,
+            threads=self._plan.share.threads,
+            streamed=self._plan.share.streamed,
+            driver=self._id,
+            retries=self.spec.retries,
+            reported=trial.last_step or 0,
+        )
+
+    def _end(self, number: int, state: EndState, score: float | None, attributes: dict[str, Any]) -> None:
+        self._record_end(number, state, score, {**attributes, NOTES: self._notes.pop(number, [])})
+        self._running.pop(number, None)
+        seconds = self._meter.ended(number)
+        if state in (EndState.COMPLETED, EndState.PRUNED):
+            self._durations_s.append(seconds)
+        best = self._tally.best
+        is_best = state == EndState.COMPLETED and best is not None and best.number == number
+        self.notify(TrialEnded(number, state, score, str(attributes.get(REASON, "")), is_best, seconds))
+
+    def _note(self, number: int, notes: Iterable[str]) -> None:
+        known = self._notes.setdefault(number, [])
+        known += [note for note in notes if note not in known]
+
+    def _record_end(self, number: int, state: EndState, score: float | None, attributes: dict[str, Any]) -> None:
+        attributes = {key: value for key, value in attributes.items() if value not in ("", [])}
+        self._mirror.change(number, STATES[state], score=score, attributes=attributes)
+        self._recorder.end(number, STATES[state], score, attributes)
+
+    def _interrupt(self) -> None:
+        if not self._stopping:
+            self._stopping = True
+            with contextlib.suppress(OSError):  # a full disk: trials then end with their folds
+                self._stop_file.touch()
+
+    def _keep_ticking(self) -> None:
+        while not self._closed.wait(TICK_S):
+            self.tick()
+
+    def _write_spent(self) -> None:
+        spent = self._meter.spent()
+        self._spent_written_at = self._clock()
+        self._recorder.about_sweep(ELAPSED, round(spent.elapsed_s, 1))
+        self._recorder.about_sweep(GPU_SECONDS, round(spent.gpu_s, 1))
+
+    def _eta_s(self) -> float | None:
+        if self._asking.cap is None or not self._durations_s:
+            return None
+        left = self._asking.cap - self._tally.asked + len(self._running) + self._asking.waiting
+        return max(0.0, left * statistics.fmean(self._durations_s) / max(1, len(self._running)))

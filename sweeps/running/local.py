@@ -1,0 +1,38 @@
+"""The driver with its trials one after another in this process: for debugging, and the oracle for ray_tune."""
+
+import time
+
+from sweeps.running.asking import Next
+from sweeps.running.attempt import Attempt
+from sweeps.running.driver import Driver
+from sweeps.running.messages import Assignment, RunTrial, TrialReport
+from sweeps.running.trial import run_trial
+
+
+def run_local(driver: Driver, *, trial: RunTrial = run_trial) -> None:
+    """Evaluate trials until the driver has no more. The driver is already entered."""
+    while (assignment := driver.next()) is not Next.FINISHED:
+        if assignment is Next.WAIT:
+            time.sleep(0.05)
+            continue
+        assert isinstance(assignment, Assignment)
+        attempt = Attempt.begin(assignment.files, driver=assignment.driver)
+        outcome = trial(assignment, _DirectReporter(driver, assignment.number, attempt))
+        attempt.end()
+        driver.finished(assignment.number, outcome)
+
+
+class _DirectReporter:
+    """A trial in the driver's own process."""
+
+    def __init__(self, driver: Driver, number: int, attempt: Attempt) -> None:
+        self._driver, self._number, self._attempt = driver, number, attempt
+
+    def report(self, report: TrialReport) -> bool:
+        return self._driver.epoch(self._number, report)
+
+    def interrupted(self) -> bool:
+        return self._driver.stopping
+
+    def owns(self) -> bool:
+        return self._attempt.owns()

@@ -1,0 +1,187 @@
+"""One trial on its worker: K fold runs in one directory. Imports neither Ray nor Optuna."""
+
+import dataclasses
+import functools
+import logging
+import statistics
+import traceback
+from collections.abc import Collection
+from pathlib import Path
+
+import pydantic
+import torch
+
+from sweeps.running.messages import Assignment, Outcome, OutcomeState, TrialReport, TrialReporter
+from trainer.config import TrainConfig, nested
+from trainer.curve import goal_of
+from trainer.data.cache import open_images
+from trainer.data.crops import require
+from trainer.data.folds import Folds, load_folds
+from trainer.data.images import ImageSource
+from trainer.data.preprocessing import Preprocessing
+from trainer.errors import TrainerError, first_line
+from trainer.files import is_disk_full, write_json
+from trainer.fit import Ended, pick_device, run_fold
+from trainer.fold_setup import FoldSetup
+from trainer.kept_epochs import leave_results_only, score_common_epoch
+from trainer.memory import leftover_bytes, used_bytes
+from trainer.reporter import EpochReport
+from trainer.result import FoldResult
+
+logger = logging.getLogger(__name__)
+
+_STATES = {
+    None: OutcomeState.COMPLETED,
+    Ended.STOPPED: OutcomeState.STOPPED,
+    Ended.INTERRUPTED: OutcomeState.INTERRUPTED,
+}
+
+
+def run_trial(assignment: Assignment, reporter: TrialReporter) -> Outcome:
+    """Train and score all folds that are not finished yet.
+
+    A user's mistake or an exception of our own fails the trial and is returned, not raised: the sweep
+    goes on. `SystemExit`, with which Ray ends a worker, passes.
+    """
+    device = torch.device(assignment.device)
+    before = used_bytes(device)
+    outcome = _run(assignment, reporter)
+    # after the last reference to what was trained is gone
+    return dataclasses.replace(outcome, leftover_bytes=leftover_bytes(before, used_bytes(device)))
+
+
+def _run(assignment: Assignment, reporter: TrialReporter) -> Outcome:
+    results: list[FoldResult] = []
+    try:
+        ended = _run_folds(assignment, reporter, results)
+    except Exception as error:  # noqa: BLE001 - the trial boundary: the traceback goes into the trial
+        if is_disk_full(error, assignment.sweep.directory):
+            return Outcome(
+                OutcomeState.NO_SPACE, _scores(assignment, results), reason=first_line(error), notes=_notes(results)
+            )
+        if isinstance(error, TrainerError):
+            return _failed(assignment, reporter, results, " ".join(str(error).split()))
+        name, text = type(error).__name__, first_line(error)
+        return _failed(assignment, reporter, results, name if text == name else f"{name}: {text}")
+    state = _STATES[ended]
+    if state is OutcomeState.STOPPED and reporter.owns():
+        _tidy(assignment)
+    return Outcome(state, _scores(assignment, results), notes=_notes(results))
+
+
+def _failed(assignment: Assignment, reporter: TrialReporter, results: list[FoldResult], reason: str) -> Outcome:
+    if reporter.owns():
+        _tidy(assignment, besides={result.fold for result in results})  # a retry takes these over
+    scores, notes = _scores(assignment, results), _notes(results)
+    return Outcome(OutcomeState.FAILED, scores, reason=reason, traceback=traceback.format_exc(), notes=notes)
+
+
+def _tidy(assignment: Assignment, *, besides: Collection[int] = ()) -> None:
+    """A trial that ended for good is not continued: what only that would need takes gigabytes."""
+    kept = {assignment.files.fold(fold) for fold in besides}
+    for directory in assignment.files.folds():
+        if directory not in kept:
+            leave_results_only(directory)
+
+
+def _scores(assignment: Assignment, results: list[FoldResult]) -> tuple[float, ...]:
+    return tuple(result.metrics[assignment.metric] for result in results)
+
+
+def _notes(results: list[FoldResult]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(note for result in results for note in result.notes))
+
+
+def _run_folds(assignment: Assignment, reporter: TrialReporter, results: list[FoldResult]) -> Ended | None:
+    """Fill `results`, fold by fold."""
+    files = assignment.files
+    config = _config(assignment)
+    write_json(files.config, config.model_dump(mode="json"))
+    path = assignment.sweep.folds_file
+    folds = _folds(path)
+    images = [_images(path, view, assignment.streamed, assignment.threads) for view in config.views]
+    for fold in range(folds.k):
+        setup = FoldSetup(
+            config=config,
+            images=images,
+            folds=folds,
+            fold=fold,
+            directory=files.fold(fold),
+            device=pick_device(assignment.device),
+            threads=assignment.threads,
+            code=assignment.sweep.code,
+            parts=max((result.accumulation for result in results), default=1),
+        )
+        result = run_fold(setup, _FoldReporter(assignment, reporter, _scores(assignment, results)))
+        if isinstance(result, Ended):
+            return result
+        results.append(result)
+        if fold + 1 < folds.k and not _tell_fold(assignment, reporter, results):
+            return Ended.STOPPED
+    if config.checkpoint == "best":
+        metric, goal = assignment.metric, goal_of(assignment.metric, config)
+        results[:] = score_common_epoch(results, folds, directory=files.directory, metric=metric, goal=goal)
+    return None
+
+
+def _tell_fold(assignment: Assignment, reporter: TrialReporter, results: list[FoldResult]) -> bool:
+    """Tell a fold's score before the next one costs anything; whether to go on."""
+    last, scores, max_epochs = results[-1], _scores(assignment, results), assignment.max_epochs
+    if assignment.reported > (last.fold + 1) * max_epochs:  # the answer was to go on
+        return True
+    step, epochs = last.fold * max_epochs + last.epochs, int(assignment.values.get("epochs", last.epochs))
+    return reporter.report(TrialReport(step, statistics.fmean(scores), last.fold, last.epochs, epochs, scores))
+
+
+def _config(assignment: Assignment) -> TrainConfig:
+    try:
+        return TrainConfig(**nested(assignment.values))
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "configuration"
+        raise TrainerError(f"{where}: {first['msg'].removeprefix('Value error, ')}") from None
+
+
+class _FoldReporter:
+    """Turns a fold run's epochs into the trial's reports."""
+
+    def __init__(self, assignment: Assignment, reporter: TrialReporter, scores: tuple[float, ...]) -> None:
+        self._assignment, self._reporter, self._scores = assignment, reporter, scores
+
+    def epoch(self, report: EpochReport) -> bool:
+        step = report.fold * self._assignment.max_epochs + report.epoch
+        if step < self._assignment.reported:
+            return True
+        return self._reporter.report(
+            TrialReport(
+                step=step,
+                value=statistics.fmean([*self._scores, report.metrics[self._assignment.metric]]),
+                fold=report.fold,
+                epoch=report.epoch,
+                epochs=report.epochs,
+                fold_scores=self._scores,
+                notes=report.notes,
+            )
+        )
+
+    def past(self, report: EpochReport) -> bool:
+        return self.epoch(report)
+
+    def interrupted(self) -> bool:
+        return self._reporter.interrupted()
+
+    def owns(self) -> bool:
+        return self._reporter.owns()
+
+
+# a worker serves many trials of one sweep: folds are read once, images are mapped once per choice
+@functools.lru_cache(maxsize=1)
+def _folds(path: Path) -> Folds:
+    return load_folds(path)
+
+
+@functools.lru_cache(maxsize=8)
+def _images(path: Path, how: Preprocessing, streamed: tuple[str, ...], threads: int) -> ImageSource:
+    manifest = _folds(path).manifest
+    require(how.crop, how.background, reading=manifest.reading)
+    return open_images(manifest, how, streamed=streamed, threads=threads)

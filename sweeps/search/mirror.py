@@ -1,0 +1,117 @@
+"""The stored study in memory: what a driver decides from, so that no decision waits for the database."""
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import optuna
+from optuna.storages import InMemoryStorage
+from optuna.trial import FrozenTrial, TrialState
+
+from sweeps.search.history import refitted, repeated
+from sweeps.search.pruning import fold_reason, stop_reason
+from sweeps.search.race import Standing
+from sweeps.search.sampling import propose
+from sweeps.search.tally import Tally
+from sweeps.space.parameters import grid_size
+from sweeps.space.spec import SweepSpec
+from sweeps.study.records import FOLD_SCORES, NOTES, REASON, fold_scores, notes, origin, taken_from
+
+
+class Mirror:
+    """An in-memory Optuna study with the numbers, states, parameters, reports and attributes of the stored one.
+
+    Attributes:
+        tally: counts of its trials.
+    """
+
+    def __init__(self, spec: SweepSpec, trials: Iterable[FrozenTrial]) -> None:
+        self._spec = spec
+        self._storage = InMemoryStorage()
+        self._study = optuna.create_study(storage=self._storage, study_name=spec.name, direction=spec.metric.goal.value)
+        self._study_id = self._storage.get_study_id_from_name(spec.name)
+        self._study.add_trials(refitted(spec.space, trials))
+        self._standings: list[Standing] = []
+        self._points: set[str] = set()
+        self._size_at_least, self._size_known = 0.0, False
+        self.tally = Tally(spec.name, spec.metric.goal)
+        for trial in self.trials():
+            self._count(trial)
+
+    def trials(self) -> list[FrozenTrial]:
+        """All, by number; not to be changed."""
+        return self._study.get_trials(deepcopy=False)
+
+    def __getitem__(self, number: int) -> FrozenTrial:
+        return self._storage.get_trial(self._id(number))
+
+    def propose(self) -> FrozenTrial:
+        """Add the next trial: RUNNING, or over at once with the result of one that has the same parameters."""
+        number = len(self.trials())
+        trial = propose(self._study, self._spec, number=number)
+        assert trial.number == number
+        known = repeated(self.trials()[:-1], trial)
+        if known is not None:
+            self._take_over(trial, known)
+        self._count(self[number])
+        return self[number]
+
+    def report(self, number: int, step: int, value: float) -> None:
+        """Take an epoch's value."""
+        self._storage.set_trial_intermediate_value(self._id(number), step, value)
+
+    def stop_reason(self, number: int) -> str | None:
+        """Why a trial should be stopped after its last report, or None."""
+        return stop_reason(self._study, self[number], self._spec)
+
+    def fold_finished(self, fold_scores: tuple[float, ...]) -> str | None:
+        """Why a trial with these folds should be stopped, or None."""
+        return fold_reason(self._standings, fold_scores, spec=self._spec)
+
+    def change(
+        self, number: int, state: TrialState, *, score: float | None = None, attributes: Mapping[str, Any] | None = None
+    ) -> None:
+        """Give a trial another state."""
+        before = self[number].state
+        for key, value in (attributes or {}).items():
+            self._storage.set_trial_user_attr(self._id(number), key, value)
+        self._storage.set_trial_state_values(self._id(number), state, None if score is None else [score])
+        self.tally.change(self[number], before=before)
+        self._stand(self[number])
+
+    def exhausted(self) -> bool:
+        """Whether every point of a finite space has been proposed, whatever the sampler."""
+        while len(self._points) >= self._size_at_least and not self._size_known:
+            at_most = 2 * len(self._points) + 16
+            try:
+                self._size_at_least = grid_size(self._spec.space, at_most=at_most)
+            except ValueError:  # continuous
+                self._size_at_least = math.inf
+            self._size_known = self._size_at_least != at_most
+        return len(self._points) >= self._size_at_least
+
+    def _take_over(self, trial: FrozenTrial, known: FrozenTrial) -> None:
+        trial_id = self._id(trial.number)
+        attributes = taken_from(origin(known, sweep=self._spec.name), repeats=known.number)
+        attributes[REASON] = f"the result of trial {known.number}, which has the same parameters"
+        attributes |= {FOLD_SCORES: list(fold_scores(known)), NOTES: notes(known)}
+        for key, value in attributes.items():
+            if value:
+                self._storage.set_trial_user_attr(trial_id, key, value)
+        for step, value in known.intermediate_values.items():
+            self._storage.set_trial_intermediate_value(trial_id, step, value)
+        self._storage.set_trial_state_values(trial_id, known.state, known.values)
+
+    def _count(self, trial: FrozenTrial) -> None:
+        self.tally.add(trial)
+        self._stand(trial)
+        self._points.add(repr(sorted(trial.params.items())))  # in a text 1, 1.0 and true differ
+
+    def _stand(self, trial: FrozenTrial) -> None:
+        """What the fold race compares others with."""
+        scores = fold_scores(trial)
+        if trial.state.is_finished() and scores:
+            self._standings.append(Standing(trial.number, scores))
+
+    def _id(self, number: int) -> int:
+        return self._storage.get_trial_id_from_study_id_trial_number(self._study_id, number)

@@ -1,0 +1,1 @@
+"""What a search space file says: parameters, their laws and conditions, and the sections around them."""

@@ -1,0 +1,134 @@
+"""Mistakes in the sections of a search space file: which keys each has, and pydantic's errors in our words."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from sweeps.errors import KeyPath, Problem, did_you_mean
+from sweeps.space.fields import describe
+from sweeps.space.language import shown
+from sweeps.space.spec import METRIC_NAMES, Budget, Folds, Metric, Resources, SweepSpec
+from sweeps.space.stopping import RULES, Race
+from trainer.data.options import DataOptions
+
+# W&B's keys that have no meaning here; an existing sweep file stays valid
+UNUSED_KEYS = (
+    "program",
+    "command",
+    "controller",
+    "project",
+    "entity",
+    "launch",
+    "imports",
+    "display_name",
+    "scheduler",
+    "job",
+    "image_uri",
+    "apiVersion",
+    "kind",
+)
+UNUSED_METRIC_KEYS = ("impute", "impute_while_running")
+OWN = ("space", "notices", "raw", "path")  # of SweepSpec, not of a file
+_NEEDED = {
+    "metric": f"Write metric: {{name: valid/f1, goal: maximize}}; known names: {', '.join(METRIC_NAMES)}",
+    "metric.name": f"Known: {', '.join(METRIC_NAMES)}",
+    "metric.goal": "Write goal: maximize or goal: minimize (W&B's silent default would minimise)",
+    "data": "Write data: {source: images.csv} or data: {source: folder-with-one-sub-folder-per-class}",
+    "data.source": "A CSV or Parquet file, or a folder with one sub-folder per class",
+    "early_terminate": "Write early_terminate: {type: hyperband, min_iter: 3}",
+}
+_ALLOWED = {
+    "resources.cpu": "expected a number of CPUs above 0, or auto",
+    "folds.race": f"expected true, false, or a mapping with {', '.join(sorted(Race.model_fields))}",
+}
+_HINTS = {"resources.gpu": "one trial trains on one GPU, or on a share of it such as 0.5"}
+_SECTIONS: dict[str, type[BaseModel]] = {
+    "metric": Metric,
+    "data": DataOptions,
+    "folds": Folds,
+    "folds.race": Race,
+    "resources": Resources,
+    "budget": Budget,
+}
+
+
+def known_keys() -> set[str]:
+    """The keys of the top level."""
+    return set(SweepSpec.model_fields) - set(OWN) | {"parameters"}
+
+
+def without_unused(raw: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """The file without W&B's keys that have no meaning here, and a notice that names them.
+
+    A key that is null is left out, as if it were absent.
+    """
+    known = known_keys()
+    used = {k: value for k, value in raw.items() if k not in UNUSED_KEYS and (value is not None or k not in known)}
+    unused = [key for key in raw if key in UNUSED_KEYS]
+    metric = used.get("metric")
+    if isinstance(metric, Mapping):
+        used["metric"] = {key: value for key, value in metric.items() if key not in UNUSED_METRIC_KEYS}
+        unused += [f"metric.{key}" for key in metric if key in UNUSED_METRIC_KEYS]
+    return used, [f"not used here: {', '.join(unused)}"] if unused else []
+
+
+def unknown_key(path: KeyPath, known: Iterable[str]) -> Problem:
+    """A key that is not one of its section's."""
+    hint = did_you_mean(str(path[-1]), known)
+    return Problem(path, f"unknown key.{hint} Allowed here: {', '.join(sorted(known))}")
+
+
+def section_problems(error: ValidationError) -> list[Problem]:
+    """Each error of a section once, at the key as it stands in the file."""
+    problems = [_problem(entry) for entry in error.errors()]
+    return list(dict.fromkeys(problem for problem in problems if problem is not None))
+
+
+def _problem(entry: Any) -> Problem | None:
+    path, rule = _written(tuple(entry["loc"]))
+    name, value = ".".join(map(str, path)), entry["input"]
+    if name in _ALLOWED:
+        # one error for each type that the key may have; of a mapping only those of its keys count
+        return (
+            None
+            if name in _SECTIONS and isinstance(value, Mapping)
+            else Problem(path, f"{_ALLOWED[name]}, got {shown(value)}")
+        )
+    if entry["type"] in ("union_tag_invalid", "union_tag_not_found"):
+        return _type_problem(path, value)
+    if entry["type"] == "extra_forbidden":
+        return unknown_key(path, _keys(path[:-1], rule))
+    if entry["type"] == "missing":
+        return Problem(path, f"missing. {_NEEDED.get(name, 'It is required')}")
+    if entry["type"] in ("model_type", "model_attributes_type", "dict_type"):
+        text = f"expected a mapping with {', '.join(sorted(_keys(path, rule)))}, got {shown(value)}"
+        return Problem(path, text + (f". {_NEEDED[name]}" if name in _NEEDED else ""))
+    hint = f": {_HINTS[name]}" if name in _HINTS else ""
+    return Problem(path, describe(entry, value) + hint)
+
+
+def _written(loc: KeyPath) -> tuple[KeyPath, str | None]:
+    """A place as it stands in the file, without the type that pydantic tried there, and the rule it lies in."""
+    if loc[0] == "early_terminate" and len(loc) > 1:
+        return (loc[0], *loc[2:]), str(loc[1])
+    if loc[:2] in (("resources", "cpu"), ("folds", "race")):
+        return (*loc[:2], *loc[3:]), None
+    return loc, None
+
+
+def _type_problem(path: KeyPath, value: Mapping[str, Any]) -> Problem:
+    known, where = ", ".join(RULES), (*path, "type")
+    if "type" not in value:
+        return Problem(where, f"missing. Known: {known}")
+    hint = did_you_mean(str(value["type"]), RULES)
+    return Problem(where, f"unknown value {shown(value['type'])}.{hint} Known: {known}")
+
+
+def _keys(path: KeyPath, rule: str | None) -> set[str]:
+    """What a section may hold."""
+    if not path:
+        return known_keys()
+    if path[0] == "early_terminate":
+        return set(RULES[rule].model_fields) if rule else {"type"}
+    return set(_SECTIONS[".".join(map(str, path))].model_fields)

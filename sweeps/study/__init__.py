@@ -1,0 +1,1 @@
+"""What the storage remembers of a sweep, and who may write there."""

@@ -1,0 +1,154 @@
+"""`sweeps gc`: what whole sweeps no longer need, found on disk and removed. `retention` says what that is.
+
+Only inside the directories of trials, and temporary files beside them: the rest of a sweep's directory is small, and
+what `sweeps check` and others leave there is theirs.
+"""
+
+import collections
+import dataclasses
+import os
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Literal
+
+from sweeps.errors import InputError
+from sweeps.paths import TrialFiles
+from sweeps.results.view import SweepView, sweep_files
+from sweeps.study.lease import Lease
+from sweeps.study.records import Origin
+from sweeps.study.stored_sweep import StoredSweep
+from sweeps.upkeep.leftovers import Part, Parts, best_origins, files_of, keep_of, needed_elsewhere, remove, superfluous
+
+Kind = Literal["weights", "checkpoints", "temporary", "unknown"]
+OLD_S = 3600.0  # a younger temporary file may be one that a worker on another machine is writing
+_TRIAL = re.compile(r"trial-(\d{4,})")
+
+
+@dataclasses.dataclass(frozen=True)
+class Collected:
+    """What was removed of one sweep, or would be.
+
+    Attributes:
+        keep: how many of its best trials keep their weights.
+        weights: files; one per fold.
+        checkpoints: files and folders that only a continued fold run would need.
+        temporary: files and folders whose writer died.
+        unknown: directories of trials that the storage does not know.
+        freed_bytes: a file with another name elsewhere frees nothing.
+        skipped: why nothing was looked at, or None.
+    """
+
+    sweep: str
+    keep: int | None = None
+    weights: int = 0
+    checkpoints: int = 0
+    temporary: int = 0
+    unknown: int = 0
+    freed_bytes: int = 0
+    skipped: str | None = None
+
+
+def collect(
+    sweep: StoredSweep,
+    *,
+    runs: Path,
+    claimed: Mapping[str, Collection[Origin]],
+    now: float,
+    keep: int | None = None,
+    failed_too: bool = False,
+    dry_run: bool = False,
+) -> Collected:
+    """Remove what a sweep no longer needs.
+
+    Args:
+        claimed: see `claims`.
+        now: seconds since 1970.
+        keep: another number of trials than the search space says.
+        failed_too: see `superfluous`.
+        dry_run: only say what would go.
+
+    Raises:
+        SweepBusyError: a driver has it.
+        InputError: its files are not in `runs`, or something cannot be removed.
+        LeaseLostError: a driver came; nothing was removed.
+    """
+    files = sweep_files(sweep, runs=runs)
+    keep = keep or keep_of(files)
+    with Lease.acquire(sweep.storage.engine, sweep.name) as lease:
+        view = SweepView.read(sweep)
+        best = best_origins(view.trials, sweep=sweep.name, goal=view.goal, keep=keep)
+        wanted = needed_elsewhere(claimed, sweep=sweep.name) | {of.number for of in best if of.sweep == sweep.name}
+        parts = superfluous(view.trials, wanted=wanted, failed_too=failed_too)
+        found = list(find_leftovers(files.directory, parts, before=now - OLD_S))
+        size = freed_bytes(path for _, path in found)
+        if not dry_run:
+            lease.confirm()
+            _remove_all(path for _, path in found)
+    count = collections.Counter(kind for kind, _ in found)
+    return Collected(
+        sweep.name,
+        keep,
+        weights=count["weights"],
+        checkpoints=count["checkpoints"],
+        temporary=count["temporary"],
+        unknown=count["unknown"],
+        freed_bytes=size,
+    )
+
+
+def find_leftovers(directory: Path, parts: Mapping[int, Parts], *, before: float) -> Iterator[tuple[Kind, Path]]:
+    """What may go of a sweep's directory.
+
+    Args:
+        parts: of all trials that the storage knows, see `superfluous`.
+        before: seconds since 1970; temporary files changed later stay.
+    """
+    for entry in sorted(directory.iterdir()):
+        match = _TRIAL.fullmatch(entry.name)
+        if match is None:
+            if _is_old_temporary(entry, before):
+                yield "temporary", entry
+        elif int(match[1]) not in parts:
+            yield "unknown", entry
+        else:
+            yield from _leftovers_of_trial(entry, parts[int(match[1])], before=before)
+
+
+def _leftovers_of_trial(directory: Path, parts: Parts, *, before: float) -> Iterator[tuple[Kind, Path]]:
+    gone = set()
+    for part in Part:
+        for path in files_of(TrialFiles(directory), parts & {part}):
+            gone.add(path)
+            yield "weights" if part is Part.WEIGHTS else "checkpoints", path
+    for folder, folders, files in os.walk(directory):
+        folders[:] = [name for name in folders if Path(folder, name) not in gone]
+        yield from (("temporary", path) for name in files if _is_old_temporary(path := Path(folder, name), before))
+
+
+def _is_old_temporary(path: Path, before: float) -> bool:
+    if not (path.name.startswith(".") and path.name.endswith(".tmp")):
+        return False
+    return path.lstat().st_mtime < before
+
+
+def freed_bytes(paths: Iterable[Path]) -> int:
+    """What the removal of these files and folders frees; a file counts with the last of its names."""
+    names_gone: collections.Counter[tuple[int, int]] = collections.Counter()
+    total = 0
+    for path in paths:
+        for file in path.rglob("*") if path.is_dir() else (path,):
+            status = file.lstat()
+            key = (status.st_dev, status.st_ino)
+            names_gone[key] += 1
+            if not file.is_dir() and names_gone[key] == status.st_nlink:
+                total += status.st_size
+    return total
+
+
+def _remove_all(paths: Iterable[Path]) -> None:
+    for path in paths:
+        try:
+            remove(path)
+        except OSError as error:
+            raise InputError(f"{error.filename or path}: cannot be removed ({error.strerror})") from None

@@ -1,0 +1,127 @@
+"""Which files of ended trials are no longer needed."""
+
+import contextlib
+import enum
+import logging
+import shutil
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from pathlib import Path
+
+from optuna.storages import RDBStorage
+from optuna.trial import FrozenTrial, TrialState
+
+from sweeps.errors import SweepsError
+from sweeps.paths import SweepFiles, TrialFiles
+from sweeps.results.ranking import rank
+from sweeps.results.view import SweepView, names
+from sweeps.space.spec import SweepSpec
+from sweeps.space.yaml_file import YamlFile
+from sweeps.study.records import Origin, origin, root_of
+from sweeps.study.stored_sweep import StoredSweep
+from trainer.metrics import Goal
+from trainer.result import CHECKPOINT, WEIGHTS
+
+logger = logging.getLogger(__name__)
+
+
+class Part(enum.Enum):
+    """What of a trial's directory may go."""
+
+    WEIGHTS = "weights"
+    EPOCHS = "epochs"  # see trainer.kept_epochs
+    CHECKPOINT = "checkpoint"
+
+
+Parts = frozenset[Part]
+
+
+NOTHING, ALL = Parts(), Parts(Part)
+
+
+def best_origins(trials: Iterable[FrozenTrial], *, sweep: str, goal: Goal, keep: int) -> set[Origin]:
+    """The trials, of this sweep or others, whose weights a sweep keeps."""
+    return {origin(trial, sweep=sweep) for trial in rank(trials, goal=goal, sweep=sweep)[:keep]}
+
+
+def superfluous(
+    trials: Iterable[FrozenTrial], *, wanted: Collection[int], failed_too: bool = False
+) -> dict[int, Parts]:
+    """What of each trial's directory is no longer needed, by number.
+
+    Args:
+        trials: all of one sweep.
+        wanted: numbers of the complete trials that keep their weights.
+        failed_too: failed trials lose what a retry would take over; a retry then trains their folds again.
+    """
+    known = list(trials)
+    last_tries = {root_of(trial): trial.number for trial in known}  # by number
+
+    def parts(trial: FrozenTrial) -> Parts:
+        if not trial.state.is_finished():
+            return NOTHING
+        if trial.state == TrialState.COMPLETE:
+            return ALL - {Part.WEIGHTS} if trial.number in wanted else ALL
+        to_be_retried = last_tries[root_of(trial)] == trial.number
+        if trial.state == TrialState.FAIL and to_be_retried and not failed_too:
+            return Parts({Part.CHECKPOINT})
+        return ALL
+
+    return {trial.number: parts(trial) for trial in known}
+
+
+def files_of(trial: TrialFiles, parts: Parts) -> Iterator[Path]:
+    """The files and folders in a trial's directory that are these parts of it; it need not exist."""
+    for fold in trial.folds() if parts else ():
+        if Part.WEIGHTS in parts and (fold / WEIGHTS).exists():
+            yield fold / WEIGHTS
+        if Part.CHECKPOINT in parts and (fold / CHECKPOINT).exists():
+            yield fold / CHECKPOINT
+        if Part.EPOCHS in parts:  # the only folders of a fold run, also while they are being removed
+            yield from (path for path in fold.iterdir() if path.is_dir())
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a folder; what is gone already is no error.
+
+    Raises:
+        OSError: it cannot be removed.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
+def keep_of(files: SweepFiles) -> int:
+    """How many trials keep their weights, as the sweep's search space says.
+
+    Raises:
+        InputError: its copy in the sweep's directory is missing or damaged.
+    """
+    return int(YamlFile(files.spec).values.get("keep", SweepSpec.model_fields["keep"].default))
+
+
+def claims(storage: RDBStorage, *, runs: Path) -> dict[str, set[Origin]]:
+    """The trials whose weights are kept by sweeps that took over trials of others, by the name of these sweeps.
+
+    A sweep without files keeps none.
+    """
+    found: dict[str, set[Origin]] = {}
+    for name in names(storage):
+        files, stored = SweepFiles.of(runs, name), StoredSweep.find(storage, name)
+        if stored is not None and stored.record().warm_started and files.spec.is_file():
+            view = SweepView.read(stored)
+            try:
+                keep = keep_of(files)
+            except SweepsError as error:  # one sweep's damaged file is no reason to keep all others' weights
+                logger.warning("%s", error)
+                keep = SweepSpec.model_fields["keep"].default
+            found[name] = best_origins(view.trials, sweep=name, goal=view.goal, keep=keep)
+    return found
+
+
+def needed_elsewhere(claimed: Mapping[str, Collection[Origin]], *, sweep: str) -> frozenset[int]:
+    """Numbers of the trials of `sweep` that keep their weights for another sweep, see `claims`."""
+    others = (origins for name, origins in claimed.items() if name != sweep)
+    return frozenset(of.number for origins in others for of in origins if of.sweep == sweep)

@@ -1,0 +1,68 @@
+"""The score of a trial over all its out-of-fold predictions."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sweeps.results.oof import Score, oof_score
+from trainer.data.folds import HOLDOUT, Folds
+from trainer.data.manifest import Manifest
+from trainer.metrics import Probs, log_loss, macro_f1
+
+N, K = 12, 3
+
+
+@pytest.fixture
+def folds() -> Folds:
+    """12 images on paper in 3 classes and 3 folds that are not in manifest order."""
+    labels_N = np.arange(N, dtype=np.int64) % K
+    manifest = Manifest(Path("/nowhere"), tuple(f"{n}.png" for n in range(N)), labels_N, ("a", "b", "c"), (0,) * N)
+    return Folds(manifest, np.random.default_rng(0).permutation(N).astype(np.int64) % 3, k=3, seed=0)
+
+
+@pytest.fixture
+def probs_NK() -> Probs:
+    raw_NK = np.random.default_rng(1).random((N, K), dtype=np.float32)
+    return raw_NK / raw_NK.sum(axis=1, keepdims=True)
+
+
+@pytest.fixture
+def trial(tmp_path: Path, folds: Folds, probs_NK: Probs) -> Path:
+    """The directory of a trial with all its folds."""
+    for fold in range(folds.k):
+        (tmp_path / f"fold-{fold}").mkdir()
+        save(tmp_path, fold, folds.valid_rows(fold), probs_NK)
+    return tmp_path
+
+
+def save(trial: Path, fold: int, rows: np.ndarray, probs_NK: Probs) -> None:
+    np.savez(trial / f"fold-{fold}" / "oof.npz", rows=rows, probs=probs_NK[rows])
+
+
+@pytest.mark.parametrize("score", [macro_f1, log_loss])
+def test_the_score_is_over_all_images_at_once(trial: Path, folds: Folds, probs_NK: Probs, score: Score) -> None:
+    assert oof_score(trial, folds, score=score) == score(probs_NK, folds.manifest.labels_N)
+
+
+@pytest.fixture
+def fixed(folds: Folds) -> Folds:
+    """A fixed cut: the first eight images are always trained on, the last four held out once."""
+    return Folds(folds.manifest, np.array([-1] * 8 + [0] * 4), k=1, seed=0)
+
+
+def test_what_is_always_trained_on_has_no_part_in_the_score(tmp_path: Path, fixed: Folds, probs_NK: Probs) -> None:
+    (tmp_path / "fold-0").mkdir()
+    save(tmp_path, 0, fixed.valid_rows(0), probs_NK)
+    for score in (macro_f1, log_loss):
+        assert oof_score(tmp_path, fixed, score=score) == score(probs_NK[8:], fixed.manifest.labels_N[8:])
+
+
+def test_the_holdout_has_no_part_in_the_score(tmp_path: Path, folds: Folds, probs_NK: Probs) -> None:
+    fold_N = np.where(np.arange(N) % 5 == 0, HOLDOUT, np.arange(N) % 3)
+    cut = Folds(folds.manifest, fold_N, k=3, seed=0, holdout=0.25)
+    for fold in range(3):
+        (tmp_path / f"fold-{fold}").mkdir()
+        save(tmp_path, fold, cut.valid_rows(fold), probs_NK)
+    rows = cut.scored_rows()
+    assert oof_score(tmp_path, cut, score=log_loss) == log_loss(probs_NK[rows], cut.manifest.labels_N[rows])

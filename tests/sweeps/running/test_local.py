@@ -1,0 +1,123 @@
+"""Trials one after another in this process."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from optuna.trial import TrialState
+
+from sweeps.paths import SweepFiles
+from sweeps.running import local
+from sweeps.running.attempt import Attempt
+from sweeps.running.driver import Driver, Plan, open_driver
+from sweeps.running.local import run_local
+from sweeps.running.messages import Assignment, Outcome, Share, TrialReport, TrialReporter
+from sweeps.running.trial import run_trial
+from sweeps.space.spec_reader import read_spec
+from sweeps.study.stored_sweep import StoredSweep
+from tests.fakes import CURVE_SPACE, TroubledStorage, curve_trial, hasty_storage
+
+
+@pytest.fixture
+def driver(tmp_path: Path, sqlite_template: Path) -> Iterator[Driver]:
+    """A sweep of three trials."""
+    shutil.copy(sqlite_template, tmp_path / "sweeps.db")
+    (tmp_path / "curve.yaml").write_text(CURVE_SPACE)
+    spec = read_spec(tmp_path / "curve.yaml")
+    storage = TroubledStorage(hasty_storage(tmp_path))
+    stored = StoredSweep.create(storage, spec, identity="an identity")  # type: ignore[arg-type]
+    with open_driver(Plan(spec, SweepFiles(tmp_path), Share(), spec.trial_cap), stored) as driver:
+        yield driver
+
+
+def states(driver: Driver) -> list[TrialState]:
+    return [trial.state for trial in driver._mirror.trials()]
+
+
+def test_trials_run_one_after_another_to_the_end(driver: Driver):
+    seen: list[tuple[int, int]] = []
+
+    def trial(assignment: Assignment, reporter: TrialReporter) -> Outcome:
+        seen.append((assignment.number, len(driver.snapshot().running)))
+        return curve_trial(assignment, reporter)
+
+    run_local(driver, trial=trial)
+    assert seen == [(0, 1), (1, 1), (2, 1)]
+    assert states(driver) == [TrialState.COMPLETE] * 3
+    assert driver.done
+
+
+def test_the_drivers_answer_reaches_the_trial(driver: Driver, monkeypatch: pytest.MonkeyPatch):
+    answers = iter([True, False])
+    monkeypatch.setattr(Driver, "epoch", lambda self, number, report: next(answers))
+    outcomes: list[Outcome] = []
+
+    def trial(assignment: Assignment, reporter: TrialReporter) -> Outcome:
+        outcomes.append(curve_trial(assignment, reporter))
+        driver.stop()
+        return outcomes[-1]
+
+    run_local(driver, trial=trial)
+    assert outcomes == [Outcome("stopped")]
+    assert states(driver) == [TrialState.PRUNED]
+
+
+def test_a_trial_is_interrupted_when_the_driver_stops(driver: Driver):
+    def trial(assignment: Assignment, reporter: TrialReporter) -> Outcome:
+        assert not reporter.interrupted()
+        assert reporter.report(TrialReport(step=1, value=0.5, fold=0, epoch=1, epochs=2))
+        driver.stop()
+        assert reporter.interrupted()
+        return curve_trial(assignment, reporter)
+
+    run_local(driver, trial=trial)
+    assert states(driver) == [TrialState.WAITING]
+    assert driver._mirror.trials()[0].intermediate_values == {1: 0.5}
+
+
+def test_a_slow_storage_is_waited_for(driver: Driver, monkeypatch: pytest.MonkeyPatch):
+    storage = driver._recorder._storage
+    storage.open.clear()  # type: ignore[attr-defined]
+    naps: list[float] = []
+
+    def nap(seconds: float) -> None:
+        naps.append(seconds)
+        storage.open.set()  # type: ignore[attr-defined]
+
+    monkeypatch.setattr(local.time, "sleep", nap)
+    run_local(driver, trial=curve_trial)
+    assert set(naps) == {0.05}
+    assert states(driver) == [TrialState.COMPLETE] * 3
+
+
+def test_each_trial_owns_its_directory_as_long_as_no_other_process_begins_it(driver: Driver):
+    owned: list[bool] = []
+
+    def trial(assignment: Assignment, reporter: TrialReporter) -> Outcome:
+        owned.append(reporter.owns())
+        if assignment.number == 1:  # another process has it now, and this one leaves without a word
+            Attempt.begin(assignment.files, driver="another")
+            owned.append(reporter.owns())
+        return Outcome("failed", reason="out of luck")
+
+    run_local(driver, trial=trial)
+    assert owned == [True, True, False, True]
+    files = [driver.files.trial(number).attempt for number in range(3)]
+    ended = [(left["number"], left["ended"]) for left in (json.loads(file.read_text()) for file in files)]
+    assert ended == [(1, True), (2, False), (1, True)]
+
+
+@pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt, AssertionError])
+def test_what_a_trial_lets_through_ends_the_sweep(driver: Driver, error: type[BaseException]):
+    def trial(assignment: Assignment, reporter: TrialReporter) -> Outcome:
+        raise error
+
+    with pytest.raises(error):
+        run_local(driver, trial=trial)
+    assert states(driver) == [TrialState.RUNNING]  # leaving the driver makes it interrupted
+
+
+def test_trials_are_trainings_unless_told_otherwise():
+    assert run_local.__kwdefaults__ == {"trial": run_trial}
