@@ -84,7 +84,7 @@ def main() -> int:
 
 def write_space(folder: Path, *, epochs: int) -> Path:
     """The data of a few digits, and the search space."""
-    from trainer.data.samples import write_digits
+    from sweeps.samples.digits import write_digits
 
     with write_digits(folder / "data").open() as file:
         rows = list(csv.reader(file))[:201]

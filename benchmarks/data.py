@@ -25,7 +25,7 @@ from photos import photo
 from report import mean_std, print_header
 
 if TYPE_CHECKING:
-    from trainer.data.manifest import Manifest
+    from trainer.images.manifest import Manifest
 
 ROWS, PHOTOS = 200_000, 7
 SIDE = 256
@@ -59,9 +59,9 @@ def rows(folder: Path, repeats: int) -> None:
     from trainer.data.cleaning import FileFacts, clean
     from trainer.data.folds import deviations, make_folds
     from trainer.data.leaks import signs_of_leaks
-    from trainer.data.manifest import DIGEST, Manifest, order_classes
     from trainer.data.options import DataOptions
     from trainer.data.sources import read_table
+    from trainer.images.manifest import DIGEST, Manifest, order_classes
 
     source = _write_rows(folder)
     rng = np.random.default_rng(0)
@@ -171,7 +171,7 @@ def memory(folder: Path, repeats: int) -> None:
 
 
 def _manifest(folder: Path, count: int) -> "Manifest":
-    from trainer.data.manifest import DIGEST, Manifest
+    from trainer.images.manifest import DIGEST, Manifest
 
     return Manifest(
         root=folder / str(count),
@@ -184,8 +184,8 @@ def _manifest(folder: Path, count: int) -> "Manifest":
 
 
 def _fill_cache(manifest: "Manifest") -> None:
-    from trainer.data.cache import PoolWriter, pool_of
-    from trainer.data.preprocessing import Preprocessing
+    from trainer.images.cache import PoolWriter, pool_of
+    from trainer.images.preprocessing import Preprocessing
 
     rng = np.random.default_rng(0)
     assert manifest.digests_N is not None
@@ -199,11 +199,11 @@ def fold_run(folder: Path, run: str) -> None:
     import torch
 
     from trainer.config import TrainConfig
-    from trainer.data.cache import open_images
     from trainer.data.folds import HOLDOUT, Folds
-    from trainer.data.preprocessing import Preprocessing
-    from trainer.fit import run_fold
-    from trainer.fold_setup import FoldSetup
+    from trainer.images.cache import open_images
+    from trainer.images.preprocessing import Preprocessing
+    from trainer.training.fit import run_fold
+    from trainer.training.fold_setup import FoldSetup
 
     backbone, *numbers = run.split(",")
     batch_size, used, cached = map(int, numbers)

@@ -74,7 +74,7 @@ def ours(folder: Path) -> float:
     """Seconds from an empty cache to a full one."""
     from trainer.data.data_set import ReadOptions, read_data_set
     from trainer.data.options import DataOptions
-    from trainer.data.preprocessing import Preprocessing
+    from trainer.images.preprocessing import Preprocessing
 
     started = time.perf_counter()
     found = read_data_set(DataOptions(source=str(folder)), read=ReadOptions(choices=[Preprocessing((SIDE, SIDE))]))
@@ -85,8 +85,8 @@ def ours(folder: Path) -> float:
 
 def difference(path: Path) -> float:
     """Mean absolute difference in grey levels between our decode and the full one."""
-    from trainer.data.decode import decode
-    from trainer.data.preprocessing import Preprocessing, Reading
+    from trainer.images.decode import decode
+    from trainer.images.preprocessing import Preprocessing, Reading
 
     ours_HWC = decode(path.read_bytes(), Preprocessing((SIDE, SIDE)), reading=Reading())
     with Image.open(path) as image:

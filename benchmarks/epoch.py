@@ -71,12 +71,12 @@ def ours(folder: Path) -> dict[str, Callable[[int], int]]:
     """The decoded cache, and decoding per batch."""
     import numpy as np
 
-    from trainer.data.batches import Batches, whole_batches
-    from trainer.data.cache import open_images
     from trainer.data.data_set import ReadOptions, read_data_set
     from trainer.data.options import DataOptions
-    from trainer.data.preprocessing import Preprocessing
-    from trainer.order import epoch_rows
+    from trainer.images.batches import Batches, whole_batches
+    from trainer.images.cache import open_images
+    from trainer.images.order import epoch_rows
+    from trainer.images.preprocessing import Preprocessing
 
     how = Preprocessing((SIDE, SIDE))
     manifest = read_data_set(DataOptions(source=str(folder)), read=ReadOptions(choices=[how])).manifest

@@ -170,7 +170,7 @@ def predict_best(runs: Path) -> None:
     from sweeps.paths import SweepFiles
     from sweeps.results.view import SweepView, find_sweep
     from sweeps.study.storage import open_storage
-    from trainer.result import OOF, write_oof
+    from trainer.training.oof import OOF, write_oof
 
     folds = SweepFiles.of(runs, "chaos").folds()
     view = SweepView.read(find_sweep(open_storage(f"sqlite:///{runs}/sweeps.db"), "chaos"))

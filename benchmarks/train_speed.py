@@ -193,10 +193,10 @@ def score(model: torch.nn.Module, valid, device: torch.device, memory_format: to
 def ours(files: Path, *, seed: int, epochs: int) -> Outcome:
     """(c), with a cache folder of its own: everything is read, judged, decoded and trained on."""
     from trainer.config import TrainConfig
-    from trainer.data.cache import open_images
-    from trainer.fit import pick_device, run_fold
-    from trainer.fold_setup import FoldSetup
-    from trainer.reporter import SilentReporter
+    from trainer.images.cache import open_images
+    from trainer.training.fit import pick_device, run_fold
+    from trainer.training.fold_setup import FoldSetup
+    from trainer.training.reporter import SilentReporter
 
     config = TrainConfig(
         weights="none", resize=SIDE, batch_size=BATCH, epochs=epochs, lr=LR, normalise="imagenet", seed=seed
@@ -240,11 +240,11 @@ def training_files(files: Path) -> set[str]:
 def profile(folder: Path) -> None:
     """Where an epoch's time goes, and what a checkpoint after each would cost."""
     from trainer.config import TrainConfig
-    from trainer.data.images import Decoded
-    from trainer.fit import pick_device, run_fold
-    from trainer.fold_setup import FoldSetup
-    from trainer.phases import TimedPhases
-    from trainer.reporter import SilentReporter
+    from trainer.images.images import Decoded
+    from trainer.learning.phases import TimedPhases
+    from trainer.training.fit import pick_device, run_fold
+    from trainer.training.fold_setup import FoldSetup
+    from trainer.training.reporter import SilentReporter
 
     files = write_gratings(folder / "profile", count=320, height=SIDE, width=SIDE)
     with tempfile.TemporaryDirectory() as own:
@@ -286,11 +286,11 @@ def on_gpu() -> None:
     """Training from device memory, uint8 pixels, bf16, channels_last, fused AdamW."""
     from trainer.config import TrainConfig
     from trainer.data.folds import make_folds
-    from trainer.data.images import Decoded
-    from trainer.data.manifest import Manifest
-    from trainer.fit import pick_device, run_fold
-    from trainer.fold_setup import FoldSetup
-    from trainer.reporter import EpochReport, SilentReporter
+    from trainer.images.images import Decoded
+    from trainer.images.manifest import Manifest
+    from trainer.training.fit import pick_device, run_fold
+    from trainer.training.fold_setup import FoldSetup
+    from trainer.training.reporter import EpochReport, SilentReporter
 
     class Seconds(SilentReporter):
         """Keeps how long each epoch took."""

@@ -1,6 +1,6 @@
 """Where the files of sweeps and trials lie: every folder and file of the runs folder has its name here, once.
 
-The files of a fold run inside `fold-2` are the trainer's, see trainer.result.
+The files of a fold run inside `fold-2` are the trainer's, see trainer.training.result.
 """
 
 import dataclasses

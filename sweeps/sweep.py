@@ -338,7 +338,7 @@ def _local_device(spec: "SweepSpec") -> str:
     Raises:
         InputError: it asks for a GPU, and there is none.
     """
-    from trainer.fit import pick_device
+    from trainer.training.fit import pick_device
 
     wanted, device = spec.resources.gpu, pick_device().type
     if wanted and device == "cpu":

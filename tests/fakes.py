@@ -16,7 +16,7 @@ from sweeps.running.messages import Assignment, Outcome, TrialReport, TrialRepor
 if TYPE_CHECKING:
     from optuna.storages import RDBStorage
 
-    from trainer.data.manifest import Manifest
+    from trainer.images.manifest import Manifest
 
 BEST_LR = 3e-3
 PENALTY = {"adam": 0.0, "adamw": 0.04, "sgd": 0.12}  # adam is the best optimizer

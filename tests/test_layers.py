@@ -18,6 +18,7 @@ DECIDING = ["sampling", "race", "pruning", "history", "tally", "ranking", "budge
 STORED = [*SPEC, "messages", "events", *STORAGE, *DECIDING]
 FILES = ["data", "prepare", "oof", "results", "retention"]
 ALLOWED = {
+    "samples": ["samples"],
     "errors": [],
     "paths": ["errors"],
     "processes": [],
@@ -67,6 +68,7 @@ ALLOWED = {
     "local": ["driver", "asking", "messages", "trial", "attempt"],
     "ray_tune": [*STORED, "driver", "asking", "trial", "attempt", "ray_tune"],
     "cli": [
+        "samples",
         *STORED,
         *READING,
         *FILES,
@@ -109,53 +111,42 @@ FOREIGN = {
     "sqlalchemy": ["sweeps/study/database.py", "sweeps/study/stored_sweep.py", "sweeps/study/lease.py"],
     "typer": ["sweeps/cli/"],
     "rich": ["sweeps/cli/"],
-    "madgrad": ["trainer/optimizers.py"],
+    "madgrad": ["trainer/learning/optimizers.py"],
     "timm": [
-        "trainer/average.py",
-        "trainer/backbone.py",
-        "trainer/freezing.py",
-        "trainer/optimizers.py",
-        "trainer/preflight.py",
-        "trainer/timm_names.py",
-        "trainer/weights.py",
+        "trainer/learning/average.py",
+        "trainer/model/backbone.py",
+        "trainer/model/freezing.py",
+        "trainer/learning/optimizers.py",
+        "trainer/training/preflight.py",
+        "trainer/model/timm_names.py",
+        "trainer/model/weights.py",
     ],
     "pandas": ["trainer/data/sources.py"],
     "jinja2": ["sweeps/preparing/check_page.py"],
-    "cv2": ["trainer/data/crops.py"],
-    "rembg": ["trainer/data/crops.py"],
-    "onnxruntime": ["trainer/data/crops.py"],
-    "PIL": ["trainer/data/", "sweeps/preparing/inspection.py"],
-    "filelock": ["trainer/data/cache.py"],
+    "cv2": ["trainer/images/crops.py"],
+    "rembg": ["trainer/images/crops.py"],
+    "onnxruntime": ["trainer/images/crops.py"],
+    "PIL": ["trainer/images/", "trainer/data/", "sweeps/samples/", "sweeps/preparing/inspection.py"],
+    "filelock": ["trainer/images/cache.py"],
     "psutil": ["sweeps/processes.py"],
     "scipy": ["sweeps/space/laws.py", "sweeps/search/race.py", "sweeps/search/sampling.py"],
 }
 TORCH = ["torch", "torchvision", "timm", "madgrad", "safetensors"]
 # parts of the trainer -> the only modules of it that they may import (a name stands for all below it)
 INSIDE_TRAINER = {
-    "fields": ["fields", "metrics"],
-    "config": ["fields", "data.preprocessing"],
     "cache_folder": ["errors"],
-    "data": ["cache_folder", "data", "errors", "fields", "files", "seeds"],
-    "augmentation": ["augmentation", "config", "data.device", "seeds"],
-    "mixing": ["config", "data.device"],
-    "order": [],
-    "average": [],
-    "phases": [],
-    "reporter": [],
-    "seeds": [],
     "errors": [],
     "files": [],
     "metrics": [],
-    "memory": ["data.batches"],
-    "labels": ["data.manifest", "errors"],
-    "weights": ["checkpoint", "errors"],
-    "checkpoint": ["errors", "files"],
-    "timm_names": ["cache_folder", "files"],
+    "seeds": [],
+    "fields": ["fields", "metrics"],
+    "images": ["cache_folder", "errors", "fields", "files", "images", "seeds"],
+    "data": ["cache_folder", "data", "errors", "fields", "files", "images", "seeds"],
+    "config": ["fields", "images.preprocessing"],
     "user_code": ["config", "errors", "fields"],
-    "losses": ["config", "errors", "fields", "labels"],
-    "curve": ["config", "metrics"],
-    "schedules": ["config", "curve", "fields"],
-    "optimizers": ["config", "errors", "timm_names"],
+    "augmentation": ["augmentation", "config", "fields", "images", "seeds"],
+    "model": ["cache_folder", "config", "errors", "fields", "files", "images", "model", "user_code"],
+    "learning": ["config", "errors", "fields", "learning", "metrics", "model"],
 }
 # read by processes that train nothing: torch would cost them seconds
 LIGHT = [
@@ -166,15 +157,15 @@ LIGHT = [
     "trainer/files.py",
     "trainer/seeds.py",
     "trainer/metrics.py",
-    "trainer/timm_names.py",
-    "trainer/preflight.py",
+    "trainer/model/timm_names.py",
+    "trainer/training/preflight.py",
     "trainer/user_code.py",
-    "trainer/reporter.py",
-    "trainer/data/manifest.py",
+    "trainer/training/reporter.py",
+    "trainer/images/manifest.py",
     "trainer/data/folds.py",
     "trainer/data/options.py",
-    "trainer/data/preprocessing.py",
-    "trainer/data/cache.py",
+    "trainer/images/preprocessing.py",
+    "trainer/images/cache.py",
 ]
 WRITES = {"create_new_trial", "set_trial_state_values", "set_trial_intermediate_value", "set_trial_user_attr"}
 
@@ -234,7 +225,7 @@ def test_arrows_inside_the_trainer_point_one_way(path: Path):
 
 def test_nothing_below_imports_the_fold_run():
     """Who sees a whole training: its entry points, and nobody that a training is made of."""
-    above = {"trainer.fit": ["trainer/__main__.py"], "trainer.fold_run": ["trainer/fit.py"]}
+    above = {"trainer.training.fit": ["trainer/__main__.py"], "trainer.training.fold_run": ["trainer/training/fit.py"]}
     for path in modules("trainer"):
         for imported in imports(path):
             if imported in above:

@@ -20,8 +20,6 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from trainer.config import TrainConfig, nested
-from trainer.data.cache import open_images
-from trainer.data.crops import require
 from trainer.data.cut import Cut, cut_data
 from trainer.data.data_set import ReadOptions
 from trainer.data.options import DataOptions, FoldOptions
@@ -29,11 +27,13 @@ from trainer.data.sources import read_table
 from trainer.errors import ConfigError, TrainerError
 from trainer.fields.declare import is_own
 from trainer.files import fold_directory
-from trainer.fit import Ended, pick_device, run_fold
-from trainer.fold_setup import FoldSetup
-from trainer.phases import NoPhases, TimedPhases
-from trainer.preflight import remembered_problem, try_own
-from trainer.reporter import EpochReport
+from trainer.images.cache import open_images
+from trainer.images.crops import require
+from trainer.learning.phases import NoPhases, TimedPhases
+from trainer.training.fit import Ended, pick_device, run_fold
+from trainer.training.fold_setup import FoldSetup
+from trainer.training.preflight import remembered_problem, try_own
+from trainer.training.reporter import EpochReport
 
 MESSAGES = {  # where pydantic's own words name our classes
     "model_type": "must be a mapping",

@@ -7,13 +7,13 @@ from typing import Any
 
 from pydantic import ConfigDict, model_validator
 
-from trainer.data.preprocessing import Preprocessing
 from trainer.fields.augmentation import AugmentationFields, MixingFields
 from trainer.fields.evaluation import ScoringFields, TrainingFields
 from trainer.fields.images import ImageFields, parse_size
 from trainer.fields.network import NetworkFields
 from trainer.fields.objective import LossFields
 from trainer.fields.optimization import OptimizerFields, ScheduleFields
+from trainer.images.preprocessing import Preprocessing
 
 SECTIONS = (
     NetworkFields,

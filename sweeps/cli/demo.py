@@ -45,7 +45,7 @@ def demo(
     size_HW = _size_of_faces(size)
     make_folder(folder / sample, option="--data")
     if sample is Sample.digits:
-        from trainer.data.samples import write_digits
+        from sweeps.samples.digits import write_digits
 
         source = write_digits(folder / sample)
         what = "1,797 handwritten digits (32x32 PNG, 10 classes)"
@@ -83,7 +83,7 @@ def _size_of_faces(size: str) -> tuple[int, int]:
 
 def _write_faces(folder: Path, *, persons: int, size_HW: tuple[int, int]) -> Path:
     from sweeps.cli.progress import reading_images
-    from trainer.data.sample_faces import write_faces
+    from sweeps.samples.faces import write_faces
 
     with reading_images() as progress:
         return write_faces(

@@ -16,7 +16,7 @@ def prepare(space: Space, settings: Settings = None, runs: Runs = None) -> None:
     from sweeps.preparing.feasible import check_spec
     from sweeps.preparing.opening import refuse_other_data
     from sweeps.space.spec_reader import read_spec
-    from trainer.data.cache import default_cache_folder
+    from trainer.cache_folder import default_cache_folder
     from trainer.data.data_set import ReadOptions
     from trainer.data.folds import deviations
 

@@ -7,14 +7,14 @@ from typing import Any
 from sweeps.paths import SweepFiles
 from sweeps.space.spec import SweepSpec
 from trainer.data.cleaning import write_rejected
-from trainer.data.crops import require
 from trainer.data.cut import Cut, cut_data
 from trainer.data.data_set import PLAIN_READ, ReadOptions, require_boxes
 from trainer.data.folds import Folds, moved, save_folds
-from trainer.data.manifest import write_label_map, write_manifest
 from trainer.data.sources import read_table
 from trainer.errors import DataError
 from trainer.files import write_json
+from trainer.images.crops import require
+from trainer.images.manifest import write_label_map, write_manifest
 
 # what decides a cut: sweeps that agree in it hold out the same images
 CUT_KEYS = ("source", "valid", "layout", "image", "label", "group", "box", "keep", "age_borders")

@@ -14,8 +14,8 @@ from trainer.config import TrainConfig, nested
 from trainer.data.sources import read_table
 from trainer.errors import ConfigError
 from trainer.fields.declare import is_own
-from trainer.preflight import remembered_problem, try_own
-from trainer.timm_names import check_backbone, check_optimizer
+from trainer.model.timm_names import check_backbone, check_optimizer
+from trainer.training.preflight import remembered_problem, try_own
 
 NAMED = {"backbone": check_backbone, "optimizer": check_optimizer}
 # what decides whether a network can be built and fed

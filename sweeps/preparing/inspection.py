@@ -10,18 +10,18 @@ from PIL import Image
 
 from sweeps.preparing.check_page import CheckPage, PageTable, Pair, Picture, Sheet, Suspicion
 from sweeps.space.spec import SweepSpec
-from trainer.data.cache import plan_cache
 from trainer.data.cleaning import too_many, unusable
-from trainer.data.crops import face_box
 from trainer.data.cut import Cut
-from trainer.data.decode import decode
 from trainer.data.folds import HOLDOUT, MAX_DEVIATION, deviations
 from trainer.data.leaks import Sign, signs_of_leaks
-from trainer.data.manifest import Manifest
-from trainer.data.parallel import map_in_order
-from trainer.data.preprocessing import Preprocessing
 from trainer.data.sources import ALWAYS_TRAINED
 from trainer.errors import UnreadableError
+from trainer.images.cache import plan_cache
+from trainer.images.crops import face_box
+from trainer.images.decode import decode
+from trainer.images.manifest import Manifest
+from trainer.images.parallel import map_in_order
+from trainer.images.preprocessing import Preprocessing
 
 THUMBNAIL = 112  # pixels a side
 MAX_PICTURES = 600  # on all contact sheets together

@@ -67,7 +67,7 @@ class TuneReporter:
 def warm_up() -> None:
     """Ray calls this in every new worker process, before it has anything to do: torch takes seconds."""
     importlib.import_module("sweeps.running.trial")
-    importlib.import_module("trainer.memory").settle()
+    importlib.import_module("trainer.training.memory").settle()
 
 
 def _leave_process(moved: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from trainer.data.folds import Folds
 from trainer.metrics import Labels, Probs
-from trainer.oof import read_oof
+from trainer.training.oof import read_oof
 
 Score = Callable[[Probs, Labels], float]
 

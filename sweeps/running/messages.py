@@ -126,7 +126,7 @@ class Outcome:
 
 
 class TrialReporter(Protocol):
-    """A trial's way to the driver. `report` answers go on (True) or stop; all calls as in trainer.reporter."""
+    """A trial's way to the driver. `report` answers go on (True) or stop; all calls as in trainer.training.reporter."""
 
     def report(self, report: TrialReport) -> bool:
         """Go on?"""

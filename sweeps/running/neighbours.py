@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sweeps import processes
-from trainer.data.cache import writable_cache_folder
+from trainer.cache_folder import writable_cache_folder
 from trainer.files import write_json
 
 

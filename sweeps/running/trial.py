@@ -13,20 +13,20 @@ import torch
 
 from sweeps.running.messages import Assignment, Outcome, OutcomeState, TrialReport, TrialReporter
 from trainer.config import TrainConfig, nested
-from trainer.curve import goal_of
-from trainer.data.cache import open_images
-from trainer.data.crops import require
 from trainer.data.folds import Folds, load_folds
-from trainer.data.images import ImageSource
-from trainer.data.preprocessing import Preprocessing
 from trainer.errors import TrainerError, first_line
 from trainer.files import is_disk_full, write_json
-from trainer.fit import Ended, pick_device, run_fold
-from trainer.fold_setup import FoldSetup
-from trainer.kept_epochs import leave_results_only, score_common_epoch
-from trainer.memory import leftover_bytes, used_bytes
-from trainer.reporter import EpochReport
-from trainer.result import FoldResult
+from trainer.images.cache import open_images
+from trainer.images.crops import require
+from trainer.images.images import ImageSource
+from trainer.images.preprocessing import Preprocessing
+from trainer.learning.curve import goal_of
+from trainer.training.fit import Ended, pick_device, run_fold
+from trainer.training.fold_setup import FoldSetup
+from trainer.training.kept_epochs import leave_results_only, score_common_epoch
+from trainer.training.memory import leftover_bytes, used_bytes
+from trainer.training.reporter import EpochReport
+from trainer.training.result import FoldResult
 
 logger = logging.getLogger(__name__)
 

@@ -12,8 +12,8 @@ from sweeps.space.parameters import Parameter, Space, Values, grid, grid_size
 from sweeps.space.stopping import EarlyTerminate, NoRule, Race
 from trainer.config import TrainConfig, nested
 from trainer.data.options import DataOptions, FoldOptions, Section
-from trainer.data.preprocessing import Preprocessing
 from trainer.fields.declare import is_own
+from trainer.images.preprocessing import Preprocessing
 from trainer.metrics import METRICS, Goal
 
 # names in a search space -> the direction in which they get better

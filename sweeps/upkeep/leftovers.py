@@ -19,7 +19,7 @@ from sweeps.space.yaml_file import YamlFile
 from sweeps.study.records import Origin, origin, root_of
 from sweeps.study.stored_sweep import StoredSweep
 from trainer.metrics import Goal
-from trainer.result import CHECKPOINT, WEIGHTS
+from trainer.training.result import CHECKPOINT, WEIGHTS
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ class Part(enum.Enum):
     """What of a trial's directory may go."""
 
     WEIGHTS = "weights"
-    EPOCHS = "epochs"  # see trainer.kept_epochs
+    EPOCHS = "epochs"  # see trainer.training.kept_epochs
     CHECKPOINT = "checkpoint"
 
 

@@ -13,7 +13,8 @@ from sweeps.errors import InfrastructureError, InputError
 from sweeps.paths import SweepFiles, TrialFiles
 from sweeps.study.records import RETRY_OF, root_of
 from sweeps.study.stored_sweep import StoredSweep
-from trainer.result import CURVE, OOF, RESULT, WEIGHTS
+from trainer.training.oof import OOF
+from trainer.training.result import CURVE, RESULT, WEIGHTS
 
 _STATES = {
     TrialState.COMPLETE: "completed",
@@ -99,7 +100,7 @@ def _common_epoch(config: Path) -> bool:
 
 
 def _kept_epochs(fold: Path) -> list[Path]:
-    """The folders of a fold run, see trainer.kept_epochs; hidden ones are on their way out."""
+    """The folders of a fold run, see trainer.training.kept_epochs; hidden ones are on their way out."""
     return [path for path in fold.iterdir() if path.is_dir() and not path.name.startswith(".")]
 
 

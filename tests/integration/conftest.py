@@ -19,13 +19,13 @@ from sweeps.preparing.data import cut_sweep
 from sweeps.preparing.opening import open_sweep
 from sweeps.running.driver import Driver, Plan, open_driver
 from sweeps.running.messages import Share
+from sweeps.samples.digits import write_digits
 from sweeps.space.spec import SweepSpec
 from sweeps.space.spec_reader import read_spec
 from sweeps.study.lease import Lease
 from sweeps.study.storage import open_storage
 from sweeps.study.stored_sweep import StoredSweep
 from trainer.data.data_set import ReadOptions
-from trainer.data.samples import write_digits
 
 IMAGES = 200
 SWEEPS = Path(sys.executable).with_name("sweeps")

@@ -10,7 +10,7 @@ import pytest
 from tests.fakes import write_photos
 from tests.integration.conftest import command
 from trainer.data.folds import load_folds
-from trainer.oof import read_oof
+from trainer.training.oof import read_oof
 
 MY_TASK = '''\
 """The right ones count double where they are of the first class."""

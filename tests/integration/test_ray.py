@@ -14,7 +14,7 @@ from sweeps.running.local import run_local
 from tests.fakes import CURVE_SPACE, curve_trial
 from tests.integration import workers
 from tests.integration.conftest import opened, record
-from trainer.oof import read_oof
+from trainer.training.oof import read_oof
 
 ONE_WORKER = Cluster(cpus=1, gpus=0)
 Space = Callable[..., Path]

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from sweeps.samples.faces import write_faces
 from sweeps.space.spec_reader import read_spec
 from tests.integration.conftest import command
-from trainer.data.cache import find_images
 from trainer.data.folds import Folds, load_folds
-from trainer.data.preprocessing import Preprocessing
-from trainer.data.sample_faces import write_faces
 from trainer.data.sources import ALWAYS_TRAINED
+from trainer.images.cache import find_images
+from trainer.images.preprocessing import Preprocessing
 
 SPACES = Path(__file__).parents[2] / "search_spaces"
 SHORTER = (

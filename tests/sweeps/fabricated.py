@@ -15,8 +15,9 @@ from sweeps.results.view import SweepView
 from sweeps.space.spec import SweepSpec
 from sweeps.study.records import FOLD_SCORES, RETRY_OF, TAKEN_FROM, WARM_STARTED, Origin
 from sweeps.study.stored_sweep import StoredSweep
-from trainer.kept_epochs import FOLDER as EPOCHS
-from trainer.result import CHECKPOINT, CURVE, OOF, RESULT, WEIGHTS
+from trainer.training.kept_epochs import FOLDER as EPOCHS
+from trainer.training.oof import OOF
+from trainer.training.result import CHECKPOINT, CURVE, RESULT, WEIGHTS
 
 RESULTS = {RESULT, CURVE, OOF}
 

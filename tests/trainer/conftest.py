@@ -13,18 +13,19 @@ import torch
 from hypothesis import settings
 from PIL import Image
 
-from trainer import fold_run, learner
-from trainer.checkpoint import load_weights
 from trainer.config import TrainConfig
 from trainer.data.folds import Folds, make_folds
-from trainer.data.images import Decoded, Pixels
-from trainer.data.manifest import Manifest
-from trainer.fit import Ended, run_fold
-from trainer.fold_run import FoldRun, heads_of
-from trainer.fold_setup import FoldSetup
-from trainer.network import Network, build_network
-from trainer.reporter import EpochReport, SilentReporter
-from trainer.result import FoldResult
+from trainer.images.images import Decoded, Pixels
+from trainer.images.manifest import Manifest
+from trainer.learning import learner
+from trainer.model.checkpoint import load_weights
+from trainer.model.network import Network, build_network
+from trainer.training import fold_run
+from trainer.training.fit import Ended, run_fold
+from trainer.training.fold_run import FoldRun, heads_of
+from trainer.training.fold_setup import FoldSetup
+from trainer.training.reporter import EpochReport, SilentReporter
+from trainer.training.result import FoldResult
 
 # the first example of a test pays for imports; the same examples in every run
 settings.register_profile("repeatable", deadline=None, derandomize=True, database=None)

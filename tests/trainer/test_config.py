@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainer.config import AUGMENTERS, MIXERS, SECTIONS, TrainConfig, nested
-from trainer.data.preprocessing import Preprocessing
 from trainer.fields.declare import is_own
 from trainer.fields.images import MAX_SIDE, parse_size
+from trainer.images.preprocessing import Preprocessing
 from trainer.metrics import Goal
 
 sides = st.integers(min_value=8, max_value=MAX_SIDE)

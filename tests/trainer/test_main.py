@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from ruamel.yaml import YAML
 
-from trainer import fold_run
 from trainer.__main__ import ConsoleReporter, main
 from trainer.config import TrainConfig
-from trainer.reporter import EpochReport
+from trainer.training import fold_run
+from trainer.training.reporter import EpochReport
 
 LINE = (
     r"fold {fold}  epoch {epoch}/2  train loss \d\.\d{{4}}  "

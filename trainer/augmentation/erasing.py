@@ -9,7 +9,7 @@ from torch import Tensor
 
 from trainer.augmentation.draws import Booleans, Draws, Integers, sides
 from trainer.augmentation.selection import change
-from trainer.data.device import to_device
+from trainer.images.device import to_device
 
 SMALLEST_AREA = 0.02
 RATIO = 10 / 3  # sides up to 1 : 3.3, as torchvision's RandomErasing

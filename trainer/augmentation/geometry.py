@@ -13,7 +13,7 @@ from torch.nn.functional import grid_sample
 
 from trainer.augmentation.draws import Booleans, Reals
 from trainer.augmentation.selection import change
-from trainer.data.device import to_device
+from trainer.images.device import to_device
 
 Number = float | npt.NDArray[np.floating]
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from trainer.augmentation.draws import Booleans
-from trainer.data.device import to_device
+from trainer.images.device import to_device
 
 Operation = Callable[[Tensor], Tensor]
 

@@ -1,1 +1,1 @@
-"""From a CSV or a folder to decoded batches: manifest, folds, cache, batches."""
+"""The labelled images: read from a CSV or a folder, cleaned, checked for leaks, cut into folds."""

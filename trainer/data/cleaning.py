@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from trainer.data.manifest import PART_MARK
 from trainer.data.options import DataOptions
 from trainer.data.sources import Table, named, read_frame
 from trainer.errors import DataError
 from trainer.files import write_csv
+from trainer.images.manifest import PART_MARK
 
 DROP = "drop"
 Flags = npt.NDArray[np.bool_]
-REPAIRS = {  # traits of a file (see trainer.data.picture) -> what is done about them
+REPAIRS = {  # traits of a file (see trainer.images.picture) -> what is done about them
     "alpha": "transparent pixels filled",
     "palette": "palettes turned to RGB",
     "cmyk": "CMYK turned to RGB",

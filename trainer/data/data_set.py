@@ -7,14 +7,14 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from trainer.data.cache import CachePlan, PoolWriter, make_room, plan_cache, pool_of
 from trainer.data.cleaning import Cleaned, FileFacts, Rejected, clean, refuse_too_many
-from trainer.data.manifest import PART_MARK, Manifest, order_classes
 from trainer.data.options import NEAR_DUPLICATES, DataOptions
-from trainer.data.preprocessing import Preprocessing
 from trainer.data.scan import scan_files
 from trainer.data.sources import Table, read_table
 from trainer.errors import DataError
+from trainer.images.cache import CachePlan, PoolWriter, make_room, plan_cache, pool_of
+from trainer.images.manifest import PART_MARK, Manifest, order_classes
+from trainer.images.preprocessing import Preprocessing
 
 MIN_SIDE = 48  # pixels: a fingerprint has 17 x 16 cells; digits of 32 x 32 are all alike to it
 Progress = Callable[[str, int, int], None]  # what is done, images done, images in all

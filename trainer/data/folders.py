@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-# what trainer.data.decode reads; HEIC is none of it, and rather rejected by name than never seen
+# what trainer.images.decode reads; HEIC is none of it, and rather rejected by name than never seen
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"}) | frozenset(
     {".jpe", ".jfif", ".apng", ".dib", ".ppm", ".pgm", ".pbm", ".jp2", ".j2k", ".avif", ".heic", ".heif"}
 )

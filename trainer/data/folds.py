@@ -18,12 +18,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from trainer.data.manifest import Manifest
 from trainer.data.placing import Ints, place_units
-from trainer.data.preprocessing import Reading
 from trainer.data.sources import ALWAYS_TRAINED, MAX_NAMED, named
 from trainer.errors import DataError
 from trainer.files import atomic_write
+from trainer.images.manifest import Manifest
+from trainer.images.preprocessing import Reading
 from trainer.seeds import derive
 
 FORMAT = 2

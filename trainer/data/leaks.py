@@ -13,8 +13,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from trainer.data.manifest import Manifest
 from trainer.data.units import Rows, Units, agreement, content_keys, differing_pairs, purity, units_of
+from trainer.images.manifest import Manifest
 
 Kind = Literal["folder", "name", "identical", "contradiction", "near_duplicate", "group"]
 

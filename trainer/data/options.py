@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from trainer.data.preprocessing import Reading
+from trainer.images.preprocessing import Reading
 
 NEAR_DUPLICATES = "near_duplicates"
 COLOURS = {"white": (255, 255, 255), "black": (0, 0, 0), "grey": (128, 128, 128)}

@@ -18,17 +18,17 @@ import numpy as np
 import numpy.typing as npt
 
 from trainer.cache_folder import writable_cache_folder
-from trainer.data.cache import PoolWriter, image_key
 from trainer.data.cleaning import REPAIRS, FileFacts, clean_boxes
-from trainer.data.decode import decode_all, fingerprint
-from trainer.data.images import Pixels
-from trainer.data.manifest import DIGEST, content_digest
-from trainer.data.parallel import map_in_order
-from trainer.data.picture import look
-from trainer.data.preprocessing import Box, Preprocessing, Reading
 from trainer.data.sources import Table
 from trainer.errors import DataError, UnreadableError
 from trainer.files import atomic_write
+from trainer.images.cache import PoolWriter, image_key
+from trainer.images.decode import decode_all, fingerprint
+from trainer.images.images import Pixels
+from trainer.images.manifest import DIGEST, content_digest
+from trainer.images.parallel import map_in_order
+from trainer.images.picture import look
+from trainer.images.preprocessing import Box, Preprocessing, Reading
 
 FORMAT = 1
 SAVE_EVERY_S = 60.0

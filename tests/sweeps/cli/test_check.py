@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from sweeps.samples.faces import write_faces
 from tests.sweeps.cli.conftest import Ended
 from trainer.data.folds import load_folds
-from trainer.data.sample_faces import write_faces
 
 
 @pytest.fixture(autouse=True)

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 from tests.sweeps.cli.conftest import Ended
-from trainer.data import images, scan
-from trainer.data.cache import PoolWriter
+from trainer.data import scan
 from trainer.data.folds import load_folds
+from trainer.images import images
+from trainer.images.cache import PoolWriter
 
 DATA_FILES = {"manifest.csv", "labels.json", "rejected.csv", "cut.json", "folds.npz"}
 

@@ -195,7 +195,7 @@ class TestFailedTrials:
         self, sweeps: Callable[..., Ended], space: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
     ):
         from sweeps.running import trial
-        from trainer.fold_setup import FoldSetup
+        from trainer.training.fold_setup import FoldSetup
 
         run_fold = trial.run_fold
 

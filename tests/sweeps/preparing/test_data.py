@@ -17,8 +17,8 @@ from sweeps.space.spec import SweepSpec
 from trainer.data.cut import Cut
 from trainer.data.data_set import ReadOptions
 from trainer.data.folds import load_folds
-from trainer.data.preprocessing import Preprocessing
 from trainer.errors import ConfigError, DataError
+from trainer.images.preprocessing import Preprocessing
 
 Make = Callable[..., SweepSpec]
 KEYS = {

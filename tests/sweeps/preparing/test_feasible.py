@@ -42,7 +42,7 @@ Problems = Callable[..., list[str]]
 @pytest.fixture(scope="session")
 def timm_names(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """timm's answer, asked once."""
-    from trainer import timm_names
+    from trainer.model import timm_names
 
     with pytest.MonkeyPatch.context() as patch:
         folder = tmp_path_factory.mktemp("names")

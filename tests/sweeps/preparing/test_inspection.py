@@ -15,13 +15,13 @@ from sweeps.preparing.inspection import MAX_PER_CLASS, MAX_PICTURES, MAX_SHEETS,
 from sweeps.space.spec import SweepSpec
 from sweeps.space.spec_reader import read_spec
 from tests.fakes import CURVE_SPACE
-from trainer.data.cache import plan_cache
 from trainer.data.cleaning import Rejected
 from trainer.data.cut import Cut
 from trainer.data.data_set import DataSet
 from trainer.data.folds import HOLDOUT, Folds
-from trainer.data.manifest import DIGEST, Manifest
 from trainer.data.sources import ALWAYS_TRAINED
+from trainer.images.cache import plan_cache
+from trainer.images.manifest import DIGEST, Manifest
 
 Spec = Callable[..., SweepSpec]
 

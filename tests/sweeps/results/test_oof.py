@@ -7,7 +7,7 @@ import pytest
 
 from sweeps.results.oof import Score, oof_score
 from trainer.data.folds import HOLDOUT, Folds
-from trainer.data.manifest import Manifest
+from trainer.images.manifest import Manifest
 from trainer.metrics import Probs, log_loss, macro_f1
 
 N, K = 12, 3

@@ -17,14 +17,14 @@ from sweeps.running import trial
 from sweeps.running.messages import Assignment, Outcome, TrialReport
 from sweeps.running.trial import run_trial
 from tests.fakes import manifest_of, write_photos
-from trainer.data.cache import find_images
 from trainer.data.data_set import read_data_set
 from trainer.data.folds import load_folds, make_folds, save_folds
 from trainer.data.options import DataOptions
-from trainer.data.preprocessing import Preprocessing
-from trainer.fold_setup import FoldSetup
-from trainer.memory import used_bytes
-from trainer.result import FoldResult
+from trainer.images.cache import find_images
+from trainer.images.preprocessing import Preprocessing
+from trainer.training.fold_setup import FoldSetup
+from trainer.training.memory import used_bytes
+from trainer.training.result import FoldResult
 
 VALUES = {
     "backbone": "test_efficientnet",
@@ -237,7 +237,7 @@ def test_a_full_disk_interrupts_the_trial_and_leaves_no_half_file(
 
     given = assignment()
     with monkeypatch.context() as patch:
-        patch.setattr("trainer.scoring.save_weights", full)
+        patch.setattr("trainer.training.scoring.save_weights", full)
         outcome = run_trial(given, Listener())
     assert outcome.state == "no_space"
     assert "No space left on device" in outcome.reason

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from sweeps.space.spec import METRIC_NAMES, Metric, SweepSpec, result_field
 from sweeps.space.stopping import Race
 from trainer.config import TrainConfig
-from trainer.data.preprocessing import Preprocessing
+from trainer.images.preprocessing import Preprocessing
 from trainer.metrics import Goal
 
 Make = Callable[..., SweepSpec]

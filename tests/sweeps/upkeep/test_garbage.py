@@ -12,7 +12,7 @@ from sweeps.study.lease import Lease, find_holder
 from sweeps.upkeep.garbage import OLD_S, Collected, collect, freed_bytes
 from sweeps.upkeep.leftovers import claims
 from tests.sweeps.fabricated import RESULTS, Fabricated
-from trainer.result import CHECKPOINT, WEIGHTS
+from trainer.training.result import CHECKPOINT, WEIGHTS
 
 NOW = 1_800_000_000.0
 SIZE = 10  # bytes of a file

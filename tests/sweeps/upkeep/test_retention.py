@@ -29,9 +29,9 @@ from sweeps.upkeep.leftovers import (
 )
 from sweeps.upkeep.retention import Retention
 from tests.sweeps.fabricated import RESULTS, Fabricated, trial
-from trainer.kept_epochs import KeptEpochs
 from trainer.metrics import Goal
-from trainer.result import CHECKPOINT, WEIGHTS
+from trainer.training.kept_epochs import KeptEpochs
+from trainer.training.result import CHECKPOINT, WEIGHTS
 
 COMPLETE, PRUNED, FAIL = TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL
 WAITING, RUNNING = TrialState.WAITING, TrialState.RUNNING

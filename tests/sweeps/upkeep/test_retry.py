@@ -15,7 +15,8 @@ from sweeps.space.spec import SweepSpec
 from sweeps.study.records import RETRY_OF
 from sweeps.upkeep.retry import Retry, choose, finished_folds, retry_failed
 from tests.sweeps.fabricated import EPOCHS, RESULTS, Fabricated, trial
-from trainer.result import CHECKPOINT, OOF, RESULT, WEIGHTS
+from trainer.training.oof import OOF
+from trainer.training.result import CHECKPOINT, RESULT, WEIGHTS
 
 FAIL, COMPLETE, PRUNED = TrialState.FAIL, TrialState.COMPLETE, TrialState.PRUNED
 RUNNING, WAITING = TrialState.RUNNING, TrialState.WAITING

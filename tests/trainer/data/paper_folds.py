@@ -6,7 +6,7 @@ import numpy as np
 
 from tests.trainer.conftest import paper_manifest
 from trainer.data.folds import Folds, make_folds
-from trainer.data.manifest import Manifest
+from trainer.images.manifest import Manifest
 
 LABELS_N = np.arange(30) % 3
 

@@ -21,11 +21,11 @@ from trainer.data.cleaning import (
     refuse_too_many,
     write_rejected,
 )
-from trainer.data.manifest import DIGEST, order_classes
 from trainer.data.options import DataOptions
-from trainer.data.picture import TRAITS
 from trainer.data.sources import Table, read_table
 from trainer.errors import DataError
+from trainer.images.manifest import DIGEST, order_classes
+from trainer.images.picture import TRAITS
 
 Label = str | tuple[str, ...]
 HEIGHT, WIDTH = 20, 30

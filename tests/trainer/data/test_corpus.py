@@ -19,15 +19,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import ExifTags, Image
 
-from trainer.data.cache import find_images
 from trainer.data.cleaning import REPAIRS
 from trainer.data.data_set import DataSet, ReadOptions, read_data_set
 from trainer.data.folds import make_folds, save_folds
-from trainer.data.manifest import write_label_map, write_manifest
 from trainer.data.options import DataOptions
-from trainer.data.preprocessing import Preprocessing
 from trainer.data.sources import ALWAYS_TRAINED
 from trainer.errors import DataError
+from trainer.images.cache import find_images
+from trainer.images.manifest import write_label_map, write_manifest
+from trainer.images.preprocessing import Preprocessing
 
 HOW = Preprocessing((8, 8))
 RGB_HWC = np.random.default_rng(0).integers(0, 256, (12, 16, 3), dtype=np.uint8)

@@ -16,15 +16,16 @@ import pytest
 from PIL import Image, ImageFilter
 
 from trainer.cache_folder import default_cache_folder
-from trainer.data import cache, images, parallel, scan
-from trainer.data.cache import RECORD, open_images, pool_of
+from trainer.data import scan
 from trainer.data.data_set import DataSet, ReadOptions, read_data_set
-from trainer.data.decode import decode, decode_all, fingerprint
-from trainer.data.images import Decoded, Streamed
-from trainer.data.manifest import Manifest
 from trainer.data.options import DataOptions
-from trainer.data.preprocessing import Preprocessing, Reading
 from trainer.errors import DataError
+from trainer.images import cache, images, parallel
+from trainer.images.cache import RECORD, open_images, pool_of
+from trainer.images.decode import decode, decode_all, fingerprint
+from trainer.images.images import Decoded, Streamed
+from trainer.images.manifest import Manifest
+from trainer.images.preprocessing import Preprocessing, Reading
 
 N = 12
 HOW = Preprocessing((8, 8))

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from tests.trainer.conftest import paper_manifest
 from tests.trainer.data.paper_folds import LABELS_N, Row, cut, manifest_of_rows, people
 from trainer.data.folds import HOLDOUT, Folds, deviations, fixed_folds, make_folds, moved
-from trainer.data.manifest import Manifest
 from trainer.errors import DataError
+from trainer.images.manifest import Manifest
 
 PINNED = "46d81ce71a7c77e9"  # a change of this value makes every stored fold run start again
 

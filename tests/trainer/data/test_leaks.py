@@ -8,8 +8,8 @@ import pytest
 
 from trainer.data import leaks
 from trainer.data.leaks import Sign, signs_of_leaks
-from trainer.data.manifest import Manifest
 from trainer.data.units import MAX_PAIRS
+from trainer.images.manifest import Manifest
 
 
 def table(paths: list[str], labels: list[str] | None = None) -> Manifest:

@@ -16,14 +16,14 @@ from PIL import Image
 from tests.trainer.conftest import squares
 from trainer.cache_folder import default_cache_folder
 from trainer.data import scan
-from trainer.data.cache import PoolWriter, pool_of
 from trainer.data.cleaning import REPAIRS, FileFacts
-from trainer.data.decode import decode, decode_all, fingerprint
 from trainer.data.options import DataOptions
-from trainer.data.preprocessing import Preprocessing, Reading
 from trainer.data.scan import scan_files
 from trainer.data.sources import Table, read_table
 from trainer.errors import DataError
+from trainer.images.cache import PoolWriter, pool_of
+from trainer.images.decode import decode, decode_all, fingerprint
+from trainer.images.preprocessing import Preprocessing, Reading
 
 N = 12
 NAMES = [f"{row}.png" for row in range(N)]

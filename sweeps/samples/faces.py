@@ -1,0 +1,170 @@
+"""Sample data like the mask competition's: drawn persons, seven photos each, eighteen classes."""
+
+import functools
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sweeps.samples.face_drawing import PHOTOS, Colour, Looks, any_colour, mixed, take_photo
+from trainer.errors import DataError
+from trainer.files import write_json
+from trainer.images.parallel import map_in_order
+from trainer.seeds import derive
+
+CELLS = tuple((gender, band) for band in ("young", "middle", "old") for gender in ("female", "male"))
+CYCLED = 36  # the first persons go through the cells in turn, so that small sets hold every class
+PER_BLOCK = (12, 7, 10, 8, 2, 1)  # persons of each cell in the blocks of 40 after them; about the competition's shares
+AGES = {"young": ((18, 26), (26, 30)), "middle": ((50, 60), (30, 50)), "old": ((60, 61), (61, 71))}  # usual, rarer
+SKINS: dict[str, tuple[Colour, Colour]] = {  # lightest, darkest
+    "Asian": ((244, 212, 184), (212, 168, 130)),
+    "Caucasian": ((247, 218, 200), (226, 180, 154)),
+    "Indian": ((196, 146, 106), (150, 104, 70)),
+    "African": ((146, 98, 70), (92, 58, 42)),
+}
+HAIRS: tuple[Colour, ...] = ((24, 20, 20), (42, 30, 26), (72, 48, 34), (112, 74, 46), (170, 128, 80), (124, 58, 36))
+GREY: Colour = (190, 189, 188)
+
+
+def write_faces(
+    folder: Path,
+    *,
+    persons: int = 200,
+    size_HW: tuple[int, int] = (512, 384),
+    seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
+) -> Path:
+    """Draw `images/<id>_<gender>_<race>_<age>/` with seven JPEG files each: mask1 ... mask5, incorrect_mask, normal.
+
+    A person depends on the seed and the person's number only, not on the count. Of each gender and age band
+    (below 30, below 60, from 60) there are at least max(6, persons / 40) persons from 36 persons on, and one
+    from 6 on. Whole persons are left alone, so the same call completes an interrupted one.
+
+    Args:
+        size_HW: from 16 x 16 pixels.
+        progress: called with (persons done, persons in all).
+
+    Returns:
+        the folder `images`; `faces.json` beside it says what was asked for and, last of all, that it is complete.
+
+    Raises:
+        DataError: an argument is out of range, the folder holds other images, or it cannot be written.
+    """
+    if persons < 1 or min(size_HW) < 16:
+        size = f"{size_HW[0]}x{size_HW[1]}"
+        raise DataError(
+            f"cannot draw {persons} persons of {size} pixels; at least 1 person and 16x16 pixels are needed"
+        )
+    progress = progress or (lambda done, total: None)
+    asked = {"persons": persons, "size_HW": list(size_HW), "seed": seed}
+    write = functools.partial(_write_person, folder, size_HW=size_HW, seed=seed)
+    try:
+        _claim(folder, asked)
+        for done, _ in enumerate(map_in_order(write, range(persons))):
+            progress(done, persons)
+        shutil.rmtree(folder / ".drafts", ignore_errors=True)
+        write_json(folder / "faces.json", {**asked, "complete": True})
+    except OSError as error:
+        raise DataError(
+            f"{folder}: the faces cannot be written ({error.strerror or error}). Choose another folder"
+        ) from None
+    progress(persons, persons)
+    return folder / "images"
+
+
+def _claim(folder: Path, asked: dict[str, Any]) -> None:
+    """Write what is going to be drawn, unless the folder says so already: two sets never mix."""
+    source = folder / "faces.json"
+    if source.is_file():
+        try:
+            drawn = json.loads(source.read_bytes())
+        except ValueError:
+            drawn = None
+        if drawn not in [{**asked, "complete": complete} for complete in (False, True)]:
+            raise DataError(
+                f"{folder}: holds {_in_words(drawn)}, asked for are {_in_words(asked)}. "
+                "Delete the folder or choose another one"
+            )
+    elif (folder / "images").exists():
+        raise DataError(f"{folder / 'images'}: exists, but was not drawn here (no faces.json). Choose another folder")
+    else:
+        write_json(source, {**asked, "complete": False})
+
+
+def _in_words(faces: Any) -> str:
+    try:
+        height, width = faces["size_HW"]
+        return f"{faces['persons']:,} persons of {height}x{width} pixels (seed {faces['seed']})"
+    except (TypeError, KeyError, ValueError):
+        return "something else"
+
+
+def _write_person(folder: Path, number: int, *, size_HW: tuple[int, int], seed: int) -> None:
+    """The person's folder appears whole: drawn elsewhere, then renamed. An empty file is what a power cut leaves."""
+    looks = looks_of(number, seed=seed)
+    name = f"{number + 1:06d}_{looks.gender}_{looks.race}_{looks.age}"
+    final, draft = folder / "images" / name, folder / ".drafts" / name
+    files = [final / f"{photo}.jpg" for photo in PHOTOS]
+    if all(file.is_file() and file.stat().st_size for file in files):
+        return
+    draft.mkdir(parents=True, exist_ok=True)
+    final.parent.mkdir(exist_ok=True)
+    for photo, file in zip(PHOTOS, files, strict=True):
+        rng = np.random.default_rng(derive(seed, "faces", "person", number, "photo", photo))
+        take_photo(looks, photo, size_HW=size_HW, rng=rng).save(draft / file.name, quality=88)
+    shutil.rmtree(final, ignore_errors=True)
+    draft.rename(final)
+
+
+def _cell(number: int, *, seed: int) -> tuple[str, str]:
+    """Gender and age band of a person, so that any first n persons hold enough of each."""
+    if number < CYCLED:
+        return CELLS[number % len(CELLS)]
+    block, place = divmod(number - CYCLED, sum(PER_BLOCK))
+    order = np.random.default_rng(derive(seed, "faces", "block", block)).permutation(np.repeat(range(6), PER_BLOCK))
+    return CELLS[order[place]]
+
+
+def looks_of(number: int, *, seed: int) -> Looks:
+    """Draw a person. Age and gender show through what overlaps: people seem up to 15 years older or younger."""
+    rng = np.random.default_rng(derive(seed, "faces", "person", number, "looks"))
+    gender, band = _cell(number, seed=seed)
+    age = int(rng.integers(*AGES[band][rng.random() < 0.25]))
+    race = str(rng.choice(list(SKINS), p=[0.82, 0.09, 0.05, 0.04]))
+    seems = age + rng.normal(0, 7)
+    ageing = float(np.clip((seems - 28) / 38, 0, 1))
+    feminine = (1 if gender == "female" else -1) + rng.normal(0, 0.8)
+    skin = mixed(*SKINS[race], rng.random())
+    natural = HAIRS[rng.integers(6 if race == "Caucasian" else 3)]
+    grey = 0 if rng.random() < 0.25 else np.clip((seems - 44) / 22 + rng.normal(0, 0.2), 0, 1)  # a quarter dyes
+    clothes = mixed(any_colour(rng), (226, 120, 150) if feminine > 0 else (40, 48, 70), rng.uniform(0, 0.6))
+    left = rng.uniform(-0.3, 0.9)
+    return Looks(
+        gender=gender,
+        race=race,
+        age=age,
+        skin=skin,
+        hair=mixed(natural, GREY, float(grey)),
+        lips=mixed(skin, (176, 62, 70), float(np.clip(0.42 + 0.16 * feminine + rng.normal(0, 0.1), 0.2, 0.85))),
+        clothes=clothes,
+        trim=mixed(clothes, (250, 250, 250), rng.uniform(0.3, 1)),
+        wall=mixed((220, 216, 208), any_colour(rng), rng.uniform(0.05, 0.6)),
+        door=(left, left + rng.uniform(0.1, 0.5)),
+        width=rng.uniform(0.7, 0.8),
+        jaw=float(np.clip(0.86 - 0.06 * feminine + rng.normal(0, 0.05), 0.68, 1)),
+        eye=rng.uniform(0.125, 0.16) + 0.008 * feminine - 0.02 * ageing,
+        nose=rng.uniform(0.11, 0.16) - 0.01 * feminine,
+        mouth=rng.uniform(0.22, 0.3),
+        brow=float(np.clip(0.065 - 0.016 * feminine + rng.normal(0, 0.008), 0.03, 0.11)),
+        hair_length=float(np.clip(0.42 + 0.36 * feminine - 0.1 * ageing + rng.normal(0, 0.16), 0, 1)),
+        hairline=rng.uniform(-0.68, -0.5) - (0.4 * ageing * rng.random() if feminine < 0 else 0),
+        parting=rng.uniform(-0.45, 0.45),
+        wrinkles=ageing * rng.uniform(0.6, 1),
+        beard=rng.uniform(0.15, 0.6) if gender == "male" and rng.random() < 0.35 else 0,
+        glasses=bool(rng.random() < 0.15 + 0.35 * ageing),
+        collar=str(rng.choice(["round", "v", "shirt"])),
+        sun=rng.uniform(-22, 22),
+    )

@@ -1,0 +1,71 @@
+"""The digits: real files that the rest of the package can read."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.datasets import load_digits
+
+from sweeps.samples.digits import write_digits
+from tests.fakes import manifest_of
+from trainer import files
+from trainer.data.folds import make_folds
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory) -> Path:
+    """The CSV, written once for all tests here."""
+    return write_digits(tmp_path_factory.mktemp("digits") / "new")
+
+
+def test_the_csv_names_every_digit_with_its_class(digits):
+    manifest = manifest_of(digits)
+    assert len(manifest) == 1797
+    assert manifest.classes == tuple("0123456789")
+    np.testing.assert_array_equal(manifest.labels_N, load_digits().target)
+
+
+@pytest.mark.parametrize("row", [0, 1000, 1796])
+def test_an_image_holds_the_original_pixels_four_times_larger(digits, row):
+    manifest = manifest_of(digits)
+    with Image.open(manifest.file(row)) as image:
+        pixels = np.asarray(image)
+    assert pixels.shape == (32, 32)
+    np.testing.assert_array_equal(np.round(pixels[::4, ::4] / 255 * 16), load_digits().images[row])
+    np.testing.assert_array_equal(pixels, np.kron(pixels[::4, ::4], np.ones((4, 4))))
+
+
+def test_the_digits_can_be_cut_into_folds(digits):
+    assert len(make_folds(manifest_of(digits), k=5, seed=0).valid_rows(0)) == 360
+
+
+def test_a_whole_set_is_left_alone_and_one_that_misses_an_image_is_written_again(digits):
+    folder = digits.parent
+    image = folder / "images" / "0007.png"
+    stamp, pixels = image.stat().st_mtime_ns, image.read_bytes()
+    assert write_digits(folder) == digits
+    assert image.stat().st_mtime_ns == stamp
+    image.unlink()
+    assert write_digits(folder) == digits
+    assert image.read_bytes() == pixels
+
+
+def test_a_kill_in_the_middle_of_an_image_leaves_no_half_image_for_ever(tmp_path, monkeypatch):
+    def killed(path: Path, content: bytes) -> None:
+        with path.open("wb") as file:
+            file.write(content[: len(content) // 2])
+        raise KeyboardInterrupt("killed")
+
+    def killed_before_the_rename(descriptor: int) -> None:
+        raise KeyboardInterrupt("killed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", killed)
+        patch.setattr(files.os, "fsync", killed_before_the_rename)
+        with pytest.raises(KeyboardInterrupt, match="killed"):
+            write_digits(tmp_path)
+    assert "digits.csv" not in os.listdir(tmp_path)
+    with Image.open(manifest_of(write_digits(tmp_path)).file(0)) as image:
+        image.load()

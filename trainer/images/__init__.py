@@ -1,0 +1,1 @@
+"""One image file becomes pixels on the device: decoded once, cached, loaded in batches."""

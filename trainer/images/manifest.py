@@ -1,0 +1,130 @@
+"""The table of images (path, class, group, box) that the folds are cut from: clean, and frozen with them.
+
+Shapes: N images, K classes, P label columns.
+"""
+
+import dataclasses
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from trainer.files import write_csv, write_json
+from trainer.images.preprocessing import Reading
+
+DIGEST = np.dtype("V16")  # the first half of a file's SHA-256
+DEFAULT_READING = Reading()
+PART_MARK = " / "  # between the parts of a joint class's name
+
+
+def content_digest(data: bytes) -> bytes:
+    """What a file's content is known by."""
+    return hashlib.sha256(data).digest()[: DIGEST.itemsize]
+
+
+@dataclasses.dataclass(frozen=True)
+class Manifest:
+    """N images and what is known of them.
+
+    Attributes:
+        root: folder that `paths` are relative to.
+        paths: N paths, relative to `root`.
+        labels_N: N class indices into `classes`.
+        classes: K class names; of several label columns their values, joined by " / ".
+        lines: where each image was named, for messages: the CSV line (the header is line 1), or 0.
+        label_columns: the P columns that make the class.
+        class_parts: for each class its P values; empty with a single label column.
+        groups: N group names, or None where every image stands for itself.
+        boxes_N4: left, top, right, bottom in pixels of the image as displayed, or None.
+        digests_N: the content of each file, or None where nobody has read them.
+        reading: how the files become pixels.
+    """
+
+    root: Path
+    paths: tuple[str, ...]
+    labels_N: npt.NDArray[np.int64]
+    classes: tuple[str, ...]
+    lines: tuple[int, ...]
+    label_columns: tuple[str, ...] = ("label",)
+    class_parts: tuple[tuple[str, ...], ...] = ()
+    groups: tuple[str, ...] | None = None
+    boxes_N4: npt.NDArray[np.int32] | None = None
+    digests_N: npt.NDArray[np.void] | None = None
+    reading: Reading = DEFAULT_READING
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def file(self, row: int) -> Path:
+        """Absolute path of the image in `row`."""
+        return self.root / self.paths[row]
+
+    def where(self, row: int) -> str:
+        """Name `row` for a message: its CSV line, if it has one, and its path."""
+        return f"line {self.lines[row]}: {self.paths[row]}" if self.lines[row] else self.paths[row]
+
+    def box(self, row: int) -> tuple[int, int, int, int] | None:
+        """The box of `row`, if the data have boxes."""
+        if self.boxes_N4 is None:
+            return None
+        left, top, right, bottom = self.boxes_N4[row].tolist()
+        return left, top, right, bottom
+
+    def identities(self) -> list[tuple[str, ...]]:
+        """What an image is known by when other rows come and go: its path, and its box if it has one."""
+        if self.boxes_N4 is None:
+            return [(path,) for path in self.paths]
+        return [(path, str(box)) for path, box in zip(self.paths, self.boxes_N4.tolist(), strict=True)]
+
+
+def order_classes(
+    labels: Sequence[tuple[str, ...]], *, label_columns: Sequence[str], orders: Mapping[str, Sequence[str]]
+) -> tuple[list[tuple[str, ...]], npt.NDArray[np.int64]]:
+    """The K distinct labels in order, and each image's index into them.
+
+    Values of a column are in the order given for it; others follow, as numbers where all are whole numbers.
+    """
+    ranks = []
+    for column, values in zip(label_columns, map(set, zip(*labels, strict=True)), strict=True):
+        known = [value for value in orders.get(column, ()) if value in values]
+        ranks.append({value: rank for rank, value in enumerate([*known, *_sorted(values - set(known))])})
+    classes = sorted(set(labels), key=lambda parts: [rank[part] for rank, part in zip(ranks, parts, strict=True)])
+    index = {parts: number for number, parts in enumerate(classes)}
+    return classes, np.array([index[label] for label in labels], dtype=np.int64)
+
+
+def write_label_map(manifest: Manifest, path: Path) -> None:
+    """Write which class an index means, as JSON: index to name, and the parts of joint classes."""
+    columns = manifest.label_columns
+    value: dict[str, object] = {"classes": {str(number): name for number, name in enumerate(manifest.classes)}}
+    if manifest.class_parts:
+        value["parts"] = {
+            str(number): dict(zip(columns, parts, strict=True)) for number, parts in enumerate(manifest.class_parts)
+        }
+    write_json(path, value)
+
+
+def write_manifest(manifest: Manifest, fold_N: npt.NDArray[np.int64], path: Path) -> None:
+    """Write the images as CSV: path, class, index, fold, and group and box where there are any."""
+    header = ["path", "class", "index", "fold"]
+    columns: list[Sequence[object]] = [
+        manifest.paths,
+        [manifest.classes[label] for label in manifest.labels_N],
+        manifest.labels_N.tolist(),
+        fold_N.tolist(),
+    ]
+    if manifest.groups is not None:
+        header.append("group")
+        columns.append(manifest.groups)
+    if manifest.boxes_N4 is not None:
+        header += ["left", "top", "right", "bottom"]
+        columns += manifest.boxes_N4.T.tolist()
+    write_csv(path, header, zip(*columns, strict=True))
+
+
+def _sorted(names: set[str]) -> list[str]:
+    if all(name.isdecimal() for name in names):
+        return sorted(names, key=lambda name: (int(name), name))
+    return sorted(names)

@@ -1,0 +1,1 @@
+"""The network: backbone, heads, pretrained weights, what is frozen, and its file."""

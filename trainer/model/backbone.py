@@ -1,0 +1,165 @@
+"""Backbones: images to features, any timm model by name or the user's own function; never silently random.
+
+Shapes: B batch, F features, H height, W width in pixels.
+"""
+
+from pathlib import Path
+from typing import Any, cast, get_args
+
+import safetensors
+import timm
+import torch
+from timm.layers import PatchEmbed
+from torch import nn
+
+from trainer.config import TrainConfig
+from trainer.errors import ConfigError, first_line
+from trainer.fields.declare import is_own
+from trainer.fields.network import Pooling
+from trainer.model.timm_names import check_backbone
+from trainer.model.weights import load_backbone_weights
+from trainer.user_code import call_backbone, load_own
+
+MeanStd = tuple[tuple[float, float, float], tuple[float, float, float]]
+IMAGENET: MeanStd = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+# what timm and layers raise when they cannot be built, or not for a size
+FAILURES = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    ImportError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+
+
+def build_backbone(config: TrainConfig, *, code: Path | None = None) -> nn.Module:
+    """Images (B, 3, H, W) to pooled features (B, F), with `config.weights`, in train mode.
+
+    The classifier is not part of it (what comes before it is: vgg keeps its 4096-wide layers). Random weights are those
+    of timm, drawn from torch's global generator. With torch.device("meta") as context only names and shapes exist.
+
+    Args:
+        code: the folder of the user's file, for a backbone of their own.
+
+    Raises:
+        ConfigError: unknown name, a size or pooling that the model does not take, or weights that cannot be had.
+    """
+    pretrained = config.weights == "pretrained"
+    if is_own(config.backbone):
+        if config.pooling != "default":
+            raise ConfigError(
+                f"pooling={config.pooling} is for timm's models; {config.backbone} pools itself. Use pooling: default"
+            )
+        backbone = call_backbone(load_own(config.backbone, code), config.size_HW, pretrained, config.backbone)
+    else:
+        backbone = _timm_model(config, pretrained=pretrained)
+    if config.weights not in ("pretrained", "none"):
+        feature_width(backbone, config.size_HW, name=config.backbone)  # a wrong size is told before its weights
+        load_backbone_weights(backbone, Path(config.weights), name=config.backbone)
+    return backbone.train()
+
+
+def feature_width(backbone: nn.Module, size_HW: tuple[int, int], *, name: str) -> int:
+    """F, by a forward pass of one black image; the module's mode stays.
+
+    Raises:
+        ConfigError: the forward pass fails (what a model does not take shows there only), or gives no (B, F).
+    """
+    height, width = size_HW
+    device = next((parameter.device for parameter in backbone.parameters()), torch.device("cpu"))
+    was_training = backbone.training
+    try:
+        with torch.no_grad():
+            features = backbone.eval()(torch.zeros(1, 3, height, width, device=device))
+    except FAILURES as error:
+        size = height if height == width else f"{height}x{width}"
+        raise ConfigError(f"backbone {name} does not take resize {size}: {first_line(error)}") from error
+    finally:
+        backbone.train(was_training)
+    if not isinstance(features, torch.Tensor) or features.ndim != 2 or len(features) != 1:
+        shape = tuple(features.shape) if isinstance(features, torch.Tensor) else type(features).__name__
+        raise ConfigError(f"backbone {name} gives {shape} for one image, not one vector (1, F). Choose another one")
+    return features.shape[1]
+
+
+def takes_one_size(config: TrainConfig) -> bool:
+    """Whether the backbone is built for `config.size_HW` and takes no other (position embeddings, windows)."""
+    settings = timm.get_pretrained_cfg(config.backbone)
+    return settings is not None and settings.fixed_input_size
+
+
+def has_pretrained_weights(config: TrainConfig) -> bool:
+    """Whether timm knows of weights for the backbone; whether they can be fetched here, only fetching tells."""
+    settings = timm.get_pretrained_cfg(config.backbone)
+    return settings is not None and bool(settings.has_weights)
+
+
+def normalisation(config: TrainConfig) -> MeanStd:
+    """Mean and std per channel (values in 0..1) for every choice of `normalise` but dataset, which is measured."""
+    if config.normalise == "none":
+        return (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
+    settings = timm.get_pretrained_cfg(config.backbone) if config.normalise == "backbone" else None
+    return IMAGENET if settings is None else (settings.mean, settings.std)
+
+
+def _timm_model(config: TrainConfig, *, pretrained: bool) -> nn.Module:
+    problem = check_backbone(config.backbone)
+    if problem:
+        raise ConfigError(f"backbone: {problem}")
+    # timm is strict about pretrained weights only with the classifier that they were made with
+    options: dict[str, Any] = {} if pretrained else {"num_classes": 0}
+    if takes_one_size(config):
+        options["img_size"] = config.size_HW
+    if config.pooling != "default":
+        options["global_pool"] = config.pooling
+    try:
+        model = cast(nn.Module, timm.create_model(config.backbone, pretrained=pretrained, **options))
+    except (*FAILURES, safetensors.SafetensorError) as error:
+        raise ConfigError(f"backbone {config.backbone}{_reason(config, options, error)}") from error
+    if pretrained:
+        model.reset_classifier(0)  # type: ignore[operator]
+    _refuse_cut_patches(model, config)
+    return model
+
+
+def _refuse_cut_patches(model: nn.Module, config: TrainConfig) -> None:
+    """timm leaves out what is over when a side is no multiple of the patch: up to 15 of 16 pixels, without a word."""
+    embed = getattr(model, "patch_embed", None)
+    if not isinstance(embed, PatchEmbed) or embed.dynamic_img_pad:
+        return
+    sides = list(zip(config.size_HW, embed.patch_size, strict=True))
+    if any(side % patch for side, patch in sides):
+        near = "x".join(str(max(1, round(side / patch)) * patch) for side, patch in sides)
+        patches = "x".join(str(patch) for _, patch in sides)
+        raise ConfigError(
+            f"backbone {config.backbone} does not take resize {config.resize}: sides must be multiples of its patches "
+            f"of {patches} pixels, e.g. {near}"
+        )
+
+
+def _reason(config: TrainConfig, options: dict[str, Any], error: Exception) -> str:
+    """Which choice made timm fail: it is built again without them, on the meta device, where that costs little."""
+    text = first_line(error)
+    if config.weights == "pretrained" and _builds(config.backbone, options):
+        return (
+            f": its pretrained weights cannot be loaded ({text}). "
+            "Connect this machine to the model hub or fill its local cache, or set weights: none"
+        )
+    others = {name: value for name, value in options.items() if name != "global_pool"}
+    if others != options and _builds(config.backbone, others):
+        taken = [name for name in get_args(Pooling)[1:] if _builds(config.backbone, {**others, "global_pool": name})]
+        return f" does not take pooling {config.pooling} ({text}). It takes {', '.join(['default', *taken])}"
+    return f" does not take resize {config.resize}: {text}"
+
+
+def _builds(name: str, options: dict[str, Any]) -> bool:
+    try:
+        with torch.device("meta"):
+            timm.create_model(name, **options)
+    except FAILURES:
+        return False
+    return True

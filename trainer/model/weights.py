@@ -1,0 +1,191 @@
+"""Weights of a backbone from a local file: read without running code, and loaded wholly or not at all."""
+
+import argparse
+import dataclasses
+import inspect
+import pickle
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from trainer.errors import ConfigError, first_line
+from trainer.model.checkpoint import DAMAGED
+
+State = dict[str, Tensor]
+# where training scripts put the weights inside a checkpoint; averaged ones first, as timm does
+WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model")
+PREFIXES = ("_orig_mod.", "module.", "_orig_mod.")  # of torch.compile and DistributedDataParallel, in either order
+# timm keeps the function that rewrites an architecture's checkpoints in its module, under one of these names
+FILTERS = (
+    "checkpoint_filter_fn",
+    "_filter_fn",
+    "pretrained_filter_fn",
+    "_filter_torchvision_pretrained",
+    "checkpoint_filter_fn_classifier",
+)
+FILTER_FAILURES = (AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+SHOWN = 3  # names of each kind in a message
+COUNTER = "num_batches_tracked"  # of batch norms; older files lack it, torch starts it at 0 and timm never reads it
+
+
+def load_backbone_weights(backbone: nn.Module, path: Path, *, name: str) -> None:
+    """Fill every parameter and buffer of `backbone` from a .safetensors or torch file.
+
+    The file holds the backbone's own weights, timm's whole model (its classifier is left out), or a network of ours
+    (`model.safetensors` of a fold run; its heads are left out). What the architecture's filter in timm rewrites is
+    rewritten: older names, and position embeddings of another image size. On the meta device nothing is copied: names
+    and shapes are compared.
+
+    Args:
+        name: the backbone's, for messages.
+
+    Raises:
+        ConfigError: no such file, damaged, code inside, or weights that do not fit exactly.
+    """
+    wanted = backbone.state_dict()
+    on_meta = any(tensor.is_meta for tensor in wanted.values())
+    found = _named(_read(path, device="meta" if on_meta else "cpu"), path)
+    best: _Misfit | None = None
+    for state in _readings(found, backbone):
+        needed = _without_classifier(state, backbone, wanted)
+        misfit = _Misfit.between(needed, wanted)
+        if not misfit.size:
+            if not on_meta:
+                backbone.load_state_dict(needed)
+            return
+        if best is None or misfit.size < best.size:
+            best = misfit
+    assert best is not None
+    raise ConfigError(
+        f"weights: {path} does not fit backbone {name}: {best.text()}. Name a file with weights of this backbone"
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Misfit:
+    """How a file's weights differ from those wanted."""
+
+    missing: list[str]
+    unknown: list[str]
+    reshaped: list[str]  # with both shapes
+
+    @classmethod
+    def between(cls, state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> "_Misfit":
+        return cls(
+            missing=[key for key in wanted if key not in state and not key.endswith(COUNTER)],
+            unknown=[key for key in state if key not in wanted],
+            reshaped=[
+                f"{key}: {_shape(state[key])} in the file, {_shape(tensor)} needed"
+                for key, tensor in wanted.items()
+                if key in state and state[key].shape != tensor.shape
+            ],
+        )
+
+    @property
+    def size(self) -> int:
+        return len(self.missing) + len(self.unknown) + len(self.reshaped)
+
+    def text(self) -> str:
+        kinds = {"missing": self.missing, "unknown": self.unknown, "of another shape": self.reshaped}
+        return "; ".join(f"{len(names)} {kind} ({_few(names)})" for kind, names in kinds.items() if names)
+
+
+def _read(path: Path, *, device: str) -> Any:
+    """The content of a file; on the meta device names and shapes only."""
+    advice = "Name a whole .safetensors or torch file with a state dict"
+    if not path.is_file():
+        raise ConfigError(f"weights: there is no file {path}. Name an existing file, pretrained or none")
+    try:
+        if path.suffix == ".safetensors":
+            return _safetensors_shapes(path) if device == "meta" else safetensors.torch.load_file(path)
+        # timm's training checkpoints hold their arguments: plain values
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            return torch.load(path, map_location=device, weights_only=True)
+    except pickle.UnpicklingError as error:
+        found = _unsafe_names(path)
+        if not found:
+            raise ConfigError(
+                f"weights: {path} is damaged, no torch file, or an old one that could run code. {advice}"
+            ) from error
+        raise ConfigError(
+            f"weights: {path} holds Python objects ({_few(found)}), which could run code and are not loaded. "
+            "Save its state dict alone: torch.save(model.state_dict(), path)"
+        ) from error
+    except (safetensors.SafetensorError, *DAMAGED) as error:
+        reason = first_line(error)
+        raise ConfigError(f"weights: {path} cannot be read ({reason}). {advice}") from error
+
+
+def _safetensors_shapes(path: Path) -> State:
+    with safetensors.safe_open(path, framework="pt") as file:
+        return {key: torch.empty(file.get_slice(key).get_shape(), device="meta") for key in file.keys()}  # noqa: SIM118
+
+
+def _unsafe_names(path: Path) -> list[str]:
+    try:
+        return sorted(torch.serialization.get_unsafe_globals_in_checkpoint(path))
+    except DAMAGED:
+        return []  # not the zip file that torch.save writes
+
+
+def _named(content: Any, path: Path) -> State:
+    """The state dict in what a file holds, without the prefixes of wrapped modules."""
+    if isinstance(content, Mapping):
+        wrapped = next((content[key] for key in WRAPPERS if isinstance(content.get(key), Mapping)), content)
+        if wrapped and all(isinstance(key, str) and isinstance(value, Tensor) for key, value in wrapped.items()):
+            return {_unwrapped(key): value for key, value in wrapped.items()}
+    held = f"its entries are {_few([*map(str, content)])}" if isinstance(content, Mapping) else type(content).__name__
+    raise ConfigError(f"weights: {path} holds no state dict ({held}). Save one: torch.save(model.state_dict(), path)")
+
+
+def _unwrapped(key: str) -> str:
+    for prefix in PREFIXES:
+        key = key.removeprefix(prefix)
+    return key
+
+
+def _readings(found: State, backbone: nn.Module) -> Iterator[State]:
+    """What the file's names can mean: the backbone's own, those of a network of ours, and each as timm rewrites it."""
+    readings = [found]
+    if all(key.startswith(("backbone.", "heads.")) for key in found):
+        ours = {key.removeprefix("backbone."): found[key] for key in found if key.startswith("backbone.")}
+        readings.append(ours)
+    yield from readings
+    rewrite = _filter_of(backbone)
+    for state in readings if rewrite else ():
+        assert rewrite is not None
+        try:
+            yield rewrite(dict(state), backbone)
+        except FILTER_FAILURES:  # not the layout that it expects
+            continue
+
+
+def _filter_of(backbone: nn.Module) -> Callable[[State, nn.Module], State] | None:
+    module = sys.modules.get(type(backbone).__module__)
+    if module is None or not module.__name__.startswith("timm."):
+        return None
+    function = next((getattr(module, name) for name in FILTERS if hasattr(module, name)), None)
+    if function is None or len(inspect.signature(function).parameters) > 1:
+        return function
+    return lambda state, _: function(state)
+
+
+def _without_classifier(state: State, backbone: nn.Module, wanted: Mapping[str, Tensor]) -> State:
+    """Without what the whole model has in its head and the backbone has not, e.g. `head.fc.weight`."""
+    names = getattr(backbone, "pretrained_cfg", {}).get("classifier") or ()
+    heads = {name.partition(".")[0] for name in ((names,) if isinstance(names, str) else names)}
+    return {key: value for key, value in state.items() if key in wanted or key.partition(".")[0] not in heads}
+
+
+def _shape(tensor: Tensor) -> str:
+    return "x".join(map(str, tensor.shape)) or "scalar"
+
+
+def _few(names: list[str]) -> str:
+    return ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")

@@ -1,0 +1,216 @@
+"""What the network is fed: images, augmented for training; or, behind a frozen backbone, features computed once.
+
+Shapes: B images of a batch, X images loaded for it (B and partners to mix in), K classes, F features, T
+TTA views of an image when it is scored. A batch holds one tensor per view (see TrainConfig.views).
+"""
+
+import collections
+import dataclasses
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F  # noqa: N812 - torch's own convention
+from torch import Tensor
+
+from trainer.augmentation.mixing import Mixing, MixPlan
+from trainer.augmentation.pipeline import Augmenter
+from trainer.config import TrainConfig
+from trainer.images.batches import Batches, split, unit, whole_batches
+from trainer.images.device import to_device
+from trainer.images.images import Rows
+from trainer.images.order import epoch_rows
+from trainer.images.preprocessing import Size
+from trainer.model.network import Logits, Network
+from trainer.seeds import derive
+from trainer.training.tta_views import Views, tta_views
+
+Labels = npt.NDArray[np.int64]
+STRIDE = 32  # progressive resize: sides are multiples of what most backbones shrink an image by
+
+
+class Inputs(Protocol):
+    """Batches for training and for scoring, and the part of the network that they go through."""
+
+    def epoch(self, epoch: int, *, seed: int) -> Iterator[tuple[Views, Tensor]]:
+        """One epoch of training batches with their targets (B, K); `seed` (the fold run's) and `epoch` decide all."""
+        ...
+
+    def held_out(self, rows_N: Rows, *, batch_size: int) -> Iterator[Iterator[Views]]:
+        """Every row once and in order, T TTA views of each batch, one after another; the plain one first."""
+        ...
+
+    def forward(self, network: Network, views: Sequence[Tensor]) -> Logits:
+        """Logits per head."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingRows:
+    """The rows that a fold run trains on, and their classes.
+
+    Attributes:
+        labels_N: class indices of all images of the manifest.
+    """
+
+    config: TrainConfig
+    train_rows: Rows
+    labels_N: Labels
+    n_classes: int
+
+    def batches(self, epoch_seed: int) -> Iterator[Rows]:
+        """The rows of each batch of an epoch, in order."""
+        rows_N = epoch_rows(
+            self.train_rows, self.labels_N, sampling=self.config.sampling, seed=derive(epoch_seed, "order")
+        )
+        return whole_batches(rows_N, batch_size=self.config.batch_size)
+
+    def one_hot(self, rows: Rows, device: torch.device) -> Tensor:
+        """Targets (rows, K)."""
+        return F.one_hot(to_device(self.labels_N[rows], device), self.n_classes).float()
+
+
+class ImageInputs:
+    """Images: decoded pixels, augmented, normalised and mixed on the device."""
+
+    def __init__(self, config: TrainConfig, batches: Sequence[Batches], rows: TrainingRows) -> None:
+        """
+        Args:
+            batches: one per view of `config.views`, on the device.
+        """
+        self._config, self._batches, self._rows = config, batches, rows
+        self._augment = Augmenter(config)
+        self._mixing = Mixing(config, labels_N=rows.labels_N, train_rows=rows.train_rows)
+
+    def epoch(self, epoch: int, *, seed: int) -> Iterator[tuple[Views, Tensor]]:
+        """See Inputs."""
+        seed = derive(seed, "epoch", epoch)
+        size_HW = size_at(self._config, epoch)
+        for step, (plan, pixels) in enumerate(self._loaded(seed, size_HW)):
+            augment = derive(seed, "augment", step)  # every view of an image alike
+            views = [
+                plan.images(self._prepared(view, pixels_XHWC, size_HW, augment))
+                for view, pixels_XHWC in enumerate(pixels)
+            ]
+            yield views, plan.targets(self._rows.one_hot(plan.rows, pixels[0].device))
+
+    def held_out(self, rows_N: Rows, *, batch_size: int) -> Iterator[Iterator[Views]]:
+        """See Inputs."""
+        for plain in self.plain(rows_N, batch_size=batch_size):
+            yield tta_views(plain, self._config.tta)
+
+    def plain(self, rows_N: Rows, *, batch_size: int) -> Iterator[Views]:
+        """Every row once and in order, as it is."""
+        streams = [batches.pixels(split(rows_N, batch_size=batch_size)) for batches in self._batches]
+        for pixels in zip(*streams, strict=True):
+            yield [batches.normalised(p) for batches, p in zip(self._batches, pixels, strict=True)]
+
+    def forward(self, network: Network, views: Sequence[Tensor]) -> Logits:
+        """See Inputs."""
+        logits: Logits = network(views)
+        return logits
+
+    def _loaded(self, seed: int, size_HW: Size) -> Iterator[tuple[MixPlan, tuple[Tensor, ...]]]:
+        """Each batch's plan and its pixels per view.
+
+        Where images are decoded per batch, rows are asked for ahead of time: plans wait for their pixels.
+        """
+        waiting: list[collections.deque[MixPlan]] = [collections.deque() for _ in self._batches]
+
+        def rows(plans: collections.deque[MixPlan]) -> Iterator[Rows]:
+            for step, batch in enumerate(self._rows.batches(seed)):
+                plans.append(self._mixing.plan(batch, seed=derive(seed, "mixing", step), size_HW=size_HW))
+                yield plans[-1].rows
+
+        streams = [batches.pixels(rows(plans)) for batches, plans in zip(self._batches, waiting, strict=True)]
+        for pixels in zip(*streams, strict=True):
+            plan, *_ = [plans.popleft() for plans in waiting]  # the same for every view
+            yield plan, pixels
+
+    def _prepared(self, view: int, pixels_XHWC: Tensor, size_HW: Size, seed: int) -> Tensor:
+        batches = self._batches[view]
+        smaller = size_HW != tuple(pixels_XHWC.shape[1:3])
+        if not (self._augment.active or smaller):  # straight from the bytes
+            return batches.normalised(pixels_XHWC)
+        images_XCHW = unit(pixels_XHWC)
+        if smaller:  # first: the rest is cheaper then
+            images_XCHW = F.interpolate(images_XCHW, size_HW, mode="bilinear", antialias=True)
+        return batches.normalised_unit(self._augment(images_XCHW, seed=seed))
+
+
+class FeatureInputs:
+    """Features of all images that the fold run needs, computed once: for a frozen backbone without augmentation."""
+
+    def __init__(
+        self,
+        images: ImageInputs,
+        rows: TrainingRows,
+        network: Network,
+        *,
+        train_rows: Rows,
+        valid_rows: Rows,
+        batch_size: int,
+    ) -> None:
+        """Leaves the network in eval mode.
+
+        Args:
+            valid_rows: their features are computed for every TTA view, those of `train_rows` for the plain one.
+        """
+        self._rows = rows
+        plain = ([views] for views in images.plain(train_rows, batch_size=batch_size))
+        self._train = _Features(network, plain, train_rows)
+        self._valid = _Features(network, images.held_out(valid_rows, batch_size=batch_size), valid_rows)
+
+    def epoch(self, epoch: int, *, seed: int) -> Iterator[tuple[Views, Tensor]]:
+        """See Inputs."""
+        for rows_B in self._rows.batches(derive(seed, "epoch", epoch)):
+            (views,) = self._train.of(rows_B)
+            yield views, self._rows.one_hot(rows_B, views[0].device)
+
+    def held_out(self, rows_N: Rows, *, batch_size: int) -> Iterator[Iterator[Views]]:
+        """See Inputs."""
+        return (self._valid.of(rows_B) for rows_B in split(rows_N, batch_size=batch_size))
+
+    def forward(self, network: Network, views: Sequence[Tensor]) -> Logits:
+        """See Inputs: the heads alone."""
+        return network.classify(views)
+
+
+class _Features:
+    """Features of some rows, per TTA view and crop."""
+
+    @torch.inference_mode()
+    def __init__(self, network: Network, batches: Iterable[Iterable[Views]], rows_N: Rows) -> None:
+        network.eval()
+        parts = [[[_seen(network, images_BCHW) for images_BCHW in views] for views in tta] for tta in batches]
+        self._tta = [
+            [torch.cat(pieces) for pieces in zip(*same_view, strict=True)] for same_view in zip(*parts, strict=True)
+        ]
+        self._at = np.zeros(int(rows_N.max()) + 1, dtype=np.int64)  # row of the manifest -> row of the features
+        self._at[rows_N] = np.arange(len(rows_N))
+
+    def of(self, rows_B: Rows) -> Iterator[Views]:
+        """For each TTA view of these rows the features (B, F) per crop."""
+        at_B = to_device(self._at[rows_B], self._tta[0][0].device)
+        return ([features_NF[at_B] for features_NF in views] for views in self._tta)
+
+
+def _seen(network: Network, images_BCHW: Tensor) -> Tensor:
+    with torch.autocast("cuda", dtype=torch.bfloat16, enabled=images_BCHW.is_cuda):
+        return network.features(images_BCHW).float()
+
+
+def size_at(config: TrainConfig, epoch: int) -> Size:
+    """Height and width of the training images of an epoch (from 1): progressive resize, else the full size."""
+    height, width = config.size_HW
+    until = config.progressive_epochs or config.epochs // 2
+    share = 1.0 if epoch > until else config.progressive + (1 - config.progressive) * (epoch - 1) / max(1, until)
+    if share >= 1:
+        return height, width
+    return _multiple(height, share), _multiple(width, share)
+
+
+def _multiple(side: int, share: float) -> int:
+    return min(side, max(STRIDE, round(side * share / STRIDE) * STRIDE))

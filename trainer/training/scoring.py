@@ -1,0 +1,135 @@
+"""How a fold run is scored.
+
+These are the metrics of its held-out fold, the epoch that counts, and what is kept of that epoch.
+"""
+
+import math
+
+import torch
+
+from trainer.errors import NonFiniteLossError
+from trainer.learning.curve import Curve, best_epoch, goal_of
+from trainer.learning.losses import HeadsLoss
+from trainer.metrics import METRICS, Probs, score_fold
+from trainer.model.checkpoint import save_weights
+from trainer.model.network import Network
+from trainer.training.fold_setup import FoldSetup
+from trainer.training.inputs import TrainingRows
+from trainer.training.kept_epochs import KeptEpochs
+from trainer.training.oof import OOF, write_oof
+from trainer.training.predict import Prediction
+from trainer.training.result import WEIGHTS
+from trainer.user_code import call_metric, load_own
+
+
+class Scoring:
+    """Scores the held-out fold after every epoch and keeps what the fold run may end with.
+
+    `checkpoint: last` scores a fold by its last epoch and keeps none. `fold_best` keeps the best
+    epoch so far. `best` keeps all of them, until one common epoch is chosen over all folds.
+    """
+
+    def __init__(self, setup: FoldSetup, *, loss: HeadsLoss, rows: TrainingRows) -> None:
+        config = setup.config
+        self._setup = setup
+        self._config = config
+        self._loss = loss
+        self._rows = rows
+        self._metric = load_own(config.metric, setup.code) if config.metric else None
+        self._kept = KeptEpochs(setup.directory)
+        self._probs: Probs | None = None  # of the last epoch, for the held-out rows
+
+    @property
+    def metric_names(self) -> tuple[str, ...]:
+        """What a fold is scored by: all of METRICS, and `metric` where the user has a function."""
+        return (*METRICS, "metric") if self._metric is not None else tuple(METRICS)
+
+    @property
+    def biased(self) -> bool:
+        """Whether the epoch is chosen on the very fold that it scores."""
+        return self._config.checkpoint == "fold_best"
+
+    def score(self, prediction: Prediction, *, at: str, lr: float) -> dict[str, float]:
+        """The metrics of an epoch whose prediction for the held-out rows this is.
+
+        Args:
+            at: fold and epoch, for messages.
+
+        Raises:
+            NonFiniteLossError: the loss, or the loss of the probabilities, is NaN or infinite.
+        """
+        probs_NK, labels_N = prediction.probs_NK, self._setup.valid_labels
+        self._probs = probs_NK
+        scores = {**score_fold(probs_NK, labels_N), "loss": self._held_out_loss(prediction)}
+        for name in ("loss", "log_loss"):
+            if not math.isfinite(scores[name]):
+                raise non_finite_loss(self._setup, f"validation {name}", scores[name], at=at, lr=lr)
+        if self._metric is not None:
+            assert self._config.metric is not None
+            classes = self._setup.folds.manifest.classes
+            scores["metric"] = call_metric(self._metric, probs_NK, labels_N, classes, reference=self._config.metric)
+        return {name: scores[name] for name in self.metric_names}
+
+    def keep(self, curve: Curve, network: Network) -> None:
+        """Keep the last epoch of the curve if it may score the fold."""
+        epoch, checkpoint = len(curve), self._config.checkpoint
+        if checkpoint == "best" or (self.biased and self.epoch_of(curve) == epoch):
+            assert self._probs is not None
+            self._kept.keep(epoch, network, rows_N=self._setup.valid_rows, probs_NK=self._probs)
+
+    def forget_others(self, curve: Curve) -> None:
+        """Remove the epochs that no state on disk needs once a checkpoint is written."""
+        if self.biased:
+            self._kept.keep_only(self.epoch_of(curve))
+
+    def epoch_of(self, curve: Curve) -> int:
+        """The epoch (from 1) that scores the fold."""
+        if not self.biased:
+            return len(curve)
+        monitor = self._config.monitor
+        return best_epoch(curve, metric=monitor, goal=goal_of(monitor, self._config))
+
+    def write(self, epoch: int, network: Network) -> Probs:
+        """Write probabilities and weights of the epoch that scores the fold.
+
+        Args:
+            network: that of the last epoch.
+
+        Returns:
+            The probabilities that were written.
+        """
+        directory = self._setup.directory
+        if self.biased:
+            self._kept.adopt(epoch)
+            return self._kept.probs(epoch)
+        assert self._probs is not None  # a fold run is never saved after its last epoch
+        write_oof(directory / OOF, self._setup.valid_rows, self._probs)
+        save_weights(directory / WEIGHTS, network)
+        return self._probs
+
+    def discard(self) -> None:
+        """Remove the kept epochs once the result is written, unless all folds still choose among them."""
+        if self._config.checkpoint != "best":
+            self._kept.discard()
+
+    @torch.inference_mode()
+    def _held_out_loss(self, prediction: Prediction) -> float:
+        targets_NK = self._rows.one_hot(self._setup.valid_rows, self._setup.device)
+        return float(self._loss(prediction.logits, targets_NK))
+
+
+def non_finite_loss(
+    setup: FoldSetup, what: str, value: float | None, *, at: str, lr: float, batch: str = ""
+) -> NonFiniteLossError:
+    """The error for a loss that is NaN or infinite, with what it depends on.
+
+    Args:
+        what: what has the value, e.g. "training loss".
+        at: fold, epoch and step.
+        batch: the images of the batch, in words.
+    """
+    config = setup.config
+    return NonFiniteLossError(
+        f"{at}: the {what} is {value} (lr={lr:.3g}, optimizer={config.optimizer}, "
+        f"backbone={config.backbone}{batch}). A lower lr or a warm-up usually helps"
+    )
