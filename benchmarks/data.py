@@ -36,7 +36,9 @@ def main() -> None:
     """Measure and print; each part in a process of its own, since peaks of memory do not go away."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--part", choices=["rows", "clusters", "memory", "fold_run"], help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--part", choices=["rows", "clusters", "memory", "fold_run"], help=argparse.SUPPRESS
+    )
     parser.add_argument("--fold-run", help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -44,12 +46,23 @@ def main() -> None:
         fold_run(options.folder, options.fold_run)
         return
     if options.part:
-        {"rows": rows, "clusters": clusters, "memory": memory}[options.part](options.folder, options.repeats)
+        {"rows": rows, "clusters": clusters, "memory": memory}[options.part](
+            options.folder, options.repeats
+        )
         return
     print_header("numpy", "pandas", "torch")
     with tempfile.TemporaryDirectory() as name:
         for part in ("rows", "clusters", "memory"):
-            command = [sys.executable, __file__, "--part", part, "--folder", name, "--repeats", str(options.repeats)]
+            command = [
+                sys.executable,
+                __file__,
+                "--part",
+                part,
+                "--folder",
+                name,
+                "--repeats",
+                str(options.repeats),
+            ]
             environment = {**os.environ, "SWEEPS_CACHE": f"{name}/cache"}
             subprocess.run(command, check=True, env=environment)
 
@@ -83,7 +96,9 @@ def rows(folder: Path, repeats: int) -> None:
         data = DataOptions(source=str(source), label=["mask", "gender", "age"], group="person")
         table = read_table(data)
         cleaned = clean(table, facts, data)
-        parts, labels_N = order_classes(cleaned.labels, label_columns=table.label_columns, orders={})
+        parts, labels_N = order_classes(
+            cleaned.labels, label_columns=table.label_columns, orders={}
+        )
         common = {
             "root": table.root,
             "paths": tuple(table.paths),
@@ -125,7 +140,9 @@ def _write_rows(folder: Path) -> Path:
             (source.parent / path).parent.mkdir(exist_ok=True)
             os.link(originals[row % len(originals)], source.parent / path)
             mask = ("worn", "wrong", "none")[max(0, row % PHOTOS - 4)]
-            writer.writerow((path, mask, "fm"[person % 2], ("young", "middle", "old")[person % 7 // 3], person))
+            writer.writerow(
+                (path, mask, "fm"[person % 2], ("young", "middle", "old")[person % 7 // 3], person)
+            )
     return source
 
 
@@ -156,12 +173,18 @@ def memory(folder: Path, repeats: int) -> None:
     """Peaks of fold runs over 2 GB and over 256 images, each in a process of its own."""
     for cached in (CACHED, FEW):
         _fill_cache(_manifest(folder, cached))
-    for backbone, batch_size, used in (("test_resnet", 16, CACHED), ("resnet18", 8, FEW), ("resnet18", 32, FEW)):
+    for backbone, batch_size, used in (
+        ("test_resnet", 16, CACHED),
+        ("resnet18", 8, FEW),
+        ("resnet18", 32, FEW),
+    ):
         peaks = []
         for cached in (CACHED, FEW):
             command = [sys.executable, __file__, "--part", "fold_run", "--folder", str(folder)]
             run = f"{backbone},{batch_size},{min(used, cached)},{cached}"
-            done = subprocess.run([*command, "--fold-run", run], check=True, capture_output=True, text=True)
+            done = subprocess.run(
+                [*command, "--fold-run", run], check=True, capture_output=True, text=True
+            )
             peaks.append(int(done.stdout) / 1e9)
         large, small = (cached * SIDE * SIDE * 3 / 1e9 for cached in (CACHED, FEW))
         print(
@@ -189,7 +212,9 @@ def _fill_cache(manifest: "Manifest") -> None:
 
     rng = np.random.default_rng(0)
     assert manifest.digests_N is not None
-    with PoolWriter(pool_of(manifest.root, Preprocessing((SIDE, SIDE)), reading=manifest.reading)) as writer:
+    with PoolWriter(
+        pool_of(manifest.root, Preprocessing((SIDE, SIDE)), reading=manifest.reading)
+    ) as writer:
         for key in manifest.digests_N.tolist():
             writer.add(key, rng.integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8))
 
@@ -221,7 +246,9 @@ def fold_run(folder: Path, run: str) -> None:
     watcher = threading.Thread(target=watch)
     watcher.start()
     setup = FoldSetup(
-        config=TrainConfig(backbone=backbone, weights="none", resize=SIDE, epochs=1, batch_size=batch_size),
+        config=TrainConfig(
+            backbone=backbone, weights="none", resize=SIDE, epochs=1, batch_size=batch_size
+        ),
         images=[images],
         folds=Folds(manifest=manifest, fold_N=fold_N, k=5, seed=0),
         fold=0,

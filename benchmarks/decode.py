@@ -21,7 +21,11 @@ from PIL import Image
 from report import mean_std, print_header
 
 HEIGHT, WIDTH, SIDE = 3024, 4032, 256
-GRAINS = (0, 6, 12)  # smooth, grainy and very grainy photos: the larger the file, the more of the time is Huffman codes
+GRAINS = (
+    0,
+    6,
+    12,
+)  # smooth, grainy and very grainy photos: the larger the file, the more of the time is Huffman codes
 
 
 def main() -> None:
@@ -33,14 +37,18 @@ def main() -> None:
     print_header("pillow", "torch", "torchvision")
     for grain in GRAINS:
         with tempfile.TemporaryDirectory() as name:
-            folder = write_photos(Path(name) / "photos", count=options.photos, height=HEIGHT, width=WIDTH, grain=grain)
+            folder = write_photos(
+                Path(name) / "photos", count=options.photos, height=HEIGHT, width=WIDTH, grain=grain
+            )
             compare(folder, Path(name), photos=options.photos, repeats=options.repeats)
 
 
 def compare(folder: Path, caches: Path, *, photos: int, repeats: int) -> None:
     """Both ways in turn; prints images per second."""
     size_bytes = statistics.fmean(path.stat().st_size for path in folder.rglob("*.jpg"))
-    print(f"photos    {photos} JPEGs of {WIDTH}x{HEIGHT}, {size_bytes / 1e6:.1f} MB each, to {SIDE}x{SIDE}")
+    print(
+        f"photos    {photos} JPEGs of {WIDTH}x{HEIGHT}, {size_bytes / 1e6:.1f} MB each, to {SIDE}x{SIDE}"
+    )
     rates: dict[str, list[float]] = {"ImageFolder": [], "ours": []}
     for repeat in range(repeats):
         rates["ImageFolder"].append(photos / image_folder(folder))
@@ -63,9 +71,13 @@ def image_folder(folder: Path) -> float:
     from torchvision.datasets import ImageFolder
     from torchvision.transforms import v2
 
-    resize = v2.Compose([v2.Resize((SIDE, SIDE)), v2.PILToTensor()])  # on PIL images, which is the faster order
+    resize = v2.Compose(
+        [v2.Resize((SIDE, SIDE)), v2.PILToTensor()]
+    )  # on PIL images, which is the faster order
     started = time.perf_counter()
-    for _ in DataLoader(ImageFolder(str(folder), transform=resize), batch_size=8, num_workers=os.cpu_count() or 1):
+    for _ in DataLoader(
+        ImageFolder(str(folder), transform=resize), batch_size=8, num_workers=os.cpu_count() or 1
+    ):
         pass
     return time.perf_counter() - started
 
@@ -77,7 +89,9 @@ def ours(folder: Path) -> float:
     from trainer.images.preprocessing import Preprocessing
 
     started = time.perf_counter()
-    found = read_data_set(DataOptions(source=str(folder)), read=ReadOptions(choices=[Preprocessing((SIDE, SIDE))]))
+    found = read_data_set(
+        DataOptions(source=str(folder)), read=ReadOptions(choices=[Preprocessing((SIDE, SIDE))])
+    )
     seconds = time.perf_counter() - started
     assert not found.rejected
     return seconds

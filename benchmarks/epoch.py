@@ -21,13 +21,18 @@ from report import mean_std, print_header
 
 SIDE, BATCH = 256, 32
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-SOURCES = {"4032x3024": (3024, 4032, 64, 100), "384x512": (512, 384, 1_024, 10)}  # height, width, images, asked for
+SOURCES = {
+    "4032x3024": (3024, 4032, 64, 100),
+    "384x512": (512, 384, 1_024, 10),
+}  # height, width, images, asked for
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--epochs", type=int, default=4, help="measured ones, after one that is not counted")
+    parser.add_argument(
+        "--epochs", type=int, default=4, help="measured ones, after one that is not counted"
+    )
     options = parser.parse_args()
     print_header("pillow", "torch", "torchvision")
     with tempfile.TemporaryDirectory() as name:
@@ -52,7 +57,10 @@ def compare(folder: Path, *, epochs: int, asked: int) -> None:
         print(f"  {name:12} {mean_std(measured, digits=1)} images/s")
     for name in ("decoded", "streamed"):
         ratio = statistics.fmean(rates[name]) / statistics.fmean(rates["DataLoader"])
-        print(f"  {name} / DataLoader: {ratio:.1f}" + (f" (asked: at least {asked})" if name == "decoded" else ""))
+        print(
+            f"  {name} / DataLoader: {ratio:.1f}"
+            + (f" (asked: at least {asked})" if name == "decoded" else "")
+        )
 
 
 def data_loader(folder: Path) -> Callable[[int], int]:
@@ -61,9 +69,20 @@ def data_loader(folder: Path) -> Callable[[int], int]:
     from torchvision.datasets import ImageFolder
     from torchvision.transforms import v2
 
-    steps = [v2.Resize((SIDE, SIDE)), v2.PILToTensor(), v2.ToDtype(torch.float32, scale=True)]  # on PIL images
+    steps = [
+        v2.Resize((SIDE, SIDE)),
+        v2.PILToTensor(),
+        v2.ToDtype(torch.float32, scale=True),
+    ]  # on PIL images
     images = ImageFolder(str(folder), transform=v2.Compose([*steps, v2.Normalize(MEAN, STD)]))
-    loader = DataLoader(images, batch_size=BATCH, shuffle=True, num_workers=2, persistent_workers=True, drop_last=True)
+    loader = DataLoader(
+        images,
+        batch_size=BATCH,
+        shuffle=True,
+        num_workers=2,
+        persistent_workers=True,
+        drop_last=True,
+    )
     return lambda epoch: sum(len(labels) for _, labels in loader)
 
 
@@ -79,7 +98,9 @@ def ours(folder: Path) -> dict[str, Callable[[int], int]]:
     from trainer.images.preprocessing import Preprocessing
 
     how = Preprocessing((SIDE, SIDE))
-    manifest = read_data_set(DataOptions(source=str(folder)), read=ReadOptions(choices=[how])).manifest
+    manifest = read_data_set(
+        DataOptions(source=str(folder)), read=ReadOptions(choices=[how])
+    ).manifest
     rows = np.arange(len(manifest))
 
     def way(streamed: list[str]) -> Callable[[int], int]:

@@ -45,7 +45,10 @@ Array = npt.NDArray[np.float64]
 
 TRIALS, EPOCHS, TOP = 60, 6, 5
 FOLD_EFFECT, RESIDUAL, EPOCH_NOISE = 1.0, 0.6, 0.3
-MAIN = (("spread 2.0", 5), ("width 2.0", 5))  # of them more sweeps are simulated: two readings of "spread by 2.0"
+MAIN = (
+    ("spread 2.0", 5),
+    ("width 2.0", 5),
+)  # of them more sweeps are simulated: two readings of "spread by 2.0"
 SKILLS: dict[str, Callable[[np.random.Generator], Array]] = {
     "spread 0.5": lambda rng: rng.normal(0, 0.5, TRIALS),
     "spread 2.0": lambda rng: rng.normal(0, 2.0, TRIALS),
@@ -80,14 +83,23 @@ Method = Callable[[Simulated], Pruned]
 
 def main() -> None:
     """Simulate and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--sweeps", type=int, default=300, help="per setting")
     parser.add_argument(
-        "--main-sweeps", type=int, default=1000, help="of the race where scores spread by 2.0 and K = 5"
+        "--main-sweeps",
+        type=int,
+        default=1000,
+        help="of the race where scores spread by 2.0 and K = 5",
     )
     options = parser.parse_args()
     print_header("optuna", "scipy", "numpy")
-    settings = [(skill, folds) for skill in SKILLS for folds in ((5,) if skill == "width 2.0" else (3, 5, 10))]
+    settings = [
+        (skill, folds)
+        for skill in SKILLS
+        for folds in ((5,) if skill == "width 2.0" else (3, 5, 10))
+    ]
     table = functools.partial(_table, sweeps=options.sweeps, main_sweeps=options.main_sweeps)
     with multiprocessing.Pool() as pool:
         for lines in pool.imap(table, settings):
@@ -99,7 +111,9 @@ def _table(setting: tuple[str, int], *, sweeps: int, main_sweeps: int) -> list[s
     skill, folds = setting
     race_sweeps = main_sweeps if setting in MAIN else sweeps
     lines = [f"\n{skill}, {folds} folds, {TRIALS} trials"]
-    lines.append(f"  {'method':<32}{'saved, %':>14}{'best lost, %':>16}{f'kept of top {TOP}':>16}{'n':>7}")
+    lines.append(
+        f"  {'method':<32}{'saved, %':>14}{'best lost, %':>16}{f'kept of top {TOP}':>16}{'n':>7}"
+    )
     for name, method in _methods(folds).items():
         count = race_sweeps if name.startswith("race") else sweeps
         results = [method(sweep) for sweep in simulate(skill, folds, count)]
@@ -108,7 +122,9 @@ def _table(setting: tuple[str, int], *, sweeps: int, main_sweeps: int) -> list[s
         error = math.sqrt(lost * (1 - lost) / count)
         kept = statistics.fmean(result.kept_of_the_top for result in results)
         columns = f"{statistics.fmean(saved):8.1f} ± {statistics.stdev(saved):3.1f}"
-        lines.append(f"  {name:<32}{columns:>14}{f'{100 * lost:.1f} ± {100 * error:.1f}':>16}{kept:16.1f}{count:7}")
+        lines.append(
+            f"  {name:<32}{columns:>14}{f'{100 * lost:.1f} ± {100 * error:.1f}':>16}{kept:16.1f}{count:7}"
+        )
     return lines
 
 
@@ -119,7 +135,9 @@ def simulate(skill: str, folds: int, count: int) -> Iterator[Simulated]:
         scores_TF = SKILLS[skill](rng)[:, None] + rng.normal(0, FOLD_EFFECT, folds)
         scores_TF = scores_TF + rng.normal(0, RESIDUAL, scores_TF.shape)
         pace_T, left_E = rng.uniform(0.4, 1.6, TRIALS), np.arange(EPOCHS - 1, -1, -1) / (EPOCHS - 1)
-        missing_TFE = 4.0 * (left_E ** pace_T[:, None])[:, None]  # straight at pace 1, late learners below
+        missing_TFE = (
+            4.0 * (left_E ** pace_T[:, None])[:, None]
+        )  # straight at pace 1, late learners below
         noise_TFE = rng.normal(0, EPOCH_NOISE, (*scores_TF.shape, EPOCHS)) * left_E
         yield Simulated(scores_TF[..., None] - missing_TFE + noise_TFE)
 
@@ -141,10 +159,14 @@ def _methods(folds: int) -> dict[str, Method]:
         "race, 0.05": after_folds(race=Race(error_rate=0.05)),
         "race, near_tie 0.5": after_folds(race=Race(near_tie=0.5)),
         **{
-            f"wilcoxon, p {p}": after_folds(rule=Wilcoxon(type="wilcoxon", p_threshold=p, keep_at_least=0))
+            f"wilcoxon, p {p}": after_folds(
+                rule=Wilcoxon(type="wilcoxon", p_threshold=p, keep_at_least=0)
+            )
             for p in (0.1, 0.2, 0.3)
         },
-        "median on fold means": functools.partial(_on_fold_means, spec=_spec(folds, rule=median, epochs=1)),
+        "median on fold means": functools.partial(
+            _on_fold_means, spec=_spec(folds, rule=median, epochs=1)
+        ),
         "hyperband": hyperband(),
         "hyperband, keep_at_least 20": hyperband(keep=20),
         "hyperband, strict": hyperband(strict=True),

@@ -35,12 +35,25 @@ def main() -> None:
     parser.add_argument("--side", choices=list(SIDES), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.side:
-        print(json.dumps(measure(options.side, baseline_trials=options.baseline_trials, our_trials=options.our_trials)))
+        print(
+            json.dumps(
+                measure(
+                    options.side,
+                    baseline_trials=options.baseline_trials,
+                    our_trials=options.our_trials,
+                )
+            )
+        )
         return
     seconds: dict[str, list[float]] = {side: [] for side in SIDES}
     for block in range(options.blocks):
         for name, collected in seconds.items():
-            counts = ["--baseline-trials", str(options.baseline_trials), "--our-trials", str(options.our_trials)]
+            counts = [
+                "--baseline-trials",
+                str(options.baseline_trials),
+                "--our-trials",
+                str(options.our_trials),
+            ]
             command = [sys.executable, __file__, "--side", name, *counts]
             done = subprocess.run(command, check=True, capture_output=True, text=True)
             collected += json.loads(done.stdout.strip().splitlines()[-1])
@@ -71,7 +84,9 @@ def baseline(trials: int) -> list[float]:
     ends: list[float] = []
 
     class Ends(tune.Callback):
-        def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        def on_trial_complete(
+            self, iteration: int, trials: list[Any], trial: Any, **info: Any
+        ) -> None:
             ends.append(time.perf_counter())
 
     def trainable(config: dict[str, Any]) -> None:
@@ -125,7 +140,10 @@ def ours(trials: int, *, folder: Path, url: str) -> list[float]:
     plan = Plan(spec, SweepFiles(folder), Share(), trials)
     with Lease.acquire(storage.engine, spec.name) as lease:
         sweep = StoredSweep.create(storage, spec, identity="benchmark")
-        with ray_cluster() as cluster, open_driver(plan, sweep, listener=listen, fence=lease.confirm) as driver:
+        with (
+            ray_cluster() as cluster,
+            open_driver(plan, sweep, listener=listen, fence=lease.confirm) as driver,
+        ):
             run_on_ray(driver, Cluster(cpus=1, gpus=cluster.gpus), trial=no_op)
     assert len(sweep.trials()[-1].intermediate_values) == REPORTS
     return _differences(ends)
@@ -141,7 +159,9 @@ def no_op(assignment: Any, reporter: Any) -> Any:
     for step in range(REPORTS):
         fold, epoch = divmod(step, REPORTS // 2)
         scores = (0.5,) * fold
-        reporter.report(TrialReport(step + 1, assignment.values["lr"], fold, epoch + 1, REPORTS // 2, scores))
+        reporter.report(
+            TrialReport(step + 1, assignment.values["lr"], fold, epoch + 1, REPORTS // 2, scores)
+        )
     return Outcome("completed", (0.5, 0.5))
 
 

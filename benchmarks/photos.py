@@ -12,29 +12,40 @@ def photo(seed: int, *, height: int, width: int, grain: float = 0) -> Image.Imag
     total = np.zeros((height, width, 3), dtype=np.float32)
     cells, strength = 4, 70.0
     while cells < max(height, width):
-        coarse = rng.normal(0, strength, (max(2, cells * height // width), cells, 3)).clip(-255, 255)
+        coarse = rng.normal(0, strength, (max(2, cells * height // width), cells, 3)).clip(
+            -255, 255
+        )
         octave = Image.fromarray((coarse / 2 + 128).clip(0, 255).astype(np.uint8))
-        total += (np.asarray(octave.resize((width, height), Image.Resampling.BICUBIC), dtype=np.float32) - 128) * 2
+        total += (
+            np.asarray(octave.resize((width, height), Image.Resampling.BICUBIC), dtype=np.float32)
+            - 128
+        ) * 2
         cells, strength = cells * 2, strength * 0.62
     if grain:
         total += rng.normal(0, grain, total.shape).astype(np.float32)
     return Image.fromarray((total + 128).clip(0, 255).astype(np.uint8))
 
 
-def with_grating(image: Image.Image, kind: int, *, kinds: int, seed: int, strength: float) -> Image.Image:
+def with_grating(
+    image: Image.Image, kind: int, *, kinds: int, seed: int, strength: float
+) -> Image.Image:
     """A faint sine wave over the picture, whose direction is its class: something to learn that is not trivial."""
     rng = np.random.default_rng(seed)
     width, height = image.size
     angle, phase = np.pi * kind / kinds, rng.uniform(0, 2 * np.pi)
     y, x = np.mgrid[0:height, 0:width].astype(np.float32) / min(height, width)
     wave = np.sin(2 * np.pi * rng.uniform(6, 10) * (x * np.cos(angle) + y * np.sin(angle)) + phase)
-    return Image.fromarray((np.asarray(image) + strength * wave[..., None]).clip(0, 255).astype(np.uint8))
+    return Image.fromarray(
+        (np.asarray(image) + strength * wave[..., None]).clip(0, 255).astype(np.uint8)
+    )
 
 
 def with_grain(image: Image.Image, *, seed: int, grain: float) -> Image.Image:
     """Noise of `grain` grey levels in every pixel, as a sensor has: it decides how large the JPEG is."""
     rng = np.random.default_rng(seed)
-    tile = rng.normal(0, grain, (600, 800, 3)).astype(np.int16)  # repeated: drawing 36 million numbers takes seconds
+    tile = rng.normal(0, grain, (600, 800, 3)).astype(
+        np.int16
+    )  # repeated: drawing 36 million numbers takes seconds
     pixels = np.asarray(image).astype(np.int16)
     rows, columns = -(-pixels.shape[0] // 600), -(-pixels.shape[1] // 800)
     pixels += np.tile(tile, (rows, columns, 1))[: pixels.shape[0], : pixels.shape[1]]
@@ -42,7 +53,14 @@ def with_grain(image: Image.Image, *, seed: int, grain: float) -> Image.Image:
 
 
 def write_gratings(
-    folder: Path, *, count: int, height: int, width: int, kinds: int = 4, strength: float = 14, grain: float = 0
+    folder: Path,
+    *,
+    count: int,
+    height: int,
+    width: int,
+    kinds: int = 4,
+    strength: float = 14,
+    grain: float = 0,
 ) -> Path:
     """A folder per class of JPEGs, quality 90, that a network can tell apart: pictures under gratings.
 
@@ -51,12 +69,20 @@ def write_gratings(
     seconds.
     """
     drawn = 4 if height > 1_000 else 1
-    base = [photo(seed, height=height // drawn, width=width // drawn) for seed in range(min(24, count))]
+    base = [
+        photo(seed, height=height // drawn, width=width // drawn) for seed in range(min(24, count))
+    ]
     for number in range(count):
         named = (number + (number // 7 % (kinds - 1) + 1) * (number % 7 == 0)) % kinds
         path = folder / f"class-{named}" / f"{number:05d}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
-        image = with_grating(base[number * 7 % len(base)], number % kinds, kinds=kinds, seed=number, strength=strength)
+        image = with_grating(
+            base[number * 7 % len(base)],
+            number % kinds,
+            kinds=kinds,
+            seed=number,
+            strength=strength,
+        )
         image = image.resize((width, height), Image.Resampling.BICUBIC)
         if grain:
             image = with_grain(image, seed=number, grain=grain)
@@ -64,9 +90,13 @@ def write_gratings(
     return folder
 
 
-def write_photos(folder: Path, *, count: int, height: int, width: int, grain: float = 0, distinct: int = 8) -> Path:
+def write_photos(
+    folder: Path, *, count: int, height: int, width: int, grain: float = 0, distinct: int = 8
+) -> Path:
     """A folder per class (two classes) of JPEGs, quality 90; `distinct` pictures, the rest with other noise on top."""
-    base = [photo(seed, height=height, width=width, grain=grain) for seed in range(min(distinct, count))]
+    base = [
+        photo(seed, height=height, width=width, grain=grain) for seed in range(min(distinct, count))
+    ]
     rng = np.random.default_rng(0)
     for number in range(count):
         path = folder / f"class-{number % 2}" / f"{number:05d}.jpg"

@@ -70,10 +70,21 @@ def growth(trials: int) -> None:
         first = child(folder, "growth", trials=EARLY)
         commands(folder, EARLY)
         started = time.time()
-        run = [str(SWEEPS), "run", str(space), "--runs", str(folder / "runs"), "--plain", "--trials", str(EARLY + 1)]
+        run = [
+            str(SWEEPS),
+            "run",
+            str(space),
+            "--runs",
+            str(folder / "runs"),
+            "--plain",
+            "--trials",
+            str(EARLY + 1),
+        ]
         subprocess.run(run, check=True, capture_output=True)
         step_s = first_step(folder / "runs", sweep="chaos") - started
-        print(f"{'continuing after kill -9 at 1,000 trials, to the first training step':72} {step_s:.1f} s (n=1)")
+        print(
+            f"{'continuing after kill -9 at 1,000 trials, to the first training step':72} {step_s:.1f} s (n=1)"
+        )
         last = child(folder, "growth", trials=trials)
         early, late = first["seconds"][:WINDOW], last["seconds"][-WINDOW:]
         for what, seconds in (("100", early), (f"{trials:,}", late)):
@@ -157,7 +168,9 @@ def commands(folder: Path, trials: int) -> None:
         for _ in range(3):
             started = time.perf_counter()
             subprocess.run(
-                [str(SWEEPS), command, "chaos", "--runs", str(folder / "runs")], check=True, capture_output=True
+                [str(SWEEPS), command, "chaos", "--runs", str(folder / "runs")],
+                check=True,
+                capture_output=True,
             )
             seconds.append(time.perf_counter() - started)
         print(f"{f'sweeps {command} at {trials:,} trials':72} {mean_std(seconds, digits=2)} s")
@@ -178,8 +191,16 @@ def predict_best(runs: Path) -> None:
     for trial in view.ranked()[:5]:
         for fold in range(folds.k):
             rows_N = folds.valid_rows(fold)
-            probs_NK = np.random.default_rng(fold).dirichlet(np.ones(classes), len(rows_N)).astype(np.float32)
-            write_oof(runs / "chaos" / f"trial-{trial.number:04d}" / f"fold-{fold}" / OOF, rows_N, probs_NK)
+            probs_NK = (
+                np.random.default_rng(fold)
+                .dirichlet(np.ones(classes), len(rows_N))
+                .astype(np.float32)
+            )
+            write_oof(
+                runs / "chaos" / f"trial-{trial.number:04d}" / f"fold-{fold}" / OOF,
+                rows_N,
+                probs_NK,
+            )
 
 
 # --- feeding
@@ -187,9 +208,15 @@ def predict_best(runs: Path) -> None:
 
 def feeding() -> None:
     """One driver, 16 workers, on both storages."""
-    with tempfile.TemporaryDirectory(prefix="foldsweep-scale-") as name, contextlib.ExitStack() as stack:
+    with (
+        tempfile.TemporaryDirectory(prefix="foldsweep-scale-") as name,
+        contextlib.ExitStack() as stack,
+    ):
         server = stack.enter_context(Server())
-        for kind, url in (("SQLite", f"sqlite:///{name}/feed.db"), ("PostgreSQL", server.url("feed"))):
+        for kind, url in (
+            ("SQLite", f"sqlite:///{name}/feed.db"),
+            ("PostgreSQL", server.url("feed")),
+        ):
             folder = Path(name) / kind
             folder.mkdir()
             measured = child(folder, "feeding", storage=url)
@@ -217,7 +244,13 @@ def feed(folder: Path, url: str) -> None:
         f"parameters: {{lr: {{min: 0.001, max: 0.1}}, epochs: {{value: {REPORTS}}}}}\n"
     )
     spec, storage = read_spec(folder / "space.yaml"), open_storage(url)
-    ray.init(address="local", num_cpus=WORKERS, include_dashboard=False, log_to_driver=False, configure_logging=False)
+    ray.init(
+        address="local",
+        num_cpus=WORKERS,
+        include_dashboard=False,
+        log_to_driver=False,
+        configure_logging=False,
+    )
     lease = Lease.acquire(storage.engine, spec.name)
     sweep = StoredSweep.create(storage, spec, identity="benchmark")
     plan = Plan(spec, SweepFiles(folder), Share(), spec.run_cap)
@@ -229,7 +262,9 @@ def feed(folder: Path, url: str) -> None:
     for path in folder.glob("trial-*/span.json"):
         pid, start, end = json.loads(path.read_text())
         spans[pid].append((start, end))
-    whole = sum(max(end for _, end in own) - min(start for start, _ in own) for own in spans.values())
+    whole = sum(
+        max(end for _, end in own) - min(start for start, _ in own) for own in spans.values()
+    )
     busy = sum(end - start for own in spans.values() for start, end in own)
     measured = {"idle": 1 - busy / whole, "trials": sum(map(len, spans.values()))}
     (folder / "measured.json").write_text(json.dumps(measured))

@@ -35,7 +35,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         run(folder, "demo", "digits")
-        run(folder, "run", "search_spaces/digits.yaml", "--runs", "warm-up", *SHORT)  # decodes the images
+        run(
+            folder, "run", "search_spaces/digits.yaml", "--runs", "warm-up", *SHORT
+        )  # decodes the images
         for repeat in range(options.repeats):
             runs = folder / f"runs-{repeat}"
             help_s.append(run(folder, "--help")[1])
@@ -51,7 +53,9 @@ def main() -> None:
 def run(folder: Path, *arguments: str) -> tuple[str, float]:
     """Run the command; what it printed and the seconds it took."""
     started = time.perf_counter()
-    done = subprocess.run([str(SWEEPS), *arguments], cwd=folder, check=True, capture_output=True, text=True)
+    done = subprocess.run(
+        [str(SWEEPS), *arguments], cwd=folder, check=True, capture_output=True, text=True
+    )
     return done.stdout, time.perf_counter() - started
 
 
@@ -60,7 +64,9 @@ def first_step(runs: Path, *, sweep: str = "digits") -> float:
     begun = []
     for curve in runs.glob(f"{sweep}/trial-*/fold-0/curve.csv"):
         with curve.open() as file:
-            begun.append(curve.stat().st_mtime - sum(float(row["seconds"]) for row in csv.DictReader(file)))
+            begun.append(
+                curve.stat().st_mtime - sum(float(row["seconds"]) for row in csv.DictReader(file))
+            )
     return min(begun)
 
 

@@ -49,10 +49,14 @@ class Outcome:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--epochs", type=int, default=5)
-    parser.add_argument("--only", choices=[*SOURCES, "timm", "profile", "gpu"], help="one part of it")
+    parser.add_argument(
+        "--only", choices=[*SOURCES, "timm", "profile", "gpu"], help="one part of it"
+    )
     options = parser.parse_args()
     print_header("torch", "torchvision", "timm", "pillow")
     torch.set_num_threads(os.cpu_count() or 1)
@@ -73,7 +77,9 @@ def compare_with_plain(folder: Path, source: str, *, seeds: int, epochs: int) ->
     height, width, count, grain, asked = SOURCES[source]
     files = write_gratings(folder / source, count=count, height=height, width=width, grain=grain)
     size_mb = statistics.fmean(path.stat().st_size for path in files.glob("*/*.jpg")) / 1e6
-    print(f"source    {count} JPEGs of {source}, {size_mb:.2f} MB each; {epochs} epochs at {SIDE}x{SIDE}")
+    print(
+        f"source    {count} JPEGs of {source}, {size_mb:.2f} MB each; {epochs} epochs at {SIDE}x{SIDE}"
+    )
     found: dict[str, list[Outcome]] = {"plain loop": [], "foldsweep": []}
     for seed in range(seeds):
         found["plain loop"].append(plain_loop(files, seed=seed, epochs=epochs))
@@ -108,7 +114,12 @@ def plain_loop(files: Path, *, seed: int, epochs: int) -> Outcome:
     from torchvision.datasets import ImageFolder
     from torchvision.transforms import v2
 
-    steps = [v2.Resize((SIDE, SIDE)), v2.PILToTensor(), v2.ToDtype(torch.float32, scale=True), v2.Normalize(MEAN, STD)]
+    steps = [
+        v2.Resize((SIDE, SIDE)),
+        v2.PILToTensor(),
+        v2.ToDtype(torch.float32, scale=True),
+        v2.Normalize(MEAN, STD),
+    ]
     train_paths = training_files(files)
     started = time.perf_counter()
     images = ImageFolder(str(files), transform=v2.Compose(steps))
@@ -131,7 +142,11 @@ def timm_loop(files: Path, *, seed: int, epochs: int) -> Outcome:
     torch.manual_seed(seed)
     images = create_dataset("", root=str(files))
     rows = {
-        inside: [r for r, (path, _) in enumerate(images.reader.samples) if (path in train_paths) == inside]
+        inside: [
+            r
+            for r, (path, _) in enumerate(images.reader.samples)
+            if (path in train_paths) == inside
+        ]
         for inside in (True, False)
     }
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -148,7 +163,12 @@ def timm_loop(files: Path, *, seed: int, epochs: int) -> Outcome:
         part = torch.utils.data.Subset(create_dataset("", root=str(files)), rows[is_training])
         part.transform = None  # create_loader sets it on what it is given
         loader = create_loader(
-            part, is_training=is_training, no_aug=True, use_prefetcher=device.type == "cuda", device=device, **shape
+            part,
+            is_training=is_training,
+            no_aug=True,
+            use_prefetcher=device.type == "cuda",
+            device=device,
+            **shape,
         )
         part.dataset.transform = part.transform
         loaders.append(loader)
@@ -168,7 +188,10 @@ def train_plainly(train, valid, *, epochs: int, memory_format: torch.memory_form
     for _ in range(epochs):
         model.train()
         for images, labels in train:
-            images, labels = images.to(device).contiguous(memory_format=memory_format), labels.to(device)
+            images, labels = (
+                images.to(device).contiguous(memory_format=memory_format),
+                labels.to(device),
+            )
             with torch.autocast("cuda", dtype=torch.bfloat16, enabled=device.type == "cuda"):
                 loss = torch.nn.functional.cross_entropy(model(images), labels)
             optimizer.zero_grad()
@@ -180,7 +203,9 @@ def train_plainly(train, valid, *, epochs: int, memory_format: torch.memory_form
 
 
 @torch.inference_mode()
-def score(model: torch.nn.Module, valid, device: torch.device, memory_format: torch.memory_format) -> float:
+def score(
+    model: torch.nn.Module, valid, device: torch.device, memory_format: torch.memory_format
+) -> float:
     """Accuracy."""
     model.eval()
     right = total = 0
@@ -199,7 +224,13 @@ def ours(files: Path, *, seed: int, epochs: int) -> Outcome:
     from trainer.training.reporter import SilentReporter
 
     config = TrainConfig(
-        weights="none", resize=SIDE, batch_size=BATCH, epochs=epochs, lr=LR, normalise="imagenet", seed=seed
+        weights="none",
+        resize=SIDE,
+        batch_size=BATCH,
+        epochs=epochs,
+        lr=LR,
+        normalise="imagenet",
+        seed=seed,
     )
     with tempfile.TemporaryDirectory() as own:
         os.environ["SWEEPS_CACHE"] = f"{own}/cache"
@@ -226,7 +257,9 @@ def cut(files: Path, *, choices=()):
     from trainer.data.data_set import ReadOptions
     from trainer.data.options import DataOptions, FoldOptions
 
-    return cut_data(DataOptions(source=str(files)), FoldOptions(k=5), read=ReadOptions(choices=list(choices))).folds
+    return cut_data(
+        DataOptions(source=str(files)), FoldOptions(k=5), read=ReadOptions(choices=list(choices))
+    ).folds
 
 
 def training_files(files: Path) -> set[str]:
@@ -250,11 +283,18 @@ def profile(folder: Path) -> None:
     with tempfile.TemporaryDirectory() as own:
         os.environ["SWEEPS_CACHE"] = own
         folds = cut(files)
-    images = Decoded(np.random.default_rng(0).integers(0, 256, (320, SIDE, SIDE, 3), dtype=np.uint8))
+    images = Decoded(
+        np.random.default_rng(0).integers(0, 256, (320, SIDE, SIDE, 3), dtype=np.uint8)
+    )
     for augmentation in ({}, {"flip": 0.5, "affine": 0.5, "jitter": 0.5, "cutmix": 0.5}):
         for optimizer in ("adamw", "madgrad"):
             config = TrainConfig(
-                weights="none", resize=SIDE, batch_size=BATCH, epochs=4, optimizer=optimizer, **augmentation
+                weights="none",
+                resize=SIDE,
+                batch_size=BATCH,
+                epochs=4,
+                optimizer=optimizer,
+                **augmentation,
             )
             phases = TimedPhases(pick_device())
             with tempfile.TemporaryDirectory() as own:
@@ -268,7 +308,9 @@ def profile(folder: Path) -> None:
                     threads=os.cpu_count() or 1,
                 )
                 result = run_fold(setup, SilentReporter(), phases=phases, checkpoint_every_s=0)
-            print(f"profile   {optimizer}, {', '.join(augmentation) or 'no augmentation'}: an epoch of 256 images")
+            print(
+                f"profile   {optimizer}, {', '.join(augmentation) or 'no augmentation'}: an epoch of 256 images"
+            )
             for line in shares(phases.seconds, result.seconds):
                 print(f"  {line}")
 
@@ -308,11 +350,15 @@ def on_gpu() -> None:
         paths = tuple(f"{row}.jpg" for row in range(count))
         manifest = Manifest(Path("/"), paths, labels_N, ("a", "b", "c", "d"), (0,) * count)
         folds = make_folds(manifest, k=20, seed=0)  # little to score
-        images = Decoded(np.random.default_rng(0).integers(0, 256, (count, side, side, 3), dtype=np.uint8))
+        images = Decoded(
+            np.random.default_rng(0).integers(0, 256, (count, side, side, 3), dtype=np.uint8)
+        )
         reporter = Seconds()
         with tempfile.TemporaryDirectory() as own:
             setup = FoldSetup(
-                config=TrainConfig(backbone=backbone, weights="none", resize=side, batch_size=batch, epochs=6),
+                config=TrainConfig(
+                    backbone=backbone, weights="none", resize=side, batch_size=batch, epochs=6
+                ),
                 images=[images],
                 folds=folds,
                 fold=0,
@@ -322,9 +368,13 @@ def on_gpu() -> None:
             )
             run_fold(setup, reporter)
         trained = len(folds.train_rows(0)) // batch * batch
-        rates = [trained / seconds for seconds in reporter.seconds[1:]]  # the first one tries out algorithms
+        rates = [
+            trained / seconds for seconds in reporter.seconds[1:]
+        ]  # the first one tries out algorithms
         share = statistics.fmean(rates) / limit
-        print(f"gpu       {backbone} at {side}: {mean_std(rates, digits=0)} images/s, {share:.0%} of {limit:,}")
+        print(
+            f"gpu       {backbone} at {side}: {mean_std(rates, digits=0)} images/s, {share:.0%} of {limit:,}"
+        )
 
 
 if __name__ == "__main__":

@@ -28,7 +28,9 @@ def make_folder(path: Path, *, option: str = "--runs or $SWEEPS_RUNS") -> None:
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror}). Choose another folder with {option}") from None
+        raise InputError(
+            f"{path}: cannot be written ({error.strerror}). Choose another folder with {option}"
+        ) from None
 
 
 def default_storage(runs: Path) -> str:
@@ -165,7 +167,9 @@ class SweepFiles:
         try:
             return str(self._about()["uuid"])
         except (ValueError, KeyError, TypeError):
-            raise InputError(f"{self.about}: damaged. Move the folder away to start the sweep anew") from None
+            raise InputError(
+                f"{self.about}: damaged. Move the folder away to start the sweep anew"
+            ) from None
 
     def folds_hash(self) -> str | None:
         """The hash of the folds that the sweep began with, if it is known."""

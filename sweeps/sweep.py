@@ -133,7 +133,9 @@ class PendingSignals:
             (self._driver.stop if self._stop_now else self._driver.drain)()
 
 
-def run_sweep(spec: "SweepSpec", options: RunOptions = RunOptions(), *, view: ProgressView | None = None) -> RunResult:
+def run_sweep(
+    spec: "SweepSpec", options: RunOptions = RunOptions(), *, view: ProgressView | None = None
+) -> RunResult:
     """Start a sweep, or continue it: interrupted trials first, then new ones.
 
     The first Ctrl-C (or a SIGTERM) lets running trials save their state; a second one does not wait.
@@ -214,7 +216,9 @@ def _run(spec: "SweepSpec", context: _Context) -> "Driver | None":
         if _finished(open_it(with_folds(spec, cut.folds), cut), spec):
             return None
     with _cluster(spec, context) as cluster:
-        cut = cut_sweep(spec, files, read=ReadOptions(choices=spec.choices(), progress=context.images))
+        cut = cut_sweep(
+            spec, files, read=ReadOptions(choices=spec.choices(), progress=context.images)
+        )
         context.signals.check()
         _report_data(cut, changes(cut), context)
         spec = with_folds(spec, cut.folds)
@@ -227,7 +231,9 @@ def _run(spec: "SweepSpec", context: _Context) -> "Driver | None":
         return driver
 
 
-def _cluster(spec: "SweepSpec", context: _Context) -> "contextlib.AbstractContextManager[Cluster | None]":
+def _cluster(
+    spec: "SweepSpec", context: _Context
+) -> "contextlib.AbstractContextManager[Cluster | None]":
     """Ray, with room for at least one trial, all of whose nodes see the files; None without Ray."""
     address = context.options.address
     if address is None:
@@ -260,8 +266,12 @@ def _warm_start(sweep: "StoredSweep", spec: "SweepSpec", context: _Context) -> N
     from sweeps.upkeep.warm_start import warm_start
 
     for name, taken in warm_start(sweep, spec, runs=context.options.runs).items():
-        left_out = f"; {taken.unfit} have parameters that this space cannot have" if taken.unfit else ""
-        context.notice(f"{taken.added} finished trials of sweep {name!r} were taken over as history{left_out}")
+        left_out = (
+            f"; {taken.unfit} have parameters that this space cannot have" if taken.unfit else ""
+        )
+        context.notice(
+            f"{taken.added} finished trials of sweep {name!r} were taken over as history{left_out}"
+        )
 
 
 def _report_data(cut: "Cut", changed: str | None, context: _Context) -> None:
@@ -270,18 +280,26 @@ def _report_data(cut: "Cut", changed: str | None, context: _Context) -> None:
 
     if cut.data.rejected:
         why = SweepFiles(context.options.runs / context.files.directory.name).rejected
-        context.notice(f"rows rejected: {len(cut.data.rejected):,} of {cut.data.rows:,}; {why} says why")
+        context.notice(
+            f"rows rejected: {len(cut.data.rejected):,} of {cut.data.rows:,}; {why} says why"
+        )
     if changed is not None:
         context.notice(changed)
     for how in cut.data.plan.streamed:
-        context.notice(f"{how.key} does not fit into data.cache_gb: decoded batch by batch, which is slower")
+        context.notice(
+            f"{how.key} does not fit into data.cache_gb: decoded batch by batch, which is slower"
+        )
     for line in deviations(cut.folds):
         context.notice(line)
 
 
 @contextlib.contextmanager
 def _driver(
-    spec: "SweepSpec", sweep: "StoredSweep", cluster: "Cluster | None", cut: "Cut", context: _Context
+    spec: "SweepSpec",
+    sweep: "StoredSweep",
+    cluster: "Cluster | None",
+    cut: "Cut",
+    context: _Context,
 ) -> Iterator["Driver"]:
     """An entered driver, and what goes on beside it: old weights are removed, neighbours are looked at."""
     from sweeps.running.driver import Plan, open_driver
@@ -364,13 +382,19 @@ def _finished(sweep: "StoredSweep", spec: "SweepSpec") -> bool:
 
     trials = sweep.trials()
     asked = sum(counts(trial, sweep.name) for trial in trials)
-    return spec.trial_cap is not None and asked >= spec.trial_cap and all(t.state.is_finished() for t in trials)
+    return (
+        spec.trial_cap is not None
+        and asked >= spec.trial_cap
+        and all(t.state.is_finished() for t in trials)
+    )
 
 
 @contextlib.contextmanager
 def _ctrl_c(driver: "Driver") -> Iterator[None]:
     """The first Ctrl-C (or a SIGTERM) lets running trials save their state; a second Ctrl-C does not wait."""
-    if threading.current_thread() is not threading.main_thread():  # only there signals can be handled
+    if (
+        threading.current_thread() is not threading.main_thread()
+    ):  # only there signals can be handled
         yield
         return
 

@@ -63,7 +63,9 @@ def curve_trial(assignment: Assignment, reporter: TrialReporter) -> Outcome:
         for epoch in range(1, values["epochs"] + 1):
             if reporter.interrupted():
                 return Outcome("interrupted", tuple(scores))
-            score = curve_score(lr=values["lr"], optimizer=values["optimizer"], fold=fold, epoch=epoch)
+            score = curve_score(
+                lr=values["lr"], optimizer=values["optimizer"], fold=fold, epoch=epoch
+            )
             score = score if sign > 0 else 1 - score
             report = TrialReport(
                 step=fold * assignment.max_epochs + epoch,
@@ -86,8 +88,14 @@ def curve_trial(assignment: Assignment, reporter: TrialReporter) -> Outcome:
 def _known(assignment: Assignment) -> tuple[dict[str, Any], int]:
     values = assignment.values
     if set(values) != {"lr", "optimizer", "epochs", "seed"}:
-        raise ValueError(f"a learning curve has lr, optimizer, epochs and seed, got {sorted(values)}")
-    if values["optimizer"] not in PENALTY or values["lr"] <= 0 or not 1 <= values["epochs"] <= assignment.max_epochs:
+        raise ValueError(
+            f"a learning curve has lr, optimizer, epochs and seed, got {sorted(values)}"
+        )
+    if (
+        values["optimizer"] not in PENALTY
+        or values["lr"] <= 0
+        or not 1 <= values["epochs"] <= assignment.max_epochs
+    ):
         raise ValueError(f"outside the learning curve: {values}")
     if assignment.metric not in ("f1", "loss"):
         raise ValueError(f"a learning curve has f1 and loss (1 - f1), got {assignment.metric!r}")
@@ -104,7 +112,9 @@ def write_photos(folder: Path, *, count: int = 60, side: int = 16) -> Path:
     lines = ["path,label\n"]
     for row in range(count):
         pixels_HWC = COLOURS[row % 3] + rng.normal(0, 40, (side, side, 3))
-        Image.fromarray(np.clip(pixels_HWC, 0, 255).astype(np.uint8)).save(folder / f"{row:02d}.png")
+        Image.fromarray(np.clip(pixels_HWC, 0, 255).astype(np.uint8)).save(
+            folder / f"{row:02d}.png"
+        )
         lines.append(f"{row:02d}.png,{('red', 'green', 'blue')[row % 3]}\n")
     (folder / "train.csv").write_text("".join(lines))
     return folder / "train.csv"
@@ -126,7 +136,11 @@ def hasty_storage(folder: Path) -> "RDBStorage":
 
     storage = open_storage(f"sqlite:///{folder}/sweeps.db")
     storage.engine.dispose()
-    sa.event.listen(storage.engine, "connect", lambda connection, _: connection.execute("PRAGMA synchronous = OFF"))
+    sa.event.listen(
+        storage.engine,
+        "connect",
+        lambda connection, _: connection.execute("PRAGMA synchronous = OFF"),
+    )
     return storage
 
 

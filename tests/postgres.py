@@ -35,7 +35,9 @@ class Server:
     def run(self, *statements: str) -> None:
         """Execute SQL as the administrator."""
         engine = sa.create_engine(
-            self.url.set(drivername="postgresql+psycopg2"), isolation_level="AUTOCOMMIT", poolclass=sa.NullPool
+            self.url.set(drivername="postgresql+psycopg2"),
+            isolation_level="AUTOCOMMIT",
+            poolclass=sa.NullPool,
         )
         with engine.connect() as connection:
             for statement in statements:
@@ -54,5 +56,13 @@ class Server:
         self._server.cleanup()
 
     def _control(self, *arguments: str) -> None:
-        command = [str(self._server.bin_path / "pg_ctl"), *arguments, "-w", "-D", str(self._server.pgdata)]
-        subprocess.run(command, user=self._server.system_user, check=True, stdout=subprocess.DEVNULL, cwd="/")
+        command = [
+            str(self._server.bin_path / "pg_ctl"),
+            *arguments,
+            "-w",
+            "-D",
+            str(self._server.pgdata),
+        ]
+        subprocess.run(
+            command, user=self._server.system_user, check=True, stdout=subprocess.DEVNULL, cwd="/"
+        )

@@ -14,7 +14,9 @@ from ruamel.yaml import YAML
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "docker-compose.yml").read_text()
-SETTINGS = dict(re.findall(r"^(\w+)=(.*)$", (ROOT / ".env.example").read_text(), flags=re.MULTILINE))
+SETTINGS = dict(
+    re.findall(r"^(\w+)=(.*)$", (ROOT / ".env.example").read_text(), flags=re.MULTILINE)
+)
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 VARIABLE = re.compile(r"\$\{(\w+)(?::([-?])([^}]*))?\}")
@@ -34,7 +36,9 @@ SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 
 @pytest.fixture(scope="module")
 def schema() -> jsonschema.Draft202012Validator:
-    return jsonschema.Draft202012Validator(json.loads((ROOT / "tests/data/compose-spec.json").read_text()))
+    return jsonschema.Draft202012Validator(
+        json.loads((ROOT / "tests/data/compose-spec.json").read_text())
+    )
 
 
 def test_the_file_is_valid_by_the_compose_specification(schema: jsonschema.Draft202012Validator):
@@ -49,7 +53,9 @@ def test_the_file_is_valid_by_the_compose_specification(schema: jsonschema.Draft
         ("worker", "deploy", {"resources": {"gpu": 1}}),
     ],
 )
-def test_the_schema_finds_a_slip(schema: jsonschema.Draft202012Validator, service: str, key: str, value: object):
+def test_the_schema_finds_a_slip(
+    schema: jsonschema.Draft202012Validator, service: str, key: str, value: object
+):
     wrong = copy.deepcopy(COMPOSE)
     wrong["services"][service][key] = value
     assert not schema.is_valid(wrong)
@@ -98,7 +104,11 @@ def test_the_database_keeps_its_data_and_tells_when_it_is_ready():
 
 
 def test_every_named_volume_is_declared_and_used():
-    used = {str(volume).partition(":")[0] for service in SERVICES.values() for volume in service["volumes"]}
+    used = {
+        str(volume).partition(":")[0]
+        for service in SERVICES.values()
+        for volume in service["volumes"]
+    }
     assert {name for name in used if re.fullmatch(r"\w+", name)} == set(COMPOSE["volumes"])
 
 
@@ -132,12 +142,18 @@ def test_only_the_worker_has_gpus_and_only_workers_run_trials():
 def test_the_image_has_a_python_that_the_project_allows():
     (version,) = re.findall(r"^FROM python:([\d.]+)-slim", DOCKERFILE, flags=re.MULTILINE)
     assert version in SpecifierSet(PROJECT["requires-python"])
-    assert f"--python-version {version.rpartition('.')[0]} " in (ROOT / "Makefile").read_text()  # of the lock file
+    assert (
+        f"--python-version {version.rpartition('.')[0]} " in (ROOT / "Makefile").read_text()
+    )  # of the lock file
 
 
 def test_what_the_image_copies_exists_and_is_sent_to_the_builder():
     sent = re.findall(r"^!(.+)$", (ROOT / ".dockerignore").read_text(), flags=re.MULTILINE)
-    copied = [name for line in re.findall(r"^COPY (.+) \S+$", DOCKERFILE, flags=re.MULTILINE) for name in line.split()]
+    copied = [
+        name
+        for line in re.findall(r"^COPY (.+) \S+$", DOCKERFILE, flags=re.MULTILINE)
+        for name in line.split()
+    ]
     assert sorted(copied) == sorted(sent)
     for name in copied:
         assert (ROOT / name).exists(), name

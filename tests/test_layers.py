@@ -64,7 +64,17 @@ ALLOWED = {
     "warm_start": [*STORED, "prepare", "results"],
     "asking": STORED,
     "driver": [*STORED, "asking"],
-    "sweep": [*STORED, *FILES, "asking", "driver", "feasible", "warm_start", "neighbours", "local", "ray_tune"],
+    "sweep": [
+        *STORED,
+        *FILES,
+        "asking",
+        "driver",
+        "feasible",
+        "warm_start",
+        "neighbours",
+        "local",
+        "ray_tune",
+    ],
     "local": ["driver", "asking", "messages", "trial", "attempt"],
     "ray_tune": [*STORED, "driver", "asking", "trial", "attempt", "ray_tune"],
     "cli": [
@@ -108,7 +118,11 @@ FOREIGN = {
         "sweeps/running/asking.py",
         "sweeps/sweep.py",
     ],
-    "sqlalchemy": ["sweeps/study/database.py", "sweeps/study/stored_sweep.py", "sweeps/study/lease.py"],
+    "sqlalchemy": [
+        "sweeps/study/database.py",
+        "sweeps/study/stored_sweep.py",
+        "sweeps/study/lease.py",
+    ],
     "typer": ["sweeps/cli/"],
     "rich": ["sweeps/cli/"],
     "madgrad": ["trainer/learning/optimizers.py"],
@@ -126,7 +140,12 @@ FOREIGN = {
     "cv2": ["trainer/images/crops.py"],
     "rembg": ["trainer/images/crops.py"],
     "onnxruntime": ["trainer/images/crops.py"],
-    "PIL": ["trainer/images/", "trainer/data/", "sweeps/samples/", "sweeps/preparing/inspection.py"],
+    "PIL": [
+        "trainer/images/",
+        "trainer/data/",
+        "sweeps/samples/",
+        "sweeps/preparing/inspection.py",
+    ],
     "filelock": ["trainer/images/cache.py"],
     "psutil": ["sweeps/processes.py"],
     "scipy": ["sweeps/space/laws.py", "sweeps/search/race.py", "sweeps/search/sampling.py"],
@@ -145,7 +164,16 @@ INSIDE_TRAINER = {
     "config": ["fields", "images.preprocessing"],
     "user_code": ["config", "errors", "fields"],
     "augmentation": ["augmentation", "config", "fields", "images", "seeds"],
-    "model": ["cache_folder", "config", "errors", "fields", "files", "images", "model", "user_code"],
+    "model": [
+        "cache_folder",
+        "config",
+        "errors",
+        "fields",
+        "files",
+        "images",
+        "model",
+        "user_code",
+    ],
     "learning": ["config", "errors", "fields", "learning", "metrics", "model"],
 }
 # read by processes that train nothing: torch would cost them seconds
@@ -167,7 +195,12 @@ LIGHT = [
     "trainer/images/preprocessing.py",
     "trainer/images/cache.py",
 ]
-WRITES = {"create_new_trial", "set_trial_state_values", "set_trial_intermediate_value", "set_trial_user_attr"}
+WRITES = {
+    "create_new_trial",
+    "set_trial_state_values",
+    "set_trial_intermediate_value",
+    "set_trial_user_attr",
+}
 
 
 def modules(package: str) -> list[Path]:
@@ -184,7 +217,11 @@ def imports(path: Path, *, top_level_only: bool = False) -> Iterator[str]:
             assert node.module is not None
             yield node.module
             # `from sweeps import trial` names a module, too
-            yield from (f"{node.module}.{alias.name}" for alias in node.names if node.module in ("sweeps", "trainer"))
+            yield from (
+                f"{node.module}.{alias.name}"
+                for alias in node.names
+                if node.module in ("sweeps", "trainer")
+            )
 
 
 def name_of(path: Path) -> str:
@@ -200,13 +237,22 @@ def test_arrows_inside_sweeps_point_one_way(path: Path):
     allowed = {f"sweeps.{name}" for name in ALLOWED[parts[0]]}
     for imported in imports(path):
         if imported.startswith("sweeps."):
-            assert ".".join(imported.split(".")[:2]) in allowed, f"{name_of(path)} imports {imported}"
+            assert ".".join(imported.split(".")[:2]) in allowed, (
+                f"{name_of(path)} imports {imported}"
+            )
 
 
 @pytest.mark.parametrize("path", modules("trainer"), ids=name_of)
 def test_the_trainer_knows_nothing_of_sweeps(path: Path):
     for imported in imports(path):
-        assert imported.split(".")[0] not in ("sweeps", "ray", "optuna", "wandb", "typer", "sqlalchemy")
+        assert imported.split(".")[0] not in (
+            "sweeps",
+            "ray",
+            "optuna",
+            "wandb",
+            "typer",
+            "sqlalchemy",
+        )
 
 
 @pytest.mark.parametrize("path", modules("trainer"), ids=name_of)
@@ -225,7 +271,10 @@ def test_arrows_inside_the_trainer_point_one_way(path: Path):
 
 def test_nothing_below_imports_the_fold_run():
     """Who sees a whole training: its entry points, and nobody that a training is made of."""
-    above = {"trainer.training.fit": ["trainer/__main__.py"], "trainer.training.fold_run": ["trainer/training/fit.py"]}
+    above = {
+        "trainer.training.fit": ["trainer/__main__.py"],
+        "trainer.training.fold_run": ["trainer/training/fit.py"],
+    }
     for path in modules("trainer"):
         for imported in imports(path):
             if imported in above:
@@ -244,7 +293,9 @@ def test_what_trains_nothing_imports_torch_only_when_it_is_called():
     assert len(light) > len(LIGHT)
     for path in light:
         for imported in imports(path, top_level_only=True):
-            assert imported.split(".")[0] not in TORCH, f"{name_of(path)} imports {imported} at its top"
+            assert imported.split(".")[0] not in TORCH, (
+                f"{name_of(path)} imports {imported} at its top"
+            )
 
 
 def test_the_worker_side_imports_neither_optuna_nor_the_driver():
@@ -263,20 +314,28 @@ def test_the_worker_side_imports_neither_optuna_nor_the_driver():
                 "sweeps.space.spec",
                 "sweeps.search.sampling",
             )
-    assert all(imported.split(".")[0] != "ray" for imported in imports(ROOT / "sweeps/running/trial.py"))
+    assert all(
+        imported.split(".")[0] != "ray" for imported in imports(ROOT / "sweeps/running/trial.py")
+    )
 
 
 @pytest.mark.parametrize("library", FOREIGN)
 def test_a_foreign_library_appears_in_one_place(library: str):
     for path in [*modules("sweeps"), *modules("trainer")]:
         if library in {imported.split(".")[0] for imported in imports(path)}:
-            assert name_of(path).startswith(tuple(FOREIGN[library])), f"{name_of(path)} imports {library}"
+            assert name_of(path).startswith(tuple(FOREIGN[library])), (
+                f"{name_of(path)} imports {library}"
+            )
 
 
 def test_only_study_writes_the_stored_study():
     """The driver's mirror writes its own in-memory study; nobody else calls a writing method of a storage."""
     for path in modules("sweeps"):
-        called = {node.attr for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Attribute)}
+        called = {
+            node.attr
+            for node in ast.walk(ast.parse(path.read_text()))
+            if isinstance(node, ast.Attribute)
+        }
         if called & WRITES:
             assert name_of(path) in ("sweeps/study/stored_sweep.py", "sweeps/search/mirror.py")
 
@@ -288,7 +347,9 @@ def test_the_commands_defer_every_heavy_import():
         if path.name == "progress.py":
             continue  # imported by `sweeps run` itself
         for imported in imports(path, top_level_only=True):
-            assert imported.split(".")[0] not in heavy, f"{name_of(path)} imports {imported} at its top"
+            assert imported.split(".")[0] not in heavy, (
+                f"{name_of(path)} imports {imported} at its top"
+            )
             if imported.startswith("sweeps."):
                 assert imported.startswith(light), f"{name_of(path)} imports {imported} at its top"
 

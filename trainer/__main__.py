@@ -80,13 +80,30 @@ class ConsoleReporter:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m trainer", description="Train one fold, without any sweep.")
-    parser.add_argument("--config", type=Path, required=True, help="YAML with data, folds and TrainConfig fields")
-    parser.add_argument("--fold", type=int, default=0, help="the fold to hold out, from 0 (default 0)")
-    parser.add_argument("--out", type=Path, help="directory of the fold run (default runs/<config name>/fold-<fold>)")
+    parser = argparse.ArgumentParser(
+        prog="python -m trainer", description="Train one fold, without any sweep."
+    )
+    parser.add_argument(
+        "--config", type=Path, required=True, help="YAML with data, folds and TrainConfig fields"
+    )
+    parser.add_argument(
+        "--fold", type=int, default=0, help="the fold to hold out, from 0 (default 0)"
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        help="directory of the fold run (default runs/<config name>/fold-<fold>)",
+    )
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda"])
-    parser.add_argument("--profile", action="store_true", help="say at the end what an epoch's time was spent on")
-    parser.add_argument("--threads", type=_count, default=os.cpu_count() or 1, help="CPU threads (default: all cores)")
+    parser.add_argument(
+        "--profile", action="store_true", help="say at the end what an epoch's time was spent on"
+    )
+    parser.add_argument(
+        "--threads",
+        type=_count,
+        default=os.cpu_count() or 1,
+        help="CPU threads (default: all cores)",
+    )
     options = parser.parse_args(arguments)
     try:
         return _train(options)
@@ -101,7 +118,10 @@ def _train(options: argparse.Namespace) -> int:
     if not 0 <= options.fold < folds.k:
         raise ConfigError(f"--fold {options.fold}: the folds are numbered 0 to {folds.k - 1}")
     streamed = [how.key for how in cut.data.plan.streamed]
-    images = [open_images(folds.manifest, view, streamed=streamed, threads=options.threads) for view in config.views]
+    images = [
+        open_images(folds.manifest, view, streamed=streamed, threads=options.threads)
+        for view in config.views
+    ]
     reporter, device = ConsoleReporter(), pick_device(options.device)
     phases = TimedPhases(device) if options.profile else NoPhases()
     setup = FoldSetup(
@@ -130,7 +150,9 @@ def _train(options: argparse.Namespace) -> int:
 
 def _print_profile(phases: TimedPhases, epoch_seconds: Sequence[float]) -> None:
     if not epoch_seconds:
-        print("nothing was trained, so there is no profile: the fold was done before", file=sys.stderr)
+        print(
+            "nothing was trained, so there is no profile: the fold was done before", file=sys.stderr
+        )
         return
     total = statistics.fmean(epoch_seconds)
     parts = {name: seconds / len(epoch_seconds) for name, seconds in phases.seconds.items()}
@@ -162,7 +184,9 @@ def _read(path: Path) -> tuple[TrainConfig, Cut]:
     config = _validated(TrainConfig, fields, problems)
     if file is None or config is None:
         raise ConfigError(
-            "\n  ".join([f"{path}: {len(problems)} problem{'s' if len(problems) > 1 else ''}", *problems])
+            "\n  ".join(
+                [f"{path}: {len(problems)} problem{'s' if len(problems) > 1 else ''}", *problems]
+            )
         )
     _refuse_impossible(config, file, code=path.parent)
     return config, cut_data(file.data, file.folds, read=ReadOptions(choices=config.views))
@@ -175,7 +199,9 @@ def _refuse_impossible(config: TrainConfig, file: _File, *, code: Path) -> None:
         ConfigError: a library or weights are missing, the network cannot be built, or an own function fails.
     """
     if config.checkpoint == "best":
-        raise ConfigError("checkpoint: best chooses among all folds, and this trains one. Use last or fold_best")
+        raise ConfigError(
+            "checkpoint: best chooses among all folds, and this trains one. Use last or fold_best"
+        )
     for view in config.views:
         require(view.crop, view.background, reading=file.data.reading)
     columns = file.data.label_columns if config.heads == "separate" else ("class",)

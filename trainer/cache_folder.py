@@ -28,5 +28,7 @@ def writable_cache_folder(folder: Path | None = None) -> Path:
     except OSError:
         writable = False
     if not writable:
-        raise DataError(f"{folder}: the cache folder cannot be written. Set $SWEEPS_CACHE to one that can")
+        raise DataError(
+            f"{folder}: the cache folder cannot be written. Set $SWEEPS_CACHE to one that can"
+        )
     return folder

@@ -73,18 +73,34 @@ class TrainConfig(
         if self.scheduler == "cyclic" and self.base_lr > self.lr:
             found.append(f"cyclic needs base_lr <= lr, got base_lr={self.base_lr} and lr={self.lr}")
         if self.scheduler not in ("cyclic", "one_cycle") and warmup and warmup >= epochs:
-            found.append(f"warmup_epochs must be below epochs, got warmup_epochs={warmup} and epochs={epochs}")
+            found.append(
+                f"warmup_epochs must be below epochs, got warmup_epochs={warmup} and epochs={epochs}"
+            )
         if self.scheduler in ("cosine", "plateau") and self.min_lr > self.lr:
-            found.append(f"{self.scheduler} needs min_lr <= lr, got min_lr={self.min_lr} and lr={self.lr}")
-        if self.scheduler == "multistep" and (not self.milestones or sorted(set(self.milestones)) != self.milestones):
-            found.append(f"multistep needs milestones in rising order, e.g. [10, 15], got {self.milestones}")
+            found.append(
+                f"{self.scheduler} needs min_lr <= lr, got min_lr={self.min_lr} and lr={self.lr}"
+            )
+        if self.scheduler == "multistep" and (
+            not self.milestones or sorted(set(self.milestones)) != self.milestones
+        ):
+            found.append(
+                f"multistep needs milestones in rising order, e.g. [10, 15], got {self.milestones}"
+            )
         if self.scheduler == "two_stage" and not (self.second_gap or self.second_epoch):
-            found.append("two_stage needs second_gap or second_epoch above 0, or its second stage never begins")
+            found.append(
+                "two_stage needs second_gap or second_epoch above 0, or its second stage never begins"
+            )
         if self.loss == "mixture" and sum(self.loss_mix.values()) <= 0:
-            found.append("mixture needs loss_mix with weights above 0, e.g. {soft_f1: 0.4, focal: 0.6}")
+            found.append(
+                "mixture needs loss_mix with weights above 0, e.g. {soft_f1: 0.4, focal: 0.6}"
+            )
         if sum(getattr(self, name) for name in MIXERS) > 1 + 1e-9:
-            given = ", ".join(f"{name}={getattr(self, name)}" for name in MIXERS if getattr(self, name))
-            found.append(f"an image is mixed in one way only: the probabilities must sum to at most 1, got {given}")
+            given = ", ".join(
+                f"{name}={getattr(self, name)}" for name in MIXERS if getattr(self, name)
+            )
+            found.append(
+                f"an image is mixed in one way only: the probabilities must sum to at most 1, got {given}"
+            )
         if self.batch_size % self.accumulation:
             found.append(
                 f"accumulation must divide batch_size, got accumulation={self.accumulation} and "

@@ -121,7 +121,9 @@ def balanced_accuracy(probs_NK: Probs, labels_N: Labels) -> float:
 def log_loss(probs_NK: Probs, labels_N: Labels) -> float:
     """Mean of -log of the true class's probability (natural logarithm), probabilities clipped at 1e-12."""
     true_N = probs_NK[np.arange(len(labels_N)), labels_N].astype(np.float64)
-    return float(0.0 - np.log(np.maximum(true_N, 1e-12)).mean())  # 0.0 -: a perfect prediction has no loss of -0.0
+    return float(
+        0.0 - np.log(np.maximum(true_N, 1e-12)).mean()
+    )  # 0.0 -: a perfect prediction has no loss of -0.0
 
 
 def expected_calibration_error(probs_NK: Probs, labels_N: Labels) -> float:

@@ -31,7 +31,15 @@ Written by `python -m trainer.parameters`; a test compares.
 def page() -> str:
     """The whole page as Markdown."""
     sections = (line for section in SECTIONS for line in _section(section))
-    return "\n".join([HEADER, *sections, "## Your own functions\n", inspect.cleandoc(user_code.__doc__ or ""), ""])
+    return "\n".join(
+        [
+            HEADER,
+            *sections,
+            "## Your own functions\n",
+            inspect.cleandoc(user_code.__doc__ or ""),
+            "",
+        ]
+    )
 
 
 def _section(section: Any) -> Iterator[str]:

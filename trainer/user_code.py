@@ -103,7 +103,9 @@ def code_digest(config: TrainConfig, folder: Path | None) -> str:
     """
     references = own_references(config)
     digests = {field: _read(reference, folder).digest for field, reference in references.items()}
-    return hashlib.sha256(repr(sorted(digests.items())).encode()).hexdigest()[:16] if digests else ""
+    return (
+        hashlib.sha256(repr(sorted(digests.items())).encode()).hexdigest()[:16] if digests else ""
+    )
 
 
 def load_own(reference: str, folder: Path | None) -> Own:
@@ -116,7 +118,9 @@ def load_own(reference: str, folder: Path | None) -> Own:
     module = _imported(source)
     name = reference.rpartition(":")[2]
     if not hasattr(module, name):
-        raise ConfigError(f"{source.name} has no function {name!r}.{_hint(name, _functions(module))}")
+        raise ConfigError(
+            f"{source.name} has no function {name!r}.{_hint(name, _functions(module))}"
+        )
     function = getattr(module, name)
     if not callable(function):
         raise ConfigError(f"{reference} is a {type(function).__name__}, not a function")
@@ -158,11 +162,15 @@ def call_loss(function: Own, logits_BK: Tensor, targets_BK: Tensor, reference: s
     with _blamed(reference, "loss", passing=(torch.OutOfMemoryError,)):
         loss = function(logits_BK, targets_BK)
     if not isinstance(loss, torch.Tensor) or loss.shape != ():
-        raise ConfigError(f"{reference} returned {_shown(loss)}; a loss returns a scalar tensor, e.g. its .mean()")
+        raise ConfigError(
+            f"{reference} returned {_shown(loss)}; a loss returns a scalar tensor, e.g. its .mean()"
+        )
     return loss
 
 
-def call_backbone(function: Own, size_HW: tuple[int, int], pretrained: bool, reference: str) -> nn.Module:
+def call_backbone(
+    function: Own, size_HW: tuple[int, int], pretrained: bool, reference: str
+) -> nn.Module:
     """The user's backbone.
 
     Raises:
@@ -173,7 +181,9 @@ def call_backbone(function: Own, size_HW: tuple[int, int], pretrained: bool, ref
     with _blamed(reference, "backbone"):
         backbone = function(size_HW, pretrained)
     if not isinstance(backbone, nn.Module):
-        raise ConfigError(f"{reference} returned {_shown(backbone)}; a backbone function returns a torch.nn.Module")
+        raise ConfigError(
+            f"{reference} returned {_shown(backbone)}; a backbone function returns a torch.nn.Module"
+        )
     return backbone
 
 
@@ -206,15 +216,25 @@ def try_loss(function: Own, n_classes: int, *, reference: str) -> float:
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
         loss = call_loss(function, logits_BK, targets_BK, reference)
         with _blamed(reference, "loss"):
-            (gradient,) = torch.autograd.grad(loss, logits_BK, allow_unused=True) if loss.requires_grad else (None,)
+            (gradient,) = (
+                torch.autograd.grad(loss, logits_BK, allow_unused=True)
+                if loss.requires_grad
+                else (None,)
+            )
     if gradient is None:
-        raise ConfigError(f"{reference} returned a value without gradient; compute it from the logits with torch")
+        raise ConfigError(
+            f"{reference} returned a value without gradient; compute it from the logits with torch"
+        )
     if not bool(gradient.isfinite().all() and loss.isfinite()):
-        raise ConfigError(f"{reference} gave the loss {loss.item():.4g}, and it or its gradient is not finite")
+        raise ConfigError(
+            f"{reference} gave the loss {loss.item():.4g}, and it or its gradient is not finite"
+        )
     return loss.item()
 
 
-def try_backbone(function: Own, size_HW: tuple[int, int], *, reference: str, pretrained: bool = False) -> int:
+def try_backbone(
+    function: Own, size_HW: tuple[int, int], *, reference: str, pretrained: bool = False
+) -> int:
     """Number of features F that it gives for two images of `size_HW`; torch's random numbers stay as they were.
 
     Raises:
@@ -237,19 +257,25 @@ def try_backbone(function: Own, size_HW: tuple[int, int], *, reference: str, pre
 def _read(reference: str, folder: Path | None) -> _Source:
     name = reference.rpartition(":")[0]
     if folder is None:
-        raise ConfigError(f"{reference}: {name} is looked for beside the search space, and here there is none")
+        raise ConfigError(
+            f"{reference}: {name} is looked for beside the search space, and here there is none"
+        )
     path = (folder / name).resolve()
     try:
         return _Source(name, path, path.read_bytes())
     except FileNotFoundError:
         beside = sorted(found.name for found in folder.glob("*.py"))
-        raise ConfigError(f"{reference}: there is no file {path}.{_hint(name, beside, has='The folder has')}") from None
+        raise ConfigError(
+            f"{reference}: there is no file {path}.{_hint(name, beside, has='The folder has')}"
+        ) from None
     except OSError as error:
         raise ConfigError(f"{reference}: {path} cannot be read: {error.strerror}") from None
 
 
 def _imported(source: _Source) -> ModuleType:
-    name = MODULE_PREFIX + hashlib.sha256(str(source.path).encode() + source.content).hexdigest()[:16]
+    name = (
+        MODULE_PREFIX + hashlib.sha256(str(source.path).encode() + source.content).hexdigest()[:16]
+    )
     if name in sys.modules:
         return sys.modules[name]
     spec = importlib.util.spec_from_loader(name, _Loader(source))
@@ -282,7 +308,11 @@ def _blamed(
         hint = ""
         if isinstance(error, TypeError) and line is None and call in CALLS:
             hint = f". It is called as {CALLS[call]}"
-        elif isinstance(error, ModuleNotFoundError) and folder is not None and (folder / f"{error.name}.py").is_file():
+        elif (
+            isinstance(error, ModuleNotFoundError)
+            and folder is not None
+            and (folder / f"{error.name}.py").is_file()
+        ):
             hint = f". A file stands alone: put what it needs of {error.name}.py into it"
         raise ConfigError(f"{where}: {type(error).__name__}: {text}{hint}") from error
 
@@ -304,7 +334,9 @@ def _functions(module: ModuleType) -> list[str]:
     return [
         name
         for name, value in vars(module).items()
-        if callable(value) and not name.startswith("_") and getattr(value, "__module__", None) == module.__name__
+        if callable(value)
+        and not name.startswith("_")
+        and getattr(value, "__module__", None) == module.__name__
     ]
 
 

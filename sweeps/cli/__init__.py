@@ -19,7 +19,13 @@ from sweeps.cli.retry import retry
 from sweeps.cli.run import run
 from sweeps.cli.status import status
 from sweeps.cli.stop import stop
-from sweeps.errors import EXIT_INTERRUPTED, ClusterLostError, InfrastructureError, InputError, SweepsError
+from sweeps.errors import (
+    EXIT_INTERRUPTED,
+    ClusterLostError,
+    InfrastructureError,
+    InputError,
+    SweepsError,
+)
 from trainer.errors import TrainerError
 from trainer.files import is_disk_full
 
@@ -45,12 +51,18 @@ def _version(asked: bool) -> None:
 @app.callback()
 def _options(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+        bool,
+        typer.Option(
+            "--version", callback=_version, is_eager=True, help="Print the version and exit."
+        ),
     ] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log details to stderr.")] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Log details to stderr.")
+    ] = False,
 ) -> None:
     logging.basicConfig(
-        level=logging.INFO if verbose else logging.WARNING, format="%(levelname)s %(name)s: %(message)s"
+        level=logging.INFO if verbose else logging.WARNING,
+        format="%(levelname)s %(name)s: %(message)s",
     )
 
 
@@ -76,15 +88,24 @@ def main() -> None:
     except ClusterLostError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.stderr.flush()
-        os._exit(error.exit_code)  # Ray's own farewell waits for its head, and then ends the process with code 1
+        os._exit(
+            error.exit_code
+        )  # Ray's own farewell waits for its head, and then ends the process with code 1
     except SweepsError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
     except OSError as error:
         if not is_disk_full(error, Path.cwd()):
             raise
-        print(f"error: {error}. Free some space and run the same command again to continue", file=sys.stderr)
+        print(
+            f"error: {error}. Free some space and run the same command again to continue",
+            file=sys.stderr,
+        )
         sys.exit(InfrastructureError.exit_code)
     except TrainerError as error:
         print(f"error: {error}", file=sys.stderr)
-        sys.exit(InfrastructureError.exit_code if is_disk_full(error, Path.cwd()) else InputError.exit_code)
+        sys.exit(
+            InfrastructureError.exit_code
+            if is_disk_full(error, Path.cwd())
+            else InputError.exit_code
+        )

@@ -21,7 +21,9 @@ def best(
     from sweeps.results.leaderboard import leaderboard
     from sweeps.results.view import SweepView
 
-    found = leaderboard(SweepView.read(stored(sweep, storage, runs)), runs=runs_folder(runs), topk=topk)
+    found = leaderboard(
+        SweepView.read(stored(sweep, storage, runs)), runs=runs_folder(runs), topk=topk
+    )
     if as_json:
         print(json.dumps(found.as_json(), indent=2))
         return

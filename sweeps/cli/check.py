@@ -31,7 +31,11 @@ SpaceOnly = Annotated[
 
 
 def check(
-    space: Space, settings: Settings = None, runs: Runs = None, space_only: SpaceOnly = False, as_json: Json = False
+    space: Space,
+    settings: Settings = None,
+    runs: Runs = None,
+    space_only: SpaceOnly = False,
+    as_json: Json = False,
 ) -> None:
     """Validate a search space, its data and its folds; show what a sweep would do. Starts nothing.
 
@@ -57,7 +61,9 @@ def _check_language(space: Path, settings: list[str], *, as_json: bool) -> None:
     print(f"sweep      {top.name}: {aim}method {top.method} ({found.search})")
     if top.early_terminate.type != "none":
         given = top.early_terminate.model_dump(exclude={"type"}, exclude_none=True)
-        print(f"early end  {top.early_terminate.type}: {', '.join(f'{key} {value}' for key, value in given.items())}")
+        print(
+            f"early end  {top.early_terminate.type}: {', '.join(f'{key} {value}' for key, value in given.items())}"
+        )
     print(f"points     {_points(found.grid_points())}")
     _print_parameters(found.space.parameters)
     for line in found.notices:
@@ -85,7 +91,9 @@ def _check_all(space: Path, settings: list[str], runs: Path) -> None:
             write_rejected(entries, files.check.rejected)
 
     with reading_images() as progress:
-        read = ReadOptions(fingerprints=True, tolerant=True, on_rejected=keep_rejected, progress=progress)
+        read = ReadOptions(
+            fingerprints=True, tolerant=True, on_rejected=keep_rejected, progress=progress
+        )
         cut = cut_sweep(spec, files, read=read)
     inspection = inspect(spec, cut)
     _print_space(with_folds(spec, cut.folds))
@@ -104,7 +112,9 @@ def _print_space(spec: "SweepSpec") -> None:
     from sweeps.space.parameters import grid_size
     from sweeps.space.spec import MAX_GRID
 
-    print(f"sweep      {spec.name}: {spec.metric.goal} {spec.metric.name}, method {spec.method} ({spec.search})")
+    print(
+        f"sweep      {spec.name}: {spec.metric.goal} {spec.metric.name}, method {spec.method} ({spec.search})"
+    )
     ends = [f"{spec.trial_cap} trials"] if spec.trial_cap else []
     ends += [f"{spec.budget.hours} hours"] if spec.budget.hours else []
     ends += [f"{spec.budget.gpu_hours} GPU-hours"] if spec.budget.gpu_hours else []
@@ -115,8 +125,16 @@ def _print_space(spec: "SweepSpec") -> None:
     rules = [str(spec.early_terminate.type)] if spec.early_terminate.type != "none" else []
     rules += ["the fold race"] if spec.folds.race_rule and spec.folds_comparable else []
     print(f"early end  {' and '.join(rules) or 'none: every trial trains all folds'}")
-    gpu = "one GPU where there is one" if spec.resources.gpu is None else f"{spec.resources.gpu:g} GPU"
-    cpu = "its GPU's share of the CPUs" if spec.resources.cpu == "auto" else f"{spec.resources.cpu:g} CPU"
+    gpu = (
+        "one GPU where there is one"
+        if spec.resources.gpu is None
+        else f"{spec.resources.gpu:g} GPU"
+    )
+    cpu = (
+        "its GPU's share of the CPUs"
+        if spec.resources.cpu == "auto"
+        else f"{spec.resources.cpu:g} CPU"
+    )
     print(f"resources  {cpu} and {gpu} per trial; this machine has {os.cpu_count()} CPU")
     try:
         points = grid_size(spec.space, at_most=MAX_GRID)
@@ -129,7 +147,11 @@ def _print_space(spec: "SweepSpec") -> None:
 def _points(points: int | None) -> str:
     from sweeps.space.spec import MAX_GRID
 
-    return "a continuous space" if points is None else f"{points:,}{' or more' if points == MAX_GRID else ''}"
+    return (
+        "a continuous space"
+        if points is None
+        else f"{points:,}{' or more' if points == MAX_GRID else ''}"
+    )
 
 
 def _print_parameters(parameters: "Iterable[Parameter]") -> None:
@@ -137,7 +159,9 @@ def _print_parameters(parameters: "Iterable[Parameter]") -> None:
 
     for parameter in parameters:
         kind = "fixed " if isinstance(parameter.domain, Constant) else "sampled"
-        when = "".join(f"  when {name} in {', '.join(map(str, values))}" for name, values in parameter.when)
+        when = "".join(
+            f"  when {name} in {', '.join(map(str, values))}" for name, values in parameter.when
+        )
         print(f"  {kind:8}{parameter.name:14} {parameter.domain}{when}")
 
 

@@ -24,12 +24,18 @@ SMALLEST = 16  # pixels a side of a face
 
 def demo(
     sample: Annotated[Sample, typer.Argument(help="Which data set.", show_default=False)],
-    folder: Annotated[Path, typer.Option("--data", metavar="DIR", help="Where to write it.")] = Path("data"),
+    folder: Annotated[
+        Path, typer.Option("--data", metavar="DIR", help="Where to write it.")
+    ] = Path("data"),
     persons: Annotated[
-        int | None, typer.Option(min=1, help=f"faces: how many persons, seven photos each (default {PERSONS}).")
+        int | None,
+        typer.Option(
+            min=1, help=f"faces: how many persons, seven photos each (default {PERSONS})."
+        ),
     ] = None,
     size: Annotated[
-        str | None, typer.Option(metavar="HxW", help=f"faces: height x width of a photo (default {SIZE}).")
+        str | None,
+        typer.Option(metavar="HxW", help=f"faces: height x width of a photo (default {SIZE})."),
     ] = None,
 ) -> None:
     """Write a sample data set to data/ and its search space to search_spaces/."""
@@ -51,13 +57,17 @@ def demo(
         what = "1,797 handwritten digits (32x32 PNG, 10 classes)"
     else:
         source = _write_faces(folder / sample, persons=persons, size_HW=size_HW)
-        what = f"{7 * persons:,} drawn photos of {persons:,} persons ({size} JPEG, up to 18 classes)"
+        what = (
+            f"{7 * persons:,} drawn photos of {persons:,} persons ({size} JPEG, up to 18 classes)"
+        )
     space = Path("search_spaces") / SPACES[sample]
     print(f"{what}: {source}", file=sys.stderr)
     if not space.is_file():
         make_folder(space.parent, option="a writable working folder")
         with atomic_write(space) as file:
-            file.write(_packaged(resources.files("sweeps") / "search_spaces" / space.name, space.name))
+            file.write(
+                _packaged(resources.files("sweeps") / "search_spaces" / space.name, space.name)
+            )
         print(f"their search space: {space}", file=sys.stderr)
     elsewhere = "" if folder == Path("data") else f" --set {shlex.quote(f'data.source={source}')}"
     print(f"next: sweeps run {space}{elsewhere}", file=sys.stderr)

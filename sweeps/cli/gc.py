@@ -21,17 +21,25 @@ def gc(
     sweep: Annotated[
         str | None,
         typer.Argument(
-            metavar="[SWEEP]", help="A sweep's name or its YAML (default: all of them).", show_default=False
+            metavar="[SWEEP]",
+            help="A sweep's name or its YAML (default: all of them).",
+            show_default=False,
         ),
     ] = None,
     keep: Annotated[
         int | None,
         typer.Option(
-            "--keep", metavar="N", min=1, help="Best trials that keep their weights (default: keep, else 20)."
+            "--keep",
+            metavar="N",
+            min=1,
+            help="Best trials that keep their weights (default: keep, else 20).",
         ),
     ] = None,
     failed: Annotated[
-        bool, typer.Option("--failed", help="Also weights of failed trials; a retry then trains their folds again.")
+        bool,
+        typer.Option(
+            "--failed", help="Also weights of failed trials; a retry then trains their folds again."
+        ),
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
     as_json: Json = False,
@@ -55,7 +63,13 @@ def gc(
             stored = find_sweep(found, name)
             done.append(
                 collect(
-                    stored, runs=folder, claimed=claimed, now=time.time(), keep=keep, failed_too=failed, dry_run=dry_run
+                    stored,
+                    runs=folder,
+                    claimed=claimed,
+                    now=time.time(),
+                    keep=keep,
+                    failed_too=failed,
+                    dry_run=dry_run,
                 )
             )
         except InputError as error:
@@ -64,7 +78,9 @@ def gc(
             done.append(Collected(name, skipped=str(error)))
     if as_json:
         rows = [dataclasses.asdict(one) for one in done]
-        print(json.dumps({"dry_run": dry_run, "sweeps": rows, "freed_bytes": _freed(done)}, indent=2))
+        print(
+            json.dumps({"dry_run": dry_run, "sweeps": rows, "freed_bytes": _freed(done)}, indent=2)
+        )
         return
     _print(done, dry_run=dry_run)
 
@@ -81,7 +97,13 @@ def _print(done: "list[Collected]", *, dry_run: bool) -> None:
         if one.skipped is None
     ]
     if len(rows) > 1:
-        rows.append(["all", *(str(sum(getattr(one, kind) for one in done)) for kind in KINDS), _size(_freed(done))])
+        rows.append(
+            [
+                "all",
+                *(str(sum(getattr(one, kind) for one in done)) for kind in KINDS),
+                _size(_freed(done)),
+            ]
+        )
     columns = ("sweep", *KINDS, "would be freed" if dry_run else "freed")
     print_table(columns, rows, right=columns[1:])
 

@@ -15,20 +15,37 @@ if TYPE_CHECKING:
 
 Storage = Annotated[
     str | None,
-    typer.Option("--storage", metavar="URL", help="Database URL (default $SWEEPS_STORAGE, else <runs>/sweeps.db)."),
+    typer.Option(
+        "--storage",
+        metavar="URL",
+        help="Database URL (default $SWEEPS_STORAGE, else <runs>/sweeps.db).",
+    ),
 ]
 Runs = Annotated[
-    Path | None, typer.Option("--runs", metavar="DIR", help="Folder of all results (default $SWEEPS_RUNS, else runs).")
+    Path | None,
+    typer.Option(
+        "--runs", metavar="DIR", help="Folder of all results (default $SWEEPS_RUNS, else runs)."
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Space = Annotated[Path, typer.Argument(metavar="SPACE", help="The search space (YAML).", show_default=False)]
+Space = Annotated[
+    Path, typer.Argument(metavar="SPACE", help="The search space (YAML).", show_default=False)
+]
 Settings = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="key=value", help="Override a key of the search space, e.g. run_cap=20. Repeatable."),
+    typer.Option(
+        "--set",
+        metavar="key=value",
+        help="Override a key of the search space, e.g. run_cap=20. Repeatable.",
+    ),
 ]
 SweepName = Annotated[
     str | None,
-    typer.Argument(metavar="[SWEEP]", help="A sweep's name or its YAML (default: the latest).", show_default=False),
+    typer.Argument(
+        metavar="[SWEEP]",
+        help="A sweep's name or its YAML (default: the latest).",
+        show_default=False,
+    ),
 ]
 
 
@@ -78,5 +95,7 @@ def sweep_name(given: str | None) -> str | None:
 
     path = Path(given)
     if not path.is_file():
-        raise InputError(f"{path}: no such file. Give a sweep's name (`sweeps list` shows them) or its YAML")
+        raise InputError(
+            f"{path}: no such file. Give a sweep's name (`sweeps list` shows them) or its YAML"
+        )
     return str(YamlFile(path).values.get("name") or path.stem)

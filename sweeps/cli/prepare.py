@@ -31,7 +31,9 @@ def prepare(space: Space, settings: Settings = None, runs: Runs = None) -> None:
     else:
         make_folder(files.directory)
         write_data(files, cut, spec)
-    print(f"images     {len(folds.manifest):,} of {found.rows:,} rows, {len(folds.manifest.classes):,} classes")
+    print(
+        f"images     {len(folds.manifest):,} of {found.rows:,} rows, {len(folds.manifest.classes):,} classes"
+    )
     print(f"folds      {folds.k}, hash {folds.hash}")
     for key, size_bytes in found.plan.sizes_bytes.items():
         print(f"decoded    {key}: {size_bytes / 1e6:,.1f} MB in {default_cache_folder()}")

@@ -57,7 +57,10 @@ class Progress(ProgressView, Protocol):
     def __enter__(self) -> "Progress": ...
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None: ...
 
 
@@ -81,7 +84,11 @@ class PlainProgress:
         if isinstance(event, TrialEnded) and self._snapshot is not None:
             line += f"  [{_counts(self._snapshot())}]"
         with self._lock:
-            print(f"{datetime.datetime.now().astimezone():%H:%M:%S}  {line}", file=self._stream, flush=True)
+            print(
+                f"{datetime.datetime.now().astimezone():%H:%M:%S}  {line}",
+                file=self._stream,
+                flush=True,
+            )
 
     def watch(self, name: str, snapshot: Callable[[], Snapshot]) -> None:
         """Show the counts from now on."""
@@ -98,7 +105,10 @@ class PlainProgress:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         pass
 
@@ -111,7 +121,10 @@ class LiveProgress:
     """
 
     def __init__(self, console: Console) -> None:
-        self._console, self._live = console, Live(console=console, auto_refresh=False, transient=True)
+        self._console, self._live = (
+            console,
+            Live(console=console, auto_refresh=False, transient=True),
+        )
         self._name = ""
         self._snapshot: Callable[[], Snapshot] | None = None
         self._before = Text("reading the data and starting Ray")
@@ -138,7 +151,10 @@ class LiveProgress:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self._left.set()
         self._thread.join()
@@ -157,8 +173,14 @@ class LiveProgress:
         while not self._events.empty():
             event = self._events.get()
             failed = isinstance(event, TrialEnded) and event.state == EndState.FAILED
-            if isinstance(event, Notice) or failed or (isinstance(event, TrialEnded) and event.best):
-                self._console.print(describe(event), style="red" if failed else "", highlight=False, markup=False)
+            if (
+                isinstance(event, Notice)
+                or failed
+                or (isinstance(event, TrialEnded) and event.best)
+            ):
+                self._console.print(
+                    describe(event), style="red" if failed else "", highlight=False, markup=False
+                )
         self._live.update(view, refresh=True)
 
 
@@ -171,7 +193,11 @@ def describe(event: Event) -> str:
         return f"trial {event.number} {'continued' if event.continued else 'started'}  {params}"
     if isinstance(event, FoldFinished):
         return f"trial {event.number} fold {event.fold + 1}/{event.k} scored {event.score:.4f}"
-    score = f" {event.score:.4f}{' (best so far)' if event.best else ''}" if event.score is not None else ""
+    score = (
+        f" {event.score:.4f}{' (best so far)' if event.best else ''}"
+        if event.score is not None
+        else ""
+    )
     reason = f": {event.reason}" if event.reason else ""
     return f"trial {event.number} {event.state}{score} after {event.seconds:.1f} s{reason}"
 
@@ -180,7 +206,9 @@ def render(name: str, snapshot: Snapshot) -> RenderableType:
     """The live view of one moment."""
     head = Text.assemble((name, "bold"), "  ", _counts(snapshot))
     if snapshot.stopping:
-        head.append("  leaving: running trials save their state (Ctrl-C again to kill them)", style="yellow")
+        head.append(
+            "  leaving: running trials save their state (Ctrl-C again to kill them)", style="yellow"
+        )
     table = Table(box=None, pad_edge=False, show_header=False)
     for running in snapshot.running:
         total = snapshot.k * running.epochs
@@ -201,7 +229,9 @@ def _counts(s: Snapshot) -> str:
     of = f" of {s.cap}" if s.cap is not None else ""
     interrupted = f", {s.interrupted} interrupted" if s.interrupted else ""
     best = "" if s.best_score is None else f"; best {s.best_score:.4f} (trial {s.best_number})"
-    counts = f"{s.completed} completed, {s.pruned} pruned, {len(s.running)} running, {s.failed} failed"
+    counts = (
+        f"{s.completed} completed, {s.pruned} pruned, {len(s.running)} running, {s.failed} failed"
+    )
     return f"{counts}{interrupted}{of}{best}"
 
 

@@ -12,7 +12,9 @@ def retry(
     sweep: SweepName = None,
     trials: Annotated[
         list[int] | None,
-        typer.Option("--trial", metavar="N", min=0, help="A failed trial (default: all of them). Repeatable."),
+        typer.Option(
+            "--trial", metavar="N", min=0, help="A failed trial (default: all of them). Repeatable."
+        ),
     ] = None,
     storage: Storage = None,
     runs: Runs = None,
@@ -27,7 +29,15 @@ def retry(
     with Lease.acquire(found.storage.engine, found.name) as lease:
         added = retry_failed(found, trials or (), files=files, confirm=lease.confirm)
     for one in added:
-        kept = "no finished fold" if not one.folds else f"{one.folds} finished fold{'s' if one.folds != 1 else ''}"
+        kept = (
+            "no finished fold"
+            if not one.folds
+            else f"{one.folds} finished fold{'s' if one.folds != 1 else ''}"
+        )
         print(f"trial {one.number} repeats trial {one.failed}, with {kept} of it")
-    what = "`sweeps run SPACE` runs them" if added else f"sweep {found.name!r} has no failed trial to retry"
+    what = (
+        "`sweeps run SPACE` runs them"
+        if added
+        else f"sweep {found.name!r} has no failed trial to retry"
+    )
     print(what, file=sys.stderr)

@@ -17,18 +17,32 @@ def run(
     space: Space,
     storage: Storage = None,
     runs: Runs = None,
-    trials: Annotated[int | None, typer.Option("--trials", metavar="N", min=1, help="Trials in all (run_cap).")] = None,
-    hours: Annotated[float | None, typer.Option("--hours", metavar="H", help="Hours in all (budget.hours).")] = None,
+    trials: Annotated[
+        int | None, typer.Option("--trials", metavar="N", min=1, help="Trials in all (run_cap).")
+    ] = None,
+    hours: Annotated[
+        float | None, typer.Option("--hours", metavar="H", help="Hours in all (budget.hours).")
+    ] = None,
     settings: Settings = None,
     update: Annotated[
-        bool, typer.Option("--update", help="Go on with a search space that grew: wider numeric ranges.")
+        bool,
+        typer.Option("--update", help="Go on with a search space that grew: wider numeric ranges."),
     ] = False,
-    address: Annotated[str | None, typer.Option("--address", help="Join the Ray cluster at this address.")] = None,
-    local: Annotated[bool, typer.Option("--local", help="One trial after another in this process, no Ray.")] = False,
+    address: Annotated[
+        str | None, typer.Option("--address", help="Join the Ray cluster at this address.")
+    ] = None,
+    local: Annotated[
+        bool, typer.Option("--local", help="One trial after another in this process, no Ray.")
+    ] = False,
     db_patience: Annotated[
-        float, typer.Option("--db-patience", metavar="MIN", min=0, help="Minutes that the storage may be silent.")
+        float,
+        typer.Option(
+            "--db-patience", metavar="MIN", min=0, help="Minutes that the storage may be silent."
+        ),
     ] = 10.0,
-    plain: Annotated[bool, typer.Option("--plain", help="One line per event instead of the live view.")] = False,
+    plain: Annotated[
+        bool, typer.Option("--plain", help="One line per event instead of the live view.")
+    ] = False,
 ) -> None:
     """Start a sweep, or continue it: interrupted trials first, then new ones."""
     from sweeps.space.spec_reader import read_spec
@@ -64,13 +78,17 @@ def _conclude(spec: "SweepSpec", result: "RunResult", options: "RunOptions") -> 
     if result.state is RunState.NOT_BEGUN:
         raise typer.Exit(EXIT_INTERRUPTED)
     if result.state is RunState.DONE_BEFORE:
-        print("all trials are done already; more with --trials or a larger run_cap", file=sys.stderr)
+        print(
+            "all trials are done already; more with --trials or a larger run_cap", file=sys.stderr
+        )
         return
     if result.state is RunState.INTERRUPTED:
         print(f"interrupted; `sweeps run {spec.path}` continues it", file=sys.stderr)
         raise typer.Exit(EXIT_INTERRUPTED)
     if result.state is RunState.DRAINED:
-        print(f"stopped as asked; `sweeps run {spec.path}` goes on with more trials", file=sys.stderr)
+        print(
+            f"stopped as asked; `sweeps run {spec.path}` goes on with more trials", file=sys.stderr
+        )
     end = result.snapshot
     if not result.has_results and end is not None:
         raise NothingCompletedError(

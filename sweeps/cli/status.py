@@ -10,7 +10,9 @@ if TYPE_CHECKING:
     from sweeps.results.summary import Summary
 
 
-def status(sweep: SweepName = None, as_json: Json = False, storage: Storage = None, runs: Runs = None) -> None:
+def status(
+    sweep: SweepName = None, as_json: Json = False, storage: Storage = None, runs: Runs = None
+) -> None:
     """Show how far a sweep is, who drives it and what is left of its budget."""
     from sweeps.results.summary import failures, notes, summarise
     from sweeps.results.view import SweepView
@@ -18,7 +20,11 @@ def status(sweep: SweepName = None, as_json: Json = False, storage: Storage = No
     view = SweepView.read(stored(sweep, storage, runs))
     summary, failed, noted = summarise(view), failures(view), notes(view)
     if as_json:
-        print(json.dumps({**dataclasses.asdict(summary), "failures": failed, "notes": noted}, indent=2))
+        print(
+            json.dumps(
+                {**dataclasses.asdict(summary), "failures": failed, "notes": noted}, indent=2
+            )
+        )
         return
     score = "none yet" if summary.best_score is None else f"{summary.best_score:.4f}"
     print(f"sweep      {summary.sweep}")
@@ -69,5 +75,7 @@ def _left(summary: "Summary") -> str:
     if left.gpu_hours is not None:
         parts.append(f"{left.gpu_hours:.2f} GPU-hours")
     if summary.target is not None:
-        parts.append(f"the target of {summary.target:g}" + (" is reached" if summary.target_reached else ""))
+        parts.append(
+            f"the target of {summary.target:g}" + (" is reached" if summary.target_reached else "")
+        )
     return ", or ".join(parts) or "no limit"

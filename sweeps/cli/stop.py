@@ -10,7 +10,10 @@ from sweeps.cli.options import Runs, Storage, SweepName, opened, sweep_name
 def stop(
     sweep: SweepName = None,
     now: Annotated[
-        bool, typer.Option("--now", help="Interrupt running trials; they leave a checkpoint to continue from.")
+        bool,
+        typer.Option(
+            "--now", help="Interrupt running trials; they leave a checkpoint to continue from."
+        ),
     ] = False,
     storage: Storage = None,
     runs: Runs = None,

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 PIPE_WIDTH = 160  # a pipe or a file has no width of its own
 
 
-def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, right: Iterable[str] = ()) -> None:
+def print_table(
+    columns: Sequence[str], rows: Iterable[Sequence[str]], *, right: Iterable[str] = ()
+) -> None:
     """Print rows under their columns; those named in `right` are aligned right, the last one may wrap."""
     table = Table(box=None, pad_edge=False)
     for name in columns:

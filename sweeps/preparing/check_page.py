@@ -19,7 +19,9 @@ OPEN_PAIRS = 8  # per suspicion
 CAPTION_COLUMNS = 30  # two lines below a thumbnail on a wide screen
 
 _NUMBER = r"[-+\u2212~<>]?\d[\d,.]*(?:e[-+]?\d+)?"  # U+2212 is the minus sign of typesetters
-_LOOKS_LIKE_A_NUMBER = re.compile(rf"{_NUMBER}(?: ± {_NUMBER})?(?: ?(?:%|ms|s|h|px|[kMGT]?B))?", re.ASCII)
+_LOOKS_LIKE_A_NUMBER = re.compile(
+    rf"{_NUMBER}(?: ± {_NUMBER})?(?: ?(?:%|ms|s|h|px|[kMGT]?B))?", re.ASCII
+)
 _MISSING = ("", "-", "–", "—", "nan", "n/a")  # noqa: RUF001  a dash of any length
 
 
@@ -103,8 +105,14 @@ def write_page(page: CheckPage, path: Path) -> None:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"data_uri": _data_uri, "shortened": shortened, "numeric": numeric_columns}
-    stream = environment.get_template("check.html").stream(page=page, open_sheets=OPEN_SHEETS, open_pairs=OPEN_PAIRS)
+    environment.filters |= {
+        "data_uri": _data_uri,
+        "shortened": shortened,
+        "numeric": numeric_columns,
+    }
+    stream = environment.get_template("check.html").stream(
+        page=page, open_sheets=OPEN_SHEETS, open_pairs=OPEN_PAIRS
+    )
     stream.enable_buffering(64)
     with atomic_write(path) as file:
         # names of files on Linux may hold bytes that are no UTF-8; Python carries them as lone surrogates
@@ -139,8 +147,13 @@ def numeric_columns(table: PageTable) -> tuple[bool, ...]:
     """
     columns = zip(table.columns, *table.rows, strict=True)
     filled = [[cell for cell in column[1:] if cell.strip() not in _MISSING] for column in columns]
-    numbers = [sum(_LOOKS_LIKE_A_NUMBER.fullmatch(cell.strip()) is not None for cell in column) for column in filled]
-    return tuple(0 < len(column) <= 2 * count for column, count in zip(filled, numbers, strict=True))
+    numbers = [
+        sum(_LOOKS_LIKE_A_NUMBER.fullmatch(cell.strip()) is not None for cell in column)
+        for column in filled
+    ]
+    return tuple(
+        0 < len(column) <= 2 * count for column, count in zip(filled, numbers, strict=True)
+    )
 
 
 def _data_uri(jpeg: bytes) -> str:

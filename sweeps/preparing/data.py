@@ -60,16 +60,30 @@ def earlier_folds(spec: SweepSpec, files: SweepFiles) -> Path | None:
     """
     own = _cut_of(files)
     # a sweep's data may have moved to another folder
-    if own is not None and _placeless(own) == _placeless(_identity(spec)) and files.folds_file.is_file():
+    if (
+        own is not None
+        and _placeless(own) == _placeless(_identity(spec))
+        and files.folds_file.is_file()
+    ):
         return files.folds_file
-    others = (SweepFiles(folder) for folder in files.directory.parent.glob("*/") if folder != files.directory)
-    alike = [other.folds_file for other in others if _cut_of(other) == _identity(spec) and other.folds_file.is_file()]
+    others = (
+        SweepFiles(folder)
+        for folder in files.directory.parent.glob("*/")
+        if folder != files.directory
+    )
+    alike = [
+        other.folds_file
+        for other in others
+        if _cut_of(other) == _identity(spec) and other.folds_file.is_file()
+    ]
     return max(alike, key=lambda path: path.stat().st_mtime, default=None)
 
 
 def with_folds(spec: SweepSpec, folds: Folds) -> SweepSpec:
     """The spec with the number of folds and the holdout that the data really have."""
-    return spec.model_copy(update={"folds": spec.folds.model_copy(update={"k": folds.k, "holdout": folds.holdout})})
+    return spec.model_copy(
+        update={"folds": spec.folds.model_copy(update={"k": folds.k, "holdout": folds.holdout})}
+    )
 
 
 def write_data(files: SweepFiles, cut: Cut, spec: SweepSpec) -> None:
@@ -100,7 +114,10 @@ def _identity(spec: SweepSpec) -> dict[str, Any]:
     for name in ("source", "valid"):
         data[name] = None if data[name] is None else str(Path(data[name]).resolve())
     folds = spec.folds.model_dump(mode="json", include={"seed", "holdout", "column"})
-    return {"data": data, "folds": {**folds, "k": spec.folds.k if spec.folds.column is None else None}}
+    return {
+        "data": data,
+        "folds": {**folds, "k": spec.folds.k if spec.folds.column is None else None},
+    }
 
 
 def _placeless(identity: dict[str, Any]) -> dict[str, Any]:

@@ -101,7 +101,9 @@ def _own_problems(spec: SweepSpec) -> Iterator[Problem]:
             load_own(reference, spec.folder)
         except ConfigError as error:
             field = "metric" if reference == spec.metric.own else _field_of(spec, reference)
-            yield Problem(("metric", "name") if field == "metric" else ("parameters", field), str(error))
+            yield Problem(
+                ("metric", "name") if field == "metric" else ("parameters", field), str(error)
+            )
 
 
 def _network_problems(spec: SweepSpec) -> Iterator[Problem]:
@@ -123,7 +125,9 @@ def _network_problems(spec: SweepSpec) -> Iterator[Problem]:
 def _networks(spec: SweepSpec) -> Iterator[TrainConfig]:
     """Every network that a trial can ask for, each once."""
     seen = set()
-    for values in spec.reachable(*NETWORK_FIELDS, ends=True):  # nothing here depends on what lies between
+    for values in spec.reachable(
+        *NETWORK_FIELDS, ends=True
+    ):  # nothing here depends on what lies between
         try:
             config = TrainConfig(**_representative(nested(values)))
         except pydantic.ValidationError:  # such a trial fails with that problem
@@ -137,7 +141,11 @@ def _networks(spec: SweepSpec) -> Iterator[TrainConfig]:
 def _representative(values: Mapping[str, Any]) -> dict[str, Any]:
     """Values that ask the same of a network, so that few networks are built."""
     given = {**{name: TrainConfig.model_fields[name].default for name in NETWORK_FIELDS}, **values}
-    part = given["batch_size"] // given["accumulation"] if given["batch_size"] % given["accumulation"] == 0 else 2
+    part = (
+        given["batch_size"] // given["accumulation"]
+        if given["batch_size"] % given["accumulation"] == 0
+        else 2
+    )
     same = {
         "batch_size": min(2, part),
         "accumulation": 1,

@@ -13,7 +13,9 @@ from sweeps.space.parameters import Parameter, Space
 ABSENT = "(absent)"
 # what decides where the search looks, not what a score means: another sweep can learn from the old one's trials
 SEARCH = ("parameters", "order", "method", "sampler", "seed", "early_terminate", "folds.race")
-MAY_CHANGE = "run_cap, budget, resources, retries, keep, start_with, warm_start and metric.target may change"
+MAY_CHANGE = (
+    "run_cap, budget, resources, retries, keep, start_with, warm_start and metric.target may change"
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +33,9 @@ class Growth:
     advice: str
 
 
-def difference(then: Mapping[str, Any], now: Mapping[str, Any], *, sweep: str = "its old name") -> Growth:
+def difference(
+    then: Mapping[str, Any], now: Mapping[str, Any], *, sweep: str = "its old name"
+) -> Growth:
     """Compare two fixed parts (`SweepSpec.fixed_part`) of one sweep.
 
     A range keeps its distribution, its scale and its steps: every old step stays a step, so that a grid skips the
@@ -42,7 +46,10 @@ def difference(then: Mapping[str, Any], now: Mapping[str, Any], *, sweep: str = 
         sweep: its name, for the advice.
     """
     old_space, new_space = (read_space(part["parameters"])[0] for part in (then, now))
-    old, new = _flat(_canonical(then, old_space, new_space)), _flat(_canonical(now, new_space, old_space))
+    old, new = (
+        _flat(_canonical(then, old_space, new_space)),
+        _flat(_canonical(now, new_space, old_space)),
+    )
     keys = [
         key
         for key in sorted(old.keys() | new.keys())
@@ -52,9 +59,14 @@ def difference(then: Mapping[str, Any], now: Mapping[str, Any], *, sweep: str = 
     lines = tuple(f"{key}: was {old.get(key, ABSENT)}, is {new.get(key, ABSENT)}" for key in keys)
     # a range of whole numbers may have become one of any numbers: the reasons tell
     same_names = {p.name for p in old_space.parameters} == {p.name for p in new_space.parameters}
-    ranges = all(key.startswith("parameters.") and key.endswith((".min", ".max", ".distribution")) for key in keys)
+    ranges = all(
+        key.startswith("parameters.") and key.endswith((".min", ".max", ".distribution"))
+        for key in keys
+    )
     if not (same_names and ranges):
-        searched = all(f"{key}.".startswith(tuple(f"{section}." for section in SEARCH)) for key in keys)
+        searched = all(
+            f"{key}.".startswith(tuple(f"{section}." for section in SEARCH)) for key in keys
+        )
         return Growth(lines, False, _another(sweep) if searched else f"{_ANOTHER} ({MAY_CHANGE})")
     reasons = _range_problems(old_space, new_space)
     return Growth(lines, not reasons, f"{'; '.join(reasons)}. {_another(sweep)}" if reasons else "")
@@ -72,7 +84,9 @@ def _another(sweep: str) -> str:
 
 def _range_problems(old: Space, new: Space) -> list[str]:
     """Why parameters of which only `min`, `max` and the distribution differ are no wider ones."""
-    problems = (_range_problem(old[p.name], p) for p in new.parameters if p.domain != old[p.name].domain)
+    problems = (
+        _range_problem(old[p.name], p) for p in new.parameters if p.domain != old[p.name].domain
+    )
     return [problem for problem in problems if problem]
 
 
@@ -80,15 +94,19 @@ def _range_problem(then: Parameter, now: Parameter) -> str | None:
     name, old, new = now.name, then.domain, now.domain
     if not isinstance(old, Numeric) or not isinstance(new, Numeric):
         return f"{name} is no number"
-    if then.distribution != now.distribution or (old.log, old.q, old.integer) != (new.log, new.q, new.integer):
+    if then.distribution != now.distribution or (old.log, old.q, old.integer) != (
+        new.log,
+        new.q,
+        new.integer,
+    ):
         return f"{name} would not be a range of the same kind: {then.distribution} {old}, {now.distribution} {new}"
     if new.low > old.low or new.high < old.high:
         return f"{name} would become narrower"
     if name == "epochs" and new.high != old.high:
         return "the steps of all reports are counted by the largest number of epochs"
-    if old.q is not None and (decimal.Decimal(str(old.low)) - decimal.Decimal(str(new.low))) % decimal.Decimal(
-        str(old.q)
-    ):
+    if old.q is not None and (
+        decimal.Decimal(str(old.low)) - decimal.Decimal(str(new.low))
+    ) % decimal.Decimal(str(old.q)):
         return f"the steps of {name} would move: lower its min by multiples of {old.q}"
     return None
 
@@ -114,8 +132,17 @@ def _entry(parameter: Parameter, part: Mapping[str, Any]) -> dict[str, Any]:
         written = written[key]
     keys = DISTRIBUTIONS[parameter.distribution]
     entry = {key: written[key] for key in keys.needs}
-    entry |= {key: value for key in keys.takes if (value := written.get(key, DEFAULTS.get(key))) is not None}
-    for key in entry.keys() & {"mu", "sigma", "a", "b"}:  # 1 and 1.0 are the same law; of a bound or step they are not
+    entry |= {
+        key: value
+        for key in keys.takes
+        if (value := written.get(key, DEFAULTS.get(key))) is not None
+    }
+    for key in entry.keys() & {
+        "mu",
+        "sigma",
+        "a",
+        "b",
+    }:  # 1 and 1.0 are the same law; of a bound or step they are not
         entry[key] = whole(entry[key])
     if parameter.distribution == "int_uniform":
         entry = {key: whole(number) for key, number in entry.items()}

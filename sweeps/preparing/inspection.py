@@ -75,7 +75,9 @@ def inspect(spec: SweepSpec, cut: Cut) -> Inspection:
                 _size_table(cut),
                 _counts_table("Repaired", ("what", "images"), found.repairs),
                 _counts_table(
-                    "Rejected", ("reason", "rows"), collections.Counter(entry.reason for entry in found.rejected)
+                    "Rejected",
+                    ("reason", "rows"),
+                    collections.Counter(entry.reason for entry in found.rejected),
                 ),
             )
             if table.rows
@@ -88,7 +90,9 @@ def page_of(inspection: Inspection, cut: Cut) -> CheckPage:
     manifest = cut.folds.manifest
     chosen = _sheet_rows(manifest)
     paired = [row for sign in inspection.signs for pair in sign.pairs for row in pair]
-    pictures = dict(_pictures(manifest, sorted({row for rows in chosen.values() for row in rows} | set(paired))))
+    pictures = dict(
+        _pictures(manifest, sorted({row for rows in chosen.values() for row in rows} | set(paired)))
+    )
     counts_K = np.bincount(manifest.labels_N, minlength=len(manifest.classes))
     return CheckPage(
         title=inspection.title,
@@ -98,7 +102,9 @@ def page_of(inspection: Inspection, cut: Cut) -> CheckPage:
             Suspicion(
                 sign.text,
                 tuple(
-                    Pair(pictures[left], pictures[right], f"{_side(cut, left)} | {_side(cut, right)}")
+                    Pair(
+                        pictures[left], pictures[right], f"{_side(cut, left)} | {_side(cut, right)}"
+                    )
                     for left, right in sign.pairs
                     if left in pictures and right in pictures
                 ),
@@ -120,7 +126,9 @@ def page_of(inspection: Inspection, cut: Cut) -> CheckPage:
 def _summary(spec: SweepSpec, cut: Cut) -> Iterator[tuple[str, str]]:
     found, folds, manifest = cut.data, cut.folds, cut.folds.manifest
     yield "source", spec.data.source + (f" and {spec.data.valid}" if spec.data.valid else "")
-    rejected = f", {len(found.rejected):,} of {found.rows:,} rows rejected" if found.rejected else ""
+    rejected = (
+        f", {len(found.rejected):,} of {found.rows:,} rows rejected" if found.rejected else ""
+    )
     yield "images", f"{len(manifest):,}{rejected}"
     parts = f" of {', '.join(manifest.label_columns)}" if manifest.class_parts else ""
     yield "classes", f"{len(manifest.classes):,}{parts}"
@@ -129,9 +137,14 @@ def _summary(spec: SweepSpec, cut: Cut) -> Iterator[tuple[str, str]]:
     how = f"column {spec.folds.column}" if spec.folds.column else f"stratified, seed {folds.seed}"
     yield "folds", f"{folds.k} ({how})"
     if folds.k > 1:
-        bound = f"within {MAX_DEVIATION:.0%}" + (" or one group" if manifest.groups is not None else " or one image")
+        bound = f"within {MAX_DEVIATION:.0%}" + (
+            " or one group" if manifest.groups is not None else " or one image"
+        )
         odd = deviations(folds)
-        yield "shares", f"every class even over the folds {bound}" if not odd else "not even, see the warnings"
+        yield (
+            "shares",
+            f"every class even over the folds {bound}" if not odd else "not even, see the warnings",
+        )
     for mark, name in FOLD_NAMES.items():
         count = int((folds.fold_N == mark).sum())
         if count:
@@ -143,12 +156,17 @@ def _summary(spec: SweepSpec, cut: Cut) -> Iterator[tuple[str, str]]:
     if any(choice.crop == "face" for choice in spec.choices()):
         yield "faces", _faces_found(manifest)
     for how_streamed in plan.streamed:
-        yield "decoded", f"{how_streamed.key}: per batch, since data.cache_gb is {spec.data.cache_gb:g}"
+        yield (
+            "decoded",
+            f"{how_streamed.key}: per batch, since data.cache_gb is {spec.data.cache_gb:g}",
+        )
 
 
 def _faces_found(manifest: Manifest) -> str:
     """How often a face is found; without one the whole image is used."""
-    rows = np.unique(np.linspace(0, len(manifest) - 1, min(FACES_TRIED, len(manifest))).astype(np.int64))
+    rows = np.unique(
+        np.linspace(0, len(manifest) - 1, min(FACES_TRIED, len(manifest))).astype(np.int64)
+    )
     how = Preprocessing((FACE_SIDE, FACE_SIDE), "fit")
 
     def has_face(row: int) -> bool:
@@ -177,12 +195,23 @@ def _class_table(cut: Cut) -> PageTable:
     counts_Kk = folds.counts()
     total_K = np.bincount(manifest.labels_N, minlength=len(manifest.classes))
     few = folds.k <= MAX_NAMED_FOLDS
-    columns = ["class", "images", *(f"fold {fold}" if few else str(fold) for fold in range(folds.k))]
+    columns = [
+        "class",
+        "images",
+        *(f"fold {fold}" if few else str(fold) for fold in range(folds.k)),
+    ]
     marks = [mark for mark in FOLD_NAMES if (folds.fold_N == mark).any()]
     columns += [FOLD_NAMES[mark] for mark in marks]
-    extra = [np.bincount(manifest.labels_N[folds.fold_N == mark], minlength=len(total_K)) for mark in marks]
+    extra = [
+        np.bincount(manifest.labels_N[folds.fold_N == mark], minlength=len(total_K))
+        for mark in marks
+    ]
     rows = [
-        (name, f"{total_K[label]:,}", *(f"{count:,}" for count in [*counts_Kk[label], *(e[label] for e in extra)]))
+        (
+            name,
+            f"{total_K[label]:,}",
+            *(f"{count:,}" for count in [*counts_Kk[label], *(e[label] for e in extra)]),
+        )
         for label, name in enumerate(manifest.classes)
     ]
     note = "" if few else f"0 to {folds.k - 1} are the folds"
@@ -204,7 +233,10 @@ def _group_table(cut: Cut) -> PageTable:
 
 def _size_table(cut: Cut) -> PageTable:
     sizes = collections.Counter(map(tuple, cut.data.sizes_N2.tolist()))
-    rows = [(f"{height} x {width}", f"{count:,}") for (height, width), count in sizes.most_common(MAX_SIZES)]
+    rows = [
+        (f"{height} x {width}", f"{count:,}")
+        for (height, width), count in sizes.most_common(MAX_SIZES)
+    ]
     rest = len(cut.data.sizes_N2) - sum(count for _, count in sizes.most_common(MAX_SIZES))
     if rest:
         rows.append((f"{len(sizes) - MAX_SIZES:,} other sizes", f"{rest:,}"))

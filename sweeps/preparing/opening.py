@@ -49,7 +49,13 @@ def write_spec(files: SweepFiles, spec: SweepSpec) -> None:
 
 
 def open_sweep(
-    storage: RDBStorage, spec: SweepSpec, cut: Cut, *, files: SweepFiles, storage_url: str, update: bool = False
+    storage: RDBStorage,
+    spec: SweepSpec,
+    cut: Cut,
+    *,
+    files: SweepFiles,
+    storage_url: str,
+    update: bool = False,
 ) -> StoredSweep:
     """Continue the sweep of that name, or begin it. The caller holds its lease.
 
@@ -125,10 +131,11 @@ def refuse_other_data(files: SweepFiles, cut: Cut, spec: SweepSpec) -> None:
 
 def _changed(growth: Growth, name: str) -> str:
     if growth.allowed:
-        head, end = f"the search space of sweep {name!r} grew:", "Add --update to go on with the wider one"
-    else:
-        head = (
-            f"the search space of sweep {name!r} changed since it began, so new trials could not be compared with its"
+        head, end = (
+            f"the search space of sweep {name!r} grew:",
+            "Add --update to go on with the wider one",
         )
+    else:
+        head = f"the search space of sweep {name!r} changed since it began, so new trials could not be compared with its"
         head, end = f"{head} old ones:", growth.advice
     return "\n".join([head, *(f"  {line}" for line in growth.lines), end])

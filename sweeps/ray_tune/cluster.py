@@ -70,7 +70,9 @@ def ray_cluster(address: str | None = None) -> Iterator[Cluster]:
         InputError: the cluster cannot be joined, or Ray cannot start.
     """
     logging.getLogger("ray").setLevel(logging.ERROR)
-    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # a dead worker's traceback: the driver says what it means
+    logging.getLogger("ray.tune").setLevel(
+        logging.CRITICAL
+    )  # a dead worker's traceback: the driver says what it means
     options: dict[str, Any] = {
         # "local": whatever lies about from another cluster is not joined by accident
         "address": address or "local",
@@ -116,16 +118,22 @@ def _check_reachable(address: str) -> None:
     """Ray itself tries for many minutes where nobody answers."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not (host and port.isdecimal()):
-        raise InputError(f"--address {address}: expected host:port, as `ray start --head` prints it")
+        raise InputError(
+            f"--address {address}: expected host:port, as `ray start --head` prints it"
+        )
     try:
         socket.create_connection((host, int(port)), timeout=CONNECT_TIMEOUT_S).close()
     except (OSError, OverflowError) as error:
-        raise InputError(f"--address {address}: nobody answers there ({error}). Is the Ray head running?") from None
+        raise InputError(
+            f"--address {address}: nobody answers there ({error}). Is the Ray head running?"
+        ) from None
 
 
 def why_not_started(error: Exception) -> str:
     """What a user can do about a Ray that did not start on this machine."""
-    if isinstance(error, OSError) and str(error.filename or "").startswith(str(Path.home() / ".ray")):
+    if isinstance(error, OSError) and str(error.filename or "").startswith(
+        str(Path.home() / ".ray")
+    ):
         return (
             f"Ray cannot keep its token in {error.filename} ({error.strerror}). Set {TOKEN} to a secret of your own, "
             "or HOME to a folder that can be written. `sweeps run --local` works without Ray"
@@ -138,9 +146,9 @@ def why_not_started(error: Exception) -> str:
 def why_not_joined(error: Exception, *, address: str) -> str:
     """What a user can do about a cluster that cannot be joined."""
     start = f"--address {address}: cannot join this Ray cluster"
-    if any(isinstance(cause, ray.exceptions.AuthenticationError) for cause in _causes(error)) or any(
-        "InvalidAuthToken" in str(cause) for cause in _causes(error)
-    ):
+    if any(
+        isinstance(cause, ray.exceptions.AuthenticationError) for cause in _causes(error)
+    ) or any("InvalidAuthToken" in str(cause) for cause in _causes(error)):
         if os.environ.get(AUTH_MODE, "").lower() != "token":
             return f"{start}: it asks for a token. Set {AUTH_MODE}=token. {_how_to_give_it()}"
         return f"{start}: the token is missing or not the cluster's ({_token_source()}). {_how_to_give_it()}"
@@ -234,14 +242,14 @@ def _shares(gpus: float, *, gpu: float) -> int:
     whole = math.floor(gpus + EPSILON)
     if gpu >= 1:
         return math.floor(whole / gpu + EPSILON)
-    return whole * math.floor(1 / gpu + EPSILON) + math.floor(max(0.0, gpus - whole) / gpu + EPSILON)
+    return whole * math.floor(1 / gpu + EPSILON) + math.floor(
+        max(0.0, gpus - whole) / gpu + EPSILON
+    )
 
 
 def _no_room(cluster: Cluster, *, cpu: float, gpu: float) -> str:
     asked = f"a trial asks for {cpu:g} CPU and {gpu:g} GPU (resources in the search space), but"
-    advice = (
-        "Lower them with --set resources.cpu=... or --set resources.gpu=..., or join a larger cluster with --address"
-    )
+    advice = "Lower them with --set resources.cpu=... or --set resources.gpu=..., or join a larger cluster with --address"
     if gpu and not cluster.gpus:
         advice = f"--set resources.gpu=0 trains without GPU. {advice}"
     if len(cluster.each()) == 1:

@@ -48,7 +48,9 @@ class Seen:
     sizes_bytes: dict[str, int | None]
 
 
-def probe_nodes(cluster: Cluster, *, directory: Path, paths: Sequence[Path], timeout_s: float = TIMEOUT_S) -> None:
+def probe_nodes(
+    cluster: Cluster, *, directory: Path, paths: Sequence[Path], timeout_s: float = TIMEOUT_S
+) -> None:
     """Nothing, if every node that can run trials sees the sweep's directory and `paths` as this process does.
 
     Args:
@@ -91,7 +93,9 @@ def differences(there: Seen, here: Seen, *, directory: Path, answered: bool) -> 
     if there.content != here.content:
         found.append(f"it sees another folder at {directory} than this machine. {SAME_FOLDER}")
     elif there.unwritable:
-        found.append(f"it cannot write to {directory} ({there.unwritable}). Let its user write there")
+        found.append(
+            f"it cannot write to {directory} ({there.unwritable}). Let its user write there"
+        )
     elif not answered:
         found.append(f"what it writes to {directory} does not arrive here. {SAME_FOLDER}")
     for path, size in here.sizes_bytes.items():
@@ -123,17 +127,21 @@ def _release(version: str) -> str:
     return version.partition("+")[0]
 
 
-def _ask(nodes: Sequence[Node], *, arguments: tuple[str, list[str]], timeout_s: float) -> dict[Node, Seen | str]:
+def _ask(
+    nodes: Sequence[Node], *, arguments: tuple[str, list[str]], timeout_s: float
+) -> dict[Node, Seen | str]:
     """What each node sees, or why it does not say."""
     look = ray.remote(num_cpus=0, max_retries=0)(_looker())
     tasks = {
-        node: look.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node.id, soft=False)).remote(
-            *arguments, node.id, TRIAL
-        )
+        node: look.options(
+            scheduling_strategy=NodeAffinitySchedulingStrategy(node.id, soft=False)
+        ).remote(*arguments, node.id, TRIAL)
         for node in nodes
     }
     done, _ = ray.wait(list(tasks.values()), num_returns=len(tasks), timeout=timeout_s)
-    return {node: _answer(task, done=task in done, timeout_s=timeout_s) for node, task in tasks.items()}
+    return {
+        node: _answer(task, done=task in done, timeout_s=timeout_s) for node, task in tasks.items()
+    }
 
 
 def _answer(task: Any, *, done: bool, timeout_s: float) -> Seen | str:
@@ -161,7 +169,11 @@ def _looker() -> Callable[[str, list[str], str, str], dict[str, Any]]:
             unwritable = str(error.strerror)
         try:
             importlib.import_module(module)
-        except (ImportError, OSError, RuntimeError) as error:  # torch without torchvision's match is a RuntimeError
+        except (
+            ImportError,
+            OSError,
+            RuntimeError,
+        ) as error:  # torch without torchvision's match is a RuntimeError
             unimportable = f"{type(error).__name__}: {error}"
         versions = {"python": platform.python_version()}
         for package in packages:
@@ -170,7 +182,9 @@ def _looker() -> Callable[[str, list[str], str, str], dict[str, Any]]:
                 versions[package] = importlib.metadata.version(package)
         sizes: dict[str, int | None] = {}
         for each in map(Path, paths):
-            sizes[str(each)] = (folder if each.is_dir() else each.stat().st_size) if each.exists() else None
+            sizes[str(each)] = (
+                (folder if each.is_dir() else each.stat().st_size) if each.exists() else None
+            )
         return {
             "content": content,
             "unwritable": unwritable,

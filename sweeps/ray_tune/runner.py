@@ -26,7 +26,9 @@ from trainer.errors import first_line
 LOST_NODES = 20  # times that a trial may lose its node, beside the deaths of its worker process
 LOOK_EVERY_S = 2.0  # at Ray's head
 REFUSED_S = 10.0  # after which a head that nobody finds is lost
-SILENT_S = 30.0  # and one that is slow: Ray itself ends this process after 60 s, with code 1 and unsaid
+SILENT_S = (
+    30.0  # and one that is slow: Ray itself ends this process after 60 s, with code 1 and unsaid
+)
 
 
 def run_on_ray(driver: Driver, cluster: Cluster, *, trial: RunTrial | None = None) -> None:
@@ -49,10 +51,14 @@ def run_on_ray(driver: Driver, cluster: Cluster, *, trial: RunTrial | None = Non
     if fitting.error is not None:
         raise fitting.error
     if not driver.done:  # a killed raylet lets fit() return as if all were well
-        raise InfrastructureError("Ray ended before the sweep did. Run the same command again to continue")
+        raise InfrastructureError(
+            "Ray ended before the sweep did. Run the same command again to continue"
+        )
 
 
-def _tuner(driver: Driver, cluster: Cluster, *, key: str, folder: str, trial: RunTrial | None) -> tune.Tuner:
+def _tuner(
+    driver: Driver, cluster: Cluster, *, key: str, folder: str, trial: RunTrial | None
+) -> tune.Tuner:
     resources = resolve(driver.spec.resources, cluster)
     trainable = tune.with_resources(
         functools.partial(evaluate, run_trial=trial), {"cpu": resources.cpu, "gpu": resources.gpu}
@@ -63,7 +69,9 @@ def _tuner(driver: Driver, cluster: Cluster, *, key: str, folder: str, trial: Ru
             search_alg=DriverSearcher(key),
             scheduler=DriverScheduler(key),
             num_samples=-1,
-            max_concurrent_trials=trials_at_once(resources, cluster),  # else Ray asks one trial ahead
+            max_concurrent_trials=trials_at_once(
+                resources, cluster
+            ),  # else Ray asks one trial ahead
             reuse_actors=True,
             trial_name_creator=_trial_name,
             trial_dirname_creator=_trial_name,
@@ -126,7 +134,9 @@ class _Pulse(threading.Thread):
     def run(self) -> None:
         while not self.over.wait(LOOK_EVERY_S):
             self.refused = not _answers(self._head)
-            with contextlib.suppress(ray.exceptions.RayError, ConnectionError, RuntimeError):  # as silent as the rest
+            with contextlib.suppress(
+                ray.exceptions.RayError, ConnectionError, RuntimeError
+            ):  # as silent as the rest
                 if not self.refused and any(node["Alive"] for node in ray.nodes()):
                     self.felt_at = time.monotonic()
 

@@ -20,7 +20,9 @@ class DriverSearcher(Searcher):
         self._driver_key = driver_key
         self._numbers: dict[str, int] = {}
 
-    def set_search_properties(self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any) -> bool:
+    def set_search_properties(
+        self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any
+    ) -> bool:
         """Metric and direction are the driver's; Tune's are not needed."""
         return True
 
@@ -35,16 +37,22 @@ class DriverSearcher(Searcher):
         self._numbers[trial_id] = answer.number
         return {"assignment": dataclasses.asdict(answer)}
 
-    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
         """The trial has ended: by itself, stopped by the driver, or with its worker."""
         number = self._numbers.pop(trial_id, None)
         if number is None:
             return
         driver = DRIVERS[self._driver_key]
-        if error:  # workers count the deaths that are a trial's own: here Ray cannot keep any worker going
+        if (
+            error
+        ):  # workers count the deaths that are a trial's own: here Ray cannot keep any worker going
             log = driver.files.trial(number).log
             driver.fail(
-                InfrastructureError(f"Ray cannot keep a worker for trial {number} going, see {log}, `ray status`")
+                InfrastructureError(
+                    f"Ray cannot keep a worker for trial {number} going, see {log}, `ray status`"
+                )
             )
             driver.finished(number, Outcome(OutcomeState.INTERRUPTED))
         elif result is not None and OUTCOME in result:

@@ -87,8 +87,12 @@ def evaluate(config: dict[str, Any], *, run_trial: RunTrial | None) -> None:
     assignment = Assignment(**config["assignment"])
     if _full:
         _leave_process(assignment.files.moved)
-    if not assignment.sweep.directory.is_dir():  # of a node that joined later: the others were asked
-        raise FileNotFoundError(f"{assignment.sweep_directory}: not visible on {socket.gethostname()}")
+    if (
+        not assignment.sweep.directory.is_dir()
+    ):  # of a node that joined later: the others were asked
+        raise FileNotFoundError(
+            f"{assignment.sweep_directory}: not visible on {socket.gethostname()}"
+        )
     try:
         outcome, leave = _attempt(assignment, run_trial)
     except OSError as error:  # beside the training, which tells by itself
@@ -107,13 +111,17 @@ def evaluate(config: dict[str, Any], *, run_trial: RunTrial | None) -> None:
     tune.report({OUTCOME: tuple(dataclasses.asdict(outcome).items()), "done": True})
 
 
-def _attempt(assignment: Assignment, run_trial: RunTrial | None) -> tuple[Outcome, SystemExit | None]:
+def _attempt(
+    assignment: Assignment, run_trial: RunTrial | None
+) -> tuple[Outcome, SystemExit | None]:
     """How it ended, and Tune's order to leave if it gave one."""
     attempt = Attempt.begin(
         assignment.files,
         driver=assignment.driver,
         node=ray.get_runtime_context().get_node_id(),
-        is_alive=lambda node: any(known["NodeID"] == node and known["Alive"] for known in ray.nodes()),
+        is_alive=lambda node: any(
+            known["NodeID"] == node and known["Alive"] for known in ray.nodes()
+        ),
     )
     reporter = TuneReporter(assignment, attempt)
     if attempt.deaths > assignment.retries:
@@ -125,7 +133,9 @@ def _attempt(assignment: Assignment, run_trial: RunTrial | None) -> tuple[Outcom
             run_trial = trial.run_trial
         with _logged(assignment.files.log):
             outcome = run_trial(assignment, reporter)
-    with contextlib.suppress(OSError):  # it then counts as a death if the trial ever comes back: better than no outcome
+    with contextlib.suppress(
+        OSError
+    ):  # it then counts as a death if the trial ever comes back: better than no outcome
         attempt.end()
     return outcome, reporter.leave
 

@@ -59,7 +59,9 @@ class Row:
             "oof_score": self.oof_score,
             "params": dict(self.params),
             "directory": str(self.directory),
-            "taken_from": None if source is None else {"sweep": source.sweep, "trial": source.number},
+            "taken_from": None
+            if source is None
+            else {"sweep": source.sweep, "trial": source.number},
         }
 
 
@@ -84,7 +86,16 @@ class Leaderboard:
 
     def as_json(self) -> dict[str, Any]:
         """What `sweeps best --json` prints."""
-        names = ("sweep", "metric", "goal", "completed", "pruned", "failed", "taken_over", "history")
+        names = (
+            "sweep",
+            "metric",
+            "goal",
+            "completed",
+            "pruned",
+            "failed",
+            "taken_over",
+            "history",
+        )
         rows = [row.as_json() for row in self.trials]
         return {**{name: getattr(self, name) for name in names}, "trials": rows, "ensemble": None}
 
@@ -110,11 +121,15 @@ def leaderboard(view: SweepView, *, runs: Path, topk: int) -> Leaderboard:
         failed=summary.failed,
         taken_over=summary.taken_over,
         history=summary.history,
-        trials=tuple(_row(view, trial, space, runs=runs, scores=scores) for trial in view.ranked()[:topk]),
+        trials=tuple(
+            _row(view, trial, space, runs=runs, scores=scores) for trial in view.ranked()[:topk]
+        ),
     )
 
 
-def _row(view: SweepView, trial: FrozenTrial, space: Space, *, runs: Path, scores: "_OOFScores") -> Row:
+def _row(
+    view: SweepView, trial: FrozenTrial, space: Space, *, runs: Path, scores: "_OOFScores"
+) -> Row:
     scored = fold_scores(trial)
     return Row(
         number=trial.number,
@@ -169,4 +184,6 @@ def _scorer(metric: str, files: SweepFiles, folds: Folds) -> Score:
     from trainer.user_code import call_metric, load_own
 
     function, classes = load_own(own, files.code), folds.manifest.classes
-    return lambda probs_NK, labels_N: call_metric(function, probs_NK, labels_N, classes, reference=own)
+    return lambda probs_NK, labels_N: call_metric(
+        function, probs_NK, labels_N, classes, reference=own
+    )

@@ -57,14 +57,20 @@ class SweepView:
 
 def names(storage: RDBStorage) -> list[str]:
     """Names of the stored sweeps, the one driven last at the end."""
-    found = {study.study_name: SweepRecord.of(study.user_attrs) for study in storage.get_all_studies()}
+    found = {
+        study.study_name: SweepRecord.of(study.user_attrs) for study in storage.get_all_studies()
+    }
     ours = [name for name, record in found.items() if record.identity]
     return sorted(ours, key=lambda name: found[name].driven)
 
 
 def newer(storage: RDBStorage) -> list[str]:
     """Names of the sweeps that a newer version of ours stored, which this one cannot read."""
-    return [s.study_name for s in storage.get_all_studies() if SweepRecord.of(s.user_attrs).format > FORMAT]
+    return [
+        s.study_name
+        for s in storage.get_all_studies()
+        if SweepRecord.of(s.user_attrs).format > FORMAT
+    ]
 
 
 def find_sweep(storage: RDBStorage, name: str | None) -> StoredSweep:
@@ -75,12 +81,16 @@ def find_sweep(storage: RDBStorage, name: str | None) -> StoredSweep:
     """
     known = names(storage)
     if not known:
-        raise InputError("no sweeps in this storage yet. `sweeps run SPACE` starts one; --storage names another place")
+        raise InputError(
+            "no sweeps in this storage yet. `sweeps run SPACE` starts one; --storage names another place"
+        )
     if name is None:
         name = known[-1]
     sweep = StoredSweep.find(storage, name) if name in known else None
     if sweep is None:
-        raise InputError(f"no sweep {name!r} in this storage.{did_you_mean(name, known)} `sweeps list` shows them")
+        raise InputError(
+            f"no sweep {name!r} in this storage.{did_you_mean(name, known)} `sweeps list` shows them"
+        )
     return sweep
 
 

@@ -15,7 +15,9 @@ from sweeps.search.mirror import Mirror
 from sweeps.study.recorder import Recorder
 from sweeps.study.records import CAP, reason
 
-ASK_WAIT_S = 0.25  # a proposal is usually recorded within 10 ms; past this the caller comes back later
+ASK_WAIT_S = (
+    0.25  # a proposal is usually recorded within 10 ms; past this the caller comes back later
+)
 REPEATS = 20  # results taken over before the caller gets an answer
 MOST_REPEATS = 200  # in a row, after which a sampler has nothing new to propose
 STATES: dict[EndState, TrialState] = {
@@ -67,11 +69,20 @@ class Asking:
         pending: the trial that is on its way into the storage.
     """
 
-    def __init__(self, mirror: Mirror, recorder: Recorder, *, cap: int | None, notify: Callable[[Event], None]) -> None:
+    def __init__(
+        self,
+        mirror: Mirror,
+        recorder: Recorder,
+        *,
+        cap: int | None,
+        notify: Callable[[Event], None],
+    ) -> None:
         self._mirror = mirror
         self._recorder = recorder
         self._notify = notify
-        self._waiting = [trial.number for trial in mirror.trials() if trial.state == TrialState.WAITING]
+        self._waiting = [
+            trial.number for trial in mirror.trials() if trial.state == TrialState.WAITING
+        ]
         self._repeats = 0
         self.cap = cap
         self.pending: Pending | None = None
@@ -118,7 +129,9 @@ class Asking:
             if self._mirror.exhausted():
                 return self._close("every point of the search space has been tried")
             if self._repeats >= MOST_REPEATS:
-                return self._close(f"the last {self._repeats} proposals had all been tried before: nothing new comes")
+                return self._close(
+                    f"the last {self._repeats} proposals had all been tried before: nothing new comes"
+                )
             trial = self._mirror.propose()
             recorded = self._recorder.start(trial)
             if trial.state == TrialState.RUNNING:
@@ -140,4 +153,6 @@ class Asking:
 
 def _taken_over(trial: FrozenTrial) -> TrialEnded:
     score = trial.values[0] if trial.values else None
-    return TrialEnded(trial.number, _ENDS[trial.state], score, reason(trial), best=False, seconds=0.0)
+    return TrialEnded(
+        trial.number, _ENDS[trial.state], score, reason(trial), best=False, seconds=0.0
+    )

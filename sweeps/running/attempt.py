@@ -33,7 +33,12 @@ class Attempt:
 
     @classmethod
     def begin(
-        cls, files: TrialFiles, *, driver: str, node: str = "", is_alive: Callable[[str], bool] = lambda node: True
+        cls,
+        files: TrialFiles,
+        *,
+        driver: str,
+        node: str = "",
+        is_alive: Callable[[str], bool] = lambda node: True,
     ) -> "Attempt":
         """Take the trial's directory over.
 
@@ -70,4 +75,6 @@ def _read(path: Path) -> dict[str, Any]:
         values = json.loads(path.read_text())
     except (OSError, ValueError):
         return {}
-    return values if isinstance(values, dict) and values.keys() >= KEYS else {}  # else by hand, or a disk that lied
+    return (
+        values if isinstance(values, dict) and values.keys() >= KEYS else {}
+    )  # else by hand, or a disk that lied

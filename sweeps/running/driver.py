@@ -20,7 +20,16 @@ from optuna.trial import FrozenTrial, TrialState
 from sweeps.errors import InfrastructureError, LeaseLostError
 from sweeps.paths import SweepFiles
 from sweeps.running.asking import STATES, Asking, Next, Pending
-from sweeps.running.events import EndState, Event, FoldFinished, Notice, Running, Snapshot, TrialEnded, TrialStarted
+from sweeps.running.events import (
+    EndState,
+    Event,
+    FoldFinished,
+    Notice,
+    Running,
+    Snapshot,
+    TrialEnded,
+    TrialStarted,
+)
 from sweeps.running.messages import Assignment, Outcome, OutcomeState, Share, TrialReport
 from sweeps.search.budget import Meter, Spent, enough
 from sweeps.search.distributions import fields_of
@@ -43,7 +52,9 @@ from sweeps.study.records import (
 from sweeps.study.stored_sweep import StoredSweep
 
 TICK_S = 1.0
-SPENT_EVERY_S = 15.0  # how often the time spent is written: a killed driver loses at most so much of it
+SPENT_EVERY_S = (
+    15.0  # how often the time spent is written: a killed driver loses at most so much of it
+)
 FREE = "Free some space and run the same command again to continue"
 
 
@@ -89,13 +100,19 @@ def open_driver(
     driver = Driver(
         plan,
         mirror=Mirror(plan.spec, sweep.trials()),
-        recorder=Recorder(sweep, on_failed=lambda error: driver.fail(error), patience_s=patience_s, fence=fence),
+        recorder=Recorder(
+            sweep, on_failed=lambda error: driver.fail(error), patience_s=patience_s, fence=fence
+        ),
         meter=Meter(Spent(record.elapsed_s, record.gpu_s), gpu=plan.share.gpu, clock=clock),
         listener=listener,
         clock=clock,
     )
     if recovered:
-        driver.notify(Notice(f"the last driver died; trials to be continued: {', '.join(map(str, recovered))}"))
+        driver.notify(
+            Notice(
+                f"the last driver died; trials to be continued: {', '.join(map(str, recovered))}"
+            )
+        )
     return driver
 
 
@@ -148,11 +165,16 @@ class Driver:
         self._recorder.about_sweep(CAP, self._asking.cap)
         limits = self.spec.budget.model_dump(include={"hours", "gpu_hours"})
         self._recorder.about_sweep(BUDGET, {**limits, "target": self.spec.metric.target})
-        threading.Thread(target=self._keep_ticking, name=f"driver {self.spec.name}", daemon=True).start()
+        threading.Thread(
+            target=self._keep_ticking, name=f"driver {self.spec.name}", daemon=True
+        ).start()
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self._closed.set()
         with self._lock:
@@ -160,7 +182,9 @@ class Driver:
             for number in list(self._running):
                 self.finished(number, Outcome(OutcomeState.INTERRUPTED))
             pending = self._asking.pending
-            if pending is not None and self._asking.begin(pending):  # never begun: nobody has to be notified
+            if pending is not None and self._asking.begin(
+                pending
+            ):  # never begun: nobody has to be notified
                 self._record_end(pending.number, EndState.INTERRUPTED, None, {INTERRUPTED: True})
             self._write_spent()
         self._recorder.close()
@@ -180,7 +204,9 @@ class Driver:
         with self._lock:
             if self._stopping or self._draining:
                 return Next.FINISHED
-            return self._begin(pending) if self._asking.begin(pending) else Next.WAIT  # another thread was faster
+            return (
+                self._begin(pending) if self._asking.begin(pending) else Next.WAIT
+            )  # another thread was faster
 
     def epoch(self, number: int, report: TrialReport) -> bool:
         """Take a report; True to go on, False to stop the trial (it is then pruned).
@@ -192,12 +218,16 @@ class Driver:
             if number not in self._running or number in self._stop_reasons:
                 return False
             self._note(number, report.notes)
-            self._running[number] = Running(number, report.fold, report.epoch, report.epochs, report.value)
+            self._running[number] = Running(
+                number, report.fold, report.epoch, report.epochs, report.value
+            )
             last_step = self._mirror[number].last_step or 0
             if report.step < last_step:
                 return True
             if report.fold_finished:
-                self.notify(FoldFinished(number, report.fold, self.spec.folds.k, report.fold_scores[-1]))
+                self.notify(
+                    FoldFinished(number, report.fold, self.spec.folds.k, report.fold_scores[-1])
+                )
                 reason = self._mirror.fold_finished(report.fold_scores)
             else:
                 if report.step > last_step:
@@ -218,7 +248,9 @@ class Driver:
             if outcome.state == OutcomeState.COMPLETED:
                 assert len(scores) == self.spec.folds.k
                 self.notify(FoldFinished(number, len(scores) - 1, self.spec.folds.k, scores[-1]))
-                self._end(number, EndState.COMPLETED, statistics.fmean(scores), {FOLD_SCORES: scores})
+                self._end(
+                    number, EndState.COMPLETED, statistics.fmean(scores), {FOLD_SCORES: scores}
+                )
             elif outcome.state == OutcomeState.STOPPED or (
                 # Ctrl-C came between the driver's answer and the end of the trial
                 outcome.state == OutcomeState.INTERRUPTED and number in self._stop_reasons
@@ -226,14 +258,21 @@ class Driver:
                 reason = self._stop_reasons.pop(number, "stopped")
                 self._end(number, EndState.PRUNED, None, {FOLD_SCORES: scores, REASON: reason})
             elif outcome.state == OutcomeState.FAILED:
-                self._end(number, EndState.FAILED, None, {REASON: outcome.reason, TRACEBACK: outcome.traceback})
+                self._end(
+                    number,
+                    EndState.FAILED,
+                    None,
+                    {REASON: outcome.reason, TRACEBACK: outcome.traceback},
+                )
             else:
                 self._end(number, EndState.INTERRUPTED, None, {INTERRUPTED: True})
                 if not self._stopping:  # its directory was taken from it: once more
                     self._asking.continue_later(number)
                 if outcome.state == OutcomeState.NO_SPACE:
                     self.fail(
-                        InfrastructureError(f"the disk of {self.files.directory} is full ({outcome.reason}). {FREE}")
+                        InfrastructureError(
+                            f"the disk of {self.files.directory} is full ({outcome.reason}). {FREE}"
+                        )
                     )
         self.tick()
 
@@ -292,7 +331,9 @@ class Driver:
     def done(self) -> bool:
         """Nothing runs, and nothing more is to be started."""
         with self._lock:
-            return not self._running and (self._stopping or self._draining or self._asking.exhausted)
+            return not self._running and (
+                self._stopping or self._draining or self._asking.exhausted
+            )
 
     def snapshot(self) -> Snapshot:
         """Where the sweep stands."""
@@ -317,7 +358,9 @@ class Driver:
         number = pending.number
         self._meter.started(number)
         trial = self._mirror[number]
-        self._running[number] = Running(number, fold=0, epoch=0, epochs=self.spec.max_epochs, value=None)
+        self._running[number] = Running(
+            number, fold=0, epoch=0, epochs=self.spec.max_epochs, value=None
+        )
         self.notify(TrialStarted(number, dict(trial.params), pending.continued))
         return self._assignment(trial)
 
@@ -336,7 +379,9 @@ class Driver:
             reported=trial.last_step or 0,
         )
 
-    def _end(self, number: int, state: EndState, score: float | None, attributes: dict[str, Any]) -> None:
+    def _end(
+        self, number: int, state: EndState, score: float | None, attributes: dict[str, Any]
+    ) -> None:
         self._record_end(number, state, score, {**attributes, NOTES: self._notes.pop(number, [])})
         self._running.pop(number, None)
         seconds = self._meter.ended(number)
@@ -344,13 +389,17 @@ class Driver:
             self._durations_s.append(seconds)
         best = self._tally.best
         is_best = state == EndState.COMPLETED and best is not None and best.number == number
-        self.notify(TrialEnded(number, state, score, str(attributes.get(REASON, "")), is_best, seconds))
+        self.notify(
+            TrialEnded(number, state, score, str(attributes.get(REASON, "")), is_best, seconds)
+        )
 
     def _note(self, number: int, notes: Iterable[str]) -> None:
         known = self._notes.setdefault(number, [])
         known += [note for note in notes if note not in known]
 
-    def _record_end(self, number: int, state: EndState, score: float | None, attributes: dict[str, Any]) -> None:
+    def _record_end(
+        self, number: int, state: EndState, score: float | None, attributes: dict[str, Any]
+    ) -> None:
         attributes = {key: value for key, value in attributes.items() if value not in ("", [])}
         self._mirror.change(number, STATES[state], score=score, attributes=attributes)
         self._recorder.end(number, STATES[state], score, attributes)

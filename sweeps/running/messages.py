@@ -122,7 +122,9 @@ class Outcome:
     leftover_bytes: int = 0
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "state", OutcomeState(self.state))  # a plain text once it has been through Ray
+        object.__setattr__(
+            self, "state", OutcomeState(self.state)
+        )  # a plain text once it has been through Ray
 
 
 class TrialReporter(Protocol):

@@ -57,7 +57,10 @@ def _run(assignment: Assignment, reporter: TrialReporter) -> Outcome:
     except Exception as error:  # noqa: BLE001 - the trial boundary: the traceback goes into the trial
         if is_disk_full(error, assignment.sweep.directory):
             return Outcome(
-                OutcomeState.NO_SPACE, _scores(assignment, results), reason=first_line(error), notes=_notes(results)
+                OutcomeState.NO_SPACE,
+                _scores(assignment, results),
+                reason=first_line(error),
+                notes=_notes(results),
             )
         if isinstance(error, TrainerError):
             return _failed(assignment, reporter, results, " ".join(str(error).split()))
@@ -69,11 +72,15 @@ def _run(assignment: Assignment, reporter: TrialReporter) -> Outcome:
     return Outcome(state, _scores(assignment, results), notes=_notes(results))
 
 
-def _failed(assignment: Assignment, reporter: TrialReporter, results: list[FoldResult], reason: str) -> Outcome:
+def _failed(
+    assignment: Assignment, reporter: TrialReporter, results: list[FoldResult], reason: str
+) -> Outcome:
     if reporter.owns():
         _tidy(assignment, besides={result.fold for result in results})  # a retry takes these over
     scores, notes = _scores(assignment, results), _notes(results)
-    return Outcome(OutcomeState.FAILED, scores, reason=reason, traceback=traceback.format_exc(), notes=notes)
+    return Outcome(
+        OutcomeState.FAILED, scores, reason=reason, traceback=traceback.format_exc(), notes=notes
+    )
 
 
 def _tidy(assignment: Assignment, *, besides: Collection[int] = ()) -> None:
@@ -92,7 +99,9 @@ def _notes(results: list[FoldResult]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(note for result in results for note in result.notes))
 
 
-def _run_folds(assignment: Assignment, reporter: TrialReporter, results: list[FoldResult]) -> Ended | None:
+def _run_folds(
+    assignment: Assignment, reporter: TrialReporter, results: list[FoldResult]
+) -> Ended | None:
     """Fill `results`, fold by fold."""
     files = assignment.files
     config = _config(assignment)
@@ -120,7 +129,9 @@ def _run_folds(assignment: Assignment, reporter: TrialReporter, results: list[Fo
             return Ended.STOPPED
     if config.checkpoint == "best":
         metric, goal = assignment.metric, goal_of(assignment.metric, config)
-        results[:] = score_common_epoch(results, folds, directory=files.directory, metric=metric, goal=goal)
+        results[:] = score_common_epoch(
+            results, folds, directory=files.directory, metric=metric, goal=goal
+        )
     return None
 
 
@@ -129,8 +140,13 @@ def _tell_fold(assignment: Assignment, reporter: TrialReporter, results: list[Fo
     last, scores, max_epochs = results[-1], _scores(assignment, results), assignment.max_epochs
     if assignment.reported > (last.fold + 1) * max_epochs:  # the answer was to go on
         return True
-    step, epochs = last.fold * max_epochs + last.epochs, int(assignment.values.get("epochs", last.epochs))
-    return reporter.report(TrialReport(step, statistics.fmean(scores), last.fold, last.epochs, epochs, scores))
+    step, epochs = (
+        last.fold * max_epochs + last.epochs,
+        int(assignment.values.get("epochs", last.epochs)),
+    )
+    return reporter.report(
+        TrialReport(step, statistics.fmean(scores), last.fold, last.epochs, epochs, scores)
+    )
 
 
 def _config(assignment: Assignment) -> TrainConfig:
@@ -145,7 +161,9 @@ def _config(assignment: Assignment) -> TrainConfig:
 class _FoldReporter:
     """Turns a fold run's epochs into the trial's reports."""
 
-    def __init__(self, assignment: Assignment, reporter: TrialReporter, scores: tuple[float, ...]) -> None:
+    def __init__(
+        self, assignment: Assignment, reporter: TrialReporter, scores: tuple[float, ...]
+    ) -> None:
         self._assignment, self._reporter, self._scores = assignment, reporter, scores
 
     def epoch(self, report: EpochReport) -> bool:

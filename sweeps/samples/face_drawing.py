@@ -21,7 +21,12 @@ FABRICS: tuple[tuple[str, Colour], ...] = (
     ("plain", (206, 160, 168)),
     ("dots", (72, 96, 128)),
 )
-WEARINGS = {"right": (0.1, 1.08), "nose free": (0.43, 1.1), "chin": (0.77, 1.24), "eyes": (-0.42, 0.22)}  # top, bottom
+WEARINGS = {
+    "right": (0.1, 1.08),
+    "nose free": (0.43, 1.1),
+    "chin": (0.77, 1.24),
+    "eyes": (-0.42, 0.22),
+}  # top, bottom
 WRINKLES = (  # on the right side: beside the mouth, under the eye, two beside it, two on the forehead
     ((0.17, 0.3), (0.3, 0.46), (0.33, 0.64)),
     ((0.21, 0.06), (0.31, 0.09), (0.43, 0.06)),
@@ -87,20 +92,36 @@ class Pen:
     def fill(self, points: npt.ArrayLike, colour: Colour | int, *, depth: float = 0) -> None:
         self.draw.polygon(self.pixels(points, depth), fill=colour)
 
-    def oval(self, x: float, y: float, *, radii: tuple[float, float], colour: Colour | int, depth: float = 0) -> None:
+    def oval(
+        self,
+        x: float,
+        y: float,
+        *,
+        radii: tuple[float, float],
+        colour: Colour | int,
+        depth: float = 0,
+    ) -> None:
         angles_N = np.arange(28) * (np.pi / 14)
-        points_N2 = np.stack([x + radii[0] * np.cos(angles_N), y + radii[1] * np.sin(angles_N)], axis=1)
+        points_N2 = np.stack(
+            [x + radii[0] * np.cos(angles_N), y + radii[1] * np.sin(angles_N)], axis=1
+        )
         self.fill(points_N2, colour, depth=depth)
 
-    def line(self, points: npt.ArrayLike, colour: Colour, *, width: float, depth: float = 1) -> None:
+    def line(
+        self, points: npt.ArrayLike, colour: Colour, *, width: float, depth: float = 1
+    ) -> None:
         pixels = max(1, round(width * self.unit))
         self.draw.line(self.pixels(points, depth), fill=colour, width=pixels, joint="curve")
 
 
-def take_photo(looks: Looks, photo: str, *, size_HW: tuple[int, int], rng: np.random.Generator) -> Image.Image:
+def take_photo(
+    looks: Looks, photo: str, *, size_HW: tuple[int, int], rng: np.random.Generator
+) -> Image.Image:
     """One photo of a person: another pose, mask, light and noise each time."""
     height, width = size_HW
-    finer = 4 if max(size_HW) < 256 else 2 if max(size_HW) < 1536 else 1  # drawn larger, then averaged: smooth edges
+    finer = (
+        4 if max(size_HW) < 256 else 2 if max(size_HW) < 1536 else 1
+    )  # drawn larger, then averaged: smooth edges
     canvas = Image.new("RGB", (width * finer, height * finer), looks.wall)
     smaller = SHADE_PX / max(size_HW)
     shade = Image.new("L", (max(2, round(width * smaller)), max(2, round(height * smaller))), 128)
@@ -110,7 +131,11 @@ def take_photo(looks: Looks, photo: str, *, size_HW: tuple[int, int], rng: np.ra
     _draw_head(pen, looks)
     _draw_features(pen, looks, smile=rng.uniform(-0.03, 0.08))
     if photo != "normal":
-        wearing = "right" if photo in WORN else str(rng.choice([name for name in WEARINGS if name != "right"]))
+        wearing = (
+            "right"
+            if photo in WORN
+            else str(rng.choice([name for name in WEARINGS if name != "right"]))
+        )
         _draw_mask(pen, looks, wearing=wearing, rng=rng)
     if looks.glasses:
         _draw_glasses(pen, looks)
@@ -121,14 +146,22 @@ def take_photo(looks: Looks, photo: str, *, size_HW: tuple[int, int], rng: np.ra
 def _pen(image: Image.Image, pose: Floats) -> Pen:
     unit = min(image.height, image.width * 4 / 3) * (0.265 + 0.018 * pose[2])
     centre = (image.width / 2 + 0.2 * unit * pose[0], image.height * 0.46 + 0.15 * unit * pose[1])
-    return Pen(ImageDraw.Draw(image), centre, unit, roll=0.07 * pose[3], turn=(0.1 * pose[4], 0.05 * pose[5]))
+    return Pen(
+        ImageDraw.Draw(image),
+        centre,
+        unit,
+        roll=0.07 * pose[3],
+        turn=(0.1 * pose[4], 0.05 * pose[5]),
+    )
 
 
 def _draw_behind(pen: Pen, looks: Looks, *, shift: float) -> None:
     """What stands on the wall, clothes, long hair and neck."""
     width, height = pen.draw.im.size
     left, right = (round((edge + shift) * width) for edge in looks.door)
-    pen.draw.rectangle((left, round(height * 0.12), right, height), fill=mixed(looks.wall, looks.trim, 0.35))
+    pen.draw.rectangle(
+        (left, round(height * 0.12), right, height), fill=mixed(looks.wall, looks.trim, 0.35)
+    )
     sides = np.array([[0.2, 1.05], [0.42, 1.3], [1.05, 1.48], [1.36, 1.75], [1.5, 2.6], [1.6, 30]])
     pen.fill(np.concatenate([sides, sides[::-1] * (-1, 1)]), looks.clothes, depth=-1)
     if looks.hair_length > 0.3:
@@ -137,21 +170,38 @@ def _draw_behind(pen: Pen, looks: Looks, *, shift: float) -> None:
         round_N = (1 - np.minimum(y_N / 1.12, 0) ** 2) * np.minimum(1, (end - y_N) / 0.3)
         x_N = looks.width * (1.24 - 0.05 * y_N) * np.maximum(round_N, 0) ** 0.5
         pen.fill(_mirrored(x_N, y_N), mixed(looks.hair, (0, 0, 0), 0.15))
-    pen.fill([(-0.36, 0.5), (0.36, 0.5), (0.4, 1.34), (0, 1.62), (-0.4, 1.34)], mixed(looks.skin, (60, 20, 10), 0.12))
+    pen.fill(
+        [(-0.36, 0.5), (0.36, 0.5), (0.4, 1.34), (0, 1.62), (-0.4, 1.34)],
+        mixed(looks.skin, (60, 20, 10), 0.12),
+    )
     if looks.collar != "round":
-        pen.fill([(-0.38, 1.3), (0.38, 1.3), (0, 1.95)], mixed(looks.skin, (60, 20, 10), 0.06), depth=-1)
+        pen.fill(
+            [(-0.38, 1.3), (0.38, 1.3), (0, 1.95)], mixed(looks.skin, (60, 20, 10), 0.06), depth=-1
+        )
     if looks.collar == "shirt":
         for side in (-1, 1):
-            pen.fill([(side * 0.36, 1.2), (side * 0.62, 1.5), (side * 0.3, 1.95), (0, 1.7)], looks.trim, depth=-1)
+            pen.fill(
+                [(side * 0.36, 1.2), (side * 0.62, 1.5), (side * 0.3, 1.95), (0, 1.7)],
+                looks.trim,
+                depth=-1,
+            )
 
 
 def _draw_head(pen: Pen, looks: Looks) -> None:
     """Ears, head and the hair on it."""
     for side in (-1, 1):
-        pen.oval(side * looks.width, 0.08, radii=(0.1, 0.2), colour=mixed(looks.skin, (120, 40, 20), 0.15), depth=-0.3)
+        pen.oval(
+            side * looks.width,
+            0.08,
+            radii=(0.1, 0.2),
+            colour=mixed(looks.skin, (120, 40, 20), 0.15),
+            depth=-0.3,
+        )
     y_N = -np.cos(np.linspace(0, np.pi, 26))
     pen.fill(_mirrored(looks.half_width(y_N), y_N), looks.skin)
-    side_y = -0.1 + 0.3 * min(1, 2 * looks.hair_length)  # how far it comes down in front of the ears
+    side_y = -0.1 + 0.3 * min(
+        1, 2 * looks.hair_length
+    )  # how far it comes down in front of the ears
     outer_N = side_y - (1 + side_y) * np.sin(np.linspace(0, np.pi / 2, 24))
     across_N = np.linspace(-1, 1, 25)
     x_N = looks.half_width(outer_N) * 1.1 + 0.02
@@ -162,7 +212,11 @@ def _draw_head(pen: Pen, looks: Looks) -> None:
     pen.fill(np.concatenate([inner_N2, outer_N2, (outer_N2 * (-1, 1))[::-1]]), looks.hair)
     shine = mixed(looks.hair, (255, 255, 255), 0.1)
     for x in (-0.5, -0.3, 0.3, 0.5):
-        strand = [(looks.parting * 0.6 + x * 0.2, -1.02), (x * 0.8, -0.93), (x * 1.15, looks.hairline - 0.06)]
+        strand = [
+            (looks.parting * 0.6 + x * 0.2, -1.02),
+            (x * 0.8, -0.93),
+            (x * 1.15, looks.hairline - 0.06),
+        ]
         pen.line(strand, shine, width=0.02, depth=0.2)
 
 
@@ -173,11 +227,22 @@ def _draw_features(pen: Pen, looks: Looks, *, smile: float) -> None:
         _draw_eye(pen, looks, x=side * 0.31)
         nose = side * looks.nose
         pen.line([(nose * 0.9, 0.24), (nose, 0.32), (nose * 0.7, 0.36)], dark, width=0.022)
-        pen.oval(nose * 0.55, 0.335, radii=(nose * 0.26, 0.026), colour=mixed(dark, (40, 0, 0), 0.4), depth=1)
+        pen.oval(
+            nose * 0.55,
+            0.335,
+            radii=(nose * 0.26, 0.026),
+            colour=mixed(dark, (40, 0, 0), 0.4),
+            depth=1,
+        )
         brow_N2 = np.array([(0.14, -0.24), (0.31, -0.29), (0.51, -0.24)]) * (side, 1)
         pen.line(brow_N2, mixed(looks.hair, dark, 0.25), width=looks.brow, depth=0.8)
         for wrinkle in WRINKLES if looks.wrinkles else ():
-            pen.line(np.array(wrinkle) * (side, 1), mixed(looks.skin, dark, looks.wrinkles), width=0.02, depth=0.8)
+            pen.line(
+                np.array(wrinkle) * (side, 1),
+                mixed(looks.skin, dark, looks.wrinkles),
+                width=0.02,
+                depth=0.8,
+            )
     if looks.beard:
         _draw_beard(pen, looks)
     across_N = np.linspace(-1, 1, 11)
@@ -219,13 +284,24 @@ def _draw_mask(pen: Pen, looks: Looks, *, wearing: str, rng: np.random.Generator
         """Points from left to right, 0 along the upper and 1 along the lower edge."""
         y_N = top + share * (bottom - top) + across_N * tilt + across_N**2 * (0.12 - 0.34 * share)
         x_N = across_N * looks.half_width(np.minimum(y_N, 0.8)) * (0.97 + 0.03 * share)
-        return np.stack([x_N, y_N - 0.06 * (1 - share) * np.maximum(0, 1 - 3 * np.abs(across_N))], axis=1)
+        return np.stack(
+            [x_N, y_N - 0.06 * (1 - share) * np.maximum(0, 1 - 3 * np.abs(across_N))], axis=1
+        )
 
     for corner, ear_y in ((level(0), -0.06), (level(1), 0.22)):
         for end in (0, -1):
             ear_x = np.sign(corner[end, 0]) * (looks.width + 0.03)
-            pen.line([corner[end], (ear_x, ear_y)], mixed(cloth, (245, 245, 245), 0.7), width=0.028, depth=0.2)
-    pen.fill(np.concatenate([level(0), level(0.5)[-1:], level(1)[::-1], level(0.5)[:1]]), cloth, depth=0.35)
+            pen.line(
+                [corner[end], (ear_x, ear_y)],
+                mixed(cloth, (245, 245, 245), 0.7),
+                width=0.028,
+                depth=0.2,
+            )
+    pen.fill(
+        np.concatenate([level(0), level(0.5)[-1:], level(1)[::-1], level(0.5)[:1]]),
+        cloth,
+        depth=0.35,
+    )
     for share in {"pleats": (0.3, 0.5, 0.7), "seam": (0.3, 0.72)}.get(pattern, ()):
         pen.line(level(share), fold, width=0.022, depth=0.35)
     if pattern == "plain":
@@ -240,9 +316,16 @@ def _draw_glasses(pen: Pen, looks: Looks) -> None:
     angles_N = np.arange(25) * (np.pi / 12)
     frame = mixed((30, 28, 30), looks.trim, 0.2)
     for side in (-1, 1):
-        rim_N2 = np.stack([side * 0.31 + 0.24 * np.cos(angles_N), -0.04 + 0.18 * np.sin(angles_N)], axis=1)
+        rim_N2 = np.stack(
+            [side * 0.31 + 0.24 * np.cos(angles_N), -0.04 + 0.18 * np.sin(angles_N)], axis=1
+        )
         pen.line(rim_N2, frame, width=0.028, depth=0.95)
-        pen.line([(side * 0.55, -0.06), (side * (looks.width + 0.02), -0.08)], frame, width=0.028, depth=0.5)
+        pen.line(
+            [(side * 0.55, -0.06), (side * (looks.width + 0.02), -0.08)],
+            frame,
+            width=0.028,
+            depth=0.5,
+        )
     pen.line([(-0.08, -0.06), (0, -0.09), (0.08, -0.06)], frame, width=0.028, depth=0.95)
 
 
@@ -259,17 +342,27 @@ def _draw_shade(pen: Pen, looks: Looks) -> None:
     pen.fill([(-bright * 0.06, -0.05), (-bright * 0.2, 0.36), (-bright * 0.04, 0.42)], 112, depth=1)
 
 
-def _expose(photo: Image.Image, shade: Image.Image, *, sun: float, rng: np.random.Generator) -> Image.Image:
+def _expose(
+    photo: Image.Image, shade: Image.Image, *, sun: float, rng: np.random.Generator
+) -> Image.Image:
     """Light, shadow and noise. Whole numbers only, so that every machine rounds alike."""
     exposure = 118 + rng.integers(-10, 11)
-    slope_HW = np.rint([[exposure + 6 - sun, exposure + 6 + sun], [exposure - 6 - sun, exposure - 6 + sun]])
+    slope_HW = np.rint(
+        [[exposure + 6 - sun, exposure + 6 + sun], [exposure - 6 - sun, exposure - 6 + sun]]
+    )
     corners = Image.fromarray(slope_HW.astype(np.uint8))
     slope = corners.resize(shade.size, Image.Resampling.BILINEAR, box=(0.5, 0.5, 1.5, 1.5))
-    light = ImageChops.add(shade.filter(ImageFilter.GaussianBlur(SHADE_PX / 50)), slope, offset=-128)
-    light_HW1 = np.asarray(light.resize(photo.size, Image.Resampling.BILINEAR), dtype=np.uint16)[:, :, None]
+    light = ImageChops.add(
+        shade.filter(ImageFilter.GaussianBlur(SHADE_PX / 50)), slope, offset=-128
+    )
+    light_HW1 = np.asarray(light.resize(photo.size, Image.Resampling.BILINEAR), dtype=np.uint16)[
+        :, :, None
+    ]
     pixels_HWC = np.asarray(photo) * light_HW1  # at most 255 * 255: fits 16 bits
     pixels_HWC >>= 7
-    pixels_HWC += np.frombuffer(rng.bytes(pixels_HWC.size), dtype=np.uint8).reshape(pixels_HWC.shape) >> 4
+    pixels_HWC += (
+        np.frombuffer(rng.bytes(pixels_HWC.size), dtype=np.uint8).reshape(pixels_HWC.shape) >> 4
+    )
     return Image.fromarray(np.minimum(pixels_HWC, 255, out=pixels_HWC).astype(np.uint8))
 
 

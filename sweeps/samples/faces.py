@@ -15,17 +15,37 @@ from trainer.files import write_json
 from trainer.images.parallel import map_in_order
 from trainer.seeds import derive
 
-CELLS = tuple((gender, band) for band in ("young", "middle", "old") for gender in ("female", "male"))
+CELLS = tuple(
+    (gender, band) for band in ("young", "middle", "old") for gender in ("female", "male")
+)
 CYCLED = 36  # the first persons go through the cells in turn, so that small sets hold every class
-PER_BLOCK = (12, 7, 10, 8, 2, 1)  # persons of each cell in the blocks of 40 after them; about the competition's shares
-AGES = {"young": ((18, 26), (26, 30)), "middle": ((50, 60), (30, 50)), "old": ((60, 61), (61, 71))}  # usual, rarer
+PER_BLOCK = (
+    12,
+    7,
+    10,
+    8,
+    2,
+    1,
+)  # persons of each cell in the blocks of 40 after them; about the competition's shares
+AGES = {
+    "young": ((18, 26), (26, 30)),
+    "middle": ((50, 60), (30, 50)),
+    "old": ((60, 61), (61, 71)),
+}  # usual, rarer
 SKINS: dict[str, tuple[Colour, Colour]] = {  # lightest, darkest
     "Asian": ((244, 212, 184), (212, 168, 130)),
     "Caucasian": ((247, 218, 200), (226, 180, 154)),
     "Indian": ((196, 146, 106), (150, 104, 70)),
     "African": ((146, 98, 70), (92, 58, 42)),
 }
-HAIRS: tuple[Colour, ...] = ((24, 20, 20), (42, 30, 26), (72, 48, 34), (112, 74, 46), (170, 128, 80), (124, 58, 36))
+HAIRS: tuple[Colour, ...] = (
+    (24, 20, 20),
+    (42, 30, 26),
+    (72, 48, 34),
+    (112, 74, 46),
+    (170, 128, 80),
+    (124, 58, 36),
+)
 GREY: Colour = (190, 189, 188)
 
 
@@ -89,7 +109,9 @@ def _claim(folder: Path, asked: dict[str, Any]) -> None:
                 "Delete the folder or choose another one"
             )
     elif (folder / "images").exists():
-        raise DataError(f"{folder / 'images'}: exists, but was not drawn here (no faces.json). Choose another folder")
+        raise DataError(
+            f"{folder / 'images'}: exists, but was not drawn here (no faces.json). Choose another folder"
+        )
     else:
         write_json(source, {**asked, "complete": False})
 
@@ -124,7 +146,9 @@ def _cell(number: int, *, seed: int) -> tuple[str, str]:
     if number < CYCLED:
         return CELLS[number % len(CELLS)]
     block, place = divmod(number - CYCLED, sum(PER_BLOCK))
-    order = np.random.default_rng(derive(seed, "faces", "block", block)).permutation(np.repeat(range(6), PER_BLOCK))
+    order = np.random.default_rng(derive(seed, "faces", "block", block)).permutation(
+        np.repeat(range(6), PER_BLOCK)
+    )
     return CELLS[order[place]]
 
 
@@ -139,8 +163,12 @@ def looks_of(number: int, *, seed: int) -> Looks:
     feminine = (1 if gender == "female" else -1) + rng.normal(0, 0.8)
     skin = mixed(*SKINS[race], rng.random())
     natural = HAIRS[rng.integers(6 if race == "Caucasian" else 3)]
-    grey = 0 if rng.random() < 0.25 else np.clip((seems - 44) / 22 + rng.normal(0, 0.2), 0, 1)  # a quarter dyes
-    clothes = mixed(any_colour(rng), (226, 120, 150) if feminine > 0 else (40, 48, 70), rng.uniform(0, 0.6))
+    grey = (
+        0 if rng.random() < 0.25 else np.clip((seems - 44) / 22 + rng.normal(0, 0.2), 0, 1)
+    )  # a quarter dyes
+    clothes = mixed(
+        any_colour(rng), (226, 120, 150) if feminine > 0 else (40, 48, 70), rng.uniform(0, 0.6)
+    )
     left = rng.uniform(-0.3, 0.9)
     return Looks(
         gender=gender,
@@ -148,7 +176,11 @@ def looks_of(number: int, *, seed: int) -> Looks:
         age=age,
         skin=skin,
         hair=mixed(natural, GREY, float(grey)),
-        lips=mixed(skin, (176, 62, 70), float(np.clip(0.42 + 0.16 * feminine + rng.normal(0, 0.1), 0.2, 0.85))),
+        lips=mixed(
+            skin,
+            (176, 62, 70),
+            float(np.clip(0.42 + 0.16 * feminine + rng.normal(0, 0.1), 0.2, 0.85)),
+        ),
         clothes=clothes,
         trim=mixed(clothes, (250, 250, 250), rng.uniform(0.3, 1)),
         wall=mixed((220, 216, 208), any_colour(rng), rng.uniform(0.05, 0.6)),
@@ -159,7 +191,9 @@ def looks_of(number: int, *, seed: int) -> Looks:
         nose=rng.uniform(0.11, 0.16) - 0.01 * feminine,
         mouth=rng.uniform(0.22, 0.3),
         brow=float(np.clip(0.065 - 0.016 * feminine + rng.normal(0, 0.008), 0.03, 0.11)),
-        hair_length=float(np.clip(0.42 + 0.36 * feminine - 0.1 * ageing + rng.normal(0, 0.16), 0, 1)),
+        hair_length=float(
+            np.clip(0.42 + 0.36 * feminine - 0.1 * ageing + rng.normal(0, 0.16), 0, 1)
+        ),
         hairline=rng.uniform(-0.68, -0.5) - (0.4 * ageing * rng.random() if feminine < 0 else 0),
         parting=rng.uniform(-0.45, 0.45),
         wrinkles=ageing * rng.uniform(0.6, 1),

@@ -48,7 +48,9 @@ class Meter:
         """By all drivers, what still runs included."""
         now = self._clock()
         busy_s = self._ended_s + sum(now - start for start in self._started_at.values())
-        return Spent(self._before.elapsed_s + now - self._opened_at, self._before.gpu_s + self._gpu * busy_s)
+        return Spent(
+            self._before.elapsed_s + now - self._opened_at, self._before.gpu_s + self._gpu * busy_s
+        )
 
 
 def enough(spec: SweepSpec, spent: Spent, *, best: float | None) -> str | None:

@@ -31,11 +31,17 @@ def distribution(parameter: Parameter) -> BaseDistribution:
         return CategoricalDistribution(domain.labels)
     high = domain.high
     if domain.stepped:  # the highest value is one that the steps reach, or Optuna warns
-        low, end, step = (decimal.Decimal(str(number)) for number in (domain.low, domain.high, domain.q or 1))
+        low, end, step = (
+            decimal.Decimal(str(number)) for number in (domain.low, domain.high, domain.q or 1)
+        )
         high = float(low + (end - low) // step * step)
     if domain.integer:
-        return IntDistribution(int(domain.low), int(high), log=domain.log, step=1 if domain.log else int(domain.q or 1))
-    return FloatDistribution(domain.low, high, log=domain.log, step=None if domain.log else domain.q)
+        return IntDistribution(
+            int(domain.low), int(high), log=domain.log, step=1 if domain.log else int(domain.q or 1)
+        )
+    return FloatDistribution(
+        domain.low, high, log=domain.log, step=None if domain.log else domain.q
+    )
 
 
 def distributions(space: Space, values: Values) -> dict[str, BaseDistribution]:

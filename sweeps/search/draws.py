@@ -10,12 +10,16 @@ def drawn(spec: SweepSpec, space: Space, *, number: int) -> Values:
     if spec.search == "qmc":
         shares = _sobol(spec, number)
         return space.resolve(lambda parameter: parameter.domain.draw(shares[parameter.name]))
-    return space.resolve(lambda parameter: parameter.domain.draw(share(spec, parameter.name, number=number)))
+    return space.resolve(
+        lambda parameter: parameter.domain.draw(share(spec, parameter.name, number=number))
+    )
 
 
 def share(spec: SweepSpec, name: str, *, number: int) -> float:
     """The number in [0, 1) that decides a parameter's draw."""
-    return (derive(spec.seed, "ask", number, name) >> 10) / 2**53  # a float holds 53 bits: more may round to 1
+    return (
+        derive(spec.seed, "ask", number, name) >> 10
+    ) / 2**53  # a float holds 53 bits: more may round to 1
 
 
 def _sobol(spec: SweepSpec, number: int) -> dict[str, float]:

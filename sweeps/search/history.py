@@ -25,9 +25,13 @@ def repeated(study_trials: Iterable[FrozenTrial], trial: FrozenTrial) -> FrozenT
         for other in study_trials
         if other.params == wanted
         and other.state in (TrialState.COMPLETE, TrialState.PRUNED)
-        and all(type(other.params[name]) is type(value) for name, value in wanted.items())  # 1 == True == 1.0
+        and all(
+            type(other.params[name]) is type(value) for name, value in wanted.items()
+        )  # 1 == True == 1.0
     ]
-    return min(same, key=lambda t: (t.state != TrialState.COMPLETE, took_over(t), t.number), default=None)
+    return min(
+        same, key=lambda t: (t.state != TrialState.COMPLETE, took_over(t), t.number), default=None
+    )
 
 
 def trained(trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
@@ -35,7 +39,9 @@ def trained(trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
     return [t for t in trials if t.state == TrialState.COMPLETE and not took_over(t)]
 
 
-def history(space: Space, trials: Iterable[FrozenTrial], *, source: str, source_space: Space) -> list[FrozenTrial]:
+def history(
+    space: Space, trials: Iterable[FrozenTrial], *, source: str, source_space: Space
+) -> list[FrozenTrial]:
     """Those of another sweep's trained trials that this space could have asked, as trials of it, in their order.
 
     One fits if some point of this space makes the same TrainConfig in every field, so that its score means the same
@@ -71,7 +77,9 @@ def refitted(space: Space, trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
     now = {parameter.name: distribution(parameter) for parameter in space.varying()}
     copies = [copy.copy(trial) for trial in trials]
     for trial in copies:
-        trial.distributions = {name: now.get(name, was) for name, was in trial.distributions.items()}
+        trial.distributions = {
+            name: now.get(name, was) for name, was in trial.distributions.items()
+        }
     return copies
 
 
@@ -80,9 +88,15 @@ def _values_here(space: Space, source_space: Space, trial: FrozenTrial) -> Value
     try:
         theirs = values_of(source_space, trial.params)
         config = _config(theirs)
-        ours = space.resolve(lambda parameter: parameter.domain.take(_value_of(parameter.name, theirs, config)))
+        ours = space.resolve(
+            lambda parameter: parameter.domain.take(_value_of(parameter.name, theirs, config))
+        )
         return ours if _config(ours) == config else None
-    except (StopIteration, KeyError, ValueError):  # no such value or entry, or (pydantic's) no such configuration
+    except (
+        StopIteration,
+        KeyError,
+        ValueError,
+    ):  # no such value or entry, or (pydantic's) no such configuration
         return None
 
 

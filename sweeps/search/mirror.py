@@ -28,7 +28,9 @@ class Mirror:
     def __init__(self, spec: SweepSpec, trials: Iterable[FrozenTrial]) -> None:
         self._spec = spec
         self._storage = InMemoryStorage()
-        self._study = optuna.create_study(storage=self._storage, study_name=spec.name, direction=spec.metric.goal.value)
+        self._study = optuna.create_study(
+            storage=self._storage, study_name=spec.name, direction=spec.metric.goal.value
+        )
         self._study_id = self._storage.get_study_id_from_name(spec.name)
         self._study.add_trials(refitted(spec.space, trials))
         self._standings: list[Standing] = []
@@ -69,13 +71,20 @@ class Mirror:
         return fold_reason(self._standings, fold_scores, spec=self._spec)
 
     def change(
-        self, number: int, state: TrialState, *, score: float | None = None, attributes: Mapping[str, Any] | None = None
+        self,
+        number: int,
+        state: TrialState,
+        *,
+        score: float | None = None,
+        attributes: Mapping[str, Any] | None = None,
     ) -> None:
         """Give a trial another state."""
         before = self[number].state
         for key, value in (attributes or {}).items():
             self._storage.set_trial_user_attr(self._id(number), key, value)
-        self._storage.set_trial_state_values(self._id(number), state, None if score is None else [score])
+        self._storage.set_trial_state_values(
+            self._id(number), state, None if score is None else [score]
+        )
         self.tally.change(self[number], before=before)
         self._stand(self[number])
 

@@ -13,7 +13,14 @@ from optuna.distributions import (
     IntDistribution,
 )
 from optuna.exceptions import ExperimentalWarning
-from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, NSGAIISampler, PartialFixedSampler, TPESampler
+from optuna.samplers import (
+    BaseSampler,
+    CmaEsSampler,
+    GPSampler,
+    NSGAIISampler,
+    PartialFixedSampler,
+    TPESampler,
+)
 from optuna.trial import FrozenTrial, TrialState
 
 from sweeps.search.distributions import distribution, label_of, value_of
@@ -29,11 +36,15 @@ from trainer.seeds import derive
 
 def ask(study: optuna.Study, spec: SweepSpec, *, number: int, start: Point | None) -> None:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)  # TPE's `group` and PartialFixedSampler
+        warnings.simplefilter(
+            "ignore", ExperimentalWarning
+        )  # TPE's `group` and PartialFixedSampler
         sampler: BaseSampler = _WithinLaws(spec, number=number)
         if start is not None:
             pinned = {
-                p.name: label_of(p, p.domain.take(start[p.name])) for p in spec.space.varying() if p.name in start
+                p.name: label_of(p, p.domain.take(start[p.name]))
+                for p in spec.space.varying()
+                if p.name in start
             }
             sampler = PartialFixedSampler(pinned, sampler)
     study.sampler = sampler
@@ -83,7 +94,9 @@ class _WithinLaws(BaseSampler):
         always = {parameter.name for parameter in spec.space.varying() if not parameter.when}
         self._modelled = {p.name for p in spec.space.varying()} if spec.search == "tpe" else always
 
-    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+    def infer_relative_search_space(
+        self, study: optuna.Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
         inferred = self._model.infer_relative_search_space(study, trial)
         return {name: wanted for name, wanted in inferred.items() if name in self._modelled}
 
@@ -94,10 +107,16 @@ class _WithinLaws(BaseSampler):
         return {name: _nearest(self._spec.space[name], label) for name, label in sampled.items()}
 
     def sample_independent(
-        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+        self,
+        study: optuna.Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
     ) -> Any:
         parameter = self._spec.space[param_name]
-        return label_of(parameter, parameter.domain.draw(share(self._spec, param_name, number=self._number)))
+        return label_of(
+            parameter, parameter.domain.draw(share(self._spec, param_name, number=self._number))
+        )
 
 
 def _nearest(parameter: Parameter, label: Any) -> Any:
@@ -105,7 +124,9 @@ def _nearest(parameter: Parameter, label: Any) -> Any:
     domain = parameter.domain
     if not isinstance(domain, Numeric) or not domain.stepped:
         return label
-    low, value, step = (decimal.Decimal(str(number)) for number in (domain.low, label, domain.q or 1))
+    low, value, step = (
+        decimal.Decimal(str(number)) for number in (domain.low, label, domain.q or 1)
+    )
     return value_of(parameter, low + round((value - low) / step) * step)
 
 
@@ -114,8 +135,12 @@ def _suggest(trial: optuna.Trial, parameter: Parameter) -> Any:
     if isinstance(wanted, CategoricalDistribution):
         label = trial.suggest_categorical(parameter.name, wanted.choices)
     elif isinstance(wanted, IntDistribution):
-        label = trial.suggest_int(parameter.name, wanted.low, wanted.high, step=wanted.step, log=wanted.log)
+        label = trial.suggest_int(
+            parameter.name, wanted.low, wanted.high, step=wanted.step, log=wanted.log
+        )
     else:
         assert isinstance(wanted, FloatDistribution)
-        label = trial.suggest_float(parameter.name, wanted.low, wanted.high, step=wanted.step, log=wanted.log)
+        label = trial.suggest_float(
+            parameter.name, wanted.low, wanted.high, step=wanted.step, log=wanted.log
+        )
     return value_of(parameter, label)

@@ -22,7 +22,9 @@ from sweeps.space.spec import SweepSpec
 from sweeps.space.stopping import Hyperband, Median, Patient, Percentile, Threshold, Wilcoxon
 from trainer.metrics import Goal
 
-History = Sequence[float]  # a trial's finite values in the order of their steps; of n epochs n or fewer
+History = Sequence[
+    float
+]  # a trial's finite values in the order of their steps; of n epochs n or fewer
 # of trials that are over, by number: they do not change, and to sort 5,000 of them anew takes 10 ms a report
 _over: weakref.WeakKeyDictionary[optuna.Study, dict[int, History]] = weakref.WeakKeyDictionary()
 
@@ -49,7 +51,9 @@ def stop_reason(study: optuna.Study, trial: FrozenTrial, spec: SweepSpec) -> str
         return _AT_EPOCHS[rule.type](rule, study, trial, spec.max_epochs)
 
 
-def fold_reason(finished: Sequence[Standing], own_scores: Sequence[float], *, spec: SweepSpec) -> str | None:
+def fold_reason(
+    finished: Sequence[Standing], own_scores: Sequence[float], *, spec: SweepSpec
+) -> str | None:
     """Why a trial should be stopped after the last of its finished folds, or None to go on.
 
     Args:
@@ -67,7 +71,9 @@ def fold_reason(finished: Sequence[Standing], own_scores: Sequence[float], *, sp
     return None if rule is None else race_reason(finished, own_scores, rule=rule, k=k, goal=goal)
 
 
-def hyperband_reason(rule: Hyperband, own: History, *, others: Iterable[History], goal: Goal) -> str | None:
+def hyperband_reason(
+    rule: Hyperband, own: History, *, others: Iterable[History], goal: Goal
+) -> str | None:
     """W&B's rule: why a trial is to be stopped, or None.
 
     At the last band that the trial has reached, the threshold is the value that the best 1/eta of all trials there
@@ -83,7 +89,11 @@ def hyperband_reason(rule: Hyperband, own: History, *, others: Iterable[History]
     if band is None:
         return None
     sign = -goal.sign
-    reached = sorted(sign * history[band - 1] for history in itertools.chain([own], others) if len(history) >= band)
+    reached = sorted(
+        sign * history[band - 1]
+        for history in itertools.chain([own], others)
+        if len(history) >= band
+    )
     threshold = reached[int(1.0 / rule.eta * len(reached))]
     value = sign * own[band - 1] if rule.strict else min(sign * value for value in own)
     if value <= threshold:
@@ -120,17 +130,23 @@ def _history(trial: FrozenTrial) -> History:
     return [value for _, value in sorted(trial.intermediate_values.items()) if math.isfinite(value)]
 
 
-def _by_percentile(rule: Median | Percentile, study: optuna.Study, trial: FrozenTrial, max_epochs: int) -> str | None:
+def _by_percentile(
+    rule: Median | Percentile, study: optuna.Study, trial: FrozenTrial, max_epochs: int
+) -> str | None:
     share = rule.percentile if isinstance(rule, Percentile) else 50.0
     # the best value so far against the complete trials at this step
-    pruner = PercentilePruner(share, n_startup_trials=rule.startup_trials, n_warmup_steps=rule.warmup_epochs + 1)
+    pruner = PercentilePruner(
+        share, n_startup_trials=rule.startup_trials, n_warmup_steps=rule.warmup_epochs + 1
+    )
     if not pruner.prune(study, trial):
         return None
     among = "worse than half" if isinstance(rule, Median) else f"not among the best {share:g} %"
     return f"{rule.type} rule: {_at(trial, max_epochs)} {among} of the completed trials"
 
 
-def _by_patience(rule: Patient, study: optuna.Study, trial: FrozenTrial, max_epochs: int) -> str | None:
+def _by_patience(
+    rule: Patient, study: optuna.Study, trial: FrozenTrial, max_epochs: int
+) -> str | None:
     fold, _ = _place(trial, max_epochs)
     worst = _goal(study).worst_possible
     # A fold's first epochs are always worse than the fold before: only the current fold counts. There a value is
@@ -146,15 +162,23 @@ def _by_patience(rule: Patient, study: optuna.Study, trial: FrozenTrial, max_epo
     return f"patient rule: {_at(trial, max_epochs)} below its best for more than {rule.patience} epochs"
 
 
-def _by_threshold(rule: Threshold, study: optuna.Study, trial: FrozenTrial, max_epochs: int) -> str | None:
+def _by_threshold(
+    rule: Threshold, study: optuna.Study, trial: FrozenTrial, max_epochs: int
+) -> str | None:
     _, epoch = _place(trial, max_epochs)
-    if epoch < rule.warmup_epochs or not ThresholdPruner(rule.lower, rule.upper).prune(study, trial):
+    if epoch < rule.warmup_epochs or not ThresholdPruner(rule.lower, rule.upper).prune(
+        study, trial
+    ):
         return None
     assert trial.last_step is not None
     value = trial.intermediate_values[trial.last_step]
     if math.isnan(value):
         return f"threshold rule: {_at(trial, max_epochs)} its value is not a number"
-    side = f"below {rule.lower:g}" if rule.lower is not None and value < rule.lower else f"above {rule.upper:g}"
+    side = (
+        f"below {rule.lower:g}"
+        if rule.lower is not None and value < rule.lower
+        else f"above {rule.upper:g}"
+    )
     return f"threshold rule: {_at(trial, max_epochs)} its value {value:.4g} is {side}"
 
 
@@ -163,14 +187,23 @@ def _wilcoxon_reason(
 ) -> str | None:
     k = spec.folds.k
     # the fewest folds at which p, which is never below 1 / 2^folds, can be small enough
-    if len(own_scores) >= k or 0.5 ** len(own_scores) >= rule.p_threshold or not all(map(math.isfinite, own_scores)):
+    if (
+        len(own_scores) >= k
+        or 0.5 ** len(own_scores) >= rule.p_threshold
+        or not all(map(math.isfinite, own_scores))
+    ):
         return None
     best = incumbent(finished, k=k, goal=spec.metric.goal)
-    if best is None or sum(len(standing.fold_scores) == k for standing in finished) < rule.keep_at_least:
+    if (
+        best is None
+        or sum(len(standing.fold_scores) == k for standing in finished) < rule.keep_at_least
+    ):
         return None
     # Optuna's pruner compares with the best trial of its study, step by step: here the incumbent alone, folds as steps
     study = optuna.create_study(direction=spec.metric.goal.value)
-    study.add_trial(create_trial(value=best.score, intermediate_values=dict(enumerate(best.fold_scores))))
+    study.add_trial(
+        create_trial(value=best.score, intermediate_values=dict(enumerate(best.fold_scores)))
+    )
     own = create_trial(state=TrialState.RUNNING, intermediate_values=dict(enumerate(own_scores)))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)

@@ -55,7 +55,12 @@ def propose(study: optuna.Study, spec: SweepSpec, *, number: int) -> FrozenTrial
         if spec.search in MODELS:
             ask(study, spec, number=number, start=start)
         else:
-            _add(study, spec.space, values=drawn(spec, pinned_space(spec.space, start), number=number), start=start)
+            _add(
+                study,
+                spec.space,
+                values=drawn(spec, pinned_space(spec.space, start), number=number),
+                start=start,
+            )
     return study.get_trials(deepcopy=False)[-1]
 
 
@@ -70,7 +75,9 @@ def _add(study: optuna.Study, space: Space, *, values: Values, start: Point | No
     )
 
 
-def _untried(spec: SweepSpec, trials: list[FrozenTrial], *, number: int) -> tuple[Point | None, Values]:
+def _untried(
+    spec: SweepSpec, trials: list[FrozenTrial], *, number: int
+) -> tuple[Point | None, Values]:
     """A point that no trial has, and the start point that it continues, if any: in the grid's order or by chance.
 
     A start point all of whose points have been tried is passed over.
@@ -85,7 +92,9 @@ def _untried(spec: SweepSpec, trials: list[FrozenTrial], *, number: int) -> tupl
         if spec.search == "brute_force":
             values = _any_untried(points, space, tried=tried, seed=derive(spec.seed, "ask", number))
         else:
-            values = next((point for point in grid(space) if points.key_of_values(point) not in tried), None)
+            values = next(
+                (point for point in grid(space) if points.key_of_values(point) not in tried), None
+            )
         if values is not None:
             return start, values
     raise IndexError("the grid has no point left")
@@ -112,9 +121,13 @@ class _Points:
     def __init__(self, space: Space) -> None:
         self._names = [parameter.name for parameter in space.varying()]
         self._labels = {  # of values that are not their own labels: lists, mappings and texts that look like them
-            parameter.name: {repr(value): label for value, label in zip(domain.values, domain.labels, strict=True)}
+            parameter.name: {
+                repr(value): label
+                for value, label in zip(domain.values, domain.labels, strict=True)
+            }
             for parameter in space.varying()
-            if isinstance(domain := parameter.domain, Categorical) and domain.labels != domain.values
+            if isinstance(domain := parameter.domain, Categorical)
+            and domain.labels != domain.values
         }
 
     def key(self, params: Mapping[str, Any]) -> Key:
@@ -125,4 +138,8 @@ class _Points:
     def key_of_values(self, values: Values) -> Key:
         """The key of the trial that has these values."""
         tables = self._labels
-        return self.key({n: tables[n][repr(v)] if n in tables else v for n, v in values.items()} if tables else values)
+        return self.key(
+            {n: tables[n][repr(v)] if n in tables else v for n, v in values.items()}
+            if tables
+            else values
+        )

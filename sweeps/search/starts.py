@@ -26,7 +26,9 @@ def pinned_space(space: Space, start: Point | None) -> Space:
     if not start:
         return space
     pinned = [
-        dataclasses.replace(p, domain=Constant(p.domain.take(start[p.name]))) if p.name in start else p
+        dataclasses.replace(p, domain=Constant(p.domain.take(start[p.name])))
+        if p.name in start
+        else p
         for p in space.parameters
     ]
     return Space(tuple(pinned))

@@ -49,7 +49,9 @@ class Categorical:
             return self.values[int(u * len(self.values))]
         ends = list(itertools.accumulate(self.probabilities))
         # rounding: the last end may lie below 1
-        at = next((index for index, end in enumerate(ends) if u * ends[-1] < end), ends.index(ends[-1]))
+        at = next(
+            (index for index, end in enumerate(ends) if u * ends[-1] < end), ends.index(ends[-1])
+        )
         return self.values[at]
 
     def take(self, value: Any) -> Any:
@@ -65,22 +67,30 @@ class Categorical:
         """What stands in the storage: the values, lists and mappings as JSON text."""
         # a text that looks like one of those is quoted, so that no two values share a label
         return tuple(
-            json.dumps(v) if isinstance(v, list | dict) or (isinstance(v, str) and v[:1] in ("[", "{", '"')) else v
+            json.dumps(v)
+            if isinstance(v, list | dict) or (isinstance(v, str) and v[:1] in ("[", "{", '"'))
+            else v
             for v in self.values
         )
 
     def label_of(self, value: Any) -> str | int | float | bool | None:
         """What stands in the storage for one of the values."""
-        return next(label for own, label in zip(self.values, self.labels, strict=True) if _same(own, value))
+        return next(
+            label for own, label in zip(self.values, self.labels, strict=True) if _same(own, value)
+        )
 
     def value_of(self, label: Any) -> Any:
         """The value behind a stored label."""
-        return next(value for value, own in zip(self.values, self.labels, strict=True) if _same(own, label))
+        return next(
+            value for value, own in zip(self.values, self.labels, strict=True) if _same(own, label)
+        )
 
     def __str__(self) -> str:
         if self.probabilities is None:
             return ", ".join(map(str, self.values))
-        return ", ".join(f"{value} ({p:.3g})" for value, p in zip(self.values, self.probabilities, strict=True))
+        return ", ".join(
+            f"{value} ({p:.3g})" for value, p in zip(self.values, self.probabilities, strict=True)
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,7 +150,11 @@ class Numeric:
         Raises:
             ValueError: there is none.
         """
-        if isinstance(value, bool) or not isinstance(value, int | float) or not self.low <= value <= self.high:
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, int | float)
+            or not self.low <= value <= self.high
+        ):
             raise ValueError(f"{value!r} is not a value of {self}")
         if not self.stepped:
             return float(value)
@@ -178,7 +192,9 @@ class Numeric:
         """
         if not self.stepped:
             raise ValueError("a continuous range has no finite grid")
-        low, high, by = (decimal.Decimal(str(number)) for number in (self.low, self.high, self.q or 1))
+        low, high, by = (
+            decimal.Decimal(str(number)) for number in (self.low, self.high, self.q or 1)
+        )
         return int((high - low) // by) + 1
 
     def _step(self, index: int) -> float:
@@ -215,11 +231,15 @@ def finite_values(domain: Domain) -> Iterable[Any]:
 
 def among(value: Any, allowed: Iterable[Any]) -> bool:
     """Whether a value equals one of these; 1 equals 1.0 in a condition, but not true."""
-    return any(value == other and isinstance(value, bool) == isinstance(other, bool) for other in allowed)
+    return any(
+        value == other and isinstance(value, bool) == isinstance(other, bool) for other in allowed
+    )
 
 
 def _found(value: Any, own: tuple[Any, ...]) -> Any:
-    same = [other for other in own if _same(other, value)] or [other for other in own if among(value, (other,))]
+    same = [other for other in own if _same(other, value)] or [
+        other for other in own if among(value, (other,))
+    ]
     if not same:
         raise ValueError(f"{value!r} is not one of {', '.join(map(str, own))}")
     return same[0]

@@ -33,7 +33,9 @@ def field_problems(space: Space) -> list[Problem]:
             hint = did_you_mean(name, known) or f" Known: {', '.join(sorted(known))}"
             problems.append(Problem(path, f"unknown parameter.{hint}"))
         elif name == "freeze.up_to" and "freeze" in space:
-            problems.append(Problem(path, "freeze is given as a whole, too: list up_to:STAGE among its values"))
+            problems.append(
+                Problem(path, "freeze is given as a whole, too: list up_to:STAGE among its values")
+            )
         else:
             problems += _value_problems(parameter)
     return problems
@@ -45,7 +47,11 @@ def _value_problems(parameter: Parameter) -> list[Problem]:
         tries: list[tuple[KeyPath, Any]] = [((*path, "value"), domain.value)]
     elif isinstance(domain, Numeric):
         if field_type(parameter.name) is int and not domain.integer:
-            return [Problem(path, "takes whole numbers only: give min and max as whole numbers, or values")]
+            return [
+                Problem(
+                    path, "takes whole numbers only: give min and max as whole numbers, or values"
+                )
+            ]
         if domain.law is not None or parameter.distribution in DEPRECATED:
             return _law_problems(parameter, domain)
         tries = [((*path, "min"), domain.low), ((*path, "max"), domain.high)]
@@ -64,7 +70,11 @@ def _law_problems(parameter: Parameter, domain: Numeric) -> list[Problem]:
     if isinstance(domain.law, Normal | LogNormal):
         ends: tuple[float, ...] = (domain.draw(0.5),)
     else:  # a continuous law only touches its bounds
-        ends = (domain.low, domain.high) if domain.stepped else (domain.draw(TAIL), domain.draw(1 - TAIL))
+        ends = (
+            (domain.low, domain.high)
+            if domain.stepped
+            else (domain.draw(TAIL), domain.draw(1 - TAIL))
+        )
     found = {problem: None for value in ends if (problem := field_problem(parameter.name, value))}
     span = f"its values go from {domain.low:g} to {domain.high:g}"
     return [Problem(parameter.path, f"{problem} ({span})") for problem in found]
@@ -114,13 +124,19 @@ def field_problem(name: str, value: Any) -> str | None:
         for entry in error.errors():
             if entry["loc"][:1] == (field,):
                 return describe(entry, value)
-    return next(iter(own_problems(value)), None) if field in ("backbone", "loss") and is_own(value) else None
+    return (
+        next(iter(own_problems(value)), None)
+        if field in ("backbone", "loss") and is_own(value)
+        else None
+    )
 
 
 def describe(entry: Any, value: Any) -> str:
     """One error of pydantic's as a sentence about the `value` that was given."""
     if entry["type"] in ("literal_error", "enum"):
-        kind, value = ("entry", entry["loc"][-2]) if entry["loc"][-1] == "[key]" else ("value", value)
+        kind, value = (
+            ("entry", entry["loc"][-2]) if entry["loc"][-1] == "[key]" else ("value", value)
+        )
         known = [word.strip("'") for word in re.findall(r"'[^']+'", entry["ctx"]["expected"])]
         hint = did_you_mean(value, known) if isinstance(value, str) else ""
         own = ", or a function of your own, my_task.py:my_loss" if entry["loc"][0] == "loss" else ""
@@ -129,14 +145,20 @@ def describe(entry: Any, value: Any) -> str:
         return f"expected true or false, got {shown(value)}"  # yes and no are text in YAML 1.2
     message = entry["msg"].removeprefix("Value error, ")
     # our own validators say what they got
-    return f"{message[0].lower()}{message[1:]}" + ("" if entry["type"] == "value_error" else f", got {shown(value)}")
+    return f"{message[0].lower()}{message[1:]}" + (
+        "" if entry["type"] == "value_error" else f", got {shown(value)}"
+    )
 
 
 def own_problems(reference: str) -> list[str]:
     """Why a name is not one of the user's own functions: a worker gets a copy of its file, in a folder of the sweep."""
     if not re.fullmatch(OWN_FUNCTION, reference):
-        return [f"{reference!r} names no function of a file: write FILE.py:FUNCTION, e.g. my_task.py:my_function"]
+        return [
+            f"{reference!r} names no function of a file: write FILE.py:FUNCTION, e.g. my_task.py:my_function"
+        ]
     path = Path(reference.rpartition(":")[0])
     if path.is_absolute() or ".." in path.parts:
-        return [f"{reference!r} must lie in the folder of the search space or below, as a relative path"]
+        return [
+            f"{reference!r} must lie in the folder of the search space or below, as a relative path"
+        ]
     return []

@@ -82,10 +82,15 @@ _NUMERIC: dict[str, Callable[[Numbers], Numeric]] = {
     "int_uniform": lambda n: Numeric(n["min"], n["max"], integer=True),
     "uniform": lambda n: Numeric(n["min"], n["max"]),
     "q_uniform": lambda n: Numeric(
-        n["min"], n["max"], q=n["q"], integer=all(isinstance(n[key], int) for key in ("min", "max", "q"))
+        n["min"],
+        n["max"],
+        q=n["q"],
+        integer=all(isinstance(n[key], int) for key in ("min", "max", "q")),
     ),
     "log_uniform_values": lambda n: Numeric(n["min"], n["max"], log=True),
-    "q_log_uniform_values": lambda n: Numeric.following(LogUniform(n["min"], n["max"]), log=True, q=n["q"]),
+    "q_log_uniform_values": lambda n: Numeric.following(
+        LogUniform(n["min"], n["max"]), log=True, q=n["q"]
+    ),
     "inv_log_uniform_values": lambda n: Numeric(n["min"], n["max"], log=True),
     "normal": lambda n: Numeric.following(Normal(n["mu"], n["sigma"])),
     "q_normal": lambda n: Numeric.following(Normal(n["mu"], n["sigma"]), q=n["q"]),
@@ -110,27 +115,43 @@ class _Reader:
         self._paths: dict[str, KeyPath] = {}  # of every name that is written, read or not
         self._conditions: dict[str, list[_Condition]] = {}
 
-    def read(self, raw: Any, path: KeyPath, prefix: str = "", *, inherited: "tuple[_Condition, ...]" = ()) -> None:
+    def read(
+        self, raw: Any, path: KeyPath, prefix: str = "", *, inherited: "tuple[_Condition, ...]" = ()
+    ) -> None:
         """Read a mapping of names; `inherited` are the conditions of the nested mappings around it."""
         if not isinstance(raw, Mapping) or not raw:
-            self._problem(path, "expected a mapping of parameter names, e.g. lr: {min: 0.001, max: 0.1}")
+            self._problem(
+                path, "expected a mapping of parameter names, e.g. lr: {min: 0.001, max: 0.1}"
+            )
             return
         for key, entry in raw.items():
             here, name = (*path, str(key)), f"{prefix}{key}"
             if not isinstance(entry, Mapping):
                 bare = "null" if entry is None else entry
-                self._problem(here, f"expected a mapping, got {shown(entry)}. A constant is written {{value: {bare}}}")
+                self._problem(
+                    here,
+                    f"expected a mapping, got {shown(entry)}. A constant is written {{value: {bare}}}",
+                )
                 continue
             if "parameters" in entry:
                 for other in sorted(set(map(str, entry)) - {"parameters", "when"}):
-                    self._problem((*here, other), f"a mapping with parameters takes no {other!r}. Allowed: when")
+                    self._problem(
+                        (*here, other),
+                        f"a mapping with parameters takes no {other!r}. Allowed: when",
+                    )
                 conditions = (*inherited, *self._when(entry.get("when"), here))
-                self.read(entry["parameters"], (*here, "parameters"), f"{name}.", inherited=conditions)
+                self.read(
+                    entry["parameters"], (*here, "parameters"), f"{name}.", inherited=conditions
+                )
             else:
                 self._read_one(entry, here, name, inherited)
 
     def _read_one(
-        self, entry: Mapping[str, Any], path: KeyPath, name: str, inherited: "tuple[_Condition, ...]"
+        self,
+        entry: Mapping[str, Any],
+        path: KeyPath,
+        name: str,
+        inherited: "tuple[_Condition, ...]",
     ) -> None:
         if name in self._paths:
             self._problem(path, f"{name} is given twice, nested and dotted")
@@ -154,7 +175,8 @@ class _Reader:
         if not isinstance(kind, str) or kind not in DISTRIBUTIONS:
             hint = did_you_mean(str(kind), DISTRIBUTIONS)
             self._problem(
-                (*path, "distribution"), f"unknown distribution {kind!r}.{hint} Known: {', '.join(DISTRIBUTIONS)}"
+                (*path, "distribution"),
+                f"unknown distribution {kind!r}.{hint} Known: {', '.join(DISTRIBUTIONS)}",
             )
             return None
         keys = DISTRIBUTIONS[kind]
@@ -162,7 +184,8 @@ class _Reader:
         unknown = sorted(set(map(str, entry)) - set(allowed))
         for key in unknown:
             self._problem(
-                (*path, key), f"{kind} takes no {key!r}.{did_you_mean(key, allowed)} Allowed: {', '.join(allowed)}"
+                (*path, key),
+                f"{kind} takes no {key!r}.{did_you_mean(key, allowed)} Allowed: {', '.join(allowed)}",
             )
         missing = sorted(set(keys.needs) - set(entry))
         if missing:
@@ -177,18 +200,27 @@ class _Reader:
         values, probabilities = entry["values"], entry.get("probabilities")
         for key, problem in (
             ("values", _values_problem(values)),
-            ("probabilities", None if probabilities is None else _probabilities_problem(probabilities, values)),
+            (
+                "probabilities",
+                None if probabilities is None else _probabilities_problem(probabilities, values),
+            ),
         ):
             if problem:
                 self._problem((*path, key), problem)
                 return None
-        return Categorical(tuple(values), None if probabilities is None else tuple(map(float, probabilities)))
+        return Categorical(
+            tuple(values), None if probabilities is None else tuple(map(float, probabilities))
+        )
 
     def _numeric(self, kind: str, entry: Mapping[str, Any], path: KeyPath) -> Numeric | None:
         keys = DISTRIBUTIONS[kind]
         numbers = {key: entry.get(key, DEFAULTS.get(key)) for key in (*keys.needs, *keys.takes)}
         for key, number in numbers.items():
-            if isinstance(number, bool) or not isinstance(number, int | float) or not math.isfinite(number):
+            if (
+                isinstance(number, bool)
+                or not isinstance(number, int | float)
+                or not math.isfinite(number)
+            ):
                 self._problem((*path, key), f"expected a number, got {shown(number)}")
                 return None
             if key in ("q", "sigma", "a", "b") and number <= 0:
@@ -208,10 +240,15 @@ class _Reader:
         if raw is None:
             return ()
         if not isinstance(raw, Mapping) or not raw:
-            self._problem((*path, "when"), f"expected a mapping such as {{optimizer: [sgd, madgrad]}}, got {raw!r}")
+            self._problem(
+                (*path, "when"),
+                f"expected a mapping such as {{optimizer: [sgd, madgrad]}}, got {raw!r}",
+            )
             return ()
         return tuple(
-            _Condition(str(name), tuple(v) if isinstance(v, list) else (v,), (*path, "when", str(name)))
+            _Condition(
+                str(name), tuple(v) if isinstance(v, list) else (v,), (*path, "when", str(name))
+            )
             for name, v in raw.items()
         )
 
@@ -221,7 +258,9 @@ class _Reader:
         ordered: list[Parameter] = []
         left = dict(self.parameters)
         while left:
-            ready = next((p for p in left.values() if not any(other in left for other, _ in p.when)), None)
+            ready = next(
+                (p for p in left.values() if not any(other in left for other, _ in p.when)), None
+            )
             if ready is None:
                 where = self._conditions[min(left)][0].path[:-1]
                 self._problem(where, f"conditions in a circle: {', '.join(sorted(left))}")
@@ -253,10 +292,16 @@ class _Reader:
         demands: dict[str, dict[str, tuple[Any, ...]]] = {}
         for parameter in ordered:
             asked = [("it", name, allowed) for name, allowed in parameter.when]
-            asked += [(other, *demand) for other, _ in parameter.when for demand in demands.get(other, {}).items()]
+            asked += [
+                (other, *demand)
+                for other, _ in parameter.when
+                for demand in demands.get(other, {}).items()
+            ]
             merged: dict[str, tuple[Any, ...]] = {}
             for _, name, allowed in asked:
-                merged[name] = tuple(v for v in allowed if name not in merged or among(v, merged[name]))
+                merged[name] = tuple(
+                    v for v in allowed if name not in merged or among(v, merged[name])
+                )
             impossible = next((name for name, values in merged.items() if not values), None)
             if impossible is None or parameter.name in never:
                 demands[parameter.name] = {} if parameter.name in never else merged
@@ -267,11 +312,15 @@ class _Reader:
                 if name == impossible
             ]
             where = self._conditions[parameter.name][0].path[:-1]
-            self._problem(where, f"never sampled, its conditions exclude each other: {', '.join(who)}")
+            self._problem(
+                where, f"never sampled, its conditions exclude each other: {', '.join(who)}"
+            )
 
     def _problem(self, path: KeyPath, text: str) -> None:
         problem = Problem(path, text)
-        if problem not in self.problems:  # a nested mapping's condition is met once per parameter in it
+        if (
+            problem not in self.problems
+        ):  # a nested mapping's condition is met once per parameter in it
             self.problems.append(problem)
 
 
@@ -296,7 +345,10 @@ def _inferred(entry: Mapping[str, Any]) -> str | None:
     if "values" in entry:
         return "categorical"
     if "min" in entry and "max" in entry:
-        whole = all(isinstance(entry[key], int) and not isinstance(entry[key], bool) for key in ("min", "max"))
+        whole = all(
+            isinstance(entry[key], int) and not isinstance(entry[key], bool)
+            for key in ("min", "max")
+        )
         return "int_uniform" if whole else "uniform"
     return None
 
@@ -327,7 +379,9 @@ def _probabilities_problem(probabilities: Any, values: Any) -> str | None:
         if isinstance(number, bool) or not isinstance(number, int | float) or not 0 <= number <= 1:
             return f"a probability lies between 0 and 1, got {shown(number)}"
     total = math.fsum(probabilities)
-    return f"probabilities must sum to 1, got {total:.6g}" if abs(total - 1) > SUM_TOLERANCE else None
+    return (
+        f"probabilities must sum to 1, got {total:.6g}" if abs(total - 1) > SUM_TOLERANCE else None
+    )
 
 
 def _bounds_problem(kind: str, numbers: Numbers) -> str | None:

@@ -50,7 +50,9 @@ class Space:
         for parameter in self.parameters:
             if parameter.active(values):
                 domain = parameter.domain
-                values[parameter.name] = domain.value if isinstance(domain, Constant) else choose(parameter)
+                values[parameter.name] = (
+                    domain.value if isinstance(domain, Constant) else choose(parameter)
+                )
         return values
 
     def varying(self) -> tuple[Parameter, ...]:
@@ -99,7 +101,9 @@ def grid_size(space: Space, *, at_most: int) -> int:
     """
     named = {name for parameter in space.parameters for name, _ in parameter.when}
     tied = tuple(p for p in space.parameters if p.when or p.name in named)
-    free = math.prod(_size(p.domain) for p in space.parameters if not p.when and p.name not in named)
+    free = math.prod(
+        _size(p.domain) for p in space.parameters if not p.when and p.name not in named
+    )
     return min(free * sum(1 for _ in itertools.islice(grid(Space(tied)), at_most)), at_most)
 
 

@@ -14,7 +14,12 @@ KEY = "start_with"
 def read_points(raw: Any, space: Space) -> tuple[tuple[Values, ...], list[Problem]]:
     """The points, by the parameters' dotted names, with the values of their domains; constants are left out."""
     if not isinstance(raw, list):
-        return (), [Problem((KEY,), f"expected a list of points such as [{{lr: 0.001, optimizer: sgd}}], got {raw!r}")]
+        return (), [
+            Problem(
+                (KEY,),
+                f"expected a list of points such as [{{lr: 0.001, optimizer: sgd}}], got {raw!r}",
+            )
+        ]
     points: list[Values] = []
     problems: list[Problem] = []
     seen: dict[str, int] = {}
@@ -28,13 +33,17 @@ def read_points(raw: Any, space: Space) -> tuple[tuple[Values, ...], list[Proble
         if not points[-1]:
             problems.append(Problem((KEY, index), "names no parameter that varies"))
         elif first != index:
-            problems.append(Problem((KEY, index), f"the same point as number {first + 1} of the list"))
+            problems.append(
+                Problem((KEY, index), f"the same point as number {first + 1} of the list")
+            )
     return tuple(points), problems
 
 
 def _read_point(entry: Any, space: Space, path: KeyPath) -> tuple[Values, list[Problem]]:
     if not isinstance(entry, Mapping) or not entry:
-        return {}, [Problem(path, f"expected values of parameters such as {{lr: 0.001}}, got {entry!r}")]
+        return {}, [
+            Problem(path, f"expected values of parameters such as {{lr: 0.001}}, got {entry!r}")
+        ]
     point: Values = {}
     problems = []
     for name, value, where in _leaves(entry, space, path):
@@ -48,7 +57,9 @@ def _read_point(entry: Any, space: Space, path: KeyPath) -> tuple[Values, list[P
             try:
                 point[name] = space[name].domain.take(value)
             except ValueError:
-                problems.append(Problem(where, f"{value!r} is not a value of {name}: {space[name].domain}"))
+                problems.append(
+                    Problem(where, f"{value!r} is not a value of {name}: {space[name].domain}")
+                )
     return point, problems or [Problem(path, text) for text in _inactive(point, space)]
 
 
@@ -87,5 +98,9 @@ def _reason(parameter: Parameter, known: Values) -> str:
         if not Parameter("", Constant(None), ((name, values),)).active(known)
     )
     wanted = " or ".join(map(str, allowed))
-    got = f"not {known[needed]}" if needed in known else f"which this point leaves open: give {needed}, too"
+    got = (
+        f"not {known[needed]}"
+        if needed in known
+        else f"which this point leaves open: give {needed}, too"
+    )
     return f"{parameter.name} is sampled only if {needed} is {wanted}, {got}"

@@ -64,11 +64,17 @@ def without_unused(raw: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     A key that is null is left out, as if it were absent.
     """
     known = known_keys()
-    used = {k: value for k, value in raw.items() if k not in UNUSED_KEYS and (value is not None or k not in known)}
+    used = {
+        k: value
+        for k, value in raw.items()
+        if k not in UNUSED_KEYS and (value is not None or k not in known)
+    }
     unused = [key for key in raw if key in UNUSED_KEYS]
     metric = used.get("metric")
     if isinstance(metric, Mapping):
-        used["metric"] = {key: value for key, value in metric.items() if key not in UNUSED_METRIC_KEYS}
+        used["metric"] = {
+            key: value for key, value in metric.items() if key not in UNUSED_METRIC_KEYS
+        }
         unused += [f"metric.{key}" for key in metric if key in UNUSED_METRIC_KEYS]
     return used, [f"not used here: {', '.join(unused)}"] if unused else []
 

@@ -18,7 +18,14 @@ from sweeps.space.points import KEY as START_WITH
 from sweeps.space.points import read_points
 from sweeps.space.sections import known_keys, section_problems, unknown_key, without_unused
 from sweeps.space.spec import MAX_GRID, SamplerName
-from sweeps.space.spec_reader import FINITE, SpaceFile, grid_problems, name_problem, sampler_problems, search_of
+from sweeps.space.spec_reader import (
+    FINITE,
+    SpaceFile,
+    grid_problems,
+    name_problem,
+    sampler_problems,
+    search_of,
+)
 from sweeps.space.stopping import EarlyTerminate, NoRule
 from trainer.data.options import Section
 from trainer.metrics import Goal
@@ -103,7 +110,9 @@ def read_space_only(path: Path, *, settings: Iterable[str] = ()) -> SpaceOnly:
         problems += grid_problems(space, search)
     top = None
     try:
-        top = Top(**{"name": path.stem, **{key: used[key] for key in Top.model_fields if key in used}})
+        top = Top(
+            **{"name": path.stem, **{key: used[key] for key in Top.model_fields if key in used}}
+        )
     except ValidationError as error:
         problems += section_problems(error)
     file.refuse(problems)
@@ -125,10 +134,15 @@ def _metric_problems(used: Mapping[str, Any]) -> list[Problem]:
     problems = []
     if kind not in (None, "none"):
         problems.append(
-            Problem(("early_terminate",), f"{kind} compares trials by a metric, and there is none. {write}")
+            Problem(
+                ("early_terminate",),
+                f"{kind} compares trials by a metric, and there is none. {write}",
+            )
         )
     if used.get("method") == "bayes":
-        problems.append(Problem(("method",), f"bayes learns from a metric, and there is none. {write}"))
+        problems.append(
+            Problem(("method",), f"bayes learns from a metric, and there is none. {write}")
+        )
     return problems
 
 
@@ -139,7 +153,9 @@ def _parameter_json(parameter: Parameter) -> dict[str, Any]:
         values["value"] = domain.value
     elif isinstance(domain, Categorical):
         values["values"] = list(domain.values)
-        values["probabilities"] = None if domain.probabilities is None else list(domain.probabilities)
+        values["probabilities"] = (
+            None if domain.probabilities is None else list(domain.probabilities)
+        )
     else:
         values |= _numeric_json(domain)
     return {**values, "when": {name: list(allowed) for name, allowed in parameter.when}}

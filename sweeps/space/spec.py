@@ -50,12 +50,22 @@ def max_epochs(space: Space) -> int:
     parameter = space["epochs"]
     domain = parameter.domain
     largest = int(domain.high) if isinstance(domain, Numeric) else max(finite_values(domain))
-    return max(default, largest) if parameter.when else largest  # where its conditions switch it off, the default holds
+    return (
+        max(default, largest) if parameter.when else largest
+    )  # where its conditions switch it off, the default holds
 
 
 def _names(value: Any) -> Any:
-    names = (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list | tuple) else ()
-    if not all(isinstance(name, str) and name for name in names) or (not names and value not in ([], ())):
+    names = (
+        (value,)
+        if isinstance(value, str)
+        else tuple(value)
+        if isinstance(value, list | tuple)
+        else ()
+    )
+    if not all(isinstance(name, str) and name for name in names) or (
+        not names and value not in ([], ())
+    ):
         raise ValueError(f"expected a sweep's name, or a list of them, got {value!r}")
     return tuple(dict.fromkeys(names))
 
@@ -122,7 +132,9 @@ class SweepSpec(Section):
         raw: the file's content after `--set`, as plain JSON-like values.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, arbitrary_types_allowed=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, arbitrary_types_allowed=True
+    )
 
     name: str
     description: str = ""
@@ -176,12 +188,16 @@ class SweepSpec(Section):
     @property
     def trial_cap(self) -> int | None:
         """Trials in all: `run_cap`, and for a grid at most its points."""
-        return grid_size(self.space, at_most=self.run_cap or MAX_GRID) if self.finite else self.run_cap
+        return (
+            grid_size(self.space, at_most=self.run_cap or MAX_GRID) if self.finite else self.run_cap
+        )
 
     def choices(self) -> tuple[Preprocessing, ...]:
         """Every way of looking at the images that a trial can ask for."""
         choices: dict[Preprocessing, None] = {}  # 224 and "224x224" are one
-        for values in self.reachable("resize", "resize_mode", "crop", "background", "heads", "head_crops"):
+        for values in self.reachable(
+            "resize", "resize_mode", "crop", "background", "heads", "head_crops"
+        ):
             try:
                 choices.update(dict.fromkeys(TrainConfig(**nested(values)).views))
             except ValidationError:  # such a trial fails before it looks at an image
@@ -219,20 +235,43 @@ class SweepSpec(Section):
         domain = parameter.domain
         if not isinstance(domain, Numeric) or (not ends and domain.stepped):
             return domain
-        named = [v for p in self.space.parameters for name, values in p.when if name == parameter.name for v in values]
-        reached = (domain.draw(0.0), domain.draw(1.0)) if domain.law is None else (domain.draw(0.05), domain.draw(0.95))
+        named = [
+            v
+            for p in self.space.parameters
+            for name, values in p.when
+            if name == parameter.name
+            for v in values
+        ]
+        reached = (
+            (domain.draw(0.0), domain.draw(1.0))
+            if domain.law is None
+            else (domain.draw(0.05), domain.draw(0.95))
+        )
         return Categorical(tuple(dict.fromkeys((*reached, *named))))
 
     def local_weights(self) -> tuple[str, ...]:
         """The files that `weights` may name."""
-        return tuple(value for value in self.space.values_of("weights") if value not in ("pretrained", "none"))
+        return tuple(
+            value
+            for value in self.space.values_of("weights")
+            if value not in ("pretrained", "none")
+        )
 
     def fixed_part(self) -> dict[str, Any]:
         """What must not change while a sweep goes on, or its trials could not be compared."""
         # the data are compared by the hash of the folds, wherever they lie
         fixed = ("method", "metric", "seed", "folds", "early_terminate")
-        part = self.model_dump(mode="json", include=set(fixed), exclude={"folds": {"file"}, "metric": {"target"}})
+        part = self.model_dump(
+            mode="json", include=set(fixed), exclude={"folds": {"file"}, "metric": {"target"}}
+        )
         race = self.folds.race_rule
-        part["folds"]["race"] = None if race is None else race.model_dump(mode="json")  # `true` is a rule with defaults
+        part["folds"]["race"] = (
+            None if race is None else race.model_dump(mode="json")
+        )  # `true` is a rule with defaults
         weights = self.data.model_dump(mode="json", include={"face_weights", "background_weights"})
-        return {**part, "sampler": self.search, "data": weights, "parameters": self.raw["parameters"]}
+        return {
+            **part,
+            "sampler": self.search,
+            "data": weights,
+            "parameters": self.raw["parameters"],
+        }

@@ -37,7 +37,11 @@ MAX_NAME = 100
 PROBES = 64  # sampled points that are tried as configurations when a space is read
 FINITE = ("grid", "brute_force")  # samplers that try every point of the space
 # what a sampler cannot model together with the rest, and draws by itself
-ALONE = {"cmaes": ("lists of values", "conditions"), "gp": ("conditions",), "nsgaii": ("conditions",)}
+ALONE = {
+    "cmaes": ("lists of values", "conditions"),
+    "gp": ("conditions",),
+    "nsgaii": ("conditions",),
+}
 
 
 def read_spec(path: Path, *, settings: Iterable[str] = ()) -> SweepSpec:
@@ -81,7 +85,9 @@ class SpaceFile:
         """
         found = [*self._problems, *problems]
         if found:
-            raise SpecError(str(self._file.path), [_placed(problem, self._file, self._set) for problem in found])
+            raise SpecError(
+                str(self._file.path), [_placed(problem, self._file, self._set) for problem in found]
+            )
 
 
 def _placed(problem: Problem, file: YamlFile, set_paths: Iterable[KeyPath]) -> Problem:
@@ -107,7 +113,9 @@ def _with_settings(
             problems.append(Problem(("--set", setting), str(error)))
             continue
         if not (equals and all(path)):
-            problems.append(Problem(("--set", setting), "expected key=value, e.g. --set run_cap=20"))
+            problems.append(
+                Problem(("--set", setting), "expected key=value, e.g. --set run_cap=20")
+            )
             continue
         node = raw
         for parent in parents:
@@ -125,13 +133,22 @@ def _validate(raw: dict[str, Any], *, path: Path) -> tuple[SweepSpec | None, lis
     space, in_space = language.read_space(used.pop("parameters", {}))
     in_space += field_problems(space)
     points: tuple[Values, ...] = ()
-    if START_WITH in used and not in_space:  # else a parameter with a problem would be an unknown one, too
+    if (
+        START_WITH in used and not in_space
+    ):  # else a parameter with a problem would be an unknown one, too
         points, in_points = read_points(used[START_WITH], space)
         problems += in_points
     used.pop(START_WITH, None)
     spec = None
     try:
-        values = {"name": path.stem, **used, "start_with": points, "space": space, "raw": raw, "path": path}
+        values = {
+            "name": path.stem,
+            **used,
+            "start_with": points,
+            "space": space,
+            "raw": raw,
+            "path": path,
+        }
         spec = SweepSpec(**values)
     except pydantic.ValidationError as error:
         problems += section_problems(error)
@@ -154,7 +171,9 @@ def _top_problems(used: Mapping[str, Any]) -> list[Problem]:
     if isinstance(metric, Mapping) and isinstance(metric.get("name"), str):
         problems += _metric_problems(metric["name"], metric.get("goal"))
     others = used.get("warm_start")
-    if name in ([others] if isinstance(others, str) else others if isinstance(others, list) else ()):
+    if name in (
+        [others] if isinstance(others, str) else others if isinstance(others, list) else ()
+    ):
         problems.append(Problem(("warm_start",), f"{name!r} is this sweep: name other ones"))
     return problems + sampler_problems(used)
 
@@ -170,7 +189,11 @@ def name_problem(name: str) -> str | None:
 def sampler_problems(used: Mapping[str, Any]) -> list[Problem]:
     """A sampler that does not fit the method."""
     method, sampler = used.get("method", "bayes"), used.get("sampler")
-    if not isinstance(method, str) or not isinstance(sampler, str) or sampler in SAMPLERS.get(method, (sampler,)):
+    if (
+        not isinstance(method, str)
+        or not isinstance(sampler, str)
+        or sampler in SAMPLERS.get(method, (sampler,))
+    ):
         return []
     fitting = " or ".join(other for other, samplers in SAMPLERS.items() if sampler in samplers)
     if not fitting:  # no sampler at all, which its type says
@@ -190,7 +213,10 @@ def _metric_problems(name: str, goal: Any) -> list[Problem]:
         return [Problem(("metric", "name"), f"unknown metric {name!r}.{hint} {known}")]
     if goal in list(Goal) and goal != METRIC_NAMES[name]:
         return [
-            Problem(("metric", "goal"), f"{name} gets better in the other direction: write goal: {METRIC_NAMES[name]}")
+            Problem(
+                ("metric", "goal"),
+                f"{name} gets better in the other direction: write goal: {METRIC_NAMES[name]}",
+            )
         ]
     return []
 
@@ -201,7 +227,10 @@ def _whole_problems(used: Mapping[str, Any], space: Space) -> list[Problem]:
     resize = space["resize"].domain if "resize" in space else Constant(0)
     if isinstance(resize, Numeric) and not resize.integer:
         problems.append(
-            Problem(("parameters", "resize"), "needs values, not a continuous range: each size is decoded once")
+            Problem(
+                ("parameters", "resize"),
+                "needs values, not a continuous range: each size is decoded once",
+            )
         )
     search = search_of(used)
     if search in FINITE:
@@ -233,17 +262,25 @@ def grid_problems(space: Space, search: str) -> list[Problem]:
 def _end_problems(used: Mapping[str, Any]) -> list[Problem]:
     """A sweep without an end. A target score is none: it may never be reached."""
     budget, resources, metric = (
-        section if isinstance(section := used.get(name), Mapping) else {} for name in ("budget", "resources", "metric")
+        section if isinstance(section := used.get(name), Mapping) else {}
+        for name in ("budget", "resources", "metric")
     )
     if used.get("run_cap") is not None or budget.get("hours") is not None:
         return []
     if budget.get("gpu_hours") is not None:
         if resources.get("gpu") == 0:
             return [
-                Problem(("budget", "gpu_hours"), "is no end without a GPU (resources.gpu: 0): give run_cap or hours")
+                Problem(
+                    ("budget", "gpu_hours"),
+                    "is no end without a GPU (resources.gpu: 0): give run_cap or hours",
+                )
             ]
         return []
-    target = "; metric.target is none, it may never be reached" if metric.get("target") is not None else ""
+    target = (
+        "; metric.target is none, it may never be reached"
+        if metric.get("target") is not None
+        else ""
+    )
     text = "give run_cap (a number of trials) or budget: {hours: ...} or {gpu_hours: ...}; only a grid needs neither"
     return [Problem((), f"no end: {text}{target}")]
 
@@ -256,12 +293,19 @@ def _comparison_problems(metric: Any, space: Space) -> list[Problem]:
         varying = [p for p in space.parameters if p.when or not isinstance(p.domain, Constant)]
         moving = [p for p in varying if p.name.partition(".")[0] in LOSS_FIELDS]
         problems += [
-            Problem(p.path, f"valid/loss is each trial's own loss, which {p.name} changes: use metric valid/log_loss")
+            Problem(
+                p.path,
+                f"valid/loss is each trial's own loss, which {p.name} changes: use metric valid/log_loss",
+            )
             for p in moving
         ]
     if "checkpoint" in space:
         parameter = space["checkpoint"]
-        chosen = set(space.values_of("checkpoint")) if not isinstance(parameter.domain, Numeric) else set()
+        chosen = (
+            set(space.values_of("checkpoint"))
+            if not isinstance(parameter.domain, Numeric)
+            else set()
+        )
         chosen |= {"last"} if parameter.when else set()  # where it is switched off
         if "fold_best" in chosen and len(chosen) > 1:
             text = "fold_best scores are 0.4-0.5 points too good and cannot be compared with others: give one value"
@@ -290,12 +334,18 @@ def _notices(spec: SweepSpec) -> list[str]:
         parameter.name
         for parameter in spec.space.varying()
         for reason in ALONE.get(spec.search, ())
-        if (isinstance(parameter.domain, Categorical) if reason == "lists of values" else parameter.when)
+        if (
+            isinstance(parameter.domain, Categorical)
+            if reason == "lists of values"
+            else parameter.when
+        )
     ]
     if alone:
         reasons = " and ".join(ALONE[spec.search])
         names = ", ".join(dict.fromkeys(alone))
-        notices.append(f"sampler {spec.search} does not model {reasons}: drawn at random by themselves: {names}")
+        notices.append(
+            f"sampler {spec.search} does not model {reasons}: drawn at random by themselves: {names}"
+        )
     return notices
 
 
@@ -304,9 +354,13 @@ def _tried(spec: SweepSpec) -> tuple[list[Problem], list[str]]:
     problems, notices = [], []
     impossible, reason = _impossible(spec, {}, PROBES)
     if impossible == PROBES:
-        problems.append(Problem(("parameters",), f"no sampled point is a valid configuration: {reason}"))
+        problems.append(
+            Problem(("parameters",), f"no sampled point is a valid configuration: {reason}")
+        )
     elif impossible:
-        notices.append(f"about {100 * impossible // PROBES} % of the sampled points will fail: {reason}")
+        notices.append(
+            f"about {100 * impossible // PROBES} % of the sampled points will fail: {reason}"
+        )
     for index, point in enumerate(spec.start_with if not problems else ()):
         impossible, reason = _impossible(spec, point, PROBES)
         if impossible == PROBES:
@@ -320,9 +374,14 @@ def _impossible(spec: SweepSpec, point: Values, count: int) -> tuple[int, str]:
     given = {} if spec.metric.own is None else {"metric": spec.metric.own}
     impossible, reason = 0, ""
     for _ in range(count):
-        values = spec.space.resolve(lambda p: point[p.name] if p.name in point else p.domain.draw(rng.random()))
+        values = spec.space.resolve(
+            lambda p: point[p.name] if p.name in point else p.domain.draw(rng.random())
+        )
         try:
             TrainConfig(**nested({**values, **given}))
         except pydantic.ValidationError as error:
-            impossible, reason = impossible + 1, describe(error.errors()[0], None).removesuffix(", got null")
+            impossible, reason = (
+                impossible + 1,
+                describe(error.errors()[0], None).removesuffix(", got null"),
+            )
     return impossible, reason

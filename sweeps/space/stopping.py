@@ -148,7 +148,8 @@ class Wilcoxon(_Rule):
 
 
 EarlyTerminate = Annotated[
-    NoRule | Hyperband | Median | Percentile | Patient | Threshold | Wilcoxon, Field(discriminator="type")
+    NoRule | Hyperband | Median | Percentile | Patient | Threshold | Wilcoxon,
+    Field(discriminator="type"),
 ]
 RULES: dict[str, type[BaseModel]] = {
     "none": NoRule,

@@ -36,7 +36,10 @@ class YamlFile:
         except YAMLError as error:
             raise SpecError(str(path), [Problem((), f"not YAML 1.2: {error}")]) from None
         if not isinstance(values, dict):
-            raise SpecError(str(path), [Problem((), "expected a mapping with metric, data, parameters, ...", line=1)])
+            raise SpecError(
+                str(path),
+                [Problem((), "expected a mapping with metric, data, parameters, ...", line=1)],
+            )
         _refuse_what_json_cannot_hold(path, values, self._marked)
         self.values: dict[str, Any] = values
 
@@ -75,7 +78,8 @@ def _refuse_what_json_cannot_hold(path: Path, values: Any, top: Any) -> None:
         json.dumps(values, default=str, skipkeys=True)
     except ValueError:
         raise SpecError(
-            str(path), [Problem((), "a value cannot contain itself (an anchor inside its own *alias)")]
+            str(path),
+            [Problem((), "a value cannot contain itself (an anchor inside its own *alias)")],
         ) from None
     nodes: list[Any] = [top]
     while nodes:
@@ -84,7 +88,9 @@ def _refuse_what_json_cannot_hold(path: Path, values: Any, top: Any) -> None:
             for key in node:
                 if not isinstance(key, str | int | float):
                     line = getattr(node, "lc").key(key)[0] + 1  # noqa: B009 - ruamel's mark on a mapping
-                    raise SpecError(str(path), [Problem((), f"a key must be text, got {key!r}", line)])
+                    raise SpecError(
+                        str(path), [Problem((), f"a key must be text, got {key!r}", line)]
+                    )
         nodes += node.values() if isinstance(node, dict) else node if isinstance(node, list) else ()
 
 

@@ -53,7 +53,9 @@ def parse_url(url: str) -> sa.URL:
         parsed = parsed.set(drivername="postgresql+psycopg2")
     kind = parsed.get_backend_name()
     if kind not in ("sqlite", "postgresql"):
-        raise InputError(f"--storage {hidden(url)}: {kind} is not supported; use sqlite or postgresql")
+        raise InputError(
+            f"--storage {hidden(url)}: {kind} is not supported; use sqlite or postgresql"
+        )
     if kind == "sqlite" and parsed.database in (None, "", ":memory:"):
         raise InputError("--storage: a sweep needs a file or a server, not an in-memory database")
     return parsed
@@ -82,7 +84,9 @@ def sqlite_file(url: sa.URL) -> Path | None:
         return None
     path = Path(str(url.database))
     if path.is_dir():
-        raise InputError(f"--storage: {path} is a folder, not a database. Name a file in it, as sweeps.db")
+        raise InputError(
+            f"--storage: {path} is a folder, not a database. Name a file in it, as sweeps.db"
+        )
     return path
 
 

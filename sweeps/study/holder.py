@@ -23,4 +23,6 @@ class Holder:
 
     def is_dead_here(self) -> bool:
         """Whether it was a process of this machine that no longer exists."""
-        return self.machine == processes.machine() and not processes.lives(self.pid, self.process_start)
+        return self.machine == processes.machine() and not processes.lives(
+            self.pid, self.process_start
+        )

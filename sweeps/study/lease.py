@@ -35,7 +35,9 @@ _leases = sa.Table(
     sa.Column("owner", sa.String(36), nullable=False),
     sa.Column("host", sa.String(255), nullable=False),
     sa.Column("pid", sa.Integer, nullable=False),
-    sa.Column("process_start", sa.Float, nullable=False),  # s since the machine's start; pids are reused
+    sa.Column(
+        "process_start", sa.Float, nullable=False
+    ),  # s since the machine's start; pids are reused
     sa.Column("since", sa.Float, nullable=False),  # s since 1970, the server's clock
     sa.Column("expires", sa.Float, nullable=False),
     # what earlier versions did not have: null in their rows
@@ -134,7 +136,10 @@ class Lease:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self.release()
 
@@ -182,7 +187,9 @@ class Lease:
         try:
             with self._engine.begin() as connection:
                 # one conditional statement: of two drivers that try at once, one changes the row
-                take = sa.update(_leases).where((_leases.c.sweep == self._sweep) & free).values(**mine)
+                take = (
+                    sa.update(_leases).where((_leases.c.sweep == self._sweep) & free).values(**mine)
+                )
                 taken = connection.execute(take).rowcount == 1
                 if not taken and holder is None:
                     connection.execute(sa.insert(_leases).values(sweep=self._sweep, **mine))
@@ -224,16 +231,25 @@ class Lease:
         asked_at = self._clock()
         with self._engine.begin() as connection:
             expires = _server_clock(self._engine) + self._times.ttl_s
-            kept = connection.execute(sa.update(_leases).where(self._mine).values(expires=expires)).rowcount == 1
+            kept = (
+                connection.execute(
+                    sa.update(_leases).where(self._mine).values(expires=expires)
+                ).rowcount
+                == 1
+            )
         if not kept:
-            error = LeaseLostError(f"another driver took over sweep {self._sweep!r}; this one stops")
+            error = LeaseLostError(
+                f"another driver took over sweep {self._sweep!r}; this one stops"
+            )
             self._report_lost(error)
             raise error
         self._confirmed_at = asked_at
 
     def _obey(self) -> None:
         with self._engine.connect() as connection:
-            stop = connection.execute(sa.select(_leases.c.stop).where(self._mine)).scalar_one_or_none()
+            stop = connection.execute(
+                sa.select(_leases.c.stop).where(self._mine)
+            ).scalar_one_or_none()
         if stop is not None and stop != self._stop_seen:
             self._stop_seen = stop
             self._on_stop(stop == _STOPS[True])
@@ -264,9 +280,13 @@ def request_stop(engine: sa.Engine, sweep: str, *, now: bool) -> Holder:
     if holder is not None and not holder.is_dead_here():
         theirs = (_leases.c.sweep == sweep) & (_leases.c.owner == holder.owner)
         live = _leases.c.expires >= _server_clock(engine)
-        stop: str | sa.ColumnElement[str] = _STOPS[now] if now else sa.func.coalesce(_leases.c.stop, _STOPS[now])
+        stop: str | sa.ColumnElement[str] = (
+            _STOPS[now] if now else sa.func.coalesce(_leases.c.stop, _STOPS[now])
+        )
         with engine.begin() as connection:
-            asked = connection.execute(sa.update(_leases).where(theirs & live).values(stop=stop)).rowcount
+            asked = connection.execute(
+                sa.update(_leases).where(theirs & live).values(stop=stop)
+            ).rowcount
     if not asked:
         last = "" if holder is None else f" (its last driver, {holder}, is gone)"
         raise InputError(

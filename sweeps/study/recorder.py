@@ -52,10 +52,14 @@ class Recorder:
         self._sweep, self._storage = sweep, sweep.storage
         self._on_failed, self._fence = on_failed, fence
         self._patience_s, self._retry_every_s = patience_s, retry_every_s
-        self._queue: queue.SimpleQueue[tuple[Write, concurrent.futures.Future[None]] | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[tuple[Write, concurrent.futures.Future[None]] | None] = (
+            queue.SimpleQueue()
+        )
         self._closing_deadline, self._abandoned = math.inf, threading.Event()
         self._ids = sweep.ids(TrialState.RUNNING, TrialState.WAITING)
-        self._thread = threading.Thread(target=self._work, name=f"recorder {sweep.name}", daemon=True)
+        self._thread = threading.Thread(
+            target=self._work, name=f"recorder {sweep.name}", daemon=True
+        )
         self._thread.start()
 
     def start(self, trial: FrozenTrial) -> "concurrent.futures.Future[None]":
@@ -68,9 +72,13 @@ class Recorder:
 
     def report(self, number: int, step: int, value: float) -> None:
         """One epoch's value."""
-        self._submit(lambda: self._storage.set_trial_intermediate_value(self._ids[number], step, value))
+        self._submit(
+            lambda: self._storage.set_trial_intermediate_value(self._ids[number], step, value)
+        )
 
-    def end(self, number: int, state: TrialState, score: float | None, attributes: dict[str, Any]) -> None:
+    def end(
+        self, number: int, state: TrialState, score: float | None, attributes: dict[str, Any]
+    ) -> None:
         """A trial is over, or (WAITING) interrupted."""
         for key, value in attributes.items():
             self._submit(functools.partial(self._set_attribute, number, key, value))
@@ -96,7 +104,9 @@ class Recorder:
         self._abandoned.set()
 
     def _work(self) -> None:
-        error: InfrastructureError | None = InfrastructureError("the recorder stopped by a bug; its traceback is above")
+        error: InfrastructureError | None = InfrastructureError(
+            "the recorder stopped by a bug; its traceback is above"
+        )
         try:
             error = self._write_all()
         finally:  # whatever happened, nobody must wait for a thread that is gone
@@ -129,8 +139,12 @@ class Recorder:
                 self.abandon()
             except InfrastructureError as error:
                 return error
-            except UpdateFinishedTrialError:  # _set_state alone may meet one that is over: its own lost commit
-                return InfrastructureError(f"another program ends trials of sweep {self._sweep.name!r}; stopping")
+            except (
+                UpdateFinishedTrialError
+            ):  # _set_state alone may meet one that is over: its own lost commit
+                return InfrastructureError(
+                    f"another program ends trials of sweep {self._sweep.name!r}; stopping"
+                )
             except STORAGE_ERRORS as error:
                 said = reason(error)
                 if not tries:
@@ -150,7 +164,9 @@ class Recorder:
             trial_id = self._storage.create_new_trial(self._sweep.study_id, template_trial=trial)
             if self._id_of(trial.number) != trial_id:
                 raise self._meddled()
-        elif self._storage.get_trial(trial_id).params != trial.params:  # else our own commit, whose answer was lost
+        elif (
+            self._storage.get_trial(trial_id).params != trial.params
+        ):  # else our own commit, whose answer was lost
             raise self._meddled()
         self._ids[trial.number] = trial_id
 
@@ -161,13 +177,17 @@ class Recorder:
             logger.debug("trial %d was already %s", number, state)
 
     def _meddled(self) -> InfrastructureError:
-        return InfrastructureError(f"another program adds trials to sweep {self._sweep.name!r}; stopping")
+        return InfrastructureError(
+            f"another program adds trials to sweep {self._sweep.name!r}; stopping"
+        )
 
     def _set_attribute(self, number: int, key: str, value: Any) -> None:
         self._storage.set_trial_user_attr(self._ids[number], key, value)
 
     def _id_of(self, number: int) -> int | None:
         try:
-            return self._storage.get_trial_id_from_study_id_trial_number(self._sweep.study_id, number)
+            return self._storage.get_trial_id_from_study_id_trial_number(
+                self._sweep.study_id, number
+            )
         except KeyError:
             return None

@@ -34,11 +34,15 @@ def open_storage(url: str, *, must_exist: bool = False) -> RDBStorage:
         make_folder(file.parent, option="--storage")
     address = parsed.render_as_string(hide_password=False)
     try:
-        storage = RDBStorage(address, engine_kwargs=engine_options(parsed), skip_compatibility_check=True)
+        storage = RDBStorage(
+            address, engine_kwargs=engine_options(parsed), skip_compatibility_check=True
+        )
         _check_version(storage, url)
     except (*STORAGE_ERRORS, ImportError, TypeError) as error:
         said = reason(error)
-        raise InputError(f"--storage {hidden(url)}: cannot be opened ({said}){advice(said)}") from None
+        raise InputError(
+            f"--storage {hidden(url)}: cannot be opened ({said}){advice(said)}"
+        ) from None
     return storage
 
 

@@ -93,7 +93,9 @@ class StoredSweep:
         study_id = storage.create_new_study([direction], spec.name)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)  # the dashboard's axis label
-            optuna.load_study(study_name=spec.name, storage=storage).set_metric_names([spec.metric.name])
+            optuna.load_study(study_name=spec.name, storage=storage).set_metric_names(
+                [spec.metric.name]
+            )
         fixed = spec.fixed_part()
         about = {"format": FORMAT, "uuid": identity, "metric": spec.metric.name, "spec": fixed}
         storage.set_study_user_attr(study_id, SWEEP, about)
@@ -134,7 +136,9 @@ class StoredSweep:
     def add(self, trial: FrozenTrial) -> int:
         """Add a trial that is over or waits, at once; returns its number. The caller holds the lease."""
         assert trial.state != TrialState.RUNNING
-        return self.storage.get_trial_number_from_id(self.storage.create_new_trial(self.study_id, template_trial=trial))
+        return self.storage.get_trial_number_from_id(
+            self.storage.create_new_trial(self.study_id, template_trial=trial)
+        )
 
     @_answered
     def recover(self) -> list[int]:
@@ -149,4 +153,7 @@ class StoredSweep:
     def ids(self, *states: TrialState) -> dict[int, int]:
         """The storage's ids of the trials in these states, by number."""
         trials = self.storage.get_all_trials(self.study_id, deepcopy=False, states=states)
-        return {t.number: self.storage.get_trial_id_from_study_id_trial_number(self.study_id, t.number) for t in trials}
+        return {
+            t.number: self.storage.get_trial_id_from_study_id_trial_number(self.study_id, t.number)
+            for t in trials
+        }

@@ -18,7 +18,16 @@ from sweeps.results.view import SweepView, sweep_files
 from sweeps.study.lease import Lease
 from sweeps.study.records import Origin
 from sweeps.study.stored_sweep import StoredSweep
-from sweeps.upkeep.leftovers import Part, Parts, best_origins, files_of, keep_of, needed_elsewhere, remove, superfluous
+from sweeps.upkeep.leftovers import (
+    Part,
+    Parts,
+    best_origins,
+    files_of,
+    keep_of,
+    needed_elsewhere,
+    remove,
+    superfluous,
+)
 
 Kind = Literal["weights", "checkpoints", "temporary", "unknown"]
 OLD_S = 3600.0  # a younger temporary file may be one that a worker on another machine is writing
@@ -78,7 +87,9 @@ def collect(
     with Lease.acquire(sweep.storage.engine, sweep.name) as lease:
         view = SweepView.read(sweep)
         best = best_origins(view.trials, sweep=sweep.name, goal=view.goal, keep=keep)
-        wanted = needed_elsewhere(claimed, sweep=sweep.name) | {of.number for of in best if of.sweep == sweep.name}
+        wanted = needed_elsewhere(claimed, sweep=sweep.name) | {
+            of.number for of in best if of.sweep == sweep.name
+        }
         parts = superfluous(view.trials, wanted=wanted, failed_too=failed_too)
         found = list(find_leftovers(files.directory, parts, before=now - OLD_S))
         size = freed_bytes(path for _, path in found)
@@ -97,7 +108,9 @@ def collect(
     )
 
 
-def find_leftovers(directory: Path, parts: Mapping[int, Parts], *, before: float) -> Iterator[tuple[Kind, Path]]:
+def find_leftovers(
+    directory: Path, parts: Mapping[int, Parts], *, before: float
+) -> Iterator[tuple[Kind, Path]]:
     """What may go of a sweep's directory.
 
     Args:
@@ -115,7 +128,9 @@ def find_leftovers(directory: Path, parts: Mapping[int, Parts], *, before: float
             yield from _leftovers_of_trial(entry, parts[int(match[1])], before=before)
 
 
-def _leftovers_of_trial(directory: Path, parts: Parts, *, before: float) -> Iterator[tuple[Kind, Path]]:
+def _leftovers_of_trial(
+    directory: Path, parts: Parts, *, before: float
+) -> Iterator[tuple[Kind, Path]]:
     gone = set()
     for part in Part:
         for path in files_of(TrialFiles(directory), parts & {part}):
@@ -123,7 +138,11 @@ def _leftovers_of_trial(directory: Path, parts: Parts, *, before: float) -> Iter
             yield "weights" if part is Part.WEIGHTS else "checkpoints", path
     for folder, folders, files in os.walk(directory):
         folders[:] = [name for name in folders if Path(folder, name) not in gone]
-        yield from (("temporary", path) for name in files if _is_old_temporary(path := Path(folder, name), before))
+        yield from (
+            ("temporary", path)
+            for name in files
+            if _is_old_temporary(path := Path(folder, name), before)
+        )
 
 
 def _is_old_temporary(path: Path, before: float) -> bool:
@@ -151,4 +170,6 @@ def _remove_all(paths: Iterable[Path]) -> None:
         try:
             remove(path)
         except OSError as error:
-            raise InputError(f"{error.filename or path}: cannot be removed ({error.strerror})") from None
+            raise InputError(
+                f"{error.filename or path}: cannot be removed ({error.strerror})"
+            ) from None

@@ -38,7 +38,9 @@ Parts = frozenset[Part]
 NOTHING, ALL = Parts(), Parts(Part)
 
 
-def best_origins(trials: Iterable[FrozenTrial], *, sweep: str, goal: Goal, keep: int) -> set[Origin]:
+def best_origins(
+    trials: Iterable[FrozenTrial], *, sweep: str, goal: Goal, keep: int
+) -> set[Origin]:
     """The trials, of this sweep or others, whose weights a sweep keeps."""
     return {origin(trial, sweep=sweep) for trial in rank(trials, goal=goal, sweep=sweep)[:keep]}
 
@@ -76,7 +78,9 @@ def files_of(trial: TrialFiles, parts: Parts) -> Iterator[Path]:
             yield fold / WEIGHTS
         if Part.CHECKPOINT in parts and (fold / CHECKPOINT).exists():
             yield fold / CHECKPOINT
-        if Part.EPOCHS in parts:  # the only folders of a fold run, also while they are being removed
+        if (
+            Part.EPOCHS in parts
+        ):  # the only folders of a fold run, also while they are being removed
             yield from (path for path in fold.iterdir() if path.is_dir())
 
 
@@ -114,7 +118,9 @@ def claims(storage: RDBStorage, *, runs: Path) -> dict[str, set[Origin]]:
             view = SweepView.read(stored)
             try:
                 keep = keep_of(files)
-            except SweepsError as error:  # one sweep's damaged file is no reason to keep all others' weights
+            except (
+                SweepsError
+            ) as error:  # one sweep's damaged file is no reason to keep all others' weights
                 logger.warning("%s", error)
                 keep = SweepSpec.model_fields["keep"].default
             found[name] = best_origins(view.trials, sweep=name, goal=view.goal, keep=keep)

@@ -26,7 +26,16 @@ from sweeps.running.events import EndState, Event, TrialEnded, TrialStarted
 from sweeps.study.records import Origin, origin, score_key
 from sweeps.study.storage import STORAGE_ERRORS
 from sweeps.study.stored_sweep import StoredSweep
-from sweeps.upkeep.leftovers import ALL, Part, Parts, claims, files_of, needed_elsewhere, remove, superfluous
+from sweeps.upkeep.leftovers import (
+    ALL,
+    Part,
+    Parts,
+    claims,
+    files_of,
+    needed_elsewhere,
+    remove,
+    superfluous,
+)
 from trainer.metrics import Goal
 
 logger = logging.getLogger(__name__)
@@ -43,7 +52,12 @@ class Retention:
     """
 
     def __init__(
-        self, files: SweepFiles, sweep: StoredSweep, *, keep: int, then: Callable[[Event], None] = lambda event: None
+        self,
+        files: SweepFiles,
+        sweep: StoredSweep,
+        *,
+        keep: int,
+        then: Callable[[Event], None] = lambda event: None,
     ) -> None:
         """Prepare; nothing is removed yet.
 
@@ -57,14 +71,19 @@ class Retention:
         self._best: list[tuple[tuple[float, int], Origin]] = []
         self._started: set[int] = set()
         self._queue: queue.SimpleQueue[TrialEnded | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._work, name=f"retention {sweep.name}", daemon=True)
+        self._thread = threading.Thread(
+            target=self._work, name=f"retention {sweep.name}", daemon=True
+        )
 
     def __enter__(self) -> "Retention":
         self._thread.start()
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         self._queue.put(None)
         self._thread.join(CLOSING_S)
@@ -74,7 +93,9 @@ class Retention:
         self._then(event)
         if isinstance(event, TrialStarted):
             self._started.add(event.number)
-        elif isinstance(event, TrialEnded) and event.number in self._started:  # a result taken over has no files
+        elif (
+            isinstance(event, TrialEnded) and event.number in self._started
+        ):  # a result taken over has no files
             self._started.remove(event.number)
             self._queue.put(event)
 
@@ -84,7 +105,9 @@ class Retention:
             while (event := self._queue.get()) is not None:
                 self._ended(event)
         except (*STORAGE_ERRORS, SweepsError, OSError) as error:
-            logger.warning("superfluous files stay until `sweeps gc %s` (%s)", self._sweep.name, error)
+            logger.warning(
+                "superfluous files stay until `sweeps gc %s` (%s)", self._sweep.name, error
+            )
         finally:
             self._sweep.storage.remove_session()  # this thread's connection
 
@@ -95,7 +118,8 @@ class Retention:
         self._needed = self._claimed()
         ranked = view.ranked()[: self._keep]
         self._best = [
-            (score_key(trial.values[0], trial.number, goal=self._goal), origin(trial, sweep=name)) for trial in ranked
+            (score_key(trial.values[0], trial.number, goal=self._goal), origin(trial, sweep=name))
+            for trial in ranked
         ]
         wanted = self._needed | {of.number for _, of in self._best if of.sweep == name}
         for number, parts in superfluous(view.trials, wanted=wanted).items():
@@ -105,10 +129,15 @@ class Retention:
         if event.state == EndState.COMPLETED:
             assert event.score is not None
             self._remove(event.number, ALL - {Part.WEIGHTS})
-            entry = (score_key(event.score, event.number, goal=self._goal), Origin(self._sweep.name, event.number))
+            entry = (
+                score_key(event.score, event.number, goal=self._goal),
+                Origin(self._sweep.name, event.number),
+            )
             if entry not in self._best:
                 bisect.insort(self._best, entry, key=lambda known: known[0])
-            worse = [of.number for _, of in self._best[self._keep :] if of.sweep == self._sweep.name]
+            worse = [
+                of.number for _, of in self._best[self._keep :] if of.sweep == self._sweep.name
+            ]
             del self._best[self._keep :]
             if worse:  # by now another sweep may have taken them over
                 self._needed = self._claimed()

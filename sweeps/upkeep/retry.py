@@ -34,7 +34,11 @@ class Retry:
 
 
 def retry_failed(
-    sweep: StoredSweep, numbers: Collection[int] = (), *, files: SweepFiles, confirm: Callable[[], None]
+    sweep: StoredSweep,
+    numbers: Collection[int] = (),
+    *,
+    files: SweepFiles,
+    confirm: Callable[[], None],
 ) -> list[Retry]:
     """Add a trial for each failed one, to be handed out by the next driver. The caller holds the sweep's lease.
 
@@ -68,15 +72,22 @@ def choose(trials: Sequence[FrozenTrial], numbers: Collection[int] = ()) -> list
     for number in sorted(set(numbers)):
         trial = known.get(number)
         if trial is None:
-            problems.append(f"there is no trial {number}" + (f", only 0 to {len(known) - 1}" if known else " yet"))
+            problems.append(
+                f"there is no trial {number}"
+                + (f", only 0 to {len(known) - 1}" if known else " yet")
+            )
         elif trial.state != TrialState.FAIL:
             problems.append(f"trial {number} did not fail: it {_STATES[trial.state]}")
         elif (last := last_tries[root_of(trial)]).state != TrialState.FAIL:
-            problems.append(f"trial {number} was retried already: trial {last.number} {_STATES[last.state]}")
+            problems.append(
+                f"trial {number} was retried already: trial {last.number} {_STATES[last.state]}"
+            )
         else:
             chosen[last.number] = last
     if problems:
-        raise InputError("\n".join(["--trial: " + "; ".join(problems), "`sweeps status` lists the failed ones"]))
+        raise InputError(
+            "\n".join(["--trial: " + "; ".join(problems), "`sweeps status` lists the failed ones"])
+        )
     return list(chosen.values())
 
 
@@ -105,7 +116,12 @@ def _kept_epochs(fold: Path) -> list[Path]:
 
 
 def _retry(
-    sweep: StoredSweep, failed: FrozenTrial, *, number: int, files: SweepFiles, confirm: Callable[[], None]
+    sweep: StoredSweep,
+    failed: FrozenTrial,
+    *,
+    number: int,
+    files: SweepFiles,
+    confirm: Callable[[], None],
 ) -> Retry:
     """Files first: a trial that is in the storage has all it begins with."""
     source, target = (files.trial(n).directory for n in (failed.number, number))

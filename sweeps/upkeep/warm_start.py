@@ -41,7 +41,9 @@ def warm_start(sweep: StoredSweep, spec: SweepSpec, *, runs: Path) -> dict[str, 
             metric, other data or folds.
     """
     done = dict(sweep.record().warm_started)
-    sources = {name: _source(sweep, spec, name, runs=runs) for name in spec.warm_start if name not in done}
+    sources = {
+        name: _source(sweep, spec, name, runs=runs) for name in spec.warm_start if name not in done
+    }
     for name in set(spec.warm_start) & done.keys():
         with contextlib.suppress(InputError):
             sources[name] = _source(sweep, spec, name, runs=runs)
@@ -55,7 +57,9 @@ def warm_start(sweep: StoredSweep, spec: SweepSpec, *, runs: Path) -> dict[str, 
     return given
 
 
-def _take(sweep: StoredSweep, spec: SweepSpec, source: StoredSweep, *, known: Collection[int]) -> Taken:
+def _take(
+    sweep: StoredSweep, spec: SweepSpec, source: StoredSweep, *, known: Collection[int]
+) -> Taken:
     """Add a sweep's trials except those with these numbers."""
     new = [trial for trial in trained(source.trials()) if trial.number not in known]
     space, _ = read_space(source.spec["parameters"])

@@ -58,7 +58,9 @@ def _own_cache(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def space(digits: Path, tmp_path: Path) -> Callable[..., Path]:
     """Write a search space; keywords replace top-level keys, `parameters` are merged."""
 
-    def write(name: str = "small", *, parameters: dict[str, object] | None = None, **keys: object) -> Path:
+    def write(
+        name: str = "small", *, parameters: dict[str, object] | None = None, **keys: object
+    ) -> Path:
         values: dict[str, object] = {
             "name": name,
             "metric": {"name": "valid/f1", "goal": "maximize"},
@@ -133,7 +135,9 @@ def record(trials: list[FrozenTrial]) -> list[dict[str, object]]:
     ]
 
 
-def command(*arguments: str | Path, cwd: Path, timeout_s: float = 240) -> subprocess.CompletedProcess[str]:
+def command(
+    *arguments: str | Path, cwd: Path, timeout_s: float = 240
+) -> subprocess.CompletedProcess[str]:
     """The real `sweeps` command in a process of its own."""
     return subprocess.run(
         [str(SWEEPS), *map(str, arguments)],

@@ -47,13 +47,28 @@ class Machine:
         """
         words = list(map(str, command))
         if mounts:
-            binds = [f"mount --bind {shlex.quote(str(over))} {shlex.quote(str(at))}" for at, over in mounts.items()]
-            words = ["unshare", "--mount", "sh", "-c", " && ".join([*binds, 'exec "$@"']), "sh", *words]
+            binds = [
+                f"mount --bind {shlex.quote(str(over))} {shlex.quote(str(at))}"
+                for at, over in mounts.items()
+            ]
+            words = [
+                "unshare",
+                "--mount",
+                "sh",
+                "-c",
+                " && ".join([*binds, 'exec "$@"']),
+                "sh",
+                *words,
+            ]
         if self.namespace:
             words = ["ip", "netns", "exec", self.namespace, *words]
         with (self.folder / log).open("wb") as file:
             process = subprocess.Popen(
-                words, env={**self.env, **env}, stdout=file, stderr=subprocess.STDOUT, cwd=self.folder
+                words,
+                env={**self.env, **env},
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                cwd=self.folder,
             )
         self.processes.append(process)
         return process
@@ -63,7 +78,10 @@ class Machine:
         tree: dict[int, psutil.Process] = {}
         for process in self.processes:
             with contextlib.suppress(psutil.NoSuchProcess):
-                for each in (psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)):
+                for each in (
+                    psutil.Process(process.pid),
+                    *psutil.Process(process.pid).children(recursive=True),
+                ):
                     tree[each.pid] = each
         if self.namespace:  # also those whose parent is gone
             listed = subprocess.run(
@@ -120,7 +138,9 @@ class Machines:
         """Another machine, without processes yet, its cache of decoded images its own."""
         number = len(self._all) + 1
         namespace = f"{self._prefix}n{number}" if self._networks else ""
-        address = f"10.213.{os.getpid() % 250}.{number}" if self._networks else f"127.0.0.{number + 1}"
+        address = (
+            f"10.213.{os.getpid() % 250}.{number}" if self._networks else f"127.0.0.{number + 1}"
+        )
         folder = self._folder / name
         folder.mkdir()
         own = {
@@ -155,12 +175,24 @@ class Machines:
         """A Ray node with one CPU."""
         self._start_ray(machine, ["--address", self.address, "--num-cpus", "1"], mounts=mounts)
 
-    def _start_ray(self, machine: Machine, options: list[str], *, mounts: Mapping[Path, Path] | None) -> None:
-        command = [str(BIN / "ray"), "start", "--block", "--node-ip-address", machine.address, *options]
-        process = machine.start(*command, "--object-store-memory", str(80 * 2**20), log="ray.log", mounts=mounts)
+    def _start_ray(
+        self, machine: Machine, options: list[str], *, mounts: Mapping[Path, Path] | None
+    ) -> None:
+        command = [
+            str(BIN / "ray"),
+            "start",
+            "--block",
+            "--node-ip-address",
+            machine.address,
+            *options,
+        ]
+        process = machine.start(
+            *command, "--object-store-memory", str(80 * 2**20), log="ray.log", mounts=mounts
+        )
         log = machine.folder / "ray.log"
         wait_for(
-            lambda: "Ray runtime started" in log.read_text() or process.poll() is not None, timeout_s=START_TIMEOUT_S
+            lambda: "Ray runtime started" in log.read_text() or process.poll() is not None,
+            timeout_s=START_TIMEOUT_S,
         )
         assert process.poll() is None, log.read_text()
 
@@ -180,10 +212,19 @@ def networks_allowed() -> bool:
     if shutil.which("ip") is None:
         return False
     name = f"fs{os.getpid() % 100000}try"
-    made = subprocess.run(["ip", "netns", "add", name], capture_output=True, check=False).returncode == 0
+    made = (
+        subprocess.run(["ip", "netns", "add", name], capture_output=True, check=False).returncode
+        == 0
+    )
     if made:
-        bridge = [["ip", "link", "add", f"{name}b", "type", "bridge"], ["ip", "link", "delete", f"{name}b"]]
-        made = all(subprocess.run(words, capture_output=True, check=False).returncode == 0 for words in bridge)
+        bridge = [
+            ["ip", "link", "add", f"{name}b", "type", "bridge"],
+            ["ip", "link", "delete", f"{name}b"],
+        ]
+        made = all(
+            subprocess.run(words, capture_output=True, check=False).returncode == 0
+            for words in bridge
+        )
         _ip("netns", "delete", name)
     return made
 
@@ -192,7 +233,10 @@ def mounts_allowed() -> bool:
     """Whether this process may lay one folder over another for its children alone."""
     if shutil.which("unshare") is None:
         return False
-    return subprocess.run(["unshare", "--mount", "true"], capture_output=True, check=False).returncode == 0
+    return (
+        subprocess.run(["unshare", "--mount", "true"], capture_output=True, check=False).returncode
+        == 0
+    )
 
 
 def _ip(*words: str) -> None:

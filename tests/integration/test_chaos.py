@@ -10,9 +10,24 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize(("storage", "victims"), [("sqlite", "driver,head"), ("postgresql", "server,worker")])
-def test_a_sweep_whose_processes_are_killed_ends_as_an_undisturbed_one_to_the_bit(storage: str, victims: str):
-    options = ["--kills", "2", "--victims", victims, "--storage", storage, "--epochs", "6", "--seed", "1"]
+@pytest.mark.parametrize(
+    ("storage", "victims"), [("sqlite", "driver,head"), ("postgresql", "server,worker")]
+)
+def test_a_sweep_whose_processes_are_killed_ends_as_an_undisturbed_one_to_the_bit(
+    storage: str, victims: str
+):
+    options = [
+        "--kills",
+        "2",
+        "--victims",
+        victims,
+        "--storage",
+        storage,
+        "--epochs",
+        "6",
+        "--seed",
+        "1",
+    ]
     done = subprocess.run(
         [sys.executable, "-W", "ignore", ROOT / "benchmarks" / "chaos.py", *options],
         capture_output=True,
@@ -21,5 +36,7 @@ def test_a_sweep_whose_processes_are_killed_ends_as_an_undisturbed_one_to_the_bi
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.endswith("the two sweeps are equal: trials, reports, scores and weights, to the bit\n")
+    assert done.stdout.endswith(
+        "the two sweeps are equal: trials, reports, scores and weights, to the bit\n"
+    )
     assert done.stdout.count(" killed ") == 2

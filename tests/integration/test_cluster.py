@@ -33,7 +33,9 @@ class Running:
     def run(self, *arguments: str | Path, **env: str) -> subprocess.Popen[bytes]:
         """The real command, on the head."""
         address = self.machines.address
-        return self.head.start(SWEEPS, "run", *arguments, "--address", address, "--plain", log="sweeps.log", **env)
+        return self.head.start(
+            SWEEPS, "run", *arguments, "--address", address, "--plain", log="sweeps.log", **env
+        )
 
     def told(self) -> str:
         """What the command has printed."""
@@ -50,7 +52,10 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 def finished_folds(directory: Path) -> dict[Path, tuple[int, str]]:
     """The result of each finished fold run, and when it was written."""
-    return {path: (path.stat().st_mtime_ns, path.read_text()) for path in directory.glob("trial-*/fold-*/result.json")}
+    return {
+        path: (path.stat().st_mtime_ns, path.read_text())
+        for path in directory.glob("trial-*/fold-*/result.json")
+    }
 
 
 def stored_trials(url: str, name: str) -> list[FrozenTrial]:
@@ -75,9 +80,13 @@ def test_a_node_that_dies_midway_costs_nothing_but_time(
     for machine in (first, second):
         machines.start_worker(machine, mounts={own: tmp_path / "empty"} if mounts_allowed() else {})
     path = space(run_cap=TRIALS, folds={"k": FOLDS, "seed": 1, "race": False})
-    process = cluster.run(path, "--storage", postgresql_url, "--runs", directory.parent, TMPDIR=str(own))
+    process = cluster.run(
+        path, "--storage", postgresql_url, "--runs", directory.parent, TMPDIR=str(own)
+    )
 
-    wait_for(lambda: len(finished_folds(directory)) >= 3 or process.poll() is not None, timeout_s=120)
+    wait_for(
+        lambda: len(finished_folds(directory)) >= 3 or process.poll() is not None, timeout_s=120
+    )
     assert process.poll() is None, cluster.told()
     second.kill()
     before = finished_folds(directory)
@@ -89,12 +98,19 @@ def test_a_node_that_dies_midway_costs_nothing_but_time(
     trials = stored_trials(postgresql_url, "small")
     assert [trial.state for trial in trials] == [TrialState.COMPLETE] * TRIALS, cluster.told()
     for trial in trials:
-        files = [directory / f"trial-{trial.number:04d}" / f"fold-{fold}" / "result.json" for fold in range(FOLDS)]
-        assert trial.user_attrs["fold_scores"] == [json.loads(after[file][1])["metrics"]["f1"] for file in files]
+        files = [
+            directory / f"trial-{trial.number:04d}" / f"fold-{fold}" / "result.json"
+            for fold in range(FOLDS)
+        ]
+        assert trial.user_attrs["fold_scores"] == [
+            json.loads(after[file][1])["metrics"]["f1"] for file in files
+        ]
     assert machines.token not in cluster.told()
 
 
-def test_nodes_that_cannot_take_part_are_named_before_anything_starts(cluster: Running, space: Space, tmp_path: Path):
+def test_nodes_that_cannot_take_part_are_named_before_anything_starts(
+    cluster: Running, space: Space, tmp_path: Path
+):
     """One sees another folder at the path of the runs, one has no foldsweep."""
     if not mounts_allowed():
         pytest.skip("this user may not mount folders, so that no node can see others than this one")
@@ -102,16 +118,27 @@ def test_nodes_that_cannot_take_part_are_named_before_anything_starts(cluster: R
     for folder in (runs, others, broken / "sweeps"):
         folder.mkdir(parents=True)
     (broken / "sweeps" / "__init__.py").write_text("raise ImportError('nothing is installed here')")
-    blind, bare = cluster.machines.add("blind"), cluster.machines.add("bare", PYTHONPATH=str(broken))
+    blind, bare = (
+        cluster.machines.add("blind"),
+        cluster.machines.add("bare", PYTHONPATH=str(broken)),
+    )
     cluster.machines.start_worker(blind, mounts={runs: others})
     cluster.machines.start_worker(bare)
     process = cluster.run(space(), "--runs", runs)
 
     assert process.wait(timeout=120) == 2
     told = cluster.told()
-    assert re.search(r"2 of the cluster's \d nodes cannot run trials of this sweep", told)  # a third one can
-    assert f"({blind.address}): it sees another folder at {runs / 'small'} than this machine. Mount the same" in told
-    assert f"({bare.address}): foldsweep cannot be imported there (ImportError: nothing is installed here)" in told
+    assert re.search(
+        r"2 of the cluster's \d nodes cannot run trials of this sweep", told
+    )  # a third one can
+    assert (
+        f"({blind.address}): it sees another folder at {runs / 'small'} than this machine. Mount the same"
+        in told
+    )
+    assert (
+        f"({bare.address}): foldsweep cannot be imported there (ImportError: nothing is installed here)"
+        in told
+    )
     assert not list((runs / "small").glob("probe-*"))
     assert not list(runs.glob("*/trial-*"))
 
@@ -121,8 +148,13 @@ def test_a_node_that_does_not_answer_is_named(tmp_path: Path):
         probe_nodes(alone, directory=tmp_path, paths=[tmp_path])
         (node,) = alone.nodes
         gone = dataclasses.replace(node, id="1f" * (len(node.id) // 2), host="gone")
-        with pytest.raises(InputError, match=r"1 of the cluster's 2 nodes .*\n  node gone .*: a task cannot run there"):
+        with pytest.raises(
+            InputError,
+            match=r"1 of the cluster's 2 nodes .*\n  node gone .*: a task cannot run there",
+        ):
             probe_nodes(Cluster.of([node, gone]), directory=tmp_path, paths=[])
-        with pytest.raises(InputError, match=r"it did not answer within 0 s\. Look at it with `ray status`"):
+        with pytest.raises(
+            InputError, match=r"it did not answer within 0 s\. Look at it with `ray status`"
+        ):
             probe_nodes(alone, directory=tmp_path, paths=[], timeout_s=0)
     assert list(tmp_path.iterdir()) == []

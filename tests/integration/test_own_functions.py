@@ -82,7 +82,10 @@ def test_the_own_metric_scores_every_trial(folder: Path, ended: subprocess.Compl
     assert ended.stdout.startswith("own: 2 completed, 0 pruned, 0 failed\n")
     best = json.loads(command("best", "own", "--json", cwd=folder).stdout)
     assert (best["metric"], best["goal"]) == ("my_task.py:weighted", "maximize")
-    assert {trial["params"]["loss"] for trial in best["trials"]} == {"my_task.py:absolute", "mixture"}
+    assert {trial["params"]["loss"] for trial in best["trials"]} == {
+        "my_task.py:absolute",
+        "mixture",
+    }
     folds = load_folds(folder / "runs" / "own" / "folds.npz")
     assert folds.manifest.classes[0] == "blue / dark"
     labels_N = folds.manifest.labels_N
@@ -90,10 +93,13 @@ def test_the_own_metric_scores_every_trial(folder: Path, ended: subprocess.Compl
         right_N = read_oof(folder / trial["directory"], folds).argmax(axis=1) == labels_N
         worth_N = right_N * (1 + (labels_N == 0))
         assert trial["oof_score"] == pytest.approx(worth_N.mean())
-        assert trial["fold_scores"] == pytest.approx([worth_N[folds.valid_rows(fold)].mean() for fold in range(2)])
+        assert trial["fold_scores"] == pytest.approx(
+            [worth_N[folds.valid_rows(fold)].mean() for fold in range(2)]
+        )
         assert trial["score"] == pytest.approx(np.mean(trial["fold_scores"]))
         results = [
-            json.loads((folder / trial["directory"] / f"fold-{fold}" / "result.json").read_text()) for fold in range(2)
+            json.loads((folder / trial["directory"] / f"fold-{fold}" / "result.json").read_text())
+            for fold in range(2)
         ]
         assert [found["metrics"]["metric"] for found in results] == trial["fold_scores"]
         assert results[0]["scored_epoch"] == results[1]["scored_epoch"]

@@ -31,7 +31,13 @@ def _ray(cache: Path) -> Iterator[None]:
 
 def test_local_and_ray_train_the_same_trials_to_the_same_bits(space: Space, tmp_path: Path):
     path = space(
-        run_cap=4, early_terminate={"type": "median", "startup_trials": 1, "warmup_epochs": 1, "keep_at_least": 0}
+        run_cap=4,
+        early_terminate={
+            "type": "median",
+            "startup_trials": 1,
+            "warmup_epochs": 1,
+            "keep_at_least": 0,
+        },
     )
     with opened(path, tmp_path / "local") as local:
         run_local(local.driver)
@@ -47,7 +53,9 @@ def test_local_and_ray_train_the_same_trials_to_the_same_bits(space: Space, tmp_
             assert file.read_bytes() == same.read_bytes()
 
 
-def test_local_and_ray_propose_the_same_points_and_stop_the_same_trials(digits: Path, tmp_path: Path):
+def test_local_and_ray_propose_the_same_points_and_stop_the_same_trials(
+    digits: Path, tmp_path: Path
+):
     """Thirty trials on closed-form curves: well into TPE's model phase."""
     path, text = tmp_path / "curve.yaml", CURVE_SPACE.replace("photos/train.csv", str(digits))
     text = text.replace("{type: none}", "{type: median, startup_trials: 4, warmup_epochs: 1}")
@@ -61,7 +69,9 @@ def test_local_and_ray_propose_the_same_points_and_stop_the_same_trials(digits: 
     assert sum(trial.state == TrialState.PRUNED for trial in local.trials()) >= 3
 
 
-def test_every_completed_trial_has_all_fold_scores_and_predicts_every_image_once(space: Space, tmp_path: Path):
+def test_every_completed_trial_has_all_fold_scores_and_predicts_every_image_once(
+    space: Space, tmp_path: Path
+):
     events: list[Event] = []
     with opened(space(run_cap=2), tmp_path / "runs", listener=events.append) as sweep:
         run_on_ray(sweep.driver, Cluster(cpus=2, gpus=0))
@@ -73,7 +83,12 @@ def test_every_completed_trial_has_all_fold_scores_and_predicts_every_image_once
         probs_NK = read_oof(sweep.directory / f"trial-{trial.number:04d}", folds)
         assert probs_NK.shape == (200, 10)
         assert abs(probs_NK.sum(axis=1) - 1).max() < 1e-5
-    assert sorted((e.number, e.fold) for e in events if isinstance(e, FoldFinished)) == [(0, 0), (0, 1), (1, 0), (1, 1)]
+    assert sorted((e.number, e.fold) for e in events if isinstance(e, FoldFinished)) == [
+        (0, 0),
+        (0, 1),
+        (1, 0),
+        (1, 1),
+    ]
 
 
 def test_one_worker_process_serves_many_trials(space: Space, tmp_path: Path):
@@ -125,7 +140,9 @@ def test_a_worker_that_keeps_dying_fails_its_trial_only(space: Space, tmp_path: 
     assert "its worker process died" in dead.user_attrs["reason"]
 
 
-def test_a_stopped_sweep_leaves_its_trial_interrupted_and_goes_on_with_it(space: Space, tmp_path: Path):
+def test_a_stopped_sweep_leaves_its_trial_interrupted_and_goes_on_with_it(
+    space: Space, tmp_path: Path
+):
     path = space(run_cap=2)
 
     def stop_at_the_first_trial(event: Event) -> None:

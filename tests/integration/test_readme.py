@@ -12,7 +12,9 @@ from trainer.config import TrainConfig
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
-SHORTER = {"sweeps run": ["--trials", "2", "--set", "parameters.epochs.value=1", "--set", "folds.k=2"]}
+SHORTER = {
+    "sweeps run": ["--trials", "2", "--set", "parameters.epochs.value=1", "--set", "folds.k=2"]
+}
 
 
 def blocks(language: str) -> list[str]:
@@ -33,18 +35,31 @@ def test_the_demo_of_the_readme_runs_in_an_empty_folder(tmp_path: Path):
     best = json.loads(command("best", "digits", "--json", cwd=tmp_path).stdout)
     counts = ["completed", "pruned", "failed", "taken_over", "history"]
     assert list(best) == ["sweep", "metric", "goal", *counts, "trials", "ensemble"]
-    keys = ["number", "score", "fold_scores", "std", "oof_score", "params", "directory", "taken_from"]
+    keys = [
+        "number",
+        "score",
+        "fold_scores",
+        "std",
+        "oof_score",
+        "params",
+        "directory",
+        "taken_from",
+    ]
     assert [list(trial) for trial in best["trials"]] == [keys, keys]
     assert (tmp_path / best["trials"][0]["directory"] / "fold-1" / "result.json").is_file()
 
 
 def test_make_demo_runs_the_commands_of_the_readme():
-    recipe = re.search(r"^demo:.*?\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
+    recipe = re.search(
+        r"^demo:.*?\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(), flags=re.MULTILINE
+    )
     assert recipe is not None
     assert recipe[1].replace("\t$(BIN)/", "") == blocks("sh")[0]
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "search_spaces").glob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "search_spaces").glob("*.yaml")), ids=lambda path: path.stem
+)
 def test_every_search_space_is_valid_and_says_how_to_run_it(path: Path):
     assert read_spec(path).notices == ()
     header = path.read_text().split("\n\n")[0]
@@ -62,7 +77,9 @@ def test_the_search_space_of_the_readme_is_valid(tmp_path: Path):
 
 def test_every_parameter_is_documented_in_a_file_that_the_readme_links_to():
     assert "](docs/parameters.md)" in README
-    documented = re.findall(r"^\| `(\w+)` \|", (ROOT / "docs" / "parameters.md").read_text(), flags=re.MULTILINE)
+    documented = re.findall(
+        r"^\| `(\w+)` \|", (ROOT / "docs" / "parameters.md").read_text(), flags=re.MULTILINE
+    )
     assert sorted(documented) == sorted(TrainConfig.model_fields)
 
 

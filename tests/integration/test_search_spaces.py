@@ -29,10 +29,14 @@ SHORTER = (
 )
 
 
-def run(name: str, *settings: str, cwd: Path, trials: int = 2, options: Sequence[str] = ("--local",)) -> str:
+def run(
+    name: str, *settings: str, cwd: Path, trials: int = 2, options: Sequence[str] = ("--local",)
+) -> str:
     """Run a search space to its end; what was said meanwhile."""
     words = [word for setting in (*SHORTER, *settings) for word in ("--set", setting)]
-    done = command("run", SPACES / f"{name}.yaml", "--trials", str(trials), *options, *words, cwd=cwd)
+    done = command(
+        "run", SPACES / f"{name}.yaml", "--trials", str(trials), *options, *words, cwd=cwd
+    )
     assert done.returncode == 0, done.stderr
     assert f": {trials} completed, 0 pruned, 0 failed\n" in done.stdout
     assert "will fail" not in done.stderr
@@ -73,7 +77,9 @@ def save(image: Image.Image, path: Path, *, quality: int = 92) -> None:
 def test_mask_on_drawn_faces_keeps_persons_whole(tmp_path: Path):
     images = write_faces(tmp_path / "data" / "faces", persons=12, size_HW=(64, 48))
     save(scene(0), images / "000001_female_Caucasian_19" / "holiday.jpg")  # says nothing of a mask
-    assert read_spec(SPACES / "mask.yaml").data.source == "data/faces/images"  # where `sweeps demo faces` writes
+    assert (
+        read_spec(SPACES / "mask.yaml").data.source == "data/faces/images"
+    )  # where `sweeps demo faces` writes
     said = run("mask", "folds.k=2", cwd=tmp_path)
     folder = tmp_path / "runs" / "mask"
     folds = load_folds(folder / "folds.npz")
@@ -97,7 +103,9 @@ def test_landmark_through_ray_without_room_for_a_cache_scores_as_decoded(tmp_pat
             name = f"data/landmark/train/place {label}/{np.random.default_rng([label, place]).bytes(4).hex()}"
             save(shot, tmp_path / f"{name}.jpg")
             save(shot.resize((192, 144)), tmp_path / f"{name}b.jpg", quality=70)
-    said = run("landmark", "folds.k=2", "data.cache_gb=0", "name=streamed", cwd=tmp_path, options=())
+    said = run(
+        "landmark", "folds.k=2", "data.cache_gb=0", "name=streamed", cwd=tmp_path, options=()
+    )
     assert "32x32-stretch does not fit into data.cache_gb: decoded batch by batch" in said
     run("landmark", "folds.k=2", cwd=tmp_path)
     streamed, decoded = tmp_path / "runs" / "streamed", tmp_path / "runs" / "landmark"
@@ -122,13 +130,18 @@ def test_pet_expression_on_frames_with_boxes_holds_the_second_csv_out(tmp_path: 
             pet = scene(label, video, int(part == "valid"))
             for frame in range(4):
                 path = f"{part}/{label}/{np.random.default_rng([label, video, frame]).bytes(4).hex()}.jpg"
-                save(pet.point(lambda value, frame=frame: value + frame), tmp_path / "data/pet" / path)
+                save(
+                    pet.point(lambda value, frame=frame: value + frame),
+                    tmp_path / "data/pet" / path,
+                )
                 rows.append([path, f"mood {label}", 10, 10, 80 + frame, 70])
         for number, box in enumerate(bad_boxes if part == "train" else ()):
             save(scene(number, 99), tmp_path / f"data/pet/train/bad{number}.jpg")
             rows.append([f"train/bad{number}.jpg", f"mood {number}", *box])
         with (tmp_path / f"data/pet/{part}.csv").open("w", newline="") as file:
-            csv.writer(file).writerows([["path", "expression", "left", "top", "right", "bottom"], *rows])
+            csv.writer(file).writerows(
+                [["path", "expression", "left", "top", "right", "bottom"], *rows]
+            )
     run("pet_expression", cwd=tmp_path)
     folder = tmp_path / "runs" / "pet_expression"
     folds = load_folds(folder / "folds.npz")
@@ -149,7 +162,10 @@ def test_products_are_trained_with_and_without_their_background(tmp_path: Path):
     pytest.importorskip("cv2", reason="needs the extra 'crops', which CI installs")
     for label in range(4):
         for photo in range(6):
-            shelf, box = scene(3 - label, label, photo), Image.new("RGB", (44, 34), (40, 60 * label, 40))
+            shelf, box = (
+                scene(3 - label, label, photo),
+                Image.new("RGB", (44, 34), (40, 60 * label, 40)),
+            )
             shelf.paste(box, (26, 19))
             save(shelf, tmp_path / "data" / "products" / f"product {label}" / f"{label}{photo}.jpg")
     run("products", "folds.k=2", cwd=tmp_path, trials=6)
@@ -168,5 +184,7 @@ def test_products_are_trained_with_and_without_their_background(tmp_path: Path):
         assert removed is not None
         white = [(images.take(rows_N)[:, 14:18, :2] >= 250).all() for images in (kept, removed)]
         assert white == [False, True]  # data.fill, at the left edge
-        centre = np.abs(kept.take(rows_N)[:, 15:17, 15:17].astype(int) - removed.take(rows_N)[:, 15:17, 15:17])
+        centre = np.abs(
+            kept.take(rows_N)[:, 15:17, 15:17].astype(int) - removed.take(rows_N)[:, 15:17, 15:17]
+        )
         assert centre.max() <= 2

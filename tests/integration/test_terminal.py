@@ -16,8 +16,16 @@ def test_ctrl_c_saves_the_running_trials_and_the_next_command_continues_them(
     how: str, space: Callable[..., Path], tmp_path: Path
 ):
     path = space(run_cap=2, parameters={"epochs": {"value": 15}, "batch_size": {"value": 8}})
-    arguments = ["run", str(path), "--runs", str(tmp_path / "runs"), *(["--local"] if how == "local" else [])]
-    child = pexpect.spawn(str(SWEEPS), arguments, encoding="utf8", timeout=120, dimensions=(30, 120))
+    arguments = [
+        "run",
+        str(path),
+        "--runs",
+        str(tmp_path / "runs"),
+        *(["--local"] if how == "local" else []),
+    ]
+    child = pexpect.spawn(
+        str(SWEEPS), arguments, encoding="utf8", timeout=120, dimensions=(30, 120)
+    )
     child.expect(r"trial 0\S* +fold 1/2 +epoch [1-9]")  # the live view shows fold and epoch
     child.expect("elapsed")
     child.sendintr()
@@ -26,7 +34,9 @@ def test_ctrl_c_saves_the_running_trials_and_the_next_command_continues_them(
     child.close()
     assert child.exitstatus == 130
 
-    status = json.loads(command("status", "--runs", tmp_path / "runs", "--json", cwd=tmp_path).stdout)
+    status = json.loads(
+        command("status", "--runs", tmp_path / "runs", "--json", cwd=tmp_path).stdout
+    )
     assert status["interrupted"] >= 1
     assert (status["running"], status["failed"], status["holder"]) == (0, 0, None)
     checkpoints = list((tmp_path / "runs" / "small").glob("trial-*/fold-0/last.ckpt"))
@@ -40,7 +50,9 @@ def test_ctrl_c_saves_the_running_trials_and_the_next_command_continues_them(
     assert not any(checkpoint.exists() for checkpoint in checkpoints)
 
 
-def test_a_second_run_of_a_running_sweep_is_told_who_has_it(space: Callable[..., Path], tmp_path: Path):
+def test_a_second_run_of_a_running_sweep_is_told_who_has_it(
+    space: Callable[..., Path], tmp_path: Path
+):
     path = space(run_cap=1, parameters={"epochs": {"value": 200}})
     arguments = ["run", str(path), "--runs", str(tmp_path / "runs"), "--local", "--plain"]
     first = pexpect.spawn(str(SWEEPS), arguments, encoding="utf8", timeout=120)
@@ -48,7 +60,10 @@ def test_a_second_run_of_a_running_sweep_is_told_who_has_it(space: Callable[...,
 
     second = command(*arguments, cwd=tmp_path)
     assert second.returncode == 2
-    assert f"sweep 'small' is already running: process {first.pid} on {os.uname().nodename} since 20" in second.stderr
+    assert (
+        f"sweep 'small' is already running: process {first.pid} on {os.uname().nodename} since 20"
+        in second.stderr
+    )
 
     first.sendintr()
     first.expect(pexpect.EOF)

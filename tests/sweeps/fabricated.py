@@ -31,7 +31,9 @@ def trial(
     retry_of: int | None = None,
 ) -> FrozenTrial:
     """A trial as a storage gives it, with a parameter of its own; a complete one scores 0.5 unless told."""
-    attributes: dict[str, Any] = {TAKEN_FROM: None if of is None else {"sweep": of.sweep, "trial": of.number}}
+    attributes: dict[str, Any] = {
+        TAKEN_FROM: None if of is None else {"sweep": of.sweep, "trial": of.number}
+    }
     attributes[RETRY_OF] = retry_of
     if state == TrialState.COMPLETE:
         score = 0.5 if score is None else score

@@ -12,7 +12,9 @@ def subclasses(cls: type) -> set[type]:
 
 def test_the_tree_in_the_docstring_names_every_error_with_its_exit_code() -> None:
     drawn = dict(re.findall(r"(\w+Error) +(\d)  ", errors.__doc__ or ""))
-    assert drawn == {cls.__name__: str(cls.exit_code) for cls in subclasses(SweepsError) - {SweepsError}}
+    assert drawn == {
+        cls.__name__: str(cls.exit_code) for cls in subclasses(SweepsError) - {SweepsError}
+    }
 
 
 def test_all_problems_stand_in_the_order_of_the_file_with_lines_and_paths() -> None:

@@ -55,7 +55,13 @@ def squares(count: int, *, side: int, seed: int = 0) -> tuple[Pixels, np.ndarray
 def paper_manifest(labels_N: np.ndarray, classes: tuple[str, ...] = ("a", "b", "c")) -> Manifest:
     """A manifest whose images exist on paper only: folds and training never open them."""
     paths = tuple(f"{row}.png" for row in range(len(labels_N)))
-    return Manifest(root=Path("/nowhere"), paths=paths, labels_N=labels_N, classes=classes, lines=(0,) * len(paths))
+    return Manifest(
+        root=Path("/nowhere"),
+        paths=paths,
+        labels_N=labels_N,
+        classes=classes,
+        lines=(0,) * len(paths),
+    )
 
 
 @pytest.fixture(scope="session")
@@ -69,7 +75,9 @@ def toy() -> tuple[Decoded, Folds]:
 def people(toy: tuple[Decoded, Folds]) -> tuple[Decoded, Folds]:
     """The same images with two label columns; warm + night does not occur."""
     parts = (("warm", "day"), ("cold", "day"), ("cold", "night"))
-    manifest = dataclasses.replace(toy[1].manifest, label_columns=("tone", "time"), class_parts=parts)
+    manifest = dataclasses.replace(
+        toy[1].manifest, label_columns=("tone", "time"), class_parts=parts
+    )
     return toy[0], dataclasses.replace(toy[1], manifest=manifest)
 
 
@@ -78,7 +86,14 @@ def tiny() -> Callable[..., TrainConfig]:
     """A configuration that trains on `toy` in a fraction of a second: 6 steps per epoch."""
 
     def config(**changes: object) -> TrainConfig:
-        values = {"backbone": "test_resnet", "weights": "none", "resize": 16, "batch_size": 4, "epochs": 3, "lr": 1e-2}
+        values = {
+            "backbone": "test_resnet",
+            "weights": "none",
+            "resize": 16,
+            "batch_size": 4,
+            "epochs": 3,
+            "lr": 1e-2,
+        }
         return TrainConfig(**{**values, **changes})
 
     return config
@@ -198,13 +213,18 @@ def widening(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
         monkeypatch.setattr(
             FoldRun,
             "_score",
-            lambda run, now: {**(said := score(run, now)), "loss": said["loss"] + 10 * (now == epoch)},
+            lambda run, now: {
+                **(said := score(run, now)),
+                "loss": said["loss"] + 10 * (now == epoch),
+            },
         )
 
     return at
 
 
-def finish_with_interruptions(train: Train, config: TrainConfig, **changes: object) -> list[Watcher]:
+def finish_with_interruptions(
+    train: Train, config: TrainConfig, **changes: object
+) -> list[Watcher]:
     """Interrupt after every epoch and continue in a new call, in directory `continued`, until there is a result."""
     watchers = []
     for _ in range(config.epochs):
@@ -223,7 +243,10 @@ def files(directory: Path) -> list[str]:
 def curve(directory: Path) -> list[dict[str, str]]:
     """The rows of curve.csv as written, without the time they took."""
     with (directory / "curve.csv").open() as file:
-        return [{key: text for key, text in row.items() if key != "seconds"} for row in csv.DictReader(file)]
+        return [
+            {key: text for key, text in row.items() if key != "seconds"}
+            for row in csv.DictReader(file)
+        ]
 
 
 def oof(directory: Path) -> np.ndarray:
@@ -235,19 +258,32 @@ def oof(directory: Path) -> np.ndarray:
 def bits(directory: Path) -> dict[str, object]:
     """Everything that a finished fold run leaves, except how long it took."""
     with np.load(directory / "oof.npz") as file:
-        arrays = {name: (file[name].dtype.str, file[name].shape, file[name].tobytes()) for name in sorted(file.files)}
+        arrays = {
+            name: (file[name].dtype.str, file[name].shape, file[name].tobytes())
+            for name in sorted(file.files)
+        }
     result = json.loads((directory / "result.json").read_text())
     del result["seconds"]
     weights = (directory / "model.safetensors").read_bytes()
-    return {"files": files(directory), "oof": arrays, "result": result, "curve": curve(directory), "weights": weights}
+    return {
+        "files": files(directory),
+        "oof": arrays,
+        "result": result,
+        "curve": curve(directory),
+        "weights": weights,
+    }
 
 
-def predicted(config: TrainConfig, directory: Path, images: list[Decoded], folds: Folds, fold: int = 0) -> np.ndarray:
+def predicted(
+    config: TrainConfig, directory: Path, images: list[Decoded], folds: Folds, fold: int = 0
+) -> np.ndarray:
     """Probabilities of the held-out rows by the weights that a fold run left, in plain torch."""
     network = build_network(config, heads_of(config, folds), code=None)
     load_weights(directory / "model.safetensors", network)
     result, rows_N = json.loads((directory / "result.json").read_text()), folds.valid_rows(fold)
     views = [(source.take(rows_N) / 255 - result["mean"]) / result["std"] for source in images]
     with torch.no_grad():
-        logits = network.eval()([torch.from_numpy(view).float().permute(0, 3, 1, 2) for view in views])
+        logits = network.eval()(
+            [torch.from_numpy(view).float().permute(0, 3, 1, 2) for view in views]
+        )
         return heads_of(config, folds).log_probs(logits).exp().numpy()

@@ -37,6 +37,10 @@ def test_a_folder_that_cannot_be_made_is_refused_with_what_to_set(monkeypatch, t
 
 
 def test_a_folder_without_write_permission_is_refused(monkeypatch):
-    monkeypatch.setattr(os, "access", lambda path, mode: False)  # the tests may run as root, who may write anywhere
-    with pytest.raises(DataError, match=r"cache: the cache folder cannot be written\. Set \$SWEEPS_CACHE"):
+    monkeypatch.setattr(
+        os, "access", lambda path, mode: False
+    )  # the tests may run as root, who may write anywhere
+    with pytest.raises(
+        DataError, match=r"cache: the cache folder cannot be written\. Set \$SWEEPS_CACHE"
+    ):
         writable_cache_folder()

@@ -126,7 +126,9 @@ def test_a_size_round_trips_with_the_height_first(height, width):
     ],
 )
 def test_what_is_no_size_is_refused_with_the_form_and_the_bounds(value):
-    with pytest.raises(ValueError, match=r"a size is a number or 'HxW' with sides from 8 to 4096 pixels, got "):
+    with pytest.raises(
+        ValueError, match=r"a size is a number or 'HxW' with sides from 8 to 4096 pixels, got "
+    ):
         parse_size(value)
     with pytest.raises(pydantic.ValidationError, match="resize"):
         TrainConfig(resize=value)
@@ -144,7 +146,9 @@ def test_a_configuration_is_frozen():
 
 
 def test_an_unknown_field_is_refused_by_name():
-    with pytest.raises(pydantic.ValidationError, match="learning_rate\n  Extra inputs are not permitted"):
+    with pytest.raises(
+        pydantic.ValidationError, match="learning_rate\n  Extra inputs are not permitted"
+    ):
         TrainConfig(learning_rate=0.1)
 
 
@@ -234,7 +238,9 @@ def test_an_unknown_field_is_refused_by_name():
     ],
 )
 def test_a_value_out_of_bounds_is_refused_by_name(field, value):
-    with pytest.raises(pydantic.ValidationError, match=rf"validation errors? for TrainConfig\n{field}[\n.]"):
+    with pytest.raises(
+        pydantic.ValidationError, match=rf"validation errors? for TrainConfig\n{field}[\n.]"
+    ):
         TrainConfig(**{field: value})
 
 
@@ -247,7 +253,9 @@ def test_a_goal_is_given_and_stored_as_its_word():
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
-@pytest.mark.parametrize("field", [name for name, info in TrainConfig.model_fields.items() if info.annotation is float])
+@pytest.mark.parametrize(
+    "field", [name for name, info in TrainConfig.model_fields.items() if info.annotation is float]
+)
 def test_nan_and_infinity_are_refused_in_every_field(field, value):
     with pytest.raises(pydantic.ValidationError, match=field):
         TrainConfig(**{field: value})
@@ -260,10 +268,14 @@ def test_the_preprocessing_is_what_four_fields_say():
 
 
 def test_two_spellings_of_one_size_are_one_preprocessing():
-    assert {TrainConfig(resize=value).preprocessing for value in (64, "64", "64x64")} == {Preprocessing((64, 64))}
+    assert {TrainConfig(resize=value).preprocessing for value in (64, "64", "64x64")} == {
+        Preprocessing((64, 64))
+    }
 
 
-@pytest.mark.parametrize("change", [{"lr": 0.5}, {"normalise": "none"}, {"backbone": "resnet50"}, {"seed": 3}])
+@pytest.mark.parametrize(
+    "change", [{"lr": 0.5}, {"normalise": "none"}, {"backbone": "resnet50"}, {"seed": 3}]
+)
 def test_what_happens_after_the_cache_is_no_preprocessing(change):
     assert TrainConfig(**change).preprocessing == TrainConfig().preprocessing
 
@@ -291,7 +303,10 @@ def test_what_happens_after_the_cache_is_no_preprocessing(change):
             {"scheduler": "plateau", "min_lr": 0.1, "lr": 0.01},
             "plateau needs min_lr <= lr, got min_lr=0.1 and lr=0.01",
         ),
-        ({"scheduler": "multistep"}, "multistep needs milestones in rising order, e.g. [10, 15], got []"),
+        (
+            {"scheduler": "multistep"},
+            "multistep needs milestones in rising order, e.g. [10, 15], got []",
+        ),
         (
             {"scheduler": "multistep", "milestones": [3, 1]},
             "multistep needs milestones in rising order, e.g. [10, 15], got [3.0, 1.0]",
@@ -304,7 +319,10 @@ def test_what_happens_after_the_cache_is_no_preprocessing(change):
             {"scheduler": "two_stage", "second_gap": 0},
             "two_stage needs second_gap or second_epoch above 0, or its second stage never begins",
         ),
-        ({"loss": "mixture"}, "mixture needs loss_mix with weights above 0, e.g. {soft_f1: 0.4, focal: 0.6}"),
+        (
+            {"loss": "mixture"},
+            "mixture needs loss_mix with weights above 0, e.g. {soft_f1: 0.4, focal: 0.6}",
+        ),
         (
             {"loss": "mixture", "loss_mix": {"focal": 0.0}},
             "mixture needs loss_mix with weights above 0, e.g. {soft_f1: 0.4, focal: 0.6}",
@@ -319,7 +337,10 @@ def test_what_happens_after_the_cache_is_no_preprocessing(change):
         ),
         ({"head_weights": {"age": 2.0}}, "head_weights and head_crops need heads: separate"),
         ({"head_crops": {"age": "face"}}, "head_weights and head_crops need heads: separate"),
-        ({"monitor": "metric"}, "monitor: metric needs a metric of your own, e.g. my_task.py:my_metric"),
+        (
+            {"monitor": "metric"},
+            "monitor: metric needs a metric of your own, e.g. my_task.py:my_metric",
+        ),
     ],
 )
 def test_what_does_not_fit_together_is_refused_in_one_line(changes, problem):
@@ -373,11 +394,13 @@ def test_a_stage_may_be_written_as_a_mapping():
 
 
 @pytest.mark.parametrize(
-    "value", ["layer3", "up_to:", "up_to", "all", {"up_to": ""}, {"up_to": "a", "b": 1}, {}, 3, None]
+    "value",
+    ["layer3", "up_to:", "up_to", "all", {"up_to": ""}, {"up_to": "a", "b": 1}, {}, 3, None],
 )
 def test_what_cannot_be_frozen_is_refused_with_what_can(value):
     with pytest.raises(
-        pydantic.ValidationError, match="freeze is none, backbone, all_but_last_block or up_to:STAGE, got "
+        pydantic.ValidationError,
+        match="freeze is none, backbone, all_but_last_block or up_to:STAGE, got ",
     ):
         TrainConfig(freeze=value)
 
@@ -398,13 +421,19 @@ def test_a_function_of_the_users_own_is_known_by_its_form(field):
 
 def test_one_view_without_crops_of_heads():
     config = TrainConfig(crop="box", resize=32)
-    assert config.views == (config.preprocessing,) == (Preprocessing((32, 32), "stretch", "box", "keep"),)
+    assert (
+        config.views
+        == (config.preprocessing,)
+        == (Preprocessing((32, 32), "stretch", "box", "keep"),)
+    )
     assert config.view_of("class") == 0
 
 
 def test_each_crop_is_one_view_the_common_one_first():
     crops = {"mask": "face", "age": "box", "gender": "none", "hair": "face"}
-    config = TrainConfig(heads="separate", crop="box", head_crops=crops, background="remove", resize="16x8")
+    config = TrainConfig(
+        heads="separate", crop="box", head_crops=crops, background="remove", resize="16x8"
+    )
     assert [view.crop for view in config.views] == ["box", "none", "face"]  # by the columns' names
     assert {(view.size_HW, view.background, view.resize_mode) for view in config.views} == {
         ((16, 8), "remove", "stretch")
@@ -414,7 +443,10 @@ def test_each_crop_is_one_view_the_common_one_first():
 
 def test_the_order_in_which_heads_are_named_changes_no_view():
     one, other = ({"b": "face", "a": "box"}, {"a": "box", "b": "face"})
-    assert TrainConfig(heads="separate", head_crops=one).views == TrainConfig(heads="separate", head_crops=other).views
+    assert (
+        TrainConfig(heads="separate", head_crops=one).views
+        == TrainConfig(heads="separate", head_crops=other).views
+    )
 
 
 @pytest.mark.parametrize("name", [*AUGMENTERS, *MIXERS])
@@ -435,16 +467,27 @@ def test_strengths_alone_change_no_image_but_progressive_resize_does():
     [
         ({}, {}),
         ({"lr": 0.1, "loss": "focal"}, {"lr": 0.1, "loss": "focal"}),
-        ({"loss_mix.focal": 0.6, "loss_mix.soft_f1": 0.4}, {"loss_mix": {"focal": 0.6, "soft_f1": 0.4}}),
-        ({"loss_mix": {"focal": 0.6}, "loss_mix.soft_f1": 0.4}, {"loss_mix": {"focal": 0.6, "soft_f1": 0.4}}),
-        ({"loss_mix.soft_f1": 0.4, "loss_mix": {"focal": 0.6}}, {"loss_mix": {"soft_f1": 0.4, "focal": 0.6}}),
+        (
+            {"loss_mix.focal": 0.6, "loss_mix.soft_f1": 0.4},
+            {"loss_mix": {"focal": 0.6, "soft_f1": 0.4}},
+        ),
+        (
+            {"loss_mix": {"focal": 0.6}, "loss_mix.soft_f1": 0.4},
+            {"loss_mix": {"focal": 0.6, "soft_f1": 0.4}},
+        ),
+        (
+            {"loss_mix.soft_f1": 0.4, "loss_mix": {"focal": 0.6}},
+            {"loss_mix": {"soft_f1": 0.4, "focal": 0.6}},
+        ),
         ({"head_crops.a.b": "face"}, {"head_crops": {"a.b": "face"}}),
         ({"freeze.up_to": "layer3"}, {"freeze": {"up_to": "layer3"}}),
         ({"loss_mix": {}}, {"loss_mix": {}}),
     ],
 )
 def test_dotted_names_become_mappings(values, expected):
-    before = {name: dict(value) if isinstance(value, dict) else value for name, value in values.items()}
+    before = {
+        name: dict(value) if isinstance(value, dict) else value for name, value in values.items()
+    }
     assert nested(values) == expected
     assert values == before
 
@@ -457,11 +500,16 @@ def test_every_dotted_mapping_is_a_configuration():
 
 def test_the_order_of_a_mappings_entries_is_no_part_of_the_fingerprint():
     one, other = ({"soft_f1": 0.4, "focal": 0.6}, {"focal": 0.6, "soft_f1": 0.4})
-    assert len({TrainConfig(loss="mixture", loss_mix=mix).fingerprint() for mix in (one, other)}) == 1
+    assert (
+        len({TrainConfig(loss="mixture", loss_mix=mix).fingerprint() for mix in (one, other)}) == 1
+    )
 
 
 def test_local_weights_are_a_path():
-    assert [TrainConfig(weights=name).local_weights for name in ("pretrained", "none")] == [None, None]
+    assert [TrainConfig(weights=name).local_weights for name in ("pretrained", "none")] == [
+        None,
+        None,
+    ]
     assert TrainConfig(weights="a/b.pt").local_weights == Path("a/b.pt")
 
 
@@ -486,10 +534,17 @@ def test_any_other_value_gives_another_fingerprint(field):
     needed = NEEDED.get(field, {})
     changed = TrainConfig(**needed, **{field: CHANGES[field]})
     assert changed.fingerprint() != TrainConfig(**needed).fingerprint()
-    assert changed.fingerprint() == TrainConfig.model_validate_json(changed.model_dump_json()).fingerprint()
+    assert (
+        changed.fingerprint()
+        == TrainConfig.model_validate_json(changed.model_dump_json()).fingerprint()
+    )
 
 
 def test_another_process_computes_the_same_fingerprint():
-    command = "from trainer.config import TrainConfig; print(TrainConfig(lr=0.1 + 0.2).fingerprint())"
-    done = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True, check=True)
+    command = (
+        "from trainer.config import TrainConfig; print(TrainConfig(lr=0.1 + 0.2).fingerprint())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", command], capture_output=True, text=True, check=True
+    )
     assert done.stdout == f"{TrainConfig(lr=0.1 + 0.2).fingerprint()}\n"

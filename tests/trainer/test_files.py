@@ -46,7 +46,9 @@ def test_the_bytes_are_on_disk_before_the_name_is(tmp_path, monkeypatch):
     order = []
     fsync, replace = os.fsync, os.replace
     monkeypatch.setattr(os, "fsync", lambda descriptor: (order.append("fsync"), fsync(descriptor)))
-    monkeypatch.setattr(os, "replace", lambda source, target: (order.append("replace"), replace(source, target)))
+    monkeypatch.setattr(
+        os, "replace", lambda source, target: (order.append("replace"), replace(source, target))
+    )
     with atomic_write(tmp_path / "file.bin") as file:
         file.write(b"content")
     assert order == ["fsync", "replace"]

@@ -62,7 +62,9 @@ def test_the_result_goes_to_stdout_and_progress_to_stderr(settings, tmp_path, ca
     assert re.fullmatch("".join(LINE.format(fold=1, epoch=epoch) for epoch in (1, 2)), err)
 
 
-def test_without_out_the_directory_is_named_by_the_file_and_the_fold(settings, tmp_path, monkeypatch):
+def test_without_out_the_directory_is_named_by_the_file_and_the_fold(
+    settings, tmp_path, monkeypatch
+):
     monkeypatch.chdir(tmp_path)
     assert run(settings()) == 0
     assert (tmp_path / "runs" / "mask" / "fold-0" / "result.json").is_file()
@@ -95,7 +97,9 @@ def test_ctrl_c_saves_and_the_same_command_continues(settings, tmp_path, monkeyp
         assert run(settings(), "--out", str(tmp_path / "out")) == 130
     out, err = capsys.readouterr()
     assert out == ""
-    assert re.fullmatch(LINE.format(fold=0, epoch=1) + "interrupted; run the same command again to continue\n", err)
+    assert re.fullmatch(
+        LINE.format(fold=0, epoch=1) + "interrupted; run the same command again to continue\n", err
+    )
     assert signal.getsignal(signal.SIGINT) is handler
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["last.ckpt"]
     assert run(settings(), "--out", str(tmp_path / "out")) == 0
@@ -103,13 +107,27 @@ def test_ctrl_c_saves_and_the_same_command_continues(settings, tmp_path, monkeyp
 
 
 def test_as_a_command_it_prints_the_same(settings, tmp_path, capsys):
-    command = [sys.executable, "-m", "trainer", "--config", str(settings()), "--device", "cpu", "--threads", "1"]
-    done = subprocess.run([*command, "--out", str(tmp_path / "command")], capture_output=True, text=True, check=False)
+    command = [
+        sys.executable,
+        "-m",
+        "trainer",
+        "--config",
+        str(settings()),
+        "--device",
+        "cpu",
+        "--threads",
+        "1",
+    ]
+    done = subprocess.run(
+        [*command, "--out", str(tmp_path / "command")], capture_output=True, text=True, check=False
+    )
     assert (done.returncode, done.stderr.count("\n")) == (0, 2)
     run(settings(), "--out", str(tmp_path / "here"))
     here, there = json.loads(capsys.readouterr().out), json.loads(done.stdout)
     assert {**here, "seconds": 0} == {**there, "seconds": 0}
-    assert (tmp_path / "here/model.safetensors").read_bytes() == (tmp_path / "command/model.safetensors").read_bytes()
+    assert (tmp_path / "here/model.safetensors").read_bytes() == (
+        tmp_path / "command/model.safetensors"
+    ).read_bytes()
 
 
 # where the time goes
@@ -130,8 +148,12 @@ def test_a_profile_says_what_an_epoch_is_spent_on(settings, tmp_path, capsys, fr
     first = ["features"] if freeze else []
     assert list(phases) == [*first, "data", "forward", "backward", "optimizer", "metrics", "other"]
     assert sum(phases.values()) == pytest.approx(total, abs=0.01)
-    assert 0 <= phases["other"] < (0.7 if freeze else 0.3) * total  # heads alone train in milliseconds
-    assert total == pytest.approx(json.loads((tmp_path / "out" / "result.json").read_text())["seconds"] / 3, abs=2e-3)
+    assert (
+        0 <= phases["other"] < (0.7 if freeze else 0.3) * total
+    )  # heads alone train in milliseconds
+    assert total == pytest.approx(
+        json.loads((tmp_path / "out" / "result.json").read_text())["seconds"] / 3, abs=2e-3
+    )
 
 
 def test_a_profile_is_of_the_epochs_trained_now(settings, tmp_path, monkeypatch, capsys):
@@ -163,7 +185,10 @@ def test_a_finished_fold_has_no_profile(settings, tmp_path, capsys):
     run(settings(), "--out", str(tmp_path / "out"))
     capsys.readouterr()
     assert run(settings(), "--out", str(tmp_path / "out"), "--profile") == 0
-    assert capsys.readouterr().err == "nothing was trained, so there is no profile: the fold was done before\n"
+    assert (
+        capsys.readouterr().err
+        == "nothing was trained, so there is no profile: the fold was done before\n"
+    )
 
 
 # choices of the trainer
@@ -172,7 +197,14 @@ def test_a_finished_fold_has_no_profile(settings, tmp_path, capsys):
 def test_the_result_has_every_metric(settings, tmp_path, capsys):
     assert run(settings(), "--out", str(tmp_path / "out")) == 0
     result = json.loads(capsys.readouterr().out)
-    assert list(result["metrics"]) == ["f1", "accuracy", "balanced_accuracy", "loss", "log_loss", "ece"]
+    assert list(result["metrics"]) == [
+        "f1",
+        "accuracy",
+        "balanced_accuracy",
+        "loss",
+        "log_loss",
+        "ece",
+    ]
     assert sum(count for _, _, count in result["confusion"]) == 6
     assert len(result["f1_per_class"]) == 3
 
@@ -182,7 +214,9 @@ def test_own_functions_stand_beside_the_configuration(settings, tmp_path, capsys
         "def top(probs_NK, labels_N, classes):\n    return probs_NK.max()\n"
         "def squared(logits_BK, targets_BK):\n    return (logits_BK.softmax(1) - targets_BK).square().sum(1).mean()\n"
     )
-    config = settings(metric="my_task.py:top", loss="my_task.py:squared", monitor="metric", checkpoint="fold_best")
+    config = settings(
+        metric="my_task.py:top", loss="my_task.py:squared", monitor="metric", checkpoint="fold_best"
+    )
     assert run(config, "--out", str(tmp_path / "out")) == 0
     result = json.loads(capsys.readouterr().out)
     with np.load(tmp_path / "out" / "oof.npz") as file:
@@ -204,9 +238,13 @@ def test_heads_of_several_columns_are_trained_from_the_file(settings, tmp_path, 
     source = tmp_path / "photos" / "train.csv"
     parts = {"a": "warm,day", "b": "cold,day", "c": "cold,night"}
     rows = [line.split(",") for line in source.read_text().split()[1:]]
-    source.write_text("path,tone,time\n" + "".join(f"{path},{parts[label]}\n" for path, label in rows))
+    source.write_text(
+        "path,tone,time\n" + "".join(f"{path},{parts[label]}\n" for path, label in rows)
+    )
     config = settings(
-        data={"source": str(source), "label": ["tone", "time"]}, heads="separate", head_weights={"time": 2.0}
+        data={"source": str(source), "label": ["tone", "time"]},
+        heads="separate",
+        head_weights={"time": 2.0},
     )
     assert run(config, "--out", str(tmp_path / "out")) == 0
     with np.load(tmp_path / "out" / "oof.npz") as file:
@@ -229,14 +267,18 @@ def test_an_entry_of_a_mapping_may_be_written_with_a_dot(settings, tmp_path, cap
 
 
 def test_a_mistake_in_an_own_function_is_told_before_training(settings, tmp_path, capsys):
-    (tmp_path / "my_task.py").write_text("def top(probs_NK, labels_N, classes):\n    return probs_NK.maks()\n")
+    (tmp_path / "my_task.py").write_text(
+        "def top(probs_NK, labels_N, classes):\n    return probs_NK.maks()\n"
+    )
     assert run(settings(metric="my_task.py:top"), "--out", str(tmp_path / "out")) == 2
     assert problem(capsys).startswith("error: my_task.py:top, line 2: AttributeError: ")
 
 
 def test_separate_heads_of_one_column_are_refused(settings, capsys):
     assert run(settings(heads="separate")) == 2
-    assert problem(capsys).startswith("error: heads: separate needs several label columns, got 1 (label). ")
+    assert problem(capsys).startswith(
+        "error: heads: separate needs several label columns, got 1 (label). "
+    )
 
 
 @pytest.mark.parametrize(
@@ -288,10 +330,14 @@ def test_a_fold_that_does_not_exist_is_refused(settings, capsys, fold):
 
 def test_a_missing_file_is_refused(tmp_path, capsys):
     assert run(tmp_path / "no.yaml") == 2
-    assert problem(capsys).startswith(f"error: {tmp_path}/no.yaml: cannot be read ([Errno 2] No such file or directory")
+    assert problem(capsys).startswith(
+        f"error: {tmp_path}/no.yaml: cannot be read ([Errno 2] No such file or directory"
+    )
 
 
-@pytest.mark.parametrize("content", [b"a: [1\n", b"\xff\xfe\x00", b"a: 1\na: 2\n"], ids=["yaml", "binary", "key twice"])
+@pytest.mark.parametrize(
+    "content", [b"a: [1\n", b"\xff\xfe\x00", b"a: 1\na: 2\n"], ids=["yaml", "binary", "key twice"]
+)
 def test_a_file_that_is_not_yaml_is_refused(tmp_path, capsys, content):
     (tmp_path / "mask.yaml").write_bytes(content)
     assert run(tmp_path / "mask.yaml") == 2
@@ -339,7 +385,9 @@ def test_a_section_that_is_no_mapping_is_refused(settings, capsys, name):
         ("data", {"source": "train.csv", "lable": "a"}, "lable"),
     ],
 )
-def test_a_wrong_value_in_a_section_is_refused_by_name(settings, capsys, tmp_path, monkeypatch, section, values, named):
+def test_a_wrong_value_in_a_section_is_refused_by_name(
+    settings, capsys, tmp_path, monkeypatch, section, values, named
+):
     settings()
     monkeypatch.chdir(tmp_path / "photos")
     assert run(settings(**{section: values})) == 2
@@ -370,7 +418,10 @@ def test_many_unreadable_images_are_refused_with_their_lines(settings, tmp_path,
         (tmp_path / "photos" / f"{row}.png").write_text("no image")
     assert run(config) == 2
     err = problem(capsys)
-    assert "2 of 12 rows cannot be used (2 unreadable), more than data.max_rejected (10%) allows" in err
+    assert (
+        "2 of 12 rows cannot be used (2 unreadable), more than data.max_rejected (10%) allows"
+        in err
+    )
     assert "\n  line 5: 3.png (unreadable: " in err
     assert "\n  line 9: 7.png (unreadable: " in err
 
@@ -388,7 +439,9 @@ def test_groups_and_a_holdout_are_taken_from_the_file(settings, tmp_path, capsys
     # twelve images of four persons; nobody can be on both sides
     lines = [f"{header},person", *(f"{line},p{at // 3}" for at, line in enumerate(rows))]
     source.write_text("\n".join(lines) + "\n")
-    config = settings(data={"source": str(source), "group": "person"}, folds={"k": 2, "holdout": 0.25})
+    config = settings(
+        data={"source": str(source), "group": "person"}, folds={"k": 2, "holdout": 0.25}
+    )
     assert run(config, "--out", str(tmp_path / "out")) == 0
     with np.load(tmp_path / "out" / "oof.npz") as file:
         rows_held_out = set(file["rows"].tolist())
@@ -425,10 +478,15 @@ def test_every_problem_of_data_and_folds_is_listed(settings, capsys):
 
 def test_boxes_that_are_not_there_are_missed_before_training(settings, capsys):
     assert run(settings(crop="box")) == 2
-    assert "crop: box needs the columns of the box: data.box: [left, top, right, bottom]" in problem(capsys)
+    assert (
+        "crop: box needs the columns of the box: data.box: [left, top, right, bottom]"
+        in problem(capsys)
+    )
 
 
-@pytest.mark.parametrize("options", [["--threads", "0"], ["--threads", "-1"], ["--threads", "x"], ["--device", "tpu"]])
+@pytest.mark.parametrize(
+    "options", [["--threads", "0"], ["--threads", "-1"], ["--threads", "x"], ["--device", "tpu"]]
+)
 def test_a_wrong_option_is_refused(settings, tmp_path, capsys, options):
     assert run(settings(), "--out", str(tmp_path / "out"), *options) == 2
     assert options[0] in problem(capsys)

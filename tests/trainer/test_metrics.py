@@ -37,14 +37,20 @@ def test_every_metric_equals_scikit_learn(n, k, seed):
     probs_NK, labels_N = predictions(n, k, seed)
     scores = score_fold(probs_NK, labels_N)
     predicted_N = probs_NK.argmax(axis=1)
-    f1_K = sklearn.metrics.f1_score(labels_N, predicted_N, labels=range(k), average=None, zero_division=0)
-    with warnings.catch_warnings():  # float32 rows sum to 1 within 1e-7, and a class is predicted that does not occur
+    f1_K = sklearn.metrics.f1_score(
+        labels_N, predicted_N, labels=range(k), average=None, zero_division=0
+    )
+    with (
+        warnings.catch_warnings()
+    ):  # float32 rows sum to 1 within 1e-7, and a class is predicted that does not occur
         warnings.simplefilter("ignore", UserWarning)
         loss = sklearn.metrics.log_loss(labels_N, probs_NK.astype(np.float64), labels=range(k))
         balanced = sklearn.metrics.balanced_accuracy_score(labels_N, predicted_N)
     assert f1_per_class(probs_NK, labels_N) == pytest.approx(f1_K, abs=1e-12)
     assert scores["f1"] == pytest.approx(f1_K.mean(), abs=1e-12)
-    assert scores["accuracy"] == pytest.approx(sklearn.metrics.accuracy_score(labels_N, predicted_N), abs=1e-12)
+    assert scores["accuracy"] == pytest.approx(
+        sklearn.metrics.accuracy_score(labels_N, predicted_N), abs=1e-12
+    )
     assert scores["balanced_accuracy"] == pytest.approx(balanced, abs=1e-12)
     assert scores["log_loss"] == pytest.approx(loss, rel=1e-5)
 
@@ -56,7 +62,8 @@ def test_the_confusion_cells_are_scikit_learns_matrix(n, k, seed):
     cells = confusion(probs_NK, labels_N)
     matrix_KK[cells[:, 0], cells[:, 1]] = cells[:, 2]
     assert np.array_equal(
-        matrix_KK, sklearn.metrics.confusion_matrix(labels_N, probs_NK.argmax(axis=1), labels=range(k))
+        matrix_KK,
+        sklearn.metrics.confusion_matrix(labels_N, probs_NK.argmax(axis=1), labels=range(k)),
     )
     assert (cells[:, 2] > 0).all()
     assert cells.dtype == np.int64
@@ -88,16 +95,24 @@ def test_the_calibration_error_is_the_sum_over_bins_of_its_paper(n, k, seed):
 
 def test_the_calibration_error_of_one_confidence_is_its_distance_from_the_accuracy():
     probs_NK = np.tile(np.array([0.9, 0.1], dtype=np.float32), (10, 1))
-    assert expected_calibration_error(probs_NK, np.array([0] * 6 + [1] * 4)) == pytest.approx(0.3, abs=1e-6)
-    assert expected_calibration_error(probs_NK, np.array([0] * 9 + [1])) == pytest.approx(0, abs=1e-6)
+    assert expected_calibration_error(probs_NK, np.array([0] * 6 + [1] * 4)) == pytest.approx(
+        0.3, abs=1e-6
+    )
+    assert expected_calibration_error(probs_NK, np.array([0] * 9 + [1])) == pytest.approx(
+        0, abs=1e-6
+    )
 
 
 def test_errors_of_opposite_sign_cancel_within_a_bin_only():
     # all in the bin up to 12/15: 0.75 right, 0.78 wrong
     same = np.array([[0.75, 0.25], [0.78, 0.22]], dtype=np.float32)
-    assert expected_calibration_error(same, np.array([0, 1])) == pytest.approx((0.25 - 0.78) / -2, abs=1e-6)
+    assert expected_calibration_error(same, np.array([0, 1])) == pytest.approx(
+        (0.25 - 0.78) / -2, abs=1e-6
+    )
     apart = np.array([[0.75, 0.25], [0.85, 0.15]], dtype=np.float32)
-    assert expected_calibration_error(apart, np.array([0, 1])) == pytest.approx((0.25 + 0.85) / 2, abs=1e-6)
+    assert expected_calibration_error(apart, np.array([0, 1])) == pytest.approx(
+        (0.25 + 0.85) / 2, abs=1e-6
+    )
 
 
 @pytest.mark.parametrize(("predicted", "error"), [([0, 1], 0.0), ([1, 0], 1.0), ([0, 0], 0.5)])
@@ -119,12 +134,20 @@ def test_a_class_that_is_predicted_but_never_right_counts_as_zero():
 
 
 def test_balanced_accuracy_leaves_out_classes_that_do_not_occur():
-    assert score_fold(confident([0, 0, 0, 2], k=4), np.array([0, 0, 0, 1]))["balanced_accuracy"] == 0.5
+    assert (
+        score_fold(confident([0, 0, 0, 2], k=4), np.array([0, 0, 0, 1]))["balanced_accuracy"] == 0.5
+    )
 
 
 def test_perfect_predictions_score_one_and_lose_nothing():
     scores = score_fold(confident([0, 1, 2], k=3), np.array([0, 1, 2]))
-    assert scores == {"f1": 1.0, "accuracy": 1.0, "balanced_accuracy": 1.0, "log_loss": 0.0, "ece": 0.0}
+    assert scores == {
+        "f1": 1.0,
+        "accuracy": 1.0,
+        "balanced_accuracy": 1.0,
+        "log_loss": 0.0,
+        "ece": 0.0,
+    }
 
 
 def test_a_certain_mistake_costs_the_clipped_logarithm_and_not_infinity():
@@ -132,7 +155,9 @@ def test_a_certain_mistake_costs_the_clipped_logarithm_and_not_infinity():
 
 
 def test_even_probabilities_cost_the_logarithm_of_the_number_of_classes():
-    assert log_loss(np.full((5, 4), 0.25, dtype=np.float32), np.zeros(5, dtype=np.int64)) == pytest.approx(np.log(4))
+    assert log_loss(
+        np.full((5, 4), 0.25, dtype=np.float32), np.zeros(5, dtype=np.int64)
+    ) == pytest.approx(np.log(4))
 
 
 def test_a_tie_goes_to_the_lower_class():
@@ -157,7 +182,11 @@ def test_the_scores_are_the_metrics_that_a_search_space_can_name_but_for_the_tra
     scores = score_fold(*predictions(5, 3, 0))
     assert {*scores, "loss"} == set(METRICS)
     assert all(type(value) is float for value in scores.values())
-    assert {name for name, goal in METRICS.items() if goal == "minimize"} == {"loss", "log_loss", "ece"}
+    assert {name for name, goal in METRICS.items() if goal == "minimize"} == {
+        "loss",
+        "log_loss",
+        "ece",
+    }
 
 
 @pytest.mark.parametrize("goal", Goal)

@@ -27,7 +27,9 @@ def test_the_document_is_what_the_command_writes():
 
 
 def test_as_a_command_it_prints_the_page():
-    done = subprocess.run([sys.executable, "-m", "trainer.parameters"], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "trainer.parameters"], capture_output=True, text=True, check=True
+    )
     assert done.stdout == page()
 
 

@@ -52,7 +52,9 @@ def exactly(text: str):
 def test_the_examples_of_the_documentation_work(write):
     example = re.search(r"\n\n((?:    .*\n|\n)+)", trainer.user_code.__doc__)
     folder = write(example[1])
-    assert -1 <= try_metric(load_own("my_task.py:weighted_kappa", folder), CLASSES, reference="r") <= 1
+    assert (
+        -1 <= try_metric(load_own("my_task.py:weighted_kappa", folder), CLASSES, reference="r") <= 1
+    )
     assert 0 < try_loss(load_own("my_task.py:mean_absolute", folder), 3, reference="r") < 2
     assert try_backbone(load_own("my_task.py:two_sizes", folder), (32, 32), reference="r") == 512
 
@@ -100,7 +102,9 @@ def test_data_classes_and_imported_functions_may_be_in_a_file(write):
 
 
 def test_without_a_folder_there_is_no_file():
-    with exactly("my_task.py:f: my_task.py is looked for beside the search space, and here there is none"):
+    with exactly(
+        "my_task.py:f: my_task.py is looked for beside the search space, and here there is none"
+    ):
         load_own("my_task.py:f", None)
 
 
@@ -122,7 +126,10 @@ def test_a_folder_of_that_name_cannot_be_read(tmp_path):
     [
         ("def f(:\n  pass", "my_task.py, line 1: SyntaxError: invalid syntax"),
         ("x = 1\n\ny = x / 0", "my_task.py, line 3: ZeroDivisionError: division by zero"),
-        ("import json\n\njson.loads('{')", "my_task.py, line 3: JSONDecodeError: Expecting property name .*"),
+        (
+            "import json\n\njson.loads('{')",
+            "my_task.py, line 3: JSONDecodeError: Expecting property name .*",
+        ),
         (
             "import nothing_of_this_name",
             "my_task.py, line 1: ModuleNotFoundError: No module named 'nothing_of_this_name'",
@@ -130,7 +137,10 @@ def test_a_folder_of_that_name_cannot_be_read(tmp_path):
         ("raise SystemExit('bye')", "my_task.py, line 1: SystemExit: bye"),
         ("raise ValueError('two\\nlines')", "my_task.py, line 1: ValueError: two lines"),
         ("raise ValueError('x' * 1000)", "my_task.py, line 1: ValueError: x{300}\\.\\.\\."),
-        ("a = 1\0", "my_task.py(, line 1)?: SyntaxError: source code string cannot contain null bytes"),
+        (
+            "a = 1\0",
+            "my_task.py(, line 1)?: SyntaxError: source code string cannot contain null bytes",
+        ),
     ],
 )
 def test_a_file_that_does_not_run_is_told_with_its_line(write, text, message):
@@ -151,7 +161,9 @@ def test_a_file_stands_alone(write):
 
 
 def test_an_unknown_function_is_told_with_the_nearest_and_the_files_own(write):
-    folder = write("from math import sqrt\ndef weighted_kappa(): ...\ndef other(): ...\ndef _hidden(): ...")
+    folder = write(
+        "from math import sqrt\ndef weighted_kappa(): ...\ndef other(): ...\ndef _hidden(): ..."
+    )
     with exactly(
         "my_task.py has no function 'weighted_kapa'. Did you mean 'weighted_kappa'? It has: weighted_kappa, other"
     ):
@@ -174,7 +186,11 @@ def test_what_cannot_be_called_is_refused(write):
 def test_the_references_in_use_are_found_by_field():
     assert own_references(TrainConfig(backbone="resnet18", loss="focal")) == {}
     config = TrainConfig(backbone="net.py:f", loss="my_task.py:g", metric="my_task.py:h")
-    assert own_references(config) == {"backbone": "net.py:f", "loss": "my_task.py:g", "metric": "my_task.py:h"}
+    assert own_references(config) == {
+        "backbone": "net.py:f",
+        "loss": "my_task.py:g",
+        "metric": "my_task.py:h",
+    }
 
 
 def test_the_digest_follows_the_content_of_the_files_in_use_only(write):
@@ -231,7 +247,13 @@ def test_a_metric_is_tried_with_all_classes_up_to_a_thousand(k):
     seen = []
 
     def metric(probs_NK, labels_N, classes):
-        seen.append((probs_NK.shape, len(set(labels_N.tolist())), float(abs(probs_NK.sum(axis=1) - 1).max())))
+        seen.append(
+            (
+                probs_NK.shape,
+                len(set(labels_N.tolist())),
+                float(abs(probs_NK.sum(axis=1) - 1).max()),
+            )
+        )
         return 0
 
     try_metric(metric, tuple(map(str, range(k))), reference="r")
@@ -244,15 +266,30 @@ def test_a_metric_is_tried_with_all_classes_up_to_a_thousand(k):
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        ("return float('nan')", "my_task.py:f returned nan; a metric returns a finite number, whatever is predicted"),
-        ("return -float('inf')", "my_task.py:f returned -inf; a metric returns a finite number, whatever is predicted"),
+        (
+            "return float('nan')",
+            "my_task.py:f returned nan; a metric returns a finite number, whatever is predicted",
+        ),
+        (
+            "return -float('inf')",
+            "my_task.py:f returned -inf; a metric returns a finite number, whatever is predicted",
+        ),
         ("return None", "my_task.py:f returned NoneType; a metric returns one number"),
         ("return '0.5'", "my_task.py:f returned str; a metric returns one number"),
         ("return True", "my_task.py:f returned True; a metric returns one number"),
         ("return 1j", "my_task.py:f returned 1j; a metric returns one number"),
-        ("return p.max(axis=1)", "my_task.py:f returned ndarray of shape (64,); a metric returns one number"),
-        ("return p[9999]", "my_task.py:f, line 2: IndexError: index 9999 is out of bounds for axis 0 with size 64"),
-        ("return c['a']", "my_task.py:f, line 2: TypeError: tuple indices must be integers or slices, not str"),
+        (
+            "return p.max(axis=1)",
+            "my_task.py:f returned ndarray of shape (64,); a metric returns one number",
+        ),
+        (
+            "return p[9999]",
+            "my_task.py:f, line 2: IndexError: index 9999 is out of bounds for axis 0 with size 64",
+        ),
+        (
+            "return c['a']",
+            "my_task.py:f, line 2: TypeError: tuple indices must be integers or slices, not str",
+        ),
     ],
 )
 def test_a_mistake_in_a_metric_is_one_line(write, body, message):
@@ -357,7 +394,10 @@ MAPS = "a backbone gives features (2, F): pool its maps, e.g. with .mean(dim=(2,
     [
         ("return 3", " returned 3; a backbone function returns a torch.nn.Module"),
         ("return nn.Flatten", " returned type; a backbone function returns a torch.nn.Module"),
-        ("return nn.Conv2d(3, 4, 1)", f" made of 2 images (2, 3, 16, 24) Tensor of shape (2, 4, 16, 24); {MAPS}"),
+        (
+            "return nn.Conv2d(3, 4, 1)",
+            f" made of 2 images (2, 3, 16, 24) Tensor of shape (2, 4, 16, 24); {MAPS}",
+        ),
         (
             "net = nn.Identity(); net.forward = lambda x: x.shap; return net",
             ", line 3: AttributeError: 'Tensor' object has no attribute 'shap'",
@@ -366,7 +406,9 @@ MAPS = "a backbone gives features (2, F): pool its maps, e.g. with .mean(dim=(2,
     ],
 )
 def test_a_mistake_in_a_backbone_is_one_line(write, body, message):
-    function = load_own("my_task.py:f", write(f"from torch import nn\ndef f(size, pretrained):\n    {body}"))
+    function = load_own(
+        "my_task.py:f", write(f"from torch import nn\ndef f(size, pretrained):\n    {body}")
+    )
     with exactly(f"my_task.py:f{message}"):
         try_backbone(function, (16, 24), reference="my_task.py:f")
 
@@ -376,7 +418,9 @@ def test_a_backbone_is_built_for_its_size_and_counts_its_features():
 
     def backbone(size_HW, pretrained):
         seen.append((size_HW, pretrained))
-        return torch.nn.Sequential(torch.nn.AvgPool2d(size_HW), torch.nn.Flatten(), torch.nn.Linear(3, 7))
+        return torch.nn.Sequential(
+            torch.nn.AvgPool2d(size_HW), torch.nn.Flatten(), torch.nn.Linear(3, 7)
+        )
 
     before = torch.random.get_rng_state()
     assert try_backbone(backbone, (16, 24), reference="r") == 7

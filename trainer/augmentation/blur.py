@@ -27,7 +27,9 @@ def blur(images_SCHW: Tensor, sigma_S: Tensor, *, largest_sigma: float) -> Tenso
         kernel_PT = _kernel(sigma_S, reach=reach).repeat_interleave(channels, dim=0)
         around = (reach, reach, 0, 0) if dim == 3 else (0, 0, reach, reach)
         kernel = kernel_PT[:, None, None, :] if dim == 3 else kernel_PT[:, None, :, None]
-        planes_1PHW = conv2d(pad(planes_1PHW, around, mode="reflect"), kernel, groups=count * channels)
+        planes_1PHW = conv2d(
+            pad(planes_1PHW, around, mode="reflect"), kernel, groups=count * channels
+        )
     return planes_1PHW.view_as(images_SCHW).clamp_(0, 1)  # weights sum to 1 up to rounding
 
 

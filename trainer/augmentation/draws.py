@@ -26,7 +26,9 @@ class Draws:
     seed: int
     count: int
 
-    def uniform(self, purpose: str, *, low: float | Reals = 0.0, high: float | Reals = 1.0) -> Reals:
+    def uniform(
+        self, purpose: str, *, low: float | Reals = 0.0, high: float | Reals = 1.0
+    ) -> Reals:
         """B numbers from low up to high, high excluded (rounding apart); the bounds may differ from image to image."""
         share_B = np.random.default_rng(derive(self.seed, purpose)).random(self.count)
         return low + (high - low) * share_B

@@ -22,9 +22,13 @@ def erase(images_BCHW: Tensor, chosen_B: Booleans, *, draws: Draws, largest_area
     """
     if not chosen_B.any():
         return
-    corners_B4 = _corners(draws, largest_area=largest_area, size_HW=(images_BCHW.shape[2], images_BCHW.shape[3]))
+    corners_B4 = _corners(
+        draws, largest_area=largest_area, size_HW=(images_BCHW.shape[2], images_BCHW.shape[3])
+    )
     corners_4S = to_device(corners_B4[chosen_B].T.copy(), images_BCHW.device)
-    seeds_S = to_device(draws.below("erasing noise", 2**31)[chosen_B].astype(np.int32), images_BCHW.device)
+    seeds_S = to_device(
+        draws.below("erasing noise", 2**31)[chosen_B].astype(np.int32), images_BCHW.device
+    )
 
     def erased(selected_SCHW: Tensor) -> Tensor:
         noise_SCHW = noise(seeds_S, count=selected_SCHW[0].numel()).view_as(selected_SCHW)
@@ -37,7 +41,9 @@ def erase(images_BCHW: Tensor, chosen_B: Booleans, *, draws: Draws, largest_area
 def _corners(draws: Draws, *, largest_area: float, size_HW: tuple[int, int]) -> Integers:
     """Top, bottom, left, right (B, 4); the last row and column are outside."""
     area = (SMALLEST_AREA, largest_area)
-    height_B, width_B = np.rint(sides(draws, "erasing", area=area, ratio=RATIO, size_HW=size_HW)).astype(np.int64)
+    height_B, width_B = np.rint(
+        sides(draws, "erasing", area=area, ratio=RATIO, size_HW=size_HW)
+    ).astype(np.int64)
     top_B = draws.below("erasing top", size_HW[0] - height_B + 1)
     left_B = draws.below("erasing left", size_HW[1] - width_B + 1)
     return np.stack([top_B, top_B + height_B, left_B, left_B + width_B], axis=1)

@@ -29,7 +29,9 @@ def flipped(horizontal_B: Booleans, vertical_B: Booleans) -> Reals:
     return matrix((1.0 - 2.0 * horizontal_B, 0.0, 0.0), (0.0, 1.0 - 2.0 * vertical_B, 0.0))
 
 
-def cropped(corner: tuple[Number, Number], sides: tuple[Number, Number], *, size_HW: tuple[int, int]) -> Reals:
+def cropped(
+    corner: tuple[Number, Number], sides: tuple[Number, Number], *, size_HW: tuple[int, int]
+) -> Reals:
     """A rectangle of the image, resized to the whole; `corner` is its top and left, `sides` its height and width."""
     (top, left), (height, width) = np.asarray(corner), np.asarray(sides)
     return matrix(
@@ -61,7 +63,9 @@ def sheared_y(slope: Number, *, size_HW: tuple[int, int]) -> Reals:
 
 def flip(images_BCHW: Tensor, chosen_B: Booleans, *, dim: int) -> None:
     """Mirror the chosen images in place, bit for bit; dim 3 is left to right, 2 top to bottom."""
-    change(images_BCHW, chosen_B, operation=lambda selected_SCHW: selected_SCHW.flip(dim), planes=False)
+    change(
+        images_BCHW, chosen_B, operation=lambda selected_SCHW: selected_SCHW.flip(dim), planes=False
+    )
 
 
 def warp(images_BCHW: Tensor, chosen_B: Booleans, *, maps_B33: Reals) -> None:
@@ -71,7 +75,9 @@ def warp(images_BCHW: Tensor, chosen_B: Booleans, *, maps_B33: Reals) -> None:
     grid_SHW2 = _grid(maps_B33[chosen_B], size_HW=images_BCHW.shape[2:], device=images_BCHW.device)
 
     def sampled(selected_SCHW: Tensor) -> Tensor:
-        inside_SCHW = grid_sample(selected_SCHW, grid_SHW2, padding_mode="reflection", align_corners=False)
+        inside_SCHW = grid_sample(
+            selected_SCHW, grid_SHW2, padding_mode="reflection", align_corners=False
+        )
         return inside_SCHW.clamp_(0, 1)  # rounding leads out of it
 
     change(images_BCHW, chosen_B, operation=sampled)

@@ -90,7 +90,9 @@ class MixPlan:
         if not len(blended):
             return
         own, partner = to_device(np.stack([blended, self.partner_B[blended]]), images_XCHW.device)
-        weight = to_device(self.blend_B[blended, None, None, None], images_XCHW.device).to(images_XCHW.dtype)
+        weight = to_device(self.blend_B[blended, None, None, None], images_XCHW.device).to(
+            images_XCHW.dtype
+        )
         mixed_BCHW[own] = images_XCHW[own] * weight + images_XCHW[partner] * (1 - weight)
 
 
@@ -121,7 +123,9 @@ class Mixing:
         self._count_K = np.bincount(labels_N[train_rows], minlength=int(labels_N.max()) + 1)
         self._start_K = np.cumsum(self._count_K) - self._count_K
         self._place_N = np.zeros(len(labels_N), dtype=np.int64)
-        self._place_N[self._by_class] = np.arange(len(train_rows)) - self._start_K[labels_N[self._by_class]]
+        self._place_N[self._by_class] = (
+            np.arange(len(train_rows)) - self._start_K[labels_N[self._by_class]]
+        )
 
     def plan(self, rows_B: Rows, *, seed: int, size_HW: Size | None = None) -> MixPlan:
         """How the batch of these rows is mixed; only `seed` decides.
@@ -141,7 +145,9 @@ class Mixing:
         partner_B[alone] = np.flatnonzero(alone)
         box_B4, blend_B = self._boxes(way_B, size_HW, rng), self._blends(way_B, rng)
         pixels_B = (box_B4[:, 1] - box_B4[:, 0]) * (box_B4[:, 3] - box_B4[:, 2])
-        label_B = np.where(way_B == MIXUP, blend_B, 1 - pixels_B / (size_HW[0] * size_HW[1])).astype(np.float32)
+        label_B = np.where(
+            way_B == MIXUP, blend_B, 1 - pixels_B / (size_HW[0] * size_HW[1])
+        ).astype(np.float32)
         label_B[one_class] = 1
         rows = np.concatenate([rows_B, same_class_B[one_class]])
         return MixPlan(rows, size_HW, way_B, partner_B, box_B4, blend_B, label_B)
@@ -160,7 +166,12 @@ class Mixing:
         area_B = 1 - rng.beta(self._cut_alpha, self._cut_alpha, len(way_B))
         height_B, width_B = ((side * np.sqrt(area_B)).astype(np.int64) for side in size_HW)
         y_B, x_B = (rng.integers(side, size=len(way_B)) for side in size_HW)
-        edges = [y_B - height_B // 2, y_B + (height_B + 1) // 2, x_B - width_B // 2, x_B + (width_B + 1) // 2]
+        edges = [
+            y_B - height_B // 2,
+            y_B + (height_B + 1) // 2,
+            x_B - width_B // 2,
+            x_B + (width_B + 1) // 2,
+        ]
         box_B4 = np.stack(edges, axis=1).clip(0, np.repeat(size_HW, 2))
         height, width = size_HW
         left, right = [0, height, 0, width // 2], [0, height, width // 2, width]

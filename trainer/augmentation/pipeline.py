@@ -115,12 +115,19 @@ class Augmenter:
         return np.where(chosen_B[:, None, None], maps_B33, np.eye(3))
 
     def _jitter(self, images_BCHW: Tensor, draws: Draws) -> None:
-        largest = {name: getattr(self._config, name) for name in JITTER if getattr(self._config, name)}
+        largest = {
+            name: getattr(self._config, name) for name in JITTER if getattr(self._config, name)
+        }
         chosen_B = draws.chosen("jitter", probability=self._config.jitter)
         if not largest or not chosen_B.any():
             return
-        values = [draws.around(JITTER[name].neutral, f"jitter {name}", largest=largest[name]) for name in largest]
-        strengths_S = dict(zip(largest, strengths(values, chosen_B, images_BCHW.device), strict=True))
+        values = [
+            draws.around(JITTER[name].neutral, f"jitter {name}", largest=largest[name])
+            for name in largest
+        ]
+        strengths_S = dict(
+            zip(largest, strengths(values, chosen_B, images_BCHW.device), strict=True)
+        )
 
         def jittered(selected_SCHW: Tensor) -> Tensor:
             for name, strength_S in strengths_S.items():

@@ -48,15 +48,29 @@ BITS = np.rint(8 - np.arange(BINS) / ((BINS - 1) / 6))
 
 OPERATIONS: dict[str, Operation] = {
     "identity": Operation(NONE),
-    "shear_x": Operation(SLOPES, signed=True, move=lambda slope_B, size_HW: sheared_x(slope_B, size_HW=size_HW)),
-    "shear_y": Operation(SLOPES, signed=True, move=lambda slope_B, size_HW: sheared_y(slope_B, size_HW=size_HW)),
+    "shear_x": Operation(
+        SLOPES, signed=True, move=lambda slope_B, size_HW: sheared_x(slope_B, size_HW=size_HW)
+    ),
+    "shear_y": Operation(
+        SLOPES, signed=True, move=lambda slope_B, size_HW: sheared_y(slope_B, size_HW=size_HW)
+    ),
     "translate_x": Operation(PIXELS, signed=True, move=lambda pixels_B, _: shifted(pixels_B, 0.0)),
     "translate_y": Operation(PIXELS, signed=True, move=lambda pixels_B, _: shifted(0.0, pixels_B)),
-    "rotate": Operation(np.linspace(0, 135, BINS), signed=True, move=lambda degrees_B, _: turned(-degrees_B)),
-    "brightness": Operation(FACTORS, signed=True, recolour=lambda images, s_S: colour.brightness(images, 1 + s_S)),
-    "saturation": Operation(FACTORS, signed=True, recolour=lambda images, s_S: colour.saturation(images, 1 + s_S)),
-    "contrast": Operation(FACTORS, signed=True, recolour=lambda images, s_S: colour.contrast(images, 1 + s_S)),
-    "sharpness": Operation(FACTORS, signed=True, recolour=lambda images, s_S: colour.sharpness(images, 1 + s_S)),
+    "rotate": Operation(
+        np.linspace(0, 135, BINS), signed=True, move=lambda degrees_B, _: turned(-degrees_B)
+    ),
+    "brightness": Operation(
+        FACTORS, signed=True, recolour=lambda images, s_S: colour.brightness(images, 1 + s_S)
+    ),
+    "saturation": Operation(
+        FACTORS, signed=True, recolour=lambda images, s_S: colour.saturation(images, 1 + s_S)
+    ),
+    "contrast": Operation(
+        FACTORS, signed=True, recolour=lambda images, s_S: colour.contrast(images, 1 + s_S)
+    ),
+    "sharpness": Operation(
+        FACTORS, signed=True, recolour=lambda images, s_S: colour.sharpness(images, 1 + s_S)
+    ),
     "posterize": Operation(BITS, recolour=colour.posterize),
     "solarize": Operation(np.linspace(1, 0, BINS), recolour=colour.solarize),
     "autocontrast": Operation(NONE, recolour=colour.autocontrast),
@@ -109,6 +123,10 @@ def recolour(images_BCHW: Tensor, planned: Plan) -> None:
             _recolour(images_BCHW, here_B, operation.recolour, strength_B=planned.strength_B)
 
 
-def _recolour(images_BCHW: Tensor, here_B: Booleans, recolouring: Recolouring, *, strength_B: Reals) -> None:
+def _recolour(
+    images_BCHW: Tensor, here_B: Booleans, recolouring: Recolouring, *, strength_B: Reals
+) -> None:
     strength_S = strengths(strength_B, here_B, images_BCHW.device)
-    change(images_BCHW, here_B, operation=lambda selected_SCHW: recolouring(selected_SCHW, strength_S))
+    change(
+        images_BCHW, here_B, operation=lambda selected_SCHW: recolouring(selected_SCHW, strength_S)
+    )

@@ -16,7 +16,9 @@ from trainer.images.device import to_device
 Operation = Callable[[Tensor], Tensor]
 
 
-def change(images_BCHW: Tensor, chosen_B: Booleans, *, operation: Operation, planes: bool = True) -> None:
+def change(
+    images_BCHW: Tensor, chosen_B: Booleans, *, operation: Operation, planes: bool = True
+) -> None:
     """Overwrite the chosen images of a batch that lies channels last with what `operation` makes of them.
 
     Args:
@@ -38,4 +40,6 @@ def change(images_BCHW: Tensor, chosen_B: Booleans, *, operation: Operation, pla
 
 def strengths(values: npt.ArrayLike, chosen_B: Booleans, device: torch.device) -> Tensor:
     """What an operation needs: the chosen images' values (..., B) as float32 (..., S) on the device."""
-    return to_device(np.ascontiguousarray(np.asarray(values)[..., chosen_B], dtype=np.float32), device)
+    return to_device(
+        np.ascontiguousarray(np.asarray(values)[..., chosen_B], dtype=np.float32), device
+    )

@@ -84,12 +84,16 @@ def clean(table: Table, facts: FileFacts, data: DataOptions) -> Cleaned:
     reasons = dict(_unusable(table, facts))
     boxes_N4, clipped_N = None, np.zeros(len(table), dtype=bool)
     if table.boxes_N4 is not None:
-        boxes_N4, clipped_N, bad = clean_boxes(table.boxes_N4, facts.sizes_N2, clip=data.bad_boxes == "clip")
+        boxes_N4, clipped_N, bad = clean_boxes(
+            table.boxes_N4, facts.sizes_N2, clip=data.bad_boxes == "clip"
+        )
         reasons = {**{row: ("bad box", detail) for row, detail in bad.items()}, **reasons}
     labels, dropped, corrected = _corrected(table, data)
     for row, label in enumerate(labels):
         if not all(label):
-            empty = ", ".join(name for name, part in zip(table.label_columns, label, strict=True) if not part)
+            empty = ", ".join(
+                name for name, part in zip(table.label_columns, label, strict=True) if not part
+            )
             reasons.setdefault(row, ("no label", f"{empty} is empty"))
     for row in dropped:
         reasons.setdefault(row, ("correction", DROP))
@@ -99,10 +103,15 @@ def clean(table: Table, facts: FileFacts, data: DataOptions) -> Cleaned:
     repaired = {
         "labels corrected": np.intersect1d(rows_M, np.array(corrected, dtype=np.int64)),
         "boxes cut at the image's edge": rows_M[clipped_N[rows_M]],
-        **{repair: rows_M[(facts.traits_N[rows_M] >> bit & 1) == 1] for bit, repair in enumerate(REPAIRS.values())},
+        **{
+            repair: rows_M[(facts.traits_N[rows_M] >> bit & 1) == 1]
+            for bit, repair in enumerate(REPAIRS.values())
+        },
     }
     rejected = [Rejected(0, path, "not a row", why) for path, why in table.ignored]
-    rejected += [Rejected(table.lines[row], table.paths[row], *reasons[row]) for row in sorted(reasons)]
+    rejected += [
+        Rejected(table.lines[row], table.paths[row], *reasons[row]) for row in sorted(reasons)
+    ]
     return Cleaned(
         rows_M=rows_M,
         labels=[labels[row] for row in kept],
@@ -124,9 +133,9 @@ def clean_boxes(
     """
     unreadable_N: Flags = ~np.asarray(np.isfinite(boxes_N4).all(axis=1))
     with np.errstate(invalid="ignore"):
-        rounded_N4 = np.clip(np.round(np.where(unreadable_N[:, None], 0, boxes_N4)), -(2**31), 2**31 - 1).astype(
-            np.int64
-        )
+        rounded_N4 = np.clip(
+            np.round(np.where(unreadable_N[:, None], 0, boxes_N4)), -(2**31), 2**31 - 1
+        ).astype(np.int64)
     limits_N4 = sizes_N2[:, [1, 0, 1, 0]].astype(np.int64)
     inside_N4 = np.clip(rounded_N4, 0, limits_N4)
     empty_N: Flags = np.asarray((rounded_N4[:, 2:] <= rounded_N4[:, :2]).any(axis=1))
@@ -136,14 +145,26 @@ def clean_boxes(
     for row in np.flatnonzero(unreadable_N | empty_N | gone_N | (leaves_N & (not clip))).tolist():
         height, width = sizes_N2[row].tolist()
         box = boxes_N4[row].tolist() if unreadable_N[row] else rounded_N4[row].tolist()
-        what = "is not four numbers" if unreadable_N[row] else "is empty" if empty_N[row] else "leaves the image"
-        bad[row] = f"{box} {what}" + ("" if unreadable_N[row] or empty_N[row] else f" of {width} x {height}")
+        what = (
+            "is not four numbers"
+            if unreadable_N[row]
+            else "is empty"
+            if empty_N[row]
+            else "leaves the image"
+        )
+        bad[row] = f"{box} {what}" + (
+            "" if unreadable_N[row] or empty_N[row] else f" of {width} x {height}"
+        )
     return inside_N4.astype(np.int32), leaves_N & ~gone_N & ~empty_N & ~unreadable_N, bad
 
 
 def write_rejected(rejected: list[Rejected], path: Path) -> None:
     """Write `rejected.csv`; a header alone says that nothing was."""
-    write_csv(path, ("line", "path", "reason", "detail"), (dataclasses.astuple(entry) for entry in rejected))
+    write_csv(
+        path,
+        ("line", "path", "reason", "detail"),
+        (dataclasses.astuple(entry) for entry in rejected),
+    )
 
 
 def unusable(rejected: list[Rejected]) -> list[Rejected]:
@@ -153,7 +174,9 @@ def unusable(rejected: list[Rejected]) -> list[Rejected]:
 
 def too_many(rejected: list[Rejected], *, rows: int, data: DataOptions) -> bool:
     """Whether more of the rows are unusable than `data.max_rejected` allows."""
-    return len(unusable(rejected)) > data.max_rejected * rows + 1e-9  # 0.29 * 100 is a little less than 29
+    return (
+        len(unusable(rejected)) > data.max_rejected * rows + 1e-9
+    )  # 0.29 * 100 is a little less than 29
 
 
 def refuse_too_many(rejected: list[Rejected], *, rows: int, data: DataOptions) -> None:
@@ -167,7 +190,9 @@ def refuse_too_many(rejected: list[Rejected], *, rows: int, data: DataOptions) -
     bad = unusable(rejected)
     counts = collections.Counter(entry.reason for entry in bad)
     most = ", ".join(f"{count:,} {reason}" for reason, count in counts.most_common())
-    examples = [f"{f'line {e.line}: ' if e.line else ''}{e.path} ({e.reason}: {e.detail})" for e in bad]
+    examples = [
+        f"{f'line {e.line}: ' if e.line else ''}{e.path} ({e.reason}: {e.detail})" for e in bad
+    ]
     raise DataError(
         f"{data.source}: {len(bad):,} of {rows:,} rows cannot be used ({most}), more than data.max_rejected "
         f"({data.max_rejected:.0%}) allows. Repair them, or raise it; the rejected.csv of `sweeps check` lists them"
@@ -176,11 +201,15 @@ def refuse_too_many(rejected: list[Rejected], *, rows: int, data: DataOptions) -
 
 
 def _unusable(table: Table, facts: FileFacts) -> list[tuple[int, tuple[str, str]]]:
-    no_path = [(row, ("no path", "the path is empty")) for row, path in enumerate(table.paths) if not path]
+    no_path = [
+        (row, ("no path", "the path is empty")) for row, path in enumerate(table.paths) if not path
+    ]
     return [*((row, ("unreadable", why)) for row, why in facts.errors.items()), *no_path]
 
 
-def _corrected(table: Table, data: DataOptions) -> tuple[list[tuple[str, ...]], list[int], list[int]]:
+def _corrected(
+    table: Table, data: DataOptions
+) -> tuple[list[tuple[str, ...]], list[int], list[int]]:
     """Labels after the corrections, the rows to drop, and the rows whose label changed."""
     if data.corrections is None:
         return table.labels, [], []
@@ -209,7 +238,9 @@ def _read_corrections(path: Path, table: Table) -> dict[str, tuple[str, ...]]:
         raise DataError(f"{path}: no such file (data.corrections)")
     frame = read_frame(path)
     several = len(table.label_columns) > 1 and set(table.label_columns) & set(frame.columns)
-    wanted = [name for name in table.label_columns if name in frame.columns] if several else ["label"]
+    wanted = (
+        [name for name in table.label_columns if name in frame.columns] if several else ["label"]
+    )
     if "path" not in frame.columns or not set(wanted) <= set(frame.columns):
         there = ", ".join(repr(str(name)) for name in frame.columns)
         raise DataError(f"{path}: corrections need the columns path and label; there: {there}")
@@ -224,9 +255,15 @@ def _read_corrections(path: Path, table: Table) -> dict[str, tuple[str, ...]]:
             continue
         new = _parse_correction(values, wanted, table)
         if image not in known_paths:
-            problems.append(f"line {line}: {cells[0]} is not in {table.name} (there: {table.paths[0]}, ...)")
-        elif new is None or not (new == (DROP,) or new in known_labels or _is_part(new, known_parts)):
-            problems.append(f"line {line}: unknown class {', '.join(values)!r}. Known: {known}, or {DROP}")
+            problems.append(
+                f"line {line}: {cells[0]} is not in {table.name} (there: {table.paths[0]}, ...)"
+            )
+        elif new is None or not (
+            new == (DROP,) or new in known_labels or _is_part(new, known_parts)
+        ):
+            problems.append(
+                f"line {line}: unknown class {', '.join(values)!r}. Known: {known}, or {DROP}"
+            )
         elif corrections.setdefault(image, new) != new:
             problems.append(f"line {line}: {cells[0]} is corrected twice, to different classes")
     if problems:
@@ -234,7 +271,9 @@ def _read_corrections(path: Path, table: Table) -> dict[str, tuple[str, ...]]:
     return corrections
 
 
-def _parse_correction(values: tuple[str, ...], columns: list[str], table: Table) -> tuple[str, ...] | None:
+def _parse_correction(
+    values: tuple[str, ...], columns: list[str], table: Table
+) -> tuple[str, ...] | None:
     """The parts that a row of the corrections gives; None if it says nothing that can be understood."""
     if DROP in values:
         return (DROP,)
@@ -247,11 +286,16 @@ def _parse_correction(values: tuple[str, ...], columns: list[str], table: Table)
 
 def _is_part(new: tuple[str, ...], known_parts: list[set[str]]) -> bool:
     """Whether only some columns are corrected, and each to a value that it has elsewhere."""
-    return not all(new) and all(not part or part in known for part, known in zip(new, known_parts, strict=True))
+    return not all(new) and all(
+        not part or part in known for part, known in zip(new, known_parts, strict=True)
+    )
 
 
 def _twice(
-    table: Table, labels: list[tuple[str, ...]], boxes_N4: npt.NDArray[np.int32] | None, gone: set[int]
+    table: Table,
+    labels: list[tuple[str, ...]],
+    boxes_N4: npt.NDArray[np.int32] | None,
+    gone: set[int],
 ) -> dict[int, tuple[str, str]]:
     """An image that is named twice would lie on both sides of a split; with two classes nobody knows which holds."""
     first: dict[tuple[object, ...], int] = {}
@@ -266,7 +310,9 @@ def _twice(
         if labels[row] == labels[earlier] and earlier not in reasons:
             reasons[row] = ("duplicate row", f"the same as {table.where(earlier)}")
         else:
-            both = " and ".join(f"{PART_MARK.join(labels[at])!r} in line {table.lines[at]}" for at in (earlier, row))
+            both = " and ".join(
+                f"{PART_MARK.join(labels[at])!r} in line {table.lines[at]}" for at in (earlier, row)
+            )
             reasons[row] = reasons[earlier] = ("contradictory labels", both)
     return reasons
 

@@ -68,7 +68,9 @@ class DataSet:
     plan: CachePlan
 
 
-def read_data_set(data: DataOptions, *, fold_column: str | None = None, read: ReadOptions = PLAIN_READ) -> DataSet:
+def read_data_set(
+    data: DataOptions, *, fold_column: str | None = None, read: ReadOptions = PLAIN_READ
+) -> DataSet:
     """Read the source, read every file once, and clean.
 
     Args:
@@ -83,7 +85,13 @@ def read_data_set(data: DataOptions, *, fold_column: str | None = None, read: Re
     # where most images may go, they are chosen first and decoded after that
     at_once = data.keep == "all"
     plan = plan_cache(read.choices if at_once else (), images=len(table), cache_gb=data.cache_gb)
-    facts = _scan(table, data, plan, fingerprints=read.fingerprints or data.needs_fingerprints, progress=read.progress)
+    facts = _scan(
+        table,
+        data,
+        plan,
+        fingerprints=read.fingerprints or data.needs_fingerprints,
+        progress=read.progress,
+    )
     cleaned = clean(table, facts, data)
     if read.on_rejected is not None:
         read.on_rejected(cleaned.rejected)
@@ -111,11 +119,18 @@ def require_boxes(data: DataOptions, choices: Sequence[Preprocessing]) -> None:
         DataError: it does not.
     """
     if any(how.crop == "box" for how in choices) and data.box is None:
-        raise DataError(f"{data.source}: crop: box needs the columns of the box: data.box: [left, top, right, bottom]")
+        raise DataError(
+            f"{data.source}: crop: box needs the columns of the box: data.box: [left, top, right, bottom]"
+        )
 
 
 def _scan(
-    table: Table, data: DataOptions, plan: CachePlan, *, fingerprints: bool, progress: Progress | None
+    table: Table,
+    data: DataOptions,
+    plan: CachePlan,
+    *,
+    fingerprints: bool,
+    progress: Progress | None,
 ) -> FileFacts:
     reading = data.reading
     pools = [pool_of(table.root, how, reading=reading) for how in plan.kept]
@@ -131,7 +146,9 @@ def _scan(
             fingerprints=fingerprints,
             writers=writers,
             clip_boxes=data.bad_boxes == "clip",
-            progress=None if progress is None else lambda done, total: progress("reading images", done, total),
+            progress=None
+            if progress is None
+            else lambda done, total: progress("reading images", done, total),
         )
 
 
@@ -185,7 +202,11 @@ def _data_set(
         manifest=manifest,
         rows=len(table) + len(table.ignored),
         rejected=rejected,
-        repairs={name: count for name, rows in cleaned.repaired.items() if (count := int(np.isin(rows, rows_N).sum()))},
+        repairs={
+            name: count
+            for name, rows in cleaned.repaired.items()
+            if (count := int(np.isin(rows, rows_N).sum()))
+        },
         to_decode=len(table),
         sizes_N2=facts.sizes_N2[rows_N],
         clusters_N=clusters_N,
@@ -203,20 +224,31 @@ def _clusters(
     """
     from trainer.data.duplicates import near_duplicate_clusters
 
-    told = None if progress is None else lambda done, total: progress("comparing images", done, total)
+    told = (
+        None if progress is None else lambda done, total: progress("comparing images", done, total)
+    )
     assert facts.fingerprints_N4 is not None
     fingerprints_N4 = facts.fingerprints_N4[rows_N]
-    rows = np.flatnonzero((facts.sizes_N2[rows_N].min(axis=1) >= MIN_SIDE) & fingerprints_N4.any(axis=1))
+    rows = np.flatnonzero(
+        (facts.sizes_N2[rows_N].min(axis=1) >= MIN_SIDE) & fingerprints_N4.any(axis=1)
+    )
     first: dict[bytes, int] = {}
     digests = facts.digests_N[rows_N].tolist()
-    clusters_N = np.array([first.setdefault(digest, at) for at, digest in enumerate(digests)], dtype=np.int64)
-    found = near_duplicate_clusters(fingerprints_N4[rows], distance=data.near_distance, progress=told)
+    clusters_N = np.array(
+        [first.setdefault(digest, at) for at, digest in enumerate(digests)], dtype=np.int64
+    )
+    found = near_duplicate_clusters(
+        fingerprints_N4[rows], distance=data.near_distance, progress=told
+    )
     clusters_N[rows] = rows[found]
     return clusters_N
 
 
 def _one_per_cluster(
-    table: Table, rows_N: npt.NDArray[np.int64], clusters_N: npt.NDArray[np.int64], labels: list[tuple[str, ...]]
+    table: Table,
+    rows_N: npt.NDArray[np.int64],
+    clusters_N: npt.NDArray[np.int64],
+    labels: list[tuple[str, ...]],
 ) -> tuple[list[int], list[Rejected]]:
     """Keep the middle image of each cluster and class: near-duplicates of two classes are no duplicates."""
     from trainer.data.duplicates import one_per_cluster

@@ -28,7 +28,9 @@ MANY = 32  # one pair in so many: from there on, picking them one by one takes l
 SAMPLED = 4096  # hashes that tell which bits are telling
 
 
-def near_duplicate_clusters(hashes_N4: Words, *, distance: int, progress: Progress | None = None) -> Rows:
+def near_duplicate_clusters(
+    hashes_N4: Words, *, distance: int, progress: Progress | None = None
+) -> Rows:
     """Link images whose hashes differ in at most `distance` bits, and links of links (single link).
 
     Args:
@@ -71,7 +73,9 @@ def one_per_cluster(clusters_N: Rows) -> Rows:
 
 def _refuse(hashes_N4: Words, distance: int) -> None:
     if hashes_N4.ndim != 2 or hashes_N4.shape[1] != BITS // 64 or hashes_N4.dtype != np.uint64:
-        raise ValueError(f"hashes are N x 4 words of uint64, got {hashes_N4.shape} of {hashes_N4.dtype}")
+        raise ValueError(
+            f"hashes are N x 4 words of uint64, got {hashes_N4.shape} of {hashes_N4.dtype}"
+        )
     if not 0 <= distance <= MAX_DISTANCE:
         raise ValueError(f"the distance is 0..{MAX_DISTANCE} bits, got {distance}")
 
@@ -107,7 +111,9 @@ def _join(root_M: Rows, links: list[Links]) -> None:
             root_M[:] = root_M[root_M]
 
 
-def _links(hashes_M4: Words, *, distance: int, root_M: Rows, tell: Callable[[float], None]) -> Iterator[Links]:
+def _links(
+    hashes_M4: Words, *, distance: int, root_M: Rows, tell: Callable[[float], None]
+) -> Iterator[Links]:
     """All linked pairs of distinct hashes, but for those that `root_M` (it may change meanwhile) shows joined.
 
     Bands may yield a pair twice.
@@ -122,20 +128,30 @@ def _links(hashes_M4: Words, *, distance: int, root_M: Rows, tell: Callable[[flo
         if _bands_are_cheap(hashes_M4, bands):
             yield from _band_links(hashes_M4, bands, distance=distance, root_M=root_M, tell=tell)
         else:
-            words_4M = np.stack([_picked(hashes_M4, order[at : at + 64]) for at in range(0, BITS, 64)])
+            words_4M = np.stack(
+                [_picked(hashes_M4, order[at : at + 64]) for at in range(0, BITS, 64)]
+            )
             yield from _block_links(words_4M, distance=distance, root_M=root_M, tell=tell)
     tell(1.0)
 
 
 def _telling_bits(hashes_M4: Words) -> list[int]:
     """All bits, those first that vary most and depend least (linearly) on the ones before: greedy."""
-    sample_S4 = hashes_M4[np.linspace(0, len(hashes_M4) - 1, min(SAMPLED, len(hashes_M4))).astype(np.int64)]
+    sample_S4 = hashes_M4[
+        np.linspace(0, len(hashes_M4) - 1, min(SAMPLED, len(hashes_M4))).astype(np.int64)
+    ]
     shifts = np.arange(64, dtype=np.uint64)
-    bits_SB = (sample_S4[:, :, None] >> shifts & np.uint64(1)).reshape(len(sample_S4), BITS).astype(np.float64)
+    bits_SB = (
+        (sample_S4[:, :, None] >> shifts & np.uint64(1))
+        .reshape(len(sample_S4), BITS)
+        .astype(np.float64)
+    )
     covariance_BB = np.cov(bits_SB, rowvar=False)
     variance_B = covariance_BB.diagonal()
     scale_BB = np.outer(variance_B, variance_B)
-    squares_BB = np.divide(covariance_BB**2, scale_BB, out=np.zeros_like(scale_BB), where=scale_BB > 0)
+    squares_BB = np.divide(
+        covariance_BB**2, scale_BB, out=np.zeros_like(scale_BB), where=scale_BB > 0
+    )
     order: list[int] = []
     shared_B = np.zeros(BITS)
     worth_B = variance_B.copy()
@@ -170,7 +186,12 @@ def _bands_are_cheap(hashes_M4: Words, bands: list[list[int]]) -> bool:
 
 
 def _band_links(
-    hashes_M4: Words, bands: list[list[int]], *, distance: int, root_M: Rows, tell: Callable[[float], None]
+    hashes_M4: Words,
+    bands: list[list[int]],
+    *,
+    distance: int,
+    root_M: Rows,
+    tell: Callable[[float], None],
 ) -> Iterator[Links]:
     for number, bits in enumerate(bands):
         tell(number / len(bands))
@@ -180,11 +201,19 @@ def _band_links(
         place_P, step = np.arange(len(word_M)), 1
         while len(place_P := place_P[: np.searchsorted(place_P, len(word_M) - step)]):
             place_P = place_P[word_M[place_P] == word_M[place_P + step]]
-            yield from _within(hashes_M4, order_M[place_P], order_M[place_P + step], distance=distance, root_M=root_M)
+            yield from _within(
+                hashes_M4,
+                order_M[place_P],
+                order_M[place_P + step],
+                distance=distance,
+                root_M=root_M,
+            )
             step += 1
 
 
-def _block_links(words_4M: Words, *, distance: int, root_M: Rows, tell: Callable[[float], None]) -> Iterator[Links]:
+def _block_links(
+    words_4M: Words, *, distance: int, root_M: Rows, tell: Callable[[float], None]
+) -> Iterator[Links]:
     count = words_4M.shape[1]
     hashes_M4 = np.ascontiguousarray(words_4M.T)
     room = np.empty(BLOCK_ROWS * BLOCK_COLUMNS, dtype=np.uint64)
@@ -201,13 +230,17 @@ def _block_links(words_4M: Words, *, distance: int, root_M: Rows, tell: Callable
             if near > near_RC.size // MANY:
                 near_RC &= root_R[:, None] != root_C
             if near:
-                row_P, column_P = np.divmod(np.flatnonzero(near_RC), len(root_C))  # faster than nonzero() of two axes
+                row_P, column_P = np.divmod(
+                    np.flatnonzero(near_RC), len(root_C)
+                )  # faster than nonzero() of two axes
                 above = row_P + top < column_P + left
                 a_P, b_P = row_P[above] + top, column_P[above] + left
                 yield from _within(hashes_M4, a_P, b_P, distance=distance, root_M=root_M)
 
 
-def _perhaps_near(words_4M: Words, top: int, left: int, *, distance: int, room: Words) -> npt.NDArray[np.bool_]:
+def _perhaps_near(
+    words_4M: Words, top: int, left: int, *, distance: int, room: Words
+) -> npt.NDArray[np.bool_]:
     """The near pairs of a block and some others: by the first word, or where it leaves many, by all four."""
     rows_4R1 = words_4M[:, top : top + BLOCK_ROWS, None]
     columns_4C = words_4M[:, left : left + BLOCK_COLUMNS]
@@ -219,11 +252,15 @@ def _perhaps_near(words_4M: Words, top: int, left: int, *, distance: int, room: 
         return near_RC
     for word in range(1, len(words_4M)):
         bits_RC += np.bitwise_count(np.bitwise_xor(rows_4R1[word], columns_4C[word], out=word_RC))
-    np.less_equal(bits_RC, distance, out=near_RC)  # a byte takes 256 different bits for none: one of the others
+    np.less_equal(
+        bits_RC, distance, out=near_RC
+    )  # a byte takes 256 different bits for none: one of the others
     return near_RC
 
 
-def _within(hashes_M4: Words, a_P: Rows, b_P: Rows, *, distance: int, root_M: Rows) -> Iterator[Links]:
+def _within(
+    hashes_M4: Words, a_P: Rows, b_P: Rows, *, distance: int, root_M: Rows
+) -> Iterator[Links]:
     apart = root_M[a_P] != root_M[b_P]
     a_P, b_P = a_P[apart], b_P[apart]
     bits_P = np.bitwise_count(hashes_M4[a_P] ^ hashes_M4[b_P]).sum(axis=1, dtype=np.int64)

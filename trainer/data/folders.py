@@ -8,11 +8,30 @@ from collections.abc import Iterator
 from pathlib import Path
 
 # what trainer.images.decode reads; HEIC is none of it, and rather rejected by name than never seen
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"}) | frozenset(
-    {".jpe", ".jfif", ".apng", ".dib", ".ppm", ".pgm", ".pbm", ".jp2", ".j2k", ".avif", ".heic", ".heif"}
+IMAGE_SUFFIXES = frozenset(
+    {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
+) | frozenset(
+    {
+        ".jpe",
+        ".jfif",
+        ".apng",
+        ".dib",
+        ".ppm",
+        ".pgm",
+        ".pbm",
+        ".jp2",
+        ".j2k",
+        ".avif",
+        ".heic",
+        ".heif",
+    }
 )
 PROFILE = re.compile(r"(?P<person>[^_]+)_(?P<gender>[^_]+)_(?P<race>[^_]+)_(?P<age>\d{1,3})")
-MASKS = ("mask", "incorrect", "normal")  # beginnings of a photo's name, in the order of the competition's classes
+MASKS = (
+    "mask",
+    "incorrect",
+    "normal",
+)  # beginnings of a photo's name, in the order of the competition's classes
 GENDERS = ("male", "female")
 Columns = dict[str, list[str]]
 PATH = "\0path"  # no column of a user has this name
@@ -47,8 +66,14 @@ def profiles(source: Path, borders: tuple[int, ...]) -> Part:
         for path in _images(folder, source, part.ignored):
             mask = next((mask for mask in MASKS if Path(path).name.lower().startswith(mask)), None)
             if profile is None or mask is None:
-                what = "folder is not named <id>_<gender>_<race>_<age>" if profile is None else "photo is not named"
-                part.ignored.append((path, what if profile is None else f"{what} {'*, '.join(MASKS)}*"))
+                what = (
+                    "folder is not named <id>_<gender>_<race>_<age>"
+                    if profile is None
+                    else "photo is not named"
+                )
+                part.ignored.append(
+                    (path, what if profile is None else f"{what} {'*, '.join(MASKS)}*")
+                )
                 continue
             band = age_band(int(profile["age"]), borders)
             row = (path, mask, profile["gender"].lower(), band, profile["race"], profile["person"])
@@ -77,7 +102,9 @@ def _sub_folders(source: Path) -> Iterator[Path]:
 
 def _beside(source: Path) -> list[tuple[str, str]]:
     """Images that lie in no sub-folder, and why they are no rows."""
-    names = sorted(path.name for path in source.iterdir() if _is_image(path.name) and path.is_file())
+    names = sorted(
+        path.name for path in source.iterdir() if _is_image(path.name) and path.is_file()
+    )
     return [(name, "image lies beside the folders") for name in names]
 
 

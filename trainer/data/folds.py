@@ -28,7 +28,9 @@ from trainer.seeds import derive
 
 FORMAT = 2
 HOLDOUT = -2  # the "fold" of images that no fold run sees
-MAX_DEVIATION = 0.1  # of a class's count in a fold from its even share, unless one group is larger than that
+MAX_DEVIATION = (
+    0.1  # of a class's count in a fold from its even share, unless one group is larger than that
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +53,13 @@ class Folds:
     def hash(self) -> str:
         """Over all that decides what is trained and scored: paths, contents, boxes, classes, folds."""
         manifest = self.manifest
-        head = [FORMAT, self.k, list(manifest.classes), list(manifest.paths), manifest.reading.fill_rgb]
+        head = [
+            FORMAT,
+            self.k,
+            list(manifest.classes),
+            list(manifest.paths),
+            manifest.reading.fill_rgb,
+        ]
         digest = hashlib.sha256(json.dumps(head).encode())
         for array in (manifest.labels_N, self.fold_N, manifest.boxes_N4, manifest.digests_N):
             digest.update(b"none" if array is None else array.tobytes())
@@ -76,7 +84,9 @@ class Folds:
         return np.bincount(flat, minlength=len(self.manifest.classes) * self.k).reshape(-1, self.k)
 
 
-def make_folds(manifest: Manifest, *, k: int, seed: int, holdout: float = 0.0, earlier: Folds | None = None) -> Folds:
+def make_folds(
+    manifest: Manifest, *, k: int, seed: int, holdout: float = 0.0, earlier: Folds | None = None
+) -> Folds:
     """Cut the manifest into k stratified folds of whole groups.
 
     Groups are placed one after another, the largest first, where their classes are missing most (as in
@@ -94,7 +104,9 @@ def make_folds(manifest: Manifest, *, k: int, seed: int, holdout: float = 0.0, e
     if k < 2:
         raise DataError(f"folds.k must be at least 2, got {k}")
     if earlier is not None and earlier.k != k:
-        raise DataError(f"the earlier folds are {earlier.k} and not {k}: set folds.k to {earlier.k}")
+        raise DataError(
+            f"the earlier folds are {earlier.k} and not {k}: set folds.k to {earlier.k}"
+        )
     if earlier is not None and (earlier.fold_N == ALWAYS_TRAINED).any():
         raise DataError(
             "the earlier folds come from a column and have images that are always trained on: "
@@ -128,7 +140,9 @@ def fixed_folds(manifest: Manifest, fixed_N: Ints) -> Folds:
     """
     k = int(fixed_N.max(initial=ALWAYS_TRAINED)) + 1
     if k == 0:
-        raise DataError(f"{manifest.root}: folds.column holds no fold out; fold numbers begin with 0")
+        raise DataError(
+            f"{manifest.root}: folds.column holds no fold out; fold numbers begin with 0"
+        )
     folds = Folds(manifest=manifest, fold_N=fixed_N.astype(np.int64), k=k, seed=0)
     _refuse_impossible(folds)
     return folds
@@ -150,7 +164,9 @@ def deviations(folds: Folds) -> list[str]:
     counts_Kk, classes = folds.counts(), folds.manifest.classes
     found = _odd_holdout(folds)
     for label, fold in np.argwhere(counts_Kk == 0).tolist():
-        found.append(f"fold {fold} has no image of class {classes[label]!r}: its F1 there is 0 for every trial")
+        found.append(
+            f"fold {fold} has no image of class {classes[label]!r}: its F1 there is 0 for every trial"
+        )
     if folds.k > 1:
         even_K1 = counts_Kk.sum(axis=1, keepdims=True) / folds.k
         bound_K1 = np.maximum(MAX_DEVIATION * even_K1, _largest_units(folds.manifest)[:, None])
@@ -160,7 +176,11 @@ def deviations(folds: Folds) -> list[str]:
                 f"fold {fold} has {counts_Kk[label, fold]:,} images of class {classes[label]!r}, "
                 f"{even_K1[label, 0]:,.0f} would be even"
             )
-    return found if len(found) <= MAX_NAMED else [*found[:MAX_NAMED], f"and {len(found) - MAX_NAMED} more such folds"]
+    return (
+        found
+        if len(found) <= MAX_NAMED
+        else [*found[:MAX_NAMED], f"and {len(found) - MAX_NAMED} more such folds"]
+    )
 
 
 def _odd_holdout(folds: Folds) -> list[str]:
@@ -168,7 +188,11 @@ def _odd_holdout(folds: Folds) -> list[str]:
     images, asked = int((folds.fold_N == HOLDOUT).sum()), folds.holdout * len(folds.fold_N)
     largest = int(np.bincount(_units(folds.manifest)[0]).max())
     far = abs(images - asked) > max(MAX_DEVIATION * asked, largest) or not images
-    return [f"the holdout has {images:,} images, {asked:,.0f} were asked for"] if folds.holdout and far else []
+    return (
+        [f"the holdout has {images:,} images, {asked:,.0f} were asked for"]
+        if folds.holdout and far
+        else []
+    )
 
 
 def _units(manifest: Manifest) -> tuple[Ints, list[tuple[str, ...]]]:
@@ -184,7 +208,11 @@ def _units(manifest: Manifest) -> tuple[Ints, list[tuple[str, ...]]]:
 def _refuse_small_classes(manifest: Manifest, units_N: Ints, *, k: int) -> None:
     pairs = np.unique(np.stack([manifest.labels_N, units_N]), axis=1)
     counts_K = np.bincount(pairs[0], minlength=len(manifest.classes))
-    small = [f"{name!r} ({count})" for name, count in zip(manifest.classes, counts_K, strict=True) if count < k]
+    small = [
+        f"{name!r} ({count})"
+        for name, count in zip(manifest.classes, counts_K, strict=True)
+        if count < k
+    ]
     if small:
         what = "images" if manifest.groups is None else "groups"
         raise DataError(
@@ -196,10 +224,14 @@ def _refuse_small_classes(manifest: Manifest, units_N: Ints, *, k: int) -> None:
 def _kept(manifest: Manifest, units_N: Ints, earlier: Folds, *, bins: int) -> Ints:
     """The bin (U) of each unit in the earlier folds; -1 for new ones."""
     before = dict(zip(earlier.manifest.identities(), earlier.fold_N.tolist(), strict=True))
-    bin_N = np.array([before.get(identity, -1) for identity in manifest.identities()], dtype=np.int64)
+    bin_N = np.array(
+        [before.get(identity, -1) for identity in manifest.identities()], dtype=np.int64
+    )
     bin_N[bin_N == HOLDOUT] = earlier.k
     known = (bin_N >= 0) & (bin_N < bins)
-    votes = np.bincount(units_N[known] * bins + bin_N[known], minlength=(units_N.max() + 1) * bins).reshape(-1, bins)
+    votes = np.bincount(
+        units_N[known] * bins + bin_N[known], minlength=(units_N.max() + 1) * bins
+    ).reshape(-1, bins)
     return np.where(votes.any(axis=1), votes.argmax(axis=1), -1)
 
 
@@ -252,7 +284,9 @@ def _split_groups(folds: Folds) -> list[str]:
 def _unlearned(folds: Folds) -> Iterator[str]:
     labels_N, classes = folds.manifest.labels_N, folds.manifest.classes
     total_K = np.bincount(labels_N[folds.fold_N != HOLDOUT], minlength=len(classes))
-    for label, fold in np.argwhere((folds.counts() == total_K[:, None]) & (total_K[:, None] > 0)).tolist():
+    for label, fold in np.argwhere(
+        (folds.counts() == total_K[:, None]) & (total_K[:, None] > 0)
+    ).tolist():
         yield f"{classes[label]!r}: all {total_K[label]:,} images are in fold {fold}"
 
 
@@ -284,7 +318,9 @@ def save_folds(folds: Folds, path: Path) -> None:
     }
     with atomic_write(path) as file:
         buffer = io.BytesIO()
-        np.savez_compressed(buffer, **{name: array for name, array in arrays.items() if array is not None})  # type: ignore[arg-type]
+        np.savez_compressed(
+            buffer, **{name: array for name, array in arrays.items() if array is not None}
+        )  # type: ignore[arg-type]
         file.write(buffer.getbuffer())
 
 
@@ -306,7 +342,16 @@ def load_folds(path: Path) -> Folds:
         folds = _from_arrays(head, arrays)
     except FileNotFoundError:
         raise DataError(f"{path}: no such folds file") from None
-    except (OSError, EOFError, RuntimeError, ValueError, TypeError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+    except (
+        OSError,
+        EOFError,
+        RuntimeError,
+        ValueError,
+        TypeError,
+        KeyError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
         raise DataError(f"{path}: not a readable folds file ({error})") from None
     if folds.hash != head["hash"]:
         raise DataError(

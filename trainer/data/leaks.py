@@ -13,7 +13,15 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from trainer.data.units import Rows, Units, agreement, content_keys, differing_pairs, purity, units_of
+from trainer.data.units import (
+    Rows,
+    Units,
+    agreement,
+    content_keys,
+    differing_pairs,
+    purity,
+    units_of,
+)
 from trainer.images.manifest import Manifest
 
 Kind = Literal["folder", "name", "identical", "contradiction", "near_duplicate", "group"]
@@ -31,11 +39,24 @@ MIN_AGREEMENT = 0.05
 PURE = 0.9
 MAX_PER_CLASS = 1.5
 MAX_BELOW_CLASSES = 3
-MIN_NAMED_SHARE = 0.2  # of all images have a name that others share; random names agree by chance in fewer
+MIN_NAMED_SHARE = (
+    0.2  # of all images have a name that others share; random names agree by chance in fewer
+)
 MAX_COUNTER_DIGITS = 8
 MAX_DIGITS_AFTER_DIGITS = 5
 SEPARATORS = str.maketrans(" -.", "___")
-COUNTED = ("frame", "image", "img", "photo", "pic", "crop", "copy", "face", "사진", "프레임")  # ann_frame12: Ann
+COUNTED = (
+    "frame",
+    "image",
+    "img",
+    "photo",
+    "pic",
+    "crop",
+    "copy",
+    "face",
+    "사진",
+    "프레임",
+)  # ann_frame12: Ann
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,7 +98,10 @@ def signs_of_leaks(
     named = None if groups is None else units_of(groups)
     for what, count in (
         ("folds", len(sides_N)),
-        *((what, len(units.unit_N)) for what, units in _given(digests=content, clusters=clusters, groups=named)),
+        *(
+            (what, len(units.unit_N))
+            for what, units in _given(digests=content, clusters=clusters, groups=named)
+        ),
     ):
         if count != len(manifest):
             raise ValueError(f"{len(manifest)} images, but {count} {what}")
@@ -146,7 +170,9 @@ def _near_duplicate_sign(
     if clusters is None:
         return None
     if content is not None:  # nothing but copies of one file: told as identical
-        alone_N = np.where(content.unit_N < 0, len(content.names) + np.arange(len(manifest)), content.unit_N)
+        alone_N = np.where(
+            content.unit_N < 0, len(content.names) + np.arange(len(manifest)), content.unit_N
+        )
         clusters = clusters.only(clusters.varied_U(alone_N))
     if not (pairs := differing_pairs(clusters, sides_N)):
         return None
@@ -165,13 +191,21 @@ def _folders(manifest: Manifest, sides_N: Rows, *, grouped: bool) -> Sign | None
     """Folders other than those that are named as the class of most of their images."""
     units = units_of(path.rpartition("/")[0] for path in manifest.paths)
     classes = {_plain(name): label for label, name in enumerate(manifest.classes)}
-    class_U = np.array([classes.get(_plain(name.rpartition("/")[2]), -1) for name in units.names], dtype=np.int64)
+    class_U = np.array(
+        [classes.get(_plain(name.rpartition("/")[2]), -1) for name in units.names], dtype=np.int64
+    )
     named_N = np.append(class_U, -1)[units.unit_N] == manifest.labels_N
-    units = units.only(np.bincount(units.unit_N[named_N], minlength=len(class_U)) <= units.sizes_U / 2)
-    return _sign_of_units("folder", "folders", units, manifest=manifest, sides_N=sides_N, grouped=grouped)
+    units = units.only(
+        np.bincount(units.unit_N[named_N], minlength=len(class_U)) <= units.sizes_U / 2
+    )
+    return _sign_of_units(
+        "folder", "folders", units, manifest=manifest, sides_N=sides_N, grouped=grouped
+    )
 
 
-def _names(manifest: Manifest, sides_N: Rows, *, grouped: bool, across_folders: bool) -> Sign | None:
+def _names(
+    manifest: Manifest, sides_N: Rows, *, grouped: bool, across_folders: bool
+) -> Sign | None:
     """Stems of file names; where folders are a sign already, only those that several folders share."""
     units = units_of(_stems(manifest))
     if across_folders:
@@ -179,11 +213,19 @@ def _names(manifest: Manifest, sides_N: Rows, *, grouped: bool, across_folders: 
         units = units.only(units.varied_U(folders.unit_N))
     if units.sizes_U[units.sizes_U > 1].sum() < MIN_NAMED_SHARE * len(manifest):
         return None
-    return _sign_of_units("name", "file names", units, manifest=manifest, sides_N=sides_N, grouped=grouped)
+    return _sign_of_units(
+        "name", "file names", units, manifest=manifest, sides_N=sides_N, grouped=grouped
+    )
 
 
 def _sign_of_units(
-    kind: Literal["folder", "name"], noun: str, units: Units, *, manifest: Manifest, sides_N: Rows, grouped: bool
+    kind: Literal["folder", "name"],
+    noun: str,
+    units: Units,
+    *,
+    manifest: Manifest,
+    sides_N: Rows,
+    grouped: bool,
 ) -> Sign | None:
     several_U = (units.sizes_U > 1) & (units.sizes_U <= BIG_SHARE * len(manifest))
     units = units.only(several_U)
@@ -223,7 +265,9 @@ def _seem_units(units: Units, manifest: Manifest) -> bool:
     if len(sizes_U) < MIN_UNITS:
         return False
     mean = sizes_U.mean()
-    with_digit = np.mean([any(letter.isdigit() for letter in name.rpartition("/")[2]) for name in units.names])
+    with_digit = np.mean(
+        [any(letter.isdigit() for letter in name.rpartition("/")[2]) for name in units.names]
+    )
     return bool(
         mean <= SIZE_OF_ROOT * np.sqrt(len(manifest))
         and (with_digit >= 0.5 or mean <= MANY_OF_A_WORD)
@@ -252,10 +296,14 @@ def _stems(manifest: Manifest) -> list[str]:
     paths = [path.rpartition("/") for path in manifest.paths]
     stems = [_without_counter(_plain(name.rpartition(".")[0] or name)) for _, _, name in paths]
     labels = manifest.labels_N.tolist()
-    without = [_without_class(stem, classes[label]) for stem, label in zip(stems, labels, strict=True)]
+    without = [
+        _without_class(stem, classes[label]) for stem, label in zip(stems, labels, strict=True)
+    ]
     if sum(map(str.__ne__, stems, without)) >= len(stems) / 2:
         # `25_0_2` of class 25 becomes `0_2` (attributes); but 12 in `cat_12` and `dog_12` are two
-        stems = [stem if rest.isdecimal() else rest for stem, rest in zip(stems, without, strict=True)]
+        stems = [
+            stem if rest.isdecimal() else rest for stem, rest in zip(stems, without, strict=True)
+        ]
     # a plain number counts within its folder
     return [
         f"{folder}/{stem}" if folder and stem.isdecimal() else stem
@@ -305,7 +353,12 @@ def _example(units: Units, pair: tuple[int, int], sides_N: Rows) -> str:
     sides = np.unique(sides_N[units.unit_N == unit]).tolist()
     folds = [str(side) for side in sides if side >= 0]
     noun = f"fold{'s' if len(folds) > 1 else ''} " if folds else ""
-    where = " and ".join([*([noun + ", ".join(folds)] if folds else []), *(_side(side) for side in sides if side < 0)])
+    where = " and ".join(
+        [
+            *([noun + ", ".join(folds)] if folds else []),
+            *(_side(side) for side in sides if side < 0),
+        ]
+    )
     return f"{units.names[unit]} ({units.sizes_U[unit]:,} images in {where})"
 
 

@@ -13,7 +13,13 @@ COLOURS = {"white": (255, 255, 255), "black": (0, 0, 0), "grey": (128, 128, 128)
 
 
 def _names(value: Any) -> Any:
-    names = (value,) if isinstance(value, str) else tuple(value) if isinstance(value, (list, tuple)) else ()
+    names = (
+        (value,)
+        if isinstance(value, str)
+        else tuple(value)
+        if isinstance(value, (list, tuple))
+        else ()
+    )
     if not names or not all(isinstance(name, str) and name for name in names):
         raise ValueError(f"a column's name, or a list of them, got {value!r}")
     return names
@@ -22,19 +28,27 @@ def _names(value: Any) -> Any:
 def _four_names(value: Any) -> Any:
     names = tuple(value) if isinstance(value, (list, tuple)) else ()
     if len(names) != 4 or not all(isinstance(name, str) and name for name in names):
-        raise ValueError(f"a box is four columns' names, e.g. [left, top, right, bottom], got {value!r}")
+        raise ValueError(
+            f"a box is four columns' names, e.g. [left, top, right, bottom], got {value!r}"
+        )
     return names
 
 
 def _borders(value: Any) -> Any:
     ages = tuple(value) if isinstance(value, (list, tuple)) else ()
-    if not ages or any(type(age) is not int or age < 1 for age in ages) or list(ages) != sorted(set(ages)):
+    if (
+        not ages
+        or any(type(age) is not int or age < 1 for age in ages)
+        or list(ages) != sorted(set(ages))
+    ):
         raise ValueError(f"age_borders are ages that rise, e.g. [30, 60], got {value!r}")
     return ages
 
 
 def _colour(value: Any) -> Any:
-    if not isinstance(value, str) or (value not in COLOURS and not re.fullmatch(r"#[0-9a-fA-F]{6}", value)):
+    if not isinstance(value, str) or (
+        value not in COLOURS and not re.fullmatch(r"#[0-9a-fA-F]{6}", value)
+    ):
         comment = " (without quotes, # begins a comment)" if value is None else ""
         raise ValueError(f"a colour is {', '.join(COLOURS)} or '#rrggbb', got {value!r}{comment}")
     return value
@@ -62,56 +76,94 @@ class DataOptions(Section):
     Paths in a CSV or Parquet file are relative to its folder; all other paths to the working folder.
     """
 
-    source: Annotated[Name, Field(description="A CSV or Parquet file, or a folder with one sub-folder per class.")]
+    source: Annotated[
+        Name, Field(description="A CSV or Parquet file, or a folder with one sub-folder per class.")
+    ]
     valid: Annotated[
-        str | None, Field(description="A second source of the same kind, held out when folds: {column: fold}.")
+        str | None,
+        Field(description="A second source of the same kind, held out when folds: {column: fold}."),
     ] = None
     layout: Annotated[
         Literal["profile_folders"] | None,
-        Field(description="profile_folders: <id>_<gender>_<race>_<age>/ with photos named mask*, incorrect*, normal*."),
+        Field(
+            description="profile_folders: <id>_<gender>_<race>_<age>/ with photos named mask*, incorrect*, normal*."
+        ),
     ] = None
     image: Annotated[str, Field(description="The column with the image's path.")] = "path"
-    label: Annotated[Names | None, Field(description="The column with the class; several make a joint class.")] = None
-    group: Annotated[
-        str | None, Field(description="The column whose rows stay on one side of a split, or near_duplicates.")
+    label: Annotated[
+        Names | None, Field(description="The column with the class; several make a joint class.")
     ] = None
-    box: Annotated[FourNames | None, Field(description="The four columns of a box in pixels, for crop: box.")] = None
+    group: Annotated[
+        str | None,
+        Field(description="The column whose rows stay on one side of a split, or near_duplicates."),
+    ] = None
+    box: Annotated[
+        FourNames | None, Field(description="The four columns of a box in pixels, for crop: box.")
+    ] = None
     box_format: Annotated[
-        Literal["xyxy", "xywh"], Field(description="left, top, right, bottom; or left, top, width, height.")
+        Literal["xyxy", "xywh"],
+        Field(description="left, top, right, bottom; or left, top, width, height."),
     ] = "xyxy"
     bad_boxes: Annotated[
-        Literal["drop", "clip"], Field(description="Rows whose box leaves the image: reject, or cut the box.")
+        Literal["drop", "clip"],
+        Field(description="Rows whose box leaves the image: reject, or cut the box."),
     ] = "drop"
-    age_borders: Annotated[Borders, Field(description="profile_folders: where the next age band begins.")] = (30, 60)
+    age_borders: Annotated[
+        Borders, Field(description="profile_folders: where the next age band begins.")
+    ] = (30, 60)
     corrections: Annotated[
-        str | None, Field(description="A CSV with path and label (the class, or drop); it has the last word.")
+        str | None,
+        Field(description="A CSV with path and label (the class, or drop); it has the last word."),
     ] = None
     keep: Annotated[
-        Literal["all", "one_per_cluster"], Field(description="one_per_cluster: one image per near-duplicate cluster.")
+        Literal["all", "one_per_cluster"],
+        Field(description="one_per_cluster: one image per near-duplicate cluster."),
     ] = "all"
     near_distance: Annotated[
-        int, Field(ge=0, le=64, description="Near-duplicates: bits of 256 in which their fingerprints may differ.")
+        int,
+        Field(
+            ge=0,
+            le=64,
+            description="Near-duplicates: bits of 256 in which their fingerprints may differ.",
+        ),
     ] = 12
     fill: Annotated[
-        Colour, Field(description="Colour under alpha, behind a removed background, around a fitted image.")
+        Colour,
+        Field(
+            description="Colour under alpha, behind a removed background, around a fitted image."
+        ),
     ] = "white"
-    max_pixels: Annotated[int, Field(ge=1, description="Larger images are rejected (decompression bombs).")] = (
-        89_478_485
-    )
+    max_pixels: Annotated[
+        int, Field(ge=1, description="Larger images are rejected (decompression bombs).")
+    ] = 89_478_485
     max_rejected: Annotated[
-        float, Field(ge=0, le=1, description="Share of rows that may be rejected before nothing starts.")
+        float,
+        Field(ge=0, le=1, description="Share of rows that may be rejected before nothing starts."),
     ] = 0.1
-    allow_outside: Annotated[bool, Field(description="Let paths and links leave the source's folder.")] = False
+    allow_outside: Annotated[
+        bool, Field(description="Let paths and links leave the source's folder.")
+    ] = False
     cache_gb: Annotated[
-        float | None, Field(ge=0, description="Bound of the decoded cache; what does not fit is decoded per batch.")
+        float | None,
+        Field(
+            ge=0, description="Bound of the decoded cache; what does not fit is decoded per batch."
+        ),
     ] = None
-    face_weights: Annotated[str | None, Field(description="crop: face: a YuNet model (.onnx).")] = None
-    background_weights: Annotated[str | None, Field(description="background: remove: a rembg model (.onnx).")] = None
+    face_weights: Annotated[str | None, Field(description="crop: face: a YuNet model (.onnx).")] = (
+        None
+    )
+    background_weights: Annotated[
+        str | None, Field(description="background: remove: a rembg model (.onnx).")
+    ] = None
 
     @property
     def grouping(self) -> str | None:
         """The group in effect: photos of profile folders belong to their person unless `group` says otherwise."""
-        if self.group is None and self.layout == "profile_folders" and "group" not in self.model_fields_set:
+        if (
+            self.group is None
+            and self.layout == "profile_folders"
+            and "group" not in self.model_fields_set
+        ):
             return "person"
         return self.group
 
@@ -144,19 +196,31 @@ class FoldOptions(Section):
     k: Annotated[int, Field(ge=2, le=100, description="Folds; not used with column.")] = 5
     seed: Annotated[int, Field(ge=0, description="Another seed cuts otherwise.")] = 42
     holdout: Annotated[
-        float, Field(ge=0, le=0.9, description="Share of the images that no fold run sees, whole groups each.")
+        float,
+        Field(
+            ge=0,
+            le=0.9,
+            description="Share of the images that no fold run sees, whole groups each.",
+        ),
     ] = 0.0
     column: Annotated[
         str | None,
-        Field(description="Fixed folds: a column with fold numbers from 0; empty or -1 is always trained on."),
+        Field(
+            description="Fixed folds: a column with fold numbers from 0; empty or -1 is always trained on."
+        ),
     ] = None
     file: Annotated[
-        str | None, Field(description="A folds file (runs/<sweep>/folds.npz): its images keep their folds.")
+        str | None,
+        Field(description="A folds file (runs/<sweep>/folds.npz): its images keep their folds."),
     ] = None
 
     @model_validator(mode="after")
     def _a_column_decides_alone(self) -> "FoldOptions":
-        given = [name for name in ("k", "holdout", "file") if self.column is not None and name in self.model_fields_set]
+        given = [
+            name
+            for name in ("k", "holdout", "file")
+            if self.column is not None and name in self.model_fields_set
+        ]
         if given:
             raise ValueError(f"the column decides the folds: leave out {' and '.join(given)}")
         return self

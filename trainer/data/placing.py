@@ -32,7 +32,9 @@ class _Bins:
     filled_B: Floats
 
 
-def place_units(labels_N: Ints, units_N: Ints, bins_U: Ints, *, order: list[int], shares_B: Floats) -> None:
+def place_units(
+    labels_N: Ints, units_N: Ints, bins_U: Ints, *, order: list[int], shares_B: Floats
+) -> None:
     """Give every unit that has none a bin, in `bins_U`.
 
     Units of several images are placed first, the largest first; single images then fill every class
@@ -68,7 +70,9 @@ def _bins(labels_N: Ints, units_N: Ints, bins_U: Ints, *, shares_B: Floats) -> _
     n_classes, n_bins = int(labels_N.max()) + 1, len(shares_B)
     placed = bins_U[units_N] >= 0
     flat = labels_N[placed] * n_bins + bins_U[units_N[placed]]
-    counts_KB = np.bincount(flat, minlength=n_classes * n_bins).reshape(-1, n_bins).astype(np.float64)
+    counts_KB = (
+        np.bincount(flat, minlength=n_classes * n_bins).reshape(-1, n_bins).astype(np.float64)
+    )
     even_KB = np.bincount(labels_N, minlength=n_classes)[:, None] * shares_B
     return _Bins(labels_N, shares_B, even_KB, counts_KB, filled_B=counts_KB.sum(axis=0))
 

@@ -97,13 +97,19 @@ def scan_files(
     stats_F2 = np.array([_stat(table.root / path) for path in paths], dtype=np.int64).reshape(-1, 2)
     records_F, errors = memory.recall(paths, stats_F2)
     files_N = np.array([file_of.get(path, -1) for path in table.paths], dtype=np.int64)
-    boxes_of = _raw_boxes(table, files_N) if any(writer.pool.how.crop == "box" for writer in writers) else None
+    boxes_of = (
+        _raw_boxes(table, files_N)
+        if any(writer.pool.how.crop == "box" for writer in writers)
+        else None
+    )
     wanted_F = ~records_F["stat"].any(axis=1)
     bad_F = np.array([path in errors for path in paths], dtype=bool)
     if fingerprints:
         wanted_F |= ~records_F["hashed"] & ~bad_F
     for writer in writers:
-        wanted_F |= _lacking_files(writer, records_F, files_N, table.boxes_N4, clip=clip_boxes) & ~bad_F
+        wanted_F |= (
+            _lacking_files(writer, records_F, files_N, table.boxes_N4, clip=clip_boxes) & ~bad_F
+        )
     todo = np.flatnonzero(wanted_F).tolist()
     wanted = _Wanted(reading, fingerprints, writers, clip_boxes)
 
@@ -147,7 +153,9 @@ def _lacking_files(
     if how.crop != "box":
         return np.array([writer.lacks(digest) for digest in digests], dtype=bool)
     assert boxes_N4 is not None
-    rows = np.flatnonzero(np.append(records_F["size"].all(axis=1), False)[files_N])  # a row without a path: the last
+    rows = np.flatnonzero(
+        np.append(records_F["size"].all(axis=1), False)[files_N]
+    )  # a row without a path: the last
     clean_R4, _, bad = clean_boxes(boxes_N4[rows], records_F["size"][files_N[rows]], clip=clip)
     lacking_F = np.zeros(len(records_F), dtype=bool)
     for at, (file, box) in enumerate(zip(files_N[rows].tolist(), clean_R4.tolist(), strict=True)):
@@ -196,18 +204,29 @@ def _read(
         asked = [
             (writer, key, box)
             for writer in wanted.writers
-            for key, box in _images(writer.pool.how, record["digest"].item(), record["size"], boxes, wanted.clip_boxes)
+            for key, box in _images(
+                writer.pool.how, record["digest"].item(), record["size"], boxes, wanted.clip_boxes
+            )
         ]
-        lacking = [(writer, key, box, writer.elsewhere(key)) for writer, key, box in asked if writer.lacks(key)]
+        lacking = [
+            (writer, key, box, writer.elsewhere(key))
+            for writer, key, box in asked
+            if writer.lacks(key)
+        ]
         to_decode = [(writer, key, box) for writer, key, box, image in lacking if image is None]
         choices = [(writer.pool.how, box) for writer, _, box in to_decode]
         images = decode_all(data, choices, reading=wanted.reading)
-        pixels = [(writer, key, image) for (writer, key, _), image in zip(to_decode, images, strict=True)]
+        pixels = [
+            (writer, key, image) for (writer, key, _), image in zip(to_decode, images, strict=True)
+        ]
         pixels += [(writer, key, image) for writer, key, _, image in lacking if image is not None]
         if known["hashed"] and known["digest"] == record["digest"]:
             record["hashed"], record["fingerprint"] = True, known["fingerprint"]
         elif wanted.fingerprints or not asked:  # what was decoded, now or before, is whole
-            record["hashed"], record["fingerprint"] = True, fingerprint(data, reading=wanted.reading)
+            record["hashed"], record["fingerprint"] = (
+                True,
+                fingerprint(data, reading=wanted.reading),
+            )
     except UnreadableError as error:
         return _Seen(record, str(error), [])
     return _Seen(record, "", pixels)
@@ -217,7 +236,9 @@ class _Memory:
     """What is known of the files below one folder; a file of the cache, safe to delete."""
 
     def __init__(self, root: Path, reading: Reading, folder: Path | None) -> None:
-        name = hashlib.sha256(repr((str(root), reading.fill_rgb, reading.max_pixels)).encode()).hexdigest()[:16]
+        name = hashlib.sha256(
+            repr((str(root), reading.fill_rgb, reading.max_pixels)).encode()
+        ).hexdigest()[:16]
         self._path = writable_cache_folder(folder) / "files" / f"{name}-v{FORMAT}.npz"
         self._paths: list[str] = []
         self._records: npt.NDArray[np.void] = np.empty(0, dtype=RECORD)
@@ -229,7 +250,9 @@ class _Memory:
         except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
             pass  # nothing is known yet, or nothing any more
 
-    def recall(self, paths: list[str], stats_F2: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.void], dict[str, str]]:
+    def recall(
+        self, paths: list[str], stats_F2: npt.NDArray[np.int64]
+    ) -> tuple[npt.NDArray[np.void], dict[str, str]]:
         """Records (F) of unchanged files, zeros for all others; and the errors of unchanged files."""
         row_of = {path: row for row, path in enumerate(self._paths)}
         rows_F = np.array([row_of.get(path, -1) for path in paths], dtype=np.int64)
@@ -244,7 +267,9 @@ class _Memory:
         }
         return records_F, errors
 
-    def keep(self, paths: list[str], records_F: npt.NDArray[np.void], errors: dict[str, str]) -> None:
+    def keep(
+        self, paths: list[str], records_F: npt.NDArray[np.void], errors: dict[str, str]
+    ) -> None:
         """Remember these files, and those known before."""
         known: npt.NDArray[np.bool_] = np.asarray(records_F["stat"].any(axis=1))
         now = {path for path, is_known in zip(paths, known, strict=True) if is_known}
@@ -267,7 +292,9 @@ def _stat(file: Path) -> tuple[int, int]:
     return stat.st_size, stat.st_mtime_ns
 
 
-def _raw_boxes(table: Table, files_N: npt.NDArray[np.int64]) -> Callable[[int], npt.NDArray[np.float64]]:
+def _raw_boxes(
+    table: Table, files_N: npt.NDArray[np.int64]
+) -> Callable[[int], npt.NDArray[np.float64]]:
     """For each file the boxes of its rows, as written."""
     assert table.boxes_N4 is not None
     boxes_N4, order = table.boxes_N4, np.argsort(files_N, kind="stable")

@@ -13,7 +13,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from trainer.data.folders import GENDERS, MASKS, PATH, Columns, Part, age_bands, class_folders, profiles, within
+from trainer.data.folders import (
+    GENDERS,
+    MASKS,
+    PATH,
+    Columns,
+    Part,
+    age_bands,
+    class_folders,
+    profiles,
+    within,
+)
 from trainer.data.options import NEAR_DUPLICATES, DataOptions
 from trainer.errors import DataError
 
@@ -94,7 +104,9 @@ def read_table(data: DataOptions, *, fold_column: str | None = None) -> Table:
     for part, own_root in zip(parts, roots, strict=True):
         prefix = os.path.relpath(own_root.resolve(), root)
         if prefix != ".":
-            part.columns[PATH] = [path and os.path.join(prefix, path) for path in part.columns[PATH]]
+            part.columns[PATH] = [
+                path and os.path.join(prefix, path) for path in part.columns[PATH]
+            ]
             part.ignored = [(os.path.join(prefix, path), why) for path, why in part.ignored]
         for name in columns:
             columns[name] += part.columns[name]
@@ -112,7 +124,9 @@ def read_table(data: DataOptions, *, fold_column: str | None = None) -> Table:
     return table
 
 
-def _refuse_one_fold_column(parts: "list[Part]", sources: list[Path], fold_column: str | None) -> None:
+def _refuse_one_fold_column(
+    parts: "list[Part]", sources: list[Path], fold_column: str | None
+) -> None:
     has = [FOLD in part.columns for part in parts]
     if fold_column == FOLD and has[0] != has[1]:
         raise DataError(
@@ -123,17 +137,27 @@ def _refuse_one_fold_column(parts: "list[Part]", sources: list[Path], fold_colum
 
 def _read(source: Path, data: DataOptions) -> Part:
     if source.is_dir():
-        part = profiles(source, data.age_borders) if data.layout == "profile_folders" else class_folders(source)
+        part = (
+            profiles(source, data.age_borders)
+            if data.layout == "profile_folders"
+            else class_folders(source)
+        )
     elif not source.is_file():
-        raise DataError(f"{source}: no such file or folder. Set data.source to one (`sweeps demo digits` writes one)")
+        raise DataError(
+            f"{source}: no such file or folder. Set data.source to one (`sweeps demo digits` writes one)"
+        )
     elif data.layout is not None:
         raise DataError(f"{source}: data.layout {data.layout} needs a folder, and this is a file")
     elif source.suffix.lower() not in TABLE_SUFFIXES:
-        raise DataError(f"{source}: not a table of images. Known: {', '.join(sorted(TABLE_SUFFIXES))}, or a folder")
+        raise DataError(
+            f"{source}: not a table of images. Known: {', '.join(sorted(TABLE_SUFFIXES))}, or a folder"
+        )
     else:
         part = _file(source, data)
     if not part.lines:
-        raise DataError(f"{source}: no images found. A CSV needs at least one row, a folder one sub-folder per class")
+        raise DataError(
+            f"{source}: no images found. A CSV needs at least one row, a folder one sub-folder per class"
+        )
     return part
 
 
@@ -161,7 +185,9 @@ def read_frame(source: Path) -> "pd.DataFrame":
         if source.suffix.lower() in (".parquet", ".pq"):
             frame = pd.read_parquet(source).astype(object)  # a category takes no new value
             names = [str(name) for name in frame.columns]
-            frame = frame.apply(lambda column: column.map(_text, na_action="ignore").fillna("")).reset_index(drop=True)
+            frame = frame.apply(
+                lambda column: column.map(_text, na_action="ignore").fillna("")
+            ).reset_index(drop=True)
         else:
             separator, names = _header(source)
             with warnings.catch_warnings():  # a row longer than the header only warns
@@ -177,10 +203,18 @@ def read_frame(source: Path) -> "pd.DataFrame":
                 )
             frame = frame[(frame != "").any(axis=1)]
     except pd.errors.EmptyDataError:
-        raise DataError(f"{source}: the file is empty. It needs a header line and one row per image") from None
+        raise DataError(
+            f"{source}: the file is empty. It needs a header line and one row per image"
+        ) from None
     except UnicodeDecodeError as error:
         raise DataError(f"{source}: not a readable CSV file ({error}). Save it as UTF-8") from None
-    except (pd.errors.ParserError, pd.errors.ParserWarning, csv.Error, OSError, ValueError) as error:
+    except (
+        pd.errors.ParserError,
+        pd.errors.ParserWarning,
+        csv.Error,
+        OSError,
+        ValueError,
+    ) as error:
         kind = "Parquet" if source.suffix.lower() in (".parquet", ".pq") else "CSV"
         raise DataError(f"{source}: not a readable {kind} file ({str(error).strip()})") from None
     if len(set(names)) < len(names):
@@ -227,7 +261,9 @@ def _table(
     profile = data.layout == "profile_folders"
     label_columns = data.label_columns
     labels = list(zip(*(column(name, "data.label") for name in label_columns), strict=True))
-    orders = {"mask": MASKS, "gender": GENDERS, "age": age_bands(data.age_borders)} if profile else {}
+    orders = (
+        {"mask": MASKS, "gender": GENDERS, "age": age_bands(data.age_borders)} if profile else {}
+    )
     group = data.grouping
     boxes = data.box and [column(name, "data.box") for name in data.box]
     return Table(
@@ -240,7 +276,9 @@ def _table(
         orders=orders,
         groups=None if group in (None, NEAR_DUPLICATES) else column(str(group), "data.group"),
         boxes_N4=None if boxes is None else _boxes(boxes, xywh=data.box_format == "xywh"),
-        fixed_N=None if fold_column is None else _fixed(data.source, fold_column, column(fold_column, "folds.column")),
+        fixed_N=None
+        if fold_column is None
+        else _fixed(data.source, fold_column, column(fold_column, "folds.column")),
         ignored=ignored,
     )
 
@@ -248,7 +286,9 @@ def _table(
 def _boxes(columns: list[list[str]], *, xywh: bool) -> npt.NDArray[np.float64]:
     import pandas as pd
 
-    boxes_N4 = np.stack([pd.to_numeric(pd.Series(column), errors="coerce").to_numpy(float) for column in columns], 1)
+    boxes_N4 = np.stack(
+        [pd.to_numeric(pd.Series(column), errors="coerce").to_numpy(float) for column in columns], 1
+    )
     if xywh:
         boxes_N4[:, 2:] += boxes_N4[:, :2]
     return boxes_N4
@@ -270,7 +310,9 @@ def _fixed(source: str, name: str, values: list[str]) -> npt.NDArray[np.int64]:
 def _refuse_other_codes(table: Table) -> None:
     """Names that are not UTF-8, as an archive from Korean Windows has them, fit into no CSV and no JSON."""
     names = [*map(table.where, range(len(table))), *(path for path, _ in table.ignored)]
-    odd = [os.fsencode(name).decode(errors="backslashreplace") for name in names if not _is_utf8(name)]
+    odd = [
+        os.fsencode(name).decode(errors="backslashreplace") for name in names if not _is_utf8(name)
+    ]
     if odd:
         raise DataError(
             f"{table.name}: {len(odd)} file names are not UTF-8. Rename them "
@@ -315,7 +357,9 @@ def _refuse_outside(table: Table, data: DataOptions, *, homes: list[str]) -> Non
             outside.append(table.where(row))
     if missing:
         many = f"{len(missing)} of {len(table)} images"
-        raise DataError(f"{table.name}: {many} do not exist (paths are relative to {root}){named(missing)}")
+        raise DataError(
+            f"{table.name}: {many} do not exist (paths are relative to {root}){named(missing)}"
+        )
     if outside and not data.allow_outside:
         raise DataError(
             f"{table.name}: {len(outside)} of {len(table)} images lie outside {' and '.join(homes)}. "

@@ -29,8 +29,12 @@ class Units:
 
     def only(self, chosen_U: npt.NDArray[np.bool_]) -> "Units":
         """These units, the images of others standing for themselves."""
-        number_U = np.append(np.where(chosen_U, np.cumsum(chosen_U) - 1, -1), -1)  # the last: -1 stays -1
-        return Units(number_U[self.unit_N], [self.names[unit] for unit in np.flatnonzero(chosen_U).tolist()])
+        number_U = np.append(
+            np.where(chosen_U, np.cumsum(chosen_U) - 1, -1), -1
+        )  # the last: -1 stays -1
+        return Units(
+            number_U[self.unit_N], [self.names[unit] for unit in np.flatnonzero(chosen_U).tolist()]
+        )
 
     @property
     def sizes_U(self) -> Rows:
@@ -47,7 +51,11 @@ class Units:
         """Pairs of neighbouring rows of one unit with different values, by unit and row."""
         order_N = np.argsort(self.unit_N, kind="stable")
         a_P, b_P = order_N[:-1], order_N[1:]
-        apart = (self.unit_N[a_P] == self.unit_N[b_P]) & (self.unit_N[a_P] >= 0) & (value_N[a_P] != value_N[b_P])
+        apart = (
+            (self.unit_N[a_P] == self.unit_N[b_P])
+            & (self.unit_N[a_P] >= 0)
+            & (value_N[a_P] != value_N[b_P])
+        )
         return a_P[apart], b_P[apart]
 
 
@@ -110,7 +118,9 @@ def _per_class(units: Units, labels_N: Rows) -> tuple[Rows, Rows]:
     """The units that have images of a class, once for each such class, and how many."""
     inside = units.unit_N >= 0
     count = int(labels_N.max()) + 1
-    both_C, images_C = np.unique(units.unit_N[inside] * count + labels_N[inside], return_counts=True)
+    both_C, images_C = np.unique(
+        units.unit_N[inside] * count + labels_N[inside], return_counts=True
+    )
     return both_C // count, images_C
 
 

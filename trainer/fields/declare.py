@@ -15,4 +15,6 @@ def is_own(value: str | None) -> bool:
 
 def about(description: str, *, source: str = "", **bounds: Any) -> Any:
     """A pydantic Field: meaning and unit, the paper or project it comes from, and bounds (ge, gt, le, lt, ...)."""
-    return Field(description=description, json_schema_extra={"source": source} if source else None, **bounds)
+    return Field(
+        description=description, json_schema_extra={"source": source} if source else None, **bounds
+    )

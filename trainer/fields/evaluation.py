@@ -27,7 +27,12 @@ class TrainingFields(BaseModel):
         ),
     ] = 1.0
     progressive_epochs: Annotated[
-        int, about("progressive: epochs until the full size; 0: the first half of all epochs.", ge=0, le=10_000)
+        int,
+        about(
+            "progressive: epochs until the full size; 0: the first half of all epochs.",
+            ge=0,
+            le=10_000,
+        ),
     ] = 0
     patience: Annotated[
         int,
@@ -45,7 +50,9 @@ class TrainingFields(BaseModel):
             "function."
         ),
     ] = "loss"
-    min_delta: Annotated[float, about("Early stopping, plateau: the least change that counts.", ge=0)] = 0.0
+    min_delta: Annotated[
+        float, about("Early stopping, plateau: the least change that counts.", ge=0)
+    ] = 0.0
 
 
 class ScoringFields(BaseModel):
@@ -69,9 +76,13 @@ class ScoringFields(BaseModel):
         OwnFunction | None,
         about("Your own metric my_task.py:my_metric; a sweep sets it from its metric's name."),
     ] = None
-    metric_goal: Annotated[Goal, about("Direction of your own metric; a sweep sets it from its metric's goal.")] = (
-        Goal.MAXIMIZE
-    )
+    metric_goal: Annotated[
+        Goal, about("Direction of your own metric; a sweep sets it from its metric's goal.")
+    ] = Goal.MAXIMIZE
     seed: Annotated[
-        int, about("Seed of weights, order, dropout and augmentation; a sweep derives it from its own.", ge=0)
+        int,
+        about(
+            "Seed of weights, order, dropout and augmentation; a sweep derives it from its own.",
+            ge=0,
+        ),
     ] = 0

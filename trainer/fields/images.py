@@ -18,12 +18,18 @@ class ImageFields(BaseModel):
     """Images"""
 
     resize: Annotated[
-        int | str, about("Image size in pixels: one number for a square, or 'HxW' (height x width), 8 to 4096.")
+        int | str,
+        about(
+            "Image size in pixels: one number for a square, or 'HxW' (height x width), 8 to 4096."
+        ),
     ] = 224
     resize_mode: Annotated[
-        ResizeMode, about("stretch; fit (keep the aspect, pad); crop (keep the aspect, cut the middle out).")
+        ResizeMode,
+        about("stretch; fit (keep the aspect, pad); crop (keep the aspect, cut the middle out)."),
     ] = "stretch"
-    crop: Annotated[Crop, about("What is cut out before resizing: none, the row's box, or the largest face.")] = "none"
+    crop: Annotated[
+        Crop, about("What is cut out before resizing: none, the row's box, or the largest face.")
+    ] = "none"
     head_crops: Annotated[
         dict[str, Crop],
         about(
@@ -32,7 +38,9 @@ class ImageFields(BaseModel):
             source="mask project: age and gender need clothes, mask needs the face",
         ),
     ] = {}
-    background: Annotated[Background, about("keep, or remove: paint all but the foreground.")] = "keep"
+    background: Annotated[Background, about("keep, or remove: paint all but the foreground.")] = (
+        "keep"
+    )
     normalise: Annotated[
         Normalise,
         about(
@@ -57,5 +65,7 @@ def parse_size(value: int | str) -> tuple[int, int]:
     match = re.fullmatch(r"(\d+)(?:x(\d+))?", str(value))
     height, width = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
     if not (8 <= height <= MAX_SIDE and 8 <= width <= MAX_SIDE):
-        raise ValueError(f"a size is a number or 'HxW' with sides from 8 to {MAX_SIDE} pixels, got {value!r}")
+        raise ValueError(
+            f"a size is a number or 'HxW' with sides from 8 to {MAX_SIDE} pixels, got {value!r}"
+        )
     return height, width

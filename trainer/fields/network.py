@@ -31,11 +31,15 @@ class NetworkFields(BaseModel):
     ] = "pretrained"
     pooling: Annotated[
         Pooling,
-        about("How feature maps become one vector: the backbone's own way (default), avg, max, both, or the token."),
+        about(
+            "How feature maps become one vector: the backbone's own way (default), avg, max, both, or the token."
+        ),
     ] = "default"
     head_norm: Annotated[
         bool,
-        about("Batch norm between pooled features and classifier.", source="pet expression project"),
+        about(
+            "Batch norm between pooled features and classifier.", source="pet expression project"
+        ),
     ] = False
     dropout: Annotated[float, about("Dropout probability before the classifier.", ge=0, lt=1)] = 0.0
     heads: Annotated[
@@ -48,7 +52,9 @@ class NetworkFields(BaseModel):
     ] = "joint"
     head_weights: Annotated[
         dict[str, Annotated[float, about("", ge=0)]],
-        about("heads: separate only: weight of a label column's loss, e.g. {age: 2.0}; the others count 1."),
+        about(
+            "heads: separate only: weight of a label column's loss, e.g. {age: 2.0}; the others count 1."
+        ),
     ] = {}
     freeze: Annotated[
         str,
@@ -59,7 +65,9 @@ class NetworkFields(BaseModel):
             source="landmark project: ResNet-50 frozen up to the third stage; pet expression: last block only",
         ),
     ] = "none"
-    unfreeze_epoch: Annotated[int, about("From this epoch on everything is trained; 0: never.", ge=0, le=10_000)] = 0
+    unfreeze_epoch: Annotated[
+        int, about("From this epoch on everything is trained; 0: never.", ge=0, le=10_000)
+    ] = 0
 
     @field_validator("weights")
     @classmethod
@@ -75,6 +83,8 @@ class NetworkFields(BaseModel):
     def _freeze_is_known(cls, value: Any) -> Any:
         if isinstance(value, dict) and set(value) == {"up_to"}:  # freeze: {up_to: layer3}
             value = f"{UP_TO}{value['up_to']}"
-        if not isinstance(value, str) or not (value in FREEZE or value.removeprefix(UP_TO) not in (value, "")):
+        if not isinstance(value, str) or not (
+            value in FREEZE or value.removeprefix(UP_TO) not in (value, "")
+        ):
             raise ValueError(f"freeze is {', '.join(FREEZE)} or {UP_TO}STAGE, got {value!r}")
         return value

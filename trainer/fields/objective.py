@@ -29,12 +29,16 @@ class LossFields(BaseModel):
         ),
     ] = {}
     focal_gamma: Annotated[
-        float, about("focal: how much easy images count less.", source="Lin et al. 2017", ge=0, le=10)
+        float,
+        about("focal: how much easy images count less.", source="Lin et al. 2017", ge=0, le=10),
     ] = 2.0
     smoothing: Annotated[
         float,
         about(
-            "label_smoothing: share of the target spread over all classes.", source="Szegedy et al. 2016", ge=0, lt=1
+            "label_smoothing: share of the target spread over all classes.",
+            source="Szegedy et al. 2016",
+            ge=0,
+            lt=1,
         ),
     ] = 0.1
     class_weights: Annotated[
@@ -46,7 +50,13 @@ class LossFields(BaseModel):
         ),
     ] = "none"
     effective_beta: Annotated[
-        float, about("effective_number: beta of (1 - beta) / (1 - beta^n).", source="Cui et al. 2019", ge=0, lt=1)
+        float,
+        about(
+            "effective_number: beta of (1 - beta) / (1 - beta^n).",
+            source="Cui et al. 2019",
+            ge=0,
+            lt=1,
+        ),
     ] = 0.999
     sampling: Annotated[
         Literal["shuffled", "balanced"],

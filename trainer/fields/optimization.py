@@ -7,7 +7,15 @@ from pydantic import BaseModel
 from trainer.fields.declare import about
 
 SchedulerName = Literal[
-    "none", "step", "multistep", "exponential", "cosine", "one_cycle", "cyclic", "plateau", "two_stage"
+    "none",
+    "step",
+    "multistep",
+    "exponential",
+    "cosine",
+    "one_cycle",
+    "cyclic",
+    "plateau",
+    "two_stage",
 ]
 
 
@@ -16,16 +24,29 @@ class OptimizerFields(BaseModel):
 
     optimizer: Annotated[
         str,
-        about("adam, adamw, sgd, rmsprop, radam, lion, madgrad, or any other optimizer of timm by name.", min_length=1),
+        about(
+            "adam, adamw, sgd, rmsprop, radam, lion, madgrad, or any other optimizer of timm by name.",
+            min_length=1,
+        ),
     ] = "adamw"
-    lr: Annotated[float, about("Learning rate; the highest one a scheduler reaches.", gt=0, le=10)] = 1e-3
+    lr: Annotated[
+        float, about("Learning rate; the highest one a scheduler reaches.", gt=0, le=10)
+    ] = 1e-3
     weight_decay: Annotated[
-        float, about("Weight decay; not applied to norms, biases and what a model exempts.", ge=0, le=1)
+        float,
+        about("Weight decay; not applied to norms, biases and what a model exempts.", ge=0, le=1),
     ] = 0.0
     momentum: Annotated[
-        float, about("Momentum of sgd, rmsprop and madgrad; first beta of the adam family and lion.", ge=0, lt=1)
+        float,
+        about(
+            "Momentum of sgd, rmsprop and madgrad; first beta of the adam family and lion.",
+            ge=0,
+            lt=1,
+        ),
     ] = 0.9
-    nesterov: Annotated[bool, about("sgd: look ahead along the momentum.", source="Sutskever et al. 2013")] = True
+    nesterov: Annotated[
+        bool, about("sgd: look ahead along the momentum.", source="Sutskever et al. 2013")
+    ] = True
     layer_decay: Annotated[
         float,
         about(
@@ -35,10 +56,16 @@ class OptimizerFields(BaseModel):
             le=1,
         ),
     ] = 1.0
-    head_lr_factor: Annotated[float, about("The classifier's learning rate as a multiple of lr.", gt=0, le=1_000)] = 1.0
+    head_lr_factor: Annotated[
+        float, about("The classifier's learning rate as a multiple of lr.", gt=0, le=1_000)
+    ] = 1.0
     clip_norm: Annotated[
         float,
-        about("Largest norm of all gradients together; 0: not clipped.", source="Pascanu et al. 2013", ge=0),
+        about(
+            "Largest norm of all gradients together; 0: not clipped.",
+            source="Pascanu et al. 2013",
+            ge=0,
+        ),
     ] = 0.0
     accumulation: Annotated[
         int,
@@ -73,12 +100,19 @@ class ScheduleFields(BaseModel):
     ] = "cosine"
     warmup_epochs: Annotated[
         float,
-        about("Epochs of linear rise from 0 to lr, fractions allowed; not for cyclic and one_cycle.", ge=0),
+        about(
+            "Epochs of linear rise from 0 to lr, fractions allowed; not for cyclic and one_cycle.",
+            ge=0,
+        ),
     ] = 0.0
     min_lr: Annotated[float, about("cosine, plateau: lowest learning rate.", ge=0, le=10)] = 0.0
     step_epochs: Annotated[int, about("step: epochs between two drops.", ge=1, le=10_000)] = 7
-    step_gamma: Annotated[float, about("step, multistep, plateau: factor of each drop.", gt=0, le=1)] = 0.1
-    milestones: Annotated[list[float], about("multistep: epochs after which the rate drops, e.g. [10, 15].")] = []
+    step_gamma: Annotated[
+        float, about("step, multistep, plateau: factor of each drop.", gt=0, le=1)
+    ] = 0.1
+    milestones: Annotated[
+        list[float], about("multistep: epochs after which the rate drops, e.g. [10, 15].")
+    ] = []
     epoch_gamma: Annotated[float, about("exponential: factor per epoch.", gt=0, le=1)] = 0.9
     restart_epochs: Annotated[
         float,
@@ -102,13 +136,23 @@ class ScheduleFields(BaseModel):
     ] = 0.3
     base_lr: Annotated[
         float,
-        about("cyclic: lowest learning rate; the highest is lr.", source="mask project: 1e-5 to 1e-3", gt=0, le=10),
+        about(
+            "cyclic: lowest learning rate; the highest is lr.",
+            source="mask project: 1e-5 to 1e-3",
+            gt=0,
+            le=10,
+        ),
     ] = 1e-5
     cycle_epochs: Annotated[
         float, about("cyclic: epochs of one rise and fall (triangular).", source="Smith 2017", gt=0)
     ] = 2.0
     plateau_patience: Annotated[
-        int, about("plateau: epochs without improvement of `monitor` by `min_delta` before a drop.", ge=1, le=10_000)
+        int,
+        about(
+            "plateau: epochs without improvement of `monitor` by `min_delta` before a drop.",
+            ge=1,
+            le=10_000,
+        ),
     ] = 2
     second_lr: Annotated[
         float,
@@ -129,5 +173,9 @@ class ScheduleFields(BaseModel):
         ),
     ] = 0.1
     second_epoch: Annotated[
-        int, about("two_stage: the first epoch of the second stage at the latest; 0: only the gap decides.", ge=0)
+        int,
+        about(
+            "two_stage: the first epoch of the second stage at the latest; 0: only the gap decides.",
+            ge=0,
+        ),
     ] = 0

@@ -29,7 +29,12 @@ class Batches:
     """
 
     def __init__(
-        self, images: ImageSource, *, device: torch.device, mean_std: MeanStd, beside: Collection[ImageSource] = ()
+        self,
+        images: ImageSource,
+        *,
+        device: torch.device,
+        mean_std: MeanStd,
+        beside: Collection[ImageSource] = (),
     ) -> None:
         """
         Args:
@@ -40,7 +45,9 @@ class Batches:
         # (x / 255 - mean) / std as one multiplication and one addition
         mean_C, std_C = (torch.tensor(values, device=device) for values in mean_std)
         self._scale_C, self._shift_C = 1 / (255 * std_C), -mean_C / std_C
-        self._rows: dict[tuple[int, float], tuple[Tensor, Tensor]] = {}  # by width: progressive resize has several
+        self._rows: dict[
+            tuple[int, float], tuple[Tensor, Tensor]
+        ] = {}  # by width: progressive resize has several
 
     def pixels(self, rows: Iterable[Rows]) -> Iterator[Tensor]:
         """For each array of B rows its uint8 pixels (B, H, W, 3) on the device."""
@@ -68,7 +75,10 @@ class Batches:
 
     def _of_a_row(self, width: int, scale: float) -> tuple[Tensor, Tensor]:
         if (width, scale) not in self._rows:
-            self._rows[width, scale] = (scale * self._scale_C).repeat(width), self._shift_C.repeat(width)
+            self._rows[width, scale] = (
+                (scale * self._scale_C).repeat(width),
+                self._shift_C.repeat(width),
+            )
         return self._rows[width, scale]
 
 
@@ -97,7 +107,9 @@ def steps_per_epoch(images: int, batch_size: int) -> int:
     return max(1, images // batch_size)
 
 
-def on_device(images: ImageSource, device: torch.device, *, beside: Collection[ImageSource] = ()) -> Tensor | None:
+def on_device(
+    images: ImageSource, device: torch.device, *, beside: Collection[ImageSource] = ()
+) -> Tensor | None:
     """All images (N, H, W, 3) in device memory, or None where they stay where they are.
 
     Data sets take at most half of the memory that is free without them; those of earlier trials make room, but never
@@ -137,7 +149,10 @@ def copied(images: ImageSource, device: torch.device) -> Tensor:
     """All images (N, H, W, 3) on the device; never more than a part of them in host memory besides."""
     count = len(images)
     copy_NHWC = torch.empty((count, *images.size_HW, 3), dtype=torch.uint8, device=device)
-    parts = [np.arange(start, min(start + COPIED_AT_ONCE, count)) for start in range(0, count, COPIED_AT_ONCE)]
+    parts = [
+        np.arange(start, min(start + COPIED_AT_ONCE, count))
+        for start in range(0, count, COPIED_AT_ONCE)
+    ]
     for rows, images_BHWC in zip(parts, images.batches(parts), strict=True):
         copy_NHWC[rows[0] : rows[-1] + 1].copy_(torch.from_numpy(images_BHWC))
     return copy_NHWC

@@ -53,7 +53,10 @@ def image_keys(manifest: Manifest, how: Preprocessing) -> Keys:
     assert manifest.digests_N is not None, "the files have not been read"
     if how.crop != "box":
         return manifest.digests_N
-    keys = [image_key(bytes(digest), how, manifest.box(row)) for row, digest in enumerate(manifest.digests_N)]
+    keys = [
+        image_key(bytes(digest), how, manifest.box(row))
+        for row, digest in enumerate(manifest.digests_N)
+    ]
     return np.array(keys, dtype=DIGEST)
 
 
@@ -80,7 +83,9 @@ class Pool:
         try:
             with self.index.open("rb") as file:
                 records = np.frombuffer(bytearray(file.read()), dtype=np.uint8)
-            count = min(len(records) // RECORD.itemsize, self.pixels.stat().st_size // self.image_bytes)
+            count = min(
+                len(records) // RECORD.itemsize, self.pixels.stat().st_size // self.image_bytes
+            )
         except FileNotFoundError:
             count, records = 0, np.empty(0, dtype=np.uint8)
         return records[: count * RECORD.itemsize].view(RECORD)
@@ -94,11 +99,15 @@ class Pool:
         images_MHWC = self.mapped(len(records))
         with contextlib.suppress(OSError):  # of another user
             os.utime(self.index)  # when it was used last
-        return Decoded(images_MHWC, slots_N=slots, sums_MC=records["sums"], squares_MC=records["squares"])
+        return Decoded(
+            images_MHWC, slots_N=slots, sums_MC=records["sums"], squares_MC=records["squares"]
+        )
 
     def mapped(self, count: int) -> Pixels:
         """The first images (count, H, W, 3), their pages shared; what is written to them stays in this process."""
-        images_MHWC: Pixels = np.memmap(self.pixels, dtype=np.uint8, mode="c", shape=(count, *self.how.size_HW, 3))
+        images_MHWC: Pixels = np.memmap(
+            self.pixels, dtype=np.uint8, mode="c", shape=(count, *self.how.size_HW, 3)
+        )
         return images_MHWC
 
 
@@ -119,21 +128,32 @@ class PoolWriter:
         try:
             self._lock.acquire(timeout=PATIENCE_S)
         except filelock.Timeout:
-            logger.warning("another process decodes the same images (%s); waiting for it", self._lock.lock_file)
+            logger.warning(
+                "another process decodes the same images (%s); waiting for it", self._lock.lock_file
+            )
             self._lock.acquire()
         records = self.pool.records()
         self._keys = set(records["key"].tolist())
-        self._pixels = self._files.enter_context(_at(self.pool.pixels, len(records) * self.pool.image_bytes))
-        self._index = self._files.enter_context(_at(self.pool.index, len(records) * RECORD.itemsize))
+        self._pixels = self._files.enter_context(
+            _at(self.pool.pixels, len(records) * self.pool.image_bytes)
+        )
+        self._index = self._files.enter_context(
+            _at(self.pool.index, len(records) * RECORD.itemsize)
+        )
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         try:
             self.flush()
         finally:
-            with contextlib.suppress(OSError):  # a full disk, which `flush` has named: closing writes the rest again
+            with contextlib.suppress(
+                OSError
+            ):  # a full disk, which `flush` has named: closing writes the rest again
                 self._files.close()
             self._lock.release()
 
@@ -159,7 +179,10 @@ class PoolWriter:
                 if path != self.pool.pixels:
                     records = other.records()
                     images_MHWC = other.mapped(len(records))
-                    yield from ((key, (images_MHWC, slot)) for slot, key in enumerate(records["key"].tolist()))
+                    yield from (
+                        (key, (images_MHWC, slot))
+                        for slot, key in enumerate(records["key"].tolist())
+                    )
 
     def add(self, key: bytes, image_HWC: Pixels) -> None:
         """Append an image, unless it came in between.
@@ -183,7 +206,10 @@ class PoolWriter:
         if not self._records:
             return
         try:
-            for file, content in ((self._pixels, b""), (self._index, np.array(self._records, dtype=RECORD).tobytes())):
+            for file, content in (
+                (self._pixels, b""),
+                (self._index, np.array(self._records, dtype=RECORD).tobytes()),
+            ):
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
@@ -192,19 +218,25 @@ class PoolWriter:
         self._records.clear()
 
 
-def pool_of(root: Path, how: Preprocessing, *, reading: Reading, folder: Path | None = None) -> Pool:
+def pool_of(
+    root: Path, how: Preprocessing, *, reading: Reading, folder: Path | None = None
+) -> Pool:
     """The pool that images below `root` are added to."""
     name = hashlib.sha256(str(root).encode()).hexdigest()[:16]
     return Pool(_choice_folder(how, reading, writable_cache_folder(folder)) / f"{name}.pixels", how)
 
 
-def find_images(manifest: Manifest, how: Preprocessing, *, folder: Path | None = None) -> Decoded | None:
+def find_images(
+    manifest: Manifest, how: Preprocessing, *, folder: Path | None = None
+) -> Decoded | None:
     """The decoded images if this machine has them all, wherever the data lay when they were decoded."""
     own = pool_of(manifest.root, how, reading=manifest.reading, folder=folder)
     others = sorted(own.pixels.parent.glob("*.pixels"))
     keys_N = image_keys(manifest, how)
     for path in [own.pixels, *(path for path in others if path != own.pixels)]:
-        with contextlib.suppress(FileNotFoundError, ValueError):  # removed between its index and its pixels
+        with contextlib.suppress(
+            FileNotFoundError, ValueError
+        ):  # removed between its index and its pixels
             images = Pool(path, how).open(keys_N)
             if images is not None:
                 return images
@@ -212,7 +244,12 @@ def find_images(manifest: Manifest, how: Preprocessing, *, folder: Path | None =
 
 
 def open_images(
-    manifest: Manifest, how: Preprocessing, *, streamed: Iterable[str] = (), threads: int, folder: Path | None = None
+    manifest: Manifest,
+    how: Preprocessing,
+    *,
+    streamed: Iterable[str] = (),
+    threads: int,
+    folder: Path | None = None,
 ) -> ImageSource:
     """The images of a manifest whose files have been read, decoded first if this machine does not have them.
 
@@ -229,7 +266,9 @@ def open_images(
     if images is None:  # another node of a cluster, or a cache that was emptied meanwhile
         keys_N, rows = image_keys(manifest, how), np.arange(len(manifest))
         decoding = Streamed(manifest, how, threads=os.cpu_count() or 1)
-        with PoolWriter(pool_of(manifest.root, how, reading=manifest.reading, folder=folder)) as writer:
+        with PoolWriter(
+            pool_of(manifest.root, how, reading=manifest.reading, folder=folder)
+        ) as writer:
             missing = rows[[writer.lacks(bytes(key)) for key in keys_N]]
             for row, (image_HWC,) in zip(missing, decoding.batches(missing[:, None]), strict=True):
                 writer.add(bytes(keys_N[row]), image_HWC)
@@ -251,7 +290,9 @@ class CachePlan:
     sizes_bytes: dict[str, int]
 
 
-def plan_cache(choices: Sequence[Preprocessing], *, images: int, cache_gb: float | None) -> CachePlan:
+def plan_cache(
+    choices: Sequence[Preprocessing], *, images: int, cache_gb: float | None
+) -> CachePlan:
     """Keep the smallest choices while they fit into `cache_gb` together; the rest is streamed."""
     kept: list[Preprocessing] = []
     sizes: dict[str, int] = {}
@@ -264,7 +305,9 @@ def plan_cache(choices: Sequence[Preprocessing], *, images: int, cache_gb: float
     return CachePlan(tuple(how for how in choices if how.key in sizes), tuple(streamed), sizes)
 
 
-def make_room(pools: Sequence[Pool], *, images: int, cache_gb: float | None, folder: Path | None = None) -> list[Path]:
+def make_room(
+    pools: Sequence[Pool], *, images: int, cache_gb: float | None, folder: Path | None = None
+) -> list[Path]:
     """Remove the pools used least recently until `images` fit into each of `pools`; what was removed.
 
     Raises:
@@ -284,7 +327,9 @@ def make_room(pools: Sequence[Pool], *, images: int, cache_gb: float | None, fol
             total -= size
             removed.append(oldest)
     if cache_gb is not None and total + needed > cache_gb * GB:
-        for pool in pools:  # more images than the data have: old ones, which no row asks for any more
+        for (
+            pool
+        ) in pools:  # more images than the data have: old ones, which no row asks for any more
             if _size(pool.pixels) > images * pool.image_bytes and _remove(pool.pixels):
                 removed.append(pool.pixels)
         needed = sum(max(0, images * pool.image_bytes - _size(pool.pixels)) for pool in pools)
@@ -302,7 +347,10 @@ def _remove(pixels: Path) -> bool:
     """Remove a pool unless somebody is adding to it; those who have mapped it keep their pages."""
     try:
         with filelock.FileLock(pixels.with_suffix(".lock"), timeout=0):
-            for path in (pixels.with_suffix(".index"), pixels):  # an index without pixels would be believed
+            for path in (
+                pixels.with_suffix(".index"),
+                pixels,
+            ):  # an index without pixels would be believed
                 path.unlink(missing_ok=True)
     except filelock.Timeout:
         return False
@@ -316,7 +364,9 @@ def _choice_folder(how: Preprocessing, reading: Reading, folder: Path) -> Path:
         (how.crop == "face", reading.face_weights),
         (how.background == "remove", reading.background_weights),
     ):
-        rest.append(hashlib.sha256(Path(weights).read_bytes()).hexdigest() if used and weights else None)
+        rest.append(
+            hashlib.sha256(Path(weights).read_bytes()).hexdigest() if used and weights else None
+        )
     return folder / "decoded" / f"{how.key}-{hashlib.sha256(repr(rest).encode()).hexdigest()[:8]}"
 
 

@@ -19,13 +19,24 @@ from trainer.errors import ConfigError
 from trainer.fields.images import Background, Crop
 from trainer.images.preprocessing import Box, Reading
 
-SEARCHED_SIDE = 320  # pixels: faces are sought in a copy of at most this side; YuNet knows faces of 10 to 300
+SEARCHED_SIDE = (
+    320  # pixels: faces are sought in a copy of at most this side; YuNet knows faces of 10 to 300
+)
 SMALLEST_FACE = 24  # pixels of that copy, for the cascade
-NEIGHBOURS = 5  # overlapping finds that make a face: in 98 of 100 LFW faces and none of 100 other pictures
-GRABCUT_SIDE = 256  # pixels: 0.6 s a photo; 512 took 3.6 s and found 32 % foreground instead of 31 %
+NEIGHBOURS = (
+    5  # overlapping finds that make a face: in 98 of 100 LFW faces and none of 100 other pictures
+)
+GRABCUT_SIDE = (
+    256  # pixels: 0.6 s a photo; 512 took 3.6 s and found 32 % foreground instead of 31 %
+)
 GRABCUT_ROUNDS = 5
 FRAME = 0.05  # of each side: what GrabCut begins with as background
-MARGIN_LEFT, MARGIN_TOP, MARGIN_RIGHT, MARGIN_BOTTOM = 0.3, 0.5, 0.3, 0.3  # of the found face's width and height
+MARGIN_LEFT, MARGIN_TOP, MARGIN_RIGHT, MARGIN_BOTTOM = (
+    0.3,
+    0.5,
+    0.3,
+    0.3,
+)  # of the found face's width and height
 Rgb = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
 Found = npt.NDArray[np.float64]
@@ -55,7 +66,10 @@ def face_box(rgb_HWC: Rgb, *, weights: str | None) -> Box | None:
     height, width = rgb_HWC.shape[:2]
     scale = max(height, width) / max(small_HWC.shape[:2])
     x, y, w, h = min(found_F4.tolist(), key=lambda box: (-box[2] * box[3], box[0], box[1]))
-    left, top = max(0, round((x - MARGIN_LEFT * w) * scale)), max(0, round((y - MARGIN_TOP * h) * scale))
+    left, top = (
+        max(0, round((x - MARGIN_LEFT * w) * scale)),
+        max(0, round((y - MARGIN_TOP * h) * scale)),
+    )
     right = min(width, round((x + (1 + MARGIN_RIGHT) * w) * scale))
     bottom = min(height, round((y + (1 + MARGIN_BOTTOM) * h) * scale))
     return (left, top, right, bottom) if left < right and top < bottom else None
@@ -74,7 +88,9 @@ def foreground_mask(rgb_HWC: Rgb, *, weights: str | None) -> Mask:
 
     Source: Rother, Kolmogorov and Blake 2004, "GrabCut"; Qin et al. 2020, "U2-Net".
     """
-    mask_HW = _grabcut(rgb_HWC) if weights is None else _predicted(_session(weights), rgb_HWC) >= 128
+    mask_HW = (
+        _grabcut(rgb_HWC) if weights is None else _predicted(_session(weights), rgb_HWC) >= 128
+    )
     return mask_HW if mask_HW.any() else np.ones_like(mask_HW)
 
 
@@ -152,7 +168,9 @@ def _cascade(cv2: Any) -> Callable[[Rgb], Found]:
 
     def look(rgb_HWC: Rgb) -> Found:
         grey_HW = cv2.cvtColor(rgb_HWC, cv2.COLOR_RGB2GRAY)
-        found = cascade.detectMultiScale(grey_HW, minNeighbors=NEIGHBOURS, minSize=(SMALLEST_FACE, SMALLEST_FACE))
+        found = cascade.detectMultiScale(
+            grey_HW, minNeighbors=NEIGHBOURS, minSize=(SMALLEST_FACE, SMALLEST_FACE)
+        )
         return np.asarray(found, dtype=np.float64).reshape(-1, 4)  # an empty tuple without a face
 
     return look
@@ -164,12 +182,16 @@ def _yunet(cv2: Any, weights: str) -> Callable[[Rgb], Found]:
     def look(rgb_HWC: Rgb) -> Found:
         height, width = rgb_HWC.shape[:2]
         detector.setInputSize((width, height))
-        found_F15 = detector.detect(cv2.cvtColor(rgb_HWC, cv2.COLOR_RGB2BGR))[1]  # None without a face
+        found_F15 = detector.detect(cv2.cvtColor(rgb_HWC, cv2.COLOR_RGB2BGR))[
+            1
+        ]  # None without a face
         return np.zeros((0, 4)) if found_F15 is None else found_F15[:, :4].astype(np.float64)
 
     try:
         detector = cv2.FaceDetectorYN.create(weights, "", (SEARCHED_SIDE, SEARCHED_SIDE))
-        look(np.zeros((64, 64, 3), dtype=np.uint8))  # a readable model of something else fails only here
+        look(
+            np.zeros((64, 64, 3), dtype=np.uint8)
+        )  # a readable model of something else fails only here
     except cv2.error as error:
         raise ConfigError(
             f"data.face_weights: {weights} is not a YuNet model that OpenCV {cv2.__version__} can read ({_line(error)})"
@@ -188,7 +210,9 @@ def _grabcut(rgb_HWC: Rgb) -> Mask:
         return np.ones(rgb_HWC.shape[:2], dtype=np.bool_)
     x, y = max(1, round(FRAME * width)), max(1, round(FRAME * height))
     labels_HW = np.zeros((height, width), dtype=np.uint8)
-    cv2.setRNGSeed(0)  # of this thread: OpenCV has one generator per thread, so that no lock is needed
+    cv2.setRNGSeed(
+        0
+    )  # of this thread: OpenCV has one generator per thread, so that no lock is needed
     rectangle = (x, y, width - 2 * x, height - 2 * y)
     cv2.grabCut(small_HWC, labels_HW, rectangle, None, None, GRABCUT_ROUNDS, cv2.GC_INIT_WITH_RECT)
     mask_HW = np.isin(labels_HW, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.uint8) * 255
@@ -212,7 +236,9 @@ def _loaded(weights: str) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     try:
-        session = session_class("u2net_custom", options, model_path=weights, providers=["CPUExecutionProvider"])
+        session = session_class(
+            "u2net_custom", options, model_path=weights, providers=["CPUExecutionProvider"]
+        )
         _predicted(session, np.zeros((64, 64, 3), dtype=np.uint8))
     except _misfits(onnxruntime) as error:
         raise ConfigError(
@@ -248,7 +274,14 @@ def _rembg() -> tuple[Any, Any]:
 def _misfits(onnxruntime: Any) -> tuple[type[Exception], ...]:
     """What a file raises that is no such model. Onnxruntime's errors have no base class of their own."""
     errors = onnxruntime.capi.onnxruntime_pybind11_state
-    names = ("Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NotImplemented", "RuntimeException")
+    names = (
+        "Fail",
+        "InvalidArgument",
+        "InvalidGraph",
+        "InvalidProtobuf",
+        "NotImplemented",
+        "RuntimeException",
+    )
     return (
         IndexError,
         ValueError,
@@ -269,7 +302,9 @@ def _foreground_ready(weights: str | None) -> Any:
 
 def _must_exist(weights: str, *, key: str) -> None:
     if not Path(weights).is_file():
-        raise ConfigError(f"{key}: {weights} is not a file. Give the path of a model (.onnx); none is downloaded")
+        raise ConfigError(
+            f"{key}: {weights} is not a file. Give the path of a model (.onnx); none is downloaded"
+        )
 
 
 def _line(error: Exception) -> str:

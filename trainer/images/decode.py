@@ -25,7 +25,9 @@ def decode(data: bytes, how: Preprocessing, *, reading: Reading, box: Box | None
     return image_HWC
 
 
-def decode_all(data: bytes, wanted: Sequence[tuple[Preprocessing, Box | None]], *, reading: Reading) -> list[Images]:
+def decode_all(
+    data: bytes, wanted: Sequence[tuple[Preprocessing, Box | None]], *, reading: Reading
+) -> list[Images]:
     """The picture once for each choice, each a function of the bytes, the choice, its box and `reading` alone.
 
     Choices that need the same scale of a JPEG, and all choices of other files, share one decoding.
@@ -45,7 +47,9 @@ def decode_all(data: bytes, wanted: Sequence[tuple[Preprocessing, Box | None]], 
     return [_decoded(data, how, reading=reading, box=box, kept=kept) for how, box in wanted]
 
 
-def _decoded(data: bytes, how: Preprocessing, *, reading: Reading, box: Box | None, kept: Kept) -> Images:
+def _decoded(
+    data: bytes, how: Preprocessing, *, reading: Reading, box: Box | None, kept: Kept
+) -> Images:
     if how.crop == "box":
         assert box is not None, "crop: box needs a box"
         assert box[0] < box[2], box
@@ -53,10 +57,14 @@ def _decoded(data: bytes, how: Preprocessing, *, reading: Reading, box: Box | No
     if how.crop == "face":
         picture, region = _face(data, how, reading=reading, kept=kept)
     else:
-        picture, region = _part(data, how, reading=reading, box=box if how.crop == "box" else None, kept=kept)
+        picture, region = _part(
+            data, how, reading=reading, box=box if how.crop == "box" else None, kept=kept
+        )
     shown, size_WH = _placement(region, how)
     if how.background == "remove":
-        picture = _without_background(picture, region, shown=shown, size_WH=size_WH, reading=reading)
+        picture = _without_background(
+            picture, region, shown=shown, size_WH=size_WH, reading=reading
+        )
     resized = picture.resized(shown, size_WH).convert("RGB")
     height, width = how.size_HW
     if size_WH == (width, height):
@@ -80,7 +88,11 @@ def fingerprint(data: bytes, *, reading: Reading) -> npt.NDArray[np.uint64]:
     rows, columns = HASH_CELLS_HW
     size_WH = columns * HASH_CELL, rows * HASH_CELL
     picture = read_picture(
-        data, reading=reading, scale_for=lambda full_WH: _draft_scale(full_WH, size_WH), kept={}, grey=True
+        data,
+        reading=reading,
+        scale_for=lambda full_WH: _draft_scale(full_WH, size_WH),
+        kept={},
+        grey=True,
     )
     pixels_HW = np.asarray(picture.resized(picture.whole, size_WH), dtype=np.float32)
     cells_HW = pixels_HW.reshape(rows, HASH_CELL, columns, HASH_CELL).mean(axis=(1, 3))
@@ -88,7 +100,9 @@ def fingerprint(data: bytes, *, reading: Reading) -> npt.NDArray[np.uint64]:
     return bits.view(">u8").astype(np.uint64)
 
 
-def _part(data: bytes, how: Preprocessing, *, reading: Reading, box: Box | None, kept: Kept) -> tuple[Picture, Area]:
+def _part(
+    data: bytes, how: Preprocessing, *, reading: Reading, box: Box | None, kept: Kept
+) -> tuple[Picture, Area]:
     """The picture, and which part of it is used: the box, else all."""
 
     def scale_for(full_WH: Size_WH) -> int:
@@ -100,7 +114,9 @@ def _part(data: bytes, how: Preprocessing, *, reading: Reading, box: Box | None,
         left, top, right, bottom = box
         width, height = picture.size_WH
         if not (0 <= left < right <= width and 0 <= top < bottom <= height):
-            raise UnreadableError(f"the box {list(box)} does not lie inside the image of {width} x {height}")
+            raise UnreadableError(
+                f"the box {list(box)} does not lie inside the image of {width} x {height}"
+            )
     return picture, box or picture.whole
 
 
@@ -111,7 +127,9 @@ def _face(data: bytes, how: Preprocessing, *, reading: Reading, kept: Kept) -> t
     picture = read_picture(
         data,
         reading=reading,
-        scale_for=lambda full_WH: next((scale for scale in (8, 4, 2) if max(full_WH) >= scale * FACE_SIDE), 1),
+        scale_for=lambda full_WH: next(
+            (scale for scale in (8, 4, 2) if max(full_WH) >= scale * FACE_SIDE), 1
+        ),
         kept=kept,
     )
     width, height = picture.size_WH
@@ -130,7 +148,9 @@ def _face(data: bytes, how: Preprocessing, *, reading: Reading, kept: Kept) -> t
     return picture, region
 
 
-def _without_background(picture: Picture, region: Area, *, shown: Area, size_WH: Size_WH, reading: Reading) -> Picture:
+def _without_background(
+    picture: Picture, region: Area, *, shown: Area, size_WH: Size_WH, reading: Reading
+) -> Picture:
     """The region with everything but the foreground painted over, at most twice as fine as it will be shown."""
     from trainer.images.crops import foreground_mask
 

@@ -152,14 +152,19 @@ class Streamed:
             more, more_squares = image_sums(image_HWC)
             total, squares = total + more, squares + more_squares
         height, width = self.size_HW
-        return ChannelSums(total.astype(np.float64), squares.astype(np.float64), len(chosen) * height * width)
+        return ChannelSums(
+            total.astype(np.float64), squares.astype(np.float64), len(chosen) * height * width
+        )
 
     def _one(self, row: int) -> Pixels:
         manifest = self._manifest
         try:
             data = manifest.file(row).read_bytes()
             image_HWC = decode(data, self._how, reading=manifest.reading, box=manifest.box(row))
-            if manifest.digests_N is not None and content_digest(data) != manifest.digests_N[row].item():
+            if (
+                manifest.digests_N is not None
+                and content_digest(data) != manifest.digests_N[row].item()
+            ):
                 raise UnreadableError("its content changed since the data set was read")
             return image_HWC
         except (OSError, UnreadableError) as error:
@@ -173,6 +178,8 @@ def _sampled(rows: Rows) -> Rows:
 def image_sums(image_HWC: Pixels) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
     """Per channel the sum of the pixels, and of their squares."""
     # through the histogram: 256 products in place of one per pixel
-    counts_CV = np.stack([np.bincount(image_HWC[..., channel].ravel(), minlength=256) for channel in range(3)])
+    counts_CV = np.stack(
+        [np.bincount(image_HWC[..., channel].ravel(), minlength=256) for channel in range(3)]
+    )
     values_V = np.arange(256)
     return (counts_CV @ values_V).astype(np.uint64), (counts_CV @ values_V**2).astype(np.uint64)

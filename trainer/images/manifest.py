@@ -76,11 +76,16 @@ class Manifest:
         """What an image is known by when other rows come and go: its path, and its box if it has one."""
         if self.boxes_N4 is None:
             return [(path,) for path in self.paths]
-        return [(path, str(box)) for path, box in zip(self.paths, self.boxes_N4.tolist(), strict=True)]
+        return [
+            (path, str(box)) for path, box in zip(self.paths, self.boxes_N4.tolist(), strict=True)
+        ]
 
 
 def order_classes(
-    labels: Sequence[tuple[str, ...]], *, label_columns: Sequence[str], orders: Mapping[str, Sequence[str]]
+    labels: Sequence[tuple[str, ...]],
+    *,
+    label_columns: Sequence[str],
+    orders: Mapping[str, Sequence[str]],
 ) -> tuple[list[tuple[str, ...]], npt.NDArray[np.int64]]:
     """The K distinct labels in order, and each image's index into them.
 
@@ -89,8 +94,12 @@ def order_classes(
     ranks = []
     for column, values in zip(label_columns, map(set, zip(*labels, strict=True)), strict=True):
         known = [value for value in orders.get(column, ()) if value in values]
-        ranks.append({value: rank for rank, value in enumerate([*known, *_sorted(values - set(known))])})
-    classes = sorted(set(labels), key=lambda parts: [rank[part] for rank, part in zip(ranks, parts, strict=True)])
+        ranks.append(
+            {value: rank for rank, value in enumerate([*known, *_sorted(values - set(known))])}
+        )
+    classes = sorted(
+        set(labels), key=lambda parts: [rank[part] for rank, part in zip(ranks, parts, strict=True)]
+    )
     index = {parts: number for number, parts in enumerate(classes)}
     return classes, np.array([index[label] for label in labels], dtype=np.int64)
 
@@ -98,10 +107,13 @@ def order_classes(
 def write_label_map(manifest: Manifest, path: Path) -> None:
     """Write which class an index means, as JSON: index to name, and the parts of joint classes."""
     columns = manifest.label_columns
-    value: dict[str, object] = {"classes": {str(number): name for number, name in enumerate(manifest.classes)}}
+    value: dict[str, object] = {
+        "classes": {str(number): name for number, name in enumerate(manifest.classes)}
+    }
     if manifest.class_parts:
         value["parts"] = {
-            str(number): dict(zip(columns, parts, strict=True)) for number, parts in enumerate(manifest.class_parts)
+            str(number): dict(zip(columns, parts, strict=True))
+            for number, parts in enumerate(manifest.class_parts)
         }
     write_json(path, value)
 

@@ -12,14 +12,18 @@ import torch
 Rows = npt.NDArray[np.int64]
 
 
-def epoch_rows(train_rows: Rows, labels_N: Rows, *, sampling: Literal["shuffled", "balanced"], seed: int) -> Rows:
+def epoch_rows(
+    train_rows: Rows, labels_N: Rows, *, sampling: Literal["shuffled", "balanced"], seed: int
+) -> Rows:
     """T rows in the order of an epoch, which only `seed` decides.
 
     shuffled: each of `train_rows` once. balanced: T draws with repetition, first a class, all that occur in
     `train_rows` with the same probability, then one of its images.
     """
     if sampling == "shuffled":
-        order_T = torch.randperm(len(train_rows), generator=torch.Generator().manual_seed(seed)).numpy()
+        order_T = torch.randperm(
+            len(train_rows), generator=torch.Generator().manual_seed(seed)
+        ).numpy()
         shuffled: Rows = train_rows[order_T]
         return shuffled
     rng = np.random.default_rng(seed)

@@ -21,7 +21,9 @@ from PIL import ExifTags, Image, ImageFile, JpegImagePlugin, UnidentifiedImageEr
 from trainer.errors import UnreadableError
 from trainer.images.preprocessing import Reading, Size
 
-Area = tuple[float, float, float, float]  # left, top, right, bottom in pixels of the image as displayed
+Area = tuple[
+    float, float, float, float
+]  # left, top, right, bottom in pixels of the image as displayed
 Size_WH = tuple[int, int]  # as Pillow counts
 
 TRAITS = ("alpha", "palette", "cmyk", "16-bit", "grey", "rotated", "animated")
@@ -39,7 +41,11 @@ UPRIGHT = {  # EXIF orientation -> what shows the picture upright
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-LYING, MIRRORED_X, MIRRORED_Y = (5, 6, 7, 8), (2, 3, 6, 7), (3, 4, 7, 8)  # swapped sides; reversed after `UPRIGHT`
+LYING, MIRRORED_X, MIRRORED_Y = (
+    (5, 6, 7, 8),
+    (2, 3, 6, 7),
+    (3, 4, 7, 8),
+)  # swapped sides; reversed after `UPRIGHT`
 
 PILLOW_FAILURES = (  # collected from its plugins; MemoryError is not the file's fault
     ArithmeticError,
@@ -60,7 +66,9 @@ PILLOW_FAILURES = (  # collected from its plugins; MemoryError is not the file's
 # One filter for the process instead of `catch_warnings` around each call, which is not thread-safe. If somebody
 # takes the filters away, the warnings are printed and everything below holds all the same.
 warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
-warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")  # broken EXIF, MPO: the picture is whole
+warnings.filterwarnings(
+    "ignore", category=UserWarning, module=r"PIL\."
+)  # broken EXIF, MPO: the picture is whole
 _limit_lock = threading.Lock()
 
 
@@ -135,7 +143,12 @@ Kept = dict[int, Picture]  # pictures of one file by the scale they were decoded
 
 
 def read_picture(
-    data: bytes, *, reading: Reading, scale_for: Callable[[Size_WH], int], kept: Kept, grey: bool = False
+    data: bytes,
+    *,
+    reading: Reading,
+    scale_for: Callable[[Size_WH], int],
+    kept: Kept,
+    grey: bool = False,
 ) -> Picture:
     """The whole file decoded; a JPEG with its sides divided by what `scale_for` says to its displayed size."""
     scale, full_WH = 1, None
@@ -201,7 +214,9 @@ def _failures(data: bytes, reading: Reading) -> Iterator[None]:
 
 
 def _too_large(pixels: int, reading: Reading) -> UnreadableError:
-    return UnreadableError(f"{pixels:,} pixels, more than data.max_pixels allows ({reading.max_pixels:,})")
+    return UnreadableError(
+        f"{pixels:,} pixels, more than data.max_pixels allows ({reading.max_pixels:,})"
+    )
 
 
 def _orientation(image: ImageFile.ImageFile) -> int:
@@ -275,7 +290,9 @@ def _from_levels(image: Image.Image, fill_rgb: tuple[int, int, int]) -> Image.Im
     else:
         fits = [top for top in (1.0, 255.0) if image.mode == "F" and low >= 0 and high <= top]
         low, high = (0.0, fits[0]) if fits else (low, high)
-        unit_HW = (np.where(finite_HW, values_HW, low).astype(np.float64) - low) / ((high - low) or 1)
+        unit_HW = (np.where(finite_HW, values_HW, low).astype(np.float64) - low) / (
+            (high - low) or 1
+        )
         grey_HW = np.round(255 * unit_HW).astype(np.uint8)
     transparent = image.info.get("transparency")
     if transparent is None:

@@ -51,5 +51,9 @@ class Preprocessing:
     def key(self) -> str:
         """Short, readable and fit for a file name: `256x256-stretch`, `280x210-fit-face-remove`."""
         height, width = self.size_HW
-        parts = [f"{height}x{width}", self.resize_mode, *([self.crop] if self.crop != "none" else [])]
+        parts = [
+            f"{height}x{width}",
+            self.resize_mode,
+            *([self.crop] if self.crop != "none" else []),
+        ]
         return "-".join([*parts, *(["remove"] if self.background == "remove" else [])])

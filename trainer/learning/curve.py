@@ -42,5 +42,8 @@ def stops_early(config: TrainConfig, curve: Curve, *, counted_from: int = 1) -> 
     """
     if not config.patience:
         return False
-    last = max((epoch for epoch, better in enumerate(improvements(config, curve), start=1) if better), default=0)
+    last = max(
+        (epoch for epoch, better in enumerate(improvements(config, curve), start=1) if better),
+        default=0,
+    )
     return len(curve) - max(last, counted_from - 1) >= config.patience

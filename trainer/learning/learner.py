@@ -63,7 +63,9 @@ class Learner:
             phases=phases,
         )
         self.parts = max(config.accumulation, parts)
-        self._split = parts > config.accumulation  # memory was too small before: there is no second chance
+        self._split = (
+            parts > config.accumulation
+        )  # memory was too small before: there is no second chance
         self.notes: list[str] = []
 
     @property
@@ -94,7 +96,12 @@ class Learner:
 
     def state(self) -> dict[str, Any]:
         """All of it, for a checkpoint."""
-        return {**self.weights_and_moments(), "parts": self.parts, "split": self._split, "notes": self.notes}
+        return {
+            **self.weights_and_moments(),
+            "parts": self.parts,
+            "split": self._split,
+            "notes": self.notes,
+        }
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take over a checkpoint's state."""
@@ -107,7 +114,9 @@ class Learner:
         apply_freezing(self.network, self._config, epoch=epoch)
         self._forward = forward
 
-    def step(self, views: Sequence[Tensor], targets_BK: Tensor, *, lr: float, index: int, at: str) -> Tensor:
+    def step(
+        self, views: Sequence[Tensor], targets_BK: Tensor, *, lr: float, index: int, at: str
+    ) -> Tensor:
         """Take optimizer step `index` at the rate `lr`; the mean loss, on the device.
 
         Raises:
@@ -117,7 +126,10 @@ class Learner:
         set_lr(self._optimizer, lr)
         images = len(targets_BK)
         loss = self.within_memory(
-            lambda: self._stepper.step(views, targets_BK, parts=self._parts_of(images), index=index), at=at
+            lambda: self._stepper.step(
+                views, targets_BK, parts=self._parts_of(images), index=index
+            ),
+            at=at,
         )
         if self._average is not None:
             with self._phases.phase("average"):
@@ -158,7 +170,10 @@ class Learner:
     def _split_batches(self, error: torch.OutOfMemoryError, *, at: str) -> None:
         """Twice as many parts from now on, or the next number that divides a batch; once per trial."""
         batch_size = self._config.batch_size
-        parts = next((p for p in range(2 * self.parts, 4 * self.parts) if batch_size % p == 0), 2 * self.parts)
+        parts = next(
+            (p for p in range(2 * self.parts, 4 * self.parts) if batch_size % p == 0),
+            2 * self.parts,
+        )
         # moments that were half updated cannot be tried again; batch norm cannot train on single images
         if self._split or self._stepper.updating or batch_size // parts < 2:
             raise self._too_little(error, at=at) from None

@@ -50,12 +50,16 @@ def build_loss(
     def loss(logits: Sequence[Tensor], targets_BK: Tensor) -> Tensor:
         parts = zip(head_weights, losses, logits, heads.targets(targets_BK), strict=True)
         # a head that counts nothing is left out: 0 times a logit that is not finite would not be 0
-        return torch.stack([weight * one(head.float(), t) for weight, one, head, t in parts if weight]).sum()
+        return torch.stack(
+            [weight * one(head.float(), t) for weight, one, head, t in parts if weight]
+        ).sum()
 
     return loss
 
 
-def class_weights(config: TrainConfig, counts_K: npt.NDArray[np.int64]) -> npt.NDArray[np.float64] | None:
+def class_weights(
+    config: TrainConfig, counts_K: npt.NDArray[np.int64]
+) -> npt.NDArray[np.float64] | None:
     """Weights against imbalance, or None; a class without images trained on has weight 0.
 
     Their mean over the images trained on is 1, so that a learning rate means the same with and without them.
@@ -81,7 +85,9 @@ def _head_weights(config: TrainConfig, heads: Heads) -> list[float]:
     heads.refuse_unknown(config.head_weights, field="head_weights")
     weights = [config.head_weights.get(name, 1.0) for name in heads.names]
     if sum(weights) <= 0:
-        raise ConfigError(f"head_weights: one of {', '.join(heads.names)} needs a weight above 0, got 0 for all")
+        raise ConfigError(
+            f"head_weights: one of {', '.join(heads.names)} needs a weight above 0, got 0 for all"
+        )
     return [weight / sum(weights) for weight in weights]
 
 
@@ -127,7 +133,11 @@ def _soft_f1(config: TrainConfig, weights_K: Weights) -> Loss:
 
     def loss(logits_BK: Tensor, targets_BK: Tensor) -> Tensor:
         p_BK = logits_BK.softmax(dim=1)
-        f1_K = 2 * (p_BK * targets_BK).sum(dim=0) / (p_BK.sum(dim=0) + targets_BK.sum(dim=0) + NO_CLASS)
+        f1_K = (
+            2
+            * (p_BK * targets_BK).sum(dim=0)
+            / (p_BK.sum(dim=0) + targets_BK.sum(dim=0) + NO_CLASS)
+        )
         return 1 - f1_K.mean()
 
     return loss
@@ -135,7 +145,11 @@ def _soft_f1(config: TrainConfig, weights_K: Weights) -> Loss:
 
 def _mixture(config: TrainConfig, weights_K: Weights) -> Loss:
     """Sum of the losses in `loss_mix`, each times its weight as given: 0.4 and 0.6 stay so, as do 4 and 6."""
-    parts = [(weight, LOSSES[name](config, weights_K)) for name, weight in sorted(config.loss_mix.items()) if weight]
+    parts = [
+        (weight, LOSSES[name](config, weights_K))
+        for name, weight in sorted(config.loss_mix.items())
+        if weight
+    ]
     return lambda logits_BK, targets_BK: torch.stack(
         [weight * part(logits_BK, targets_BK) for weight, part in parts]
     ).sum()

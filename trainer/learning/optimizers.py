@@ -44,7 +44,9 @@ def build_optimizer(network: nn.Module, config: TrainConfig, *, device: torch.de
     assert all(parameter.device.type == device.type for parameter in network.parameters())
     optimizer = OPTIMIZERS.get(config.optimizer, _of_timm)(_groups(network, config), config)
     for group in optimizer.param_groups:
-        if "max_lr_snapshot" in group:  # timm's corrected weight decay is lr^2 / (highest lr): of this group, that is
+        if (
+            "max_lr_snapshot" in group
+        ):  # timm's corrected weight decay is lr^2 / (highest lr): of this group, that is
             group["max_lr_snapshot"] = config.lr * group["lr_scale"]
     set_lr(optimizer, config.lr)
     return optimizer
@@ -69,12 +71,16 @@ def skips_on_device(optimizer: Optimizer) -> bool:
 def _groups(network: nn.Module, config: TrainConfig) -> Groups:
     """All parameters by the factor of their learning rate and their weight decay; as few groups as possible."""
     backbone = network.get_submodule("backbone")
-    exempt: Collection[str] = getattr(backbone, "no_weight_decay", tuple)()  # names or patterns, as timm reads them
+    exempt: Collection[str] = getattr(
+        backbone, "no_weight_decay", tuple
+    )()  # names or patterns, as timm reads them
     scales = layer_scales(backbone, config)
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in network.named_parameters():
         inside = name.removeprefix("backbone.")
-        decays = parameter.ndim > 1 and (inside == name or not any(fnmatch.fnmatch(inside, key) for key in exempt))
+        decays = parameter.ndim > 1 and (
+            inside == name or not any(fnmatch.fnmatch(inside, key) for key in exempt)
+        )
         scale = config.head_lr_factor if inside == name else scales.get(inside, 1.0)
         groups.setdefault((scale, config.weight_decay if decays else 0.0), []).append(parameter)
     return [
@@ -122,7 +128,9 @@ def _adamw(groups: Groups, config: TrainConfig) -> Optimizer:
 def _sgd(groups: Groups, config: TrainConfig) -> Optimizer:
     """Sutskever et al. 2013, torch's variant of Nesterov's momentum."""
     nesterov = config.nesterov and config.momentum > 0
-    optimizer = torch.optim.SGD(groups, lr=config.lr, momentum=config.momentum, nesterov=nesterov, fused=True)
+    optimizer = torch.optim.SGD(
+        groups, lr=config.lr, momentum=config.momentum, nesterov=nesterov, fused=True
+    )
     if config.momentum > 0:
         optimizer.register_step_pre_hook(_start_momentum)
     return optimizer
@@ -178,7 +186,9 @@ def _of_timm(groups: Groups, config: TrainConfig) -> Optimizer:
         betas = settings.get("betas", known["betas"].default)
         if betas is not None:  # None: adafactor keeps no first moment
             settings["betas"] = (config.momentum, *betas[1:])
-    optimizer: Optimizer = timm.optim.create_optimizer_v2(groups, opt=config.optimizer, lr=config.lr, **settings)
+    optimizer: Optimizer = timm.optim.create_optimizer_v2(
+        groups, opt=config.optimizer, lr=config.lr, **settings
+    )
     return optimizer
 
 

@@ -34,7 +34,9 @@ class TimedPhases:
     are right, their sum is more than the same epoch takes unwatched.
     """
 
-    def __init__(self, device: torch.device, *, clock: Callable[[], float] = time.perf_counter) -> None:
+    def __init__(
+        self, device: torch.device, *, clock: Callable[[], float] = time.perf_counter
+    ) -> None:
         self._device, self._clock = device, clock
         self.seconds: dict[str, float] = {}  # by phase, in the order of their first appearance
 

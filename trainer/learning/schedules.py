@@ -13,7 +13,9 @@ from trainer.config import TrainConfig
 from trainer.fields.optimization import SchedulerName
 from trainer.learning.curve import Curve, improvements
 
-FEEDBACK = frozenset({"plateau", "two_stage"})  # look at the curve; the others are functions of the step alone
+FEEDBACK = frozenset(
+    {"plateau", "two_stage"}
+)  # look at the curve; the others are functions of the step alone
 OWN_RISE = frozenset({"cyclic", "one_cycle"})  # begin low by themselves: no warm-up
 TOLERANCE = 1e-9  # epochs: a border between two positions is met in spite of rounding
 
@@ -46,7 +48,11 @@ def goes_back(config: TrainConfig, curve: Curve) -> bool:
     Exactly then the state from before that epoch must be restored. The undone epoch stays in the curve, and the next
     one has the next number.
     """
-    return config.scheduler == "two_stage" and bool(curve) and _widened_epoch(config, curve) == len(curve)
+    return (
+        config.scheduler == "two_stage"
+        and bool(curve)
+        and _widened_epoch(config, curve) == len(curve)
+    )
 
 
 def _widened_epoch(config: TrainConfig, curve: Curve) -> int | None:
@@ -101,7 +107,9 @@ def _step(config: TrainConfig, at: _At) -> float:
 
 def _multistep(config: TrainConfig, at: _At) -> float:
     """torch's MultiStepLR, stepped once per epoch; a milestone may lie inside an epoch."""
-    return config.lr * config.step_gamma ** bisect.bisect_right(config.milestones, at.position + TOLERANCE)
+    return config.lr * config.step_gamma ** bisect.bisect_right(
+        config.milestones, at.position + TOLERANCE
+    )
 
 
 def _exponential(config: TrainConfig, at: _At) -> float:
@@ -136,7 +144,10 @@ def _share_of_cycle(elapsed: float, factor: float) -> float:
 
 def _one_cycle(config: TrainConfig, at: _At) -> float:
     """torch's OneCycleLR with its defaults: cosine from lr / 25 up to lr, then down to lr / 250,000."""
-    top, last = config.rise * config.epochs * at.steps_per_epoch - 1, config.epochs * at.steps_per_epoch - 1
+    top, last = (
+        config.rise * config.epochs * at.steps_per_epoch - 1,
+        config.epochs * at.steps_per_epoch - 1,
+    )
     if at.step < top:
         return _between(config.lr / 25, config.lr, at.step / top)
     return _between(config.lr, config.lr / 25e4, (at.step - top) / (last - top))

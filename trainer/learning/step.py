@@ -25,7 +25,9 @@ class NonFiniteStep(Exception):  # noqa: N818 - it names the step; the user sees
     def __init__(self, *, step: int, loss: float, norm: float | None) -> None:
         self.step, self.loss = step, loss
         bad_norm = norm is not None and math.isfinite(loss)
-        self.what, self.value = ("norm of the gradients", norm) if bad_norm else ("training loss", loss)
+        self.what, self.value = (
+            ("norm of the gradients", norm) if bad_norm else ("training loss", loss)
+        )
         super().__init__(f"step {step}: the {self.what} is {self.value}")
 
 
@@ -60,11 +62,15 @@ class Stepper:
         self._network, self._optimizer, self._loss = network, optimizer, loss
         self._clip_norm, self._phases = clip_norm, phases
         self._autocast = device.type == "cuda"
-        self._parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        self._parameters = [
+            parameter for group in optimizer.param_groups for parameter in group["params"]
+        ]
         self._guard = guard_for(optimizer, device)
         self.updating = False  # the optimizer began a step and did not end it: such a step cannot be tried again
 
-    def step(self, views: Sequence[Tensor], targets_BK: Tensor, *, parts: int, index: int) -> Tensor:
+    def step(
+        self, views: Sequence[Tensor], targets_BK: Tensor, *, parts: int, index: int
+    ) -> Tensor:
         """Take the step; the mean loss over the batch, on the device.
 
         Args:
@@ -175,7 +181,9 @@ class HostGuard:
             norm = None  # known only at the end of the backward pass
         values = [float(self._loss), 0.0 if norm is None else float(norm)]
         if not all(map(math.isfinite, values)):
-            raise NonFiniteStep(step=index, loss=values[0], norm=None if norm is None else values[1])
+            raise NonFiniteStep(
+                step=index, loss=values[0], norm=None if norm is None else values[1]
+            )
 
     def check(self) -> None:
         """Nothing is left to find out."""
@@ -186,9 +194,13 @@ class DeviceGuard:
 
     def __init__(self, optimizer: Optimizer, device: torch.device) -> None:
         assert skips_on_device(optimizer)
-        self._poison = torch.zeros((), device=device)  # 0 until the first bad step, then NaN for ever
+        self._poison = torch.zeros(
+            (), device=device
+        )  # 0 until the first bad step, then NaN for ever
         self._found_inf = torch.zeros((), device=device)
-        self._seen: list[tuple[int, Tensor, Tensor | None]] = []  # index, loss and norm of the steps since `check`
+        self._seen: list[
+            tuple[int, Tensor, Tensor | None]
+        ] = []  # index, loss and norm of the steps since `check`
         optimizer.found_inf = self._found_inf  # type: ignore[attr-defined]
 
     def see(self, loss: Tensor) -> None:
@@ -208,7 +220,9 @@ class DeviceGuard:
         count, values = len(self._seen), [loss for _, loss, _ in self._seen]
         values += [loss if norm is None else norm for _, loss, norm in self._seen]
         known = torch.stack(values).tolist()
-        for (index, _, norm), loss, other in zip(self._seen, known[:count], known[count:], strict=True):
+        for (index, _, norm), loss, other in zip(
+            self._seen, known[:count], known[count:], strict=True
+        ):
             if not (math.isfinite(loss) and math.isfinite(other)):
                 raise NonFiniteStep(step=index, loss=loss, norm=None if norm is None else other)
         self._seen.clear()

@@ -54,11 +54,15 @@ def build_backbone(config: TrainConfig, *, code: Path | None = None) -> nn.Modul
             raise ConfigError(
                 f"pooling={config.pooling} is for timm's models; {config.backbone} pools itself. Use pooling: default"
             )
-        backbone = call_backbone(load_own(config.backbone, code), config.size_HW, pretrained, config.backbone)
+        backbone = call_backbone(
+            load_own(config.backbone, code), config.size_HW, pretrained, config.backbone
+        )
     else:
         backbone = _timm_model(config, pretrained=pretrained)
     if config.weights not in ("pretrained", "none"):
-        feature_width(backbone, config.size_HW, name=config.backbone)  # a wrong size is told before its weights
+        feature_width(
+            backbone, config.size_HW, name=config.backbone
+        )  # a wrong size is told before its weights
         load_backbone_weights(backbone, Path(config.weights), name=config.backbone)
     return backbone.train()
 
@@ -77,12 +81,18 @@ def feature_width(backbone: nn.Module, size_HW: tuple[int, int], *, name: str) -
             features = backbone.eval()(torch.zeros(1, 3, height, width, device=device))
     except FAILURES as error:
         size = height if height == width else f"{height}x{width}"
-        raise ConfigError(f"backbone {name} does not take resize {size}: {first_line(error)}") from error
+        raise ConfigError(
+            f"backbone {name} does not take resize {size}: {first_line(error)}"
+        ) from error
     finally:
         backbone.train(was_training)
     if not isinstance(features, torch.Tensor) or features.ndim != 2 or len(features) != 1:
-        shape = tuple(features.shape) if isinstance(features, torch.Tensor) else type(features).__name__
-        raise ConfigError(f"backbone {name} gives {shape} for one image, not one vector (1, F). Choose another one")
+        shape = (
+            tuple(features.shape) if isinstance(features, torch.Tensor) else type(features).__name__
+        )
+        raise ConfigError(
+            f"backbone {name} gives {shape} for one image, not one vector (1, F). Choose another one"
+        )
     return features.shape[1]
 
 
@@ -117,7 +127,9 @@ def _timm_model(config: TrainConfig, *, pretrained: bool) -> nn.Module:
     if config.pooling != "default":
         options["global_pool"] = config.pooling
     try:
-        model = cast(nn.Module, timm.create_model(config.backbone, pretrained=pretrained, **options))
+        model = cast(
+            nn.Module, timm.create_model(config.backbone, pretrained=pretrained, **options)
+        )
     except (*FAILURES, safetensors.SafetensorError) as error:
         raise ConfigError(f"backbone {config.backbone}{_reason(config, options, error)}") from error
     if pretrained:
@@ -151,7 +163,11 @@ def _reason(config: TrainConfig, options: dict[str, Any], error: Exception) -> s
         )
     others = {name: value for name, value in options.items() if name != "global_pool"}
     if others != options and _builds(config.backbone, others):
-        taken = [name for name in get_args(Pooling)[1:] if _builds(config.backbone, {**others, "global_pool": name})]
+        taken = [
+            name
+            for name in get_args(Pooling)[1:]
+            if _builds(config.backbone, {**others, "global_pool": name})
+        ]
         return f" does not take pooling {config.pooling} ({text}). It takes {', '.join(['default', *taken])}"
     return f" does not take resize {config.resize}: {text}"
 

@@ -66,7 +66,9 @@ def load_checkpoint(path: Path, *, identity: dict[str, Any]) -> dict[str, Any] |
 
 def save_weights(path: Path, model: nn.Module) -> None:
     """Write the model's weights as safetensors, which load without running code."""
-    state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    state = {
+        name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()
+    }
     with atomic_write(path) as file:
         file.write(safetensors.torch.save(state))
 

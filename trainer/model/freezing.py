@@ -64,12 +64,17 @@ class _Order:
     def of(cls, backbone: nn.Module) -> "_Order":
         modules = list(backbone.named_modules())
         index_of = {id(module): index for index, (_, module) in enumerate(modules)}
-        ends = {name: 1 + max(index_of[id(inside)] for inside in module.modules()) for name, module in modules}
+        ends = {
+            name: 1 + max(index_of[id(inside)] for inside in module.modules())
+            for name, module in modules
+        }
         return cls(modules, {name: index_of[id(module)] for name, module in modules}, ends)
 
     def has_parameters(self, start: int, end: int) -> bool:
         """Whether modules `start` to before `end` hold any."""
-        return any(True for _, module in self.modules[start:end] for _ in module.parameters(recurse=False))
+        return any(
+            True for _, module in self.modules[start:end] for _ in module.parameters(recurse=False)
+        )
 
 
 def _n_frozen(order: _Order, backbone: nn.Module, config: TrainConfig, epoch: int) -> int:
@@ -117,8 +122,12 @@ def _listed(backbone: nn.Module) -> list[str]:
     """timm's feature_info, without names that are no module of this model."""
     info = getattr(backbone, "feature_info", None) or ()
     names = {name for name, _ in backbone.named_modules()}
-    return [entry["module"] for entry in getattr(info, "info", info) if entry.get("module") in names]
+    return [
+        entry["module"] for entry in getattr(info, "info", info) if entry.get("module") in names
+    ]
 
 
 def _parts(backbone: nn.Module) -> Iterator[str]:
-    return (name for name, part in backbone.named_children() if any(True for _ in part.parameters()))
+    return (
+        name for name, part in backbone.named_children() if any(True for _ in part.parameters())
+    )

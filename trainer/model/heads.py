@@ -32,7 +32,9 @@ class Heads:
     sizes: tuple[int, ...]
     class_of: tuple[npt.NDArray[np.int64], ...]
     # `class_of` on each device that asked: one copy, not one per step
-    _on_devices: dict[torch.device, tuple[Tensor, ...]] = dataclasses.field(default_factory=dict, repr=False)
+    _on_devices: dict[torch.device, tuple[Tensor, ...]] = dataclasses.field(
+        default_factory=dict, repr=False
+    )
 
     @classmethod
     def joint(cls, n_classes: int) -> Heads:
@@ -67,7 +69,9 @@ class Heads:
         """
         for name in names:
             if name not in self.names:
-                raise ConfigError(f"{field}: {name!r} is no label column. The columns are {', '.join(self.names)}")
+                raise ConfigError(
+                    f"{field}: {name!r} is no label column. The columns are {', '.join(self.names)}"
+                )
 
     def targets(self, targets_BK: Tensor) -> list[Tensor]:
         """For each head (B, K_p): the target mass of all joint classes that share a part."""
@@ -88,10 +92,14 @@ class Heads:
         if len(self.sizes) == 1:
             return F.log_softmax(logits[0].float(), dim=1)
         parts = zip(logits, self._class_of(logits[0].device), strict=True)
-        logs = [F.log_softmax(head_BK.float(), dim=1)[:, class_of_K] for head_BK, class_of_K in parts]
+        logs = [
+            F.log_softmax(head_BK.float(), dim=1)[:, class_of_K] for head_BK, class_of_K in parts
+        ]
         return F.log_softmax(torch.stack(logs).sum(dim=0), dim=1)
 
     def _class_of(self, device: torch.device) -> tuple[Tensor, ...]:
         if device not in self._on_devices:
-            self._on_devices[device] = tuple(torch.from_numpy(class_of_K).to(device) for class_of_K in self.class_of)
+            self._on_devices[device] = tuple(
+                torch.from_numpy(class_of_K).to(device) for class_of_K in self.class_of
+            )
         return self._on_devices[device]

@@ -40,12 +40,16 @@ class Network(nn.Module):
         fixed: names of the backbone's parameters that its own author keeps from training, whatever is frozen or not.
     """
 
-    def __init__(self, backbone: nn.Module, heads: Sequence[Head], *, view_of: Sequence[int]) -> None:
+    def __init__(
+        self, backbone: nn.Module, heads: Sequence[Head], *, view_of: Sequence[int]
+    ) -> None:
         super().__init__()
         self.backbone = backbone
         self.heads = nn.ModuleList(heads)
         self.view_of = tuple(view_of)
-        self.fixed = frozenset(name for name, p in backbone.named_parameters() if not p.requires_grad)
+        self.fixed = frozenset(
+            name for name, p in backbone.named_parameters() if not p.requires_grad
+        )
 
     def forward(self, views: Sequence[Tensor]) -> Logits:
         """Logits of images (B, C, H, W) per view.
@@ -64,7 +68,9 @@ class Network(nn.Module):
 
     def classify(self, features: Sequence[Tensor]) -> Logits:
         """Logits of features (B, F) per view."""
-        return tuple(head(features[view]) for head, view in zip(self.heads, self.view_of, strict=True))
+        return tuple(
+            head(features[view]) for head, view in zip(self.heads, self.view_of, strict=True)
+        )
 
 
 def build_network(config: TrainConfig, heads: Heads, *, code: Path | None) -> Network:

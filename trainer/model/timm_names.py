@@ -52,7 +52,10 @@ def _names() -> dict[str, frozenset[str]]:
         import timm.optim
 
         backbones = {*timm.list_models(), *timm.list_pretrained()}
-        answers = {"backbones": sorted(backbones), "optimizers": sorted(timm.optim.list_optimizers())}
+        answers = {
+            "backbones": sorted(backbones),
+            "optimizers": sorted(timm.optim.list_optimizers()),
+        }
         write_json(path, answers)
     remembered: dict[str, Any] = json.loads(path.read_text())
     return {kind: frozenset(names) for kind, names in remembered.items()}
@@ -67,4 +70,6 @@ def _problem(kind: str, name: str, *, known: frozenset[str], command: str) -> st
 
 
 def _reason_against(name: str) -> str | None:
-    return next((reason for pattern, reason in EXCLUDED.items() if fnmatch.fnmatchcase(name, pattern)), None)
+    return next(
+        (reason for pattern, reason in EXCLUDED.items() if fnmatch.fnmatchcase(name, pattern)), None
+    )

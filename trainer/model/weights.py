@@ -20,7 +20,11 @@ from trainer.model.checkpoint import DAMAGED
 State = dict[str, Tensor]
 # where training scripts put the weights inside a checkpoint; averaged ones first, as timm does
 WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model")
-PREFIXES = ("_orig_mod.", "module.", "_orig_mod.")  # of torch.compile and DistributedDataParallel, in either order
+PREFIXES = (
+    "_orig_mod.",
+    "module.",
+    "_orig_mod.",
+)  # of torch.compile and DistributedDataParallel, in either order
 # timm keeps the function that rewrites an architecture's checkpoints in its module, under one of these names
 FILTERS = (
     "checkpoint_filter_fn",
@@ -92,18 +96,28 @@ class _Misfit:
         return len(self.missing) + len(self.unknown) + len(self.reshaped)
 
     def text(self) -> str:
-        kinds = {"missing": self.missing, "unknown": self.unknown, "of another shape": self.reshaped}
-        return "; ".join(f"{len(names)} {kind} ({_few(names)})" for kind, names in kinds.items() if names)
+        kinds = {
+            "missing": self.missing,
+            "unknown": self.unknown,
+            "of another shape": self.reshaped,
+        }
+        return "; ".join(
+            f"{len(names)} {kind} ({_few(names)})" for kind, names in kinds.items() if names
+        )
 
 
 def _read(path: Path, *, device: str) -> Any:
     """The content of a file; on the meta device names and shapes only."""
     advice = "Name a whole .safetensors or torch file with a state dict"
     if not path.is_file():
-        raise ConfigError(f"weights: there is no file {path}. Name an existing file, pretrained or none")
+        raise ConfigError(
+            f"weights: there is no file {path}. Name an existing file, pretrained or none"
+        )
     try:
         if path.suffix == ".safetensors":
-            return _safetensors_shapes(path) if device == "meta" else safetensors.torch.load_file(path)
+            return (
+                _safetensors_shapes(path) if device == "meta" else safetensors.torch.load_file(path)
+            )
         # timm's training checkpoints hold their arguments: plain values
         with torch.serialization.safe_globals([argparse.Namespace]):
             return torch.load(path, map_location=device, weights_only=True)
@@ -124,7 +138,9 @@ def _read(path: Path, *, device: str) -> Any:
 
 def _safetensors_shapes(path: Path) -> State:
     with safetensors.safe_open(path, framework="pt") as file:
-        return {key: torch.empty(file.get_slice(key).get_shape(), device="meta") for key in file.keys()}  # noqa: SIM118
+        return {
+            key: torch.empty(file.get_slice(key).get_shape(), device="meta") for key in file.keys()
+        }  # noqa: SIM118
 
 
 def _unsafe_names(path: Path) -> list[str]:
@@ -137,11 +153,21 @@ def _unsafe_names(path: Path) -> list[str]:
 def _named(content: Any, path: Path) -> State:
     """The state dict in what a file holds, without the prefixes of wrapped modules."""
     if isinstance(content, Mapping):
-        wrapped = next((content[key] for key in WRAPPERS if isinstance(content.get(key), Mapping)), content)
-        if wrapped and all(isinstance(key, str) and isinstance(value, Tensor) for key, value in wrapped.items()):
+        wrapped = next(
+            (content[key] for key in WRAPPERS if isinstance(content.get(key), Mapping)), content
+        )
+        if wrapped and all(
+            isinstance(key, str) and isinstance(value, Tensor) for key, value in wrapped.items()
+        ):
             return {_unwrapped(key): value for key, value in wrapped.items()}
-    held = f"its entries are {_few([*map(str, content)])}" if isinstance(content, Mapping) else type(content).__name__
-    raise ConfigError(f"weights: {path} holds no state dict ({held}). Save one: torch.save(model.state_dict(), path)")
+    held = (
+        f"its entries are {_few([*map(str, content)])}"
+        if isinstance(content, Mapping)
+        else type(content).__name__
+    )
+    raise ConfigError(
+        f"weights: {path} holds no state dict ({held}). Save one: torch.save(model.state_dict(), path)"
+    )
 
 
 def _unwrapped(key: str) -> str:
@@ -154,7 +180,11 @@ def _readings(found: State, backbone: nn.Module) -> Iterator[State]:
     """What the file's names can mean: the backbone's own, those of a network of ours, and each as timm rewrites it."""
     readings = [found]
     if all(key.startswith(("backbone.", "heads.")) for key in found):
-        ours = {key.removeprefix("backbone."): found[key] for key in found if key.startswith("backbone.")}
+        ours = {
+            key.removeprefix("backbone."): found[key]
+            for key in found
+            if key.startswith("backbone.")
+        }
         readings.append(ours)
     yield from readings
     rewrite = _filter_of(backbone)
@@ -180,7 +210,11 @@ def _without_classifier(state: State, backbone: nn.Module, wanted: Mapping[str, 
     """Without what the whole model has in its head and the backbone has not, e.g. `head.fc.weight`."""
     names = getattr(backbone, "pretrained_cfg", {}).get("classifier") or ()
     heads = {name.partition(".")[0] for name in ((names,) if isinstance(names, str) else names)}
-    return {key: value for key, value in state.items() if key in wanted or key.partition(".")[0] not in heads}
+    return {
+        key: value
+        for key, value in state.items()
+        if key in wanted or key.partition(".")[0] not in heads
+    }
 
 
 def _shape(tensor: Tensor) -> str:

@@ -26,7 +26,9 @@ class Ended(enum.Enum):
     """How a fold run can end without a result."""
 
     STOPPED = "stopped"  # for good; its checkpoint is gone
-    INTERRUPTED = "interrupted"  # to be continued, from its checkpoint or by the process that took it over
+    INTERRUPTED = (
+        "interrupted"  # to be continued, from its checkpoint or by the process that took it over
+    )
 
 
 def pick_device(name: str = "auto") -> torch.device:
@@ -66,7 +68,9 @@ def run_fold(
     config, directory = setup.config, setup.directory
     done = read_result(directory, config_hash=setup.config_hash, folds_hash=setup.folds.hash)
     if done is not None:
-        again = epochs_again(read_curve(directory), fold=setup.fold, epochs=config.epochs, notes=done.notes)
+        again = epochs_again(
+            read_curve(directory), fold=setup.fold, epochs=config.epochs, notes=done.notes
+        )
         return done if all(map(reporter.past, again)) else Ended.STOPPED
     _set_up_torch(setup.device, setup.threads)
     try:
@@ -86,7 +90,10 @@ def _to_the_end(
     if not all(map(reporter.past, run.past)):
         run.drop()
         return Ended.STOPPED
-    saved_at, on_disk = clock(), True  # the start of the next epoch can be restored (at first: from the seed)
+    saved_at, on_disk = (
+        clock(),
+        True,
+    )  # the start of the next epoch can be restored (at first: from the seed)
     while not run.complete:
         report = run.train_epoch(interrupted=reporter.interrupted if on_disk else _never)
         if report is None:
@@ -112,7 +119,9 @@ def _to_the_end(
 def _set_up_torch(device: torch.device, threads: int) -> None:
     torch.set_num_threads(threads)
     if device.type == "cuda":
-        torch.backends.cudnn.benchmark = True  # sizes stay the same: the fastest algorithm is tried out once
+        torch.backends.cudnn.benchmark = (
+            True  # sizes stay the same: the fastest algorithm is tried out once
+        )
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
 
 

@@ -46,11 +46,15 @@ CHECKED_EVERY = 200  # steps between two looks at what the device knows of non-f
 NAMED = 3  # images of a bad batch
 
 
-def epochs_again(rows: Sequence[Row], *, fold: int, epochs: int, notes: Sequence[str]) -> Iterator[EpochReport]:
+def epochs_again(
+    rows: Sequence[Row], *, fold: int, epochs: int, notes: Sequence[str]
+) -> Iterator[EpochReport]:
     """The reports of epochs that a curve holds."""
     for row in rows:
         metrics = {name: value for name, value in row.items() if name != "epoch"}
-        yield EpochReport(fold=fold, epoch=int(row["epoch"]), epochs=epochs, metrics=metrics, notes=tuple(notes))
+        yield EpochReport(
+            fold=fold, epoch=int(row["epoch"]), epochs=epochs, metrics=metrics, notes=tuple(notes)
+        )
 
 
 class FoldRun:
@@ -64,7 +68,9 @@ class FoldRun:
         self._phases = phases
         self._steps = steps_per_epoch(len(setup.train_rows), config.batch_size)
         self._heads = heads_of(config, setup.folds)
-        self._rows = TrainingRows(config, setup.train_rows, manifest.labels_N, len(manifest.classes))
+        self._rows = TrainingRows(
+            config, setup.train_rows, manifest.labels_N, len(manifest.classes)
+        )
         loss = self._build_loss()
         self._scoring = Scoring(setup, loss=loss, rows=self._rows)
         # layers draw initial weights and dropout masks from torch's global generator: seeded by purpose each time
@@ -80,7 +86,9 @@ class FoldRun:
         )
         self._images = self._build_inputs()
         self._inputs: Inputs = self._images
-        self._features_wanted = frozen_backbone(config, epoch=config.epochs) and not config.augmented
+        self._features_wanted = (
+            frozen_backbone(config, epoch=config.epochs) and not config.augmented
+        )
         self._curve: list[Row] = []
 
     @property
@@ -88,12 +96,19 @@ class FoldRun:
         """All epochs are done, or early stopping ended them."""
         done, second = len(self._curve), self._second_stage
         counted_from = second if second is not None and second <= done + 1 else 1
-        return done >= self._config.epochs or stops_early(self._config, self._curve, counted_from=counted_from)
+        return done >= self._config.epochs or stops_early(
+            self._config, self._curve, counted_from=counted_from
+        )
 
     @property
     def past(self) -> Iterator[EpochReport]:
         """The epochs done so far."""
-        return epochs_again(self._curve, fold=self._setup.fold, epochs=self._config.epochs, notes=self._learner.notes)
+        return epochs_again(
+            self._curve,
+            fold=self._setup.fold,
+            epochs=self._config.epochs,
+            notes=self._learner.notes,
+        )
 
     def resume(self) -> None:
         """Continue from the checkpoint, if one stands."""
@@ -101,7 +116,9 @@ class FoldRun:
         if state is None:
             return
         if self._setup.device.type == "cpu" and state["threads"] != torch.get_num_threads():
-            logger.info("%s was made with %d threads: starting again", self._checkpoint, state["threads"])
+            logger.info(
+                "%s was made with %d threads: starting again", self._checkpoint, state["threads"]
+            )
             return
         self._learner.restore(state)
         self._curve = state["curve"]
@@ -121,20 +138,30 @@ class FoldRun:
         """Train and score the next epoch; None if interrupted before its end."""
         start, epoch = time.perf_counter(), len(self._curve) + 1
         self._prepare(epoch)
-        before = copy.deepcopy(self._learner.weights_and_moments()) if self._may_go_back(epoch) else None
+        before = (
+            copy.deepcopy(self._learner.weights_and_moments()) if self._may_go_back(epoch) else None
+        )
         torch.manual_seed(derive(self._setup.seed, "epoch", epoch, "dropout"))
         train_loss = self._optimize(epoch, interrupted)
         if train_loss is None:
             return None
         with self._phases.phase("metrics"):
             scores = self._score(epoch)
-        metrics = {**scores, "train_loss": train_loss, "lr": self._learner.lr, "seconds": time.perf_counter() - start}
+        metrics = {
+            **scores,
+            "train_loss": train_loss,
+            "lr": self._learner.lr,
+            "seconds": time.perf_counter() - start,
+        }
         self._curve.append({"epoch": epoch, **metrics})
         self._scoring.keep(self._curve, self._learner.scored)
         if before is not None and goes_back(self._config, self._curve):
             self._learner.restore_weights_and_moments(before)
         (report,) = epochs_again(
-            self._curve[-1:], fold=self._setup.fold, epochs=self._config.epochs, notes=self._learner.notes
+            self._curve[-1:],
+            fold=self._setup.fold,
+            epochs=self._config.epochs,
+            notes=self._learner.notes,
         )
         return report
 
@@ -182,7 +209,11 @@ class FoldRun:
 
     def _may_go_back(self, epoch: int) -> bool:
         """Whether this epoch may end the first stage by its gap; after the last one there is nothing to go back for."""
-        if self._config.scheduler != "two_stage" or not self._config.second_gap or epoch == self._config.epochs:
+        if (
+            self._config.scheduler != "two_stage"
+            or not self._config.second_gap
+            or epoch == self._config.epochs
+        ):
             return False
         return self._second_stage is None or epoch < self._second_stage
 
@@ -193,7 +224,9 @@ class FoldRun:
             self._heads,
             labels_N=self._setup.folds.manifest.labels_N[self._setup.train_rows],
             device=self._setup.device,
-            own=partial(call_loss, load_own(name, self._setup.code), reference=name) if is_own(name) else None,
+            own=partial(call_loss, load_own(name, self._setup.code), reference=name)
+            if is_own(name)
+            else None,
         )
 
     def _build_inputs(self) -> ImageInputs:
@@ -202,7 +235,10 @@ class FoldRun:
             self._mean_std = images[0].channel_sums(self._setup.train_rows).mean_std()
         else:
             self._mean_std = normalisation(self._config)
-        batches = [Batches(view, device=self._setup.device, mean_std=self._mean_std, beside=images) for view in images]
+        batches = [
+            Batches(view, device=self._setup.device, mean_std=self._mean_std, beside=images)
+            for view in images
+        ]
         return ImageInputs(self._config, batches, self._rows)
 
     def _prepare(self, epoch: int) -> None:
@@ -215,7 +251,9 @@ class FoldRun:
 
     def _features(self) -> FeatureInputs:
         rows = {"train_rows": self._setup.train_rows, "valid_rows": self._setup.valid_rows}
-        return FeatureInputs(self._images, self._rows, self._learner.network, batch_size=self._scored_at_once, **rows)
+        return FeatureInputs(
+            self._images, self._rows, self._learner.network, batch_size=self._scored_at_once, **rows
+        )
 
     def _optimize(self, epoch: int, interrupted: Callable[[], bool]) -> float | None:
         """One pass over the training rows: the mean loss, or None if interrupted."""
@@ -256,13 +294,17 @@ class FoldRun:
 
     def _predict(self) -> Prediction:
         scored, batch_size = self._learner.scored, self._scored_at_once
-        return predict(scored, self._inputs, self._setup.valid_rows, heads=self._heads, batch_size=batch_size)
+        return predict(
+            scored, self._inputs, self._setup.valid_rows, heads=self._heads, batch_size=batch_size
+        )
 
     def _non_finite_step(self, bad: NonFiniteStep, epoch: int) -> NonFiniteLossError:
         lr = lr_at(self._config, step=bad.step, steps_per_epoch=self._steps, curve=self._curve)
         batches = self._rows.batches(derive(self._setup.seed, "epoch", epoch))
         rows_B = next(islice(batches, bad.step % self._steps, None))
-        names = [self._setup.folds.manifest.paths[row] for row in rows_B[:NAMED]] + ["..."] * (len(rows_B) > NAMED)
+        names = [self._setup.folds.manifest.paths[row] for row in rows_B[:NAMED]] + ["..."] * (
+            len(rows_B) > NAMED
+        )
         batch = f", batch of {len(rows_B)} with {', '.join(names)}"
         at = f"{self._setup.at(epoch)}, step {bad.step}"
         return non_finite_loss(self._setup, bad.what, bad.value, at=at, lr=lr, batch=batch)
@@ -271,4 +313,6 @@ class FoldRun:
 def heads_of(config: TrainConfig, folds: Folds) -> Heads:
     """One head over all classes, or one per label column."""
     manifest = folds.manifest
-    return Heads.joint(len(manifest.classes)) if config.heads == "joint" else Heads.separate(manifest)
+    return (
+        Heads.joint(len(manifest.classes)) if config.heads == "joint" else Heads.separate(manifest)
+    )

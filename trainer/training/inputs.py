@@ -63,7 +63,10 @@ class TrainingRows:
     def batches(self, epoch_seed: int) -> Iterator[Rows]:
         """The rows of each batch of an epoch, in order."""
         rows_N = epoch_rows(
-            self.train_rows, self.labels_N, sampling=self.config.sampling, seed=derive(epoch_seed, "order")
+            self.train_rows,
+            self.labels_N,
+            sampling=self.config.sampling,
+            seed=derive(epoch_seed, "order"),
         )
         return whole_batches(rows_N, batch_size=self.config.batch_size)
 
@@ -103,7 +106,9 @@ class ImageInputs:
 
     def plain(self, rows_N: Rows, *, batch_size: int) -> Iterator[Views]:
         """Every row once and in order, as it is."""
-        streams = [batches.pixels(split(rows_N, batch_size=batch_size)) for batches in self._batches]
+        streams = [
+            batches.pixels(split(rows_N, batch_size=batch_size)) for batches in self._batches
+        ]
         for pixels in zip(*streams, strict=True):
             yield [batches.normalised(p) for batches, p in zip(self._batches, pixels, strict=True)]
 
@@ -121,10 +126,15 @@ class ImageInputs:
 
         def rows(plans: collections.deque[MixPlan]) -> Iterator[Rows]:
             for step, batch in enumerate(self._rows.batches(seed)):
-                plans.append(self._mixing.plan(batch, seed=derive(seed, "mixing", step), size_HW=size_HW))
+                plans.append(
+                    self._mixing.plan(batch, seed=derive(seed, "mixing", step), size_HW=size_HW)
+                )
                 yield plans[-1].rows
 
-        streams = [batches.pixels(rows(plans)) for batches, plans in zip(self._batches, waiting, strict=True)]
+        streams = [
+            batches.pixels(rows(plans))
+            for batches, plans in zip(self._batches, waiting, strict=True)
+        ]
         for pixels in zip(*streams, strict=True):
             plan, *_ = [plans.popleft() for plans in waiting]  # the same for every view
             yield plan, pixels
@@ -161,7 +171,9 @@ class FeatureInputs:
         self._rows = rows
         plain = ([views] for views in images.plain(train_rows, batch_size=batch_size))
         self._train = _Features(network, plain, train_rows)
-        self._valid = _Features(network, images.held_out(valid_rows, batch_size=batch_size), valid_rows)
+        self._valid = _Features(
+            network, images.held_out(valid_rows, batch_size=batch_size), valid_rows
+        )
 
     def epoch(self, epoch: int, *, seed: int) -> Iterator[tuple[Views, Tensor]]:
         """See Inputs."""
@@ -184,11 +196,17 @@ class _Features:
     @torch.inference_mode()
     def __init__(self, network: Network, batches: Iterable[Iterable[Views]], rows_N: Rows) -> None:
         network.eval()
-        parts = [[[_seen(network, images_BCHW) for images_BCHW in views] for views in tta] for tta in batches]
-        self._tta = [
-            [torch.cat(pieces) for pieces in zip(*same_view, strict=True)] for same_view in zip(*parts, strict=True)
+        parts = [
+            [[_seen(network, images_BCHW) for images_BCHW in views] for views in tta]
+            for tta in batches
         ]
-        self._at = np.zeros(int(rows_N.max()) + 1, dtype=np.int64)  # row of the manifest -> row of the features
+        self._tta = [
+            [torch.cat(pieces) for pieces in zip(*same_view, strict=True)]
+            for same_view in zip(*parts, strict=True)
+        ]
+        self._at = np.zeros(
+            int(rows_N.max()) + 1, dtype=np.int64
+        )  # row of the manifest -> row of the features
         self._at[rows_N] = np.arange(len(rows_N))
 
     def of(self, rows_B: Rows) -> Iterator[Views]:
@@ -206,7 +224,11 @@ def size_at(config: TrainConfig, epoch: int) -> Size:
     """Height and width of the training images of an epoch (from 1): progressive resize, else the full size."""
     height, width = config.size_HW
     until = config.progressive_epochs or config.epochs // 2
-    share = 1.0 if epoch > until else config.progressive + (1 - config.progressive) * (epoch - 1) / max(1, until)
+    share = (
+        1.0
+        if epoch > until
+        else config.progressive + (1 - config.progressive) * (epoch - 1) / max(1, until)
+    )
     if share >= 1:
         return height, width
     return _multiple(height, share), _multiple(width, share)

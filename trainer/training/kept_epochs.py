@@ -20,7 +20,14 @@ from trainer.learning.curve import best_epoch
 from trainer.metrics import Goal, Probs
 from trainer.model.checkpoint import save_weights
 from trainer.training.oof import OOF, read_probs, write_oof
-from trainer.training.result import CHECKPOINT, WEIGHTS, FoldResult, details, read_curve, write_result
+from trainer.training.result import (
+    CHECKPOINT,
+    WEIGHTS,
+    FoldResult,
+    details,
+    read_curve,
+    write_result,
+)
 
 FOLDER, GONE = "epochs", ".epochs.gone"
 
@@ -88,7 +95,10 @@ def score_common_epoch(
     """
     places = [fold_directory(directory, result.fold) for result in results]
     curves = [read_curve(place) for place in places]
-    mean = [{metric: float(np.mean([row[metric] for row in rows]))} for rows in zip(*curves, strict=False)]
+    mean = [
+        {metric: float(np.mean([row[metric] for row in rows]))}
+        for rows in zip(*curves, strict=False)
+    ]
     epoch = best_epoch(mean, metric=metric, goal=goal)
     return [
         _scored(result, curve[epoch - 1], folds, place=place, epoch=epoch)
@@ -96,7 +106,9 @@ def score_common_epoch(
     ]
 
 
-def _scored(result: FoldResult, row: Mapping[str, float], folds: Folds, *, place: Path, epoch: int) -> FoldResult:
+def _scored(
+    result: FoldResult, row: Mapping[str, float], folds: Folds, *, place: Path, epoch: int
+) -> FoldResult:
     kept = KeptEpochs(place)
     if kept:
         labels_N = folds.manifest.labels_N[folds.valid_rows(result.fold)]

@@ -34,8 +34,15 @@ def used_bytes(device: torch.device) -> int:
         return torch.cuda.memory_reserved(device) - resident_bytes()
     # not isinstance: it asks lazy proxies for their class, and some of them warn
     kinds = (torch.Tensor, torch.nn.Parameter)
-    tensors = [thing for thing in gc.get_objects() if type(thing) in kinds and thing.device.type == "cpu"]
-    return sum({tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in tensors}.values())
+    tensors = [
+        thing for thing in gc.get_objects() if type(thing) in kinds and thing.device.type == "cpu"
+    ]
+    return sum(
+        {
+            tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes()
+            for tensor in tensors
+        }.values()
+    )
 
 
 def leftover_bytes(before: int, after: int) -> int:

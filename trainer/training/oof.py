@@ -61,7 +61,9 @@ def read_oof(trial_directory: Path, folds: Folds) -> Probs:
             raise DataError(f"{path}: not readable out-of-fold probabilities ({error})") from None
     wrong_N = times_N != (folds.fold_N >= 0)
     if wrong_N.any():
-        raise DataError(f"{trial_directory}: {wrong_N.sum()} of {n_images} images are not predicted exactly once")
+        raise DataError(
+            f"{trial_directory}: {wrong_N.sum()} of {n_images} images are not predicted exactly once"
+        )
     return probs_NK
 
 

@@ -28,7 +28,9 @@ class Prediction:
 
 
 @torch.inference_mode()
-def predict(network: Network, inputs: Inputs, rows_N: Rows, *, heads: Heads, batch_size: int) -> Prediction:
+def predict(
+    network: Network, inputs: Inputs, rows_N: Rows, *, heads: Heads, batch_size: int
+) -> Prediction:
     """Predict; leaves the network in eval mode."""
     network.eval()
     probs, logits = [], []

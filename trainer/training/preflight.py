@@ -37,7 +37,9 @@ DECIDING_FILES = (
 DECIDING_LIBRARIES = ("timm", "torch")
 
 
-def network_problem(config: TrainConfig, head_sizes: Mapping[str, int], *, code: Path | None) -> str | None:
+def network_problem(
+    config: TrainConfig, head_sizes: Mapping[str, int], *, code: Path | None
+) -> str | None:
     """What is wrong with this network, in one line, or None.
 
     Asked are: backbone and its weights (their existence; a local file's names and shapes), size, pooling, frozen stage,
@@ -59,7 +61,9 @@ def network_problem(config: TrainConfig, head_sizes: Mapping[str, int], *, code:
     return None
 
 
-def remembered_problem(config: TrainConfig, head_sizes: Mapping[str, int], *, code: Path | None) -> str | None:
+def remembered_problem(
+    config: TrainConfig, head_sizes: Mapping[str, int], *, code: Path | None
+) -> str | None:
     """The same, from the cache folder if it was asked before.
 
     A backbone of the user's own and local weights are asked anew each time: their files may have changed.
@@ -110,7 +114,9 @@ def try_own(
         for n_classes in sorted(sizes):
             try_loss(load_own(reference, code), n_classes, reference=reference)
     if metric is not None:
-        try_metric(load_own(metric, code), [PART_MARK.join(part) for part in parts], reference=metric)
+        try_metric(
+            load_own(metric, code), [PART_MARK.join(part) for part in parts], reference=metric
+        )
 
 
 def _question(config: TrainConfig, head_sizes: Mapping[str, int]) -> dict[str, Any]:
@@ -127,15 +133,21 @@ def _question(config: TrainConfig, head_sizes: Mapping[str, int]) -> dict[str, A
         "unfreezes": _unfreezes(config),
         "one_image": _images_at_once(config) == 1 and [config.batch_size, config.accumulation],
         "layer_decay": config.layer_decay < 1 and config.layer_decay,
-        "progressive": config.progressive < 1 and [config.progressive, config.progressive_epochs, config.epochs],
-        "heads": [sorted(config.head_crops), sorted(config.head_weights), list(head_sizes)] if given else [],
+        "progressive": config.progressive < 1
+        and [config.progressive, config.progressive_epochs, config.epochs],
+        "heads": [sorted(config.head_crops), sorted(config.head_weights), list(head_sizes)]
+        if given
+        else [],
     }
 
 
 @functools.cache
 def _deciders() -> dict[str, str]:
     folder = Path(__file__).parents[1]
-    files = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest()[:16] for name in DECIDING_FILES}
+    files = {
+        name: hashlib.sha256((folder / name).read_bytes()).hexdigest()[:16]
+        for name in DECIDING_FILES
+    }
     return {**files, **{name: importlib.metadata.version(name) for name in DECIDING_LIBRARIES}}
 
 
@@ -153,11 +165,15 @@ def _check(config: TrainConfig, head_sizes: Mapping[str, int], code: Path | None
     own = is_own(config.backbone)
     if own:  # first of all alone: what fails in it is told with its line
         try_backbone(load_own(config.backbone, code), config.size_HW, reference=config.backbone)
-    without = config.model_copy(update={"weights": "none"}) if config.weights == "pretrained" else config
+    without = (
+        config.model_copy(update={"weights": "none"}) if config.weights == "pretrained" else config
+    )
     with torch.device("cpu" if own else "meta"):
         network = build_network(without, heads, code=code)
     if without is not config and not own and not has_pretrained_weights(config):
-        raise ConfigError(f"backbone {config.backbone}: timm has no pretrained weights of it. Set weights: none")
+        raise ConfigError(
+            f"backbone {config.backbone}: timm has no pretrained weights of it. Set weights: none"
+        )
     _check_training(network, config)
     _check_progressive(network, config)
 
@@ -175,7 +191,10 @@ def _check_training(network: "Network", config: TrainConfig) -> None:
         apply_freezing(network, config, epoch=epoch)
         if _images_at_once(config) > 1:
             continue
-        parts: dict[str, nn.Module] = {f"backbone {config.backbone}": network.backbone, "head_norm": network.heads}
+        parts: dict[str, nn.Module] = {
+            f"backbone {config.backbone}": network.backbone,
+            "head_norm": network.heads,
+        }
         for name, part in parts.items():
             if any(isinstance(module, _BatchNorm) and module.training for module in part.modules()):
                 raise ConfigError(

@@ -63,7 +63,9 @@ def config_hash(config: TrainConfig, code: Path | None) -> str:
 def read_result(directory: Path, *, config_hash: str, folds_hash: str) -> FoldResult | None:
     """The result of a finished fold run of this very configuration and these folds, else None."""
     path = directory / RESULT
-    if not (path.is_file() and (directory / WEIGHTS).is_file()):  # weights that are not among the best are removed
+    if not (
+        path.is_file() and (directory / WEIGHTS).is_file()
+    ):  # weights that are not among the best are removed
         return None
     try:
         result = FoldResult(**json.loads(path.read_text()))

@@ -67,7 +67,9 @@ class Scoring:
         if self._metric is not None:
             assert self._config.metric is not None
             classes = self._setup.folds.manifest.classes
-            scores["metric"] = call_metric(self._metric, probs_NK, labels_N, classes, reference=self._config.metric)
+            scores["metric"] = call_metric(
+                self._metric, probs_NK, labels_N, classes, reference=self._config.metric
+            )
         return {name: scores[name] for name in self.metric_names}
 
     def keep(self, curve: Curve, network: Network) -> None:

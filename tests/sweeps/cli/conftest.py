@@ -73,9 +73,20 @@ def home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cache: Path) -> Iterat
     """Each test works in an empty folder of its own, and leaves the process as it was."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SWEEPS_CACHE", str(cache))
-    for name in ("SWEEPS_RUNS", "SWEEPS_STORAGE", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "COLUMNS"):
+    for name in (
+        "SWEEPS_RUNS",
+        "SWEEPS_STORAGE",
+        "FORCE_COLOR",
+        "TTY_COMPATIBLE",
+        "TTY_INTERACTIVE",
+        "COLUMNS",
+    ):
         monkeypatch.delenv(name, raising=False)
-    handler, level, verbosity = signal.getsignal(signal.SIGINT), logging.root.level, optuna.logging.get_verbosity()
+    handler, level, verbosity = (
+        signal.getsignal(signal.SIGINT),
+        logging.root.level,
+        optuna.logging.get_verbosity(),
+    )
     yield tmp_path
     signal.signal(signal.SIGINT, handler)
     logging.root.setLevel(level)
@@ -83,7 +94,9 @@ def home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cache: Path) -> Iterat
 
 
 @pytest.fixture
-def sweeps(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
+def sweeps(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., Ended]:
     """`sweeps ARGUMENTS` in this process."""
 
     def call(*arguments: object) -> Ended:
@@ -107,7 +120,12 @@ def process(home: Path) -> Callable[..., Ended]:
 
     def call(*arguments: object) -> Ended:
         done = subprocess.run(
-            [COMMAND, *map(str, arguments)], cwd=home, env=os.environ, capture_output=True, text=True, timeout=120
+            [COMMAND, *map(str, arguments)],
+            cwd=home,
+            env=os.environ,
+            capture_output=True,
+            text=True,
+            timeout=120,
         )
         return Ended(done.returncode, done.stdout, done.stderr)
 
@@ -145,7 +163,9 @@ def recorded(home: Path, photos: Path) -> Callable[..., StoredSweep]:
         grid = ["method=grid", "parameters.lr={values: [0.003, 0.1, 0.00003]}"]
         spec = read_spec(home / "curve.yaml", settings=[f"name={name}", *grid, *settings])
         files = SweepFiles.of(home / "runs", name)
-        spec = spec.model_copy(update={"data": spec.data.model_copy(update={"source": str(photos / "train.csv")})})
+        spec = spec.model_copy(
+            update={"data": spec.data.model_copy(update={"source": str(photos / "train.csv")})}
+        )
         cut = cut_sweep(spec, files)
         folds = cut.folds
         files.directory.mkdir(parents=True)
@@ -163,7 +183,12 @@ def recorded(home: Path, photos: Path) -> Callable[..., StoredSweep]:
                     directory = files.directory / f"trial-{number:04d}"
                     scores = tuple(1 - wrong / 20 for wrong in outcome)
                     for fold, wrong in enumerate(outcome):
-                        _write_oof(directory / f"fold-{fold}", folds.valid_rows(fold), folds.manifest.labels_N, wrong)
+                        _write_oof(
+                            directory / f"fold-{fold}",
+                            folds.valid_rows(fold),
+                            folds.manifest.labels_N,
+                            wrong,
+                        )
                     driver.finished(number, Outcome("completed", scores))
         storage.engine.dispose()
         return stored

@@ -66,7 +66,10 @@ SPACE_PROBLEMS: dict[str, tuple[list[Change], str]] = {
         "or a function of your own, my_task.py:my_loss",
     ),
     "unknown entry of a mapping": (
-        [("value: cross_entropy", "value: mixture"), (LR, f"{LR}\n  loss_mix.focl: {{value: 0.6}}")],
+        [
+            ("value: cross_entropy", "value: mixture"),
+            (LR, f"{LR}\n  loss_mix.focl: {{value: 0.6}}"),
+        ],
         "  line 19  parameters.loss_mix.focl.value: unknown entry 'focl'. Did you mean 'focal'? "
         "Known: cross_entropy, label_smoothing, focal, soft_f1",
     ),
@@ -132,8 +135,12 @@ def refused(ended: Ended, error: str) -> None:
 
     An empty database may stay: what it was opened for is found wrong only when images have been read.
     """
-    progress = re.compile(r"^\d\d:\d\d:\d\d  (reading|comparing) images: [\d,]+ of [\d,]+\n", flags=re.MULTILINE)
-    assert dataclasses.replace(ended, err=progress.sub("", ended.err)) == Ended(2, "", f"error: {error}\n")
+    progress = re.compile(
+        r"^\d\d:\d\d:\d\d  (reading|comparing) images: [\d,]+ of [\d,]+\n", flags=re.MULTILINE
+    )
+    assert dataclasses.replace(ended, err=progress.sub("", ended.err)) == Ended(
+        2, "", f"error: {error}\n"
+    )
     assert not list(Path("runs").glob("*/sweep.json"))
     assert not Path("runs/tiny").exists()
     assert not list(Path().rglob("*.tmp"))
@@ -147,17 +154,24 @@ def test_a_problem_of_the_search_space_is_named_with_its_line(
 ):
     changes, problem = SPACE_PROBLEMS[case]
     refused(
-        sweeps("run", space(*changes), "--local"), f"tiny.yaml: 1 problem\n{problem}".replace("{here}", str(Path.cwd()))
+        sweeps("run", space(*changes), "--local"),
+        f"tiny.yaml: 1 problem\n{problem}".replace("{here}", str(Path.cwd())),
     )
     assert not Path("runs").exists()
 
 
 def test_all_problems_are_named_at_once(sweeps: Callable[..., Ended], space: Callable[..., Path]):
     changes = [
-        change for case in ("misspelt key", "unknown loss", "missing goal") for change in SPACE_PROBLEMS[case][0]
+        change
+        for case in ("misspelt key", "unknown loss", "missing goal")
+        for change in SPACE_PROBLEMS[case][0]
     ]
-    expected = [SPACE_PROBLEMS[case][1] for case in ("missing goal", "misspelt key", "unknown loss")]
-    refused(sweeps("run", space(*changes), "--local"), "\n".join(["tiny.yaml: 3 problems", *expected]))
+    expected = [
+        SPACE_PROBLEMS[case][1] for case in ("missing goal", "misspelt key", "unknown loss")
+    ]
+    refused(
+        sweeps("run", space(*changes), "--local"), "\n".join(["tiny.yaml: 3 problems", *expected])
+    )
 
 
 @pytest.mark.parametrize("command", ["run", "check"])
@@ -172,7 +186,9 @@ class TestOfAProcessOfItsOwn:
         changes, problem = SPACE_PROBLEMS["misspelt key"]
         refused(process("run", space(*changes)), f"tiny.yaml: 1 problem\n{problem}")
 
-    def test_an_unreadable_image(self, process: Callable[..., Ended], space: Callable[..., Path], rows: list[str]):
+    def test_an_unreadable_image(
+        self, process: Callable[..., Ended], space: Callable[..., Path], rows: list[str]
+    ):
         broken(rows)
         ended = process(
             "run",
@@ -185,7 +201,9 @@ class TestOfAProcessOfItsOwn:
         assert "line 62: broken.png" in ended.err
         assert "Traceback" not in ended.err
 
-    def test_a_sweep_that_is_already_running(self, process: Callable[..., Ended], space: Callable[..., Path]):
+    def test_a_sweep_that_is_already_running(
+        self, process: Callable[..., Ended], space: Callable[..., Path]
+    ):
         engine = open_storage("sqlite:///sweeps.db").engine
         lease = Lease.acquire(engine, "tiny", on_lost=lambda error: pytest.fail(str(error)))
         try:
@@ -219,14 +237,23 @@ class TestData:
     @pytest.mark.parametrize(
         ("content", "problem"),
         [
-            (None, "all.csv: no such file or folder. Set data.source to one (`sweeps demo digits` writes one)"),
+            (
+                None,
+                "all.csv: no such file or folder. Set data.source to one (`sweeps demo digits` writes one)",
+            ),
             ("", "all.csv: the file is empty. It needs a header line and one row per image"),
             (
                 "path,label\n",
                 "all.csv: no images found. A CSV needs at least one row, a folder one sub-folder per class",
             ),
-            ("path,class\n1.png,a\n", "all.csv: no column 'label' (data.label). Columns there: 'path', 'class'"),
-            ("file,label\n1.png,a\n", "all.csv: no column 'path' (data.image). Columns there: 'file', 'label'"),
+            (
+                "path,class\n1.png,a\n",
+                "all.csv: no column 'label' (data.label). Columns there: 'path', 'class'",
+            ),
+            (
+                "file,label\n1.png,a\n",
+                "all.csv: no column 'path' (data.image). Columns there: 'file', 'label'",
+            ),
         ],
         ids=["missing", "empty", "only a header", "no label column", "no image column"],
     )
@@ -281,25 +308,38 @@ class TestData:
 
 
 COLUMNS = "Columns there: 'path', 'label'"
-INSTALL = r"needs OpenCV, which cannot be imported \(.*\)\. Install it: pip install 'foldsweep\[crops\]'"
+INSTALL = (
+    r"needs OpenCV, which cannot be imported \(.*\)\. Install it: pip install 'foldsweep\[crops\]'"
+)
 
 
 class TestOptionsOfTheData:
     """What a new user gets wrong in the sections data and folds."""
 
-    @pytest.mark.parametrize("command", [["run", "--local"], ["check"], ["prepare"]], ids=["run", "check", "prepare"])
+    @pytest.mark.parametrize(
+        "command", [["run", "--local"], ["check"], ["prepare"]], ids=["run", "check", "prepare"]
+    )
     @pytest.mark.parametrize(
         ("settings", "problem"),
         [
             (["data.label=class"], f"photos/train.csv: no column 'class' (data.label). {COLUMNS}"),
-            (["data.label=[label, age]"], f"photos/train.csv: no column 'age' (data.label). {COLUMNS}"),
-            (["data.group=person"], f"photos/train.csv: no column 'person' (data.group). {COLUMNS}"),
+            (
+                ["data.label=[label, age]"],
+                f"photos/train.csv: no column 'age' (data.label). {COLUMNS}",
+            ),
+            (
+                ["data.group=person"],
+                f"photos/train.csv: no column 'person' (data.group). {COLUMNS}",
+            ),
             (["data.box=[l, t, r, b]"], f"photos/train.csv: no column 'l' (data.box). {COLUMNS}"),
             (
                 ["parameters.crop.value=box"],
                 "photos/train.csv: crop: box needs the columns of the box: data.box: [left, top, right, bottom]",
             ),
-            (["folds={column: fold}"], f"photos/train.csv: no column 'fold' (folds.column). {COLUMNS}"),
+            (
+                ["folds={column: fold}"],
+                f"photos/train.csv: no column 'fold' (folds.column). {COLUMNS}",
+            ),
             (["folds.file=gone.npz"], "gone.npz: no such file (folds.file)"),
             (["data.corrections=gone.csv"], "gone.csv: no such file (data.corrections)"),
             (["data.valid=gone.csv"], "gone.csv: no such file or folder"),
@@ -335,7 +375,9 @@ class TestOptionsOfTheData:
         settings: list[str],
         problem: str,
     ):
-        ended = sweeps(*command, space(), *(word for setting in settings for word in ("--set", setting)))
+        ended = sweeps(
+            *command, space(), *(word for setting in settings for word in ("--set", setting))
+        )
         assert ended.err.startswith(f"error: {problem}")  # at once: no image has been read
         refused(ended, ended.err.removeprefix("error: ").removesuffix("\n"))
         assert not Path("runs").exists()
@@ -355,7 +397,9 @@ class TestOptionsOfTheData:
             )
         assert not Path("runs").exists()
 
-    @pytest.mark.parametrize("command", [["run", "--local"], ["check"], ["prepare"]], ids=["run", "check", "prepare"])
+    @pytest.mark.parametrize(
+        "command", [["run", "--local"], ["check"], ["prepare"]], ids=["run", "check", "prepare"]
+    )
     def test_what_has_to_be_installed_is_said(
         self,
         sweeps: Callable[..., Ended],
@@ -373,10 +417,17 @@ class TestOptionsOfTheData:
             refused(ended, ended.err.removeprefix("error: ").removesuffix("\n"))
         assert not Path("runs").exists()
 
-    def test_weights_that_are_not_there(self, sweeps: Callable[..., Ended], space: Callable[..., Path]):
+    def test_weights_that_are_not_there(
+        self, sweeps: Callable[..., Ended], space: Callable[..., Path]
+    ):
         pytest.importorskip("cv2", reason="needs the extra 'crops', which CI installs")
         for command in (["run", "--local"], ["check"], ["prepare"]):
-            settings = ["--set", "parameters.crop.value=face", "--set", "data.face_weights=gone.onnx"]
+            settings = [
+                "--set",
+                "parameters.crop.value=face",
+                "--set",
+                "data.face_weights=gone.onnx",
+            ]
             refused(
                 sweeps(*command, space(), *settings),
                 f"data.face_weights: {Path.cwd()}/gone.onnx is not a file. "
@@ -384,14 +435,18 @@ class TestOptionsOfTheData:
             )
         assert not Path("runs").exists()
 
-    def test_a_folds_file_that_is_none(self, sweeps: Callable[..., Ended], space: Callable[..., Path]):
+    def test_a_folds_file_that_is_none(
+        self, sweeps: Callable[..., Ended], space: Callable[..., Path]
+    ):
         Path("mine.npz").write_text("fold 0")
         for command in (["run", "--local"], ["check"], ["prepare"]):
             ended = sweeps(*command, space(), "--set", "folds.file=mine.npz")
             assert ended.err.startswith("error: mine.npz: not a readable folds file (")
             refused(ended, ended.err.removeprefix("error: ").removesuffix("\n"))
 
-    def test_corrections_of_unknown_images_and_classes(self, sweeps: Callable[..., Ended], space: Callable[..., Path]):
+    def test_corrections_of_unknown_images_and_classes(
+        self, sweeps: Callable[..., Ended], space: Callable[..., Path]
+    ):
         Path("fixes.csv").write_text("path,label\ngone.png,red\n00.png,pink\n")
         for command in (["run", "--local"], ["check"], ["prepare"]):
             refused(
@@ -401,7 +456,9 @@ class TestOptionsOfTheData:
                 "  line 3: unknown class 'pink'. Known: blue, green, red, or drop",
             )
 
-    def test_no_row_that_can_be_used(self, sweeps: Callable[..., Ended], space: Callable[..., Path]):
+    def test_no_row_that_can_be_used(
+        self, sweeps: Callable[..., Ended], space: Callable[..., Path]
+    ):
         """Nothing can be shown of a data set without a usable row, however tolerant one is."""
         path = space(("photos/train.csv", "all.csv, allow_outside: true"))
         Path("all.csv").write_text("path,label\nphotos/00.png,\nphotos/01.png,nan\n")
@@ -414,10 +471,15 @@ class TestOptionsOfTheData:
             "3,photos/01.png,no label,label is empty",
         ]
         for line in (2, 3):
-            assert f"  line {line}: photos/{line - 2:02d}.png (no label: label is empty)\n" in ended.err
+            assert (
+                f"  line {line}: photos/{line - 2:02d}.png (no label: label is empty)\n"
+                in ended.err
+            )
 
 
-ALL = pytest.mark.parametrize("command", [["run", "--local"], ["check"], ["prepare"]], ids=["run", "check", "prepare"])
+ALL = pytest.mark.parametrize(
+    "command", [["run", "--local"], ["check"], ["prepare"]], ids=["run", "check", "prepare"]
+)
 OWN = """\
 import numpy as np
 
@@ -442,7 +504,9 @@ class TestWhatTheyTrain:
         self, sweeps: Callable[..., Ended], space: Callable[..., Path], command: list[str]
     ):
         safetensors.torch.save_file({"conv1.0.weight": torch.zeros(3, 3)}, "resnet.safetensors")
-        ended = sweeps(*command, space(("weights: {value: none}", "weights: {value: resnet.safetensors}")))
+        ended = sweeps(
+            *command, space(("weights: {value: none}", "weights: {value: resnet.safetensors}"))
+        )
         assert ended.err.startswith(
             "error: tiny.yaml: 1 problem\n"
             "  line 9  parameters: weights: resnet.safetensors does not fit backbone test_efficientnet: "
@@ -475,7 +539,9 @@ class TestWhatTheyTrain:
             "my_task.py:square returned Tensor of shape (64, 3); a loss returns a scalar tensor, e.g. its .mean()",
         )
 
-    def test_a_file_that_changed_after_its_sweep_began(self, sweeps: Callable[..., Ended], space: Callable[..., Path]):
+    def test_a_file_that_changed_after_its_sweep_began(
+        self, sweeps: Callable[..., Ended], space: Callable[..., Path]
+    ):
         code = "def kappa(probs_NK, labels_N, classes):\n    return float(probs_NK.max())\n"
         Path("my_task.py").write_text(code)
         path = space(("valid/f1", "my_task.py:kappa"), ("run_cap: 2", "run_cap: 1"))
@@ -494,7 +560,9 @@ class TestWhatTheyTrain:
 
 
 class TestPlaces:
-    @pytest.mark.parametrize("command", [["run", "--local"], ["check"], ["prepare"]], ids=["run", "check", "prepare"])
+    @pytest.mark.parametrize(
+        "command", [["run", "--local"], ["check"], ["prepare"]], ids=["run", "check", "prepare"]
+    )
     def test_a_cache_folder_that_cannot_be_written(
         self,
         sweeps: Callable[..., Ended],
@@ -509,7 +577,9 @@ class TestPlaces:
             f"{Path.cwd()}/file/cache: the cache folder cannot be written. Set $SWEEPS_CACHE to one that can",
         )
 
-    def test_a_runs_folder_that_cannot_be_written(self, sweeps: Callable[..., Ended], space: Callable[..., Path]):
+    def test_a_runs_folder_that_cannot_be_written(
+        self, sweeps: Callable[..., Ended], space: Callable[..., Path]
+    ):
         Path("file").touch()  # nobody, not even root, can make a folder below a file
         refused(
             sweeps("run", space(), "--local", "--runs", "file/runs"),
@@ -539,14 +609,20 @@ class TestPlaces:
     def test_a_storage_that_cannot_be_opened(
         self, sweeps: Callable[..., Ended], space: Callable[..., Path], url: str, problem: str
     ):
-        Path("text.db").write_text("no database, but some sentences that are long enough for a header")
+        Path("text.db").write_text(
+            "no database, but some sentences that are long enough for a header"
+        )
         refused(sweeps("run", space(), "--local", "--storage", url), problem)
 
     def test_a_server_that_does_not_answer_is_named_without_its_password(
         self, sweeps: Callable[..., Ended], space: Callable[..., Path]
     ):
-        ended = sweeps("run", space(), "--local", "--storage", "postgresql://me:secret@localhost:1/x")
-        assert ended.err.startswith("error: --storage postgresql://me:***@localhost:1/x: cannot be opened (")
+        ended = sweeps(
+            "run", space(), "--local", "--storage", "postgresql://me:secret@localhost:1/x"
+        )
+        assert ended.err.startswith(
+            "error: --storage postgresql://me:***@localhost:1/x: cannot be opened ("
+        )
         assert "secret" not in ended.err
         refused(ended, ended.err.removeprefix("error: ").removesuffix("\n"))
 
@@ -561,7 +637,10 @@ class TestPlaces:
         assert "--runs" not in ended.err  # that would not help
 
     def test_more_gpu_than_there_is(
-        self, sweeps: Callable[..., Ended], space: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+        self,
+        sweeps: Callable[..., Ended],
+        space: Callable[..., Path],
+        monkeypatch: pytest.MonkeyPatch,
     ):
         monkeypatch.setattr("torch.cuda.is_available", lambda: False)
         # a size nobody has decoded: the answer must not wait for that
@@ -571,7 +650,9 @@ class TestPlaces:
             "a trial asks for 1 GPU (resources), but this machine has none: --set resources.gpu=0",
         )
 
-    def test_options_are_blamed_by_their_name(self, sweeps: Callable[..., Ended], space: Callable[..., Path]):
+    def test_options_are_blamed_by_their_name(
+        self, sweeps: Callable[..., Ended], space: Callable[..., Path]
+    ):
         for value in ("0", "-1"):
             ended = sweeps("run", space(), "--local", "--hours", value)
             assert (ended.code, ended.out) == (2, "")
@@ -600,14 +681,18 @@ class TestReading:
         recorded()
         expected = "no sweep 'curv' in this storage. Did you mean 'curve'? `sweeps list` shows them"
         assert sweeps(command, "curv") == Ended(2, "", f"error: {expected}\n")
-        expected = "curv.yaml: no such file. Give a sweep's name (`sweeps list` shows them) or its YAML"
+        expected = (
+            "curv.yaml: no such file. Give a sweep's name (`sweeps list` shows them) or its YAML"
+        )
         assert sweeps(command, "curv.yaml") == Ended(2, "", f"error: {expected}\n")
 
     @pytest.mark.parametrize("command", ["best", "status"])
     def test_a_storage_without_sweeps(self, sweeps: Callable[..., Ended], command: str):
         open_storage("sqlite:///empty.db")
         expected = "no sweeps in this storage yet. `sweeps run SPACE` starts one; --storage names another place"
-        assert sweeps(command, "--storage", "sqlite:///empty.db") == Ended(2, "", f"error: {expected}\n")
+        assert sweeps(command, "--storage", "sqlite:///empty.db") == Ended(
+            2, "", f"error: {expected}\n"
+        )
 
 
 def test_a_usage_error_is_no_traceback(sweeps: Callable[..., Ended], space: Callable[..., Path]):

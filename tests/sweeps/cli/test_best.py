@@ -12,7 +12,14 @@ from sweeps.study.records import FOLD_SCORES, TAKEN_FROM
 from sweeps.study.stored_sweep import StoredSweep
 from tests.sweeps.cli.conftest import Ended
 
-MIXED = ([0, 1, 2], [3, 3, 3], Outcome("stopped", (0.1,)), Outcome("failed", reason="out of luck"), None, [0, 1, 2])
+MIXED = (
+    [0, 1, 2],
+    [3, 3, 3],
+    Outcome("stopped", (0.1,)),
+    Outcome("failed", reason="out of luck"),
+    None,
+    [0, 1, 2],
+)
 TABLE = """\
 curve: 3 completed, 1 pruned, 1 failed
 trial   valid/f1 ± std     OOF  worst fold  parameters
@@ -23,14 +30,18 @@ trial   valid/f1 ± std     OOF  worst fold  parameters
 Recorded = Callable[..., StoredSweep]
 
 
-def test_the_best_trials_come_first_and_a_tie_goes_to_the_older_one(sweeps: Callable[..., Ended], recorded: Recorded):
+def test_the_best_trials_come_first_and_a_tie_goes_to_the_older_one(
+    sweeps: Callable[..., Ended], recorded: Recorded
+):
     recorded(*MIXED)
     for arguments in ([], ["curve"], ["curve.yaml"], ["--topk", "3"]):
         assert sweeps("best", *arguments) == Ended(0, TABLE, "")
     assert sweeps("best", "--topk", 2).out == "".join(TABLE.splitlines(keepends=True)[:-1])
 
 
-def test_a_loss_is_best_when_low_and_worst_when_high(sweeps: Callable[..., Ended], recorded: Recorded):
+def test_a_loss_is_best_when_low_and_worst_when_high(
+    sweeps: Callable[..., Ended], recorded: Recorded
+):
     recorded([3, 2, 3], [1, 1, 1], settings=("metric={name: valid/loss, goal: minimize}",))
     # sure and wrong costs -log(1e-12) = 27.631; `recorded` scores folds by their share of right images
     assert sweeps("best").out == (
@@ -71,9 +82,14 @@ def test_json_has_the_keys_of_the_design(sweeps: Callable[..., Ended], recorded:
     assert stored.trials()[0].values == [json.loads(ended.out)["trials"][0]["score"]]
 
 
-def test_trials_of_other_sweeps_are_marked_and_repeated_ones_counted(sweeps: Callable[..., Ended], recorded: Recorded):
+def test_trials_of_other_sweeps_are_marked_and_repeated_ones_counted(
+    sweeps: Callable[..., Ended], recorded: Recorded
+):
     stored = recorded([0, 1, 2], [3, 3, 3])
-    for score, taken in ((1.0, {"sweep": "older", "trial": 7}), (0.95, {"sweep": "curve", "trial": 0, "repeats": 0})):
+    for score, taken in (
+        (1.0, {"sweep": "older", "trial": 7}),
+        (0.95, {"sweep": "curve", "trial": 0, "repeats": 0}),
+    ):
         stored.add(
             create_trial(
                 value=score,
@@ -94,7 +110,9 @@ def test_trials_of_other_sweeps_are_marked_and_repeated_ones_counted(sweeps: Cal
     )
 
 
-def test_the_latest_sweep_is_meant_when_none_is_named(sweeps: Callable[..., Ended], recorded: Recorded):
+def test_the_latest_sweep_is_meant_when_none_is_named(
+    sweeps: Callable[..., Ended], recorded: Recorded
+):
     recorded([0, 1, 2], name="older")
     recorded([0, 1, 2], name="newer")
     assert sweeps("best").out.startswith("newer: 1 completed")
@@ -110,7 +128,10 @@ def test_no_completed_trial_is_exit_code_1(sweeps: Callable[..., Ended], recorde
 
 
 def test_places_come_from_options_or_the_environment(
-    sweeps: Callable[..., Ended], recorded: Recorded, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    sweeps: Callable[..., Ended],
+    recorded: Recorded,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ):
     recorded(*MIXED)
     elsewhere = tmp_path / "elsewhere"
@@ -129,4 +150,6 @@ def test_a_trial_whose_files_are_gone_is_named(sweeps: Callable[..., Ended], rec
     recorded(*MIXED)
     Path("runs/curve/trial-0000/fold-1/oof.npz").unlink()
     path = Path.cwd() / "runs/curve/trial-0000/fold-1/oof.npz"
-    assert sweeps("best") == Ended(2, "", f"error: {path}: missing; the trial's folds are not complete\n")
+    assert sweeps("best") == Ended(
+        2, "", f"error: {path}: missing; the trial's folds are not complete\n"
+    )

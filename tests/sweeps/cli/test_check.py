@@ -31,12 +31,18 @@ def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def shown(ended: Ended) -> Ended:
     """Without the lines about progress, which depend on what is known already."""
-    progress = re.compile(r"^\d\d:\d\d:\d\d  (reading|comparing) images: [\d,]+ of [\d,]+\n", flags=re.MULTILINE)
+    progress = re.compile(
+        r"^\d\d:\d\d:\d\d  (reading|comparing) images: [\d,]+ of [\d,]+\n", flags=re.MULTILINE
+    )
     return dataclasses.replace(ended, err=progress.sub("", ended.err))
 
 
 def warnings(ended: Ended) -> list[str]:
-    return [line.removeprefix("warning: ") for line in ended.err.splitlines() if line.startswith("warning: ")]
+    return [
+        line.removeprefix("warning: ")
+        for line in ended.err.splitlines()
+        if line.startswith("warning: ")
+    ]
 
 
 def write_rows(path: Path, header: str, rows: list[list[object]]) -> None:
@@ -96,9 +102,13 @@ height x width  images
     )
 
 
-def test_a_grid_shows_how_many_points_it_has(sweeps: Callable[..., Ended], space: Callable[..., Path]):
+def test_a_grid_shows_how_many_points_it_has(
+    sweeps: Callable[..., Ended], space: Callable[..., Path]
+):
     path = space(
-        ("method: random", "method: grid"), ("run_cap: 2\n", ""), ("{min: 0.001, max: 0.02}", "{values: [0.1, 0.2]}")
+        ("method: random", "method: grid"),
+        ("run_cap: 2\n", ""),
+        ("{min: 0.001, max: 0.02}", "{values: [0.1, 0.2]}"),
     )
     lines = sweeps("check", path).out.splitlines()
     assert lines[0] == "sweep      tiny: maximize valid/f1, method grid (grid)"
@@ -106,7 +116,9 @@ def test_a_grid_shows_how_many_points_it_has(sweeps: Callable[..., Ended], space
     assert lines[4] == "points     4"
 
 
-def test_every_end_and_what_a_trial_gets_is_shown(sweeps: Callable[..., Ended], space: Callable[..., Path]):
+def test_every_end_and_what_a_trial_gets_is_shown(
+    sweeps: Callable[..., Ended], space: Callable[..., Path]
+):
     path = space(
         ("run_cap: 2", "budget: {hours: 6, gpu_hours: 2.5}"),
         ("maximize", "maximize, target: 0.9"),
@@ -118,7 +130,14 @@ def test_every_end_and_what_a_trial_gets_is_shown(sweeps: Callable[..., Ended], 
         "early end  none: every trial trains all folds",
         "resources  its GPU's share of the CPUs and 0.5 GPU per trial; this machine has 2 CPU",
     ]
-    settings = ["--set", "run_cap=3", "--set", "early_terminate={type: median}", "--set", "resources={cpu: 2}"]
+    settings = [
+        "--set",
+        "run_cap=3",
+        "--set",
+        "early_terminate={type: median}",
+        "--set",
+        "resources={cpu: 2}",
+    ]
     assert sweeps("check", path, *settings).out.splitlines()[1:4] == [
         "end        3 trials or 6.0 hours or 2.5 GPU-hours or a score of 0.9, 2 folds each, up to 1 epoch a fold",
         "early end  median",
@@ -129,7 +148,10 @@ def test_every_end_and_what_a_trial_gets_is_shown(sweeps: Callable[..., Ended], 
 def test_odd_data_are_shown_as_they_are(sweeps: Callable[..., Ended], space: Callable[..., Path]):
     """Groups, a holdout, and one row of every kind that is repaired or rejected."""
     odd_data(Path("odd"))
-    path = space(("{source: photos/train.csv}", "{source: odd/rows.csv, group: who}"), ("k: 2", "k: 2, holdout: 0.2"))
+    path = space(
+        ("{source: photos/train.csv}", "{source: odd/rows.csv, group: who}"),
+        ("k: 2", "k: 2, holdout: 0.2"),
+    )
     ended = shown(sweeps("check", path))
     assert (
         ended.out[ended.out.index("source ") :]
@@ -183,32 +205,63 @@ def odd_data(folder: Path) -> None:
     rng = np.random.default_rng(0)
     rows: list[list[object]] = []
     for row in range(60):
-        size = (8, 20, 3) if row == 0 else (16, 16, 4) if row == 1 else (16, 16) if row == 2 else (16, 16, 3)
+        size = (
+            (8, 20, 3)
+            if row == 0
+            else (16, 16, 4)
+            if row == 1
+            else (16, 16)
+            if row == 2
+            else (16, 16, 3)
+        )
         Image.fromarray(rng.integers(0, 256, size, dtype=np.uint8)).save(folder / f"{row}.png")
         rows.append([f"{row}.png", "cat" if row < 30 else "dog", f"person {row // 3}"])
     (folder / "text.png").write_text("no image")
     write_rows(
-        folder / "rows.csv", "path,label,who", [*rows, rows[3], ["4.png", "", "person 1"], ["text.png", "cat", ""]]
+        folder / "rows.csv",
+        "path,label,who",
+        [*rows, rows[3], ["4.png", "", "person 1"], ["text.png", "cat", ""]],
     )
 
 
 class TestFiles:
-    def test_the_page_and_three_tables_are_written(self, sweeps: Callable[..., Ended], space: Callable[..., Path]):
+    def test_the_page_and_three_tables_are_written(
+        self, sweeps: Callable[..., Ended], space: Callable[..., Path]
+    ):
         assert sweeps("check", space(), "--runs", "mine").code == 0
         folder = Path("mine/tiny/check")
-        assert json.loads((folder / "labels.json").read_text())["classes"] == {"0": "blue", "1": "green", "2": "red"}
+        assert json.loads((folder / "labels.json").read_text())["classes"] == {
+            "0": "blue",
+            "1": "green",
+            "2": "red",
+        }
         with (folder / "manifest.csv").open() as file:
             rows = list(csv.DictReader(file))
-        assert (len(rows), rows[0]["path"], rows[0]["class"], rows[0]["fold"] in "01") == (60, "00.png", "red", True)
+        assert (len(rows), rows[0]["path"], rows[0]["class"], rows[0]["fold"] in "01") == (
+            60,
+            "00.png",
+            "red",
+            True,
+        )
         assert (folder / "rejected.csv").read_text() == "line,path,reason,detail\n"
         page = (folder / "check.html").read_text()
         assert page.count("data:image/jpeg;base64,") == 3 * 12  # a contact sheet per class
-        for text in ("blue", "green", "red", "20 images", "photos/train.csv", "stratified, seed 42"):
+        for text in (
+            "blue",
+            "green",
+            "red",
+            "20 images",
+            "photos/train.csv",
+            "stratified, seed 42",
+        ):
             assert text in page
         assert not list(folder.glob("*.tmp"))
 
     def test_nothing_is_started(
-        self, sweeps: Callable[..., Ended], space: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+        self,
+        sweeps: Callable[..., Ended],
+        space: Callable[..., Path],
+        monkeypatch: pytest.MonkeyPatch,
     ):
         for name in (
             "sweeps.study.storage.open_storage",
@@ -216,7 +269,9 @@ class TestFiles:
             "sweeps.ray_tune.cluster.ray_cluster",
             "sweeps.running.trial.run_trial",
         ):
-            monkeypatch.setattr(name, lambda *args, name=name, **options: pytest.fail(f"{name} was called"))
+            monkeypatch.setattr(
+                name, lambda *args, name=name, **options: pytest.fail(f"{name} was called")
+            )
         assert sweeps("check", space()).code == 0
         assert [path.name for path in Path("runs").iterdir()] == ["tiny"]
         assert [path.name for path in Path("runs/tiny").iterdir()] == ["check"]
@@ -227,9 +282,14 @@ class TestFiles:
         path = space()
         assert sweeps("check", path).code == 0
         assert sweeps("prepare", path).code == 0
-        assert load_folds(Path("runs/tiny/check/folds.npz")).hash == load_folds(Path("runs/tiny/folds.npz")).hash
+        assert (
+            load_folds(Path("runs/tiny/check/folds.npz")).hash
+            == load_folds(Path("runs/tiny/folds.npz")).hash
+        )
 
-    def test_a_sweep_that_has_begun_stays_as_it_is(self, sweeps: Callable[..., Ended], space: Callable[..., Path]):
+    def test_a_sweep_that_has_begun_stays_as_it_is(
+        self, sweeps: Callable[..., Ended], space: Callable[..., Path]
+    ):
         path = space(("photos/train.csv", "all.csv, allow_outside: true"))
         head, *rows = Path("photos/train.csv").read_text().splitlines()
         Path("all.csv").write_text("\n".join([head, *(f"photos/{row}" for row in rows)]))
@@ -237,17 +297,26 @@ class TestFiles:
         before = {file: file.read_bytes() for file in Path("runs").rglob("*") if file.is_file()}
         Path("all.csv").write_text("\n".join([head, *(f"photos/{row}" for row in rows[2:])]))
         ended = sweeps("check", path)
-        assert shown(ended).err.startswith("note: images keep their folds (0 images are new, 2 are gone)\n")
+        assert shown(ended).err.startswith(
+            "note: images keep their folds (0 images are new, 2 are gone)\n"
+        )
         now = {file: file.read_bytes() for file in Path("runs").rglob("*") if file.is_file()}
         assert {file: now[file] for file in before} == before
         assert {file.parent for file in now.keys() - before.keys()} == {Path("runs/tiny/check")}
-        theirs, ours = (load_folds(Path("runs/tiny") / name) for name in ("folds.npz", "check/folds.npz"))
+        theirs, ours = (
+            load_folds(Path("runs/tiny") / name) for name in ("folds.npz", "check/folds.npz")
+        )
         fold_of = dict(zip(theirs.manifest.paths, theirs.fold_N.tolist(), strict=True))
-        assert all(fold_of[path] == fold for path, fold in zip(ours.manifest.paths, ours.fold_N.tolist(), strict=True))
+        assert all(
+            fold_of[path] == fold
+            for path, fold in zip(ours.manifest.paths, ours.fold_N.tolist(), strict=True)
+        )
 
 
 class TestLongTables:
-    def test_many_classes_are_cut_off_and_counted(self, sweeps: Callable[..., Ended], space: Callable[..., Path]):
+    def test_many_classes_are_cut_off_and_counted(
+        self, sweeps: Callable[..., Ended], space: Callable[..., Path]
+    ):
         for label in range(45):
             for image in range(2):
                 file = Path(f"many/class {label}/{image}.png")
@@ -264,7 +333,10 @@ class TestLongTables:
     ):
         path = space(("photos/train.csv", "all.csv, allow_outside: true"))
         head, *rows = Path("photos/train.csv").read_text().splitlines()
-        rows = [f"photos/{row}" if at > 6 else f"photos/{row.split(',')[0]}," for at, row in enumerate(rows)]
+        rows = [
+            f"photos/{row}" if at > 6 else f"photos/{row.split(',')[0]},"
+            for at, row in enumerate(rows)
+        ]
         Path("all.csv").write_text("\n".join([head, *rows]))
         ended = sweeps("check", path)
         assert ended.code == 0
@@ -314,18 +386,29 @@ class TestLeaks:
         ended = sweeps("check", self.profiles(faces, space), "--set", "data.group=null")
         assert ended.code == 0
         (leak,) = warnings(ended)
-        assert re.fullmatch(rf"{LEAK}0000\d\d_(fe)?male_[A-Z][a-z]+_\d\d \(7 images in folds 0, 1\){ADVICE}", leak)
+        assert re.fullmatch(
+            rf"{LEAK}0000\d\d_(fe)?male_[A-Z][a-z]+_\d\d \(7 images in folds 0, 1\){ADVICE}", leak
+        )
         page = Path("runs/tiny/check/check.html").read_text()
         assert leak in page
         example = re.search(r"e\.g\. (\S+)", leak)
         assert example is not None
         assert len(re.findall(rf"{example[1]}/\w+\.jpg", page)) >= 2  # the pair is shown
 
-    def test_a_csv_without_a_group(self, sweeps: Callable[..., Ended], space: Callable[..., Path], faces: Path):
-        write_rows(Path("all.csv"), "path,label", [[faces / path, label] for path, label in self.rows(faces)])
+    def test_a_csv_without_a_group(
+        self, sweeps: Callable[..., Ended], space: Callable[..., Path], faces: Path
+    ):
+        write_rows(
+            Path("all.csv"),
+            "path,label",
+            [[faces / path, label] for path, label in self.rows(faces)],
+        )
         path = space(("photos/train.csv", "all.csv, allow_outside: true"))
         (leak,) = warnings(sweeps("check", path))
-        assert re.fullmatch(rf"{LEAK}\S*0000\d\d_(fe)?male_[A-Z][a-z]+_\d\d \(7 images in folds 0, 1\){ADVICE}", leak)
+        assert re.fullmatch(
+            rf"{LEAK}\S*0000\d\d_(fe)?male_[A-Z][a-z]+_\d\d \(7 images in folds 0, 1\){ADVICE}",
+            leak,
+        )
 
     def test_photos_of_all_persons_in_one_folder(
         self, sweeps: Callable[..., Ended], space: Callable[..., Path], faces: Path
@@ -339,7 +422,8 @@ class TestLeaks:
         write_rows(Path("flat/rows.csv"), "path,label", rows)
         (leak,) = warnings(sweeps("check", space(("photos/train.csv", "flat/rows.csv"))))
         assert re.search(
-            rf"^{PERSONS} file names with several images have .* e\.g\. 0000\d\d \(7 images in folds 0, 1\)", leak
+            rf"^{PERSONS} file names with several images have .* e\.g\. 0000\d\d \(7 images in folds 0, 1\)",
+            leak,
         )
 
     @pytest.mark.parametrize("grouped", [False, True])
@@ -352,7 +436,10 @@ class TestLeaks:
         ]
         write_rows(Path("all.csv"), "path,label,who,fold", rows)
         more = ", group: who" if grouped else ""
-        path = space(("photos/train.csv", f"all.csv, allow_outside: true{more}"), ("{k: 2}", "{column: fold}"))
+        path = space(
+            ("photos/train.csv", f"all.csv, allow_outside: true{more}"),
+            ("{k: 2}", "{column: fold}"),
+        )
         ended = sweeps("check", path)
         if not grouped:
             assert "folds      2 (column fold)" in ended.out
@@ -363,12 +450,15 @@ class TestLeaks:
         error = shown(ended).err
         assert error.startswith(f"error: {Path.cwd().root}")
         assert (
-            "12 groups have images on both sides of a split, so a model would be scored on groups that it has" in error
+            "12 groups have images on both sides of a split, so a model would be scored on groups that it has"
+            in error
         )
         assert "\n  000001_female_Caucasian_19: fold 0, fold 1\n" in error
         assert not Path("runs").exists()
 
-    def test_one_file_with_two_classes(self, sweeps: Callable[..., Ended], space: Callable[..., Path], photos: Path):
+    def test_one_file_with_two_classes(
+        self, sweeps: Callable[..., Ended], space: Callable[..., Path], photos: Path
+    ):
         copy_photos(photos)
         shutil.copy("own/00.png", "own/twin.png")  # red
         with Path("own/train.csv").open("a") as file:
@@ -382,7 +472,9 @@ class TestLeaks:
         assert "1 file is there several times" in page
         assert re.search(r"red, fold [01] \| blue, fold [01]", page)
 
-    def test_near_duplicates_across_folds(self, sweeps: Callable[..., Ended], space: Callable[..., Path], faces: Path):
+    def test_near_duplicates_across_folds(
+        self, sweeps: Callable[..., Ended], space: Callable[..., Path], faces: Path
+    ):
         """Shots repeated at another quality, under names that tell nothing."""
         rows: list[list[object]] = []
         Path("shots").mkdir()
@@ -462,7 +554,11 @@ points     a continuous space
         ended = sweeps("check", "--space-only", "theirs.yaml", "--json")
         assert (ended.code, ended.err) == (0, "")
         found = json.loads(ended.out)
-        assert found.pop("notices") == ["not used here: program, command, metric.impute", name, notice]
+        assert found.pop("notices") == [
+            "not used here: program, command, metric.impute",
+            name,
+            notice,
+        ]
         parameters = found.pop("parameters")
         assert found == {
             "name": "My sweep!",
@@ -482,7 +578,15 @@ points     a continuous space
                 "keep_at_least": 20,
             },
         }
-        assert list(parameters) == ["lr", "decay", "units", "opt", "model.layers", "model.act", "momentum"]
+        assert list(parameters) == [
+            "lr",
+            "decay",
+            "units",
+            "opt",
+            "model.layers",
+            "model.act",
+            "momentum",
+        ]
         assert parameters["units"] == {
             "kind": "q_log_uniform_values",
             "min": 16,
@@ -494,7 +598,12 @@ points     a continuous space
             "when": {},
         }
         assert parameters["decay"]["law"] == {"name": "normal", "mu": 0.1, "sigma": 0.5}
-        weighted = {"kind": "categorical", "values": ["adam", "sgd"], "probabilities": [0.7, 0.3], "when": {}}
+        weighted = {
+            "kind": "categorical",
+            "values": ["adam", "sgd"],
+            "probabilities": [0.7, 0.3],
+            "when": {},
+        }
         assert parameters["opt"] == weighted
         assert parameters["model.layers"]["values"] == [[64, 64], {"conv": 3}]
         assert parameters["model.act"] == {"kind": "constant", "value": "relu", "when": {}}
@@ -508,17 +617,26 @@ points     a continuous space
             ("{a: {distribution: q_beta, q: 0.1}}", "11", 11, False),
         ],
     )
-    def test_a_grid_is_counted(self, sweeps: Callable[..., Ended], entry: str, shown: str, points: int, or_more: bool):
+    def test_a_grid_is_counted(
+        self, sweeps: Callable[..., Ended], entry: str, shown: str, points: int, or_more: bool
+    ):
         Path("grid.yaml").write_text(f"method: grid\nparameters: {entry}\n")
         ended = sweeps("check", "--space-only", "grid.yaml")
-        assert ended.out.splitlines()[:2] == ["sweep      grid: method grid (grid)", f"points     {shown}"]
+        assert ended.out.splitlines()[:2] == [
+            "sweep      grid: method grid (grid)",
+            f"points     {shown}",
+        ]
         found = json.loads(sweeps("check", "--space-only", "grid.yaml", "--json").out)
         assert (found["grid_points"], found["grid_points_or_more"]) == (points, or_more)
 
-    def test_a_search_space_of_ours_is_read_as_well(self, sweeps: Callable[..., Ended], space: Callable[..., Path]):
+    def test_a_search_space_of_ours_is_read_as_well(
+        self, sweeps: Callable[..., Ended], space: Callable[..., Path]
+    ):
         path = space(("photos/train.csv", "not/there.csv"))
         assert sweeps("check", "--space-only", path).code == 0
-        assert "minimize" in sweeps("check", "--space-only", path, "--set", "metric={name: any}").out
+        assert (
+            "minimize" in sweeps("check", "--space-only", path, "--set", "metric={name: any}").out
+        )
 
     def test_a_key_that_is_null_is_absent(self, sweeps: Callable[..., Ended]):
         keys = ("early_terminate", "metric", "run_cap", "name", "sampler")
@@ -530,9 +648,13 @@ points     a continuous space
         assert plain.code == 0
 
     def test_a_missing_goal_is_a_note(self, sweeps: Callable[..., Ended]):
-        Path("x.yaml").write_text("method: bayes\nmetric: {name: any}\nparameters: {a: {values: [1, 2]}}\n")
+        Path("x.yaml").write_text(
+            "method: bayes\nmetric: {name: any}\nparameters: {a: {values: [1, 2]}}\n"
+        )
         ended = sweeps("check", "--space-only", "x.yaml")
-        expected = "note: metric.goal is missing: W&B minimises then; `sweeps run` wants it written\n"
+        expected = (
+            "note: metric.goal is missing: W&B minimises then; `sweeps run` wants it written\n"
+        )
         assert (ended.code, ended.err) == (0, expected)
 
     def test_all_problems_are_told_with_their_lines(self, sweeps: Callable[..., Ended]):
@@ -579,18 +701,25 @@ percentile, patient, threshold, wilcoxon
                 "early_terminate: {type: hyperband, min_iter: 3}",
                 "line 1  early_terminate: hyperband compares trials by a metric, and there is none. ",
             ),
-            ("method: [grid]", "line 1  method: unknown value ['grid']. Known: bayes, random, grid, custom"),
+            (
+                "method: [grid]",
+                "line 1  method: unknown value ['grid']. Known: bayes, random, grid, custom",
+            ),
             ("start_with: [{b: 1}]", "line 1  start_with.0.b: unknown parameter 'b'. Known: a"),
             ("name: 3", "line 1  name: input should be a valid string, got 3"),
         ],
     )
-    def test_a_rule_of_the_language_is_kept(self, sweeps: Callable[..., Ended], text: str, problem: str):
+    def test_a_rule_of_the_language_is_kept(
+        self, sweeps: Callable[..., Ended], text: str, problem: str
+    ):
         Path("x.yaml").write_text(f"{text}\nparameters: {{a: {{values: [1, 2]}}}}\n")
         ended = sweeps("check", "--space-only", "x.yaml")
         assert (ended.code, ended.out) == (2, "")
         assert ended.err.startswith(f"error: x.yaml: 1 problem\n  {problem}")
 
-    def test_json_is_of_the_language_alone(self, sweeps: Callable[..., Ended], space: Callable[..., Path]):
+    def test_json_is_of_the_language_alone(
+        self, sweeps: Callable[..., Ended], space: Callable[..., Path]
+    ):
         ended = sweeps("check", space(), "--json")
         expected = "error: --json goes with --space-only; the page of `sweeps check` has the data\n"
         assert ended == Ended(2, "", expected)

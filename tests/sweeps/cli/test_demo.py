@@ -107,10 +107,15 @@ class TestFaces:
             }
             with Image.open(folder / "normal.jpg") as image:
                 assert (image.format, image.size) == ("JPEG", (24, 32))
-        assert Path("search_spaces/mask.yaml").read_text() == (ROOT / "search_spaces" / "mask.yaml").read_text()
+        assert (
+            Path("search_spaces/mask.yaml").read_text()
+            == (ROOT / "search_spaces" / "mask.yaml").read_text()
+        )
         assert {path.name for path in Path("data/faces").iterdir()} == {"images", "faces.json"}
 
-    def test_the_same_call_draws_the_same_and_completes_what_is_missing(self, sweeps: Callable[..., Ended]):
+    def test_the_same_call_draws_the_same_and_completes_what_is_missing(
+        self, sweeps: Callable[..., Ended]
+    ):
         sweeps("demo", "faces", *SMALL)
         before = self.files()
         shutil.rmtree(next(Path("data/faces/images").iterdir()))
@@ -119,7 +124,9 @@ class TestFaces:
 
     def test_the_next_command_works_wherever_they_were_drawn(self, sweeps: Callable[..., Ended]):
         ended = sweeps("demo", "faces", *SMALL, "--data", "else where")
-        program, command, *following = shlex.split(ended.err.splitlines()[-1].removeprefix("next: "))
+        program, command, *following = shlex.split(
+            ended.err.splitlines()[-1].removeprefix("next: ")
+        )
         assert (program, command) == ("sweeps", "run")
         checked = sweeps("check", *following, "--set", "folds.k=2", "--set", "resources.gpu=0")
         assert checked.code == 0
@@ -133,25 +140,34 @@ class TestFaces:
             assert ended.code == 0  # a square
             return
         assert (ended.code, ended.out) == (2, "")
-        assert re.match(rf"error: (--size: .* got '{size}'$|cannot draw .* of {size} pixels; at least)", ended.err)
+        assert re.match(
+            rf"error: (--size: .* got '{size}'$|cannot draw .* of {size} pixels; at least)",
+            ended.err,
+        )
         assert len(ended.err.splitlines()) == 1
         assert not Path("data").exists()
         assert not Path("search_spaces").exists()
 
     @pytest.mark.parametrize("persons", ["0", "-1", "many"])
-    def test_a_number_of_persons_that_is_none_is_refused(self, sweeps: Callable[..., Ended], persons: str):
+    def test_a_number_of_persons_that_is_none_is_refused(
+        self, sweeps: Callable[..., Ended], persons: str
+    ):
         ended = sweeps("demo", "faces", f"--persons={persons}")
         assert (ended.code, ended.out) == (2, "")
         assert "--persons" in ended.err
         assert "Traceback" not in ended.err
         assert not Path("data").exists()
 
-    @pytest.mark.parametrize("option", [("--persons", 3), ("--size", "32x24")], ids=["persons", "size"])
+    @pytest.mark.parametrize(
+        "option", [("--persons", 3), ("--size", "32x24")], ids=["persons", "size"]
+    )
     def test_options_of_the_faces_are_not_silently_ignored_for_the_digits(
         self, sweeps: Callable[..., Ended], option: tuple[str, object]
     ):
         ended = sweeps("demo", "digits", *option)
-        assert ended == Ended(2, "", "error: --persons and --size are for faces; the digits are what they are\n")
+        assert ended == Ended(
+            2, "", "error: --persons and --size are for faces; the digits are what they are\n"
+        )
         assert not Path("data").exists()
 
     def test_other_arguments_in_the_same_folder_are_refused(self, sweeps: Callable[..., Ended]):

@@ -13,7 +13,14 @@ from sweeps.study.stored_sweep import StoredSweep
 from tests.sweeps.cli.conftest import Ended
 
 Recorded = Callable[..., StoredSweep]
-ENDED = ([0, 0, 0], [1, 1, 1], [2, 2, 2], Outcome("stopped", (0.1,)), Outcome("failed", reason="out of luck"), None)
+ENDED = (
+    [0, 0, 0],
+    [1, 1, 1],
+    [2, 2, 2],
+    Outcome("stopped", (0.1,)),
+    Outcome("failed", reason="out of luck"),
+    None,
+)
 
 
 @pytest.fixture
@@ -36,7 +43,9 @@ def files(folder: Path, name: str) -> list[int]:
     return [int(path.parts[-3][-4:]) for path in sorted(folder.glob(f"trial-*/fold-0/{name}"))]
 
 
-def test_what_was_removed_and_how_much_it_freed(sweeps: Callable[..., Ended], trained: Callable[..., Path]):
+def test_what_was_removed_and_how_much_it_freed(
+    sweeps: Callable[..., Ended], trained: Callable[..., Path]
+):
     folder = trained()
     assert sweeps("gc") == Ended(
         0,
@@ -111,17 +120,30 @@ def test_what_cannot_be_cleaned_up_is_an_error(sweeps: Callable[..., Ended], rec
     elsewhere = ("--runs", "elsewhere", "--storage", "sqlite:///runs/sweeps.db")
     for arguments, error in (
         (("nobody",), "no sweep 'nobody' in this storage"),
-        (("curve", *elsewhere), "elsewhere/curve has no files of it. Give the --runs folder it was started with"),
+        (
+            ("curve", *elsewhere),
+            "elsewhere/curve has no files of it. Give the --runs folder it was started with",
+        ),
         (("--keep", "0"), "Invalid value for '--keep'"),
     ):
         ended = sweeps("gc", *arguments)
         assert (ended.code, ended.out) == (2, "")
         assert error in ended.err
-    assert sweeps("gc", *elsewhere).err.startswith("note: curve: skipped. sweep 'curve' is in the storage, but ")
+    assert sweeps("gc", *elsewhere).err.startswith(
+        "note: curve: skipped. sweep 'curve' is in the storage, but "
+    )
 
 
 def test_sizes_are_for_people():
     from sweeps.cli.gc import _size
 
     sizes = (0, 999, 1000, 1_234_567, 2.5e9, 3e12, 4e15)
-    assert [_size(size) for size in sizes] == ["0 B", "999 B", "1.0 kB", "1.2 MB", "2.5 GB", "3.0 TB", "4000.0 TB"]
+    assert [_size(size) for size in sizes] == [
+        "0 B",
+        "999 B",
+        "1.0 kB",
+        "1.2 MB",
+        "2.5 GB",
+        "3.0 TB",
+        "4000.0 TB",
+    ]

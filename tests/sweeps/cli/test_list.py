@@ -12,8 +12,12 @@ from sweeps.study.stored_sweep import StoredSweep
 from tests.sweeps.cli.conftest import Ended
 
 
-def test_one_line_per_sweep_the_latest_last(sweeps: Callable[..., Ended], recorded: Callable[..., StoredSweep]):
-    older = recorded([0, 1, 2], Outcome("stopped", (0.1,)), Outcome("failed", reason="out of luck"), name="older")
+def test_one_line_per_sweep_the_latest_last(
+    sweeps: Callable[..., Ended], recorded: Callable[..., StoredSweep]
+):
+    older = recorded(
+        [0, 1, 2], Outcome("stopped", (0.1,)), Outcome("failed", reason="out of luck"), name="older"
+    )
     recorded(name="newer", settings=("metric={name: valid/loss, goal: minimize}",))
     first = older.trials()[0].datetime_start
     assert first is not None
@@ -40,7 +44,11 @@ def test_a_sweep_of_a_newer_version_is_a_note_beside_the_others(
     future.set_attribute(SWEEP, {**future.record().identity, "format": FORMAT + 1})
     ended = sweeps("list", "--json")
     note = "note: sweep 'future' was made by a newer version of foldsweep. Update: pip install -U foldsweep\n"
-    assert (ended.code, [row["sweep"] for row in json.loads(ended.out)], ended.err) == (0, ["ours"], note)
+    assert (ended.code, [row["sweep"] for row in json.loads(ended.out)], ended.err) == (
+        0,
+        ["ours"],
+        note,
+    )
 
 
 def test_studies_of_other_programs_are_left_out(sweeps: Callable[..., Ended]):

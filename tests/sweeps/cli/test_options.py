@@ -14,7 +14,9 @@ from sweeps.errors import InputError
 from tests.sweeps.cli.conftest import Ended
 
 
-def test_the_runs_folder_is_the_option_else_the_environment_else_runs(monkeypatch: pytest.MonkeyPatch):
+def test_the_runs_folder_is_the_option_else_the_environment_else_runs(
+    monkeypatch: pytest.MonkeyPatch,
+):
     assert runs_folder(None) == Path("runs")
     monkeypatch.setenv("SWEEPS_RUNS", "")
     assert runs_folder(None) == Path("runs")
@@ -36,7 +38,12 @@ def test_the_storage_is_the_option_else_the_environment_else_a_file_in_the_runs_
 
 @pytest.mark.parametrize(
     ("text", "expected"),
-    [("name: mask\n", "mask"), ("run_cap: 3\n", "space"), ("name: 7\n", "7"), ("nonsense: [1]\n", "space")],
+    [
+        ("name: mask\n", "mask"),
+        ("run_cap: 3\n", "space"),
+        ("name: 7\n", "7"),
+        ("nonsense: [1]\n", "space"),
+    ],
     ids=["named", "named by its file", "a number", "not valid otherwise"],
 )
 def test_a_yaml_stands_for_its_sweep(tmp_path: Path, text: str, expected: str):
@@ -51,7 +58,9 @@ def test_a_name_stands_for_itself_and_nothing_for_the_latest():
 
 
 def test_a_yaml_that_is_not_there():
-    with pytest.raises(InputError, match=r"^nowhere\.yaml: no such file\. Give a sweep's name .* or its YAML$"):
+    with pytest.raises(
+        InputError, match=r"^nowhere\.yaml: no such file\. Give a sweep's name .* or its YAML$"
+    ):
         sweep_name("nowhere.yaml")
 
 
@@ -67,7 +76,9 @@ class TestTheCommandItself:
             "heavy = ('torch', 'ray', 'optuna', 'timm', 'sqlalchemy', 'pandas', 'sklearn', 'numpy')\n"
             "print('loaded', [name for name in heavy if name in sys.modules])\n"
         )
-        done = subprocess.run([sys.executable, "-c", asks], capture_output=True, text=True, timeout=120, check=True)
+        done = subprocess.run(
+            [sys.executable, "-c", asks], capture_output=True, text=True, timeout=120, check=True
+        )
         *helped, code, loaded = done.stdout.splitlines()
         assert (code, loaded, done.stderr) == ("code 0", "loaded []", "")
         for command in ("run", "check", "best", "status", "list", "demo"):
@@ -87,4 +98,6 @@ class TestTheCommandItself:
         assert "Find out which backbone" in ended.out + ended.err
 
     def test_version(self, sweeps: Callable[..., Ended]):
-        assert sweeps("--version") == Ended(0, f"foldsweep {importlib.metadata.version('foldsweep')}\n", "")
+        assert sweeps("--version") == Ended(
+            0, f"foldsweep {importlib.metadata.version('foldsweep')}\n", ""
+        )

@@ -62,7 +62,11 @@ def scores(name: str = "tiny") -> list[float]:
 
 def lines(ended: Ended) -> list[str]:
     """Of stderr, without those about progress."""
-    return [line for line in ended.err.splitlines() if not re.match(r"\d\d:\d\d:\d\d  (reading|comparing) ", line)]
+    return [
+        line
+        for line in ended.err.splitlines()
+        if not re.match(r"\d\d:\d\d:\d\d  (reading|comparing) ", line)
+    ]
 
 
 def test_it_says_what_there_is_and_what_it_takes(
@@ -89,15 +93,28 @@ def test_it_says_what_there_is_and_what_it_takes(
 
 @pytest.mark.usefixtures("own_cache")
 def test_the_sweep_that_follows_reads_and_decodes_nothing(
-    sweeps: Callable[..., Ended], space: Callable[..., Path], read: list[Path], monkeypatch: pytest.MonkeyPatch
+    sweeps: Callable[..., Ended],
+    space: Callable[..., Path],
+    read: list[Path],
+    monkeypatch: pytest.MonkeyPatch,
 ):
-    path = space(("resize: {value: 16}", "resize: {values: [16, 24]}"), ("lr: {min", "crop: {value: none}\n  lr: {min"))
+    path = space(
+        ("resize: {value: 16}", "resize: {values: [16, 24]}"),
+        ("lr: {min", "crop: {value: none}\n  lr: {min"),
+    )
     assert sweeps("prepare", path).code == 0
     assert len(read) == 60  # once each, for two sizes
     read.clear()
-    for module, name in ((scan, "decode_all"), (scan, "look"), (scan, "fingerprint"), (images, "decode")):
+    for module, name in (
+        (scan, "decode_all"),
+        (scan, "look"),
+        (scan, "fingerprint"),
+        (images, "decode"),
+    ):
         if hasattr(module, name):
-            monkeypatch.setattr(module, name, lambda *args, name=name, **options: pytest.fail(f"{name} was called"))
+            monkeypatch.setattr(
+                module, name, lambda *args, name=name, **options: pytest.fail(f"{name} was called")
+            )
     ended = sweeps("run", path, "--local")
     assert ended.code == 0
     assert read == []
@@ -108,7 +125,10 @@ def test_the_sweep_that_follows_reads_and_decodes_nothing(
 
 
 def test_it_continues_where_ctrl_c_stopped_it(
-    sweeps: Callable[..., Ended], space: Callable[..., Path], own_cache: Path, monkeypatch: pytest.MonkeyPatch
+    sweeps: Callable[..., Ended],
+    space: Callable[..., Path],
+    own_cache: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ):
     path, add, added = space(), PoolWriter.add, [0]
     assert sweeps("prepare", path, "--runs", "whole").code == 0
@@ -139,9 +159,13 @@ class TestASweepThatHasBegun:
         ended = sweeps("prepare", path, "--set", "parameters.resize={values: [16, 20]}")
         assert ended.code == 0
         assert "decoded    20x20-stretch: " in ended.out
-        assert {file: file.read_bytes() for file in Path("runs").rglob("*") if file.is_file()} == before
+        assert {
+            file: file.read_bytes() for file in Path("runs").rglob("*") if file.is_file()
+        } == before
 
-    def test_refuses_other_data(self, sweeps: Callable[..., Ended], space: Callable[..., Path], own_photos: Path):
+    def test_refuses_other_data(
+        self, sweeps: Callable[..., Ended], space: Callable[..., Path], own_photos: Path
+    ):
         path = space(("photos/train.csv", "own/train.csv"))
         assert sweeps("run", path, "--local", "--trials", 1).code == 0
         before = {file: file.read_bytes() for file in Path("runs").rglob("*") if file.is_file()}
@@ -153,7 +177,9 @@ class TestASweepThatHasBegun:
             f"those of {Path.cwd()}/runs/tiny/folds.npz. Its trials cannot be compared with new ones: choose another "
             "name, under which unchanged images keep their folds"
         ]
-        assert {file: file.read_bytes() for file in Path("runs").rglob("*") if file.is_file()} == before
+        assert {
+            file: file.read_bytes() for file in Path("runs").rglob("*") if file.is_file()
+        } == before
 
 
 def test_before_a_sweep_begins_its_data_may_change(
@@ -186,7 +212,9 @@ class TestDataThatDoNotFit:
         ]
         assert pixels_of(own_cache) == {}
 
-    def test_what_fits_is_decoded(self, sweeps: Callable[..., Ended], space: Callable[..., Path], own_cache: Path):
+    def test_what_fits_is_decoded(
+        self, sweeps: Callable[..., Ended], space: Callable[..., Path], own_cache: Path
+    ):
         path = space(("resize: {value: 16}", "resize: {values: [64, 16]}"))
         ended = sweeps("prepare", path, "--set", "data.cache_gb=0.0001")  # 16: 46 kB, 64: 737 kB
         assert ended.out.splitlines()[2:] == [
@@ -198,8 +226,15 @@ class TestDataThatDoNotFit:
     def test_a_sweep_scores_the_same_bit_for_bit(
         self, sweeps: Callable[..., Ended], space: Callable[..., Path], own_cache: Path
     ):
-        path = space(("loss: {value: cross_entropy}", "loss: {value: cross_entropy}\n  normalise: {value: dataset}"))
-        streamed = sweeps("run", path, "--local", "--set", "data.cache_gb=0", "--set", "name=streamed")
+        path = space(
+            (
+                "loss: {value: cross_entropy}",
+                "loss: {value: cross_entropy}\n  normalise: {value: dataset}",
+            )
+        )
+        streamed = sweeps(
+            "run", path, "--local", "--set", "data.cache_gb=0", "--set", "name=streamed"
+        )
         assert (streamed.code, pixels_of(own_cache)) == (0, {})
         decoded = sweeps("run", path, "--local", "--set", "name=decoded")
         assert (decoded.code, len(pixels_of(own_cache))) == (0, 1)

@@ -10,15 +10,33 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from sweeps.cli.progress import LiveProgress, PlainProgress, choose_progress, describe, reading_images, render
-from sweeps.running.events import Event, FoldFinished, Notice, Running, Snapshot, TrialEnded, TrialStarted
+from sweeps.cli.progress import (
+    LiveProgress,
+    PlainProgress,
+    choose_progress,
+    describe,
+    reading_images,
+    render,
+)
+from sweeps.running.events import (
+    Event,
+    FoldFinished,
+    Notice,
+    Running,
+    Snapshot,
+    TrialEnded,
+    TrialStarted,
+)
 
 SNAPSHOT = Snapshot(
     completed=3,
     pruned=1,
     failed=1,
     interrupted=0,
-    running=(Running(5, fold=0, epoch=0, epochs=4, value=None), Running(6, fold=2, epoch=3, epochs=4, value=0.81234)),
+    running=(
+        Running(5, fold=0, epoch=0, epochs=4, value=None),
+        Running(6, fold=2, epoch=3, epochs=4, value=0.81234),
+    ),
     cap=16,
     k=5,
     best_score=0.9123,
@@ -59,12 +77,17 @@ def shown(console: Console) -> str:
     [
         (Notice("the last driver died"), "the last driver died"),
         (
-            TrialStarted(7, {"lr": 0.00031234, "optimizer": "adam", "batch_size": 32}, continued=False),
+            TrialStarted(
+                7, {"lr": 0.00031234, "optimizer": "adam", "batch_size": 32}, continued=False
+            ),
             "trial 7 started  lr=0.000312  optimizer=adam  batch_size=32",
         ),
         (TrialStarted(7, {"lr": 1e-5}, continued=True), "trial 7 continued  lr=1e-05"),
         (FoldFinished(7, fold=0, k=5, score=0.98765), "trial 7 fold 1/5 scored 0.9877"),
-        (TrialEnded(7, "completed", 0.98765, "", best=False, seconds=61.26), "trial 7 completed 0.9877 after 61.3 s"),
+        (
+            TrialEnded(7, "completed", 0.98765, "", best=False, seconds=61.26),
+            "trial 7 completed 0.9877 after 61.3 s",
+        ),
         (
             TrialEnded(7, "completed", 0.0, "", best=True, seconds=1),
             "trial 7 completed 0.0000 (best so far) after 1.0 s",
@@ -77,7 +100,10 @@ def shown(console: Console) -> str:
             TrialEnded(7, "failed", None, "out of luck", best=False, seconds=1),
             "trial 7 failed after 1.0 s: out of luck",
         ),
-        (TrialEnded(7, "interrupted", None, "", best=False, seconds=0), "trial 7 interrupted after 0.0 s"),
+        (
+            TrialEnded(7, "interrupted", None, "", best=False, seconds=0),
+            "trial 7 interrupted after 0.0 s",
+        ),
     ],
 )
 def test_an_event_is_one_line(event: Event, line: str):
@@ -124,7 +150,9 @@ class TestPlain:
         with PlainProgress(stream) as progress:
             progress.images("reading images", 1, 1797)
             progress.images("reading images", 1797, 1797)
-            progress.notify(TrialEnded(0, "completed", 0.5, "", best=False, seconds=1))  # no driver yet
+            progress.notify(
+                TrialEnded(0, "completed", 0.5, "", best=False, seconds=1)
+            )  # no driver yet
             progress.watch("digits", Watched().snapshot)
             progress.notify(TrialStarted(7, {"lr": 0.1}, continued=False))
             progress.notify(TrialEnded(7, "failed", None, "out of luck", best=False, seconds=1))
@@ -138,9 +166,13 @@ class TestPlain:
             "[3 completed, 1 pruned, 2 running, 1 failed of 16; best 0.9123 (trial 2)]",
         ]
 
-    def test_says_how_far_the_images_are_now_and_then_and_at_the_end(self, monkeypatch: pytest.MonkeyPatch):
+    def test_says_how_far_the_images_are_now_and_then_and_at_the_end(
+        self, monkeypatch: pytest.MonkeyPatch
+    ):
         now, stream = [1000.0], io.StringIO()
-        monkeypatch.setattr("sweeps.cli.progress.time", types.SimpleNamespace(monotonic=lambda: now[0]))
+        monkeypatch.setattr(
+            "sweeps.cli.progress.time", types.SimpleNamespace(monotonic=lambda: now[0])
+        )
         progress = PlainProgress(stream)
         for seconds, done in ((1, 1), (29, 2), (31, 3), (60, 4), (62, 5), (63, 6)):
             now[0] = 1000.0 + seconds
@@ -165,7 +197,9 @@ class TestLive:
                 with driver.lock:
                     assert driver.waits.wait(timeout=60), "the view no longer draws"
                     progress.notify(Notice(f"event {number}"))
-                    progress.notify(TrialEnded(number, "failed", None, "out of luck", best=False, seconds=1))
+                    progress.notify(
+                        TrialEnded(number, "failed", None, "out of luck", best=False, seconds=1)
+                    )
             told.set()
 
         with LiveProgress(console) as progress:
@@ -182,10 +216,14 @@ class TestLive:
             progress.notify(FoldFinished(7, 0, 5, 0.5))
             progress.notify(TrialEnded(7, "completed", 0.5, "", best=False, seconds=1))
             progress.notify(TrialEnded(8, "completed", 0.75, "", best=True, seconds=1))
-            progress.notify(TrialEnded(9, "failed", None, "out of [red]luck[/]", best=False, seconds=1))
+            progress.notify(
+                TrialEnded(9, "failed", None, "out of [red]luck[/]", best=False, seconds=1)
+            )
             progress.notify(Notice("the budget of 1.0 hours is used up"))
         lines = [
-            line for line in shown(console).splitlines() if line.startswith(("trial", "the")) and "epoch" not in line
+            line
+            for line in shown(console).splitlines()
+            if line.startswith(("trial", "the")) and "epoch" not in line
         ]
         assert lines == [
             "trial 8 completed 0.7500 (best so far) after 1.0 s",
@@ -210,13 +248,19 @@ class TestLive:
         with pytest.raises(KeyError, match="ours"), LiveProgress(console):
             raise KeyError("ours")
         assert isinstance(console.file, io.StringIO)
-        hidden, back = (console.file.getvalue().count(cursor) for cursor in ("\x1b[?25l", "\x1b[?25h"))
+        hidden, back = (
+            console.file.getvalue().count(cursor) for cursor in ("\x1b[?25l", "\x1b[?25h")
+        )
         assert hidden == back == 1
 
 
 class TestChoice:
-    def test_a_live_view_on_a_terminal_unless_plain_lines_are_wanted(self, monkeypatch: pytest.MonkeyPatch):
-        assert isinstance(choose_progress(plain=False), PlainProgress)  # pytest's stderr is no terminal
+    def test_a_live_view_on_a_terminal_unless_plain_lines_are_wanted(
+        self, monkeypatch: pytest.MonkeyPatch
+    ):
+        assert isinstance(
+            choose_progress(plain=False), PlainProgress
+        )  # pytest's stderr is no terminal
         monkeypatch.setenv("FORCE_COLOR", "1")
         assert isinstance(choose_progress(plain=False), LiveProgress)
         assert isinstance(choose_progress(plain=True), PlainProgress)
@@ -254,5 +298,7 @@ class TestReadingImages:
         with pytest.raises(KeyError, match="ours"), reading_images():
             raise KeyError("ours")
         assert isinstance(console.file, io.StringIO)
-        hidden, back = (console.file.getvalue().count(cursor) for cursor in ("\x1b[?25l", "\x1b[?25h"))
+        hidden, back = (
+            console.file.getvalue().count(cursor) for cursor in ("\x1b[?25l", "\x1b[?25h")
+        )
         assert hidden == back == 1

@@ -16,7 +16,9 @@ Recorded = Callable[..., StoredSweep]
 FAILED = Outcome("failed", reason="out of luck")
 
 
-def test_all_failed_trials_wait_for_the_next_driver(sweeps: Callable[..., Ended], recorded: Recorded):
+def test_all_failed_trials_wait_for_the_next_driver(
+    sweeps: Callable[..., Ended], recorded: Recorded
+):
     stored = recorded(FAILED, [0, 0, 0], FAILED)
     for fold in ("fold-0", "fold-1"):
         folder = Path("runs/curve/trial-0002", fold)

@@ -83,16 +83,24 @@ def test_a_sweep_is_continued_to_a_new_total(
     assert sweeps("run", path, "--local", "--trials", 1).code == 0
     before = Path("runs/tiny/trial-0000/fold-0/result.json").stat().st_mtime_ns
     assert sweeps("run", path, "--local").code == 0  # run_cap: 2
-    monkeypatch.setattr("sweeps.ray_tune.cluster.ray_cluster", lambda address: pytest.fail("Ray was started"))
+    monkeypatch.setattr(
+        "sweeps.ray_tune.cluster.ray_cluster", lambda address: pytest.fail("Ray was started")
+    )
     again = sweeps("run", path)
-    assert again == Ended(0, "", "all trials are done already; more with --trials or a larger run_cap\n")
+    assert again == Ended(
+        0, "", "all trials are done already; more with --trials or a larger run_cap\n"
+    )
     assert sweeps("run", path, "--local", "--trials", 3, "--plain").code == 0
     assert [trial.state for trial in trials()] == [TrialState.COMPLETE] * 3
     assert Path("runs/tiny/trial-0000/fold-0/result.json").stat().st_mtime_ns == before
 
 
-def test_notices_of_the_search_space_are_said_first(sweeps: Callable[..., Ended], space: Callable[..., Path]):
-    ended = sweeps("run", space(("name: tiny", "name: tiny\nproject: mine")), "--local", "--trials", 1)
+def test_notices_of_the_search_space_are_said_first(
+    sweeps: Callable[..., Ended], space: Callable[..., Path]
+):
+    ended = sweeps(
+        "run", space(("name: tiny", "name: tiny\nproject: mine")), "--local", "--trials", 1
+    )
     assert ended.err.splitlines()[0] == "note: not used here: project"
 
 
@@ -104,7 +112,9 @@ class TestWhatIsSaidOfTheData:
     ):
         path = space(("photos/train.csv", "all.csv, allow_outside: true"))
         head, first, *rows = Path("photos/train.csv").read_text().splitlines()
-        Path("all.csv").write_text("\n".join([head, "photos/00.png,", *(f"photos/{row}" for row in rows)]))
+        Path("all.csv").write_text(
+            "\n".join([head, "photos/00.png,", *(f"photos/{row}" for row in rows)])
+        )
         ended = sweeps("run", path, "--local", "--trials", 1)
         assert (ended.code, first) == (0, "00.png,red")
         assert events(ended)[0] == "rows rejected: 1 of 60; runs/tiny/rejected.csv says why"
@@ -112,34 +122,51 @@ class TestWhatIsSaidOfTheData:
             "line,path,reason,detail\n2,photos/00.png,no label,label is empty\n"
         )
 
-    def test_a_class_that_a_fold_lacks(self, sweeps: Callable[..., Ended], space: Callable[..., Path]):
-        path = space(("{k: 2}", "{column: fold}"), ("photos/train.csv", "all.csv, allow_outside: true"))
+    def test_a_class_that_a_fold_lacks(
+        self, sweeps: Callable[..., Ended], space: Callable[..., Path]
+    ):
+        path = space(
+            ("{k: 2}", "{column: fold}"), ("photos/train.csv", "all.csv, allow_outside: true")
+        )
         lines = enumerate(Path("photos/train.csv").read_text().splitlines()[1:])
-        rows = [f"photos/{line},{1 if 'green' in line and row > 30 else '' if row > 30 else 0}" for row, line in lines]
+        rows = [
+            f"photos/{line},{1 if 'green' in line and row > 30 else '' if row > 30 else 0}"
+            for row, line in lines
+        ]
         Path("all.csv").write_text("\n".join(["path,label,fold", *rows]))
         ended = sweeps("run", path, "--local", "--trials", 1)
         assert ended.code == 0
-        assert "fold 1 has no image of class 'red': its F1 there is 0 for every trial" in events(ended)
+        assert "fold 1 has no image of class 'red': its F1 there is 0 for every trial" in events(
+            ended
+        )
 
-    def test_choices_that_do_not_fit_into_the_cache(self, sweeps: Callable[..., Ended], space: Callable[..., Path]):
+    def test_choices_that_do_not_fit_into_the_cache(
+        self, sweeps: Callable[..., Ended], space: Callable[..., Path]
+    ):
         ended = sweeps("run", space(), "--local", "--trials", 1, "--set", "data.cache_gb=0")
         assert events(ended)[0] == (
             "16x16-stretch does not fit into data.cache_gb: decoded batch by batch, which is slower"
         )
 
-    def test_images_that_keep_their_folds(self, sweeps: Callable[..., Ended], space: Callable[..., Path]):
+    def test_images_that_keep_their_folds(
+        self, sweeps: Callable[..., Ended], space: Callable[..., Path]
+    ):
         path, source = space(("photos/train.csv", "all.csv, allow_outside: true")), Path("all.csv")
         head, *rows = Path("photos/train.csv").read_text().splitlines()
         source.write_text("\n".join([head, *(f"photos/{row}" for row in rows[:-3])]))
         assert sweeps("run", path, "--local", "--trials", 1).code == 0
         source.write_text("\n".join([head, *(f"photos/{row}" for row in rows[3:])]))
         other = space(
-            ("photos/train.csv", "all.csv, allow_outside: true"), ("name: tiny", "name: second"), name="second.yaml"
+            ("photos/train.csv", "all.csv, allow_outside: true"),
+            ("name: tiny", "name: second"),
+            name="second.yaml",
         )
         ended = sweeps("run", other, "--local", "--trials", 1)
         assert "images keep their folds (3 images are new, 3 are gone)" in events(ended)
         # and with other data the first one is refused, nothing of it changes
-        before = {file: file.read_bytes() for file in Path("runs/tiny").rglob("*") if file.is_file()}
+        before = {
+            file: file.read_bytes() for file in Path("runs/tiny").rglob("*") if file.is_file()
+        }
         refused = sweeps("run", path, "--local", "--trials", 2)
         assert (refused.code, refused.out) == (2, "")
         assert refused.err.splitlines()[-1] == (
@@ -147,12 +174,19 @@ class TestWhatIsSaidOfTheData:
             f"of {Path.cwd()}/runs/tiny/folds.npz. Its trials cannot be compared with new ones: choose another name, "
             "under which unchanged images keep their folds"
         )
-        assert {file: file.read_bytes() for file in Path("runs/tiny").rglob("*") if file.is_file()} == before
+        assert {
+            file: file.read_bytes() for file in Path("runs/tiny").rglob("*") if file.is_file()
+        } == before
 
-    def test_too_many_rejected_rows_start_nothing(self, sweeps: Callable[..., Ended], space: Callable[..., Path]):
+    def test_too_many_rejected_rows_start_nothing(
+        self, sweeps: Callable[..., Ended], space: Callable[..., Path]
+    ):
         path = space(("photos/train.csv", "all.csv, allow_outside: true"))
         head, *rows = Path("photos/train.csv").read_text().splitlines()
-        rows = [f"photos/{row}" if at > 6 else f"photos/{row.split(',')[0]}," for at, row in enumerate(rows)]
+        rows = [
+            f"photos/{row}" if at > 6 else f"photos/{row.split(',')[0]},"
+            for at, row in enumerate(rows)
+        ]
         Path("all.csv").write_text("\n".join([head, *rows]))
         ended = sweeps("run", path, "--local")
         assert (ended.code, ended.out) == (2, "")
@@ -192,7 +226,10 @@ class TestFailedTrials:
         assert f"failed     trial 0: {reason}\n" in sweeps("status").out
 
     def test_code_that_raises_fails_its_trial_and_the_sweep_goes_on(
-        self, sweeps: Callable[..., Ended], space: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+        self,
+        sweeps: Callable[..., Ended],
+        space: Callable[..., Path],
+        monkeypatch: pytest.MonkeyPatch,
     ):
         from sweeps.running import trial
         from trainer.training.fold_setup import FoldSetup
@@ -212,7 +249,10 @@ class TestFailedTrials:
         assert trials()[0].user_attrs["traceback"].startswith("Traceback (most recent call last):")
 
     def test_no_completed_trial_is_exit_code_1(
-        self, sweeps: Callable[..., Ended], space: Callable[..., Path], instead: Callable[[RunTrial], None]
+        self,
+        sweeps: Callable[..., Ended],
+        space: Callable[..., Path],
+        instead: Callable[[RunTrial], None],
     ):
         instead(lambda assignment, reporter: Outcome("failed", reason="out of luck"))
         ended = sweeps("run", space(), "--local")
@@ -224,7 +264,10 @@ class TestFailedTrials:
 
 class TestLeaving:
     def test_ctrl_c_lets_the_trial_save_its_state_and_the_sweep_can_be_continued(
-        self, sweeps: Callable[..., Ended], space: Callable[..., Path], instead: Callable[[RunTrial], None]
+        self,
+        sweeps: Callable[..., Ended],
+        space: Callable[..., Path],
+        instead: Callable[[RunTrial], None],
     ):
         def trial(assignment: Assignment, reporter: TrialReporter) -> Outcome:
             assert not reporter.interrupted()
@@ -241,12 +284,22 @@ class TestLeaving:
         assert (first.state, first.intermediate_values) == (TrialState.WAITING, {1: 0.5})
         assert signal.getsignal(signal.SIGTERM) == before
         assert find_holder(open_storage("sqlite:///runs/sweeps.db").engine, "tiny") is None
-        instead(lambda assignment, reporter: Outcome("failed", reason=f"trial {assignment.number} again"))
-        assert f"trial 0 continued  optimizer={first.params['optimizer']}" in sweeps("run", path, "--local").err
+        instead(
+            lambda assignment, reporter: Outcome(
+                "failed", reason=f"trial {assignment.number} again"
+            )
+        )
+        assert (
+            f"trial 0 continued  optimizer={first.params['optimizer']}"
+            in sweeps("run", path, "--local").err
+        )
         assert [trial.state for trial in trials()] == [TrialState.FAIL] * 2
 
     def test_a_second_ctrl_c_does_not_wait_for_the_trial(
-        self, sweeps: Callable[..., Ended], space: Callable[..., Path], instead: Callable[[RunTrial], None]
+        self,
+        sweeps: Callable[..., Ended],
+        space: Callable[..., Path],
+        instead: Callable[[RunTrial], None],
     ):
         def trial(assignment: Assignment, reporter: TrialReporter) -> Outcome:
             signal.raise_signal(signal.SIGINT)
@@ -260,7 +313,10 @@ class TestLeaving:
         assert [trial.state for trial in trials()] == [TrialState.WAITING]
 
     def test_time_that_is_used_up_is_no_interruption(
-        self, sweeps: Callable[..., Ended], space: Callable[..., Path], instead: Callable[[RunTrial], None]
+        self,
+        sweeps: Callable[..., Ended],
+        space: Callable[..., Path],
+        instead: Callable[[RunTrial], None],
     ):
         def trial(assignment: Assignment, reporter: TrialReporter) -> Outcome:
             while not reporter.interrupted():
@@ -271,12 +327,21 @@ class TestLeaving:
         ended = sweeps("run", space(), "--local", "--hours", "1e-9")
         assert (ended.code, ended.out) == (1, "")
         assert "the budget of 1e-09 hours is used up" in ended.err
-        assert ended.err.splitlines()[-1].startswith("error: no trial completed (0 pruned, 0 failed)")
+        assert ended.err.splitlines()[-1].startswith(
+            "error: no trial completed (0 pruned, 0 failed)"
+        )
 
     def test_a_full_disk_is_exit_code_3_and_the_trial_is_continued(
-        self, sweeps: Callable[..., Ended], space: Callable[..., Path], instead: Callable[[RunTrial], None]
+        self,
+        sweeps: Callable[..., Ended],
+        space: Callable[..., Path],
+        instead: Callable[[RunTrial], None],
     ):
-        instead(lambda assignment, reporter: Outcome("no_space", reason="OSError: [Errno 28] No space left on device"))
+        instead(
+            lambda assignment, reporter: Outcome(
+                "no_space", reason="OSError: [Errno 28] No space left on device"
+            )
+        )
         path = space()
         ended = sweeps("run", path, "--local")
         assert (ended.code, ended.out) == (3, "")
@@ -290,7 +355,8 @@ class TestLeaving:
         assert [trial.state for trial in trials()] == [TrialState.FAIL] * 2
 
     @pytest.mark.parametrize(
-        ("options", "seconds"), [((), 600.0), (("--db-patience", "0.5"), 30.0), (("--db-patience", "0"), 0.0)]
+        ("options", "seconds"),
+        [((), 600.0), (("--db-patience", "0.5"), 30.0), (("--db-patience", "0"), 0.0)],
     )
     def test_a_silent_storage_is_waited_for_as_long_as_asked(
         self,
@@ -339,14 +405,22 @@ class TestLeaving:
         instead(trial)
         ended = sweeps("run", space(), "--local")
         assert (ended.code, ended.out) == (3, "")
-        assert ended.err.splitlines()[-1] == "error: another driver took over sweep 'tiny'; this one stops"
+        assert (
+            ended.err.splitlines()[-1]
+            == "error: another driver took over sweep 'tiny'; this one stops"
+        )
 
     def test_a_lease_that_is_lost_while_images_are_decoded_starts_no_trial(
-        self, sweeps: Callable[..., Ended], space: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+        self,
+        sweeps: Callable[..., Ended],
+        space: Callable[..., Path],
+        monkeypatch: pytest.MonkeyPatch,
     ):
         acquire = Lease.acquire
 
-        def lost_at_once(*args: Any, on_lost: Callable[[LeaseLostError], None], **options: Any) -> Lease:
+        def lost_at_once(
+            *args: Any, on_lost: Callable[[LeaseLostError], None], **options: Any
+        ) -> Lease:
             lease = acquire(*args, on_lost=on_lost, **options)
             on_lost(LeaseLostError("another driver took over sweep 'tiny'; this one stops"))
             return lease
@@ -354,14 +428,20 @@ class TestLeaving:
         monkeypatch.setattr(Lease, "acquire", lost_at_once)
         ended = sweeps("run", space(), "--local")
         assert (ended.code, ended.out) == (3, "")
-        assert ended.err.splitlines()[-1] == "error: another driver took over sweep 'tiny'; this one stops"
+        assert (
+            ended.err.splitlines()[-1]
+            == "error: another driver took over sweep 'tiny'; this one stops"
+        )
         assert not list(Path("runs").glob("tiny/trial-*"))
 
 
 class TestAnotherSweep:
     @pytest.fixture
     def begun(
-        self, sweeps: Callable[..., Ended], space: Callable[..., Path], instead: Callable[[RunTrial], None]
+        self,
+        sweeps: Callable[..., Ended],
+        space: Callable[..., Path],
+        instead: Callable[[RunTrial], None],
     ) -> Path:
         instead(lambda assignment, reporter: Outcome("failed", reason="out of luck"))
         path = space()
@@ -369,7 +449,9 @@ class TestAnotherSweep:
         return path
 
     def test_a_changed_search_space_is_refused(self, sweeps: Callable[..., Ended], begun: Path):
-        ended = sweeps("run", begun, "--local", "--set", "parameters.epochs.value=2", "--set", "folds.seed=1")
+        ended = sweeps(
+            "run", begun, "--local", "--set", "parameters.epochs.value=2", "--set", "folds.seed=1"
+        )
         assert ended == Ended(
             2,
             "",
@@ -392,25 +474,34 @@ class TestAnotherSweep:
         )
         assert len(trials()) == 1
         assert (
-            sweeps(*wider, "--update").err.splitlines()[-1].startswith("error: no trial completed (0 pruned, 2 failed)")
+            sweeps(*wider, "--update")
+            .err.splitlines()[-1]
+            .startswith("error: no trial completed (0 pruned, 2 failed)")
         )
         assert len(trials()) == 2
         assert sweeps(*wider, "--update").err.startswith("all trials are done already")
 
     def test_its_trials_are_taken_over_once(
-        self, sweeps: Callable[..., Ended], space: Callable[..., Path], instead: Callable[[RunTrial], None]
+        self,
+        sweeps: Callable[..., Ended],
+        space: Callable[..., Path],
+        instead: Callable[[RunTrial], None],
     ):
         assert sweeps("run", space(), "--local", "--trials", 1).code == 0
         path = space(("name: tiny", "name: second\nwarm_start: tiny"), name="second.yaml")
         instead(lambda assignment, reporter: Outcome("failed", reason="out of luck"))
         ended = sweeps("run", path, "--local", "--trials", 1)
         assert "1 finished trials of sweep 'tiny' were taken over as history" in events(ended)
-        assert next(event for event in events(ended) if " started  " in event).startswith("trial 1 started")
+        assert next(event for event in events(ended) if " started  " in event).startswith(
+            "trial 1 started"
+        )
         assert "were taken over" not in sweeps("run", path, "--local", "--trials", 2).err
         assert "; 1 of other sweeps as history" in sweeps("status", "second").out
 
     def test_another_runs_folder_is_refused(self, sweeps: Callable[..., Ended], begun: Path):
-        ended = sweeps("run", begun, "--local", "--runs", "other", "--storage", "sqlite:///runs/sweeps.db")
+        ended = sweeps(
+            "run", begun, "--local", "--runs", "other", "--storage", "sqlite:///runs/sweeps.db"
+        )
         assert (ended.code, ended.out) == (2, "")
         assert ended.err == (
             f"error: sweep 'tiny' is in the storage sqlite:///runs/sweeps.db, but {Path.cwd()}/other/tiny has no files "

@@ -34,7 +34,9 @@ def asked() -> list[bool]:
 @pytest.fixture
 def holder(engine: sa.Engine, asked: list[bool]) -> Iterator[Holder]:
     """The driver of curve."""
-    lease = Lease.acquire(engine, "curve", on_lost=print, on_stop=asked.append, times=Times(poll_every_s=0.01))
+    lease = Lease.acquire(
+        engine, "curve", on_lost=print, on_stop=asked.append, times=Times(poll_every_s=0.01)
+    )
     holder = find_holder(engine, "curve")
     assert holder is not None
     yield holder
@@ -55,7 +57,9 @@ def test_a_sweep_is_drained(sweeps: Callable[..., Ended], engine: sa.Engine, hol
         "",
     )
     assert heard(engine) == "drain"
-    assert sweeps("stop", "curve") == sweeps("stop", "curve.yaml") == sweeps("stop", "--storage", URL)
+    assert (
+        sweeps("stop", "curve") == sweeps("stop", "curve.yaml") == sweeps("stop", "--storage", URL)
+    )
 
 
 def test_a_sweep_is_interrupted(sweeps: Callable[..., Ended], engine: sa.Engine, holder: Holder):
@@ -67,10 +71,14 @@ def test_a_sweep_is_interrupted(sweeps: Callable[..., Ended], engine: sa.Engine,
     assert heard(engine) == "now"
 
 
-def test_a_driver_that_has_stored_nothing_yet_is_asked_by_name(sweeps: Callable[..., Ended], engine: sa.Engine):
+def test_a_driver_that_has_stored_nothing_yet_is_asked_by_name(
+    sweeps: Callable[..., Ended], engine: sa.Engine
+):
     lease = Lease.acquire(engine, "new", on_lost=print)
     try:
-        assert sweeps("stop", "new").out.startswith(f"asked {find_holder(engine, 'new')} to drain sweep new:")
+        assert sweeps("stop", "new").out.startswith(
+            f"asked {find_holder(engine, 'new')} to drain sweep new:"
+        )
     finally:
         lease.release()
 

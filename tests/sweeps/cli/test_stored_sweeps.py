@@ -53,25 +53,33 @@ def test_it_is_read_as_it_was(sweeps: Callable[..., Ended]):
 def test_it_is_collected_as_it_was(sweeps: Callable[..., Ended]):
     assert json.loads(sweeps("gc", "--dry-run", "--json").out) == expected("gc")
     only_best = ("gc", "stored", "--keep", 1, "--json")
-    assert json.loads(sweeps(*only_best).out)["sweeps"][0]["weights"] == 0  # the other sweep took both best over
+    assert (
+        json.loads(sweeps(*only_best).out)["sweeps"][0]["weights"] == 0
+    )  # the other sweep took both best over
     Path("runs/stored-more/spec.yaml").unlink()  # a sweep without files needs none
     assert json.loads(sweeps(*only_best).out)["sweeps"][0]["weights"] == 3
 
 
 def test_what_its_killed_driver_left_is_continued(sweeps: Callable[..., Ended]):
-    finished = {path: path.read_bytes() for path in Path("runs").glob("stored/trial-*/fold-*/result.json")}
+    finished = {
+        path: path.read_bytes() for path in Path("runs").glob("stored/trial-*/fold-*/result.json")
+    }
     before = {trial["number"]: trial for trial in expected("best-stored")["trials"]}
     done = sweeps("run", "stored.yaml", "--local", "--plain")
     assert done.code == 0, done.err
     assert "the last driver died; trials to be continued: 6\n" in done.err
     assert all(path.read_bytes() == content for path, content in finished.items())
     status = json.loads(sweeps("status", "stored", "--json").out)
-    counts = [status[state] for state in ("completed", "pruned", "failed", "running", "interrupted", "retried")]
+    counts = [
+        status[state]
+        for state in ("completed", "pruned", "failed", "running", "interrupted", "retried")
+    ]
     assert counts == [5, 2, 2, 0, 0, 1]
     reason = "RuntimeError: this network does not like batches of eight"
     assert status["failures"] == {"0": f"{reason} (repeated by trial 7)", "7": reason}
     after = {
-        trial["number"]: trial for trial in json.loads(sweeps("best", "--topk", 9, "--json", "stored").out)["trials"]
+        trial["number"]: trial
+        for trial in json.loads(sweeps("best", "--topk", 9, "--json", "stored").out)["trials"]
     }
     assert after.keys() - before.keys() == {6, 8}
     assert {number: after[number] for number in before} == before

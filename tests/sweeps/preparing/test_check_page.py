@@ -49,7 +49,11 @@ class Element:
         found = []
         for child in self.children:
             if isinstance(child, Element):
-                found += [child] if child.tag == tag and attributes.items() <= child.attributes.items() else []
+                found += (
+                    [child]
+                    if child.tag == tag and attributes.items() <= child.attributes.items()
+                    else []
+                )
                 found += child.find(tag, **attributes)
         return found
 
@@ -112,7 +116,8 @@ def sheet(title: str, note: str = "1,234 images") -> Sheet:
 
 def suspicion(number: int, text: str = "look alike") -> Suspicion:
     return Suspicion(
-        text=text, pairs=tuple(Pair(picture("a.jpg"), picture("b.jpg"), f"pair {n}") for n in range(number))
+        text=text,
+        pairs=tuple(Pair(picture("a.jpg"), picture("b.jpg"), f"pair {n}") for n in range(number)),
     )
 
 
@@ -141,9 +146,19 @@ def headings(page: Element) -> list[str]:
 
 def test_warnings_and_suspicions_come_before_everything_else(written):
     page = written(**full("name") | {"summary": (("images", "1,234"),)})
-    assert headings(page) == ["Warnings", "Suspicions examples, to be judged by eye", "Tables", "Contact sheets"]
+    assert headings(page) == [
+        "Warnings",
+        "Suspicions examples, to be judged by eye",
+        "Tables",
+        "Contact sheets",
+    ]
     text = page.find("body")[0].text
-    assert text.index("Warnings") < text.index("Suspicions") < text.index("1,234") < text.index("Tables")
+    assert (
+        text.index("Warnings")
+        < text.index("Suspicions")
+        < text.index("1,234")
+        < text.index("Tables")
+    )
 
 
 def test_the_head_counts_what_was_found_and_leads_to_it(written):
@@ -176,7 +191,9 @@ def test_the_summary_pairs_names_with_values_in_order(written):
 def test_every_inner_link_leads_to_something(written):
     page = written(**full("name"))
     everything = [
-        element for tag in ("section", "div", "details", "nav", "main", "aside") for element in page.find(tag)
+        element
+        for tag in ("section", "div", "details", "nav", "main", "aside")
+        for element in page.find(tag)
     ]
     ids = [element.attributes["id"] for element in everything if "id" in element.attributes]
     links = [link.attributes["href"] for link in page.find("a")]
@@ -188,9 +205,13 @@ def test_every_inner_link_leads_to_something(written):
 
 
 def test_a_picture_is_its_own_bytes_inside_the_page(written):
-    page = written(sheets=(Sheet("cat", "", (picture("a.jpg", grey=20), picture("b.jpg", grey=230))),))
+    page = written(
+        sheets=(Sheet("cat", "", (picture("a.jpg", grey=20), picture("b.jpg", grey=230))),)
+    )
     sources = [image.attributes["src"] for image in page.find("img")]
-    assert [base64.b64decode(source.removeprefix("data:image/jpeg;base64,")) for source in sources] == [
+    assert [
+        base64.b64decode(source.removeprefix("data:image/jpeg;base64,")) for source in sources
+    ] == [
         jpeg(20),
         jpeg(230),
     ]
@@ -238,15 +259,21 @@ def test_a_caption_keeps_its_end_and_korean_counts_double(text, short):
 def test_only_the_first_sheets_are_unfolded_and_every_one_is_there(written):
     sheets = tuple(sheet(f"class {number}") for number in range(OPEN_SHEETS + 70))
     folds = written(sheets=sheets).find("details")
-    assert [fold.find("summary")[0].text for fold in folds] == [f"{each.title}{each.note}" for each in sheets]
+    assert [fold.find("summary")[0].text for fold in folds] == [
+        f"{each.title}{each.note}" for each in sheets
+    ]
     assert ["open" in fold.attributes for fold in folds] == [True] * OPEN_SHEETS + [False] * 70
     assert all(len(fold.find("img")) == 2 for fold in folds)
 
 
-@pytest.mark.parametrize(("number", "folded"), [(0, None), (OPEN_PAIRS, None), (OPEN_PAIRS + 1, "1 more pair")])
+@pytest.mark.parametrize(
+    ("number", "folded"), [(0, None), (OPEN_PAIRS, None), (OPEN_PAIRS + 1, "1 more pair")]
+)
 def test_pairs_beyond_the_first_ones_are_folded(written, number, folded):
     page = written(suspicions=(suspicion(number),))
-    assert [line.text for line in page.find("p", **{"class": "verdict"})] == [f"pair {n}" for n in range(number)]
+    assert [line.text for line in page.find("p", **{"class": "verdict"})] == [
+        f"pair {n}" for n in range(number)
+    ]
     assert [summary.text for summary in page.find("summary")] == ([folded] if folded else [])
 
 
@@ -278,13 +305,30 @@ def test_cells_stand_in_their_rows_below_their_headings(written):
 
 @pytest.mark.parametrize(
     "number",
-    ["7", "1,200", "-0.5", "−0.5", "1e-5", "12.3 %", "340 kB", "41 s", "0.91 ± 0.02", "<1 %", " 7 "],  # noqa: RUF001
+    [
+        "7",
+        "1,200",
+        "-0.5",
+        "−0.5",
+        "1e-5",
+        "12.3 %",
+        "340 kB",
+        "41 s",
+        "0.91 ± 0.02",
+        "<1 %",
+        " 7 ",
+    ],  # noqa: RUF001
 )
 def test_a_column_of_numbers_is_right_aligned_with_its_heading(written, number):
-    assert right_aligned(written(tables=(table(("cat", number), ("dog", "—")),))) == [[False, True]] * 3
+    assert (
+        right_aligned(written(tables=(table(("cat", number), ("dog", "—")),)))
+        == [[False, True]] * 3
+    )
 
 
-@pytest.mark.parametrize("text", ["", "—", "n/a", "480x640", "5 to 7", "v2", "3rd", "2026-11-22", "image 7"])
+@pytest.mark.parametrize(
+    "text", ["", "—", "n/a", "480x640", "5 to 7", "v2", "3rd", "2026-11-22", "image 7"]
+)
 def test_other_columns_stay_left(written, text):
     assert right_aligned(written(tables=(table(("cat", text)),))) == [[False, False]] * 2
 
@@ -302,7 +346,9 @@ def test_a_table_without_rows_shows_its_headings(written):
 @pytest.mark.parametrize("row", [("cat",), ("cat", "1", "2")])
 def test_a_row_of_another_length_is_refused_and_no_file_is_left(tmp_path, row):
     page = dataclasses.replace(EMPTY, tables=(table(("dog", "1"), row),))
-    with pytest.raises(ValueError, match=r"zip\(\) argument 3 is (short|long)er than arguments 1-2"):
+    with pytest.raises(
+        ValueError, match=r"zip\(\) argument 3 is (short|long)er than arguments 1-2"
+    ):
         write_page(page, tmp_path / "check.html")
     assert list(tmp_path.iterdir()) == []
 
@@ -325,7 +371,9 @@ def test_a_name_is_text_wherever_it_stands(written, name):
 def tags(element: Element) -> list:
     """The elements and the names of their attributes, without any text."""
     return [
-        (child.tag, sorted(child.attributes), tags(child)) for child in element.children if isinstance(child, Element)
+        (child.tag, sorted(child.attributes), tags(child))
+        for child in element.children
+        if isinstance(child, Element)
     ]
 
 
@@ -346,12 +394,16 @@ def test_nothing_is_fetched_and_nothing_runs(written):
     links = [link.attributes["href"] for link in page.find("link") + page.find("a")]
     assert all(source.startswith("data:image/jpeg;base64,") for source in sources)
     assert all(link.startswith("#") or link == "data:," for link in links)
-    assert not any(word in style.text for style in page.find("style") for word in ("url(", "@import", "http"))
+    assert not any(
+        word in style.text for style in page.find("style") for word in ("url(", "@import", "http")
+    )
 
 
 def test_the_page_itself_forbids_requests_and_scripts(written):
     (policy,) = written().find("meta", **{"http-equiv": "Content-Security-Policy"})
-    assert policy.attributes["content"].startswith("default-src 'none'; img-src data:; style-src 'unsafe-inline'; ")
+    assert policy.attributes["content"].startswith(
+        "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
+    )
 
 
 def test_the_same_page_is_the_same_file(tmp_path):

@@ -12,7 +12,14 @@ import pytest
 from PIL import Image
 
 from sweeps.paths import SweepFiles
-from sweeps.preparing.data import changes, check_data, cut_sweep, earlier_folds, with_folds, write_data
+from sweeps.preparing.data import (
+    changes,
+    check_data,
+    cut_sweep,
+    earlier_folds,
+    with_folds,
+    write_data,
+)
 from sweeps.space.spec import SweepSpec
 from trainer.data.cut import Cut
 from trainer.data.data_set import ReadOptions
@@ -37,7 +44,9 @@ def runs(tmp_path: Path) -> Path:
     return tmp_path / "runs"
 
 
-def spec_of(make_spec: Make, images: Path, *, folds: dict[str, Any] | None = None, **data: Any) -> SweepSpec:
+def spec_of(
+    make_spec: Make, images: Path, *, folds: dict[str, Any] | None = None, **data: Any
+) -> SweepSpec:
     return make_spec(data={"source": str(images), **data}, folds=folds or {"k": 2})
 
 
@@ -77,7 +86,9 @@ def test_a_sweep_keeps_its_own_folds_even_if_another_sweep_cut_alike_is_newer(
     assert earlier_folds(spec, SweepFiles(runs / "toy")) == runs / "toy" / "folds.npz"
 
 
-def test_a_new_sweep_takes_the_folds_of_the_newest_sweep_cut_alike(make_spec: Make, images: Path, runs: Path) -> None:
+def test_a_new_sweep_takes_the_folds_of_the_newest_sweep_cut_alike(
+    make_spec: Make, images: Path, runs: Path
+) -> None:
     spec = spec_of(make_spec, images)
     for name, seconds in (("a", 50), ("b", 10), ("c", 90)):
         written(spec, runs / name)
@@ -95,7 +106,10 @@ def test_folds_that_were_cut_otherwise_are_not_taken(
 ) -> None:
     written(spec_of(make_spec, images), runs / "first")
     assert (
-        earlier_folds(spec_of(make_spec, images, folds=folds), SweepFiles(runs / ("first" if own else "toy"))) is None
+        earlier_folds(
+            spec_of(make_spec, images, folds=folds), SweepFiles(runs / ("first" if own else "toy"))
+        )
+        is None
     )
 
 
@@ -105,13 +119,24 @@ def test_folds_of_data_with_other_groups_or_classes_are_not_taken(
     make_spec: Make, images: Path, runs: Path, data: dict[str, Any], own: bool
 ) -> None:
     written(spec_of(make_spec, images), runs / "first")
-    assert earlier_folds(spec_of(make_spec, images, **data), SweepFiles(runs / ("first" if own else "toy"))) is None
+    assert (
+        earlier_folds(
+            spec_of(make_spec, images, **data), SweepFiles(runs / ("first" if own else "toy"))
+        )
+        is None
+    )
 
 
 @pytest.mark.parametrize("own", [True, False], ids=["its own", "another sweep's"])
 @pytest.mark.parametrize(
     "data",
-    [{"corrections": "fixes.csv"}, {"fill": "black"}, {"bad_boxes": "clip"}, {"max_rejected": 0.5}, {"cache_gb": 1}],
+    [
+        {"corrections": "fixes.csv"},
+        {"fill": "black"},
+        {"bad_boxes": "clip"},
+        {"max_rejected": 0.5},
+        {"cache_gb": 1},
+    ],
     ids=str,
 )
 def test_corrections_and_cleaning_do_not_move_images(
@@ -119,7 +144,10 @@ def test_corrections_and_cleaning_do_not_move_images(
 ) -> None:
     written(spec_of(make_spec, images), runs / "first")
     changed = spec_of(make_spec, images, **data)
-    assert earlier_folds(changed, SweepFiles(runs / ("first" if own else "toy"))) == runs / "first" / "folds.npz"
+    assert (
+        earlier_folds(changed, SweepFiles(runs / ("first" if own else "toy")))
+        == runs / "first" / "folds.npz"
+    )
 
 
 def test_a_source_is_the_same_however_its_path_is_written(
@@ -128,7 +156,8 @@ def test_a_source_is_the_same_however_its_path_is_written(
     written(spec_of(make_spec, images), runs / "first")
     monkeypatch.chdir(images.parent)
     assert (
-        earlier_folds(spec_of(make_spec, Path("train.csv")), SweepFiles(runs / "toy")) == runs / "first" / "folds.npz"
+        earlier_folds(spec_of(make_spec, Path("train.csv")), SweepFiles(runs / "toy"))
+        == runs / "first" / "folds.npz"
     )
 
 
@@ -137,12 +166,17 @@ def test_after_the_data_moved_a_sweep_keeps_its_own_folds_and_a_new_one_starts_f
 ) -> None:
     written(spec_of(make_spec, images), runs / "first")
     moved = images.parent.rename(images.parent.with_name("moved")) / "train.csv"
-    assert earlier_folds(spec_of(make_spec, moved), SweepFiles(runs / "first")) == runs / "first" / "folds.npz"
+    assert (
+        earlier_folds(spec_of(make_spec, moved), SweepFiles(runs / "first"))
+        == runs / "first" / "folds.npz"
+    )
     assert earlier_folds(spec_of(make_spec, moved), SweepFiles(runs / "toy")) is None
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", "{}", '{"data": {}}'])
-def test_a_damaged_note_of_a_cut_is_no_earlier_cut(make_spec: Make, images: Path, runs: Path, text: str) -> None:
+def test_a_damaged_note_of_a_cut_is_no_earlier_cut(
+    make_spec: Make, images: Path, runs: Path, text: str
+) -> None:
     spec = spec_of(make_spec, images)
     written(spec, runs / "first")
     (runs / "first" / "cut.json").write_text(text)
@@ -150,7 +184,9 @@ def test_a_damaged_note_of_a_cut_is_no_earlier_cut(make_spec: Make, images: Path
     assert earlier_folds(spec, SweepFiles(runs / "toy")) is None
 
 
-def test_a_sweep_that_died_before_its_folds_were_written_is_cut_anew(make_spec: Make, images: Path, runs: Path) -> None:
+def test_a_sweep_that_died_before_its_folds_were_written_is_cut_anew(
+    make_spec: Make, images: Path, runs: Path
+) -> None:
     spec = spec_of(make_spec, images)
     folds = written(spec, runs / "toy").folds
     (runs / "toy" / "folds.npz").unlink()
@@ -168,7 +204,10 @@ def test_a_pinned_file_without_k_does_not_pass_its_number_of_folds_on_to_others(
     default = spec_of(make_spec, images, folds={"seed": 42})
     assert default.folds.k == 5
     assert earlier_folds(default, SweepFiles(runs / "toy")) is None
-    assert earlier_folds(spec_of(make_spec, images), SweepFiles(runs / "toy")) == runs / "pinned" / "folds.npz"
+    assert (
+        earlier_folds(spec_of(make_spec, images), SweepFiles(runs / "toy"))
+        == runs / "pinned" / "folds.npz"
+    )
 
 
 # --- cut
@@ -189,7 +228,9 @@ def test_a_new_sweep_on_grown_and_corrected_data_keeps_every_images_fold(
     cut = cut_sweep(spec_of(make_spec, images), SweepFiles(runs / "toy"))
     then = dict(zip(first.manifest.paths, first.fold_N.tolist(), strict=True))
     now = dict(zip(cut.folds.manifest.paths, cut.folds.fold_N.tolist(), strict=True))
-    assert {path: now[path] for path in then if path in now} == {path: then[path] for path in then if path in now}
+    assert {path: now[path] for path in then if path in now} == {
+        path: then[path] for path in then if path in now
+    }
     assert changes(cut) == "images keep their folds (4 images are new, 1 are gone)"
 
 
@@ -199,9 +240,13 @@ def test_nothing_is_said_where_nothing_changed(make_spec: Make, images: Path, ru
     assert changes(cut_sweep(spec, SweepFiles(runs / "toy"))) is None
 
 
-def test_images_that_moved_with_their_groups_are_counted(make_spec: Make, images: Path, runs: Path) -> None:
+def test_images_that_moved_with_their_groups_are_counted(
+    make_spec: Make, images: Path, runs: Path
+) -> None:
     header, *rows = images.read_text().splitlines()
-    images.write_text("\n".join([f"{header},person", *(f"{line},p{at}" for at, line in enumerate(rows))]) + "\n")
+    images.write_text(
+        "\n".join([f"{header},person", *(f"{line},p{at}" for at, line in enumerate(rows))]) + "\n"
+    )
     spec = spec_of(make_spec, images, group="person")
     first = written(spec, runs / "first").folds
     home = first.fold_N[0]
@@ -217,8 +262,12 @@ def test_images_that_moved_with_their_groups_are_counted(make_spec: Make, images
     )
 
 
-def test_the_spec_says_how_many_folds_the_data_have(make_spec: Make, images: Path, tmp_path: Path) -> None:
-    folds = written(spec_of(make_spec, images, folds={"k": 3, "holdout": 0.25}), tmp_path / "runs" / "first").folds
+def test_the_spec_says_how_many_folds_the_data_have(
+    make_spec: Make, images: Path, tmp_path: Path
+) -> None:
+    folds = written(
+        spec_of(make_spec, images, folds={"k": 3, "holdout": 0.25}), tmp_path / "runs" / "first"
+    ).folds
     pinned = spec_of(make_spec, images, folds={"file": "x.npz"})
     assert (with_folds(pinned, folds).folds.k, with_folds(pinned, folds).folds.holdout) == (3, 0.25)
     assert with_folds(pinned, dataclasses.replace(folds, k=1)).folds.k == 1
@@ -227,11 +276,23 @@ def test_the_spec_says_how_many_folds_the_data_have(make_spec: Make, images: Pat
 # --- what is written
 
 
-def test_what_was_cut_is_written_where_people_look_for_it(make_spec: Make, images: Path, runs: Path) -> None:
+def test_what_was_cut_is_written_where_people_look_for_it(
+    make_spec: Make, images: Path, runs: Path
+) -> None:
     (images.parent / "3.png").write_bytes(b"no image")
-    images.write_text(images.read_text().replace("path,label", "path,label,person").replace("\n5.png,c", "\n5.png,"))
+    images.write_text(
+        images.read_text()
+        .replace("path,label", "path,label,person")
+        .replace("\n5.png,c", "\n5.png,")
+    )
     rewrite(images, lambda rows: [f"{line},p{at}" for at, line in enumerate(rows)])
-    spec = spec_of(make_spec, images, group="person", max_rejected=0.2, corrections=str(images.parent / "fixes.csv"))
+    spec = spec_of(
+        make_spec,
+        images,
+        group="person",
+        max_rejected=0.2,
+        corrections=str(images.parent / "fixes.csv"),
+    )
     (images.parent / "fixes.csv").write_text("path,label\n0.png,b\n")
     cut = written(spec, runs / "toy")
     names = {path.name for path in (runs / "toy").iterdir()}
@@ -247,7 +308,10 @@ def test_what_was_cut_is_written_where_people_look_for_it(make_spec: Make, image
     with (runs / "toy" / "rejected.csv").open(newline="") as stream:
         rejected = list(csv.reader(stream))
     assert rejected[0] == ["line", "path", "reason", "detail"]
-    assert [line[:3] for line in rejected[1:]] == [["5", "3.png", "unreadable"], ["7", "5.png", "no label"]]
+    assert [line[:3] for line in rejected[1:]] == [
+        ["5", "3.png", "unreadable"],
+        ["7", "5.png", "no label"],
+    ]
     assert load_folds(runs / "toy" / "folds.npz").hash == cut.folds.hash
     note = json.loads((runs / "toy" / "cut.json").read_text())
     assert note["data"]["source"] == str(images.resolve())
@@ -255,9 +319,14 @@ def test_what_was_cut_is_written_where_people_look_for_it(make_spec: Make, image
     assert note["folds"] == {"k": 2, "seed": 42, "holdout": 0.0, "column": None}
 
 
-def test_a_joint_class_has_its_parts_in_the_label_map(make_spec: Make, images: Path, runs: Path) -> None:
+def test_a_joint_class_has_its_parts_in_the_label_map(
+    make_spec: Make, images: Path, runs: Path
+) -> None:
     images.write_text(images.read_text().replace("path,label", "path,label,size"))
-    rewrite(images, lambda rows: [f"{line},{'big' if at < 6 else 'small'}" for at, line in enumerate(rows)])
+    rewrite(
+        images,
+        lambda rows: [f"{line},{'big' if at < 6 else 'small'}" for at, line in enumerate(rows)],
+    )
     written(spec_of(make_spec, images, label=["size", "label"]), runs / "toy")
     labels = json.loads((runs / "toy" / "labels.json").read_text())
     assert labels["classes"]["4"] == "small / b"
@@ -267,21 +336,32 @@ def test_a_joint_class_has_its_parts_in_the_label_map(make_spec: Make, images: P
 # --- before anything starts
 
 
-def test_a_mistake_in_the_table_is_found_without_reading_an_image(make_spec: Make, images: Path) -> None:
+def test_a_mistake_in_the_table_is_found_without_reading_an_image(
+    make_spec: Make, images: Path
+) -> None:
     (images.parent / "3.png").write_bytes(b"no image")
     check_data(spec_of(make_spec, images))
-    with pytest.raises(DataError, match=r"no column 'person' \(data\.group\)\. Columns there: 'path', 'label'$"):
+    with pytest.raises(
+        DataError, match=r"no column 'person' \(data\.group\)\. Columns there: 'path', 'label'$"
+    ):
         check_data(spec_of(make_spec, images, group="person"))
 
 
-def test_weights_that_are_missing_are_found_before_anything_starts(make_spec: Make, images: Path) -> None:
-    parameters = {"backbone": {"value": "test_resnet"}, "background": {"values": ["keep", "remove"]}}
+def test_weights_that_are_missing_are_found_before_anything_starts(
+    make_spec: Make, images: Path
+) -> None:
+    parameters = {
+        "backbone": {"value": "test_resnet"},
+        "background": {"values": ["keep", "remove"]},
+    }
     data = {"source": str(images), "background_weights": "nowhere.onnx"}
     with pytest.raises(ConfigError, match=r"nowhere\.onnx|rembg"):
         check_data(make_spec(parameters=parameters, data=data))
 
 
-def test_the_choices_of_a_space_are_decoded_on_the_way_and_only_once(make_spec: Make, images: Path, runs: Path) -> None:
+def test_the_choices_of_a_space_are_decoded_on_the_way_and_only_once(
+    make_spec: Make, images: Path, runs: Path
+) -> None:
     spec = make_spec(parameters={"resize": {"values": [8, "8", "8x8", "8x16"]}})
     assert spec.choices() == (Preprocessing((8, 8)), Preprocessing((8, 16)))
     told: list[tuple[str, int, int]] = []
@@ -289,9 +369,13 @@ def test_the_choices_of_a_space_are_decoded_on_the_way_and_only_once(make_spec: 
     def tell(what: str, done: int, total: int) -> None:
         told.append((what, done, total))
 
-    cut = cut_sweep(spec, SweepFiles(runs / "toy"), read=ReadOptions(choices=spec.choices(), progress=tell))
+    cut = cut_sweep(
+        spec, SweepFiles(runs / "toy"), read=ReadOptions(choices=spec.choices(), progress=tell)
+    )
     assert told[-1] == ("reading images", 12, 12)
     assert cut.data.plan.kept == spec.choices()
     told.clear()
-    cut_sweep(spec, SweepFiles(runs / "toy"), read=ReadOptions(choices=spec.choices(), progress=tell))
+    cut_sweep(
+        spec, SweepFiles(runs / "toy"), read=ReadOptions(choices=spec.choices(), progress=tell)
+    )
     assert told == []

@@ -62,7 +62,9 @@ def _knows_the_names(timm_names: Path, tmp_path: Path, _own_folders: None) -> No
 def problems(tmp_path: Path) -> Problems:
     """What is refused of a small space with some parameters changed, line by line; [] if it is feasible."""
 
-    def ask(parameters: dict[str, str] | None = None, *settings: str, head: str = HEAD) -> list[str]:
+    def ask(
+        parameters: dict[str, str] | None = None, *settings: str, head: str = HEAD
+    ) -> list[str]:
         lines = [f"  {name}: {entry}\n" for name, entry in {**SMALL, **(parameters or {})}.items()]
         path = tmp_path / "space.yaml"
         path.write_text(head + "".join(lines))
@@ -94,15 +96,21 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[TrainConfig]:
 
 
 class TestNames:
-    def test_unknown_backbones_are_named_together_with_their_lines_and_the_nearest(self, problems: Problems):
+    def test_unknown_backbones_are_named_together_with_their_lines_and_the_nearest(
+        self, problems: Problems
+    ):
         how = "`python -c 'import timm; print(timm.list_models())'` lists them"
-        assert problems({"backbone": "\n    values:\n      - test_resnet\n      - test_resnte\n      - qqq"}) == [
+        assert problems(
+            {"backbone": "\n    values:\n      - test_resnet\n      - test_resnte\n      - qqq"}
+        ) == [
             f"line 9  parameters.backbone.values.1: timm has no model 'test_resnte'. "
             f"Nearest: 'test_resnet', 'test_nfnet', 'test_efficientnet'. {how}",
             f"line 10  parameters.backbone.values.2: timm has no model 'qqq'. {how}",
         ]
 
-    def test_unknown_optimizers_and_those_that_cannot_train_here_are_named(self, problems: Problems):
+    def test_unknown_optimizers_and_those_that_cannot_train_here_are_named(
+        self, problems: Problems
+    ):
         how = "`python -c 'import timm.optim; print(timm.optim.list_optimizers())'` lists them"
         assert problems({"optimizer": "{values: [madgrad, radan, adahessian]}"}) == [
             f"line 9  parameters.optimizer.values.1: timm has no optimizer 'radan'. "
@@ -113,7 +121,9 @@ class TestNames:
 
     def test_one_value_stands_on_the_line_of_it(self, problems: Problems):
         (found,) = problems({"backbone": "{value: test_resne}"})
-        assert found.startswith("line 6  parameters.backbone.value: timm has no model 'test_resne'. Nearest: ")
+        assert found.startswith(
+            "line 6  parameters.backbone.value: timm has no model 'test_resne'. Nearest: "
+        )
 
     def test_a_name_from_a_setting_has_no_line(self, problems: Problems):
         (found,) = problems({}, "parameters.backbone.value=qqq")
@@ -134,7 +144,9 @@ class TestNames:
         (tmp_path / "cache" / f"timm-{version}-names.json").write_text(json.dumps(known))
         path = tmp_path / "space.yaml"
         path.write_text(HEAD + "  lr: {value: 0.1}\n")
-        with pytest.raises(SpecError, match=r"parameters\.backbone\.value: timm has no model 'resnet18'"):
+        with pytest.raises(
+            SpecError, match=r"parameters\.backbone\.value: timm has no model 'resnet18'"
+        ):
             check_feasible(read_spec(path))
         assert asked == []  # a network of an unknown name is not asked about
 
@@ -162,7 +174,10 @@ CANNOT = {
         f"freeze: backbone test_resnet has no stage 'block'. {NO_STAGE}",
     ),
     "one image": ({"batch_size": "{values: [1, 4]}"}, f"backbone test_resnet {ONE_IMAGE}"),
-    "one image at the lower end": ({"batch_size": "{min: 1, max: 4}"}, f"backbone test_resnet {ONE_IMAGE}"),
+    "one image at the lower end": (
+        {"batch_size": "{min: 1, max: 4}"},
+        f"backbone test_resnet {ONE_IMAGE}",
+    ),
     "one image in the end": (
         {"batch_size": "{value: 1}", "freeze": "{value: backbone}", "unfreeze_epoch": "{value: 2}"},
         f"backbone test_resnet {ONE_IMAGE}",
@@ -199,10 +214,18 @@ class TestNetworks:
         assert problems(parameters) == [f"line 5  parameters: {problem}"]
 
     def test_each_problem_is_named_once_and_all_of_them(self, problems: Problems):
-        assert problems({"batch_size": "{value: 1}", "resize": "{values: [32, 64]}", "freeze.up_to": "{value: x}"}) == [
-            f"line 5  parameters: freeze: backbone test_resnet has no stage 'x'. {NO_STAGE}"
-        ]
-        both = {"backbone": "{values: [test_resnet, test_vit]}", "resize": "{value: 40}", "batch_size": "{value: 1}"}
+        assert problems(
+            {
+                "batch_size": "{value: 1}",
+                "resize": "{values: [32, 64]}",
+                "freeze.up_to": "{value: x}",
+            }
+        ) == [f"line 5  parameters: freeze: backbone test_resnet has no stage 'x'. {NO_STAGE}"]
+        both = {
+            "backbone": "{values: [test_resnet, test_vit]}",
+            "resize": "{value: 40}",
+            "batch_size": "{value: 1}",
+        }
         assert problems(both) == [
             f"line 5  parameters: backbone test_resnet {ONE_IMAGE}",
             "line 5  parameters: backbone test_vit does not take resize 40: "
@@ -223,7 +246,9 @@ class TestNetworks:
         other = tmp_path / "other.safetensors"
         safetensors.torch.save_file({"conv1.0.weight": torch.zeros(3, 3)}, other)
         (found,) = problems({"weights": f"{{value: {other}}}"})
-        assert found.startswith(f"line 5  parameters: weights: {other} does not fit backbone test_resnet: ")
+        assert found.startswith(
+            f"line 5  parameters: weights: {other} does not fit backbone test_resnet: "
+        )
         assert found.endswith(". Name a file with weights of this backbone")
 
     def test_what_no_condition_allows_is_no_problem(self, problems: Problems):
@@ -237,15 +262,24 @@ class TestNetworks:
 
     def test_what_a_condition_allows_is_a_problem(self, problems: Problems):
         (found,) = problems(
-            {"backbone": "{values: [test_resnet, test_vit]}", "resize": "{value: 33, when: {backbone: test_vit}}"}
+            {
+                "backbone": "{values: [test_resnet, test_vit]}",
+                "resize": "{value: 33, when: {backbone: test_vit}}",
+            }
         )
         assert "backbone test_vit does not take resize 33: " in found
 
-    def test_combinations_that_are_no_configuration_are_left_to_the_notice(self, problems: Problems):
+    def test_combinations_that_are_no_configuration_are_left_to_the_notice(
+        self, problems: Problems
+    ):
         """accumulation 3 does not divide 4; the trial fails with that."""
-        assert problems({"batch_size": "{values: [4, 6]}", "accumulation": "{values: [1, 3]}"}) == []
+        assert (
+            problems({"batch_size": "{values: [4, 6]}", "accumulation": "{values: [1, 3]}"}) == []
+        )
 
-    def test_what_asks_the_same_of_a_network_is_asked_once(self, problems: Problems, asked: list[TrainConfig]):
+    def test_what_asks_the_same_of_a_network_is_asked_once(
+        self, problems: Problems, asked: list[TrainConfig]
+    ):
         more = {
             "batch_size": "{values: [16, 32, 64]}",
             "accumulation": "{values: [1, 2]}",
@@ -264,8 +298,12 @@ class TestNetworks:
         assert problems({"resize": f"{{values: [{sizes}]}}"}) == []
         assert len(asked) == 5
 
-    def test_an_answer_is_remembered_without_importing_torch(self, problems: Problems, tmp_path: Path):
-        (problem,) = problems({"backbone": "{values: [test_resnet, test_vit]}", "freeze.up_to": "{value: layer2}"})
+    def test_an_answer_is_remembered_without_importing_torch(
+        self, problems: Problems, tmp_path: Path
+    ):
+        (problem,) = problems(
+            {"backbone": "{values: [test_resnet, test_vit]}", "freeze.up_to": "{value: layer2}"}
+        )
         again = """
             import sys
             from pathlib import Path
@@ -306,10 +344,21 @@ class TestHeads:
         assert problems({**heads, **weight, **crop}, head=self.TWO) == []
 
     def test_names_that_are_no_column_are_refused(self, problems: Problems):
-        (weight,) = problems({"heads": "{value: separate}", "head_weights.agee": "{values: [1.0, 2.0]}"}, head=self.TWO)
-        assert weight == "line 5  parameters: head_weights: 'agee' is no label column. The columns are mask, age"
-        (crop,) = problems({"heads": "{value: separate}", "head_crops.Mask": "{value: face}"}, head=self.TWO)
-        assert crop == "line 5  parameters: head_crops: 'Mask' is no label column. The columns are mask, age"
+        (weight,) = problems(
+            {"heads": "{value: separate}", "head_weights.agee": "{values: [1.0, 2.0]}"},
+            head=self.TWO,
+        )
+        assert (
+            weight
+            == "line 5  parameters: head_weights: 'agee' is no label column. The columns are mask, age"
+        )
+        (crop,) = problems(
+            {"heads": "{value: separate}", "head_crops.Mask": "{value: face}"}, head=self.TWO
+        )
+        assert (
+            crop
+            == "line 5  parameters: head_crops: 'Mask' is no label column. The columns are mask, age"
+        )
 
 
 # --- the user's own functions
@@ -322,7 +371,9 @@ class TestOwnFunctions:
 
     OWN = HEAD.replace("valid/f1", "my_task.py:score")
 
-    def test_a_missing_file_is_named_where_it_is_asked_for(self, problems: Problems, tmp_path: Path):
+    def test_a_missing_file_is_named_where_it_is_asked_for(
+        self, problems: Problems, tmp_path: Path
+    ):
         assert problems(head=self.OWN) == [
             f"line 2  metric.name: my_task.py:score: there is no file {tmp_path}/my_task.py."
         ]
@@ -332,13 +383,17 @@ class TestOwnFunctions:
                 f"line {line}  parameters.{name}: my_task.py:mine: there is no file {tmp_path}/my_task.py."
             ]
 
-    def test_a_missing_function_is_named_with_the_nearest(self, problems: Problems, write: Callable[[str], None]):
+    def test_a_missing_function_is_named_with_the_nearest(
+        self, problems: Problems, write: Callable[[str], None]
+    ):
         write("def scores(*_): return 1.0")
         assert problems(head=self.OWN) == [
             "line 2  metric.name: my_task.py has no function 'score'. Did you mean 'scores'? It has: scores"
         ]
 
-    def test_a_file_that_does_not_run_is_told_with_its_line(self, problems: Problems, write: Callable[[str], None]):
+    def test_a_file_that_does_not_run_is_told_with_its_line(
+        self, problems: Problems, write: Callable[[str], None]
+    ):
         write("""
             import numpy as np
             import no_such_package
@@ -351,14 +406,18 @@ class TestOwnFunctions:
 
     def test_all_of_them_are_named(self, problems: Problems, write: Callable[[str], None]):
         write("x = 1")
-        found = problems({"loss": "{values: [focal, 'my_task.py:a', 'my_task.py:x']}"}, head=self.OWN)
+        found = problems(
+            {"loss": "{values: [focal, 'my_task.py:a', 'my_task.py:x']}"}, head=self.OWN
+        )
         assert found == [
             "line 2  metric.name: my_task.py has no function 'score'.",
             "line 9  parameters.loss: my_task.py has no function 'a'.",
             "line 9  parameters.loss: my_task.py:x is a int, not a function",
         ]
 
-    def test_one_from_a_setting_is_said_to_be(self, problems: Problems, write: Callable[[str], None]):
+    def test_one_from_a_setting_is_said_to_be(
+        self, problems: Problems, write: Callable[[str], None]
+    ):
         write("def a(*_): pass")
         assert problems({}, "metric.name=my_task.py:b") == [
             "metric.name: my_task.py has no function 'b'. It has: a (from --set)"
@@ -388,7 +447,9 @@ class TestOwnFunctions:
         (broken,) = problems({"backbone": "{value: 'my_task.py:broken'}"})
         assert broken == "line 5  parameters: my_task.py:broken, line 11: KeyError: (32, 32)"
 
-    def test_a_changed_backbone_is_asked_anew(self, problems: Problems, write: Callable[[str], None]):
+    def test_a_changed_backbone_is_asked_anew(
+        self, problems: Problems, write: Callable[[str], None]
+    ):
         write("def mine(size_HW, pretrained): return 1")
         assert len(problems({"backbone": "{value: 'my_task.py:mine'}"})) == 1
         write("""
@@ -403,15 +464,25 @@ class TestTryingOwnFunctions:
     def attempt(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         """Call the functions of a file on the classes of a CSV: three animals, of which eels are old only."""
         monkeypatch.chdir(tmp_path)
-        rows = ["0.png,dog,young", "1.png,cat,young", "2.png,eel,old", "3.png,cat,old", "4.png,dog,old"]
+        rows = [
+            "0.png,dog,young",
+            "1.png,cat,young",
+            "2.png,eel,old",
+            "3.png,cat,old",
+            "4.png,dog,old",
+        ]
         Path("train.csv").write_text("\n".join(["path,label,age", *rows]) + "\n")
         for row in rows:
             Path(row.partition(",")[0]).write_bytes(b"never opened")
 
         def call(text: str, *lines: str, metric: str = "valid/f1", label: str = "label") -> None:
             Path("my_task.py").write_text(textwrap.dedent(text))
-            head = HEAD.replace("valid/f1", metric).replace("train.csv}", f"train.csv, label: {label}}}")
-            Path("space.yaml").write_text(head + "".join(f"  {line}\n" for line in lines or ("lr: {value: 0.1}",)))
+            head = HEAD.replace("valid/f1", metric).replace(
+                "train.csv}", f"train.csv, label: {label}}}"
+            )
+            Path("space.yaml").write_text(
+                head + "".join(f"  {line}\n" for line in lines or ("lr: {value: 0.1}",))
+            )
             try_own_functions(read_spec(Path("space.yaml")))
 
         return call
@@ -440,7 +511,9 @@ class TestTryingOwnFunctions:
         assert Path("scored").exists()
         assert Path("lost").exists()
 
-    def test_a_loss_of_separate_heads_is_called_with_the_classes_of_each(self, attempt: Callable[..., None]):
+    def test_a_loss_of_separate_heads_is_called_with_the_classes_of_each(
+        self, attempt: Callable[..., None]
+    ):
         text = """
             from pathlib import Path
 
@@ -463,16 +536,23 @@ class TestTryingOwnFunctions:
             def score(probs_NK, labels_N, classes):
                 return probs_NK[("a", "b").index("fish")]
         """
-        with pytest.raises(ConfigError, match=re.escape("my_task.py:score, line 3: ValueError: tuple.index(x)")):
+        with pytest.raises(
+            ConfigError, match=re.escape("my_task.py:score, line 3: ValueError: tuple.index(x)")
+        ):
             attempt(text, metric="my_task.py:score")
 
     def test_a_metric_that_is_no_number_is_refused(self, attempt: Callable[..., None]):
-        with pytest.raises(ConfigError, match=r"^my_task\.py:score returned nan; a metric returns a finite number"):
+        with pytest.raises(
+            ConfigError, match=r"^my_task\.py:score returned nan; a metric returns a finite number"
+        ):
             attempt("def score(*_): return float('nan')", metric="my_task.py:score")
 
     def test_a_loss_of_each_image_is_refused(self, attempt: Callable[..., None]):
         text = "def loss(logits_BK, targets_BK): return logits_BK.mean(dim=1)"
-        with pytest.raises(ConfigError, match=r"^my_task\.py:loss returned Tensor of shape \(64,\); a loss returns a"):
+        with pytest.raises(
+            ConfigError,
+            match=r"^my_task\.py:loss returned Tensor of shape \(64,\); a loss returns a",
+        ):
             attempt(text, "loss: {value: 'my_task.py:loss'}")
 
     def test_without_own_functions_nothing_is_read_or_called(self, attempt: Callable[..., None]):

@@ -30,8 +30,16 @@ PART: dict[str, Any] = {
 
 def with_(**parameters: Any) -> dict[str, Any]:
     """The fixed part with entries of its parameters replaced; None takes one out."""
-    new = {name: {**PART["parameters"].get(name, {}), **entry} for name, entry in parameters.items() if entry}
-    left = {name: entry for name, entry in PART["parameters"].items() if name not in parameters or parameters[name]}
+    new = {
+        name: {**PART["parameters"].get(name, {}), **entry}
+        for name, entry in parameters.items()
+        if entry
+    }
+    left = {
+        name: entry
+        for name, entry in PART["parameters"].items()
+        if name not in parameters or parameters[name]
+    }
     return {**PART, "parameters": {**left, **new}}
 
 
@@ -45,14 +53,19 @@ def test_no_difference_is_no_growth() -> None:
     [
         ("optimizer", {"distribution": "categorical", "values": ["sgd", "adam"]}),
         ("momentum", {"min": 0.5, "max": 0.9, "when": {"optimizer": ["sgd"]}}),
-        ("momentum", {"distribution": "uniform", "min": 0.5, "max": 0.9, "when": {"optimizer": "sgd"}}),
+        (
+            "momentum",
+            {"distribution": "uniform", "min": 0.5, "max": 0.9, "when": {"optimizer": "sgd"}},
+        ),
         ("batch_size", {"distribution": "int_uniform", "min": 8, "max": 32}),
         ("batch_size", {"distribution": "int_uniform", "min": 8.0, "max": 32.0}),
         ("dropout", {"distribution": "q_beta", "a": 2.0, "b": 2, "q": 0.1, "when": None}),
     ],
 )
 @pytest.mark.parametrize("method", ["bayes", "grid"])
-def test_another_way_to_write_a_parameter_is_no_difference(name: str, entry: dict[str, Any], method: str) -> None:
+def test_another_way_to_write_a_parameter_is_no_difference(
+    name: str, entry: dict[str, Any], method: str
+) -> None:
     part = {**PART, "method": method}
     new = {**part, "parameters": {**PART["parameters"], name: entry}}
     assert difference(part, new).lines == difference(new, part).lines == ()
@@ -68,9 +81,14 @@ def test_a_default_written_out_is_no_difference() -> None:
 
 def test_nested_and_dotted_names_are_the_same() -> None:
     optimizer, width = {"values": ["sgd", "adam"]}, {"min": 1.0, "max": 2.0}
-    nested = {"optimizer": optimizer, "head": {"parameters": {"width": width}, "when": {"optimizer": "sgd"}}}
+    nested = {
+        "optimizer": optimizer,
+        "head": {"parameters": {"width": width}, "when": {"optimizer": "sgd"}},
+    }
     dotted = {"optimizer": optimizer, "head.width": {**width, "when": {"optimizer": ["sgd"]}}}
-    then, now = ({**PART, "method": "grid", "parameters": parameters} for parameters in (nested, dotted))
+    then, now = (
+        {**PART, "method": "grid", "parameters": parameters} for parameters in (nested, dotted)
+    )
     assert difference(then, now).lines == ()
 
 
@@ -109,7 +127,9 @@ def test_a_range_cannot_come_or_go(entry: dict[str, Any]) -> None:
     ],
 )
 @pytest.mark.parametrize("method", ["bayes", "grid"])
-def test_a_wider_range_of_a_number_is_allowed(parameters: dict[str, Any], lines: list[str], method: str) -> None:
+def test_a_wider_range_of_a_number_is_allowed(
+    parameters: dict[str, Any], lines: list[str], method: str
+) -> None:
     growth = difference({**PART, "method": method}, {**with_(**parameters), "method": method})
     assert (list(growth.lines), growth.allowed, growth.advice) == (lines, True, "")
 
@@ -133,9 +153,18 @@ NEW_SWEEP = (
             {"batch_size": {"max": 32.5}},
             "batch_size would not be a range of the same kind: int_uniform whole numbers 8 to 32, uniform 8 to 32.5",
         ),
-        ({"resize": {"min": 50}}, "the steps of resize would move: lower its min by multiples of 32"),
-        ({"epochs": {"max": 20}}, "the steps of all reports are counted by the largest number of epochs"),
-        ({"lr": {"max": 0.001}, "momentum": {"max": 0.6}}, "lr would become narrower; momentum would become narrower"),
+        (
+            {"resize": {"min": 50}},
+            "the steps of resize would move: lower its min by multiples of 32",
+        ),
+        (
+            {"epochs": {"max": 20}},
+            "the steps of all reports are counted by the largest number of epochs",
+        ),
+        (
+            {"lr": {"max": 0.001}, "momentum": {"max": 0.6}},
+            "lr would become narrower; momentum would become narrower",
+        ),
     ],
 )
 def test_another_range_is_refused_with_the_reason(parameters: dict[str, Any], reason: str) -> None:
@@ -166,16 +195,24 @@ def test_another_range_is_refused_with_the_reason(parameters: dict[str, Any], re
             ["parameters.momentum.when.optimizer: was ['sgd'], is ['adam']"],
         ),
         (with_(resize={"q": 64}), ["parameters.resize.q: was 32, is 64"]),
-        (with_(lr={"max": 0.1}) | {"seed": 2}, ["parameters.lr.max: was 0.01, is 0.1", "seed: was 1, is 2"]),
+        (
+            with_(lr={"max": 0.1}) | {"seed": 2},
+            ["parameters.lr.max: was 0.01, is 0.1", "seed: was 1, is 2"],
+        ),
         ({**PART, "sampler": "gp"}, ["sampler: was tpe, is gp"]),
-        ({**PART, "early_terminate": {"type": "median"}}, ["early_terminate.type: was none, is median"]),
+        (
+            {**PART, "early_terminate": {"type": "median"}},
+            ["early_terminate.type: was none, is median"],
+        ),
         (
             {**PART, "folds": {"k": 5, "race": None}},
             ["folds.race: was (absent), is None", "folds.race.error_rate: was 0.01, is (absent)"],
         ),
     ],
 )
-def test_another_search_is_a_new_sweep_that_learns_from_the_old_one(now: dict[str, Any], lines: list[str]) -> None:
+def test_another_search_is_a_new_sweep_that_learns_from_the_old_one(
+    now: dict[str, Any], lines: list[str]
+) -> None:
     growth = difference(PART, now, sweep="mask")
     assert (list(growth.lines), growth.allowed, growth.advice) == (lines, False, NEW_SWEEP)
 
@@ -195,7 +232,9 @@ def test_scores_that_mean_something_else_cannot_be_taken_over(change: dict[str, 
     assert growth.advice == f"Change it back, or give the search space another name ({MAY_CHANGE})"
 
 
-@pytest.mark.parametrize(("method", "sampler"), [("grid", "grid"), ("custom", "grid"), ("custom", "brute_force")])
+@pytest.mark.parametrize(
+    ("method", "sampler"), [("grid", "grid"), ("custom", "grid"), ("custom", "brute_force")]
+)
 def test_the_order_of_the_parameters_is_that_of_a_grids_points(method: str, sampler: str) -> None:
     part = {**PART, "method": method, "sampler": sampler}
     turned = {**part, "parameters": dict(reversed(PART["parameters"].items()))}

@@ -11,7 +11,15 @@ import pytest
 from PIL import Image
 
 from sweeps.preparing.check_page import PageTable
-from sweeps.preparing.inspection import MAX_PER_CLASS, MAX_PICTURES, MAX_SHEETS, MAX_SIZES, THUMBNAIL, inspect, page_of
+from sweeps.preparing.inspection import (
+    MAX_PER_CLASS,
+    MAX_PICTURES,
+    MAX_SHEETS,
+    MAX_SIZES,
+    THUMBNAIL,
+    inspect,
+    page_of,
+)
 from sweeps.space.spec import SweepSpec
 from sweeps.space.spec_reader import read_spec
 from tests.fakes import CURVE_SPACE
@@ -33,7 +41,9 @@ def spec(tmp_path: Path) -> Spec:
     return lambda *settings: read_spec(tmp_path / "curve.yaml", settings=list(settings))
 
 
-def cut_of(labels: list[int], folds: list[int], *, root: Path = Path("/nowhere"), **changes: Any) -> Cut:
+def cut_of(
+    labels: list[int], folds: list[int], *, root: Path = Path("/nowhere"), **changes: Any
+) -> Cut:
     """Images on paper, cut by hand; keywords replace what is known of the data."""
     count = len(labels)
     manifest = Manifest(
@@ -43,7 +53,9 @@ def cut_of(labels: list[int], folds: list[int], *, root: Path = Path("/nowhere")
         classes=changes.pop("classes", tuple("abcdefgh"[: max(labels) + 1])),
         lines=tuple(range(2, count + 2)),
         groups=changes.pop("groups", None),
-        digests_N=np.array([row.to_bytes(16, "big") for row in changes.pop("contents", range(count))], dtype=DIGEST),
+        digests_N=np.array(
+            [row.to_bytes(16, "big") for row in changes.pop("contents", range(count))], dtype=DIGEST
+        ),
     )
     values: dict[str, Any] = {
         "manifest": manifest,
@@ -69,7 +81,9 @@ class TestSummary:
     def test_says_what_there_is(self, spec: Spec):
         cut = cut_of([0, 0, 1, 1], [0, 1, 0, 1], groups=("x", "y", "x", "y"))
         summary = dict(inspect(spec("data.group=who"), cut).summary)
-        assert {name: summary[name] for name in ("source", "images", "classes", "groups", "folds")} == {
+        assert {
+            name: summary[name] for name in ("source", "images", "classes", "groups", "folds")
+        } == {
             "source": "photos/train.csv",
             "images": "4",
             "classes": "2",
@@ -104,7 +118,11 @@ class TestSummary:
             "32x32-stretch: 3.1 MB on disk, once",
             "64x64-stretch: 12.3 MB on disk, once",
         ]
-        lines = [line for line in inspect(spec(resize, "data.cache_gb=0.01"), cut).summary if line[0] == "decoded"]
+        lines = [
+            line
+            for line in inspect(spec(resize, "data.cache_gb=0.01"), cut).summary
+            if line[0] == "decoded"
+        ]
         assert [text for _, text in lines] == [
             "32x32-stretch: 3.1 MB on disk, once",
             "64x64-stretch: per batch, since data.cache_gb is 0.01",
@@ -115,7 +133,14 @@ class TestTables:
     def test_classes_have_a_column_per_fold_and_for_what_is_in_none(self, spec: Spec):
         cut = cut_of([0, 0, 0, 0, 1, 1, 1], [0, 1, HOLDOUT, ALWAYS_TRAINED, 0, 1, ALWAYS_TRAINED])
         classes = table(spec(), cut, "Classes")
-        assert classes.columns == ("class", "images", "fold 0", "fold 1", "always trained", "holdout")
+        assert classes.columns == (
+            "class",
+            "images",
+            "fold 0",
+            "fold 1",
+            "always trained",
+            "holdout",
+        )
         assert classes.rows == (("a", "4", "1", "1", "1", "1"), ("b", "3", "1", "1", "1", "0"))
 
     def test_many_folds_have_short_heads(self, spec: Spec):
@@ -131,7 +156,9 @@ class TestTables:
     def test_many_sizes_of_groups_are_put_together(self, spec: Spec):
         sizes = [*range(1, MAX_SIZES + 3), 1200]
         groups = tuple(f"g{size}" for size in sizes for _ in range(size))
-        cut = cut_of([0, 1] * (len(groups) // 2) + [0] * (len(groups) % 2), [0, 1] * (len(groups) // 2) + [0])
+        cut = cut_of(
+            [0, 1] * (len(groups) // 2) + [0] * (len(groups) % 2), [0, 1] * (len(groups) // 2) + [0]
+        )
         manifest = dataclasses.replace(cut.folds.manifest, groups=groups)
         folds = dataclasses.replace(cut.folds, manifest=manifest)
         rows = table(spec(), dataclasses.replace(cut, folds=folds), "Groups").rows
@@ -141,7 +168,9 @@ class TestTables:
         assert sum(int(count) for _, count in rows) == len(sizes)
 
     def test_image_sizes_are_the_most_frequent_ones_with_the_extremes(self, spec: Spec):
-        sizes_N2 = np.array([[480, 640]] * 6 + [[10 + at, 20] for at in range(MAX_SIZES + 2)], dtype=np.int32)
+        sizes_N2 = np.array(
+            [[480, 640]] * 6 + [[10 + at, 20] for at in range(MAX_SIZES + 2)], dtype=np.int32
+        )
         count = len(sizes_N2)
         cut = cut_of([0, 1] * (count // 2), [0, 0, 1, 1] * (count // 4), sizes_N2=sizes_N2)
         found = table(spec(), cut, "Image sizes")
@@ -176,10 +205,17 @@ class TestWarnings:
             "3 of 20 rows are rejected, more than data.max_rejected (10%): `sweeps run` refuses. "
             "Repair them (rejected.csv says why), or raise it",
         )
-        assert inspect(spec("data.max_rejected=0.2"), self.cut("bad box", "bad box", "bad box")).warnings == ()
+        assert (
+            inspect(
+                spec("data.max_rejected=0.2"), self.cut("bad box", "bad box", "bad box")
+            ).warnings
+            == ()
+        )
 
     def test_rows_that_were_meant_to_go_do_not_count(self, spec: Spec):
-        assert inspect(spec(), self.cut(*["near duplicate"] * 9, *["correction"] * 9)).warnings == ()
+        assert (
+            inspect(spec(), self.cut(*["near duplicate"] * 9, *["correction"] * 9)).warnings == ()
+        )
 
     def test_classes_that_a_fold_lacks_or_has_too_many_of(self, spec: Spec):
         cut = cut_of([0] * 4 + [1] * 40, [0] * 3 + [1] + [0] * 30 + [1] * 10)
@@ -191,11 +227,14 @@ class TestWarnings:
         )
         lacking = cut_of([0, 0, 1, 1], [0, 0, 0, 1])
         assert (
-            "fold 1 has no image of class 'a': its F1 there is 0 for every trial" in inspect(spec(), lacking).warnings
+            "fold 1 has no image of class 'a': its F1 there is 0 for every trial"
+            in inspect(spec(), lacking).warnings
         )
 
     def test_signs_of_leaks(self, spec: Spec):
-        cut = cut_of([0, 1, 0, 1], [0, 0, 1, 1], contents=[7, 8, 7, 9], clusters_N=np.array([0, 1, 2, 1]))
+        cut = cut_of(
+            [0, 1, 0, 1], [0, 0, 1, 1], contents=[7, 8, 7, 9], clusters_N=np.array([0, 1, 2, 1])
+        )
         assert [(sign.kind, sign.pairs) for sign in inspect(spec(), cut).signs] == [
             ("identical", ((0, 2),)),
             ("near_duplicate", ((1, 3),)),
@@ -210,10 +249,15 @@ class TestPage:
         return folder
 
     def test_shows_a_sheet_per_class_and_the_suspicious_pairs(self, spec: Spec, tmp_path: Path):
-        cut = cut_of([0, 1, 0, 1], [0, 0, 1, HOLDOUT], contents=[7, 8, 7, 8], root=self.drawn(tmp_path, 4))
+        cut = cut_of(
+            [0, 1, 0, 1], [0, 0, 1, HOLDOUT], contents=[7, 8, 7, 8], root=self.drawn(tmp_path, 4)
+        )
         page = page_of(inspect(spec(), cut), cut)
         assert page.title == "curve"
-        assert [(sheet.title, sheet.note) for sheet in page.sheets] == [("a", "2 images"), ("b", "2 images")]
+        assert [(sheet.title, sheet.note) for sheet in page.sheets] == [
+            ("a", "2 images"),
+            ("b", "2 images"),
+        ]
         assert [[picture.caption for picture in sheet.pictures] for sheet in page.sheets] == [
             ["0.png", "2.png"],
             ["1.png", "3.png"],
@@ -227,9 +271,13 @@ class TestPage:
         with Image.open(io.BytesIO(page.sheets[0].pictures[0].jpeg)) as thumbnail:
             assert thumbnail.size == (THUMBNAIL, THUMBNAIL)
 
-    def test_shows_images_from_the_whole_class_and_no_more_than_fit(self, spec: Spec, tmp_path: Path):
+    def test_shows_images_from_the_whole_class_and_no_more_than_fit(
+        self, spec: Spec, tmp_path: Path
+    ):
         count = 60
-        cut = cut_of([0] * (count - 2) + [1, 1], [0, 1] * (count // 2), root=self.drawn(tmp_path, count))
+        cut = cut_of(
+            [0] * (count - 2) + [1, 1], [0, 1] * (count // 2), root=self.drawn(tmp_path, count)
+        )
         first, second = page_of(inspect(spec(), cut), cut).sheets
         assert len(first.pictures) == MAX_PER_CLASS
         assert (first.pictures[0].caption, first.pictures[-1].caption) == ("0.png", "57.png")
@@ -251,11 +299,16 @@ class TestPage:
         assert len(page.tables[0].rows) == count // 2
 
     def test_an_image_that_went_away_is_left_out(self, spec: Spec, tmp_path: Path):
-        cut = cut_of([0, 1, 0, 1], [0, 0, 1, 1], contents=[7, 8, 7, 8], root=self.drawn(tmp_path, 4))
+        cut = cut_of(
+            [0, 1, 0, 1], [0, 0, 1, 1], contents=[7, 8, 7, 8], root=self.drawn(tmp_path, 4)
+        )
         (tmp_path / "0.png").unlink()
         (tmp_path / "3.png").write_bytes(b"no image any more")
         page = page_of(inspect(spec(), cut), cut)
-        assert [[picture.caption for picture in sheet.pictures] for sheet in page.sheets] == [["2.png"], ["1.png"]]
+        assert [[picture.caption for picture in sheet.pictures] for sheet in page.sheets] == [
+            ["2.png"],
+            ["1.png"],
+        ]
         assert page.suspicions[0].pairs == ()
 
 

@@ -28,7 +28,9 @@ def files(tmp_path: Path) -> SweepFiles:
 
 
 @pytest.fixture
-def begin(sqlite_storage: RDBStorage, files: SweepFiles, images: Path) -> Callable[..., StoredSweep]:
+def begin(
+    sqlite_storage: RDBStorage, files: SweepFiles, images: Path
+) -> Callable[..., StoredSweep]:
     """Open the sweep as `sweeps run` does."""
 
     def begin(spec: SweepSpec, *, update: bool = False) -> StoredSweep:
@@ -50,7 +52,15 @@ def test_a_new_sweep_gets_a_folder_and_a_study_of_one_identity(
 ) -> None:
     spec = make_spec()
     sweep = begin(spec)
-    names = {"cut.json", "folds.npz", "labels.json", "manifest.csv", "rejected.csv", "spec.yaml", "sweep.json"}
+    names = {
+        "cut.json",
+        "folds.npz",
+        "labels.json",
+        "manifest.csv",
+        "rejected.csv",
+        "spec.yaml",
+        "sweep.json",
+    }
     assert {path.name for path in files.directory.iterdir()} == names
     assert files.identity() == sweep.uuid
     assert files.folds().hash == cut_sweep(spec, files).folds.hash
@@ -58,10 +68,21 @@ def test_a_new_sweep_gets_a_folder_and_a_study_of_one_identity(
     assert StoredSweep.find(sqlite_storage, "toy") == sweep
 
 
-def test_the_sweeps_file_says_what_it_is_without_a_password(begin: Begin, make_spec: Make, files: SweepFiles) -> None:
+def test_the_sweeps_file_says_what_it_is_without_a_password(
+    begin: Begin, make_spec: Make, files: SweepFiles
+) -> None:
     sweep = begin(make_spec())
     values = json.loads((files.directory / "sweep.json").read_text())
-    assert values.keys() == {"format", "uuid", "name", "created", "foldsweep", "storage", "folds_hash", "weights"}
+    assert values.keys() == {
+        "format",
+        "uuid",
+        "name",
+        "created",
+        "foldsweep",
+        "storage",
+        "folds_hash",
+        "weights",
+    }
     assert (values["format"], values["uuid"], values["name"]) == (1, sweep.uuid, "toy")
     assert values["storage"] == "postgresql://user:***@host/db"
     assert values["folds_hash"] == files.folds().hash
@@ -156,7 +177,9 @@ def test_a_changed_space_shows_what_changed(begin: Begin, make_spec: Make) -> No
 WIDER = {"distribution": "log_uniform_values", "min": 1e-5, "max": 1}
 
 
-def test_a_wider_range_is_shown_and_has_to_be_confirmed(begin: Begin, make_spec: Make, files: SweepFiles) -> None:
+def test_a_wider_range_is_shown_and_has_to_be_confirmed(
+    begin: Begin, make_spec: Make, files: SweepFiles
+) -> None:
     first, before = begin(changed(make_spec)), (files.directory / "spec.yaml").read_bytes()
     wider = changed(make_spec, lr=WIDER)
     for _ in range(2):
@@ -172,7 +195,9 @@ def test_a_wider_range_is_shown_and_has_to_be_confirmed(begin: Begin, make_spec:
     assert begin(changed(make_spec)) == first
 
 
-def test_with_update_the_sweep_goes_on_in_the_wider_range(begin: Begin, make_spec: Make, files: SweepFiles) -> None:
+def test_with_update_the_sweep_goes_on_in_the_wider_range(
+    begin: Begin, make_spec: Make, files: SweepFiles
+) -> None:
     first, wider = begin(changed(make_spec)), changed(make_spec, lr=WIDER)
     grown = begin(wider, update=True)
     assert (grown.study_id, grown.uuid) == (first.study_id, first.uuid)
@@ -183,18 +208,25 @@ def test_with_update_the_sweep_goes_on_in_the_wider_range(begin: Begin, make_spe
         begin(changed(make_spec), update=True)  # and there is no way back
 
 
-def test_update_is_no_word_for_other_changes(begin: Begin, make_spec: Make, files: SweepFiles) -> None:
+def test_update_is_no_word_for_other_changes(
+    begin: Begin, make_spec: Make, files: SweepFiles
+) -> None:
     first, before = begin(changed(make_spec)), (files.directory / "spec.yaml").read_bytes()
     more = changed(make_spec, lr=WIDER, optimizer={"values": ["adamw", "sgd", "adam"]})
     with pytest.raises(InputError, match="changed since it began") as caught:
         begin(more, update=True)
-    assert "  parameters.optimizer.values: was ['adamw', 'sgd'], is ['adamw', 'sgd', 'adam']\n" in str(caught.value)
+    assert (
+        "  parameters.optimizer.values: was ['adamw', 'sgd'], is ['adamw', 'sgd', 'adam']\n"
+        in str(caught.value)
+    )
     assert "give the search space another name and `warm_start: [toy]`" in str(caught.value)
     assert (files.directory / "spec.yaml").read_bytes() == before
     assert begin(changed(make_spec)) == first
 
 
-def test_a_wider_range_over_other_data_is_refused(begin: Begin, make_spec: Make, images: Path) -> None:
+def test_a_wider_range_over_other_data_is_refused(
+    begin: Begin, make_spec: Make, images: Path
+) -> None:
     first = begin(changed(make_spec))
     text = images.read_text()
     images.write_text(text.replace("\n0.png,a", "\n0.png,b"))
@@ -224,21 +256,27 @@ def test_another_order_of_a_grids_parameters_is_a_change(begin: Begin, make_spec
 
 
 @pytest.mark.parametrize("change", ["label", "correction", "row", "content", "folds"])
-def test_changed_data_are_refused(begin: Begin, make_spec: Make, images: Path, files: SweepFiles, change: str) -> None:
+def test_changed_data_are_refused(
+    begin: Begin, make_spec: Make, images: Path, files: SweepFiles, change: str
+) -> None:
     begin(make_spec())
     spec = make_spec()
     if change == "label":
         images.write_text(images.read_text().replace("\n0.png,a", "\n0.png,b"))
     elif change == "correction":
         (images.parent / "fixes.csv").write_text("path,label\n0.png,b\n")
-        spec = make_spec(data={"source": str(images), "corrections": str(images.parent / "fixes.csv")})
+        spec = make_spec(
+            data={"source": str(images), "corrections": str(images.parent / "fixes.csv")}
+        )
     elif change == "row":
         images.write_text(images.read_text().replace("11.png,c\n", ""))
     elif change == "content":
         Image.new("RGB", (8, 8), "blue").save(images.parent / "0.png")
     else:
         folds = files.folds()
-        save_folds(dataclasses.replace(folds, fold_N=1 - folds.fold_N), files.directory / "folds.npz")
+        save_folds(
+            dataclasses.replace(folds, fold_N=1 - folds.fold_N), files.directory / "folds.npz"
+        )
     with pytest.raises(InputError, match="changed since it began") as caught:
         begin(spec)
     assert str(caught.value) == (
@@ -249,19 +287,25 @@ def test_changed_data_are_refused(begin: Begin, make_spec: Make, images: Path, f
     )
 
 
-def test_another_fill_colour_is_a_change_of_the_data(begin: Begin, make_spec: Make, images: Path) -> None:
+def test_another_fill_colour_is_a_change_of_the_data(
+    begin: Begin, make_spec: Make, images: Path
+) -> None:
     begin(make_spec())
     with pytest.raises(InputError, match="the data of sweep 'toy' changed since it began"):
         begin(make_spec(data={"source": str(images), "fill": "black"}))
 
 
-def test_other_weights_for_the_preprocessing_are_a_change(begin: Begin, make_spec: Make, images: Path) -> None:
+def test_other_weights_for_the_preprocessing_are_a_change(
+    begin: Begin, make_spec: Make, images: Path
+) -> None:
     begin(make_spec())
     with pytest.raises(InputError, match=r"  data\.face_weights: was None, is other\.onnx\n"):
         begin(make_spec(data={"source": str(images), "face_weights": "other.onnx"}))
 
 
-def test_a_folder_of_another_sweep_is_refused(begin: Begin, make_spec: Make, files: SweepFiles) -> None:
+def test_a_folder_of_another_sweep_is_refused(
+    begin: Begin, make_spec: Make, files: SweepFiles
+) -> None:
     begin(make_spec())
     (files.directory / "sweep.json").write_text('{"uuid": "another"}')
     with pytest.raises(InputError, match="belongs to another sweep") as caught:
@@ -272,7 +316,9 @@ def test_a_folder_of_another_sweep_is_refused(begin: Begin, make_spec: Make, fil
     )
 
 
-def test_a_stored_sweep_without_its_files_is_refused(begin: Begin, make_spec: Make, files: SweepFiles) -> None:
+def test_a_stored_sweep_without_its_files_is_refused(
+    begin: Begin, make_spec: Make, files: SweepFiles
+) -> None:
     begin(make_spec())
     files.directory.rename(files.directory.with_name("elsewhere"))
     with pytest.raises(InputError, match=r"runs/toy has no files of it\. Give the --runs folder"):
@@ -303,10 +349,14 @@ def test_a_sweep_that_died_between_its_folder_and_its_study_begins(
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", "null"])
-def test_a_damaged_sweep_file_is_refused(begin: Begin, make_spec: Make, files: SweepFiles, text: str) -> None:
+def test_a_damaged_sweep_file_is_refused(
+    begin: Begin, make_spec: Make, files: SweepFiles, text: str
+) -> None:
     begin(make_spec())
     (files.directory / "sweep.json").write_text(text)
-    with pytest.raises(InputError, match=r"sweep\.json: damaged\. Move the folder away to start the sweep anew$"):
+    with pytest.raises(
+        InputError, match=r"sweep\.json: damaged\. Move the folder away to start the sweep anew$"
+    ):
         begin(make_spec())
 
 
@@ -314,8 +364,12 @@ def test_a_folder_without_a_sweep_has_no_identity(files: SweepFiles) -> None:
     assert files.identity() is None
 
 
-def test_a_continued_sweep_keeps_its_trials(begin: Begin, make_spec: Make, sqlite_storage: RDBStorage) -> None:
-    sqlite_storage.create_new_trial(begin(make_spec()).study_id, template_trial=create_trial(value=0.5))
+def test_a_continued_sweep_keeps_its_trials(
+    begin: Begin, make_spec: Make, sqlite_storage: RDBStorage
+) -> None:
+    sqlite_storage.create_new_trial(
+        begin(make_spec()).study_id, template_trial=create_trial(value=0.5)
+    )
     assert [trial.state for trial in begin(make_spec()).trials()] == [TrialState.COMPLETE]
 
 
@@ -331,7 +385,10 @@ def own(make_spec: Make, tmp_path: Path) -> Make:
         (tmp_path / "nets").mkdir(exist_ok=True)
         (tmp_path / "nets" / "small.py").write_text("def net(*_): ...")
         metric = {"name": "my_task.py:kappa", "goal": "maximize"}
-        parameters = {"loss": {"values": ["focal", "my_task.py:mae"]}, "backbone": {"value": "nets/small.py:net"}}
+        parameters = {
+            "loss": {"values": ["focal", "my_task.py:mae"]},
+            "backbone": {"value": "nets/small.py:net"},
+        }
         return make_spec(**{"metric": metric, "parameters": parameters, **changes})
 
     return make
@@ -342,7 +399,9 @@ def test_the_users_files_are_named_once(own: Make, make_spec: Make) -> None:
     assert own_files(make_spec()) == ()
 
 
-def test_a_sweep_takes_a_copy_of_the_users_files(begin: Begin, own: Make, files: SweepFiles) -> None:
+def test_a_sweep_takes_a_copy_of_the_users_files(
+    begin: Begin, own: Make, files: SweepFiles
+) -> None:
     begin(own())
     code = files.directory / "code"
     assert (code / "my_task.py").read_text() == "def kappa(*_): return 1.0"
@@ -372,9 +431,13 @@ def test_a_copy_that_is_gone_is_refused(begin: Begin, own: Make, files: SweepFil
         begin(own())
 
 
-def test_another_function_of_the_same_file_is_a_change_of_the_space(begin: Begin, own: Make) -> None:
+def test_another_function_of_the_same_file_is_a_change_of_the_space(
+    begin: Begin, own: Make
+) -> None:
     begin(own())
-    with pytest.raises(InputError, match=r"  metric\.name: was my_task\.py:kappa, is my_task\.py:tau\n"):
+    with pytest.raises(
+        InputError, match=r"  metric\.name: was my_task\.py:kappa, is my_task\.py:tau\n"
+    ):
         begin(own(metric={"name": "my_task.py:tau", "goal": "maximize"}))
 
 
@@ -389,7 +452,9 @@ def test_files_of_a_sweep_that_died_before_its_study_are_taken_anew(
 @pytest.mark.parametrize("weights", ["pretrained", "none", "mine.safetensors"])
 def test_weights_belong_to_the_fixed_part(begin: Begin, make_spec: Make, weights: str) -> None:
     begin(make_spec(parameters={"weights": {"value": weights}}))
-    with pytest.raises(InputError, match=rf"  parameters\.weights\.value: was {weights}, is other\.pt\n"):
+    with pytest.raises(
+        InputError, match=rf"  parameters\.weights\.value: was {weights}, is other\.pt\n"
+    ):
         begin(make_spec(parameters={"weights": {"value": "other.pt"}}))
 
 

@@ -25,7 +25,9 @@ from sweeps.space.spec import Resources
 
 def nodes(*have: tuple[float, float]) -> Cluster:
     """A cluster of nodes with so many CPUs and GPUs."""
-    return Cluster.of([Node(str(i), f"node-{i}", f"10.0.0.{i}", *each) for i, each in enumerate(have)])
+    return Cluster.of(
+        [Node(str(i), f"node-{i}", f"10.0.0.{i}", *each) for i, each in enumerate(have)]
+    )
 
 
 def test_a_cluster_has_what_its_nodes_have_together():
@@ -46,7 +48,11 @@ class TestTrialsAtOnce:
             (Resources(cpu=1, gpu=0.5), Cluster(cpus=8, gpus=1), 2),
             (Resources(cpu=1, gpu=0.1), Cluster(cpus=16, gpus=1), 10),
             (Resources(cpu=1, gpu=0.1), Cluster(cpus=16, gpus=0.7), 7),
-            (Resources(cpu=1, gpu=0.4), Cluster(cpus=16, gpus=2), 4),  # Ray splits no share over two GPUs
+            (
+                Resources(cpu=1, gpu=0.4),
+                Cluster(cpus=16, gpus=2),
+                4,
+            ),  # Ray splits no share over two GPUs
             (Resources(cpu=4, gpu=0.25), Cluster(cpus=8, gpus=1), 2),
             (Resources(cpu=2), nodes((3, 0), (3, 0)), 2),  # the third CPU of each is of no use
             (Resources(cpu=1, gpu=0.5), nodes((8, 1), (8, 2), (8, 0)), 6),
@@ -54,7 +60,9 @@ class TestTrialsAtOnce:
             (Resources(cpu="auto", gpu=0.5), nodes((8, 1), (4, 1)), 4),
         ],
     )
-    def test_as_many_trials_run_at_once_as_fit(self, wanted: Resources, cluster: Cluster, expected: int):
+    def test_as_many_trials_run_at_once_as_fit(
+        self, wanted: Resources, cluster: Cluster, expected: int
+    ):
         assert trials_at_once(wanted, cluster) == expected
 
     @pytest.mark.parametrize(
@@ -67,9 +75,21 @@ class TestTrialsAtOnce:
                 "2 CPU and 0 GPU",
                 "--set resources.gpu=0 trains without GPU. ",
             ),
-            (Resources(cpu=1, gpu=1), Cluster(cpus=2, gpus=0.5), "1 CPU and 1 GPU", "2 CPU and 0.5 GPU", ""),
+            (
+                Resources(cpu=1, gpu=1),
+                Cluster(cpus=2, gpus=0.5),
+                "1 CPU and 1 GPU",
+                "2 CPU and 0.5 GPU",
+                "",
+            ),
             (Resources(cpu=3), Cluster(cpus=2, gpus=0), "3 CPU and 0 GPU", "2 CPU and 0 GPU", ""),
-            (Resources(cpu="auto"), Cluster(cpus=0.5, gpus=0), "1 CPU and 0 GPU", "0.5 CPU and 0 GPU", ""),
+            (
+                Resources(cpu="auto"),
+                Cluster(cpus=0.5, gpus=0),
+                "1 CPU and 0 GPU",
+                "0.5 CPU and 0 GPU",
+                "",
+            ),
         ],
     )
     def test_more_than_a_machine_has_is_refused(
@@ -94,13 +114,16 @@ class TestTrialsAtOnce:
 
 class TestShares:
     @pytest.mark.parametrize(
-        ("gpu", "gpus", "expected"), [(None, 0, 0), (None, 0.5, 0.5), (None, 8, 1), (0, 8, 0), (0.25, 8, 0.25)]
+        ("gpu", "gpus", "expected"),
+        [(None, 0, 0), (None, 0.5, 0.5), (None, 8, 1), (0, 8, 0), (0.25, 8, 0.25)],
     )
     def test_a_trial_gets_the_gpu_it_asks_for_else_one_where_there_is_one(
         self, gpu: float | None, gpus: float, expected: float
     ):
         assert gpu_share(Resources(gpu=gpu), gpus=gpus) == expected
-        assert resolve(Resources(gpu=gpu), nodes((1, 0), (1, gpus))) == Resources(cpu=1, gpu=expected)
+        assert resolve(Resources(gpu=gpu), nodes((1, 0), (1, gpus))) == Resources(
+            cpu=1, gpu=expected
+        )
 
     @pytest.mark.parametrize(
         ("cpu", "gpu", "cluster", "expected"),
@@ -112,8 +135,18 @@ class TestShares:
             ("auto", None, Cluster(cpus=8, gpus=2), 4),
             ("auto", 0.5, Cluster(cpus=8, gpus=1), 4),
             ("auto", 0.3, Cluster(cpus=8, gpus=1), 2),  # 8 / 3, whole
-            ("auto", 0.25, Cluster(cpus=2, gpus=1), 1),  # at least one, though four shares are there
-            ("auto", 1, nodes((16, 1), (12, 2), (4, 0)), 6),  # the node with the fewest per share; none without GPU
+            (
+                "auto",
+                0.25,
+                Cluster(cpus=2, gpus=1),
+                1,
+            ),  # at least one, though four shares are there
+            (
+                "auto",
+                1,
+                nodes((16, 1), (12, 2), (4, 0)),
+                6,
+            ),  # the node with the fewest per share; none without GPU
         ],
     )
     def test_auto_divides_a_nodes_cpus_among_its_gpu_shares(
@@ -144,21 +177,28 @@ GIVE_IT = (
 class TestWhyNot:
     def refused(self) -> Exception:
         """As Ray raises it after 20 s: the reason is the cause of the cause."""
-        inner = RuntimeError("Failed to connect to GCS. Last connection error: RPC error: InvalidAuthToken: ...")
+        inner = RuntimeError(
+            "Failed to connect to GCS. Last connection error: RPC error: InvalidAuthToken: ..."
+        )
         error = ConnectionError("Failed to connect to Ray cluster at 10.0.0.1:6379")
         error.__cause__ = inner
         return error
 
     def test_a_cluster_that_asks_for_a_token_is_named_with_what_to_set(self, no_token: Path):
         assert why_not_joined(self.refused(), address="head:1") == (
-            "--address head:1: cannot join this Ray cluster: it asks for a token. Set RAY_AUTH_MODE=token. " + GIVE_IT
+            "--address head:1: cannot join this Ray cluster: it asks for a token. Set RAY_AUTH_MODE=token. "
+            + GIVE_IT
         )
 
     @pytest.mark.parametrize(
         ("name", "value", "where"),
         [
             ("RAY_AUTH_TOKEN", "secret", "taken from RAY_AUTH_TOKEN"),
-            ("RAY_AUTH_TOKEN_PATH", "/a/file", "looked for in /a/file, which RAY_AUTH_TOKEN_PATH names"),
+            (
+                "RAY_AUTH_TOKEN_PATH",
+                "/a/file",
+                "looked for in /a/file, which RAY_AUTH_TOKEN_PATH names",
+            ),
             ("RAY_AUTH_TOKEN", "", "looked for in {home}/.ray/auth_token"),
         ],
     )
@@ -167,7 +207,10 @@ class TestWhyNot:
     ):
         monkeypatch.setenv("RAY_AUTH_MODE", "token")
         monkeypatch.setenv(name, value)
-        for error in (self.refused(), AuthenticationError("Token authentication is enabled but no token was found")):
+        for error in (
+            self.refused(),
+            AuthenticationError("Token authentication is enabled but no token was found"),
+        ):
             text = why_not_joined(error, address="head:1")
             assert text == (
                 "--address head:1: cannot join this Ray cluster: the token is missing or not the cluster's "
@@ -176,7 +219,9 @@ class TestWhyNot:
 
     def test_other_versions_are_named(self):
         with pytest.raises(RuntimeError, match="Version mismatch") as raised:
-            check_version_info({"ray_version": "2.59.0", "python_version": "3.12.1"}, "node 10.0.0.2")
+            check_version_info(
+                {"ray_version": "2.59.0", "python_version": "3.12.1"}, "node 10.0.0.2"
+            )
         text = why_not_joined(raised.value, address="head:1")
         assert text.startswith(
             "--address head:1: cannot join this Ray cluster: the versions differ. The cluster was started with: "
@@ -203,7 +248,9 @@ class TestWhyNot:
             "secret of your own, or HOME to a folder that can be written. `sweeps run --local` works without Ray"
         )
 
-    def test_a_token_file_that_is_not_there_is_named(self, no_token: Path, monkeypatch: pytest.MonkeyPatch):
+    def test_a_token_file_that_is_not_there_is_named(
+        self, no_token: Path, monkeypatch: pytest.MonkeyPatch
+    ):
         monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", "/a/file")
         assert why_not_started(AuthenticationError("cannot be opened")) == (
             "Ray cannot start on this machine: its token is not there (looked for in /a/file, which "
@@ -215,7 +262,9 @@ class TestAddress:
     @pytest.mark.parametrize("address", ["head", "head:", ":6379", "head:port", "ray://head"])
     def test_an_address_without_host_or_port_is_refused(self, address: str):
         with (
-            pytest.raises(InputError, match=f"--address {address}: expected host:port, as `ray start --head`"),
+            pytest.raises(
+                InputError, match=f"--address {address}: expected host:port, as `ray start --head`"
+            ),
             ray_cluster(address),
         ):
             raise AssertionError("joined")
@@ -225,7 +274,10 @@ class TestAddress:
             taken.bind(("127.0.0.1", 0))
             address = f"127.0.0.1:{taken.getsockname()[1]}"
             with (
-                pytest.raises(InputError, match=f"--address {address}: nobody answers there .*Is the Ray head running"),
+                pytest.raises(
+                    InputError,
+                    match=f"--address {address}: nobody answers there .*Is the Ray head running",
+                ),
                 ray_cluster(address),
             ):
                 raise AssertionError("joined")

@@ -30,8 +30,12 @@ def found(*, answered: bool = True, **changes: object) -> list[str]:
     "changes",
     [
         {},
-        {"versions": {**HERE.versions, "torch": "2.15.0+cu130"}},  # the same release, built for a GPU
-        {"sizes_bytes": {**HERE.sizes_bytes, "/data/gone.csv": 7}},  # not asked of this machine either
+        {
+            "versions": {**HERE.versions, "torch": "2.15.0+cu130"}
+        },  # the same release, built for a GPU
+        {
+            "sizes_bytes": {**HERE.sizes_bytes, "/data/gone.csv": 7}
+        },  # not asked of this machine either
     ],
 )
 def test_a_node_that_sees_and_runs_the_same_takes_part(changes: dict[str, object]):
@@ -41,7 +45,10 @@ def test_a_node_that_sees_and_runs_the_same_takes_part(changes: dict[str, object
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"content": None}, f"it sees another folder at /runs/mask than this machine. {SAME_FOLDER}"),
+        (
+            {"content": None},
+            f"it sees another folder at /runs/mask than this machine. {SAME_FOLDER}",
+        ),
         (
             {"unwritable": "Permission denied"},
             "it cannot write to /runs/mask (Permission denied). Let its user write there",
@@ -61,10 +68,18 @@ def test_a_node_that_sees_and_runs_the_same_takes_part(changes: dict[str, object
         ),
         (
             {"unimportable": "ModuleNotFoundError: No module named 'sweeps'"},
-            "foldsweep cannot be imported there (ModuleNotFoundError: No module named 'sweeps'). " + SAME_VERSIONS,
+            "foldsweep cannot be imported there (ModuleNotFoundError: No module named 'sweeps'). "
+            + SAME_VERSIONS,
         ),
         (
-            {"versions": {"python": "3.11.8", "foldsweep": "0.1.0", "ray": "2.60.0", "torch": "2.14.0+cpu"}},
+            {
+                "versions": {
+                    "python": "3.11.8",
+                    "foldsweep": "0.1.0",
+                    "ray": "2.60.0",
+                    "torch": "2.14.0+cpu",
+                }
+            },
             f"it runs python 3.11.8 (here 3.11.7), torch 2.14.0+cpu (here 2.15.0). {SAME_VERSIONS}",
         ),
     ],
@@ -74,17 +89,32 @@ def test_what_differs_is_said_with_what_to_do(changes: dict[str, object], expect
 
 
 def test_all_that_differs_is_said_at_once():
-    assert len(found(content=None, versions={**HERE.versions, "ray": "2.59.0"}, unimportable="ImportError: x")) == 3
+    assert (
+        len(
+            found(
+                content=None,
+                versions={**HERE.versions, "ray": "2.59.0"},
+                unimportable="ImportError: x",
+            )
+        )
+        == 3
+    )
 
 
 def test_a_package_that_is_not_installed_has_no_version_to_differ():
     """What cannot be imported is said; an empty version would only repeat it."""
     versions = {**HERE.versions, "foldsweep": ""}
-    assert len(found(versions=versions, unimportable="ModuleNotFoundError: No module named 'sweeps'")) == 1
+    assert (
+        len(found(versions=versions, unimportable="ModuleNotFoundError: No module named 'sweeps'"))
+        == 1
+    )
 
 
 def test_every_unfit_node_is_named():
-    unfit = {Node("a", "alpha", "10.0.0.2", 4, 0): ["x", "y"], Node("b", "beta", "10.0.0.3", 4, 0): ["z"]}
+    unfit = {
+        Node("a", "alpha", "10.0.0.2", 4, 0): ["x", "y"],
+        Node("b", "beta", "10.0.0.3", 4, 0): ["z"],
+    }
     assert report(unfit, nodes=3) == (
         "2 of the cluster's 3 nodes cannot run trials of this sweep\n"
         "  node alpha (10.0.0.2): x\n  node alpha (10.0.0.2): y\n  node beta (10.0.0.3): z"

@@ -76,9 +76,21 @@ class TestSearcher:
     @pytest.mark.parametrize(
         ("result", "error", "expected"),
         [
-            ({OUTCOME: tuple(dataclasses.asdict(Outcome("completed", (0.1, 0.2, 0.3))).items())}, False, "COMPLETE"),
-            ({OUTCOME: tuple(dataclasses.asdict(Outcome("failed", reason="x")).items())}, False, "FAIL"),
-            ({"fold_scores": (0.1,), "step": 3}, False, "PRUNED"),  # stopped by the scheduler: its last report
+            (
+                {OUTCOME: tuple(dataclasses.asdict(Outcome("completed", (0.1, 0.2, 0.3))).items())},
+                False,
+                "COMPLETE",
+            ),
+            (
+                {OUTCOME: tuple(dataclasses.asdict(Outcome("failed", reason="x")).items())},
+                False,
+                "FAIL",
+            ),
+            (
+                {"fold_scores": (0.1,), "step": 3},
+                False,
+                "PRUNED",
+            ),  # stopped by the scheduler: its last report
             (None, True, "WAITING"),  # Ray gave up
             (None, False, "PRUNED"),
         ],
@@ -92,7 +104,9 @@ class TestSearcher:
         assert state(driver, 0).name == expected
         searcher.on_trial_complete("a1b2", result, error)  # Tune may say it twice
 
-    def test_where_ray_keeps_no_worker_going_the_sweep_ends_and_the_trial_is_not_to_blame(self, driver: Driver):
+    def test_where_ray_keeps_no_worker_going_the_sweep_ends_and_the_trial_is_not_to_blame(
+        self, driver: Driver
+    ):
         searcher = DriverSearcher("key")
         suggested(searcher, "a1b2")
         searcher.on_trial_complete("a1b2", None, error=True)
@@ -112,7 +126,9 @@ class TestSearcher:
         DriverSearcher("key").on_trial_complete("zzzz", None, error=True)
         assert (driver.snapshot().failed, driver.failure) == (0, None)
 
-    def test_pickles_with_what_it_knows_and_leaves_metric_and_state_to_the_driver(self, driver: Driver):
+    def test_pickles_with_what_it_knows_and_leaves_metric_and_state_to_the_driver(
+        self, driver: Driver
+    ):
         searcher = DriverSearcher("key")
         suggested(searcher, "a1b2")
         copy = pickle.loads(pickle.dumps(searcher))
@@ -120,25 +136,37 @@ class TestSearcher:
         copy.set_state(copy.get_state())
         copy.save("nowhere")
         copy.restore("nowhere")
-        copy.on_trial_complete("a1b2", {OUTCOME: tuple(dataclasses.asdict(Outcome("failed", reason="x")).items())})
+        copy.on_trial_complete(
+            "a1b2", {OUTCOME: tuple(dataclasses.asdict(Outcome("failed", reason="x")).items())}
+        )
         assert state(driver, 0) == TrialState.FAIL
 
 
 class TestScheduler:
     def test_passes_reports_on_and_the_answer_back(self, driver: Driver):
-        searcher, scheduler = DriverSearcher("key"), pickle.loads(pickle.dumps(DriverScheduler("key")))
+        searcher, scheduler = (
+            DriverSearcher("key"),
+            pickle.loads(pickle.dumps(DriverScheduler("key"))),
+        )
 
         def told(config: dict[str, Any], *, step: int, value: float) -> str:
             report = TrialReport(step=step, value=value, fold=0, epoch=step, epochs=2)
-            result = {**dataclasses.asdict(report), "training_iteration": 1, "pid": 1}  # Tune adds its own keys
+            result = {
+                **dataclasses.asdict(report),
+                "training_iteration": 1,
+                "pid": 1,
+            }  # Tune adds its own keys
             answer = scheduler.on_trial_result(None, SimpleNamespace(config=config), result)
             assert isinstance(answer, str)
             return answer
 
         good = suggested(searcher, "good")
-        assert [told(good, step=step, value=0.8) for step in (1, 2)] == [TrialScheduler.CONTINUE] * 2
+        assert [told(good, step=step, value=0.8) for step in (1, 2)] == [
+            TrialScheduler.CONTINUE
+        ] * 2
         searcher.on_trial_complete(
-            "good", {OUTCOME: tuple(dataclasses.asdict(Outcome("completed", (0.8, 0.8, 0.8))).items())}
+            "good",
+            {OUTCOME: tuple(dataclasses.asdict(Outcome("completed", (0.8, 0.8, 0.8))).items())},
         )
         poor = suggested(searcher, "poor")
         assert told(poor, step=1, value=0.1) == TrialScheduler.CONTINUE
@@ -174,7 +202,9 @@ def reporter_in(folder: Path) -> TuneReporter:
 
 
 class TestReporter:
-    def test_looks_at_the_stop_file_at_most_every_half_second(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def test_looks_at_the_stop_file_at_most_every_half_second(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ):
         now = [1000.0]
         monkeypatch.setattr(worker, "time", SimpleNamespace(monotonic=lambda: now[0]))
         reporter = reporter_in(tmp_path)
@@ -222,12 +252,25 @@ class TestEvaluate:
             }
         }
 
-    def test_the_last_result_is_the_outcome(self, config: dict[str, Any], reported: list[dict[str, Any]]):
+    def test_the_last_result_is_the_outcome(
+        self, config: dict[str, Any], reported: list[dict[str, Any]]
+    ):
         evaluate(config, run_trial=curve_trial)
         *reports, last = reported
-        assert [result["step"] for result in reports] == [1, 2, 2, 3, 4, 4, 5, 6]  # two of them tell a fold's end
+        assert [result["step"] for result in reports] == [
+            1,
+            2,
+            2,
+            3,
+            4,
+            4,
+            5,
+            6,
+        ]  # two of them tell a fold's end
         assert last["done"] is True
-        assert Outcome(**dict(last[OUTCOME])) == Outcome("completed", pytest.approx((0.655, 0.675, 0.695)))
+        assert Outcome(**dict(last[OUTCOME])) == Outcome(
+            "completed", pytest.approx((0.655, 0.675, 0.695))
+        )
 
     def test_tunes_order_to_leave_waits_until_the_trial_has_tidied_up(
         self, config: dict[str, Any], monkeypatch: pytest.MonkeyPatch
@@ -241,7 +284,9 @@ class TestEvaluate:
                 raise SystemExit
 
         def trial(assignment: Assignment, reporter: TrialReporter) -> Outcome:
-            answers.append(reporter.report(TrialReport(step=1, value=0.5, fold=0, epoch=1, epochs=2)))
+            answers.append(
+                reporter.report(TrialReport(step=1, value=0.5, fold=0, epoch=1, epochs=2))
+            )
             return Outcome("stopped")
 
         monkeypatch.setattr(worker, "tune", SimpleNamespace(report=leave))
@@ -250,7 +295,10 @@ class TestEvaluate:
         assert (answers, len(results)) == ([False], 1)
 
     def test_a_trial_is_a_training_unless_told_otherwise(
-        self, config: dict[str, Any], reported: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+        self,
+        config: dict[str, Any],
+        reported: list[dict[str, Any]],
+        monkeypatch: pytest.MonkeyPatch,
     ):
         seen: list[int] = []
 
@@ -264,7 +312,10 @@ class TestEvaluate:
         assert len(reported) == 1
 
     def test_a_process_that_a_trial_left_memory_in_takes_no_other(
-        self, config: dict[str, Any], reported: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+        self,
+        config: dict[str, Any],
+        reported: list[dict[str, Any]],
+        monkeypatch: pytest.MonkeyPatch,
     ):
         class Exited(BaseException):
             pass
@@ -311,7 +362,10 @@ class TestEvaluate:
         Attempt.begin(Assignment(**config["assignment"]).files, driver="d", node="here")
         evaluate(config, run_trial=curve_trial)
         reason = dict(reported[0][OUTCOME])["reason"]
-        assert reason == "its worker process died once (out of memory?); last line of worker.log is empty"
+        assert (
+            reason
+            == "its worker process died once (out of memory?); last line of worker.log is empty"
+        )
 
     @pytest.mark.parametrize(("driver", "node"), [("d", "lost"), ("a killed one", "here")])
     def test_deaths_with_a_node_or_a_driver_are_not_counted(
@@ -338,7 +392,11 @@ class TestEvaluate:
 
     @pytest.mark.parametrize("what", ["begin", "end"])
     def test_a_full_disk_beside_the_training_is_told_as_one_or_costs_nothing(
-        self, config: dict[str, Any], reported: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch, what: str
+        self,
+        config: dict[str, Any],
+        reported: list[dict[str, Any]],
+        monkeypatch: pytest.MonkeyPatch,
+        what: str,
     ):
         def full(*_: object, **__: object) -> None:
             raise OSError(errno.ENOSPC, "No space left on device")
@@ -348,7 +406,9 @@ class TestEvaluate:
         outcome = dict(reported[-1][OUTCOME])
         assert outcome["state"] == ("no_space" if what == "begin" else "completed")
 
-    def test_any_other_error_beside_the_training_is_rays_to_tell_and_in_the_log(self, config: dict[str, Any]):
+    def test_any_other_error_beside_the_training_is_rays_to_tell_and_in_the_log(
+        self, config: dict[str, Any]
+    ):
         def broken(assignment: Assignment, reporter: TrialReporter) -> Outcome:
             raise ImportError("no module named foldsweep")
 
@@ -363,7 +423,9 @@ class TestEvaluate:
             evaluate(config, run_trial=curve_trial)
         assert not Path(config["assignment"]["sweep_directory"]).exists()
 
-    def test_so_does_one_that_was_stopped(self, config: dict[str, Any], monkeypatch: pytest.MonkeyPatch):
+    def test_so_does_one_that_was_stopped(
+        self, config: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    ):
         def leave(result: dict[str, Any]) -> None:
             raise SystemExit
 

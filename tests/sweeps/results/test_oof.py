@@ -17,8 +17,12 @@ N, K = 12, 3
 def folds() -> Folds:
     """12 images on paper in 3 classes and 3 folds that are not in manifest order."""
     labels_N = np.arange(N, dtype=np.int64) % K
-    manifest = Manifest(Path("/nowhere"), tuple(f"{n}.png" for n in range(N)), labels_N, ("a", "b", "c"), (0,) * N)
-    return Folds(manifest, np.random.default_rng(0).permutation(N).astype(np.int64) % 3, k=3, seed=0)
+    manifest = Manifest(
+        Path("/nowhere"), tuple(f"{n}.png" for n in range(N)), labels_N, ("a", "b", "c"), (0,) * N
+    )
+    return Folds(
+        manifest, np.random.default_rng(0).permutation(N).astype(np.int64) % 3, k=3, seed=0
+    )
 
 
 @pytest.fixture
@@ -41,7 +45,9 @@ def save(trial: Path, fold: int, rows: np.ndarray, probs_NK: Probs) -> None:
 
 
 @pytest.mark.parametrize("score", [macro_f1, log_loss])
-def test_the_score_is_over_all_images_at_once(trial: Path, folds: Folds, probs_NK: Probs, score: Score) -> None:
+def test_the_score_is_over_all_images_at_once(
+    trial: Path, folds: Folds, probs_NK: Probs, score: Score
+) -> None:
     assert oof_score(trial, folds, score=score) == score(probs_NK, folds.manifest.labels_N)
 
 
@@ -51,18 +57,26 @@ def fixed(folds: Folds) -> Folds:
     return Folds(folds.manifest, np.array([-1] * 8 + [0] * 4), k=1, seed=0)
 
 
-def test_what_is_always_trained_on_has_no_part_in_the_score(tmp_path: Path, fixed: Folds, probs_NK: Probs) -> None:
+def test_what_is_always_trained_on_has_no_part_in_the_score(
+    tmp_path: Path, fixed: Folds, probs_NK: Probs
+) -> None:
     (tmp_path / "fold-0").mkdir()
     save(tmp_path, 0, fixed.valid_rows(0), probs_NK)
     for score in (macro_f1, log_loss):
-        assert oof_score(tmp_path, fixed, score=score) == score(probs_NK[8:], fixed.manifest.labels_N[8:])
+        assert oof_score(tmp_path, fixed, score=score) == score(
+            probs_NK[8:], fixed.manifest.labels_N[8:]
+        )
 
 
-def test_the_holdout_has_no_part_in_the_score(tmp_path: Path, folds: Folds, probs_NK: Probs) -> None:
+def test_the_holdout_has_no_part_in_the_score(
+    tmp_path: Path, folds: Folds, probs_NK: Probs
+) -> None:
     fold_N = np.where(np.arange(N) % 5 == 0, HOLDOUT, np.arange(N) % 3)
     cut = Folds(folds.manifest, fold_N, k=3, seed=0, holdout=0.25)
     for fold in range(3):
         (tmp_path / f"fold-{fold}").mkdir()
         save(tmp_path, fold, cut.valid_rows(fold), probs_NK)
     rows = cut.scored_rows()
-    assert oof_score(tmp_path, cut, score=log_loss) == log_loss(probs_NK[rows], cut.manifest.labels_N[rows])
+    assert oof_score(tmp_path, cut, score=log_loss) == log_loss(
+        probs_NK[rows], cut.manifest.labels_N[rows]
+    )

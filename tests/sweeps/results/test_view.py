@@ -48,15 +48,24 @@ Make = Callable[..., SweepSpec]
 class Stored:
     """A sweep whose trials are fabricated: rows in the storage, and OOF files on disk unless nobody reads them."""
 
-    def __init__(self, storage: RDBStorage, spec: SweepSpec, runs: Path, *, with_files: bool = True) -> None:
-        self.spec, self.runs, self.files, self.with_files = spec, runs, SweepFiles.of(runs, spec.name), with_files
+    def __init__(
+        self, storage: RDBStorage, spec: SweepSpec, runs: Path, *, with_files: bool = True
+    ) -> None:
+        self.spec, self.runs, self.files, self.with_files = (
+            spec,
+            runs,
+            SweepFiles.of(runs, spec.name),
+            with_files,
+        )
         self.sweep = StoredSweep.create(storage, spec, identity="a")
         if with_files:
             cut = cut_sweep(spec, self.files)
             self.folds: Folds = cut.folds
             begin(self.files, spec, cut, identity="a", storage_url="sqlite://")
 
-    def add(self, state: TrialState, *, fold_scores: list[float] | None = None, **attributes: Any) -> int:
+    def add(
+        self, state: TrialState, *, fold_scores: list[float] | None = None, **attributes: Any
+    ) -> int:
         """One trial; a completed one with its OOF, drawn from its number."""
         number = len(self.sweep.trials())
         if fold_scores is not None:
@@ -78,7 +87,9 @@ class Stored:
         return SweepView.read(self.sweep)
 
     def probs(self, number: int) -> np.ndarray:
-        raw_NK = np.random.default_rng(number).random((len(self.folds.manifest), 3), dtype=np.float32)
+        raw_NK = np.random.default_rng(number).random(
+            (len(self.folds.manifest), 3), dtype=np.float32
+        )
         return raw_NK / raw_NK.sum(axis=1, keepdims=True)
 
     def _write_oof(self, number: int) -> None:
@@ -163,12 +174,15 @@ def test_a_directory_is_named_as_the_runs_folder_was_given(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert (
-        leaderboard(stored.view, runs=Path("runs"), topk=1).as_json()["trials"][0]["directory"] == "runs/toy/trial-0002"
+        leaderboard(stored.view, runs=Path("runs"), topk=1).as_json()["trials"][0]["directory"]
+        == "runs/toy/trial-0002"
     )
 
 
 @pytest.mark.parametrize(("topk", "numbers"), [(1, [2]), (2, [2, 0]), (9, [2, 0])])
-def test_topk_cuts_the_list_and_not_the_counts(stored: Stored, topk: int, numbers: list[int]) -> None:
+def test_topk_cuts_the_list_and_not_the_counts(
+    stored: Stored, topk: int, numbers: list[int]
+) -> None:
     result = leaderboard(stored.view, runs=stored.runs, topk=topk).as_json()
     assert [row["number"] for row in result["trials"]] == numbers
     assert result["completed"] == 2
@@ -186,7 +200,9 @@ def test_a_loss_is_best_when_it_is_lowest(
     result = leaderboard(stored.view, runs=stored.runs, topk=2).as_json()
     assert (result["metric"], result["goal"]) == (metric, "minimize")
     assert [row["number"] for row in result["trials"]] == [1, 0]
-    assert result["trials"][0]["oof_score"] == log_loss(stored.probs(1), stored.folds.manifest.labels_N)
+    assert result["trials"][0]["oof_score"] == log_loss(
+        stored.probs(1), stored.folds.manifest.labels_N
+    )
     assert summarise(stored.view).best_score == pytest.approx(0.3)
 
 
@@ -217,10 +233,14 @@ def test_a_sweep_of_an_own_metric_without_a_completed_trial_needs_no_file(
 ) -> None:
     spec = make_spec(metric={"name": "my_task.py:spread", "goal": "maximize"})
     sweep = StoredSweep.create(sqlite_storage, spec, identity="a")
-    assert leaderboard(SweepView.read(sweep), runs=Path("/nowhere"), topk=5).as_json()["trials"] == []
+    assert (
+        leaderboard(SweepView.read(sweep), runs=Path("/nowhere"), topk=5).as_json()["trials"] == []
+    )
 
 
-def test_a_sweep_without_a_completed_trial_needs_no_files(sqlite_storage: RDBStorage, make_spec: Make) -> None:
+def test_a_sweep_without_a_completed_trial_needs_no_files(
+    sqlite_storage: RDBStorage, make_spec: Make
+) -> None:
     sweep = StoredSweep.create(sqlite_storage, make_spec(), identity="a")
     result = leaderboard(SweepView.read(sweep), runs=Path("/nowhere"), topk=5).as_json()
     assert (result["trials"], result["completed"], result["ensemble"]) == ([], 0, None)
@@ -239,7 +259,9 @@ def fixed(sqlite_storage: RDBStorage, make_spec: Make, images: Path, tmp_path: P
     images.write_text("\n".join([header, *rows[:8]]) + "\n")
     (images.parent / "valid.csv").write_text("\n".join([header, *rows[8:]]) + "\n")
     data = {"source": str(images), "valid": str(images.parent / "valid.csv")}
-    stored = Stored(sqlite_storage, make_spec(data=data, folds={"column": "fold"}), tmp_path / "runs")
+    stored = Stored(
+        sqlite_storage, make_spec(data=data, folds={"column": "fold"}), tmp_path / "runs"
+    )
     stored.add(TrialState.COMPLETE, fold_scores=[0.5])
     return stored
 
@@ -248,7 +270,9 @@ def test_one_fixed_fold_has_no_spread_and_is_scored_on_what_it_holds_out(fixed: 
     assert fixed.folds.k == 1
     (row,) = leaderboard(fixed.view, runs=fixed.runs, topk=5).as_json()["trials"]
     assert (row["score"], row["fold_scores"], row["std"]) == (0.5, [0.5], None)
-    assert row["oof_score"] == score_fold(fixed.probs(0)[8:], fixed.folds.manifest.labels_N[8:])["f1"]
+    assert (
+        row["oof_score"] == score_fold(fixed.probs(0)[8:], fixed.folds.manifest.labels_N[8:])["f1"]
+    )
     assert '"std": null' in json.dumps(row, allow_nan=False)
 
 
@@ -264,26 +288,37 @@ def test_best_prints_one_fixed_fold_as_json_and_as_a_table(
     assert "0.5000 ±" not in table
 
 
-def test_the_holdout_is_not_scored(sqlite_storage: RDBStorage, make_spec: Make, images: Path, tmp_path: Path) -> None:
+def test_the_holdout_is_not_scored(
+    sqlite_storage: RDBStorage, make_spec: Make, images: Path, tmp_path: Path
+) -> None:
     stored = Stored(sqlite_storage, make_spec(folds={"k": 2, "holdout": 0.25}), tmp_path / "runs")
     stored.add(TrialState.COMPLETE, fold_scores=[0.5, 0.5])
     rows = stored.folds.scored_rows()
     assert len(rows) == 9
     (row,) = leaderboard(stored.view, runs=stored.runs, topk=1).as_json()["trials"]
-    assert row["oof_score"] == score_fold(stored.probs(0)[rows], stored.folds.manifest.labels_N[rows])["f1"]
+    assert (
+        row["oof_score"]
+        == score_fold(stored.probs(0)[rows], stored.folds.manifest.labels_N[rows])["f1"]
+    )
 
 
 # --- trials that took over a result
 
 
 def test_a_repeated_configuration_is_counted_and_listed_once(stored: Stored) -> None:
-    stored.add(TrialState.COMPLETE, fold_scores=[0.7, 0.8], **{TAKEN_FROM: {"sweep": "toy", "trial": 2, "repeats": 2}})
+    stored.add(
+        TrialState.COMPLETE,
+        fold_scores=[0.7, 0.8],
+        **{TAKEN_FROM: {"sweep": "toy", "trial": 2, "repeats": 2}},
+    )
     result = leaderboard(stored.view, runs=stored.runs, topk=5).as_json()
     assert (result["completed"], result["taken_over"], result["history"]) == (3, 1, 0)
     assert [row["number"] for row in result["trials"]] == [2, 0]
 
 
-def test_another_sweeps_trials_stand_on_the_leaderboard_with_their_own_files(stored: Stored) -> None:
+def test_another_sweeps_trials_stand_on_the_leaderboard_with_their_own_files(
+    stored: Stored,
+) -> None:
     taken = {TAKEN_FROM: {"sweep": "older", "trial": 7}}
     number = stored.add(TrialState.COMPLETE, fold_scores=[0.9, 0.9], **taken)
     stored.add(TrialState.PRUNED, **{TAKEN_FROM: {"sweep": "older", "trial": 8}})
@@ -291,30 +326,51 @@ def test_another_sweeps_trials_stand_on_the_leaderboard_with_their_own_files(sto
     theirs.parent.mkdir()
     (stored.files.directory / f"trial-{number:04d}").rename(theirs)
     result = leaderboard(stored.view, runs=stored.runs, topk=2).as_json()
-    assert (result["completed"], result["pruned"], result["history"], result["taken_over"]) == (2, 1, 2, 0)
+    assert (result["completed"], result["pruned"], result["history"], result["taken_over"]) == (
+        2,
+        1,
+        2,
+        0,
+    )
     first, second = result["trials"]
-    assert (first["number"], first["directory"], first["taken_from"]) == (5, str(theirs), taken[TAKEN_FROM])
-    assert first["oof_score"] == score_fold(stored.probs(number), stored.folds.manifest.labels_N)["f1"]
+    assert (first["number"], first["directory"], first["taken_from"]) == (
+        5,
+        str(theirs),
+        taken[TAKEN_FROM],
+    )
+    assert (
+        first["oof_score"] == score_fold(stored.probs(number), stored.folds.manifest.labels_N)["f1"]
+    )
     assert second["taken_from"] is None
 
 
-def test_another_sweeps_trial_whose_files_are_gone_has_no_score_over_all_predictions(stored: Stored) -> None:
-    stored.add(TrialState.COMPLETE, fold_scores=[0.9, 0.9], **{TAKEN_FROM: {"sweep": "gone", "trial": 7}})
+def test_another_sweeps_trial_whose_files_are_gone_has_no_score_over_all_predictions(
+    stored: Stored,
+) -> None:
+    stored.add(
+        TrialState.COMPLETE, fold_scores=[0.9, 0.9], **{TAKEN_FROM: {"sweep": "gone", "trial": 7}}
+    )
     (row,) = leaderboard(stored.view, runs=stored.runs, topk=1).as_json()["trials"]
     assert (row["score"], row["oof_score"]) == (0.9, None)
 
 
-def test_the_best_score_is_that_of_the_leaderboard_and_a_target_is_reached_by_own_trials(rows: Stored) -> None:
+def test_the_best_score_is_that_of_the_leaderboard_and_a_target_is_reached_by_own_trials(
+    rows: Stored,
+) -> None:
     def after_target(target: float) -> bool | None:
         rows.sweep.set_attribute(BUDGET, {"hours": None, "gpu_hours": None, "target": target})
         return summarise(rows.view).target_reached
 
-    rows.add(TrialState.COMPLETE, fold_scores=[0.9, 0.9], **{TAKEN_FROM: {"sweep": "older", "trial": 7}})
+    rows.add(
+        TrialState.COMPLETE, fold_scores=[0.9, 0.9], **{TAKEN_FROM: {"sweep": "older", "trial": 7}}
+    )
     assert [after_target(target) for target in (0.7, 0.75, 0.8)] == [True, True, False]
     assert (summarise(rows.view).best_score, summarise(rows.view).target) == (0.9, 0.8)
 
 
-def test_a_target_of_a_loss_is_reached_from_above(sqlite_storage: RDBStorage, make_spec: Make) -> None:
+def test_a_target_of_a_loss_is_reached_from_above(
+    sqlite_storage: RDBStorage, make_spec: Make
+) -> None:
     spec = make_spec(metric={"name": "valid/log_loss", "goal": "minimize"})
     sweep = StoredSweep.create(sqlite_storage, spec, identity="a")
     sweep.add(create_trial(value=0.5, user_attrs={FOLD_SCORES: [0.5]}))
@@ -334,11 +390,22 @@ def test_what_is_left_of_the_budgets(rows: Stored) -> None:
     rows.sweep.set_attribute(BUDGET, {"hours": 2.0, "gpu_hours": 1.0, "target": None})
     # neither a retry nor another sweep's trial uses the cap up; the interrupted one has not ended
     rows.add(TrialState.COMPLETE, fold_scores=[0.1, 0.1], **{RETRY_OF: 3})
-    rows.add(TrialState.COMPLETE, fold_scores=[0.1, 0.1], **{TAKEN_FROM: {"sweep": "older", "trial": 7}})
-    rows.add(TrialState.COMPLETE, fold_scores=[0.5, 0.5], **{TAKEN_FROM: {"sweep": "toy", "trial": 0, "repeats": 0}})
+    rows.add(
+        TrialState.COMPLETE, fold_scores=[0.1, 0.1], **{TAKEN_FROM: {"sweep": "older", "trial": 7}}
+    )
+    rows.add(
+        TrialState.COMPLETE,
+        fold_scores=[0.5, 0.5],
+        **{TAKEN_FROM: {"sweep": "toy", "trial": 0, "repeats": 0}},
+    )
     summary = summarise(rows.view)
     assert summary.left == Left(trials=5, hours=1.5, gpu_hours=0.75)
-    assert (summary.gpu_hours, summary.retried, summary.taken_over, summary.history) == (0.25, 1, 1, 1)
+    assert (summary.gpu_hours, summary.retried, summary.taken_over, summary.history) == (
+        0.25,
+        1,
+        1,
+        1,
+    )
     assert (summary.completed, summary.failed, summary.interrupted) == (4, 1, 1)
 
 
@@ -354,7 +421,10 @@ def test_nothing_is_less_than_nothing(rows: Stored) -> None:
 
 def test_the_files_of_a_sweep_are_found_by_its_name(stored: Stored) -> None:
     assert sweep_files(stored.sweep, runs=stored.runs) == stored.files
-    with pytest.raises(InputError, match=r"sweep 'toy' is in the storage, but .*nowhere/toy has no files of it\. Give"):
+    with pytest.raises(
+        InputError,
+        match=r"sweep 'toy' is in the storage, but .*nowhere/toy has no files of it\. Give",
+    ):
         sweep_files(stored.sweep, runs=stored.runs / "nowhere")
 
 
@@ -392,8 +462,15 @@ def test_a_summary_counts_every_state(rows: Stored) -> None:
 
 
 def test_a_new_sweep_has_nothing_to_tell(sqlite_storage: RDBStorage, make_spec: Make) -> None:
-    summary = summarise(SweepView.read(StoredSweep.create(sqlite_storage, make_spec(), identity="a")))
-    assert (summary.best_score, summary.started, summary.run_cap, summary.elapsed_s) == (None, None, None, 0.0)
+    summary = summarise(
+        SweepView.read(StoredSweep.create(sqlite_storage, make_spec(), identity="a"))
+    )
+    assert (summary.best_score, summary.started, summary.run_cap, summary.elapsed_s) == (
+        None,
+        None,
+        None,
+        0.0,
+    )
 
 
 def test_a_summary_names_the_driver(rows: Stored) -> None:
@@ -404,7 +481,9 @@ def test_a_summary_names_the_driver(rows: Stored) -> None:
     assert summarise(rows.view).holder is None
 
 
-def test_a_driver_of_this_machine_that_is_dead_drives_nothing(rows: Stored, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_driver_of_this_machine_that_is_dead_drives_nothing(
+    rows: Stored, monkeypatch: pytest.MonkeyPatch
+) -> None:
     lease = Lease.acquire(rows.sweep.storage.engine, "toy", on_lost=lambda error: None)
     monkeypatch.setattr(Holder, "is_dead_here", lambda holder: True)
     assert summarise(rows.view).holder is None
@@ -413,14 +492,19 @@ def test_a_driver_of_this_machine_that_is_dead_drives_nothing(rows: Stored, monk
 
 def test_notes_are_those_of_the_trials_that_have_some(rows: Stored) -> None:
     assert notes(rows.view) == {}
-    number = rows.add(TrialState.COMPLETE, fold_scores=[0.5, 0.5], **{NOTES: ["batches were split"]})
+    number = rows.add(
+        TrialState.COMPLETE, fold_scores=[0.5, 0.5], **{NOTES: ["batches were split"]}
+    )
     assert notes(rows.view) == {number: ["batches were split"]}
 
 
 def test_one_reading_serves_all_questions(stored: Stored) -> None:
     view = stored.view
     stored.add(TrialState.COMPLETE, fold_scores=[0.9, 0.9])
-    assert (summarise(view).completed, leaderboard(view, runs=stored.runs, topk=1).as_json()["completed"]) == (2, 2)
+    assert (
+        summarise(view).completed,
+        leaderboard(view, runs=stored.runs, topk=1).as_json()["completed"],
+    ) == (2, 2)
 
 
 def test_failures_say_why(rows: Stored) -> None:
@@ -440,7 +524,10 @@ def test_failures_say_why(rows: Stored) -> None:
 def three(sqlite_storage: RDBStorage, make_spec: Make) -> RDBStorage:
     """Sweeps a, b and c, driven last in the order c, a; b never; and a study of another program."""
     sqlite_storage.create_new_study([StudyDirection.MAXIMIZE], "theirs")
-    ids = {name: StoredSweep.create(sqlite_storage, make_spec(name=name), identity=name).study_id for name in "abc"}
+    ids = {
+        name: StoredSweep.create(sqlite_storage, make_spec(name=name), identity=name).study_id
+        for name in "abc"
+    }
     sqlite_storage.set_study_user_attr(ids["c"], DRIVEN, 100.0)
     sqlite_storage.set_study_user_attr(ids["a"], DRIVEN, 200.0)
     return sqlite_storage
@@ -459,11 +546,15 @@ def test_an_unknown_sweep_names_the_nearest(sqlite_storage: RDBStorage, make_spe
     StoredSweep.create(sqlite_storage, make_spec(), identity="a")
     with pytest.raises(InputError, match="no sweep 'toyy'") as caught:
         find_sweep(sqlite_storage, "toyy")
-    assert str(caught.value) == ("no sweep 'toyy' in this storage. Did you mean 'toy'? `sweeps list` shows them")
+    assert str(caught.value) == (
+        "no sweep 'toyy' in this storage. Did you mean 'toy'? `sweeps list` shows them"
+    )
 
 
 def test_a_study_of_another_program_is_not_found(three: RDBStorage) -> None:
-    with pytest.raises(InputError, match=r"^no sweep 'theirs' in this storage\. `sweeps list` shows them$"):
+    with pytest.raises(
+        InputError, match=r"^no sweep 'theirs' in this storage\. `sweeps list` shows them$"
+    ):
         find_sweep(three, "theirs")
 
 

@@ -71,7 +71,9 @@ def test_an_earlier_attempt_does_not_end_a_later_one(directory: TrialFiles):
     second = Attempt.begin(directory, driver="d")
     first.end()
     assert second.owns()
-    assert Attempt.begin(directory, driver="d").deaths == 2  # both processes went without a word, as far as one can see
+    assert (
+        Attempt.begin(directory, driver="d").deaths == 2
+    )  # both processes went without a word, as far as one can see
 
 
 @pytest.mark.parametrize("content", ["", "{", '{"number": 1}', "[]", "7"])

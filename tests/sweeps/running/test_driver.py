@@ -26,7 +26,15 @@ from sweeps.errors import InfrastructureError, LeaseLostError
 from sweeps.paths import SweepFiles
 from sweeps.running.asking import MOST_REPEATS, Next
 from sweeps.running.driver import Driver, Plan, open_driver
-from sweeps.running.events import Event, FoldFinished, Notice, Running, Snapshot, TrialEnded, TrialStarted
+from sweeps.running.events import (
+    Event,
+    FoldFinished,
+    Notice,
+    Running,
+    Snapshot,
+    TrialEnded,
+    TrialStarted,
+)
 from sweeps.running.local import run_local
 from sweeps.running.messages import Assignment, Outcome, RunTrial, Share, TrialReport, TrialReporter
 from sweeps.search.history import history
@@ -36,7 +44,15 @@ from sweeps.space.spec_reader import read_spec
 from sweeps.study.recorder import Recorder
 from sweeps.study.stored_sweep import StoredSweep
 from sweeps.upkeep.retry import add_retry
-from tests.fakes import BEST_LR, CURVE_SPACE, PENALTY, TroubledStorage, curve_score, curve_trial, hasty_storage
+from tests.fakes import (
+    BEST_LR,
+    CURVE_SPACE,
+    PENALTY,
+    TroubledStorage,
+    curve_score,
+    curve_trial,
+    hasty_storage,
+)
 from trainer.seeds import derive
 
 GRID = (
@@ -68,10 +84,18 @@ class Sweep:
 
     def driver(self, **options: Any) -> Driver:
         share = Share(
-            **{name: options.pop(name) for name in ("device", "gpu", "threads", "streamed") if name in options}
+            **{
+                name: options.pop(name)
+                for name in ("device", "gpu", "threads", "streamed")
+                if name in options
+            }
         )
-        plan = Plan(self.spec, SweepFiles(self.folder), share, options.pop("trial_cap", self.spec.trial_cap))
-        return open_driver(plan, self.stored, **{"listener": self.events.append, "clock": lambda: 0.0, **options})
+        plan = Plan(
+            self.spec, SweepFiles(self.folder), share, options.pop("trial_cap", self.spec.trial_cap)
+        )
+        return open_driver(
+            plan, self.stored, **{"listener": self.events.append, "clock": lambda: 0.0, **options}
+        )
 
     def trial(self, number: int) -> FrozenTrial:
         return self.stored.trials()[number]
@@ -91,7 +115,10 @@ class Sweep:
     def remember(self, number: int, *scores: float, **params: Any) -> None:
         """Add a finished trial of the sweep `other`, as `warm_start` does; one score stands for three equal ones."""
         fold_scores = list(scores) if len(scores) > 1 else [*scores] * 3
-        kinds = {"lr": FloatDistribution(1e-5, 1.0), "optimizer": CategoricalDistribution(("adam", "adamw", "sgd"))}
+        kinds = {
+            "lr": FloatDistribution(1e-5, 1.0),
+            "optimizer": CategoricalDistribution(("adam", "adamw", "sgd")),
+        }
         trained = create_trial(
             value=statistics.fmean(fold_scores),
             params=params,
@@ -99,7 +126,9 @@ class Sweep:
             user_attrs={"fold_scores": fold_scores},
         )
         trained.number = number
-        (fitting,) = history(self.spec.space, [trained], source="other", source_space=self.spec.space)
+        (fitting,) = history(
+            self.spec.space, [trained], source="other", source_space=self.spec.space
+        )
         self.stored.add(fitting)
 
     @contextlib.contextmanager
@@ -162,7 +191,12 @@ def handed_out(driver: Driver) -> Assignment:
 def report(fold: int, epoch: int, value: float, *fold_scores: float) -> TrialReport:
     """A report of a space with two epochs."""
     return TrialReport(
-        step=2 * fold + epoch, value=value, fold=fold, epoch=epoch, epochs=2, fold_scores=tuple(fold_scores)
+        step=2 * fold + epoch,
+        value=value,
+        fold=fold,
+        epoch=epoch,
+        epochs=2,
+        fold_scores=tuple(fold_scores),
     )
 
 
@@ -197,7 +231,9 @@ def table(trials: Iterable[FrozenTrial]) -> list[tuple[Any, ...]]:
     ]
 
 
-def test_a_sweep_of_120_trials_finds_the_known_best_point_and_beats_chance(sweep: Callable[..., Sweep]):
+def test_a_sweep_of_120_trials_finds_the_known_best_point_and_beats_chance(
+    sweep: Callable[..., Sweep],
+):
     curve = sweep("run_cap=120", "parameters.epochs={value: 1}", NO_RACE)
     with curve.driver() as driver:
         run_local(driver, trial=curve_trial)
@@ -207,9 +243,13 @@ def test_a_sweep_of_120_trials_finds_the_known_best_point_and_beats_chance(sweep
     assert BEST_LR / 1.5 < best.params["lr"] < BEST_LR * 1.5
     decades = [10 ** (-5 + 4 * step / 99) for step in range(100)]
     # what random search draws from: every optimizer and every decade as often
-    by_chance = [curve_score(lr=lr, optimizer=name, fold=1, epoch=1) for lr in decades for name in PENALTY]
+    by_chance = [
+        curve_score(lr=lr, optimizer=name, fold=1, epoch=1) for lr in decades for name in PENALTY
+    ]
     assert len(trials) == 120
-    assert statistics.median(trial.values[0] for trial in trials) > statistics.median(by_chance) + 0.05
+    assert (
+        statistics.median(trial.values[0] for trial in trials) > statistics.median(by_chance) + 0.05
+    )
 
 
 def test_a_trial_is_handed_out_with_everything_a_worker_needs(sweep: Callable[..., Sweep]):
@@ -259,7 +299,11 @@ def test_a_metric_of_the_users_own_is_handed_out_with_its_direction(sweep: Calla
     ],
 )
 def test_a_worker_finds_local_weights_from_any_folder(
-    sweep: Callable[..., Sweep], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, weights: str, handed: str
+    sweep: Callable[..., Sweep],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    weights: str,
+    handed: str,
 ):
     monkeypatch.chdir(tmp_path)
     with sweep(*GRID, f"parameters.weights={{value: {weights}}}").driver() as driver:
@@ -268,7 +312,9 @@ def test_a_worker_finds_local_weights_from_any_folder(
 
 def test_entries_of_mappings_are_handed_out_dotted(sweep: Callable[..., Sweep]):
     with sweep(
-        *GRID, "parameters.loss={value: mixture}", "parameters.loss_mix={parameters: {focal: {value: 0.6}}}"
+        *GRID,
+        "parameters.loss={value: mixture}",
+        "parameters.loss_mix={parameters: {focal: {value: 0.6}}}",
     ).driver() as driver:
         assert handed_out(driver).values["loss_mix.focal"] == 0.6
 
@@ -282,7 +328,11 @@ def test_notes_of_a_trial_are_recorded_however_it_ended(sweep: Callable[..., Swe
             Outcome("failed", reason="x", notes=("split",)),
         ):
             driver.finished(handed_out(driver).number, outcome)
-    assert [trial.user_attrs["notes"] for trial in curve.stored.trials()] == [["split", "hot"], ["split"], ["split"]]
+    assert [trial.user_attrs["notes"] for trial in curve.stored.trials()] == [
+        ["split", "hot"],
+        ["split"],
+        ["split"],
+    ]
 
 
 def test_a_trial_without_notes_costs_no_write(sweep: Callable[..., Sweep]):
@@ -296,11 +346,16 @@ def test_events_of_a_sweep_in_order(sweep: Callable[..., Sweep]):
     curve = sweep(*GRID, MEDIAN)
     trials: list[Callable[[Assignment, TrialReporter], Outcome]] = [
         curve_trial,
-        lambda assignment, reporter: Outcome("failed", reason="out of luck", traceback="Traceback ..."),
+        lambda assignment, reporter: Outcome(
+            "failed", reason="out of luck", traceback="Traceback ..."
+        ),
         curve_trial,
     ]
     with curve.driver() as driver:
-        run_local(driver, trial=lambda assignment, reporter: trials[assignment.number](assignment, reporter))
+        run_local(
+            driver,
+            trial=lambda assignment, reporter: trials[assignment.number](assignment, reporter),
+        )
     assert curve.events == [
         TrialStarted(0, {"lr": 0.003}, continued=False),
         FoldFinished(0, 0, 3, pytest.approx(0.655)),
@@ -322,7 +377,10 @@ def test_events_of_a_sweep_in_order(sweep: Callable[..., Sweep]):
 
 
 def test_the_stored_study_is_the_one_that_was_decided_from(sweep: Callable[..., Sweep]):
-    curve = sweep("run_cap=12", "early_terminate={type: median, startup_trials: 2, warmup_epochs: 0, keep_at_least: 0}")
+    curve = sweep(
+        "run_cap=12",
+        "early_terminate={type: median, startup_trials: 2, warmup_epochs: 0, keep_at_least: 0}",
+    )
 
     def trial(assignment: Assignment, reporter: TrialReporter) -> Outcome:
         if assignment.number == 3:
@@ -406,13 +464,21 @@ class TestHandingOut:
                 run_local(driver, trial=curve_trial)
         with curve.driver(trial_cap=3) as driver:
             run_local(driver, trial=curve_trial)
-        assert [event.number for event in curve.events if isinstance(event, TrialStarted)] == [0, 1, 2]
+        assert [event.number for event in curve.events if isinstance(event, TrialStarted)] == [
+            0,
+            1,
+            2,
+        ]
 
     def test_a_grid_ends_with_its_last_point(self, sweep: Callable[..., Sweep]):
         curve = sweep(*GRID, "run_cap=100")
         with curve.driver() as driver:
             run_local(driver, trial=curve_trial)
-        assert [trial.params for trial in curve.stored.trials()] == [{"lr": 0.003}, {"lr": 0.1}, {"lr": 0.00003}]
+        assert [trial.params for trial in curve.stored.trials()] == [
+            {"lr": 0.003},
+            {"lr": 0.1},
+            {"lr": 0.00003},
+        ]
 
     def test_without_a_cap_there_is_always_a_next_trial(self, sweep: Callable[..., Sweep]):
         curve = sweep()
@@ -421,16 +487,23 @@ class TestHandingOut:
             assert not driver.done
             assert driver.snapshot().eta_s is None
 
-    def test_a_sweep_that_stops_and_goes_on_proposes_what_an_undisturbed_one_does(self, tmp_path: Path):
+    def test_a_sweep_that_stops_and_goes_on_proposes_what_an_undisturbed_one_does(
+        self, tmp_path: Path
+    ):
         (tmp_path / "whole").mkdir()
         (tmp_path / "parts").mkdir()
-        whole, parts = (Sweep(tmp_path / name, "run_cap=14", storage=InMemoryStorage()) for name in ("whole", "parts"))
+        whole, parts = (
+            Sweep(tmp_path / name, "run_cap=14", storage=InMemoryStorage())
+            for name in ("whole", "parts")
+        )
         with whole.driver() as driver:
             run_local(driver, trial=curve_trial)
         for cap in (5, 12, 14):
             with parts.driver(trial_cap=cap) as driver:
                 run_local(driver, trial=curve_trial)
-        assert [t.params for t in parts.stored.trials()] == [t.params for t in whole.stored.trials()]
+        assert [t.params for t in parts.stored.trials()] == [
+            t.params for t in whole.stored.trials()
+        ]
 
 
 class TestReports:
@@ -443,7 +516,9 @@ class TestReports:
             assert driver.snapshot().running == (Running(0, fold=0, epoch=2, epochs=2, value=0.5),)
         assert curve.trial(0).intermediate_values == {2: 0.5}
 
-    def test_a_known_step_decides_nothing_and_is_not_written_twice(self, sweep: Callable[..., Sweep]):
+    def test_a_known_step_decides_nothing_and_is_not_written_twice(
+        self, sweep: Callable[..., Sweep]
+    ):
         curve = sweep(MEDIAN)
         with curve.driver() as driver:
             handed_out(driver)
@@ -459,9 +534,15 @@ class TestReports:
         assert curve.trial(1).intermediate_values == {1: 0.9, 2: 0.8}
         assert curve.writes("set_trial_intermediate_value") == 4
 
-    def test_a_fold_is_told_when_it_has_finished_and_the_last_one_with_the_trial(self, sweep: Callable[..., Sweep]):
+    def test_a_fold_is_told_when_it_has_finished_and_the_last_one_with_the_trial(
+        self, sweep: Callable[..., Sweep]
+    ):
         curve = sweep()
-        finished = [FoldFinished(0, 0, 3, 0.5), FoldFinished(0, 1, 3, 0.6), FoldFinished(0, 2, 3, 0.7)]
+        finished = [
+            FoldFinished(0, 0, 3, 0.5),
+            FoldFinished(0, 1, 3, 0.6),
+            FoldFinished(0, 2, 3, 0.7),
+        ]
 
         def told() -> list[Event]:
             return [event for event in curve.events if isinstance(event, FoldFinished)]
@@ -493,7 +574,9 @@ class TestReports:
             driver.finished(0, Outcome("failed", reason="told twice"))
         assert curve.trial(0).state == TrialState.COMPLETE
 
-    def test_a_poor_trial_is_pruned_with_its_reason_its_reports_and_no_value(self, sweep: Callable[..., Sweep]):
+    def test_a_poor_trial_is_pruned_with_its_reason_its_reports_and_no_value(
+        self, sweep: Callable[..., Sweep]
+    ):
         curve = sweep(*GRID, MEDIAN)
         with curve.driver() as driver:
             run_local(driver, trial=curve_trial)
@@ -506,7 +589,9 @@ class TestReports:
             assert list(trial.intermediate_values) == [1]
             assert trial.values is None  # Optuna's own tell would make the last report its value
 
-    def test_a_pruned_trial_keeps_the_scores_of_its_finished_folds(self, sweep: Callable[..., Sweep]):
+    def test_a_pruned_trial_keeps_the_scores_of_its_finished_folds(
+        self, sweep: Callable[..., Sweep]
+    ):
         curve = sweep(MEDIAN.replace("warmup_epochs: 0", "warmup_epochs: 2"))
         with curve.driver() as driver:
             handed_out(driver)
@@ -524,7 +609,9 @@ class TestReports:
 
 
 class TestEnds:
-    def test_a_trial_that_was_stopped_just_before_ctrl_c_is_pruned_and_not_continued(self, sweep: Callable[..., Sweep]):
+    def test_a_trial_that_was_stopped_just_before_ctrl_c_is_pruned_and_not_continued(
+        self, sweep: Callable[..., Sweep]
+    ):
         curve = sweep(MEDIAN)
         with curve.driver() as driver:
             handed_out(driver)
@@ -536,7 +623,9 @@ class TestEnds:
             driver.finished(1, Outcome("interrupted"))
         assert curve.trial(1).state == TrialState.PRUNED
 
-    def test_a_completed_trial_has_the_mean_of_its_folds_as_score(self, sweep: Callable[..., Sweep]):
+    def test_a_completed_trial_has_the_mean_of_its_folds_as_score(
+        self, sweep: Callable[..., Sweep]
+    ):
         curve = sweep()
         with curve.driver() as driver:
             handed_out(driver)
@@ -545,7 +634,9 @@ class TestEnds:
         assert (trial.state, trial.values) == (TrialState.COMPLETE, [pytest.approx(0.6333333)])
         assert trial.user_attrs == {"fold_scores": [0.5, 0.6, 0.8]}
 
-    def test_a_failed_trial_keeps_reason_and_traceback_counts_and_the_sweep_goes_on(self, sweep: Callable[..., Sweep]):
+    def test_a_failed_trial_keeps_reason_and_traceback_counts_and_the_sweep_goes_on(
+        self, sweep: Callable[..., Sweep]
+    ):
         curve = sweep("run_cap=2")
         with curve.driver() as driver:
             handed_out(driver)
@@ -611,7 +702,8 @@ class TestSnapshot:
                 best_score=0.5,
                 best_number=0,
                 elapsed_s=55.0,
-                eta_s=7 * 40.0,  # seven of ten are left, the two that tell took 30 and 50 s, one at a time
+                eta_s=7
+                * 40.0,  # seven of ten are left, the two that tell took 30 and 50 s, one at a time
                 stopping=False,
             )
             handed_out(driver)
@@ -628,7 +720,9 @@ class TestSnapshot:
 
 
 class TestStopping:
-    def test_stop_asks_running_trials_to_leave_and_starts_nothing_more(self, sweep: Callable[..., Sweep]):
+    def test_stop_asks_running_trials_to_leave_and_starts_nothing_more(
+        self, sweep: Callable[..., Sweep]
+    ):
         curve = sweep()
         with curve.driver() as driver:
             stop_file = SweepFiles(curve.folder).stop(handed_out(driver).driver)
@@ -660,7 +754,9 @@ class TestStopping:
         assert [trial.user_attrs for trial in curve.stored.trials()] == [{"interrupted": True}] * 2
         assert curve.trial(1).intermediate_values == {1: 0.5}
 
-    def test_a_trial_that_was_asked_for_but_not_handed_out_is_continued_too(self, sweep: Callable[..., Sweep]):
+    def test_a_trial_that_was_asked_for_but_not_handed_out_is_continued_too(
+        self, sweep: Callable[..., Sweep]
+    ):
         curve = sweep()
         with curve.driver() as driver:
             curve.storage.open.clear()
@@ -681,7 +777,9 @@ class TestStopping:
             curve.storage.open.set()
         assert curve.events == []
 
-    def test_interrupted_trials_come_first_with_their_number_parameters_and_reports(self, sweep: Callable[..., Sweep]):
+    def test_interrupted_trials_come_first_with_their_number_parameters_and_reports(
+        self, sweep: Callable[..., Sweep]
+    ):
         curve = sweep("run_cap=4")
         with curve.driver() as driver:
             first, second = handed_out(driver), handed_out(driver)
@@ -701,9 +799,15 @@ class TestStopping:
             assert handed_out(driver).number == 2
             assert driver.epoch(0, report(0, 1, 0.5))
             driver.finished(0, completed(0.5, 0.5, 0.5))
-        assert [(trial.params, trial.intermediate_values) for trial in curve.stored.trials()][:2] == before
+        assert [(trial.params, trial.intermediate_values) for trial in curve.stored.trials()][
+            :2
+        ] == before
         assert curve.trial(0).state == TrialState.COMPLETE
-        assert [e.continued for e in curve.events if isinstance(e, TrialStarted)] == [True, True, False]
+        assert [e.continued for e in curve.events if isinstance(e, TrialStarted)] == [
+            True,
+            True,
+            False,
+        ]
 
     def test_trials_of_a_dead_driver_are_recovered_with_a_notice(self, sweep: Callable[..., Sweep]):
         curve = sweep()
@@ -759,7 +863,10 @@ class TestBudget:
 
     @pytest.mark.parametrize(
         ("metric", "scores"),
-        [("name: valid/f1, goal: maximize", (0.5, 0.75)), ("name: valid/loss, goal: minimize", (0.9, 0.75))],
+        [
+            ("name: valid/f1, goal: maximize", (0.5, 0.75)),
+            ("name: valid/loss, goal: minimize", (0.9, 0.75)),
+        ],
     )
     def test_a_target_that_is_reached_interrupts_what_runs_and_is_said_once(
         self, sweep: Callable[..., Sweep], metric: str, scores: tuple[float, float]
@@ -844,7 +951,9 @@ class TestBudget:
 
 
 class TestDraining:
-    def test_running_trials_go_on_to_their_end_and_nothing_more_starts(self, sweep: Callable[..., Sweep]):
+    def test_running_trials_go_on_to_their_end_and_nothing_more_starts(
+        self, sweep: Callable[..., Sweep]
+    ):
         curve = sweep()
         with curve.driver() as driver:
             handed_out(driver)
@@ -868,17 +977,23 @@ class TestDraining:
             assert driver.done
         assert curve.trial(0).state == TrialState.WAITING
 
-    def test_a_trial_that_is_on_its_way_into_the_storage_does_not_start(self, sweep: Callable[..., Sweep]):
+    def test_a_trial_that_is_on_its_way_into_the_storage_does_not_start(
+        self, sweep: Callable[..., Sweep]
+    ):
         curve = sweep()
         result = concurrent.futures.Future.result
         with curve.driver() as driver, pytest.MonkeyPatch.context() as patch:
 
-            def drained_meanwhile(self: concurrent.futures.Future[None], timeout: float | None = None) -> None:
+            def drained_meanwhile(
+                self: concurrent.futures.Future[None], timeout: float | None = None
+            ) -> None:
                 driver.drain()
                 return result(self, timeout)
 
             patch.setattr(concurrent.futures.Future, "result", drained_meanwhile)
-            while (answer := driver.next()) is Next.WAIT:  # the machine is busy, and the storage slow
+            while (
+                answer := driver.next()
+            ) is Next.WAIT:  # the machine is busy, and the storage slow
                 pass
             assert answer is Next.FINISHED
         assert curve.events == []
@@ -893,7 +1008,9 @@ class TestDraining:
 
 
 class TestRepeatedConfigurations:
-    def test_one_that_was_evaluated_is_not_trained_again_and_its_result_counts(self, sweep: Callable[..., Sweep]):
+    def test_one_that_was_evaluated_is_not_trained_again_and_its_result_counts(
+        self, sweep: Callable[..., Sweep]
+    ):
         curve = sweep(*THREE, "run_cap=4", NO_RACE)
         trained: list[int] = []
 
@@ -919,12 +1036,21 @@ class TestRepeatedConfigurations:
                 "reason": f"the result of trial {source.number}, which has the same parameters",
             }
             assert (
-                TrialEnded(one.number, "completed", one.values[0], one.user_attrs["reason"], best=False, seconds=0.0)
+                TrialEnded(
+                    one.number,
+                    "completed",
+                    one.values[0],
+                    one.user_attrs["reason"],
+                    best=False,
+                    seconds=0.0,
+                )
                 in curve.events
             )
         assert driver.snapshot().completed == 4
 
-    def test_a_tiny_space_ends_without_a_cap_when_every_point_was_tried(self, sweep: Callable[..., Sweep]):
+    def test_a_tiny_space_ends_without_a_cap_when_every_point_was_tried(
+        self, sweep: Callable[..., Sweep]
+    ):
         curve = sweep(*THREE)
         with curve.driver(trial_cap=None) as driver:
             run_local(driver, trial=curve_trial)
@@ -940,11 +1066,15 @@ class TestRepeatedConfigurations:
     def test_points_that_fail_are_not_tried_for_ever(self, sweep: Callable[..., Sweep]):
         curve = sweep(*THREE)
         with curve.driver(trial_cap=None) as driver:
-            run_local(driver, trial=ending_after(20, driver, Outcome("failed", reason="out of luck")))
+            run_local(
+                driver, trial=ending_after(20, driver, Outcome("failed", reason="out of luck"))
+            )
         states = collections.Counter(t.params["lr"] for t in curve.stored.trials())
         assert (len(states), driver.interrupted) == (3, False)
 
-    def test_nothing_is_asked_for_while_the_last_point_is_being_tried(self, sweep: Callable[..., Sweep]):
+    def test_nothing_is_asked_for_while_the_last_point_is_being_tried(
+        self, sweep: Callable[..., Sweep]
+    ):
         curve = sweep(*THREE, NO_RACE)
         with curve.driver(trial_cap=None) as driver:
             points = set()
@@ -967,7 +1097,10 @@ class TestRepeatedConfigurations:
             assert driver.done
         assert len(curve.stored.trials()) == 1 + MOST_REPEATS
         (notice,) = curve.told(Notice)
-        assert notice.text == f"the last {MOST_REPEATS} proposals had all been tried before: nothing new comes"
+        assert (
+            notice.text
+            == f"the last {MOST_REPEATS} proposals had all been tried before: nothing new comes"
+        )
 
     def test_a_pruned_result_is_taken_over_as_pruned(self, sweep: Callable[..., Sweep]):
         curve = sweep(*THREE)
@@ -975,7 +1108,11 @@ class TestRepeatedConfigurations:
             first = handed_out(driver).number
             driver.finished(first, Outcome("stopped", (0.1,)))
             run_local(driver, trial=curve_trial)
-        taken = [t for t in curve.stored.trials() if t.user_attrs.get("taken_from", {}).get("trial") == first]
+        taken = [
+            t
+            for t in curve.stored.trials()
+            if t.user_attrs.get("taken_from", {}).get("trial") == first
+        ]
         assert {t.state for t in taken} == {TrialState.PRUNED}
         assert all((t.values, t.user_attrs["fold_scores"]) == (None, [0.1]) for t in taken)
 
@@ -984,7 +1121,9 @@ class TestRepeatedConfigurations:
         for number, lr in enumerate((0.003, 0.1, 0.3)):
             curve.remember(number, 0.5, lr=lr)
         with curve.driver() as driver:
-            run_local(driver, trial=lambda assignment, reporter: pytest.fail("it was trained again"))
+            run_local(
+                driver, trial=lambda assignment, reporter: pytest.fail("it was trained again")
+            )
             assert driver.done
         for trial in curve.stored.trials()[3:]:
             assert trial.user_attrs["taken_from"]["sweep"] == "other"
@@ -992,7 +1131,9 @@ class TestRepeatedConfigurations:
 
 
 class TestRetries:
-    def test_a_retry_has_the_seed_of_its_root_and_does_not_count_towards_the_cap(self, sweep: Callable[..., Sweep]):
+    def test_a_retry_has_the_seed_of_its_root_and_does_not_count_towards_the_cap(
+        self, sweep: Callable[..., Sweep]
+    ):
         curve = sweep("run_cap=2")
         with curve.driver() as driver:
             for _ in range(2):
@@ -1016,7 +1157,13 @@ class TestRetries:
 class TestFoldRace:
     """On by default: five complete trials of three folds are enough evidence."""
 
-    SCORES = ((0.70, 0.72, 0.74), (0.60, 0.63, 0.64), (0.65, 0.66, 0.69), (0.50, 0.52, 0.55), (0.71, 0.73, 0.74))
+    SCORES = (
+        (0.70, 0.72, 0.74),
+        (0.60, 0.63, 0.64),
+        (0.65, 0.66, 0.69),
+        (0.50, 0.52, 0.55),
+        (0.71, 0.73, 0.74),
+    )
 
     @pytest.fixture
     def raced(self, sweep: Callable[..., Sweep]) -> Sweep:
@@ -1035,10 +1182,17 @@ class TestFoldRace:
             assert not driver.epoch(number, report(0, 2, 0.2, 0.2))
             driver.finished(number, Outcome("stopped", (0.2,)))
         trial = raced.trial(number)
-        assert (trial.state, trial.values, trial.user_attrs["fold_scores"]) == (TrialState.PRUNED, None, [0.2])
+        assert (trial.state, trial.values, trial.user_attrs["fold_scores"]) == (
+            TrialState.PRUNED,
+            None,
+            [0.2],
+        )
         assert trial.intermediate_values == {1: 0.1, 2: 0.2}
         reason = trial.user_attrs["reason"]
-        assert reason == "fold race: less than 0.1 % chance to beat trial 4 (0.7267) after 1 of 3 folds"
+        assert (
+            reason
+            == "fold race: less than 0.1 % chance to beat trial 4 (0.7267) after 1 of 3 folds"
+        )
         assert raced.events[1:] == [
             FoldFinished(number, 0, 3, 0.2),
             TrialEnded(number, "pruned", None, reason, best=False, seconds=0.0),
@@ -1082,7 +1236,9 @@ class TestFoldRace:
 class TestReportsThatComeTwice:
     """A worker that resumes from a checkpoint tells its last epochs again."""
 
-    def test_the_end_of_an_earlier_fold_decides_nothing_and_is_told_once(self, sweep: Callable[..., Sweep]):
+    def test_the_end_of_an_earlier_fold_decides_nothing_and_is_told_once(
+        self, sweep: Callable[..., Sweep]
+    ):
         curve = sweep("run_cap=9")
         with curve.driver() as driver:
             slow = handed_out(driver).number
@@ -1110,7 +1266,9 @@ class TestReportsThatComeTwice:
             driver.finished(1, Outcome("stopped"))
         assert curve.trial(1).intermediate_values == {1: 0.4}
 
-    def test_a_restarted_driver_stops_a_trial_whose_last_report_had_to_stop_it(self, sweep: Callable[..., Sweep]):
+    def test_a_restarted_driver_stops_a_trial_whose_last_report_had_to_stop_it(
+        self, sweep: Callable[..., Sweep]
+    ):
         curve = sweep(MEDIAN)
         with curve.mortal() as driver:
             handed_out(driver)
@@ -1130,12 +1288,16 @@ class TestReportsThatComeTwice:
 
 
 class TestDiskFull:
-    def test_the_sweep_ends_with_exit_code_3_and_the_trial_is_continued(self, sweep: Callable[..., Sweep]):
+    def test_the_sweep_ends_with_exit_code_3_and_the_trial_is_continued(
+        self, sweep: Callable[..., Sweep]
+    ):
         curve = sweep()
         with curve.driver() as driver:
             for _ in range(2):
                 handed_out(driver)
-            driver.finished(0, Outcome("no_space", (0.5,), reason="OSError: [Errno 28] No space left on device"))
+            driver.finished(
+                0, Outcome("no_space", (0.5,), reason="OSError: [Errno 28] No space left on device")
+            )
             assert (driver.stopping, driver.interrupted) == (True, False)
             assert driver.next() is Next.FINISHED
             driver.finished(1, Outcome("interrupted"))
@@ -1165,8 +1327,12 @@ class TestDiskFull:
 
 
 class TestGrowth:
-    def test_points_to_start_with_come_first_and_once_over_all_drivers(self, sweep: Callable[..., Sweep]):
-        curve = sweep("start_with=[{lr: 0.003, optimizer: adam}, {lr: 0.1}, {lr: 0.05}]", "run_cap=5")
+    def test_points_to_start_with_come_first_and_once_over_all_drivers(
+        self, sweep: Callable[..., Sweep]
+    ):
+        curve = sweep(
+            "start_with=[{lr: 0.003, optimizer: adam}, {lr: 0.1}, {lr: 0.05}]", "run_cap=5"
+        )
         given = []
         with curve.driver() as driver:
             given.append(handed_out(driver))
@@ -1180,12 +1346,18 @@ class TestGrowth:
         assert (given[0].values["lr"], given[0].values["optimizer"]) == (0.003, "adam")
         assert [trial.params["lr"] for trial in curve.stored.trials()][:3] == [0.003, 0.1, 0.05]
         starts = [
-            json.loads(t.user_attrs["start_point"]) for t in curve.stored.trials() if "start_point" in t.user_attrs
+            json.loads(t.user_attrs["start_point"])
+            for t in curve.stored.trials()
+            if "start_point" in t.user_attrs
         ]
         assert starts == [{"lr": 0.003, "optimizer": "adam"}, {"lr": 0.1}, {"lr": 0.05}]
 
     def test_a_widened_range_goes_on_with_what_was_learned(self, sweep: Callable[..., Sweep]):
-        curve = sweep("run_cap=12", "parameters.lr={distribution: log_uniform_values, min: 1e-5, max: 1e-4}", NO_RACE)
+        curve = sweep(
+            "run_cap=12",
+            "parameters.lr={distribution: log_uniform_values, min: 1e-5, max: 1e-4}",
+            NO_RACE,
+        )
         with curve.driver() as driver:
             run_local(driver, trial=curve_trial)
         before = [(t.params, t.distributions, t.values) for t in curve.stored.trials()]
@@ -1204,7 +1376,9 @@ class TestGrowth:
             propose(study, drawn.spec, number=number)
         assert learned != [t.params["lr"] for t in study.trials[12:]]
 
-    def test_another_sweeps_trials_do_not_count_but_are_not_tried_again(self, sweep: Callable[..., Sweep]):
+    def test_another_sweeps_trials_do_not_count_but_are_not_tried_again(
+        self, sweep: Callable[..., Sweep]
+    ):
         curve = sweep(*GRID)
         curve.remember(4, 0.9, lr=0.1)
         with curve.driver() as driver:
@@ -1238,7 +1412,12 @@ class TestStorageTrouble:
             curve.storage.open.clear()
             assert driver.next() is Next.WAIT
             before = len(curve.storage.written)
-            for step_report in (report(0, 1, 0.1), report(0, 2, 0.2), report(0, 2, 0.2, 0.2), report(1, 2, 0.3, 0.2)):
+            for step_report in (
+                report(0, 1, 0.1),
+                report(0, 2, 0.2),
+                report(0, 2, 0.2, 0.2),
+                report(1, 2, 0.3, 0.2),
+            ):
                 assert driver.epoch(0, step_report)
             driver.finished(0, completed(0.2, 0.4, 0.3))
             assert driver.next() is Next.WAIT
@@ -1260,7 +1439,9 @@ class TestStorageTrouble:
         ]
         assert table(curve.stored.trials()) == table(driver._mirror.trials())
 
-    def test_a_storage_that_is_gone_ends_the_sweep_with_exit_code_3(self, sweep: Callable[..., Sweep]):
+    def test_a_storage_that_is_gone_ends_the_sweep_with_exit_code_3(
+        self, sweep: Callable[..., Sweep]
+    ):
         curve = sweep("run_cap=50")
 
         def trial(assignment: Assignment, reporter: TrialReporter) -> Outcome:
@@ -1277,7 +1458,10 @@ class TestStorageTrouble:
             "Finished folds are on disk; run the same command again to continue"
         )
         assert not driver.interrupted
-        assert [trial.state for trial in curve.stored.trials()] == [TrialState.COMPLETE, TrialState.RUNNING]
+        assert [trial.state for trial in curve.stored.trials()] == [
+            TrialState.COMPLETE,
+            TrialState.RUNNING,
+        ]
         curve.storage.error = None
         with curve.driver(trial_cap=2) as driver:
             run_local(driver, trial=curve_trial)
@@ -1358,13 +1542,17 @@ class TestKilledAtAnyPoint:
             pytest.param((*THREE, "run_cap=5"), 0, id="points that repeat"),
         ],
     )
-    def test_the_table_is_that_of_an_undisturbed_sweep(self, tmp_path: Path, settings: tuple[str, ...], earlier: int):
+    def test_the_table_is_that_of_an_undisturbed_sweep(
+        self, tmp_path: Path, settings: tuple[str, ...], earlier: int
+    ):
         whole = Sweep(tmp_path, *settings, storage=InMemoryStorage())
         with whole.driver() as driver:
             run_local(driver, trial=curve_trial)
         trials = whole.stored.trials()
         assert table(trials) == table(driver._mirror.trials())
-        assert any("reason" in trial.user_attrs for trial in trials[earlier:])  # stopped, or taken over
+        assert any(
+            "reason" in trial.user_attrs for trial in trials[earlier:]
+        )  # stopped, or taken over
         for writes in itertools.count():
             parts = Sweep(tmp_path, *settings, storage=InMemoryStorage())
             for trial in trials[:earlier]:

@@ -105,7 +105,9 @@ def test_each_trial_owns_its_directory_as_long_as_no_other_process_begins_it(dri
     run_local(driver, trial=trial)
     assert owned == [True, True, False, True]
     files = [driver.files.trial(number).attempt for number in range(3)]
-    ended = [(left["number"], left["ended"]) for left in (json.loads(file.read_text()) for file in files)]
+    ended = [
+        (left["number"], left["ended"]) for left in (json.loads(file.read_text()) for file in files)
+    ]
     assert ended == [(1, True), (2, False), (1, True)]
 
 

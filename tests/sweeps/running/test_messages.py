@@ -22,7 +22,8 @@ def assignment(number: int = 7) -> Assignment:
 
 
 @pytest.mark.parametrize(
-    ("number", "expected"), [(0, "/runs/curve/trial-0000"), (7, "/runs/curve/trial-0007"), (12345, None)]
+    ("number", "expected"),
+    [(0, "/runs/curve/trial-0000"), (7, "/runs/curve/trial-0007"), (12345, None)],
 )
 def test_a_trial_has_a_directory_of_its_own(number: int, expected: str | None):
     assert str(assignment(number).files.directory) == (expected or "/runs/curve/trial-12345")
@@ -71,13 +72,26 @@ class TestTheCurveThatStandsInForTraining:
         ]
         # 0.9 is what the best point is worth, half of it learned in each epoch; folds are 0.02 apart
         assert [r.value for r in reports] == pytest.approx(
-            [0.43, 0.655, (0.655 + 0.45) / 2, (0.655 + 0.675) / 2, (0.655 + 0.675 + 0.47) / 3, 0.675]
+            [
+                0.43,
+                0.655,
+                (0.655 + 0.45) / 2,
+                (0.655 + 0.675) / 2,
+                (0.655 + 0.675 + 0.47) / 3,
+                0.675,
+            ]
         )
         assert outcome == Outcome("completed", pytest.approx((0.655, 0.675, 0.695)))
 
     @pytest.mark.parametrize(
         "change",
-        [{"backbone": "resnet18"}, {"optimizer": "madgrad"}, {"lr": -1.0}, {"epochs": 3}, {"epochs": 0}],
+        [
+            {"backbone": "resnet18"},
+            {"optimizer": "madgrad"},
+            {"lr": -1.0},
+            {"epochs": 3},
+            {"epochs": 0},
+        ],
         ids=str,
     )
     def test_refuses_what_it_does_not_know(self, change: dict[str, object]):

@@ -62,12 +62,18 @@ def test_a_driver_that_fails_is_not_known_any_more(folder: Path):
 def test_a_driver_that_lives_is_a_neighbour_and_stays_known(folder: Path, another: psutil.Process):
     path = known(folder, pid=another.pid, start=started_s(another.pid))
     with registered("mask", gpus=1, runs=RUNS) as neighbours:
-        assert neighbours == [Neighbour(another.pid, pytest.approx(started_s(another.pid), abs=2), "x", "/runs", 1.0)]
+        assert neighbours == [
+            Neighbour(another.pid, pytest.approx(started_s(another.pid), abs=2), "x", "/runs", 1.0)
+        ]
     assert path.exists()
 
 
-@pytest.mark.parametrize("age_s", [0, 100], ids=["its process is gone", "its pid is another process now"])
-def test_a_dead_driver_is_no_neighbour_and_its_file_is_removed(folder: Path, another: psutil.Process, age_s: float):
+@pytest.mark.parametrize(
+    "age_s", [0, 100], ids=["its process is gone", "its pid is another process now"]
+)
+def test_a_dead_driver_is_no_neighbour_and_its_file_is_removed(
+    folder: Path, another: psutil.Process, age_s: float
+):
     path = known(folder, pid=another.pid, start=started_s(another.pid) - age_s)
     if not age_s:
         another.kill()

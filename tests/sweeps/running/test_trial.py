@@ -41,7 +41,12 @@ class Listener:
     """Keeps the reports of epochs and of folds; stops, interrupts or loses the trial when told to."""
 
     def __init__(
-        self, *, stop_at: int = 0, interrupt_at: int = 0, lost_at: int = 0, stop_after_fold: int | None = None
+        self,
+        *,
+        stop_at: int = 0,
+        interrupt_at: int = 0,
+        lost_at: int = 0,
+        stop_after_fold: int | None = None,
     ) -> None:
         self.reports: list[TrialReport] = []
         self.folds: list[TrialReport] = []
@@ -92,11 +97,15 @@ def assignment(tmp_path: Path) -> Callable[..., Assignment]:
 
 
 def result(assignment: Assignment, fold: int) -> dict[str, Any]:
-    loaded: dict[str, Any] = json.loads((assignment.files.directory / f"fold-{fold}" / "result.json").read_text())
+    loaded: dict[str, Any] = json.loads(
+        (assignment.files.directory / f"fold-{fold}" / "result.json").read_text()
+    )
     return loaded
 
 
-def test_every_epoch_of_every_fold_is_reported_with_the_mean_over_folds(assignment: Callable[..., Assignment]):
+def test_every_epoch_of_every_fold_is_reported_with_the_mean_over_folds(
+    assignment: Callable[..., Assignment],
+):
     given, listener = assignment(metric="accuracy"), Listener()
     outcome = run_trial(given, listener)
     assert outcome.state == "completed"
@@ -110,7 +119,12 @@ def test_every_epoch_of_every_fold_is_reported_with_the_mean_over_folds(assignme
         (1, 2, 2, (first,)),
     ]
     curves = [
-        np.loadtxt(given.files.directory / f"fold-{fold}" / "curve.csv", delimiter=",", skiprows=1, usecols=2)
+        np.loadtxt(
+            given.files.directory / f"fold-{fold}" / "curve.csv",
+            delimiter=",",
+            skiprows=1,
+            usecols=2,
+        )
         for fold in range(2)
     ]
     with (given.files.directory / "fold-0" / "curve.csv").open() as file:
@@ -119,12 +133,16 @@ def test_every_epoch_of_every_fold_is_reported_with_the_mean_over_folds(assignme
     assert [r.value for r in listener.reports] == pytest.approx(values, abs=1e-12)
 
 
-def test_a_completed_trial_leaves_the_directory_of_the_design(assignment: Callable[..., Assignment]):
+def test_a_completed_trial_leaves_the_directory_of_the_design(
+    assignment: Callable[..., Assignment],
+):
     given = assignment(epochs=1)
     run_trial(given, Listener())
     directory = given.files.directory
     assert directory.name == "trial-0003"
-    files = sorted(path.relative_to(directory).as_posix() for path in directory.rglob("*") if path.is_file())
+    files = sorted(
+        path.relative_to(directory).as_posix() for path in directory.rglob("*") if path.is_file()
+    )
     assert files == [
         "config.json",
         *(
@@ -149,7 +167,9 @@ def test_every_image_is_predicted_exactly_once(assignment: Callable[..., Assignm
     np.testing.assert_allclose(probs_NK.sum(axis=1), 1, atol=1e-5)
 
 
-def test_finished_folds_are_not_trained_again(assignment: Callable[..., Assignment], monkeypatch: pytest.MonkeyPatch):
+def test_finished_folds_are_not_trained_again(
+    assignment: Callable[..., Assignment], monkeypatch: pytest.MonkeyPatch
+):
     given = assignment(epochs=1)
     first = run_trial(given, Listener())
     written = {path: path.stat().st_mtime_ns for path in given.files.directory.rglob("result.json")}
@@ -158,7 +178,9 @@ def test_finished_folds_are_not_trained_again(assignment: Callable[..., Assignme
     assert (again.steps, again.folds) == ([5], [])
     (given.files.directory / "fold-1" / "result.json").unlink()
     again = Listener()
-    assert run_trial(dataclasses.replace(given, reported=1), again) == first  # the same fold again, to the bit
+    assert (
+        run_trial(dataclasses.replace(given, reported=1), again) == first
+    )  # the same fold again, to the bit
     assert again.steps == [1, 5]
     assert again.reports[1].fold_scores == first.fold_scores[:1]
     kept = given.files.directory / "fold-0" / "result.json"
@@ -173,7 +195,9 @@ def test_a_stopped_trial_tells_the_folds_it_finished(assignment: Callable[..., A
     assert list(given.files.directory.rglob("last.ckpt")) == []
 
 
-def test_epochs_that_the_driver_never_heard_of_are_told_again_as_they_were(assignment: Callable[..., Assignment]):
+def test_epochs_that_the_driver_never_heard_of_are_told_again_as_they_were(
+    assignment: Callable[..., Assignment],
+):
     """The driver was killed with reports in its queue; the folds are on disk."""
     given, first, again = assignment(), Listener(), Listener()
     ended = run_trial(given, first)
@@ -182,7 +206,9 @@ def test_epochs_that_the_driver_never_heard_of_are_told_again_as_they_were(assig
     assert again.folds == first.folds
 
 
-def test_epochs_of_a_checkpoint_that_the_driver_never_heard_of_are_told_again(assignment: Callable[..., Assignment]):
+def test_epochs_of_a_checkpoint_that_the_driver_never_heard_of_are_told_again(
+    assignment: Callable[..., Assignment],
+):
     given, left, again = assignment(), Listener(interrupt_at=3), Listener()
     run_trial(given, left)
     ended = run_trial(given, again)
@@ -191,7 +217,9 @@ def test_epochs_of_a_checkpoint_that_the_driver_never_heard_of_are_told_again(as
     assert ended.state == "completed"
 
 
-def test_a_trial_that_should_have_been_stopped_is_stopped_by_what_is_told_again(assignment: Callable[..., Assignment]):
+def test_a_trial_that_should_have_been_stopped_is_stopped_by_what_is_told_again(
+    assignment: Callable[..., Assignment],
+):
     given = assignment()
     run_trial(given, Listener(interrupt_at=3))
     assert run_trial(given, Listener(stop_at=2)).state == "stopped"
@@ -199,13 +227,17 @@ def test_a_trial_that_should_have_been_stopped_is_stopped_by_what_is_told_again(
     assert list(given.files.directory.rglob("last.ckpt")) == []
 
 
-def test_a_finished_fold_is_told_before_the_next_begins_and_can_end_the_trial(assignment: Callable[..., Assignment]):
+def test_a_finished_fold_is_told_before_the_next_begins_and_can_end_the_trial(
+    assignment: Callable[..., Assignment],
+):
     given, listener = assignment(), Listener(stop_after_fold=0)
     outcome = run_trial(given, listener)
     score = result(given, 0)["metrics"]["f1"]
     assert outcome == Outcome("stopped", (score,))
     assert listener.steps == [1, 2]
-    assert listener.folds == [TrialReport(step=2, value=score, fold=0, epoch=2, epochs=2, fold_scores=(score,))]
+    assert listener.folds == [
+        TrialReport(step=2, value=score, fold=0, epoch=2, epochs=2, fold_scores=(score,))
+    ]
     assert not (given.files.directory / "fold-1").exists()
 
 
@@ -222,11 +254,15 @@ def test_a_fold_whose_answer_is_known_is_not_told_again(assignment: Callable[...
 
 
 @pytest.mark.parametrize("epoch", [1, 2])
-def test_a_process_whose_trial_another_one_took_over_writes_nothing(epoch: int, assignment: Callable[..., Assignment]):
+def test_a_process_whose_trial_another_one_took_over_writes_nothing(
+    epoch: int, assignment: Callable[..., Assignment]
+):
     given = assignment(checkpoint="last")
     outcome = run_trial(given, Listener(lost_at=epoch, interrupt_at=epoch))
     assert outcome == Outcome("interrupted")
-    assert [path.name for path in given.files.directory.rglob("*") if path.is_file()] == ["config.json"]
+    assert [path.name for path in given.files.directory.rglob("*") if path.is_file()] == [
+        "config.json"
+    ]
 
 
 def test_a_full_disk_interrupts_the_trial_and_leaves_no_half_file(
@@ -246,7 +282,9 @@ def test_a_full_disk_interrupts_the_trial_and_leaves_no_half_file(
     assert run_trial(given, Listener()).state == "completed"
 
 
-def test_an_interrupted_trial_goes_on_where_it_left_and_ends_the_same(assignment: Callable[..., Assignment]):
+def test_an_interrupted_trial_goes_on_where_it_left_and_ends_the_same(
+    assignment: Callable[..., Assignment],
+):
     given = assignment()
     left, rest = Listener(interrupt_at=3), Listener()
     outcome = run_trial(given, left)
@@ -259,7 +297,9 @@ def test_an_interrupted_trial_goes_on_where_it_left_and_ends_the_same(assignment
     assert ended.state == "completed"
 
 
-def test_a_trial_that_is_interrupted_before_its_first_step_reports_nothing(assignment: Callable[..., Assignment]):
+def test_a_trial_that_is_interrupted_before_its_first_step_reports_nothing(
+    assignment: Callable[..., Assignment],
+):
     class Gone(Listener):
         def interrupted(self) -> bool:
             return True
@@ -284,7 +324,9 @@ def own(assignment: Callable[..., Assignment]) -> Callable[..., Assignment]:
 
     def make(code: str = AGREEMENT, **values: Any) -> Assignment:
         given = assignment(metric="metric", **values)
-        given = dataclasses.replace(given, values={**given.values, "metric": "my_task.py:agreement"})
+        given = dataclasses.replace(
+            given, values={**given.values, "metric": "my_task.py:agreement"}
+        )
         (Path(given.sweep_directory) / "code").mkdir(exist_ok=True)
         (Path(given.sweep_directory) / "code" / "my_task.py").write_text(code)
         return given
@@ -330,7 +372,9 @@ class TestOwnMetric:
         given = own()
         file = Path(given.sweep_directory) / "code" / "my_task.py"
         file.unlink()
-        assert run_trial(given, Listener()).reason == f"my_task.py:agreement: there is no file {file}."
+        assert (
+            run_trial(given, Listener()).reason == f"my_task.py:agreement: there is no file {file}."
+        )
 
 
 # --- one common epoch
@@ -349,7 +393,9 @@ COMMON = {"checkpoint": "best", "epochs": 4, "optimizer": "sgd", "lr": 0.05, "sc
 class TestCommonEpoch:
     """checkpoint: best."""
 
-    def test_all_folds_are_scored_by_the_epoch_that_is_best_on_average(self, assignment: Callable[..., Assignment]):
+    def test_all_folds_are_scored_by_the_epoch_that_is_best_on_average(
+        self, assignment: Callable[..., Assignment]
+    ):
         given = assignment(**COMMON)
         outcome = run_trial(given, Listener())
         curves = [curve(given, fold, "f1") for fold in range(2)]
@@ -357,7 +403,11 @@ class TestCommonEpoch:
         assert outcome.fold_scores == tuple(values[epoch] for values in curves)
         for fold in range(2):
             found = result(given, fold)
-            assert (found["scored_epoch"], found["epochs"], found["biased"]) == (epoch + 1, 4, False)
+            assert (found["scored_epoch"], found["epochs"], found["biased"]) == (
+                epoch + 1,
+                4,
+                False,
+            )
             assert found["metrics"]["f1"] == curves[fold][epoch]
             assert found["metrics"]["accuracy"] == pytest.approx(right(given, fold))
         assert sorted(path.name for path in Path(given.files.directory, "fold-0").iterdir()) == [
@@ -370,7 +420,11 @@ class TestCommonEpoch:
             given = dataclasses.replace(own(metric_goal=goal, **COMMON), number=number)
             run_trial(given, Listener())
             mean = np.mean([curve(given, fold, "metric") for fold in range(2)], axis=0)
-            assert result(given, 0)["scored_epoch"] == result(given, 1)["scored_epoch"] == int(best(mean)) + 1
+            assert (
+                result(given, 0)["scored_epoch"]
+                == result(given, 1)["scored_epoch"]
+                == int(best(mean)) + 1
+            )
             chosen.append(int(best(mean)))
         assert chosen[0] != chosen[1]
 
@@ -399,8 +453,14 @@ class TestWhatFoldsLeave:
             given.append(setup)
             ended = run_fold(setup, *args)
             if setup.fold == 0 and isinstance(ended, FoldResult):
-                return dataclasses.replace(ended, accumulation=5, notes=["out of memory", "out of memory", "hot"])
-            return dataclasses.replace(ended, notes=["hot"]) if isinstance(ended, FoldResult) else ended
+                return dataclasses.replace(
+                    ended, accumulation=5, notes=["out of memory", "out of memory", "hot"]
+                )
+            return (
+                dataclasses.replace(ended, notes=["hot"])
+                if isinstance(ended, FoldResult)
+                else ended
+            )
 
         monkeypatch.setattr(trial, "run_fold", split)
         return given
@@ -415,9 +475,14 @@ class TestWhatFoldsLeave:
         self, assignment: Callable[..., Assignment], folds: list[FoldSetup]
     ):
         assert run_trial(assignment(epochs=1), Listener()).notes == ("out of memory", "hot")
-        assert run_trial(assignment(epochs=2), Listener(stop_at=3)).notes == ("out of memory", "hot")
+        assert run_trial(assignment(epochs=2), Listener(stop_at=3)).notes == (
+            "out of memory",
+            "hot",
+        )
 
-    def test_a_failed_trial_keeps_its_notes(self, assignment: Callable[..., Assignment], folds: list[FoldSetup]):
+    def test_a_failed_trial_keeps_its_notes(
+        self, assignment: Callable[..., Assignment], folds: list[FoldSetup]
+    ):
         class Breaking(Listener):
             def report(self, report: TrialReport) -> bool:
                 if report.fold == 1:
@@ -425,14 +490,20 @@ class TestWhatFoldsLeave:
                 return super().report(report)
 
         outcome = run_trial(assignment(epochs=1), Breaking())
-        assert (outcome.state, outcome.reason, outcome.notes) == ("failed", "RuntimeError: x", ("out of memory", "hot"))
+        assert (outcome.state, outcome.reason, outcome.notes) == (
+            "failed",
+            "RuntimeError: x",
+            ("out of memory", "hot"),
+        )
 
 
 class TestLeftover:
     """256 MB of a tensor that is never written take no memory of this machine."""
 
     @pytest.fixture(params=["a trial that ends", "a trial that fails"])
-    def hoarding(self, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> list[torch.Tensor]:
+    def hoarding(
+        self, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+    ) -> list[torch.Tensor]:
         hoard: list[torch.Tensor] = []
         run_fold = trial.run_fold
 
@@ -453,12 +524,17 @@ class TestLeftover:
         assert kept <= outcome.leftover_bytes < kept + 2**20
         hoarding.clear()
 
-    def test_a_trial_gives_back_what_it_used_however_it_ends(self, assignment: Callable[..., Assignment]):
+    def test_a_trial_gives_back_what_it_used_however_it_ends(
+        self, assignment: Callable[..., Assignment]
+    ):
         class Breaking(Listener):
             def report(self, report: TrialReport) -> bool:
                 raise RuntimeError("x")
 
-        device, given = torch.device("cpu"), assignment(epochs=1, optimizer="madgrad", ema=0.9, checkpoint="best")
+        device, given = (
+            torch.device("cpu"),
+            assignment(epochs=1, optimizer="madgrad", ema=0.9, checkpoint="best"),
+        )
         run_trial(given, Listener())  # what is kept for all trials of a worker
         before = used_bytes(device)
         for number, listener, state in ((4, Listener(), "completed"), (5, Breaking(), "failed")):
@@ -479,26 +555,35 @@ def test_local_weights_are_read_from_their_path(assignment: Callable[..., Assign
     assert result(second, 0)["metrics"]["log_loss"] != result(first, 0)["metrics"]["log_loss"]
     weights.unlink()
     gone = run_trial(dataclasses.replace(second, number=5), Listener())
-    assert gone.reason == f"weights: there is no file {weights}. Name an existing file, pretrained or none"
+    assert (
+        gone.reason
+        == f"weights: there is no file {weights}. Name an existing file, pretrained or none"
+    )
 
 
 def test_each_head_may_see_its_own_crop(assignment: Callable[..., Assignment], tmp_path: Path):
     """Label columns colour and side, a box around the left half: the trial reads every image in two ways."""
     given = assignment(
-        epochs=1, heads="separate", **{"head_crops.label": "box", "head_weights.side": 2.0, "loss_mix.focal": 1.0}
+        epochs=1,
+        heads="separate",
+        **{"head_crops.label": "box", "head_weights.side": 2.0, "loss_mix.focal": 1.0},
     )
     lines = (tmp_path / "photos" / "train.csv").read_text().splitlines()[1:]
     rows = [f"{line},{'ab'[at % 2]},0,0,8,16" for at, line in enumerate(lines)]
     both = tmp_path / "photos" / "both.csv"
     both.write_text("\n".join(["path,label,side,left,top,right,bottom", *rows]) + "\n")
-    options = DataOptions(source=str(both), label=["label", "side"], box=["left", "top", "right", "bottom"])
+    options = DataOptions(
+        source=str(both), label=["label", "side"], box=["left", "top", "right", "bottom"]
+    )
     folds = make_folds(read_data_set(options).manifest, k=2, seed=0)
     sweep = tmp_path / "runs" / "heads"
     save_folds(folds, sweep / "folds.npz")
     given = dataclasses.replace(given, sweep_directory=str(sweep))
     outcome = run_trial(given, Listener())
     assert (outcome.state, outcome.reason) == ("completed", "")
-    assert json.loads((given.files.directory / "config.json").read_text())["head_crops"] == {"label": "box"}
+    assert json.loads((given.files.directory / "config.json").read_text())["head_crops"] == {
+        "label": "box"
+    }
     _, probs_NK = oof(given, 0)
     assert probs_NK.shape[1] == 6  # the joint classes
     for how in (Preprocessing((16, 16)), Preprocessing((16, 16), crop="box")):
@@ -512,7 +597,9 @@ class TestFailures:
         monkeypatch.setattr("torch.cuda.is_available", lambda: False)
         outcome = run_trial(dataclasses.replace(assignment(), device="cuda"), Listener())
         assert (outcome.state, outcome.leftover_bytes) == ("failed", 0)
-        assert outcome.reason == "device cuda: torch sees no CUDA GPU on this machine. Use cpu or auto"
+        assert (
+            outcome.reason == "device cuda: torch sees no CUDA GPU on this machine. Use cpu or auto"
+        )
 
     @pytest.mark.parametrize(
         ("values", "reason"),
@@ -523,7 +610,10 @@ class TestFailures:
             ),
             ({"lr": 0.0}, "lr: Input should be greater than 0"),
             ({"warmup": 1}, "warmup: Extra inputs are not permitted"),
-            ({"loss": "mixture", "loss_mix.focal": -1}, "loss_mix.focal: Input should be greater than or equal to 0"),
+            (
+                {"loss": "mixture", "loss_mix.focal": -1},
+                "loss_mix.focal: Input should be greater than or equal to 0",
+            ),
         ],
         ids=["choices that do not fit", "out of bounds", "unknown", "an entry out of bounds"],
     )
@@ -535,8 +625,12 @@ class TestFailures:
         assert (outcome.state, outcome.fold_scores, outcome.reason) == ("failed", (), reason)
         assert not given.files.directory.exists()
 
-    def test_a_loss_that_becomes_nan_fails_with_where_and_what_to_do(self, assignment: Callable[..., Assignment]):
-        given = assignment(optimizer="sgd", lr=10.0, momentum=0.99, scheduler="none", epochs=4, batch_size=4)
+    def test_a_loss_that_becomes_nan_fails_with_where_and_what_to_do(
+        self, assignment: Callable[..., Assignment]
+    ):
+        given = assignment(
+            optimizer="sgd", lr=10.0, momentum=0.99, scheduler="none", epochs=4, batch_size=4
+        )
         outcome = run_trial(given, Listener())
         assert outcome.state == "failed"
         values = r"\(lr=10, optimizer=sgd, backbone=test_efficientnet(, batch of 4 with [^)]+)?\)"
@@ -585,12 +679,19 @@ class TestFailures:
         assert outcome.reason.startswith(f"{checkpoint}: the checkpoint is damaged")
         assert "\n" not in outcome.reason
 
-    def test_missing_folds_fail_with_their_path(self, assignment: Callable[..., Assignment], tmp_path: Path):
+    def test_missing_folds_fail_with_their_path(
+        self, assignment: Callable[..., Assignment], tmp_path: Path
+    ):
         given = dataclasses.replace(assignment(), sweep_directory=str(tmp_path / "elsewhere"))
-        assert run_trial(given, Listener()).reason == f"{tmp_path}/elsewhere/folds.npz: no such folds file"
+        assert (
+            run_trial(given, Listener()).reason
+            == f"{tmp_path}/elsewhere/folds.npz: no such folds file"
+        )
 
     @pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt])
-    def test_the_order_to_leave_passes(self, assignment: Callable[..., Assignment], error: type[BaseException]):
+    def test_the_order_to_leave_passes(
+        self, assignment: Callable[..., Assignment], error: type[BaseException]
+    ):
         """Ray ends a worker's trial by raising SystemExit out of a report."""
 
         class Leaving(Listener):

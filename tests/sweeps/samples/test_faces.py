@@ -30,7 +30,12 @@ def sixty(tmp_path_factory) -> Path:
 def photos_PVHWC(tmp_path_factory) -> np.ndarray:
     """12 persons, seven photos each in the order of `PHOTOS`, 64 x 48."""
     images = write_faces(tmp_path_factory.mktemp("faces"), persons=12, size_HW=(64, 48))
-    return np.array([[pixels(folder / f"{photo}.jpg") for photo in PHOTOS] for folder in sorted(images.iterdir())])
+    return np.array(
+        [
+            [pixels(folder / f"{photo}.jpg") for photo in PHOTOS]
+            for folder in sorted(images.iterdir())
+        ]
+    )
 
 
 def pixels(file: Path) -> np.ndarray:
@@ -40,7 +45,11 @@ def pixels(file: Path) -> np.ndarray:
 
 def contents(images: Path) -> dict[str, bytes]:
     """Every file below the folder with its bytes."""
-    return {path.relative_to(images).as_posix(): path.read_bytes() for path in images.rglob("*") if path.is_file()}
+    return {
+        path.relative_to(images).as_posix(): path.read_bytes()
+        for path in images.rglob("*")
+        if path.is_file()
+    }
 
 
 def band(age: int) -> int:
@@ -57,7 +66,15 @@ def test_every_person_is_a_folder_named_by_id_gender_race_and_age_with_seven_pho
     for folder in folders:
         assert re.fullmatch(r"\d{6}_(fe)?male_(Asian|Caucasian|Indian|African)_\d\d", folder.name)
         assert sorted(os.listdir(folder)) == sorted(f"{photo}.jpg" for photo in PHOTOS)
-    assert sorted(PHOTOS) == ["incorrect_mask", "mask1", "mask2", "mask3", "mask4", "mask5", "normal"]
+    assert sorted(PHOTOS) == [
+        "incorrect_mask",
+        "mask1",
+        "mask2",
+        "mask3",
+        "mask4",
+        "mask5",
+        "normal",
+    ]
 
 
 def test_nothing_but_the_photos_and_the_arguments_is_left(sixty):
@@ -91,7 +108,9 @@ def test_most_are_younger_than_26_or_in_their_fifties_and_few_are_older():
     assert 0.05 < np.mean(ages_N >= 60) < 0.1
 
 
-@pytest.mark.parametrize("size_HW", [(16, 16), (17, 33), (75, 51), (16, 200), (300, 16), (512, 384), (1600, 1201)])
+@pytest.mark.parametrize(
+    "size_HW", [(16, 16), (17, 33), (75, 51), (16, 200), (300, 16), (512, 384), (1600, 1201)]
+)
 def test_photos_have_the_size_asked_for(tmp_path, size_HW):
     images = write_faces(tmp_path, persons=1, size_HW=size_HW)
     assert {pixels(file).shape for file in images.glob("*/*.jpg")} == {(*size_HW, 3)}
@@ -99,7 +118,9 @@ def test_photos_have_the_size_asked_for(tmp_path, size_HW):
 
 def test_progress_counts_every_person_once(tmp_path):
     seen = []
-    write_faces(tmp_path, persons=3, size_HW=TINY, progress=lambda done, total: seen.append((done, total)))
+    write_faces(
+        tmp_path, persons=3, size_HW=TINY, progress=lambda done, total: seen.append((done, total))
+    )
     assert seen == [(0, 3), (1, 3), (2, 3), (3, 3)]
 
 
@@ -107,18 +128,24 @@ def test_progress_counts_every_person_once(tmp_path):
 
 
 def test_the_same_arguments_give_the_same_bytes(tmp_path):
-    first, second = (write_faces(tmp_path / name, persons=4, size_HW=(40, 30), seed=5) for name in "ab")
+    first, second = (
+        write_faces(tmp_path / name, persons=4, size_HW=(40, 30), seed=5) for name in "ab"
+    )
     assert contents(first) == contents(second)
 
 
 def test_a_person_is_the_same_whatever_the_count(tmp_path):
-    few, many = (write_faces(tmp_path / str(count), persons=count, size_HW=TINY) for count in (5, 10))
+    few, many = (
+        write_faces(tmp_path / str(count), persons=count, size_HW=TINY) for count in (5, 10)
+    )
     assert len(contents(few)) == 35
     assert contents(few).items() <= contents(many).items()
 
 
 def test_another_seed_draws_other_persons(tmp_path):
-    first, second = (write_faces(tmp_path / str(seed), persons=2, size_HW=TINY, seed=seed) for seed in (0, 1))
+    first, second = (
+        write_faces(tmp_path / str(seed), persons=2, size_HW=TINY, seed=seed) for seed in (0, 1)
+    )
     assert not set(contents(first).values()) & set(contents(second).values())
 
 
@@ -144,7 +171,9 @@ def test_an_interrupted_set_holds_whole_persons_only_and_is_completed(tmp_path, 
     assert sorted(os.listdir(tmp_path / "cut")) == ["faces.json", "images"]
 
 
-@pytest.mark.parametrize("damage", [Path.unlink, lambda file: file.write_bytes(b"")], ids=["missing", "empty"])
+@pytest.mark.parametrize(
+    "damage", [Path.unlink, lambda file: file.write_bytes(b"")], ids=["missing", "empty"]
+)
 def test_only_a_person_that_is_not_whole_is_drawn_again(tmp_path, damage):
     images = write_faces(tmp_path, persons=3, size_HW=TINY)
     before = contents(images)
@@ -164,9 +193,7 @@ def test_other_arguments_in_the_same_folder_are_refused(tmp_path, change, comple
     images = write_faces(tmp_path, **asked)
     before = contents(images)
     (tmp_path / "faces.json").write_text(json.dumps({**asked, "complete": complete}))
-    message = (
-        r"holds 2 persons of \d+x\d+ pixels \(seed \d+\), asked for are .*Delete the folder or choose another one$"
-    )
+    message = r"holds 2 persons of \d+x\d+ pixels \(seed \d+\), asked for are .*Delete the folder or choose another one$"
     with pytest.raises(DataError, match=message):
         write_faces(tmp_path, **{**asked, **change})
     assert contents(images) == before
@@ -187,7 +214,9 @@ def test_real_photos_never_get_mixed_with_drawn_ones(tmp_path):
 
 def test_a_folder_that_cannot_be_made_is_refused(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(DataError, match=r"file: the faces cannot be written \(.+\)\. Choose another folder$"):
+    with pytest.raises(
+        DataError, match=r"file: the faces cannot be written \(.+\)\. Choose another folder$"
+    ):
         write_faces(tmp_path / "file", persons=1, size_HW=TINY)
 
 
@@ -224,7 +253,9 @@ def change_by(photo: str) -> np.ndarray:
     changes_PHW = []
     for number in range(12):
         one, normal = (
-            take_photo(looks_of(number, seed=0), name, size_HW=(64, 48), rng=np.random.default_rng(number))
+            take_photo(
+                looks_of(number, seed=0), name, size_HW=(64, 48), rng=np.random.default_rng(number)
+            )
             for name in (photo, "normal")
         )
         changes_PHW.append(np.abs(np.asarray(one).astype(int) - normal).mean(axis=2))
@@ -238,7 +269,9 @@ def test_a_mask_changes_the_lower_face_and_little_else():
     assert lower.mean() > 3 * wall.mean()
 
 
-@pytest.mark.parametrize(("wearing", "free"), [("nose free", (25, 33)), ("chin", (25, 39)), ("eyes", (37, 45))])
+@pytest.mark.parametrize(
+    ("wearing", "free"), [("nose free", (25, 33)), ("chin", (25, 39)), ("eyes", (37, 45))]
+)
 def test_a_wrongly_worn_mask_leaves_part_of_the_face_free(wearing, free, monkeypatch):
     only = {name: face_drawing.WEARINGS[name] for name in ("right", wearing)}
     monkeypatch.setattr(face_drawing, "WEARINGS", only)
@@ -248,13 +281,18 @@ def test_a_wrongly_worn_mask_leaves_part_of_the_face_free(wearing, free, monkeyp
 
 def test_grey_hair_comes_with_age_but_not_always():
     persons = [looks_of(number, seed=0) for number in range(200)]
-    light = {old: [sum(one.hair) for one in persons if (one.age >= 50) == old] for old in (False, True)}
+    light = {
+        old: [sum(one.hair) for one in persons if (one.age >= 50) == old] for old in (False, True)
+    }
     assert np.mean(light[True]) > 1.5 * np.mean(light[False])
     assert min(light[True]) < np.mean(light[False])
 
 
 def test_long_hair_is_more_common_among_women_but_not_only_theirs():
     persons = [looks_of(number, seed=0) for number in range(200)]
-    long = {gender: [one.hair_length for one in persons if one.gender == gender] for gender in ("female", "male")}
+    long = {
+        gender: [one.hair_length for one in persons if one.gender == gender]
+        for gender in ("female", "male")
+    }
     assert np.mean(long["female"]) > np.mean(long["male"]) + 0.3
     assert max(long["male"]) > np.median(long["female"])

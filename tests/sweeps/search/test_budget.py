@@ -54,7 +54,12 @@ def test_without_a_gpu_none_is_spent():
         ({"budget": {"hours": 2}}, Spent(2 * HOUR - 1, 0), None, None),
         ({"budget": {"hours": 2}}, Spent(2 * HOUR, 0), None, "the budget of 2 hours is used up"),
         ({"budget": {"gpu_hours": 0.5}}, Spent(9 * HOUR, HOUR / 2 - 1), None, None),
-        ({"budget": {"gpu_hours": 0.5}}, Spent(0, HOUR / 2), None, "the budget of 0.5 GPU-hours is used up"),
+        (
+            {"budget": {"gpu_hours": 0.5}},
+            Spent(0, HOUR / 2),
+            None,
+            "the budget of 0.5 GPU-hours is used up",
+        ),
         ({"metric": {"name": "valid/f1", "goal": "maximize", "target": 0.9}}, Spent(), None, None),
         ({"metric": {"name": "valid/f1", "goal": "maximize", "target": 0.9}}, Spent(), 0.899, None),
         (
@@ -63,7 +68,12 @@ def test_without_a_gpu_none_is_spent():
             0.9,
             "the target of 0.9 is reached: 0.9000",
         ),
-        ({"metric": {"name": "valid/log_loss", "goal": "minimize", "target": 0.2}}, Spent(), 0.25, None),
+        (
+            {"metric": {"name": "valid/log_loss", "goal": "minimize", "target": 0.2}},
+            Spent(),
+            0.25,
+            None,
+        ),
         (
             {"metric": {"name": "valid/log_loss", "goal": "minimize", "target": 0.2}},
             Spent(),
@@ -73,6 +83,10 @@ def test_without_a_gpu_none_is_spent():
     ],
 )
 def test_a_sweep_ends_when_enough_is_spent_or_reached(
-    make_spec: Callable[..., SweepSpec], changes: dict[str, Any], spent: Spent, best: float | None, reason: str | None
+    make_spec: Callable[..., SweepSpec],
+    changes: dict[str, Any],
+    spent: Spent,
+    best: float | None,
+    reason: str | None,
 ):
     assert enough(make_spec(**changes), spent, best=best) == reason

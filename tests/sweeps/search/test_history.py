@@ -31,7 +31,9 @@ def space_of(raw: dict[str, Any], **changes: Any) -> Space:
     return space
 
 
-def trial_of(space: Space, *, state: TrialState = TrialState.COMPLETE, score: float = 0.5, **given: Any) -> FrozenTrial:
+def trial_of(
+    space: Space, *, state: TrialState = TrialState.COMPLETE, score: float = 0.5, **given: Any
+) -> FrozenTrial:
     """A trial with these values; others are the middle of their domains."""
     names = {name: value for name, value in given.items() if name in space}
     values = space.resolve(lambda p: names.get(p.name, p.domain.draw(0.5)))
@@ -58,7 +60,9 @@ def numbered(*trials: FrozenTrial) -> list[FrozenTrial]:
 def test_a_finished_trial_with_the_same_parameters_is_found() -> None:
     space = space_of(THERE)
     *trials, new = numbered(
-        trial_of(space, epochs=1), trial_of(space, epochs=2), trial_of(space, epochs=2, state=TrialState.RUNNING)
+        trial_of(space, epochs=1),
+        trial_of(space, epochs=2),
+        trial_of(space, epochs=2, state=TrialState.RUNNING),
     )
     assert repeated([*trials, new], new) is trials[1]
 
@@ -73,8 +77,14 @@ def test_a_trial_that_has_no_result_is_not_taken_over(state: TrialState) -> None
 def test_more_or_fewer_parameters_are_another_configuration() -> None:
     space = space_of(THERE)
     adamw, sgd = (trial_of(space, optimizer=name) for name in ("adamw", "sgd"))
-    assert repeated(numbered(adamw), trial_of(space, optimizer="sgd", state=TrialState.RUNNING)) is None
-    assert repeated(numbered(sgd), trial_of(space, optimizer="adamw", state=TrialState.RUNNING)) is None
+    assert (
+        repeated(numbered(adamw), trial_of(space, optimizer="sgd", state=TrialState.RUNNING))
+        is None
+    )
+    assert (
+        repeated(numbered(sgd), trial_of(space, optimizer="adamw", state=TrialState.RUNNING))
+        is None
+    )
 
 
 @pytest.mark.parametrize(("one", "other"), [(1, True), (1, 1.0), (0, False)])
@@ -85,10 +95,14 @@ def test_equal_values_of_two_kinds_are_two_configurations(one: Any, other: Any) 
     assert repeated([trained], trial_of(space, a=one, state=TrialState.RUNNING)) is trained
 
 
-def test_completed_comes_before_pruned_then_trained_before_taken_over_then_the_lower_number() -> None:
+def test_completed_comes_before_pruned_then_trained_before_taken_over_then_the_lower_number() -> (
+    None
+):
     space, own = space_of(THERE), {TAKEN_FROM: {"sweep": "other", "trial": 9}}
     pruned = trial_of(space, state=TrialState.PRUNED)
-    trials = numbered(pruned, pruned, trial_of(space, attributes=own), trial_of(space), trial_of(space))
+    trials = numbered(
+        pruned, pruned, trial_of(space, attributes=own), trial_of(space), trial_of(space)
+    )
     new = trial_of(space, state=TrialState.RUNNING)
     for left, first in ((range(5), 3), (range(3), 2), (range(2), 0)):
         found = repeated([trials[number] for number in left], new)
@@ -104,16 +118,24 @@ def taken_over(here: Space, there: Space, *trials: FrozenTrial) -> list[FrozenTr
 
 
 def test_another_sweeps_completed_trials_become_trials_of_this_space() -> None:
-    there, here = space_of(THERE), space_of(THERE, lr={"min": 0.0, "max": 2.0}, patience={"value": 0})
+    there, here = (
+        space_of(THERE),
+        space_of(THERE, lr={"min": 0.0, "max": 2.0}, patience={"value": 0}),
+    )
     attributes = {FOLD_SCORES: [0.4, 0.6], REASON: "x", START_POINT: "{}"}
     running, trained = numbered(
-        trial_of(there, state=TrialState.RUNNING), trial_of(there, attributes=attributes, reports={1: 0.4, 2: 0.5})
+        trial_of(there, state=TrialState.RUNNING),
+        trial_of(there, attributes=attributes, reports={1: 0.4, 2: 0.5}),
     )
     (taken,) = taken_over(here, there, running, trained)
     assert taken.params == trained.params
     assert taken.distributions == distributions(here, values_of(here, taken.params))
     assert taken.distributions["lr"] == FloatDistribution(0.0, 2.0)
-    assert (taken.state, taken.values, taken.intermediate_values) == (TrialState.COMPLETE, [0.5], {1: 0.4, 2: 0.5})
+    assert (taken.state, taken.values, taken.intermediate_values) == (
+        TrialState.COMPLETE,
+        [0.5],
+        {1: 0.4, 2: 0.5},
+    )
     assert taken.user_attrs == {FOLD_SCORES: [0.4, 0.6], TAKEN_FROM: {"sweep": "first", "trial": 1}}
 
 
@@ -133,7 +155,10 @@ def test_what_the_other_sweep_had_taken_over_itself_is_no_history() -> None:
     ("changes", "fits"),
     [
         ({"lr": {"min": 0.0, "max": 0.2}}, False),  # out of range
-        ({"lr": {"distribution": "q_uniform", "min": 0.0, "max": 1.0, "q": 0.25}}, True),  # 0.5 is one of the steps
+        (
+            {"lr": {"distribution": "q_uniform", "min": 0.0, "max": 1.0, "q": 0.25}},
+            True,
+        ),  # 0.5 is one of the steps
         ({"lr": {"distribution": "q_uniform", "min": 0.0, "max": 1.0, "q": 0.3}}, False),
         ({"epochs": {"min": 1.0, "max": 9.0}}, True),  # 7 as 7.0
         ({"epochs": {"values": [5, 7]}}, True),
@@ -149,14 +174,22 @@ def test_what_the_other_sweep_had_taken_over_itself_is_no_history() -> None:
         ({"patience": {"value": 3}}, False),
         ({"patience": {"values": [0, 3]}}, True),
         ({"patience": {"values": [3, 4]}}, False),
-        ({"patience": {"values": [3, 4], "when": {"optimizer": "adamw"}}}, True),  # not under this trial's conditions
-        ({"momentum": {"min": 0.5, "max": 0.9, "when": {"milestones": [[1]]}}}, False),  # switched off here
+        (
+            {"patience": {"values": [3, 4], "when": {"optimizer": "adamw"}}},
+            True,
+        ),  # not under this trial's conditions
+        (
+            {"momentum": {"min": 0.5, "max": 0.9, "when": {"milestones": [[1]]}}},
+            False,
+        ),  # switched off here
         ({"momentum": {"value": 0.7, "when": {"milestones": [[1]]}}}, False),
         ({"momentum": {"value": 0.7}}, True),
         ({"monitor": {"value": "metric"}}, False),
     ],
 )
-def test_a_trial_fits_if_this_space_could_have_asked_it(changes: dict[str, Any], fits: bool) -> None:
+def test_a_trial_fits_if_this_space_could_have_asked_it(
+    changes: dict[str, Any], fits: bool
+) -> None:
     there, here = space_of(THERE), space_of(THERE, **changes)
     trial = trial_of(there, lr=0.5, epochs=7, optimizer="sgd", momentum=0.7, milestones=[2])
     taken = taken_over(here, there, *numbered(trial))
@@ -166,7 +199,9 @@ def test_a_trial_fits_if_this_space_could_have_asked_it(changes: dict[str, Any],
         assert {name: values[name] for name in ("lr", "optimizer", "milestones")} == (
             {"lr": 0.5, "optimizer": "sgd", "milestones": [2]}
         )
-        assert set(again.params) == {parameter.name for parameter in here.varying() if parameter.name in values}
+        assert set(again.params) == {
+            parameter.name for parameter in here.varying() if parameter.name in values
+        }
 
 
 @pytest.mark.parametrize(
@@ -179,14 +214,30 @@ def test_a_trial_fits_if_this_space_could_have_asked_it(changes: dict[str, Any],
         ({"loss": {"value": "focal"}}, {"loss": {"values": ["cross_entropy"]}}, None),
         ({}, {"epochs": {"min": 1, "max": 9}}, {"epochs": 5}),
         ({}, {"epochs": {"min": 6, "max": 9}}, None),
-        ({"monitor": {"value": "metric"}}, {"monitor": {"values": ["loss", "metric"]}}, {"monitor": "metric"}),
+        (
+            {"monitor": {"value": "metric"}},
+            {"monitor": {"values": ["loss", "metric"]}},
+            {"monitor": "metric"},
+        ),
         # where the source's condition switched it off, the default was trained
         (SWITCHED_OFF, {"momentum": {"value": 0.9}}, {}),
         (SWITCHED_OFF, {"momentum": {"value": 0.8}}, None),
         # one mapping, or its entries
-        ({"loss_mix": {"value": {"focal": 0.5}}}, {"loss_mix.focal": {"values": [0.5, 1.0]}}, {"loss_mix.focal": 0.5}),
-        ({"loss_mix": {"value": {"focal": 0.5}}}, {"loss_mix.soft_f1": {"values": [0.5, 1.0]}}, None),
-        ({"loss_mix": {"value": {"focal": 0.5, "soft_f1": 1}}}, {"loss_mix.focal": {"values": [0.5, 1.0]}}, None),
+        (
+            {"loss_mix": {"value": {"focal": 0.5}}},
+            {"loss_mix.focal": {"values": [0.5, 1.0]}},
+            {"loss_mix.focal": 0.5},
+        ),
+        (
+            {"loss_mix": {"value": {"focal": 0.5}}},
+            {"loss_mix.soft_f1": {"values": [0.5, 1.0]}},
+            None,
+        ),
+        (
+            {"loss_mix": {"value": {"focal": 0.5, "soft_f1": 1}}},
+            {"loss_mix.focal": {"values": [0.5, 1.0]}},
+            None,
+        ),
         ({"loss_mix.focal": {"value": 0.5}}, {"loss_mix": {"value": {"focal": 0.5}}}, {}),
         # no field here, or not any more
         ({"colour": {"value": 3}}, {}, None),
@@ -216,7 +267,11 @@ def test_a_trial_that_its_own_space_does_not_explain_is_no_history() -> None:
         ({"max": 4}, {"max": 9}, [1, 3, 10, 12, 19, 21]),
         ({"max": 4}, {"max": 3}, [1, 3, 4, 6, 7, 9]),
         ({"max": 4}, {"max": 4}, [1, 3, 5, 7, 9, 11]),
-        ({"max": 3}, {"max": 4}, [1, 3, 5, 7, 9, 11]),  # the last epoch of a fold that is as long as any
+        (
+            {"max": 3},
+            {"max": 4},
+            [1, 3, 5, 7, 9, 11],
+        ),  # the last epoch of a fold that is as long as any
     ],
 )
 def test_reports_are_renumbered_by_the_largest_number_of_epochs_here(
@@ -234,7 +289,9 @@ def test_reports_are_renumbered_by_the_largest_number_of_epochs_here(
 
 def test_a_grown_sweeps_trials_get_the_distributions_of_the_space_as_it_is() -> None:
     before, now = space_of(THERE), space_of(THERE, lr={"min": 0.0, "max": 5.0})
-    old, new = numbered(trial_of(before, reports={1: 0.3}), trial_of(now, lr=4.0, state=TrialState.RUNNING))
+    old, new = numbered(
+        trial_of(before, reports={1: 0.3}), trial_of(now, lr=4.0, state=TrialState.RUNNING)
+    )
     first, second = refitted(now, [old, new])
     assert first.distributions == second.distributions
     assert first.distributions["lr"] == FloatDistribution(0.0, 5.0)

@@ -32,8 +32,12 @@ def rule(make_spec: Callable[..., SweepSpec]) -> Rule:
         metric = {"name": "valid/f1" if goal == "maximize" else "valid/loss", "goal": goal}
         if name == "median":
             options = {"startup_trials": 2, "warmup_epochs": 0, **options}
-        terminate = {"type": name} if name == "none" else {"type": name, "keep_at_least": 0, **options}
-        return make_spec(metric=metric, early_terminate=terminate, parameters={"epochs": {"value": 3}})
+        terminate = (
+            {"type": name} if name == "none" else {"type": name, "keep_at_least": 0, **options}
+        )
+        return make_spec(
+            metric=metric, early_terminate=terminate, parameters={"epochs": {"value": 3}}
+        )
 
     return rule
 
@@ -45,7 +49,9 @@ def completed(values: Sequence[float]) -> FrozenTrial:
 
 def running(values: Sequence[float], *, first_step: int = 1) -> FrozenTrial:
     return create_trial(
-        state=TrialState.RUNNING, intermediate_values=dict(enumerate(values, start=first_step)), params={}
+        state=TrialState.RUNNING,
+        intermediate_values=dict(enumerate(values, start=first_step)),
+        params={},
     )
 
 
@@ -77,7 +83,10 @@ def test_nothing_is_stopped_before_enough_trials_are_complete(
     rule: Rule, name: str, options: dict[str, Any], complete: int, stopped: bool
 ) -> None:
     spec = rule(name, keep_at_least=3, **options)
-    over = [create_trial(state=state, intermediate_values={1: 0.9}) for state in (TrialState.PRUNED, TrialState.FAIL)]
+    over = [
+        create_trial(state=state, intermediate_values={1: 0.9})
+        for state in (TrialState.PRUNED, TrialState.FAIL)
+    ]
     others = [*over, *[completed([0.9] * 6)] * complete]
     assert (reason(spec, running([0.29, 0.2, 0.1]), *others) is not None) == stopped
 
@@ -86,7 +95,10 @@ def test_nothing_is_stopped_before_enough_trials_are_complete(
 def test_a_trial_whose_values_are_not_numbers_is_stopped_under_any_rule(
     rule: Rule, name: str, options: dict[str, Any]
 ) -> None:
-    assert reason(rule(name, keep_at_least=20, **options), running([NAN, NAN])) == "its values are not numbers"
+    assert (
+        reason(rule(name, keep_at_least=20, **options), running([NAN, NAN]))
+        == "its values are not numbers"
+    )
 
 
 @pytest.mark.parametrize(("name", "options"), [*ANY, ("wilcoxon", {})])
@@ -112,18 +124,24 @@ def test_without_a_rule_nothing_is_stopped(rule: Rule) -> None:
 
 
 @pytest.mark.parametrize(("name", "options"), ANY)
-def test_the_answer_is_a_function_of_the_reports(rule: Rule, name: str, options: dict[str, Any]) -> None:
+def test_the_answer_is_a_function_of_the_reports(
+    rule: Rule, name: str, options: dict[str, Any]
+) -> None:
     """Asked again, in another study with the same trials, or with a storage that gives reports in another order."""
     rng, spec = random.Random(4), rule(name, **options)
     answers = set()
     for _ in range(40):
-        trials = [completed([rng.choice((0.2, 0.4, rng.random())) for _ in range(6)]) for _ in range(4)]
+        trials = [
+            completed([rng.choice((0.2, 0.4, rng.random())) for _ in range(6)]) for _ in range(4)
+        ]
         own = running([rng.random() for _ in range(rng.randint(1, 6))])
         study = study_of(*trials, own)
         first = stop_reason(study, study.trials[-1], spec)
         assert [stop_reason(study, study.trials[-1], spec) for _ in range(2)] == [first] * 2
         for trial in (*trials, own):
-            trial.intermediate_values = dict(sorted(trial.intermediate_values.items(), key=lambda item: -item[0]))
+            trial.intermediate_values = dict(
+                sorted(trial.intermediate_values.items(), key=lambda item: -item[0])
+            )
         assert reason(spec, own, *trials) == first
         answers.add(first is None)
     assert answers == {True, False}
@@ -145,7 +163,8 @@ def test_a_trial_worse_than_the_median_is_stopped_and_a_better_one_goes_on(
 
 
 @pytest.mark.parametrize(
-    ("goal", "share", "worse", "better"), [("maximize", 20, 0.73, 0.75), ("minimize", 30, 0.35, 0.33)]
+    ("goal", "share", "worse", "better"),
+    [("maximize", 20, 0.73, 0.75), ("minimize", 30, 0.35, 0.33)],
 )
 def test_a_trial_outside_the_best_percent_is_stopped(
     rule: Rule, goal: str, share: int, worse: float, better: float
@@ -160,10 +179,15 @@ def test_a_trial_outside_the_best_percent_is_stopped(
 
 
 @pytest.mark.parametrize(("step", "fold", "epoch"), [(1, 1, 1), (3, 1, 3), (4, 2, 1), (6, 2, 3)])
-def test_the_reason_names_fold_and_epoch_of_the_last_report(rule: Rule, step: int, fold: int, epoch: int) -> None:
+def test_the_reason_names_fold_and_epoch_of_the_last_report(
+    rule: Rule, step: int, fold: int, epoch: int
+) -> None:
     others = [completed([0.5] * 6), completed([0.6] * 6)]
     text = reason(rule(), running([0.1], first_step=step), *others)
-    assert text == f"median rule: at fold {fold}, epoch {epoch} worse than half of the completed trials"
+    assert (
+        text
+        == f"median rule: at fold {fold}, epoch {epoch} worse than half of the completed trials"
+    )
 
 
 def test_the_best_value_so_far_counts_not_the_last(rule: Rule) -> None:
@@ -172,7 +196,10 @@ def test_the_best_value_so_far_counts_not_the_last(rule: Rule) -> None:
 
 @pytest.mark.parametrize(("finished", "stopped"), [(1, False), (2, True), (3, True)])
 def test_the_median_waits_for_its_startup_trials(rule: Rule, finished: int, stopped: bool) -> None:
-    over = [create_trial(state=state, intermediate_values={1: 0.5}) for state in (TrialState.PRUNED, TrialState.FAIL)]
+    over = [
+        create_trial(state=state, intermediate_values={1: 0.5})
+        for state in (TrialState.PRUNED, TrialState.FAIL)
+    ]
     others = [*over, *[completed([0.5] * 6)] * finished]
     assert (reason(rule(), running([0.1]), *others) is not None) == stopped
 
@@ -183,7 +210,9 @@ def test_nothing_is_stopped_in_the_warm_up_epochs_of_the_first_fold(
 ) -> None:
     others = [completed([0.5] * 6), completed([0.5] * 6)]
     spec = rule(warmup_epochs=warmup)
-    stopped = [step for step in (1, 2, 3, 4) if reason(spec, running([0.1] * step), *others) is not None]
+    stopped = [
+        step for step in (1, 2, 3, 4) if reason(spec, running([0.1] * step), *others) is not None
+    ]
     assert stopped == stopped_at
 
 
@@ -196,7 +225,9 @@ def test_completed_trials_without_a_report_at_the_step_do_not_count(rule: Rule) 
 scores = st.floats(0, 1, width=16)
 
 
-def spec_of(terminate: EarlyTerminate, *, folds: Folds = Folds(), goal: str = "maximize") -> SweepSpec:  # noqa: B008
+def spec_of(
+    terminate: EarlyTerminate, *, folds: Folds = Folds(), goal: str = "maximize"
+) -> SweepSpec:  # noqa: B008
     return SweepSpec(
         name="toy",
         metric=Metric.model_validate({"name": "valid/f1", "goal": goal}),
@@ -210,14 +241,19 @@ def spec_of(terminate: EarlyTerminate, *, folds: Folds = Folds(), goal: str = "m
 
 BY_MEDIAN = spec_of(Median(type="median", startup_trials=1, warmup_epochs=0, keep_at_least=0))
 BY_BANDS = [
-    spec_of(Hyperband(type="hyperband", min_iter=1, strict=strict, keep_at_least=0)) for strict in (True, False)
+    spec_of(Hyperband(type="hyperband", min_iter=1, strict=strict, keep_at_least=0))
+    for strict in (True, False)
 ]
 
 
-@pytest.mark.parametrize("spec", [BY_MEDIAN, *BY_BANDS], ids=["median", "strict hyperband", "hyperband"])
+@pytest.mark.parametrize(
+    "spec", [BY_MEDIAN, *BY_BANDS], ids=["median", "strict hyperband", "hyperband"]
+)
 @settings(max_examples=30)
 @given(st.lists(st.lists(scores, min_size=4, max_size=4), min_size=2, max_size=6), st.data())
-def test_the_best_so_far_always_survives(spec: SweepSpec, table: list[list[float]], data: st.DataObject) -> None:
+def test_the_best_so_far_always_survives(
+    spec: SweepSpec, table: list[list[float]], data: st.DataObject
+) -> None:
     at = data.draw(st.integers(1, 4))
     best = [max(row[step] for row in table) for step in range(at)]
     assert reason(spec, running(best), *map(completed, table)) is None
@@ -243,7 +279,11 @@ def test_a_patient_rule_stops_a_trial_that_stays_below_its_best(
 ) -> None:
     sign = 1 if goal == "maximize" else -1
     text = reason(rule("patient", goal, patience=1), running([sign * value for value in values]))
-    assert text == ("patient rule: at fold 1, epoch 3 below its best for more than 1 epochs" if stopped else None)
+    assert text == (
+        "patient rule: at fold 1, epoch 3 below its best for more than 1 epochs"
+        if stopped
+        else None
+    )
 
 
 def test_patience_begins_anew_with_each_fold_and_counts_in_its_own_score(rule: Rule) -> None:
@@ -256,7 +296,10 @@ def test_patience_begins_anew_with_each_fold_and_counts_in_its_own_score(rule: R
 
     assert after(0.1) is None
     assert after(0.1, 0.05) is None
-    assert after(0.5, 0.4, 0.4) == "patient rule: at fold 2, epoch 3 below its best for more than 1 epochs"
+    assert (
+        after(0.5, 0.4, 0.4)
+        == "patient rule: at fold 2, epoch 3 below its best for more than 1 epochs"
+    )
     assert after(0.5, 0.4, 0.4, min_delta=0.09) is not None
     assert after(0.5, 0.4, 0.4, min_delta=0.11) is None
 
@@ -281,7 +324,9 @@ def test_a_value_outside_the_thresholds_stops_a_trial(
 
 def test_a_threshold_leaves_every_fold_its_warm_up_epochs(rule: Rule) -> None:
     spec = rule("threshold", lower=0.3, warmup_epochs=2)
-    stopped = [step for step in range(1, 7) if reason(spec, running([0.1], first_step=step)) is not None]
+    stopped = [
+        step for step in range(1, 7) if reason(spec, running([0.1], first_step=step)) is not None
+    ]
     assert stopped == [3, 6]
 
 
@@ -289,7 +334,9 @@ def test_a_threshold_leaves_every_fold_its_warm_up_epochs(rule: Rule) -> None:
 
 
 @pytest.mark.parametrize(("goal", "sign"), [("maximize", 1), ("minimize", -1)])
-def test_hyperband_stops_at_a_band_who_is_not_among_the_best(rule: Rule, goal: str, sign: int) -> None:
+def test_hyperband_stops_at_a_band_who_is_not_among_the_best(
+    rule: Rule, goal: str, sign: int
+) -> None:
     spec = rule("hyperband", goal, min_iter=1)
     others = [completed([sign * value] * 6) for value in (0.1, 0.2, 0.3, 0.6, 0.9)]
     assert reason(spec, running([sign * 0.25]), *others) == (
@@ -298,10 +345,15 @@ def test_hyperband_stops_at_a_band_who_is_not_among_the_best(rule: Rule, goal: s
     assert reason(spec, running([sign * 0.7]), *others) is None
 
 
-@pytest.mark.parametrize(("eta", "share"), [(2, "half"), (3, "third"), (4, "quarter"), (2.5, "40 %"), (10, "10 %")])
+@pytest.mark.parametrize(
+    ("eta", "share"), [(2, "half"), (3, "third"), (4, "quarter"), (2.5, "40 %"), (10, "10 %")]
+)
 def test_the_reason_names_the_share_that_goes_on(eta: float, share: str) -> None:
     text = hyperband_reason(
-        Hyperband(type="hyperband", min_iter=2, eta=eta), [0.1, 0.1, 0.1], others=[[0.5] * 9] * 29, goal=Goal.MAXIMIZE
+        Hyperband(type="hyperband", min_iter=2, eta=eta),
+        [0.1, 0.1, 0.1],
+        others=[[0.5] * 9] * 29,
+        goal=Goal.MAXIMIZE,
     )
     assert text == f"hyperband: at epoch 2 not among the best {share} of 30 trials"
 
@@ -324,7 +376,11 @@ def test_hyperband_judges_again_between_bands_by_what_others_have_shown_since(ru
 
 def test_hyperband_compares_with_every_trial_whatever_became_of_it(rule: Rule) -> None:
     others = [
-        create_trial(state=state, value=0.9 if state == TrialState.COMPLETE else None, intermediate_values={1: 0.9})
+        create_trial(
+            state=state,
+            value=0.9 if state == TrialState.COMPLETE else None,
+            intermediate_values={1: 0.9},
+        )
         for state in TrialState
     ]
     assert reason(rule("hyperband", min_iter=1), running([0.5]), *others) == (
@@ -354,7 +410,9 @@ def test_what_hyperband_remembers_of_trials_that_are_over_is_theirs(rule: Rule) 
     storage = InMemoryStorage()
     study = optuna.create_study(direction="maximize", storage=storage, study_name="toy")
     study.add_trials([running([0.1]), running([0.5, 0.5])])
-    number = storage.get_trial_id_from_study_id_trial_number(storage.get_study_id_from_name("toy"), 0)
+    number = storage.get_trial_id_from_study_id_trial_number(
+        storage.get_study_id_from_name("toy"), 0
+    )
 
     def answer() -> str | None:
         return stop_reason(study, study.trials[1], rule("hyperband", min_iter=2))
@@ -365,7 +423,9 @@ def test_what_hyperband_remembers_of_trials_that_are_over_is_theirs(rule: Rule) 
     storage.set_trial_state_values(number, TrialState.RUNNING)
     storage.set_trial_intermediate_value(number, 2, 0.9)
     storage.set_trial_state_values(number, TrialState.COMPLETE, [0.9])
-    assert [answer(), answer()] == ["hyperband: at epoch 2 not among the best third of 2 trials"] * 2
+    assert [answer(), answer()] == [
+        "hyperband: at epoch 2 not among the best third of 2 trials"
+    ] * 2
 
 
 def wandb_stops(rule: Hyperband, histories: list[list[float]], *, goal: str) -> list[int]:
@@ -382,7 +442,10 @@ def wandb_stops(rule: Hyperband, histories: list[list[float]], *, goal: str) -> 
         while len(bands) < 100:
             bands.append(int(length))
             length = length * rule.eta
-    lines = [[-value if goal == "maximize" else value for value in line if math.isfinite(value)] for line in histories]
+    lines = [
+        [-value if goal == "maximize" else value for value in line if math.isfinite(value)]
+        for line in histories
+    ]
     limits = {}
     for band in bands:
         at_band = sorted(line[band - 1] for line in lines if len(line) >= band)
@@ -400,10 +463,16 @@ def test_hyperband_stops_what_wandb_stops() -> None:
     rng, stops = random.Random(3), 0
     for _ in range(400):
         options: dict[str, Any] = rng.choice(
-            [{"min_iter": rng.randint(1, 6)}, {"max_iter": rng.randint(5, 40), "s": rng.randint(1, 5)}]
+            [
+                {"min_iter": rng.randint(1, 6)},
+                {"max_iter": rng.randint(5, 40), "s": rng.randint(1, 5)},
+            ]
         )
         rule = Hyperband(
-            type="hyperband", **options, eta=rng.choice([1.1, 1.5, 2, 2.5, 3, 4]), strict=rng.random() < 0.5
+            type="hyperband",
+            **options,
+            eta=rng.choice([1.1, 1.5, 2, 2.5, 3, 4]),
+            strict=rng.random() < 0.5,
         )
         goal = rng.choice([Goal.MINIMIZE, Goal.MAXIMIZE])
         table = [
@@ -417,7 +486,8 @@ def test_hyperband_stops_what_wandb_stops() -> None:
         ours = [
             number
             for number, own in enumerate(finite)
-            if hyperband_reason(rule, own, others=finite[:number] + finite[number + 1 :], goal=goal) is not None
+            if hyperband_reason(rule, own, others=finite[:number] + finite[number + 1 :], goal=goal)
+            is not None
         ]
         assert ours == wandb_stops(rule, table, goal=goal)
         stops += len(ours)
@@ -428,7 +498,13 @@ def test_hyperband_stops_what_wandb_stops() -> None:
 
 FOLDS = [0.81, 0.83, 0.79, 0.85, 0.82, 0.84]
 BEST = Standing(3, tuple(FOLDS))
-FIELD = [BEST, *(Standing(4 + number, tuple(score - 0.1 - 0.01 * number for score in FOLDS)) for number in range(3))]
+FIELD = [
+    BEST,
+    *(
+        Standing(4 + number, tuple(score - 0.1 - 0.01 * number for score in FOLDS))
+        for number in range(3)
+    ),
+]
 
 
 def by_wilcoxon(*, goal: str = "maximize", race: bool = False, **options: Any) -> SweepSpec:
@@ -437,11 +513,15 @@ def by_wilcoxon(*, goal: str = "maximize", race: bool = False, **options: Any) -
 
 
 @pytest.mark.parametrize(("goal", "sign"), [("maximize", 1), ("minimize", -1)])
-def test_wilcoxon_stops_a_trial_below_the_best_one_on_every_fold_once_p_can_be_small(goal: str, sign: int) -> None:
+def test_wilcoxon_stops_a_trial_below_the_best_one_on_every_fold_once_p_can_be_small(
+    goal: str, sign: int
+) -> None:
     best = Standing(3, tuple(sign * score for score in FOLDS))
     spec = by_wilcoxon(goal=goal)
     own = [sign * (score - 0.01 - 0.001 * fold) for fold, score in enumerate(FOLDS)]
-    stopped = [folds for folds in range(7) if fold_reason([best], own[:folds], spec=spec) is not None]
+    stopped = [
+        folds for folds in range(7) if fold_reason([best], own[:folds], spec=spec) is not None
+    ]
     assert stopped == [4, 5]  # p is 1/16 and 1/32; a complete trial is not judged
     assert fold_reason([best], own[:4], spec=spec) == (
         f"wilcoxon rule: after 4 of 6 folds worse than trial 3 ({best.score:.4g})"
@@ -459,9 +539,16 @@ def test_wilcoxon_stops_a_trial_below_the_best_one_on_every_fold_once_p_can_be_s
         ({"p_threshold": 0.02}, []),
     ],
 )
-def test_wilcoxon_acts_from_the_fold_that_its_options_allow(options: dict[str, Any], stopped: list[int]) -> None:
-    own, spec = [score - 0.01 - 0.001 * fold for fold, score in enumerate(FOLDS)], by_wilcoxon(**options)
-    assert [folds for folds in range(7) if fold_reason(FIELD, own[:folds], spec=spec) is not None] == stopped
+def test_wilcoxon_acts_from_the_fold_that_its_options_allow(
+    options: dict[str, Any], stopped: list[int]
+) -> None:
+    own, spec = (
+        [score - 0.01 - 0.001 * fold for fold, score in enumerate(FOLDS)],
+        by_wilcoxon(**options),
+    )
+    assert [
+        folds for folds in range(7) if fold_reason(FIELD, own[:folds], spec=spec) is not None
+    ] == stopped
 
 
 def test_wilcoxon_keeps_a_trial_with_one_better_fold_and_one_that_cannot_be_compared() -> None:
@@ -469,7 +556,9 @@ def test_wilcoxon_keeps_a_trial_with_one_better_fold_and_one_that_cannot_be_comp
     assert fold_reason(FIELD, [0.7, 0.7, 0.7, 0.99], spec=spec) is None
     assert fold_reason(FIELD, [0.7, 0.7, 0.7, NAN, 0.7], spec=spec) is None
     assert fold_reason([], [0.1] * 5, spec=spec) is None
-    assert fold_reason([Standing(1, (0.9, 0.9))], [0.1] * 5, spec=spec) is None  # pruned: no best trial yet
+    assert (
+        fold_reason([Standing(1, (0.9, 0.9))], [0.1] * 5, spec=spec) is None
+    )  # pruned: no best trial yet
 
 
 @pytest.mark.parametrize(("keep", "stopped"), [(4, True), (5, False)])
@@ -480,13 +569,20 @@ def test_wilcoxon_waits_for_complete_trials(keep: int, stopped: bool) -> None:
 
 
 def test_no_rule_at_epochs_stops_after_a_fold_and_wilcoxon_not_at_epochs() -> None:
-    assert fold_reason(FIELD, [0.1] * 4, spec=spec_of(BY_MEDIAN.early_terminate, folds=Folds(k=6, race=False))) is None
+    assert (
+        fold_reason(
+            FIELD, [0.1] * 4, spec=spec_of(BY_MEDIAN.early_terminate, folds=Folds(k=6, race=False))
+        )
+        is None
+    )
     assert reason(by_wilcoxon(), running([0.1] * 20), *[completed([0.9] * 24)] * 5) is None
 
 
 def test_the_race_is_on_unless_it_is_switched_off() -> None:
     table = [
-        tuple(score - 0.01 * number + 0.001 * (number * fold % 3) for fold, score in enumerate(FOLDS))
+        tuple(
+            score - 0.01 * number + 0.001 * (number * fold % 3) for fold, score in enumerate(FOLDS)
+        )
         for number in range(5)
     ]
     field = [Standing(number, scores) for number, scores in enumerate(table)]
@@ -494,7 +590,10 @@ def test_the_race_is_on_unless_it_is_switched_off() -> None:
     text = fold_reason(field, [0.1], spec=spec_of(NoRule(), folds=Folds(k=6)))
     assert text == "fold race: less than 0.1 % chance to beat trial 0 (0.8233) after 1 of 6 folds"
     assert fold_reason(field, [0.1], spec=spec_of(NoRule(), folds=Folds(k=6, race=False))) is None
-    assert fold_reason(field, [0.1], spec=spec_of(NoRule(), folds=Folds(k=6, race=Race(min_folds=2)))) is None
+    assert (
+        fold_reason(field, [0.1], spec=spec_of(NoRule(), folds=Folds(k=6, race=Race(min_folds=2))))
+        is None
+    )
     both = by_wilcoxon(race=True)
     assert "fold race" in (fold_reason(field, [0.1], spec=both) or "")
     assert "wilcoxon" in (fold_reason(field, [0.1] * 4, spec=both) or "")

@@ -38,7 +38,11 @@ def chance(own: Sequence[float], table: np.ndarray = TABLE) -> float:
     """The rule's formula once more, from a least-squares fit of the two-way layout."""
     n, k, f = len(table), table.shape[1], len(own)
     design = np.array(
-        [[float(t == i) for i in range(n)] + [float(j == i) for i in range(k)] for t in range(n) for j in range(k)]
+        [
+            [float(t == i) for i in range(n)] + [float(j == i) for i in range(k)]
+            for t in range(n)
+            for j in range(k)
+        ]
     )
     fit, _, rank, _ = np.linalg.lstsq(design, table.ravel(), rcond=None)
     freedom = table.size - int(rank)
@@ -49,7 +53,9 @@ def chance(own: Sequence[float], table: np.ndarray = TABLE) -> float:
     return float(student.cdf((expected - table.mean(axis=1).max()) / error, freedom))
 
 
-def test_a_trial_far_below_the_incumbent_is_stopped_after_one_fold_with_the_chance_that_it_had() -> None:
+def test_a_trial_far_below_the_incumbent_is_stopped_after_one_fold_with_the_chance_that_it_had() -> (
+    None
+):
     assert (
         reason(TABLE[2, :1] - 0.2)
         == f"fold race: less than 0.1 % chance to beat trial 2 ({TABLE[2].mean():.4g}) after 1 of 5 folds"
@@ -58,13 +64,18 @@ def test_a_trial_far_below_the_incumbent_is_stopped_after_one_fold_with_the_chan
 
 @pytest.mark.parametrize("folds", [1, 2, 4])
 @pytest.mark.parametrize("below", [0.005, 0.01, 0.02, 0.05])
-def test_the_chance_is_that_of_a_least_squares_fit_of_trials_and_folds(folds: int, below: float) -> None:
+def test_the_chance_is_that_of_a_least_squares_fit_of_trials_and_folds(
+    folds: int, below: float
+) -> None:
     own = TABLE[2, :folds] - below
     expected = chance(own)
     assert reason(own, error_rate=expected * 0.999) is None
     stopped = reason(own, error_rate=expected * 1.001)
     shown = "less than 0.1 %" if expected < 0.0005 else f"{100 * expected:.1f} %"
-    assert stopped == f"fold race: {shown} chance to beat trial 2 ({TABLE[2].mean():.4g}) after {folds} of 5 folds"
+    assert (
+        stopped
+        == f"fold race: {shown} chance to beat trial 2 ({TABLE[2].mean():.4g}) after {folds} of 5 folds"
+    )
 
 
 def test_hard_folds_are_no_fault_of_the_trial() -> None:
@@ -86,23 +97,30 @@ def test_the_goal_turns_the_direction_and_nothing_else(goal: Goal) -> None:
         assert (one or "").replace("(-", "(") == (other or "")
 
 
-@pytest.mark.parametrize(("rule", "stopped"), [({}, True), ({"min_folds": 2}, False), ({"min_folds": 1}, True)])
+@pytest.mark.parametrize(
+    ("rule", "stopped"), [({}, True), ({"min_folds": 2}, False), ({"min_folds": 1}, True)]
+)
 def test_nothing_is_stopped_before_min_folds(rule: dict[str, float], stopped: bool) -> None:
     assert (reason(TABLE[2, :1] - 0.2, **rule) is not None) == stopped
     assert reason(TABLE[2, :2] - 0.2, **rule) is not None
 
 
 @pytest.mark.parametrize(
-    ("trials", "min_evidence", "stopped"), [(2, 4, True), (2, 5, False), (3, 8, True), (3, 9, False)]
+    ("trials", "min_evidence", "stopped"),
+    [(2, 4, True), (2, 5, False), (3, 8, True), (3, 9, False)],
 )
-def test_nothing_is_stopped_before_there_is_evidence(trials: int, min_evidence: int, stopped: bool) -> None:
+def test_nothing_is_stopped_before_there_is_evidence(
+    trials: int, min_evidence: int, stopped: bool
+) -> None:
     """Evidence: (complete trials - 1) x (folds - 1)."""
     field = standings(TABLE[:trials])
     assert (reason([0.1, 0.1], field, min_evidence=min_evidence) is not None) == stopped
 
 
 @pytest.mark.parametrize("finished", [[], standings(TABLE[:1])])
-def test_without_an_incumbent_and_a_second_trial_nothing_is_stopped(finished: list[Standing]) -> None:
+def test_without_an_incumbent_and_a_second_trial_nothing_is_stopped(
+    finished: list[Standing],
+) -> None:
     assert reason([0.0], finished, min_evidence=1) is None
 
 
@@ -132,7 +150,9 @@ def test_a_complete_trial_with_such_a_score_does_not_count(score: float) -> None
 
 @pytest.mark.parametrize("below", [0.0, -0.001, -1.0])
 @pytest.mark.parametrize("folds", [1, 2, 3, 4])
-def test_a_trial_as_good_as_the_incumbent_on_the_same_folds_is_never_stopped(folds: int, below: float) -> None:
+def test_a_trial_as_good_as_the_incumbent_on_the_same_folds_is_never_stopped(
+    folds: int, below: float
+) -> None:
     """Even where the incumbent made up for bad folds later, as one that must lose by the others' folds."""
     table = np.concatenate([TABLE, [[0.5, 0.5, 1.2, 1.2, 1.2]]])
     assert incumbent(standings(table), k=K, goal=Goal.MAXIMIZE) == standings(table)[6]
@@ -162,7 +182,9 @@ def test_trials_that_differ_by_the_same_on_every_fold_leave_no_doubt() -> None:
     assert reason([0.75, 0.875], exact) is None
     assert reason([0.75 + 1e-15], exact) is None
     assert reason([0.75 - 1e-15], exact) is None  # a rounding error is no difference
-    assert reason([0.75 - 1e-6], exact) == ("fold race: less than 0.1 % chance to beat trial 2 (1) after 1 of 5 folds")
+    assert reason([0.75 - 1e-6], exact) == (
+        "fold race: less than 0.1 % chance to beat trial 2 (1) after 1 of 5 folds"
+    )
 
 
 def test_trials_that_learned_nothing_and_score_the_same_are_one() -> None:

@@ -40,13 +40,25 @@ PARAMETERS: dict[str, Any] = {
     "shift": {"distribution": "normal", "mu": 1.0, "sigma": 0.5},
     "optimizer": {"values": ["adamw", "sgd", "madgrad"], "probabilities": [0.2, 0.5, 0.3]},
     "momentum": {"min": 0.5, "max": 0.9, "when": {"optimizer": ["sgd", "madgrad"]}},
-    "decay": {"distribution": "q_log_normal", "mu": 0.0, "sigma": 1.0, "q": 0.5, "when": {"optimizer": "adamw"}},
+    "decay": {
+        "distribution": "q_log_normal",
+        "mu": 0.0,
+        "sigma": 1.0,
+        "q": 0.5,
+        "when": {"optimizer": "adamw"},
+    },
     "backbone": {"value": "test_resnet"},
 }
 GRID: dict[str, Any] = {
     "optimizer": {"values": ["adamw", "sgd"]},
     "epochs": {"min": 1, "max": 2},
-    "momentum": {"distribution": "q_uniform", "min": 0.5, "max": 0.75, "q": 0.25, "when": {"optimizer": "sgd"}},
+    "momentum": {
+        "distribution": "q_uniform",
+        "min": 0.5,
+        "max": 0.75,
+        "q": 0.25,
+        "when": {"optimizer": "sgd"},
+    },
     "backbone": {"value": "test_resnet"},
 }
 GRID_POINTS: list[dict[str, Any]] = [
@@ -65,18 +77,24 @@ TRIALS = {"gp": 14, "nsgaii": 22, "cmaes": 28, "grid": 6, "brute_force": 6}
 @pytest.fixture(autouse=True)
 def _small_population(monkeypatch: pytest.MonkeyPatch) -> None:
     """NSGA-II's generations of 6 instead of 50 trials."""
-    monkeypatch.setitem(MODELS, "nsgaii", lambda seed: models._Genetic(seed=seed, population_size=6))
+    monkeypatch.setitem(
+        MODELS, "nsgaii", lambda seed: models._Genetic(seed=seed, population_size=6)
+    )
 
 
 @pytest.fixture
 def make(make_spec: Make) -> Make:
     """A spec with any sampler; parameter names are free."""
 
-    def made(sampler: str = "random", *, parameters: dict[str, Any] | None = None, **changes: Any) -> SweepSpec:
+    def made(
+        sampler: str = "random", *, parameters: dict[str, Any] | None = None, **changes: Any
+    ) -> SweepSpec:
         finite = sampler in ("grid", "brute_force")
         space, problems = read_space(parameters or (GRID if finite else PARAMETERS))
         assert problems == []
-        return make_spec().model_copy(update={"method": "custom", "sampler": sampler, "space": space, **changes})
+        return make_spec().model_copy(
+            update={"method": "custom", "sampler": sampler, "space": space, **changes}
+        )
 
     return made
 
@@ -89,7 +107,9 @@ def rebuilt(trials: list[FrozenTrial]) -> optuna.Study:
     """What a restarted driver decides from: copies, in a storage that counts its trials differently."""
     storage = InMemoryStorage()
     optuna.create_study(storage=storage).add_trial(create_trial(value=0.0))
-    study = optuna.create_study(storage=storage, direction="maximize", sampler=RandomSampler(seed=0))
+    study = optuna.create_study(
+        storage=storage, direction="maximize", sampler=RandomSampler(seed=0)
+    )
     study.add_trials(copy.deepcopy(trials))
     return study
 
@@ -110,7 +130,9 @@ def end(study: optuna.Study, trial: FrozenTrial) -> None:
         study.tell(trial.number, score(trial.params))
 
 
-def evaluate(study: optuna.Study, spec: SweepSpec, *, trials: int, first: int = 0) -> list[FrozenTrial]:
+def evaluate(
+    study: optuna.Study, spec: SweepSpec, *, trials: int, first: int = 0
+) -> list[FrozenTrial]:
     """A sweep up to that many trials without an interruption, as asked and (in the study) as ended."""
     asked = []
     for number in range(first, trials):
@@ -121,7 +143,9 @@ def evaluate(study: optuna.Study, spec: SweepSpec, *, trials: int, first: int = 
 
 def asked_of(trial: FrozenTrial) -> tuple[Any, ...]:
     """All that a proposal consists of. CMA-ES's pickled optimizer has an array that is never filled: only its keys."""
-    remembered = {key: None if "optimizer" in key else value for key, value in trial.system_attrs.items()}
+    remembered = {
+        key: None if "optimizer" in key else value for key, value in trial.system_attrs.items()
+    }
     return trial.params, trial.distributions, trial.user_attrs, remembered
 
 
@@ -138,7 +162,9 @@ def test_a_restarted_sweep_proposes_what_the_undisturbed_one_does(make: Make, sa
     study, n = new_study(), TRIALS.get(sampler, 14)
     undisturbed = evaluate(study, spec, trials=n)
     ended = study.trials
-    for number in range(n - 2 if sampler == "gp" else 0, n):  # before its model acts, nothing of GP is involved
+    for number in range(
+        n - 2 if sampler == "gp" else 0, n
+    ):  # before its model acts, nothing of GP is involved
         random.seed(number)
         np.random.seed(number)  # no global generator may matter
         again = rebuilt(ended[:number])
@@ -146,11 +172,15 @@ def test_a_restarted_sweep_proposes_what_the_undisturbed_one_does(make: Make, sa
         if number % 5 == 0:  # to the end, with what that driver itself remembers
             end(again, again.trials[-1])
             went_on = evaluate(again, spec, first=number + 1, trials=n)
-            assert [trial.params for trial in went_on] == [trial.params for trial in undisturbed[number + 1 :]]
+            assert [trial.params for trial in went_on] == [
+                trial.params for trial in undisturbed[number + 1 :]
+            ]
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "cmaes", "nsgaii"])
-def test_the_storage_keeps_all_that_a_proposal_depends_on(make: Make, sqlite_storage: RDBStorage, sampler: str) -> None:
+def test_the_storage_keeps_all_that_a_proposal_depends_on(
+    make: Make, sqlite_storage: RDBStorage, sampler: str
+) -> None:
     spec, study = make(sampler), new_study()
     undisturbed = evaluate(study, spec, trials=21)
     sweep = StoredSweep.create(sqlite_storage, spec, identity="a")
@@ -167,7 +197,9 @@ def test_a_proposal_leaves_nothing_in_the_studys_attributes(make: Make, sampler:
     assert storage.get_study_system_attrs(storage.get_study_id_from_name("a")) == {}
 
 
-@pytest.mark.parametrize(("sampler", "trials"), [("tpe", 13), ("gp", 13), ("cmaes", 12), ("nsgaii", 13)])
+@pytest.mark.parametrize(
+    ("sampler", "trials"), [("tpe", 13), ("gp", 13), ("cmaes", 12), ("nsgaii", 13)]
+)
 def test_a_model_learns_from_the_scores(make: Make, sampler: str, trials: int) -> None:
     # cmaes: a population of 8 is told of before another generation begins
     spec, study = make(sampler), new_study()
@@ -175,7 +207,9 @@ def test_a_model_learns_from_the_scores(make: Make, sampler: str, trials: int) -
     as_is, worse = study.trials, copy.deepcopy(study.trials)
     for trial in worse:
         trial.values = None if trial.values is None else [-trial.values[0]]
-    one, other = (propose(rebuilt(trials_), spec, number=trials).params for trials_ in (as_is, worse))
+    one, other = (
+        propose(rebuilt(trials_), spec, number=trials).params for trials_ in (as_is, worse)
+    )
     assert one != other
 
 
@@ -193,7 +227,9 @@ def test_another_seed_and_another_number_propose_another_point(make: Make, sampl
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "gp", "cmaes", "qmc", "nsgaii", "random"])
-def test_every_proposal_is_of_the_laws_values_and_has_what_is_active(make: Make, sampler: str) -> None:
+def test_every_proposal_is_of_the_laws_values_and_has_what_is_active(
+    make: Make, sampler: str
+) -> None:
     spec = make(sampler)
     for trial in evaluate(new_study(), spec, trials=TRIALS.get(sampler, 20)):
         p = trial.params
@@ -228,7 +264,9 @@ def test_a_space_without_a_choice_has_one_point(make: Make, sampler: str) -> Non
     [{"a": {"min": 0.0, "max": 1.0}}, {"a": {"values": [1]}, "b": {"values": ["x", "y"]}}],
     ids=["one number", "no number"],
 )
-def test_a_model_copes_with_a_small_space(make: Make, sampler: str, parameters: dict[str, Any]) -> None:
+def test_a_model_copes_with_a_small_space(
+    make: Make, sampler: str, parameters: dict[str, Any]
+) -> None:
     study, spec = new_study(), make(sampler, parameters=parameters)
     for trial in evaluate(study, spec, trials=14):
         assert trial.params.keys() == parameters.keys()
@@ -266,7 +304,9 @@ def test_cmaes_keeps_its_model_when_conditions_change_what_trials_share(make: Ma
     study, spec = new_study(), make("cmaes")
     for number in range(40):
         trial = propose(study, spec, number=number)
-        if number < 20 and "momentum" not in trial.params:  # for two generations all that complete have one
+        if (
+            number < 20 and "momentum" not in trial.params
+        ):  # for two generations all that complete have one
             study.tell(number, state=TrialState.FAIL)
         else:
             study.tell(number, score(trial.params))
@@ -298,7 +338,9 @@ def test_a_random_draw_is_the_laws_at_a_share_of_its_own(make: Make) -> None:
 
 def test_the_shares_are_uniform_and_independent(make: Make) -> None:
     spec = make("random")
-    shares_NP = np.array([[draws.share(spec, name, number=number) for name in "ab"] for number in range(2000)])
+    shares_NP = np.array(
+        [[draws.share(spec, name, number=number) for name in "ab"] for number in range(2000)]
+    )
     assert shares_NP.min() >= 0
     assert shares_NP.max() < 1
     assert scipy.stats.kstest(shares_NP[:, 0], "uniform").pvalue > 0.01
@@ -316,7 +358,10 @@ def test_normal_and_weighted_parameters_follow_their_laws(make: Make, sampler: s
     parameters = {"shift": PARAMETERS["shift"], "optimizer": PARAMETERS["optimizer"]}
     spec, study = make(sampler, parameters=parameters), new_study()
     drawn = [propose(study, spec, number=number).params for number in range(512)]
-    assert scipy.stats.kstest([d["shift"] for d in drawn], scipy.stats.norm(1.0, 0.5).cdf).pvalue > 0.01
+    assert (
+        scipy.stats.kstest([d["shift"] for d in drawn], scipy.stats.norm(1.0, 0.5).cdf).pvalue
+        > 0.01
+    )
     counts = [sum(d["optimizer"] == name for d in drawn) for name in ("adamw", "sgd", "madgrad")]
     assert scipy.stats.chisquare(counts, [512 * p for p in (0.2, 0.5, 0.3)]).pvalue > 0.01
 
@@ -338,9 +383,18 @@ def test_qmc_fills_the_space_evenly_from_the_first_trial_on(make: Make) -> None:
     [
         ({"min": 1, "max": 9}, IntDistribution(1, 9)),
         ({"distribution": "q_uniform", "min": 1, "max": 10, "q": 4}, IntDistribution(1, 9, step=4)),
-        ({"distribution": "q_uniform", "min": 0.0, "max": 0.75, "q": 0.1}, FloatDistribution(0.0, 0.7, step=0.1)),
-        ({"distribution": "q_uniform", "min": 0.1, "max": 0.7, "q": 0.3}, FloatDistribution(0.1, 0.7, step=0.3)),
-        ({"distribution": "log_uniform_values", "min": 0.1, "max": 1.0}, FloatDistribution(0.1, 1.0, log=True)),
+        (
+            {"distribution": "q_uniform", "min": 0.0, "max": 0.75, "q": 0.1},
+            FloatDistribution(0.0, 0.7, step=0.1),
+        ),
+        (
+            {"distribution": "q_uniform", "min": 0.1, "max": 0.7, "q": 0.3},
+            FloatDistribution(0.1, 0.7, step=0.3),
+        ),
+        (
+            {"distribution": "log_uniform_values", "min": 0.1, "max": 1.0},
+            FloatDistribution(0.1, 1.0, log=True),
+        ),
         (PARAMETERS["width"], IntDistribution(8, 256, log=True)),
         ({**PARAMETERS["width"], "q": 1.5}, FloatDistribution(7.5, 256.5, log=True)),
         ({**PARAMETERS["width"], "q": 20}, IntDistribution(0, 260, step=20)),
@@ -348,7 +402,9 @@ def test_qmc_fills_the_space_evenly_from_the_first_trial_on(make: Make) -> None:
         ({"distribution": "beta", "a": 2, "b": 5}, FloatDistribution(0.0, 1.0)),
     ],
 )
-def test_a_distribution_has_the_bounds_of_its_law(entry: dict[str, Any], wanted: BaseDistribution) -> None:
+def test_a_distribution_has_the_bounds_of_its_law(
+    entry: dict[str, Any], wanted: BaseDistribution
+) -> None:
     space, problems = read_space({"a": entry})
     assert problems == []
     assert distribution(space["a"]) == wanted
@@ -369,7 +425,9 @@ def test_a_distribution_has_the_bounds_of_its_law(entry: dict[str, Any], wanted:
     ids=lambda entry: entry.get("distribution", "-"),
 )
 def test_a_distribution_holds_every_value_of_its_law(entry: dict[str, Any]) -> None:
-    space, problems = read_space({"a": {key: value for key, value in entry.items() if key != "when"}})
+    space, problems = read_space(
+        {"a": {key: value for key, value in entry.items() if key != "when"}}
+    )
     assert problems == []
     wanted = distribution(space["a"])
     for share in (0.0, 0.01, 0.3, 0.5, 0.77, 0.999, 1 - 2**-53):
@@ -415,9 +473,16 @@ def test_past_the_last_point_there_is_no_proposal(make: Make, sampler: str) -> N
 
 def test_a_grid_skips_what_has_been_tried_whoever_has_the_numbers(make: Make) -> None:
     spec, study = make("grid"), new_study()
-    tried = [(3, TrialState.FAIL), (0, TrialState.COMPLETE), (3, TrialState.RUNNING), (5, TrialState.WAITING)]
+    tried = [
+        (3, TrialState.FAIL),
+        (0, TrialState.COMPLETE),
+        (3, TrialState.RUNNING),
+        (5, TrialState.WAITING),
+    ]
     for point, state in tried:
-        params = dict(reversed(GRID_POINTS[point].items()))  # a storage may list them in another order
+        params = dict(
+            reversed(GRID_POINTS[point].items())
+        )  # a storage may list them in another order
         wanted = {name: distribution(spec.space[name]) for name in params}
         value = 0.5 if state == TrialState.COMPLETE else None
         study.add_trial(create_trial(state=state, value=value, params=params, distributions=wanted))
@@ -431,7 +496,10 @@ def test_a_grid_skips_what_has_been_tried_whoever_has_the_numbers(make: Make) ->
 def test_a_grid_tells_equal_values_of_two_kinds_and_lists_apart(make: Make, sampler: str) -> None:
     choices = [1, True, 1.0, None, [1], "[1]", {"a": 1}]
     spec, study = make(sampler, parameters={"a": {"values": choices}}), new_study()
-    proposed = [values_of(spec.space, propose(study, spec, number=number).params)["a"] for number in range(7)]
+    proposed = [
+        values_of(spec.space, propose(study, spec, number=number).params)["a"]
+        for number in range(7)
+    ]
     assert sorted(map(repr, proposed)) == sorted(map(repr, choices))
     with pytest.raises(IndexError, match="the grid has no point left"):
         propose(study, spec, number=7)
@@ -449,12 +517,17 @@ def test_a_grid_tells_equal_values_of_two_kinds_and_lists_apart(make: Make, samp
 def test_every_point_of_a_stepped_grid_can_be_stored(make: Make, entry: dict[str, Any]) -> None:
     spec, study = make("grid", parameters={"dropout": entry}), new_study()
     points = list(finite_values(spec.space["dropout"].domain))
-    assert [propose(study, spec, number=number).params["dropout"] for number in range(len(points))] == points
+    assert [
+        propose(study, spec, number=number).params["dropout"] for number in range(len(points))
+    ] == points
 
 
 # --- points to start with
 
-STARTS = ({"lr": 0.01, "optimizer": "adamw", "batch_size": 5}, {"optimizer": "sgd", "momentum": 0.75})
+STARTS = (
+    {"lr": 0.01, "optimizer": "adamw", "batch_size": 5},
+    {"optimizer": "sgd", "momentum": 0.75},
+)
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "gp", "cmaes", "qmc", "nsgaii", "random"])
@@ -464,7 +537,9 @@ def test_start_points_come_first_and_the_rest_of_them_is_sampled(make: Make, sam
     for trial, start in ((first, STARTS[0]), (second, STARTS[1])):
         assert start.items() <= trial.params.items()
         assert trial.user_attrs == {START_POINT: json.dumps(start, sort_keys=True)}
-        assert set(trial.params) == set(distributions(spec.space, values_of(spec.space, trial.params)))
+        assert set(trial.params) == set(
+            distributions(spec.space, values_of(spec.space, trial.params))
+        )
     assert first.params["shift"] != second.params["shift"]
     assert third.user_attrs == {}
 
@@ -476,7 +551,9 @@ def test_a_start_point_is_asked_once_in_the_sweeps_life(make: Make, state: Trial
     first.state, first.values = state, [0.5] if state == TrialState.COMPLETE else None
     first.datetime_complete = first.datetime_start if state.is_finished() else None
     restarted = rebuilt([first])
-    assert propose(restarted, spec, number=1).user_attrs == {START_POINT: json.dumps(STARTS[1], sort_keys=True)}
+    assert propose(restarted, spec, number=1).user_attrs == {
+        START_POINT: json.dumps(STARTS[1], sort_keys=True)
+    }
     assert propose(restarted, spec, number=2).user_attrs == {}
 
 
@@ -493,7 +570,9 @@ def test_a_start_point_may_come_when_the_model_acts(make: Make, sampler: str) ->
 
 
 def test_what_a_start_points_own_conditions_switch_off_is_left_out(make: Make) -> None:
-    spec = make("random", start_with=({"optimizer": "adamw", "momentum": 0.75, "backbone": "test_resnet"},))
+    spec = make(
+        "random", start_with=({"optimizer": "adamw", "momentum": 0.75, "backbone": "test_resnet"},)
+    )
     params = propose(new_study(), spec, number=0).params
     assert params["optimizer"] == "adamw"
     assert "momentum" not in params
@@ -516,12 +595,22 @@ def test_a_start_point_of_a_grid_counts_as_tried(make: Make, sampler: str) -> No
     assert proposed[0].params == GRID_POINTS[5]
     assert proposed[1].params["optimizer"] == "sgd"
     assert sorted((t.params for t in proposed), key=GRID_POINTS.index) == GRID_POINTS
-    assert [START_POINT in t.user_attrs for t in proposed] == [True, True, False, False, False, False]
+    assert [START_POINT in t.user_attrs for t in proposed] == [
+        True,
+        True,
+        False,
+        False,
+        False,
+        False,
+    ]
 
 
 def test_a_start_point_whose_points_have_all_been_tried_is_passed_over(make: Make) -> None:
     spec, study = (
-        make("grid", start_with=({"optimizer": "adamw", "epochs": 1}, {"epochs": 1, "optimizer": "adamw"})),
+        make(
+            "grid",
+            start_with=({"optimizer": "adamw", "epochs": 1}, {"epochs": 1, "optimizer": "adamw"}),
+        ),
         (new_study()),
     )
     assert [propose(study, spec, number=number).params for number in range(2)] == GRID_POINTS[:2]
@@ -546,7 +635,10 @@ def test_lists_and_mappings_come_back_from_their_labels(make: Make) -> None:
 
 
 def test_conditions_hold_for_the_values_behind_the_labels(make: Make) -> None:
-    parameters = {"layers": {"values": [[1], [2]]}, "width": {"min": 1, "max": 3, "when": {"layers": [[1]]}}}
+    parameters = {
+        "layers": {"values": [[1], [2]]},
+        "width": {"min": 1, "max": 3, "when": {"layers": [[1]]}},
+    }
     spec, study = make("random", parameters=parameters), new_study()
     for number in range(10):
         params = propose(study, spec, number=number).params
@@ -558,9 +650,18 @@ def test_labels_tell_true_from_one() -> None:
     assert [repr(labels(space, values)["a"]) for values in grid(space)] == ["1", "True", "1.0"]
 
 
-@given(st.lists(st.sampled_from(["adamw", "sgd", 1, 2.5, None, [1], {"a": 2}]), min_size=1, max_size=4, unique_by=repr))
+@given(
+    st.lists(
+        st.sampled_from(["adamw", "sgd", 1, 2.5, None, [1], {"a": 2}]),
+        min_size=1,
+        max_size=4,
+        unique_by=repr,
+    )
+)
 def test_labels_and_values_are_each_others_inverse(choices: list[Any]) -> None:
-    space, _ = read_space({"a": {"values": choices}, "b": {"min": 1, "max": 2}, "c": {"value": "x"}})
+    space, _ = read_space(
+        {"a": {"values": choices}, "b": {"min": 1, "max": 2}, "c": {"value": "x"}}
+    )
     for values in grid(space):
         assert values_of(space, labels(space, values)) == values
 

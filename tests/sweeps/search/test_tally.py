@@ -26,12 +26,23 @@ def repeat(number: int, *, of: Origin, repeats: int, score: float = 0.5) -> Froz
         (trial(3, TrialState.WAITING, retry_of=1), False, False, False),
         (trial(3, of=OTHER), True, False, False),
         (repeat(3, of=Origin("mine", 1), repeats=1), False, True, True),
-        (repeat(3, of=OTHER, repeats=0), False, True, True),  # of a trial of the history: it was asked for here
+        (
+            repeat(3, of=OTHER, repeats=0),
+            False,
+            True,
+            True,
+        ),  # of a trial of the history: it was asked for here
     ],
     ids=["trained", "failed", "retry", "history", "repeat", "repeat of history"],
 )
-def test_what_a_trial_counts_as(of: FrozenTrial, history: bool, repeated: bool, counted: bool) -> None:
-    assert (is_history(of, "mine"), is_repeat(of), counts(of, "mine")) == (history, repeated, counted)
+def test_what_a_trial_counts_as(
+    of: FrozenTrial, history: bool, repeated: bool, counted: bool
+) -> None:
+    assert (is_history(of, "mine"), is_repeat(of), counts(of, "mine")) == (
+        history,
+        repeated,
+        counted,
+    )
 
 
 def test_each_trial_is_counted_where_it_belongs() -> None:
@@ -63,7 +74,9 @@ def test_another_sweeps_trial_is_never_the_best() -> None:
 
 
 @pytest.mark.parametrize(("goal", "best"), [(Goal.MAXIMIZE, 1), (Goal.MINIMIZE, 2)])
-def test_the_best_is_found_by_the_goal_and_ties_go_to_the_lower_number(goal: str, best: int) -> None:
+def test_the_best_is_found_by_the_goal_and_ties_go_to_the_lower_number(
+    goal: str, best: int
+) -> None:
     trials = [
         trial(0, TrialState.FAIL),
         trial(1, score=0.9),

@@ -30,7 +30,9 @@ U = np.linspace(0.0005, 0.9995, 200)
     ids=lambda value: str(value) if dataclasses.is_dataclass(value) else "",
 )
 def test_a_law_has_the_quantiles_that_scipy_gives(law: Law, reference: Any) -> None:
-    np.testing.assert_allclose([law.quantile(float(u)) for u in U], reference.ppf(U), rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(
+        [law.quantile(float(u)) for u in U], reference.ppf(U), rtol=1e-9, atol=1e-12
+    )
 
 
 @pytest.mark.parametrize(
@@ -48,4 +50,6 @@ def test_a_law_without_bounds_is_cut_where_almost_nothing_is_left() -> None:
     assert normal.quantile(0.0) == pytest.approx(1 - 7.034 * 2, abs=0.001)
     assert normal.quantile(0.0) == normal.quantile(TAIL) < normal.quantile(2 * TAIL)
     assert normal.quantile(1.0) == pytest.approx(1 + 7.034 * 2, abs=0.001)
-    assert [log_normal.quantile(u) for u in (0, 1)] == pytest.approx([math.exp(normal.quantile(u)) for u in (0, 1)])
+    assert [log_normal.quantile(u) for u in (0, 1)] == pytest.approx(
+        [math.exp(normal.quantile(u)) for u in (0, 1)]
+    )

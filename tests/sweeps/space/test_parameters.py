@@ -46,11 +46,17 @@ def shares(domain: Domain) -> dict[Any, float]:
         (Numeric(1, 4, integer=True), {1: 0.25, 2: 0.25, 3: 0.25, 4: 0.25}),
         (Numeric(0, 4, q=2, integer=True), {0: 0.25, 2: 0.5, 4: 0.25}),  # as round(x / 2) * 2
         (Numeric(0, 5, q=4, integer=True), {0: 0.4, 4: 0.6}),
-        (Numeric(1, 9, q=4, integer=True), {1: 0.25, 5: 0.5, 9: 0.25}),  # from min: W&B's grid and map, not its draws
+        (
+            Numeric(1, 9, q=4, integer=True),
+            {1: 0.25, 5: 0.5, 9: 0.25},
+        ),  # from min: W&B's grid and map, not its draws
         (Numeric(0.0, 0.3, q=0.1), {0.0: 0.167, 0.1: 0.333, 0.2: 0.333, 0.3: 0.167}),
         (Numeric(2, 2, integer=True), {2: 1.0}),
         (Numeric(0.5, 0.5), {0.5: 1.0}),
-        (Numeric.following(Uniform(0.4, 1.6), q=1), {0: 0.083, 1: 0.833, 2: 0.083}),  # rounding leaves the bounds
+        (
+            Numeric.following(Uniform(0.4, 1.6), q=1),
+            {0: 0.083, 1: 0.833, 2: 0.083},
+        ),  # rounding leaves the bounds
     ],
 )
 def test_each_value_gets_its_share_of_the_draws(domain: Domain, expected: dict[Any, float]) -> None:
@@ -59,8 +65,12 @@ def test_each_value_gets_its_share_of_the_draws(domain: Domain, expected: dict[A
     assert [type(value) for value in found] == [type(value) for value in expected]
 
 
-bounds = st.tuples(st.floats(-1e3, 1e3), st.floats(1e-3, 1e3)).map(lambda pair: (pair[0], pair[0] + pair[1]))
-positive = st.tuples(st.floats(1e-6, 1e3), st.floats(1.001, 1e4)).map(lambda pair: (pair[0], pair[0] * pair[1]))
+bounds = st.tuples(st.floats(-1e3, 1e3), st.floats(1e-3, 1e3)).map(
+    lambda pair: (pair[0], pair[0] + pair[1])
+)
+positive = st.tuples(st.floats(1e-6, 1e3), st.floats(1.001, 1e4)).map(
+    lambda pair: (pair[0], pair[0] * pair[1])
+)
 laws = st.one_of(
     bounds.map(lambda pair: Uniform(*pair)),
     positive.map(lambda pair: LogUniform(*pair)),
@@ -72,7 +82,9 @@ steps = st.sampled_from([1, 2, 7, 0.1, 0.25, 0.3, 2.5, 1e-3])
 numerics = st.one_of(
     bounds.map(lambda pair: Numeric(*pair)),
     positive.map(lambda pair: Numeric(*pair, log=True)),
-    st.tuples(st.integers(-50, 50), st.integers(0, 90)).map(lambda n: Numeric(n[0], n[0] + n[1], integer=True)),
+    st.tuples(st.integers(-50, 50), st.integers(0, 90)).map(
+        lambda n: Numeric(n[0], n[0] + n[1], integer=True)
+    ),
     st.tuples(bounds, steps).map(lambda drawn: Numeric(*drawn[0], q=drawn[1])),
     laws.map(Numeric.following),
     st.tuples(laws, steps).map(lambda drawn: Numeric.following(drawn[0], q=drawn[1])),
@@ -81,7 +93,9 @@ quantiles = st.floats(0, 1, exclude_max=True)
 
 
 @given(numerics, quantiles, quantiles)
-def test_a_draw_lies_within_the_bounds_and_never_falls(domain: Numeric, one: float, other: float) -> None:
+def test_a_draw_lies_within_the_bounds_and_never_falls(
+    domain: Numeric, one: float, other: float
+) -> None:
     low, high = (domain.draw(u) for u in sorted((one, other)))
     assert domain.low <= low <= high <= domain.high
 
@@ -146,7 +160,10 @@ def test_a_value_of_another_domain_is_not_taken(domain: Domain, value: Any) -> N
         (Numeric(1_000_000, 2_500_000, integer=True), "whole numbers 1000000 to 2500000"),
         (Numeric(0.8, 0.95), "0.8 to 0.95"),
         (Numeric(1e-5, 0.02, log=True), "log scale 1e-05 to 0.02"),
-        (Numeric.following(LogUniform(3, 90), log=True, q=5), "whole numbers log scale 3 to 90 in steps of 5"),
+        (
+            Numeric.following(LogUniform(3, 90), log=True, q=5),
+            "whole numbers log scale 3 to 90 in steps of 5",
+        ),
         (Numeric.following(Normal(0.5, 2), q=0.5), "normal (mu 0.5, sigma 2) in steps of 0.5"),
         (Numeric.following(LogNormal(), log=True), "log normal (mu 0, sigma 1)"),
         (Numeric.following(Beta(2, 5)), "beta (a 2, b 5)"),
@@ -177,9 +194,12 @@ def test_true_is_not_one_in_a_condition() -> None:
 def small_domains() -> st.SearchStrategy[Domain]:
     return st.one_of(
         st.integers(0, 2).map(Constant),
-        st.lists(st.sampled_from([0, 1, 2, "x", True]), min_size=1, max_size=3, unique_by=lambda v: (type(v), v)).map(
-            lambda values: Categorical(tuple(values))
-        ),
+        st.lists(
+            st.sampled_from([0, 1, 2, "x", True]),
+            min_size=1,
+            max_size=3,
+            unique_by=lambda v: (type(v), v),
+        ).map(lambda values: Categorical(tuple(values))),
         st.tuples(st.integers(0, 1), st.integers(0, 2), st.integers(1, 2)).map(
             lambda n: Numeric(n[0], n[0] + n[1], q=n[2], integer=True)
         ),
@@ -194,7 +214,12 @@ def small_spaces(draw: Callable[[st.SearchStrategy[Any]], Any]) -> Space:
         for other in parameters:
             if draw(st.booleans()):
                 values = list(finite_values(other.domain))
-                when.append((other.name, tuple(draw(st.lists(st.sampled_from(values), min_size=1, max_size=2)))))
+                when.append(
+                    (
+                        other.name,
+                        tuple(draw(st.lists(st.sampled_from(values), min_size=1, max_size=2))),
+                    )
+                )
         parameters.append(Parameter(name, draw(small_domains()), tuple(when)))
     return Space(tuple(parameters))
 
@@ -204,16 +229,23 @@ def same(one: Any, other: Any) -> bool:
 
 
 def holds(parameter: Parameter, values: Values) -> bool:
-    return all(name in values and any(same(values[name], v) for v in allowed) for name, allowed in parameter.when)
+    return all(
+        name in values and any(same(values[name], v) for v in allowed)
+        for name, allowed in parameter.when
+    )
 
 
 def brute_force(space: Space) -> list[Values]:
     """Every combination of all domains, without what is inactive in it, each once."""
     points: list[Values] = []
     names = [parameter.name for parameter in space.parameters]
-    for combination in itertools.product(*(finite_values(parameter.domain) for parameter in space.parameters)):
+    for combination in itertools.product(
+        *(finite_values(parameter.domain) for parameter in space.parameters)
+    ):
         values = dict(zip(names, combination, strict=True))
-        while inactive := [p.name for p in space.parameters if p.name in values and not holds(p, values)]:
+        while inactive := [
+            p.name for p in space.parameters if p.name in values and not holds(p, values)
+        ]:
             for name in inactive:
                 del values[name]
         if not any(key(values) == key(point) for point in points):
@@ -226,7 +258,9 @@ def key(values: Values) -> list[tuple[str, str, str]]:
 
 
 @given(small_spaces(), st.randoms(use_true_random=False))
-def test_resolve_gives_a_value_to_every_active_parameter_and_to_no_other(space: Space, rng: Any) -> None:
+def test_resolve_gives_a_value_to_every_active_parameter_and_to_no_other(
+    space: Space, rng: Any
+) -> None:
     asked: list[str] = []
 
     def choose(parameter: Parameter) -> Any:
@@ -234,7 +268,9 @@ def test_resolve_gives_a_value_to_every_active_parameter_and_to_no_other(space: 
         return rng.choice(list(finite_values(parameter.domain)))
 
     values = space.resolve(choose)
-    assert set(values) == {parameter.name for parameter in space.parameters if holds(parameter, values)}
+    assert set(values) == {
+        parameter.name for parameter in space.parameters if holds(parameter, values)
+    }
     assert asked == [parameter.name for parameter in space.varying() if parameter.name in values]
 
 
@@ -255,7 +291,9 @@ def test_the_grid_is_counted_up_to_a_bound(space: Space, at_most: int) -> None:
     width=st.decimals(0, 3, places=2),
     q=st.decimals("0.01", 1, places=2),
 )
-def test_a_stepped_range_stays_within_its_bounds_and_loses_no_step(low: Any, width: Any, q: Any) -> None:
+def test_a_stepped_range_stays_within_its_bounds_and_loses_no_step(
+    low: Any, width: Any, q: Any
+) -> None:
     domain = Numeric(float(low), float(low + width), q=float(q))
     values = list(finite_values(domain))
     assert len(values) == width // q + 1
@@ -265,7 +303,13 @@ def test_a_stepped_range_stays_within_its_bounds_and_loses_no_step(low: Any, wid
 
 
 def test_the_last_parameter_of_a_grid_moves_fastest() -> None:
-    space = read({"a": {"values": ["x", "y"]}, "b": {"min": 1, "max": 2}, "c": {"value": 0, "when": {"a": "x"}}})
+    space = read(
+        {
+            "a": {"values": ["x", "y"]},
+            "b": {"min": 1, "max": 2},
+            "c": {"value": 0, "when": {"a": "x"}},
+        }
+    )
     assert list(grid(space)) == [
         {"a": "x", "b": 1, "c": 0},
         {"a": "x", "b": 2, "c": 0},
@@ -275,7 +319,12 @@ def test_the_last_parameter_of_a_grid_moves_fastest() -> None:
 
 
 @pytest.mark.parametrize(
-    "entry", [{"min": 0.0, "max": 1.0}, {"distribution": "log_normal"}, {"distribution": "beta", "a": 2, "b": 5}]
+    "entry",
+    [
+        {"min": 0.0, "max": 1.0},
+        {"distribution": "log_normal"},
+        {"distribution": "beta", "a": 2, "b": 5},
+    ],
 )
 def test_a_continuous_range_has_no_grid(entry: dict[str, Any]) -> None:
     for count in (lambda space: list(grid(space)), lambda space: grid_size(space, at_most=9)):
@@ -298,8 +347,14 @@ def test_a_large_grid_is_counted_and_begun_without_being_listed() -> None:
 # --- stored labels
 
 json_values = st.recursive(
-    st.none() | st.booleans() | st.integers(-3, 3) | st.sampled_from([0.5, 1.0, -0.0]) | st.text(max_size=3),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=2), inner, max_size=2),
+    st.none()
+    | st.booleans()
+    | st.integers(-3, 3)
+    | st.sampled_from([0.5, 1.0, -0.0])
+    | st.text(max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=2), inner, max_size=2)
+    ),
     max_leaves=4,
 )
 

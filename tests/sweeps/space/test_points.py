@@ -16,7 +16,13 @@ def space() -> Space:
         {
             "lr": {"distribution": "log_uniform_values", "min": 1e-4, "max": 1.0},
             "optimizer": {"values": ["sgd", "adam"]},
-            "momentum": {"min": 0.5, "max": 0.9, "q": 0.1, "distribution": "q_uniform", "when": {"optimizer": "sgd"}},
+            "momentum": {
+                "min": 0.5,
+                "max": 0.9,
+                "q": 0.1,
+                "distribution": "q_uniform",
+                "when": {"optimizer": "sgd"},
+            },
             "nesterov": {"values": [True, False], "when": {"momentum": 0.9}},
             "backbone": {"value": "resnet18"},
             "width": {"min": 1, "max": 4, "when": {"backbone": "resnet18"}},
@@ -62,7 +68,11 @@ KNOWN = "Known: lr, optimizer, momentum, nesterov, backbone, width, model.head.s
 @pytest.mark.parametrize(
     ("raw", "path", "text"),
     [
-        ({"lr": 1}, (), "expected a list of points such as [{lr: 0.001, optimizer: sgd}], got {'lr': 1}"),
+        (
+            {"lr": 1},
+            (),
+            "expected a list of points such as [{lr: 0.001, optimizer: sgd}], got {'lr': 1}",
+        ),
         (None, (), "expected a list of points such as [{lr: 0.001, optimizer: sgd}], got None"),
         ([3], (0,), "expected values of parameters such as {lr: 0.001}, got 3"),
         ([{}], (0,), "expected values of parameters such as {lr: 0.001}, got {}"),
@@ -79,7 +89,11 @@ KNOWN = "Known: lr, optimizer, momentum, nesterov, backbone, width, model.head.s
         ),
         ([{"lr": 2}], (0, "lr"), "2 is not a value of lr: log scale 0.0001 to 1"),
         ([{"lr": "0.1"}], (0, "lr"), "'0.1' is not a value of lr: log scale 0.0001 to 1"),
-        ([{"optimizer": "lion"}], (0, "optimizer"), "'lion' is not a value of optimizer: sgd, adam"),
+        (
+            [{"optimizer": "lion"}],
+            (0, "optimizer"),
+            "'lion' is not a value of optimizer: sgd, adam",
+        ),
         ([{"backbone": "vgg13"}], (0, "backbone"), "'vgg13' is not a value of backbone: resnet18"),
         ([{"width": 2.5}], (0, "width"), "2.5 is not a value of width: whole numbers 1 to 4"),
         (
@@ -87,7 +101,11 @@ KNOWN = "Known: lr, optimizer, momentum, nesterov, backbone, width, model.head.s
             (0, "model.head.size"),
             "model.head.size is given twice, nested and dotted",
         ),
-        ([{"optimizer": "adam", "momentum": 0.9}], (0,), "momentum is sampled only if optimizer is sgd, not adam"),
+        (
+            [{"optimizer": "adam", "momentum": 0.9}],
+            (0,),
+            "momentum is sampled only if optimizer is sgd, not adam",
+        ),
         (
             [{"momentum": 0.9}],
             (0,),
@@ -99,10 +117,16 @@ KNOWN = "Known: lr, optimizer, momentum, nesterov, backbone, width, model.head.s
             "nesterov is sampled only if momentum is 0.9, not 0.8",
         ),
         ([{"backbone": "resnet18"}], (0,), "names no parameter that varies"),
-        ([{"lr": 0.1}, {"lr": 0.1, "backbone": "resnet18"}], (1,), "the same point as number 1 of the list"),
+        (
+            [{"lr": 0.1}, {"lr": 0.1, "backbone": "resnet18"}],
+            (1,),
+            "the same point as number 1 of the list",
+        ),
     ],
 )
-def test_a_point_that_cannot_be_tried_is_a_problem(space: Space, raw: Any, path: tuple[Any, ...], text: str) -> None:
+def test_a_point_that_cannot_be_tried_is_a_problem(
+    space: Space, raw: Any, path: tuple[Any, ...], text: str
+) -> None:
     assert read_points(raw, space)[1] == [Problem(("start_with", *path), text)]
 
 

@@ -37,17 +37,25 @@ def test_every_metric_gets_better_in_one_direction() -> None:
         ("valid/f1", None, "f1"),
         ("valid/log_loss", None, "log_loss"),
         ("my_task.py:weighted_kappa", "my_task.py:weighted_kappa", "metric"),
-        ("valid/my_task.py:weighted_kappa", "my_task.py:weighted_kappa", "metric"),  # as W&B's names are written
+        (
+            "valid/my_task.py:weighted_kappa",
+            "my_task.py:weighted_kappa",
+            "metric",
+        ),  # as W&B's names are written
         ("inner/my_task.py:f", "inner/my_task.py:f", "metric"),
     ],
 )
-def test_a_metric_of_the_users_own_is_known_by_its_file(name: str, own: str | None, field: str) -> None:
+def test_a_metric_of_the_users_own_is_known_by_its_file(
+    name: str, own: str | None, field: str
+) -> None:
     metric = Metric(name=name, goal=Goal.MAXIMIZE)
     assert (metric.own, metric.field) == (own, field)
     assert result_field(name) == field
 
 
-def test_the_users_functions_are_those_of_metric_backbone_and_loss_each_once(make_spec: Make) -> None:
+def test_the_users_functions_are_those_of_metric_backbone_and_loss_each_once(
+    make_spec: Make,
+) -> None:
     spec = make_spec(
         metric={"name": "my_task.py:kappa", "goal": "maximize"},
         parameters={
@@ -75,7 +83,9 @@ def test_own_functions_lie_beside_the_search_space(make_spec: Make, tmp_path: Pa
         ({"values": [2, 9], "probabilities": [1, 0]}, 9),
     ],
 )
-def test_the_largest_number_of_epochs_counts_the_steps(make_spec: Make, entry: dict[str, Any], largest: int) -> None:
+def test_the_largest_number_of_epochs_counts_the_steps(
+    make_spec: Make, entry: dict[str, Any], largest: int
+) -> None:
     assert make_spec(parameters={"epochs": entry}).max_epochs == largest
 
 
@@ -88,7 +98,10 @@ def test_without_epochs_in_the_space_their_default_counts_the_steps(make_spec: M
     [
         ({"lr": {"value": 0.1}}, [Preprocessing((224, 224))]),
         ({"resize": {"value": "8x16"}}, [Preprocessing((8, 16))]),
-        ({"resize": {"values": [8, "8x16", 32]}}, [Preprocessing(size) for size in ((8, 8), (8, 16), (32, 32))]),
+        (
+            {"resize": {"values": [8, "8x16", 32]}},
+            [Preprocessing(size) for size in ((8, 8), (8, 16), (32, 32))],
+        ),
         ({"resize": {"values": [224, "224", "224x224"]}}, [Preprocessing((224, 224))]),
         (
             {"resize": {"distribution": "q_uniform", "min": 32, "max": 100, "q": 32}},
@@ -100,11 +113,18 @@ def test_without_epochs_in_the_space_their_default_counts_the_steps(make_spec: M
             [Preprocessing((224, 224), "stretch", crop, "remove") for crop in ("none", "face")],
         ),
         (
-            {"heads": {"value": "separate"}, "head_crops.mask": {"value": "face"}, "resize": {"value": 64}},
+            {
+                "heads": {"value": "separate"},
+                "head_crops.mask": {"value": "face"},
+                "resize": {"value": 64},
+            },
             [Preprocessing((64, 64), "stretch", crop) for crop in ("none", "face")],
         ),
         (
-            {"heads": {"value": "separate"}, "head_crops": {"value": {"mask": "face", "age": "box"}}},
+            {
+                "heads": {"value": "separate"},
+                "head_crops": {"value": {"mask": "face", "age": "box"}},
+            },
             [Preprocessing((224, 224), "stretch", crop) for crop in ("none", "box", "face")],
         ),
         (  # where the condition switches it off, only the heads' common crop is seen
@@ -143,8 +163,14 @@ def test_several_choices_are_multiplied(make_spec: Make) -> None:
 
 
 def test_what_a_trial_samples_is_among_the_choices(make_spec: Make) -> None:
-    spec = make_spec(parameters={"resize": {"values": ["8x8", 16]}, "resize_mode": {"values": ["fit", "crop"]}})
-    configurations = [TrainConfig(resize=size, resize_mode=mode) for size in ("8x8", 16) for mode in ("fit", "crop")]
+    spec = make_spec(
+        parameters={"resize": {"values": ["8x8", 16]}, "resize_mode": {"values": ["fit", "crop"]}}
+    )
+    configurations = [
+        TrainConfig(resize=size, resize_mode=mode)
+        for size in ("8x8", 16)
+        for mode in ("fit", "crop")
+    ]
     assert {config.preprocessing for config in configurations} == set(spec.choices())
 
 
@@ -197,7 +223,9 @@ def test_what_may_change_is_not_in_the_fixed_part(make_spec: Make, change: dict[
         {"parameters": {"lr": {"value": 0.1}}},
     ],
 )
-def test_what_makes_trials_comparable_is_in_the_fixed_part(make_spec: Make, change: dict[str, Any]) -> None:
+def test_what_makes_trials_comparable_is_in_the_fixed_part(
+    make_spec: Make, change: dict[str, Any]
+) -> None:
     assert make_spec(**change).fixed_part() != make_spec().fixed_part()
 
 
@@ -209,7 +237,10 @@ def test_a_choice_that_conditions_switch_off_has_its_default(make_spec: Make) ->
             "background": {"value": "remove", "when": {"crop": "none"}},
         }
     )
-    assert [choice.key for choice in spec.choices()] == ["64x64-stretch-remove", "64x64-stretch-face"]
+    assert [choice.key for choice in spec.choices()] == [
+        "64x64-stretch-remove",
+        "64x64-stretch-face",
+    ]
 
 
 def test_epochs_that_conditions_switch_off_count_with_their_default(make_spec: Make) -> None:
@@ -223,7 +254,9 @@ def test_epochs_that_conditions_switch_off_count_with_their_default(make_spec: M
     assert spec.max_epochs == TrainConfig().epochs
 
 
-def test_the_reachable_values_follow_the_conditions_and_leave_out_what_is_switched_off(make_spec: Make) -> None:
+def test_the_reachable_values_follow_the_conditions_and_leave_out_what_is_switched_off(
+    make_spec: Make,
+) -> None:
     spec = make_spec(
         parameters={
             "lr": {"min": 0.1, "max": 0.2},
@@ -241,7 +274,9 @@ def test_the_reachable_values_follow_the_conditions_and_leave_out_what_is_switch
     assert list(spec.reachable("resize")) == [{}]
 
 
-@pytest.mark.parametrize(("given", "names"), [("a", ("a",)), (["a", "b", "a"], ("a", "b")), ([], ())])
+@pytest.mark.parametrize(
+    ("given", "names"), [("a", ("a",)), (["a", "b", "a"], ("a", "b")), ([], ())]
+)
 def test_one_sweep_to_learn_from_may_stand_without_brackets(
     make_spec: Make, given: str | list[str], names: tuple[str, ...]
 ) -> None:
@@ -249,7 +284,9 @@ def test_one_sweep_to_learn_from_may_stand_without_brackets(
 
 
 @pytest.mark.parametrize("cpu", [0.5, 3, "auto"])
-def test_a_trial_may_get_a_share_of_a_cpu_or_what_its_gpu_brings(make_spec: Make, cpu: float | str) -> None:
+def test_a_trial_may_get_a_share_of_a_cpu_or_what_its_gpu_brings(
+    make_spec: Make, cpu: float | str
+) -> None:
     assert make_spec(resources={"cpu": cpu}).resources.cpu == cpu
 
 

@@ -117,7 +117,10 @@ def test_every_problem_of_a_file_is_listed_at_once_with_its_line(
 ) -> None:
     with pytest.raises(SpecError, match="problems") as caught:
         read(WRONG, "run_cup", "=3", "seed=[1", "resources.cpu=0")
-    assert str(caught.value).splitlines() == ALL_ITS_PROBLEMS.format(path=tmp_path / "space.yaml").splitlines()
+    assert (
+        str(caught.value).splitlines()
+        == ALL_ITS_PROBLEMS.format(path=tmp_path / "space.yaml").splitlines()
+    )
 
 
 def test_a_duplicate_key_is_a_problem_with_its_line(problems: Callable[..., list[str]]) -> None:
@@ -138,7 +141,13 @@ def test_a_full_search_space_is_read(read: Callable[..., SweepSpec]) -> None:
         "folds: {k: 3, seed: 1}\nresources: {gpu: 0.5, cpu: 2}\nbudget: {hours: 6}\n"
         "early_terminate: {type: none}\n"
     )
-    assert (spec.name, spec.description, spec.seed, spec.search, spec.run_cap) == ("toy", "which lr?", 3, "random", 10)
+    assert (spec.name, spec.description, spec.seed, spec.search, spec.run_cap) == (
+        "toy",
+        "which lr?",
+        3,
+        "random",
+        10,
+    )
     assert (spec.folds.k, spec.folds.seed) == (3, 1)
     assert (spec.resources.gpu, spec.resources.cpu, spec.budget.hours) == (0.5, 2, 6)
     assert (spec.metric.name, spec.metric.goal, spec.metric.field) == ("valid/f1", "maximize", "f1")
@@ -155,7 +164,9 @@ def test_what_is_left_out_has_the_documented_defaults(read: Callable[..., SweepS
     assert (spec.retries, spec.keep, spec.start_with, spec.warm_start) == (2, 20, (), ())
 
 
-def test_the_data_and_the_folds_are_read_as_they_are_written(read: Callable[..., SweepSpec]) -> None:
+def test_the_data_and_the_folds_are_read_as_they_are_written(
+    read: Callable[..., SweepSpec],
+) -> None:
     spec = read(
         RIGHT.replace(
             "{source: train.csv}",
@@ -164,21 +175,47 @@ def test_the_data_and_the_folds_are_read_as_they_are_written(read: Callable[...,
         )
         + "folds: {k: 4, holdout: 0.1, file: pins.npz}\n"
     )
-    assert (spec.data.layout, spec.data.label, spec.data.group) == ("profile_folders", ("mask", "age"), "person")
+    assert (spec.data.layout, spec.data.label, spec.data.group) == (
+        "profile_folders",
+        ("mask", "age"),
+        "person",
+    )
     assert (spec.data.age_borders, spec.data.box) == ((20, 40, 60), ("l", "t", "r", "b"))
     assert spec.data.reading.fill_rgb == (10, 11, 12)
-    assert (spec.data.keep, spec.data.allow_outside, spec.data.cache_gb) == ("one_per_cluster", True, 2.0)
-    assert (spec.folds.k, spec.folds.holdout, spec.folds.file, spec.folds.column) == (4, 0.1, "pins.npz", None)
+    assert (spec.data.keep, spec.data.allow_outside, spec.data.cache_gb) == (
+        "one_per_cluster",
+        True,
+        2.0,
+    )
+    assert (spec.folds.k, spec.folds.holdout, spec.folds.file, spec.folds.column) == (
+        4,
+        0.1,
+        "pins.npz",
+        None,
+    )
 
 
 def test_one_label_column_may_stand_without_brackets(read: Callable[..., SweepSpec]) -> None:
     assert read(RIGHT.replace("train.csv", "train.csv, label: mask")).data.label == ("mask",)
 
 
-def test_what_is_left_out_of_the_data_has_the_documented_defaults(read: Callable[..., SweepSpec]) -> None:
+def test_what_is_left_out_of_the_data_has_the_documented_defaults(
+    read: Callable[..., SweepSpec],
+) -> None:
     data = read().data
-    assert (data.image, data.label, data.group, data.box, data.valid) == ("path", None, None, None, None)
-    assert (data.bad_boxes, data.keep, data.fill, data.max_rejected) == ("drop", "all", "white", 0.1)
+    assert (data.image, data.label, data.group, data.box, data.valid) == (
+        "path",
+        None,
+        None,
+        None,
+        None,
+    )
+    assert (data.bad_boxes, data.keep, data.fill, data.max_rejected) == (
+        "drop",
+        "all",
+        "white",
+        0.1,
+    )
     assert (data.allow_outside, data.cache_gb, data.max_pixels) == (False, None, 89_478_485)
 
 
@@ -186,7 +223,9 @@ def test_a_file_without_a_name_gives_its_own(read: Callable[..., SweepSpec]) -> 
     assert read(RIGHT.replace("name: toy\n", "")).name == "space"
 
 
-@pytest.mark.parametrize("key", ["early_terminate", "method", "sampler", "folds", "budget", "start_with", "program"])
+@pytest.mark.parametrize(
+    "key", ["early_terminate", "method", "sampler", "folds", "budget", "start_with", "program"]
+)
 def test_a_key_that_is_null_is_absent(read: Callable[..., SweepSpec], key: str) -> None:
     assert read(f"{RIGHT}{key}: null\n").fixed_part() == read().fixed_part()
 
@@ -194,10 +233,22 @@ def test_a_key_that_is_null_is_absent(read: Callable[..., SweepSpec], key: str) 
 @pytest.mark.parametrize(
     ("old", "new", "problem"),
     [
-        ("metric: {name: valid/f1, goal: maximize}", "metric: null", "line 2  metric: missing. Write metric: {name: "),
-        ("data: {source: train.csv}", "data: null", "line 4  data: missing. Write data: {source: images.csv} or "),
+        (
+            "metric: {name: valid/f1, goal: maximize}",
+            "metric: null",
+            "line 2  metric: missing. Write metric: {name: ",
+        ),
+        (
+            "data: {source: train.csv}",
+            "data: null",
+            "line 4  data: missing. Write data: {source: images.csv} or ",
+        ),
         ("run_cap: 10", "run_cap: null", "no end: give run_cap"),
-        ("run_cap: 10", "run_cap: 10\nmetod: null", "line 4  metod: unknown key. Did you mean 'method'?"),
+        (
+            "run_cap: 10",
+            "run_cap: 10\nmetod: null",
+            "line 4  metod: unknown key. Did you mean 'method'?",
+        ),
     ],
 )
 def test_a_needed_key_that_is_null_is_missing(
@@ -246,7 +297,13 @@ def test_the_shipped_search_spaces_are_valid() -> None:
 
 
 def test_a_setting_replaces_a_value_of_the_file(read: Callable[..., SweepSpec]) -> None:
-    spec = read(RIGHT, "run_cap=3", "parameters.lr.value=1e-4", "resources.cpu=2", "parameters.loss={value: focal}")
+    spec = read(
+        RIGHT,
+        "run_cap=3",
+        "parameters.lr.value=1e-4",
+        "resources.cpu=2",
+        "parameters.loss={value: focal}",
+    )
     assert (spec.run_cap, spec.resources.cpu) == (3, 2)
     assert spec.space["lr"].domain.value == 1e-4
     assert spec.space["loss"].domain.value == "focal"
@@ -271,8 +328,14 @@ def test_a_setting_may_hold_an_equals_sign(read: Callable[..., SweepSpec]) -> No
         ("run_cap=0", "run_cap: input should be greater than or equal to 1, got 0 (from --set)"),
         ("run_cap=many", "run_cap: input should be a valid integer, got 'many' (from --set)"),
         ("name.x=3", "name: input should be a valid string, got {'x': 3} (from --set)"),
-        ("parameters.backbon.value=a", "parameters.backbon: unknown parameter. Did you mean 'backbone'? (from --set)"),
-        ("parameters.lr.value=-1", "parameters.lr.value: input should be greater than 0, got -1 (from --set)"),
+        (
+            "parameters.backbon.value=a",
+            "parameters.backbon: unknown parameter. Did you mean 'backbone'? (from --set)",
+        ),
+        (
+            "parameters.lr.value=-1",
+            "parameters.lr.value: input should be greater than 0, got -1 (from --set)",
+        ),
     ],
 )
 def test_a_mistake_in_a_setting_is_said_to_be_one(
@@ -332,16 +395,36 @@ def test_a_date_in_a_setting_is_text_as_it_is_in_the_file(read: Callable[..., Sw
             "",
             "data: missing. Write data: {source: images.csv} or data: {source: folder-with-one-sub-folder-per-class}",
         ),
-        ("source: train.csv", "label: x", "line 4  data.source: missing. A CSV or Parquet file, or a folder with"),
-        ("run_cap: 10", "run_cap: 0", "line 3  run_cap: input should be greater than or equal to 1, got 0"),
-        ("run_cap: 10", "run_cap: 2.5", "line 3  run_cap: input should be a valid integer, got 2.5"),
-        ("run_cap: 10", "run_cap: '10'", "line 3  run_cap: input should be a valid integer, got '10'"),
+        (
+            "source: train.csv",
+            "label: x",
+            "line 4  data.source: missing. A CSV or Parquet file, or a folder with",
+        ),
+        (
+            "run_cap: 10",
+            "run_cap: 0",
+            "line 3  run_cap: input should be greater than or equal to 1, got 0",
+        ),
+        (
+            "run_cap: 10",
+            "run_cap: 2.5",
+            "line 3  run_cap: input should be a valid integer, got 2.5",
+        ),
+        (
+            "run_cap: 10",
+            "run_cap: '10'",
+            "line 3  run_cap: input should be a valid integer, got '10'",
+        ),
         (
             "run_cap: 10\n",
             "",
             "no end: give run_cap (a number of trials) or budget: {hours: ...} or {gpu_hours: ...}; only a grid needs ",
         ),
-        ("run_cap: 10", "budget: {hours: 0}", "line 3  budget.hours: input should be greater than 0, got 0"),
+        (
+            "run_cap: 10",
+            "budget: {hours: 0}",
+            "line 3  budget.hours: input should be greater than 0, got 0",
+        ),
         (
             "run_cap: 10",
             "run_cap: 10\nmethod: baysian",
@@ -374,7 +457,10 @@ def test_a_date_in_a_setting_is_text_as_it_is_in_the_file(read: Callable[..., Sw
                     "early_terminate: expected a mapping with type, got 'hyperband'. "
                     "Write early_terminate: {type: hyperband, min_iter: 3}",
                 ),
-                ("early_terminate: {type: hyperband}", "early_terminate: hyperband needs min_iter, or max_iter and s"),
+                (
+                    "early_terminate: {type: hyperband}",
+                    "early_terminate: hyperband needs min_iter, or max_iter and s",
+                ),
                 (
                     "early_terminate: {type: hyperband, max_iter: 27}",
                     "early_terminate: hyperband with max_iter needs s, the number of bands",
@@ -392,15 +478,27 @@ def test_a_date_in_a_setting_is_text_as_it_is_in_the_file(read: Callable[..., Sw
                     "early_terminate: {type: none, min_iter: 3}",
                     "early_terminate.min_iter: unknown key. Allowed here: type",
                 ),
-                ("early_terminate: {type: null}", f"{TYPE}unknown value null. Did you mean 'none'? {RULES}"),
-                ("early_terminate: {type: percentile}", "early_terminate.percentile: missing. It is required"),
-                ("early_terminate: {type: threshold}", "early_terminate: threshold needs lower, upper or both"),
+                (
+                    "early_terminate: {type: null}",
+                    f"{TYPE}unknown value null. Did you mean 'none'? {RULES}",
+                ),
+                (
+                    "early_terminate: {type: percentile}",
+                    "early_terminate.percentile: missing. It is required",
+                ),
+                (
+                    "early_terminate: {type: threshold}",
+                    "early_terminate: threshold needs lower, upper or both",
+                ),
                 (
                     "folds: {race: yes}",
                     "folds.race: expected true, false, or a mapping with error_rate, min_evidence, min_folds, "
                     "near_tie, got 'yes'",
                 ),
-                ("folds: {race: {error_rate: 0.9}}", "folds.race.error_rate: input should be less than 0.5, got 0.9"),
+                (
+                    "folds: {race: {error_rate: 0.9}}",
+                    "folds.race.error_rate: input should be less than 0.5, got 0.9",
+                ),
                 (
                     "folds: {race: {eror_rate: 0.1}}",
                     "folds.race.eror_rate: unknown key. Did you mean 'error_rate'? "
@@ -411,16 +509,34 @@ def test_a_date_in_a_setting_is_text_as_it_is_in_the_file(read: Callable[..., Sw
                     "resources.gpu: input should be less than or equal to 1, got 2: "
                     "one trial trains on one GPU, or on a share of it such as 0.5",
                 ),
-                ("resources: {cpu: all}", "resources.cpu: expected a number of CPUs above 0, or auto, got 'all'"),
-                ("resources: {cpu: .inf}", "resources.cpu: expected a number of CPUs above 0, or auto, got inf"),
+                (
+                    "resources: {cpu: all}",
+                    "resources.cpu: expected a number of CPUs above 0, or auto, got 'all'",
+                ),
+                (
+                    "resources: {cpu: .inf}",
+                    "resources.cpu: expected a number of CPUs above 0, or auto, got inf",
+                ),
                 ("retries: -1", "retries: input should be greater than or equal to 0, got -1"),
                 ("keep: 0", "keep: input should be greater than or equal to 1, got 0"),
-                ("budget: {gpu_hours: 0}", "budget.gpu_hours: input should be greater than 0, got 0"),
+                (
+                    "budget: {gpu_hours: 0}",
+                    "budget.gpu_hours: input should be greater than 0, got 0",
+                ),
                 ("warm_start: 3", "warm_start: expected a sweep's name, or a list of them, got 3"),
-                ("warm_start: [a, '']", "warm_start: expected a sweep's name, or a list of them, got ['a', '']"),
+                (
+                    "warm_start: [a, '']",
+                    "warm_start: expected a sweep's name, or a list of them, got ['a', '']",
+                ),
                 ("warm_start: [other, toy]", "warm_start: 'toy' is this sweep: name other ones"),
-                ("sampler: tpee", "sampler: unknown value 'tpee'. Did you mean 'tpe'? Known: tpe, gp, cmaes, qmc, "),
-                ("metrics: [{name: valid/f1}]", "metrics: unknown key. Did you mean 'metric'? Allowed here: "),
+                (
+                    "sampler: tpee",
+                    "sampler: unknown value 'tpee'. Did you mean 'tpe'? Known: tpe, gp, cmaes, qmc, ",
+                ),
+                (
+                    "metrics: [{name: valid/f1}]",
+                    "metrics: unknown key. Did you mean 'metric'? Allowed here: ",
+                ),
             )
         ],
         (
@@ -433,7 +549,11 @@ def test_a_date_in_a_setting_is_text_as_it_is_in_the_file(read: Callable[..., Sw
             "maximize, target: .nan}\nrun_cap: 3",
             "line 2  metric.target: input should be a finite",
         ),
-        ("lr: {value: 0.1}", "lr: {value: 0}", "line 6  parameters.lr.value: input should be greater than 0, got 0"),
+        (
+            "lr: {value: 0.1}",
+            "lr: {value: 0}",
+            "line 6  parameters.lr.value: input should be greater than 0, got 0",
+        ),
         (
             "lr: {value: 0.1}",
             "lr: {value: '0.1'}",
@@ -488,29 +608,73 @@ AGES = "age_borders are ages that rise, e.g. [30, 60]"
         ("data", "age_borders: 30", f"data.age_borders: {AGES}, got 30"),
         ("data", "age_borders: [60, 30]", f"data.age_borders: {AGES}, got [60, 30]"),
         ("data", "age_borders: [old]", f"data.age_borders: {AGES}, got ['old']"),
-        ("data", "fill: '#fff'", "data.fill: a colour is white, black, grey or '#rrggbb', got '#fff'"),
+        (
+            "data",
+            "fill: '#fff'",
+            "data.fill: a colour is white, black, grey or '#rrggbb', got '#fff'",
+        ),
         (
             "data",
             "fill: null",
             "data.fill: a colour is white, black, grey or '#rrggbb', got None (without quotes, # begins a comment)",
         ),
-        ("data", "layout: profiles", "data.layout: unknown value 'profiles'. Did you mean 'profile_folders'? Known: "),
-        ("data", "bad_boxes: clipp", "data.bad_boxes: unknown value 'clipp'. Did you mean 'clip'? Known: drop, clip"),
+        (
+            "data",
+            "layout: profiles",
+            "data.layout: unknown value 'profiles'. Did you mean 'profile_folders'? Known: ",
+        ),
+        (
+            "data",
+            "bad_boxes: clipp",
+            "data.bad_boxes: unknown value 'clipp'. Did you mean 'clip'? Known: drop, clip",
+        ),
         ("data", "keep: one", "data.keep: unknown value 'one'. Known: all, one_per_cluster"),
-        ("data", "box_format: xyxx", "data.box_format: unknown value 'xyxx'. Did you mean 'xyxy'? Known: xyxy, xywh"),
+        (
+            "data",
+            "box_format: xyxx",
+            "data.box_format: unknown value 'xyxx'. Did you mean 'xyxy'? Known: xyxy, xywh",
+        ),
         ("data", "allow_outside: yes", "data.allow_outside: expected true or false, got 'yes'"),
-        ("data", "max_rejected: 2", "data.max_rejected: input should be less than or equal to 1, got 2"),
-        ("data", "max_rejected: 10%", "data.max_rejected: input should be a valid number, got '10%'"),
-        ("data", "max_pixels: 0", "data.max_pixels: input should be greater than or equal to 1, got 0"),
-        ("data", "near_distance: 65", "data.near_distance: input should be less than or equal to 64, got 65"),
+        (
+            "data",
+            "max_rejected: 2",
+            "data.max_rejected: input should be less than or equal to 1, got 2",
+        ),
+        (
+            "data",
+            "max_rejected: 10%",
+            "data.max_rejected: input should be a valid number, got '10%'",
+        ),
+        (
+            "data",
+            "max_pixels: 0",
+            "data.max_pixels: input should be greater than or equal to 1, got 0",
+        ),
+        (
+            "data",
+            "near_distance: 65",
+            "data.near_distance: input should be less than or equal to 64, got 65",
+        ),
         ("data", "cache_gb: 20GB", "data.cache_gb: input should be a valid number, got '20GB'"),
-        ("data", "grup: person", "data.grup: unknown key. Did you mean 'group'? Allowed here: age_borders, "),
+        (
+            "data",
+            "grup: person",
+            "data.grup: unknown key. Did you mean 'group'? Allowed here: age_borders, ",
+        ),
         ("folds", "k: 101", "folds.k: input should be less than or equal to 100, got 101"),
         ("folds", "k: '5'", "folds.k: input should be a valid integer, got '5'"),
-        ("folds", "holdout: 0.95", "folds.holdout: input should be less than or equal to 0.9, got 0.95"),
+        (
+            "folds",
+            "holdout: 0.95",
+            "folds.holdout: input should be less than or equal to 0.9, got 0.95",
+        ),
         ("folds", "seed: -1", "folds.seed: input should be greater than or equal to 0, got -1"),
         ("folds", "file: 3", "folds.file: input should be a valid string, got 3"),
-        ("folds", "colum: fold", "folds.colum: unknown key. Did you mean 'column'? Allowed here: column, file, "),
+        (
+            "folds",
+            "colum: fold",
+            "folds.colum: unknown key. Did you mean 'column'? Allowed here: column, file, ",
+        ),
         ("folds", "column: fold, k: 5", "folds: the column decides the folds: leave out k"),
         (
             "folds",
@@ -522,16 +686,22 @@ AGES = "age_borders are ages that rise, e.g. [30, 60]"
 def test_a_mistake_in_data_or_folds_is_named_as_the_user_wrote_it(
     problems: Callable[..., list[str]], section: str, values: str, problem: str
 ) -> None:
-    text = RIGHT.replace("{source: train.csv}", f"{{source: train.csv, {values if section == 'data' else ''}}}")
+    text = RIGHT.replace(
+        "{source: train.csv}", f"{{source: train.csv, {values if section == 'data' else ''}}}"
+    )
     (found,) = problems(text + (f"folds: {{{values}}}\n" if section == "folds" else ""))
     assert found.startswith(f"line {4 if section == 'data' else 7}  {problem}")
 
 
 @pytest.mark.parametrize("value", ["train.csv", "[train.csv]", "3"])
-def test_a_data_section_that_is_no_mapping_says_how_to_write_it(problems: Callable[..., list[str]], value: str) -> None:
+def test_a_data_section_that_is_no_mapping_says_how_to_write_it(
+    problems: Callable[..., list[str]], value: str
+) -> None:
     (found,) = problems(RIGHT.replace("{source: train.csv}", value))
     assert found.startswith("line 4  data: expected a mapping with age_borders, ")
-    assert found.endswith("Write data: {source: images.csv} or data: {source: folder-with-one-sub-folder-per-class}")
+    assert found.endswith(
+        "Write data: {source: images.csv} or data: {source: folder-with-one-sub-folder-per-class}"
+    )
 
 
 def test_an_empty_source_is_not_the_working_folder(problems: Callable[..., list[str]]) -> None:
@@ -540,7 +710,9 @@ def test_an_empty_source_is_not_the_working_folder(problems: Callable[..., list[
     ]
 
 
-def test_every_problem_of_the_data_has_the_line_of_its_own_key(problems: Callable[..., list[str]]) -> None:
+def test_every_problem_of_the_data_has_the_line_of_its_own_key(
+    problems: Callable[..., list[str]],
+) -> None:
     text = RIGHT.replace(
         "data: {source: train.csv}\n",
         "data:\n  sorce: train.csv\n  label:\n    - mask\n    - 3\n  keep: one\nfolds:\n  k: 1\n  seed: x\n",
@@ -555,7 +727,9 @@ def test_every_problem_of_the_data_has_the_line_of_its_own_key(problems: Callabl
     ]
 
 
-def test_a_mistake_in_data_from_a_setting_is_said_to_be_one(problems: Callable[..., list[str]]) -> None:
+def test_a_mistake_in_data_from_a_setting_is_said_to_be_one(
+    problems: Callable[..., list[str]],
+) -> None:
     assert problems(RIGHT, "data.keep=one", "folds.k=1") == [
         "data.keep: unknown value 'one'. Known: all, one_per_cluster (from --set)",
         "folds.k: input should be greater than or equal to 2, got 1 (from --set)",
@@ -568,18 +742,24 @@ def test_a_search_space_without_parameters_is_a_problem(problems: Callable[..., 
     ]
 
 
-def test_a_problem_of_a_nested_parameter_has_its_own_line(problems: Callable[..., list[str]]) -> None:
+def test_a_problem_of_a_nested_parameter_has_its_own_line(
+    problems: Callable[..., list[str]],
+) -> None:
     (found,) = problems(RIGHT + "  model:\n    parameters:\n      lr: {value: 1}\n")
     assert found.startswith("line 9  parameters.model.")
 
 
-def test_a_problem_of_a_dotted_parameter_has_its_own_line(problems: Callable[..., list[str]]) -> None:
+def test_a_problem_of_a_dotted_parameter_has_its_own_line(
+    problems: Callable[..., list[str]],
+) -> None:
     (found,) = problems(RIGHT + "  model.lr: {value: 1}\n")
     assert found.startswith("line 7  parameters.model.lr: unknown parameter.")
 
 
 @pytest.mark.parametrize("key", ["space", "raw", "notices"])
-def test_a_key_that_only_the_program_uses_is_unknown(problems: Callable[..., list[str]], key: str) -> None:
+def test_a_key_that_only_the_program_uses_is_unknown(
+    problems: Callable[..., list[str]], key: str
+) -> None:
     (found,) = problems(RIGHT + f"{key}: 1\n")
     assert found.startswith(f"line 7  {key}: unknown key.")
 
@@ -608,20 +788,28 @@ def test_a_budget_is_an_end(read: Callable[..., SweepSpec]) -> None:
         assert read(RIGHT.replace("run_cap: 10", f"budget: {{{budget}: 1}}")).trial_cap is None
 
 
-def test_a_target_is_no_end(problems: Callable[..., list[str]], read: Callable[..., SweepSpec]) -> None:
+def test_a_target_is_no_end(
+    problems: Callable[..., list[str]], read: Callable[..., SweepSpec]
+) -> None:
     text = RIGHT.replace("goal: maximize", "goal: maximize, target: 0.9")
     (found,) = problems(text.replace("run_cap: 10\n", ""))
-    assert found.endswith("only a grid needs neither; metric.target is none, it may never be reached")
+    assert found.endswith(
+        "only a grid needs neither; metric.target is none, it may never be reached"
+    )
     assert read(text).metric.target == 0.9
 
 
 def test_a_grid_ends_with_its_points(read: Callable[..., SweepSpec]) -> None:
-    spec = read(RIGHT.replace("run_cap: 10", "method: grid").replace("{value: 0.1}", "{values: [0.1, 0.2]}"))
+    spec = read(
+        RIGHT.replace("run_cap: 10", "method: grid").replace("{value: 0.1}", "{values: [0.1, 0.2]}")
+    )
     assert spec.trial_cap == 2
 
 
 def test_run_cap_cuts_a_grid(read: Callable[..., SweepSpec]) -> None:
-    text = RIGHT.replace("run_cap: 10", "run_cap: 2\nmethod: grid").replace("{value: 0.1}", "{values: [0.1, 0.2, 0.3]}")
+    text = RIGHT.replace("run_cap: 10", "run_cap: 2\nmethod: grid").replace(
+        "{value: 0.1}", "{values: [0.1, 0.2, 0.3]}"
+    )
     assert read(text).trial_cap == 2
 
 
@@ -636,7 +824,9 @@ def test_run_cap_cuts_a_grid(read: Callable[..., SweepSpec]) -> None:
         "{distribution: beta, a: 2, b: 2}",
     ],
 )
-@pytest.mark.parametrize("end", ["method: grid", "method: custom\nsampler: grid", "method: grid\nsampler: brute_force"])
+@pytest.mark.parametrize(
+    "end", ["method: grid", "method: custom\nsampler: grid", "method: grid\nsampler: brute_force"]
+)
 def test_a_grid_needs_steps(problems: Callable[..., list[str]], entry: str, end: str) -> None:
     name = "brute force" if "brute" in end else "grid"
     assert problems(f"{RIGHT}  dropout: {entry}\n{end}\n") == [
@@ -654,7 +844,9 @@ def test_a_grid_needs_steps(problems: Callable[..., list[str]], entry: str, end:
         ("{values: [0.1, 0.2], probabilities: [0.9, 0.1]}", 2),
     ],
 )
-def test_a_grid_takes_every_kind_of_steps(read: Callable[..., SweepSpec], entry: str, points: int) -> None:
+def test_a_grid_takes_every_kind_of_steps(
+    read: Callable[..., SweepSpec], entry: str, points: int
+) -> None:
     text = RIGHT.replace("{value: 0.1}", entry).replace("run_cap: 10", "method: grid")
     assert read(text).trial_cap == points
 
@@ -667,14 +859,18 @@ def test_sizes_need_to_be_finite(problems: Callable[..., list[str]]) -> None:
 
 
 @pytest.mark.parametrize("other", ["colour: 1\n", "seed: -1\n", "name: a/b\n"])
-def test_a_missing_end_is_named_beside_any_other_problem(problems: Callable[..., list[str]], other: str) -> None:
+def test_a_missing_end_is_named_beside_any_other_problem(
+    problems: Callable[..., list[str]], other: str
+) -> None:
     text = RIGHT.replace("run_cap: 10\n", "").replace("name: toy\n", "") + other
     found = problems(text)
     assert len(found) == 2
     assert found[0].startswith("no end: ")
 
 
-def test_a_space_without_a_valid_configuration_is_a_problem(problems: Callable[..., list[str]]) -> None:
+def test_a_space_without_a_valid_configuration_is_a_problem(
+    problems: Callable[..., list[str]],
+) -> None:
     text = RIGHT + "  scheduler: {value: cyclic}\n  base_lr: {value: 0.2}\n"
     assert problems(text) == [
         "line 5  parameters: no sampled point is a valid configuration: "
@@ -686,14 +882,21 @@ def test_a_space_without_a_valid_configuration_is_a_problem(problems: Callable[.
 
 
 def test_wandbs_keys_without_a_meaning_here_are_one_notice(read: Callable[..., SweepSpec]) -> None:
-    spec = read(RIGHT + "program: train.py\ncommand: [python]\nproject: p\nentity: e\ncontroller: {type: local}\n")
+    spec = read(
+        RIGHT
+        + "program: train.py\ncommand: [python]\nproject: p\nentity: e\ncontroller: {type: local}\n"
+    )
     assert spec.notices == ("not used here: program, command, project, entity, controller",)
     spec = read(RIGHT.replace("maximize", "maximize, impute: best, impute_while_running: latest"))
     assert spec.notices == ("not used here: metric.impute, metric.impute_while_running",)
 
 
-@pytest.mark.parametrize("rule", ["{type: hyperband, min_iter: 3}", "{type: median}", "{type: wilcoxon}"])
-def test_early_termination_beside_the_race_is_a_notice(read: Callable[..., SweepSpec], rule: str) -> None:
+@pytest.mark.parametrize(
+    "rule", ["{type: hyperband, min_iter: 3}", "{type: median}", "{type: wilcoxon}"]
+)
+def test_early_termination_beside_the_race_is_a_notice(
+    read: Callable[..., SweepSpec], rule: str
+) -> None:
     (notice,) = read(f"{RIGHT}early_terminate: {rule}\n").notices
     name = rule.split()[1].strip(",}")
     assert notice == (
@@ -721,13 +924,19 @@ def test_one_epoch_for_all_folds_beside_a_comparison_of_folds_is_a_notice(
         "checkpoint: best scores all folds by one epoch that is chosen at the end, so the fold race (and wilcoxon) "
         "cannot compare a running trial: they are off"
     )
-    assert read(f"{RIGHT}  checkpoint: {checkpoint}\n{lines}\n").notices == ((expected,) if noticed else ())
+    assert read(f"{RIGHT}  checkpoint: {checkpoint}\n{lines}\n").notices == (
+        (expected,) if noticed else ()
+    )
 
 
 @pytest.mark.parametrize(
     ("method", "sampler", "notice"),
     [
-        ("bayes", "cmaes", "sampler cmaes does not model lists of values and conditions: {}optimizer, momentum"),
+        (
+            "bayes",
+            "cmaes",
+            "sampler cmaes does not model lists of values and conditions: {}optimizer, momentum",
+        ),
         ("bayes", "gp", "sampler gp does not model conditions: {}momentum"),
         ("bayes", "tpe", None),
         ("bayes", "nsgaii", "sampler nsgaii does not model conditions: {}momentum"),
@@ -747,7 +956,9 @@ def test_what_a_sampler_cannot_model_is_a_notice(
 
 
 def test_a_deprecated_distribution_is_a_notice(read: Callable[..., SweepSpec]) -> None:
-    (notice,) = read(RIGHT.replace("{value: 0.1}", "{distribution: log_uniform, min: -9, max: -1}")).notices
+    (notice,) = read(
+        RIGHT.replace("{value: 0.1}", "{distribution: log_uniform, min: -9, max: -1}")
+    ).notices
     assert notice.startswith("lr: log_uniform is deprecated, ")
 
 
@@ -773,18 +984,24 @@ def test_whole_bounds_of_a_whole_parameter_are_none(read: Callable[..., SweepSpe
 
 def share(notices: tuple[str, ...]) -> int:
     (notice,) = notices
-    head, _, tail = notice.partition(" % of the sampled points will fail: cyclic needs base_lr <= lr, got base_lr=")
+    head, _, tail = notice.partition(
+        " % of the sampled points will fail: cyclic needs base_lr <= lr, got base_lr="
+    )
     assert tail
     return int(head.removeprefix("about "))
 
 
-def test_points_that_will_fail_are_announced_with_their_share(read: Callable[..., SweepSpec]) -> None:
+def test_points_that_will_fail_are_announced_with_their_share(
+    read: Callable[..., SweepSpec],
+) -> None:
     text = RIGHT.replace("{value: 0.1}", "{values: [0.1, 0.2]}")
     spec = read(text + "  scheduler: {value: cyclic}\n  base_lr: {value: 0.15}\n")
     assert 30 < share(spec.notices) < 70
 
 
-def test_the_share_of_failing_points_is_that_of_the_log_scale(read: Callable[..., SweepSpec]) -> None:
+def test_the_share_of_failing_points_is_that_of_the_log_scale(
+    read: Callable[..., SweepSpec],
+) -> None:
     text = RIGHT.replace("{value: 0.1}", "{distribution: log_uniform_values, min: 1e-6, max: 1e-2}")
     spec = read(text + "  scheduler: {value: cyclic}\n  base_lr: {value: 1e-4}\n")
     assert 30 < share(spec.notices) < 70
@@ -800,20 +1017,28 @@ def test_a_dotted_parameter_is_an_entry_of_a_mapping(read: Callable[..., SweepSp
         "  freeze.up_to: {values: [layer1, layer2]}\n"
     )
     assert [(p.name, p.path) for p in spec.space.parameters][2:] == [
-        (name, ("parameters", name)) for name in ("head_weights.age", "head_crops.mask", "freeze.up_to")
+        (name, ("parameters", name))
+        for name in ("head_weights.age", "head_crops.mask", "freeze.up_to")
     ]
     assert spec.notices == ()
 
 
 def test_wandbs_nested_parameters_are_the_same(read: Callable[..., SweepSpec]) -> None:
     mixture = RIGHT + "  loss: {value: mixture}\n"
-    nested = read(mixture + "  loss_mix: {parameters: {focal: {value: 0.6}, soft_f1: {value: 0.4}}}\n")
+    nested = read(
+        mixture + "  loss_mix: {parameters: {focal: {value: 0.6}, soft_f1: {value: 0.4}}}\n"
+    )
     dotted = read(mixture + "  loss_mix.focal: {value: 0.6}\n  loss_mix.soft_f1: {value: 0.4}\n")
     assert nested.space == dotted.space
 
 
-def test_an_entry_may_have_a_condition(read: Callable[..., SweepSpec], problems: Callable[..., list[str]]) -> None:
-    text = RIGHT + "  loss: {values: [focal, mixture]}\n  loss_mix.focal: {value: 0.6, when: {loss: mixture}}\n"
+def test_an_entry_may_have_a_condition(
+    read: Callable[..., SweepSpec], problems: Callable[..., list[str]]
+) -> None:
+    text = (
+        RIGHT
+        + "  loss: {values: [focal, mixture]}\n  loss_mix.focal: {value: 0.6, when: {loss: mixture}}\n"
+    )
     assert read(text).space["loss_mix.focal"].when == (("loss", ("mixture",)),)
     assert read(text).notices == ()
     assert problems(text.replace("loss: mixture", "los: mixture")) == [
@@ -823,7 +1048,8 @@ def test_an_entry_may_have_a_condition(read: Callable[..., SweepSpec], problems:
 
 def test_a_condition_may_name_an_entry(read: Callable[..., SweepSpec]) -> None:
     text = (
-        RIGHT + "  loss: {value: mixture}\n  loss_mix.focal: {values: [0.0, 0.6]}\n  loss_mix.soft_f1: {value: 0.4}\n"
+        RIGHT
+        + "  loss: {value: mixture}\n  loss_mix.focal: {values: [0.0, 0.6]}\n  loss_mix.soft_f1: {value: 0.4}\n"
     )
     spec = read(text + "  focal_gamma: {min: 1.0, max: 3.0, when: {loss_mix.focal: 0.6}}\n")
     assert spec.space["focal_gamma"].when == (("loss_mix.focal", (0.6,)),)
@@ -837,8 +1063,14 @@ def test_a_condition_may_name_an_entry(read: Callable[..., SweepSpec]) -> None:
             "parameters.loss_mix.focl.value: unknown entry 'focl'. Did you mean 'focal'? "
             "Known: cross_entropy, label_smoothing, focal, soft_f1",
         ),
-        ("loss_mixx.focal: {value: 0.6}", "parameters.loss_mixx.focal: unknown parameter. Did you mean 'loss_mix'?"),
-        ("freeze.upto: {value: layer2}", "parameters.freeze.upto: unknown parameter. Did you mean 'freeze'?"),
+        (
+            "loss_mixx.focal: {value: 0.6}",
+            "parameters.loss_mixx.focal: unknown parameter. Did you mean 'loss_mix'?",
+        ),
+        (
+            "freeze.upto: {value: layer2}",
+            "parameters.freeze.upto: unknown parameter. Did you mean 'freeze'?",
+        ),
         (
             "loss_mix.focal: {values: [0.5, -1]}",
             "parameters.loss_mix.focal.values.1: input should be greater than or equal to 0, got -1",
@@ -857,7 +1089,10 @@ def test_a_mistake_in_an_entry_is_named_with_its_line(
 
 
 def test_freeze_is_given_as_a_whole_or_as_up_to(problems: Callable[..., list[str]]) -> None:
-    text = RIGHT + "  freeze: {values: [none, backbone]}\n  freeze.up_to: {value: layer2, when: {freeze: none}}\n"
+    text = (
+        RIGHT
+        + "  freeze: {values: [none, backbone]}\n  freeze.up_to: {value: layer2, when: {freeze: none}}\n"
+    )
     assert problems(text) == [
         "line 8  parameters.freeze.up_to: freeze is given as a whole, too: list up_to:STAGE among its values"
     ]
@@ -870,7 +1105,9 @@ def own(name: str = "my_task.py:kappa") -> str:
     return RIGHT.replace("valid/f1", name)
 
 
-def test_a_metric_may_be_a_function_and_have_either_direction(read: Callable[..., SweepSpec]) -> None:
+def test_a_metric_may_be_a_function_and_have_either_direction(
+    read: Callable[..., SweepSpec],
+) -> None:
     for goal in ("maximize", "minimize"):
         spec = read(own().replace("maximize", goal))
         assert (spec.metric.own, spec.metric.goal, spec.notices) == ("my_task.py:kappa", goal, ())
@@ -912,7 +1149,9 @@ def test_a_function_that_workers_could_not_have_is_refused(
         ("metric_goal", "it is metric.goal at the top"),
     ],
 )
-def test_what_the_sweep_decides_is_no_parameter(problems: Callable[..., list[str]], name: str, reason: str) -> None:
+def test_what_the_sweep_decides_is_no_parameter(
+    problems: Callable[..., list[str]], name: str, reason: str
+) -> None:
     assert problems(f"{RIGHT}  {name}: {{value: x}}\n") == [
         f"line 7  parameters.{name}: cannot be a parameter: {reason}"
     ]
@@ -925,11 +1164,17 @@ LOSS = RIGHT.replace("{name: valid/f1, goal: maximize}", "{name: valid/loss, goa
     ("lines", "moving"),
     [
         (["loss: {values: [focal, cross_entropy]}"], ["loss"]),
-        (["smoothing: {min: 0.0, max: 0.2}", "focal_gamma: {values: [1.0, 2.0]}"], ["smoothing", "focal_gamma"]),
+        (
+            ["smoothing: {min: 0.0, max: 0.2}", "focal_gamma: {values: [1.0, 2.0]}"],
+            ["smoothing", "focal_gamma"],
+        ),
         (["class_weights: {values: [none, balanced]}"], ["class_weights"]),
         (["loss: {value: mixture}", "loss_mix.focal: {min: 0.1, max: 1.0}"], ["loss_mix.focal"]),
         (["heads: {values: [joint, separate]}"], ["heads"]),
-        (["optimizer: {values: [sgd, adam]}", "smoothing: {value: 0.2, when: {optimizer: sgd}}"], ["smoothing"]),
+        (
+            ["optimizer: {values: [sgd, adam]}", "smoothing: {value: 0.2, when: {optimizer: sgd}}"],
+            ["smoothing"],
+        ),
     ],
     ids=lambda value: value[0].partition(":")[0] if isinstance(value, list) else None,
 )
@@ -946,7 +1191,10 @@ def test_the_loss_is_no_score_where_each_trial_has_its_own(
 
 
 def test_the_loss_is_a_score_where_all_trials_have_the_same(read: Callable[..., SweepSpec]) -> None:
-    read(LOSS + "  loss: {value: focal}\n  focal_gamma: {value: 1.5}\n  dropout: {min: 0.0, max: 0.5}\n")
+    read(
+        LOSS
+        + "  loss: {value: focal}\n  focal_gamma: {value: 1.5}\n  dropout: {min: 0.0, max: 0.5}\n"
+    )
 
 
 BIASED = "fold_best scores are 0.4-0.5 points too good and cannot be compared with others: give one value"
@@ -962,7 +1210,10 @@ BIASED = "fold_best scores are 0.4-0.5 points too good and cannot be compared wi
     ],
 )
 def test_scores_that_flatter_are_not_mixed_with_others(
-    read: Callable[..., SweepSpec], problems: Callable[..., list[str]], entry: str, problem: str | None
+    read: Callable[..., SweepSpec],
+    problems: Callable[..., list[str]],
+    entry: str,
+    problem: str | None,
 ) -> None:
     text = f"{RIGHT}  optimizer: {{values: [sgd, adam]}}\n  checkpoint: {entry}\n"
     if problem is None:
@@ -992,7 +1243,11 @@ def test_scores_that_all_flatter_are_noticed(read: Callable[..., SweepSpec]) -> 
         ("epochs", True, "input should be a valid integer, got True"),
         ("optimizer", "sdg", None),  # timm is asked later
         ("optimizer", 3, "input should be a valid string, got 3"),
-        ("tta", "flop", "unknown value 'flop'. Did you mean 'flip'? Known: none, flip, crops, flip_crops"),
+        (
+            "tta",
+            "flop",
+            "unknown value 'flop'. Did you mean 'flip'? Known: none, flip, crops, flip_crops",
+        ),
         ("tta", 3, "unknown value 3. Known: none, flip, crops, flip_crops"),
         ("cutmix", 1.2, "input should be less than or equal to 1, got 1.2"),
         ("head_norm", 1, "expected true or false, got 1"),
@@ -1009,7 +1264,11 @@ def test_scores_that_all_flatter_are_noticed(read: Callable[..., SweepSpec]) -> 
         ),
         ("loss_mix", {"focal": 0.6}, None),
         ("head_weights.age", 2, None),  # which columns there are is asked later
-        ("head_crops.mask", "fac", "unknown value 'fac'. Did you mean 'face'? Known: none, box, face"),
+        (
+            "head_crops.mask",
+            "fac",
+            "unknown value 'fac'. Did you mean 'face'? Known: none, box, face",
+        ),
         ("freeze.up_to", "layer3", None),
         ("freeze", {"up_to": "layer3"}, None),
         (
@@ -1027,7 +1286,9 @@ def test_scores_that_all_flatter_are_noticed(read: Callable[..., SweepSpec]) -> 
         ("backbone", "", "string should have at least 1 character, got ''"),
     ],
 )
-def test_a_field_says_why_it_does_not_take_a_value(name: str, value: Any, problem: str | None) -> None:
+def test_a_field_says_why_it_does_not_take_a_value(
+    name: str, value: Any, problem: str | None
+) -> None:
     assert field_problem(name, value) == problem
 
 
@@ -1038,14 +1299,20 @@ def test_what_two_fields_forbid_together_is_no_problem_of_one_value() -> None:
 @pytest.mark.parametrize(
     ("entry", "problem"),
     [
-        ("{distribution: normal, mu: -1, sigma: 0.1}", "greater than or equal to 0, got -1.0 (its values go from -1.7"),
+        (
+            "{distribution: normal, mu: -1, sigma: 0.1}",
+            "greater than or equal to 0, got -1.0 (its values go from -1.7",
+        ),
         ("{distribution: q_beta, q: 0.4, a: 2}", None),
         ("{distribution: q_beta, q: 0.6}", "less than 1, got 1.2 (its values go from 0 to 1.2)"),
         ("{distribution: log_uniform, min: -1, max: 1}", "less than 1, got 2.7182"),
     ],
 )
 def test_bounds_that_do_not_stand_in_the_file_are_told_with_the_values_they_make(
-    read: Callable[..., SweepSpec], problems: Callable[..., list[str]], entry: str, problem: str | None
+    read: Callable[..., SweepSpec],
+    problems: Callable[..., list[str]],
+    entry: str,
+    problem: str | None,
 ) -> None:
     text = f"{RIGHT}  dropout: {entry}\n"
     if problem is None:
@@ -1056,7 +1323,9 @@ def test_bounds_that_do_not_stand_in_the_file_are_told_with_the_values_they_make
 
 
 def test_a_law_that_only_touches_a_bound_is_no_problem(read: Callable[..., SweepSpec]) -> None:
-    assert read(RIGHT.replace("{value: 0.1}", "{distribution: beta, a: 2, b: 8}")).notices == ()  # lr > 0
+    assert (
+        read(RIGHT.replace("{value: 0.1}", "{distribution: beta, a: 2, b: 8}")).notices == ()
+    )  # lr > 0
 
 
 # --- points to start with
@@ -1064,7 +1333,9 @@ def test_a_law_that_only_touches_a_bound_is_no_problem(read: Callable[..., Sweep
 
 def test_points_to_start_with_are_read_by_dotted_names(read: Callable[..., SweepSpec]) -> None:
     text = RIGHT.replace("{value: 0.1}", "{min: 0.001, max: 0.1}") + "  epochs: {min: 1, max: 9}\n"
-    spec = read(text + "  heads: {value: separate}\n  head_weights.age: {min: 0.5, max: 2.0}\n" + START)
+    spec = read(
+        text + "  heads: {value: separate}\n  head_weights.age: {min: 0.5, max: 2.0}\n" + START
+    )
     assert spec.start_with == ({"lr": 0.01}, {"epochs": 3, "head_weights.age": 1.0})
 
 
@@ -1081,13 +1352,17 @@ def test_a_wrong_point_is_told_with_its_line(problems: Callable[..., list[str]])
     ]
 
 
-def test_a_point_is_not_blamed_for_a_parameter_with_a_problem(problems: Callable[..., list[str]]) -> None:
+def test_a_point_is_not_blamed_for_a_parameter_with_a_problem(
+    problems: Callable[..., list[str]],
+) -> None:
     assert problems(RIGHT.replace("{value: 0.1}", "{min: 1, max: 0.1}") + START) == [
         "line 6  parameters.lr: min must not be above max, got min=1, max=0.1"
     ]
 
 
-def test_a_point_that_is_no_valid_configuration_is_a_problem(problems: Callable[..., list[str]]) -> None:
+def test_a_point_that_is_no_valid_configuration_is_a_problem(
+    problems: Callable[..., list[str]],
+) -> None:
     text = (
         RIGHT.replace("{value: 0.1}", "{values: [0.1, 0.3]}")
         + "  scheduler: {value: cyclic}\n  base_lr: {value: 0.2}\n"

@@ -8,7 +8,11 @@ from sweeps.space.stopping import RULES, EarlyTerminate, Hyperband, Percentile, 
 
 def bands(rule: Hyperband, *, epochs: int = 100) -> list[int]:
     """All bands that a trial of so many epochs meets."""
-    return [band for band, _ in itertools.groupby(rule.band(epoch) for epoch in range(epochs + 1)) if band is not None]
+    return [
+        band
+        for band, _ in itertools.groupby(rule.band(epoch) for epoch in range(epochs + 1))
+        if band is not None
+    ]
 
 
 @pytest.mark.parametrize(
@@ -16,7 +20,10 @@ def bands(rule: Hyperband, *, epochs: int = 100) -> list[int]:
     [
         ({"min_iter": 3}, [3, 9, 27, 81]),
         ({"min_iter": 1, "eta": 2}, [1, 2, 4, 8, 16, 32, 64]),
-        ({"min_iter": 4, "eta": 1.5}, [4, 6, 9, 13, 20, 30, 45, 68]),  # rounded down at the end only
+        (
+            {"min_iter": 4, "eta": 1.5},
+            [4, 6, 9, 13, 20, 30, 45, 68],
+        ),  # rounded down at the end only
         ({"min_iter": 3, "s": 2}, [3, 9, 27, 81]),
         ({"max_iter": 27, "s": 2}, [3, 9]),
         ({"max_iter": 27, "s": 9}, [1, 3, 9]),  # a band is at least one epoch
@@ -27,7 +34,9 @@ def bands(rule: Hyperband, *, epochs: int = 100) -> list[int]:
         ({"min_iter": 3.0}, [3, 9, 27, 81]),
     ],
 )
-def test_bands_grow_from_min_iter_or_shrink_from_max_iter(options: dict[str, float], expected: list[int]) -> None:
+def test_bands_grow_from_min_iter_or_shrink_from_max_iter(
+    options: dict[str, float], expected: list[int]
+) -> None:
     assert bands(Hyperband(type="hyperband", **options)) == expected  # type: ignore[arg-type]
 
 
@@ -55,7 +64,9 @@ def test_the_band_is_the_last_one_reached() -> None:
         ({"min_iter": 1, "keep_at_least": -1}, "greater than or equal to 0"),
     ],
 )
-def test_hyperband_without_a_band_is_an_error_that_says_what_to_give(options: dict[str, float], message: str) -> None:
+def test_hyperband_without_a_band_is_an_error_that_says_what_to_give(
+    options: dict[str, float], message: str
+) -> None:
     with pytest.raises(ValidationError, match=message):
         Hyperband(type="hyperband", **options)  # type: ignore[arg-type]
 
@@ -80,7 +91,14 @@ def test_a_percentile_that_keeps_all_or_none_is_an_error(percentile: float) -> N
 
 @pytest.mark.parametrize(
     "options",
-    [{"error_rate": 0}, {"error_rate": 0.5}, {"min_folds": 0}, {"min_evidence": 0}, {"near_tie": -0.1}, {"alpha": 1}],
+    [
+        {"error_rate": 0},
+        {"error_rate": 0.5},
+        {"min_folds": 0},
+        {"min_evidence": 0},
+        {"near_tie": -0.1},
+        {"alpha": 1},
+    ],
 )
 def test_a_race_that_makes_no_sense_is_an_error(options: dict[str, float]) -> None:
     with pytest.raises(ValidationError, match=next(iter(options))):
@@ -97,6 +115,8 @@ NEEDED: dict[str, dict[str, object]] = {
 
 @pytest.mark.parametrize("name", RULES)
 def test_every_rule_is_chosen_by_its_name_and_keeps_20_complete_trials(name: str) -> None:
-    rule: BaseModel = TypeAdapter(EarlyTerminate).validate_python({"type": name, **NEEDED.get(name, {})})
+    rule: BaseModel = TypeAdapter(EarlyTerminate).validate_python(
+        {"type": name, **NEEDED.get(name, {})}
+    )
     assert type(rule) is RULES[name]
     assert getattr(rule, "keep_at_least", 20) == 20

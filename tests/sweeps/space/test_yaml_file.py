@@ -72,7 +72,9 @@ def test_values_are_read_as_yaml_1_2_reads_them(tmp_path: Path, text: str, value
         (("parameters", "loss", "value"), 10),
     ],
 )
-def test_every_key_and_item_has_its_line(file: YamlFile, path: tuple[str | int, ...], line: int) -> None:
+def test_every_key_and_item_has_its_line(
+    file: YamlFile, path: tuple[str | int, ...], line: int
+) -> None:
     assert file.line(path) == line
 
 
@@ -97,7 +99,9 @@ def test_what_is_not_there_at_all_has_no_line(file: YamlFile, path: tuple[str | 
 
 
 def test_an_absent_file_is_wrong_input(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"mask\.yaml: no such file\. Give a search space \(YAML\)$"):
+    with pytest.raises(
+        InputError, match=r"mask\.yaml: no such file\. Give a search space \(YAML\)$"
+    ):
         YamlFile(tmp_path / "mask.yaml")
 
 
@@ -127,7 +131,9 @@ def test_a_file_in_another_encoding_cannot_be_read(tmp_path: Path) -> None:
         ("just text\n", "line 1  expected a mapping with metric, data, parameters, ..."),
     ],
 )
-def test_what_is_not_a_yaml_mapping_is_one_problem_with_its_line(tmp_path: Path, text: str, problem: str) -> None:
+def test_what_is_not_a_yaml_mapping_is_one_problem_with_its_line(
+    tmp_path: Path, text: str, problem: str
+) -> None:
     with pytest.raises(SpecError) as caught:
         written(tmp_path, text)
     assert str(caught.value).startswith(f"{tmp_path / 'space.yaml'}: 1 problem\n  {problem}")

@@ -9,7 +9,14 @@ from sweeps.study.database import engine_options, hidden, parse_url, reason
 
 @pytest.mark.parametrize(
     "url",
-    ["", "sweeps.db", "runs/sweeps.db", "//", "user:secret@host/db", "postgresql://u:secret@host:port/db"],
+    [
+        "",
+        "sweeps.db",
+        "runs/sweeps.db",
+        "//",
+        "user:secret@host/db",
+        "postgresql://u:secret@host:port/db",
+    ],
 )
 def test_what_is_not_a_url_is_told_how_one_looks(url: str) -> None:
     with pytest.raises(InputError, match="not a database URL") as caught:
@@ -31,7 +38,10 @@ def test_other_databases_are_not_supported(backend: str) -> None:
 
 @pytest.mark.parametrize("url", ["sqlite://", "sqlite:///", "sqlite:///:memory:"])
 def test_a_database_in_memory_is_refused(url: str) -> None:
-    with pytest.raises(InputError, match=r"^--storage: a sweep needs a file or a server, not an in-memory database$"):
+    with pytest.raises(
+        InputError,
+        match=r"^--storage: a sweep needs a file or a server, not an in-memory database$",
+    ):
         parse_url(url)
 
 

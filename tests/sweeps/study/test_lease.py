@@ -33,7 +33,11 @@ def acquire(engine: sa.Engine) -> Iterator[Acquire]:
 
     def acquire(sweep: str = "toy", **options: Any) -> Lease:
         never = dict.fromkeys(("ttl_s", "renew_every_s", "poll_every_s"), NEVER_S)
-        given = {field.name: options.pop(field.name) for field in dataclasses.fields(Times) if field.name in options}
+        given = {
+            field.name: options.pop(field.name)
+            for field in dataclasses.fields(Times)
+            if field.name in options
+        }
         times = Times(**{**never, **given})
         lease = Lease.acquire(engine, sweep, times=times, **{"on_lost": unexpected, **options})
         leases.append(lease)
@@ -84,7 +88,9 @@ def until(condition: Callable[[], bool]) -> None:
 
 def test_a_killed_process_that_its_parent_has_not_looked_at_is_dead() -> None:
     process = subprocess.Popen(["cat"], stdin=subprocess.PIPE)
-    holder = Holder("somebody", "here", process.pid, started(process.pid), since=0.0, machine=machine())
+    holder = Holder(
+        "somebody", "here", process.pid, started(process.pid), since=0.0, machine=machine()
+    )
     assert not holder.is_dead_here()
     process.kill()
     os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # ended, and still in the table
@@ -117,7 +123,9 @@ def test_the_servers_clock_is_the_time_of_day(engine: sa.Engine) -> None:
     assert server_now(engine) == pytest.approx(now, abs=600)
 
 
-def test_a_second_driver_is_refused_with_who_where_and_since_when(engine: sa.Engine, acquire: Acquire) -> None:
+def test_a_second_driver_is_refused_with_who_where_and_since_when(
+    engine: sa.Engine, acquire: Acquire
+) -> None:
     acquire()
     change(engine, host="gpu-box", machine="another", pid=4711, since=0.0)
     since = datetime.datetime.fromtimestamp(0).astimezone().strftime("%Y-%m-%d %H:%M:%S")
@@ -172,7 +180,9 @@ def test_an_expired_lease_is_taken_over(engine: sa.Engine, acquire: Acquire) -> 
     assert holder.host == socket.gethostname()
 
 
-def test_the_lease_of_a_dead_process_of_this_machine_is_taken_over_at_once(engine: sa.Engine, acquire: Acquire) -> None:
+def test_the_lease_of_a_dead_process_of_this_machine_is_taken_over_at_once(
+    engine: sa.Engine, acquire: Acquire
+) -> None:
     pid, start = ended_process()
     acquire()
     change(engine, pid=pid, process_start=start)
@@ -191,7 +201,9 @@ def test_a_reused_pid_is_another_process(engine: sa.Engine, acquire: Acquire) ->
     assert not holder.is_dead_here()
 
 
-def test_another_machines_lease_is_respected_until_it_expires(engine: sa.Engine, acquire: Acquire) -> None:
+def test_another_machines_lease_is_respected_until_it_expires(
+    engine: sa.Engine, acquire: Acquire
+) -> None:
     pid, start = ended_process()
     acquire()
     change(engine, host="gpu-box", machine="another", pid=pid, process_start=start)
@@ -212,19 +224,25 @@ def test_a_container_of_the_same_host_name_does_not_see_the_others_processes(
 ONE_WON = ["busy"] * 7 + ["won"]
 
 
-def test_of_many_drivers_at_once_exactly_one_wins_on_a_new_database(engine: sa.Engine, acquire: Acquire) -> None:
+def test_of_many_drivers_at_once_exactly_one_wins_on_a_new_database(
+    engine: sa.Engine, acquire: Acquire
+) -> None:
     assert race(acquire) == ONE_WON
     assert race(lambda: acquire("other")) == ONE_WON  # the table is there
     assert find_holder(engine, "other") is not None
 
 
-def test_of_many_drivers_that_find_the_same_expired_lease_exactly_one_wins(engine: sa.Engine, acquire: Acquire) -> None:
+def test_of_many_drivers_that_find_the_same_expired_lease_exactly_one_wins(
+    engine: sa.Engine, acquire: Acquire
+) -> None:
     acquire()
     change(engine, expires=0.0)
     assert race(acquire) == ONE_WON
 
 
-def test_of_many_drivers_that_find_the_same_dead_one_exactly_one_wins(engine: sa.Engine, acquire: Acquire) -> None:
+def test_of_many_drivers_that_find_the_same_dead_one_exactly_one_wins(
+    engine: sa.Engine, acquire: Acquire
+) -> None:
     pid, start = ended_process()
     acquire()
     change(engine, pid=pid, process_start=start)
@@ -252,7 +270,10 @@ input()
 def test_of_many_processes_at_once_exactly_one_wins(engine: sa.Engine) -> None:
     url = engine.url.render_as_string(hide_password=False)
     command = [sys.executable, "-c", PROCESS, url]
-    contenders = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    contenders = [
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for _ in range(3)
+    ]
     for contender in contenders:
         assert contender.stdin is not None
         contender.stdin.write("go\n")
@@ -292,8 +313,12 @@ def test_a_driver_that_comes_second_to_an_absent_row_is_refused(
     engine: sa.Engine, acquire: Acquire, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     acquire()
-    monkeypatch.setattr(lease_module, "find_holder", lambda *args, **options: None)  # as before the first one's insert
-    with pytest.raises(SweepBusyError, match="'toy' is already running: another driver just took it"):
+    monkeypatch.setattr(
+        lease_module, "find_holder", lambda *args, **options: None
+    )  # as before the first one's insert
+    with pytest.raises(
+        SweepBusyError, match="'toy' is already running: another driver just took it"
+    ):
         acquire()
 
 
@@ -336,7 +361,9 @@ def told() -> list[InfrastructureError]:
     return []
 
 
-def test_a_stolen_lease_is_reported_once(engine: sa.Engine, acquire: Acquire, told: list[InfrastructureError]) -> None:
+def test_a_stolen_lease_is_reported_once(
+    engine: sa.Engine, acquire: Acquire, told: list[InfrastructureError]
+) -> None:
     lease = acquire(on_lost=told.append, renew_every_s=0.05, ttl_s=0.0)
     change(engine, owner="a thief")
     assert lease._thread is not None
@@ -349,7 +376,9 @@ def test_a_stolen_lease_is_reported_once(engine: sa.Engine, acquire: Acquire, to
     ]
 
 
-def test_the_release_of_a_stolen_lease_leaves_it_to_the_thief(engine: sa.Engine, acquire: Acquire) -> None:
+def test_the_release_of_a_stolen_lease_leaves_it_to_the_thief(
+    engine: sa.Engine, acquire: Acquire
+) -> None:
     lease = acquire()
     change(engine, owner="a thief")
     lease.release()
@@ -410,7 +439,9 @@ def test_a_stale_lease_that_another_driver_took_is_not_confirmed(
     second = acquire(ttl_s=60.0)
     clock.now += 61
     for _ in range(2):
-        with pytest.raises(LeaseLostError, match="another driver took over sweep 'toy'; this one stops"):
+        with pytest.raises(
+            LeaseLostError, match="another driver took over sweep 'toy'; this one stops"
+        ):
             lease.confirm()
     second.confirm()
     assert [type(error) for error in told] == [LeaseLostError]
@@ -418,7 +449,9 @@ def test_a_stale_lease_that_another_driver_took_is_not_confirmed(
     assert find_holder(engine, "toy") is not None
 
 
-def test_a_storage_that_stays_away_longer_than_the_lease_is_waited_for(engine: sa.Engine, acquire: Acquire) -> None:
+def test_a_storage_that_stays_away_longer_than_the_lease_is_waited_for(
+    engine: sa.Engine, acquire: Acquire
+) -> None:
     clock, outage = Clock(), Outage(engine)
     acquire(clock=clock, renew_every_s=0.01, ttl_s=60.0, patience_s=600.0)
     outage.on = True
@@ -456,7 +489,9 @@ def test_a_storage_that_stays_away_longer_than_patience_is_reported_once(
 def test_a_storage_that_cannot_be_written_is_named(engine: sa.Engine) -> None:
     outage = Outage(engine)
     outage.on = True
-    with pytest.raises(InfrastructureError, match=r"^the storage cannot be written \(server gone second line\)$"):
+    with pytest.raises(
+        InfrastructureError, match=r"^the storage cannot be written \(server gone second line\)$"
+    ):
         Lease.acquire(engine, "toy", on_lost=unexpected)
     outage.on = False
 
@@ -497,7 +532,9 @@ def test_a_driver_hears_a_request_once_and_a_stronger_one_too(
     assert asked == [False, True]
 
 
-def test_a_request_reaches_its_own_sweep_only(engine: sa.Engine, acquire: Acquire, asked: list[bool]) -> None:
+def test_a_request_reaches_its_own_sweep_only(
+    engine: sa.Engine, acquire: Acquire, asked: list[bool]
+) -> None:
     acquire("one", on_stop=asked.append, poll_every_s=0.01)
     acquire("two")
     request_stop(engine, "two", now=True)
@@ -528,14 +565,23 @@ def test_nobody_can_be_asked_where_nobody_drives(engine: sa.Engine, acquire: Acq
 
 
 @pytest.mark.parametrize("end", ["expired", "dead"])
-def test_a_driver_that_is_gone_cannot_be_asked(engine: sa.Engine, acquire: Acquire, end: str) -> None:
+def test_a_driver_that_is_gone_cannot_be_asked(
+    engine: sa.Engine, acquire: Acquire, end: str
+) -> None:
     acquire()
     pid, start = ended_process()
-    change(engine, since=0.0, **({"expires": 0.0} if end == "expired" else {"pid": pid, "process_start": start}))
+    change(
+        engine,
+        since=0.0,
+        **({"expires": 0.0} if end == "expired" else {"pid": pid, "process_start": start}),
+    )
     holder = find_holder(engine, "toy", expired_too=True)
     with pytest.raises(InputError, match="nobody drives") as caught:
         request_stop(engine, "toy", now=True)
-    assert str(caught.value) == f"nobody drives sweep 'toy' now (its last driver, {holder}, is gone), {NOBODY}"
+    assert (
+        str(caught.value)
+        == f"nobody drives sweep 'toy' now (its last driver, {holder}, is gone), {NOBODY}"
+    )
 
 
 # --- tables of earlier versions
@@ -558,7 +604,9 @@ def old_table(engine: sa.Engine) -> sa.Engine:
     return engine
 
 
-def test_the_holder_in_an_older_table_is_told_and_respected(old_table: sa.Engine, acquire: Acquire) -> None:
+def test_the_holder_in_an_older_table_is_told_and_respected(
+    old_table: sa.Engine, acquire: Acquire
+) -> None:
     holder = find_holder(old_table, "toy")
     assert holder is not None
     assert not holder.is_dead_here()  # nobody knows what its numbers mean
@@ -569,7 +617,9 @@ def test_the_holder_in_an_older_table_is_told_and_respected(old_table: sa.Engine
     request_stop(old_table, "toy", now=True)
 
 
-def test_many_drivers_at_once_complete_an_older_table(old_table: sa.Engine, acquire: Acquire) -> None:
+def test_many_drivers_at_once_complete_an_older_table(
+    old_table: sa.Engine, acquire: Acquire
+) -> None:
     change_old = sa.text("UPDATE foldsweep_leases SET expires = 0")
     with old_table.begin() as connection:
         connection.execute(change_old)
@@ -590,5 +640,7 @@ def test_a_clock_that_was_set_anew_makes_nobody_dead(monkeypatch: pytest.MonkeyP
     holder = Holder("a", "here", me.pid, started(me.pid), 0.0, machine())
     created, boot = me.create_time(), psutil.boot_time()
     monkeypatch.setattr(psutil.Process, "create_time", lambda process: created + 7200)
-    monkeypatch.setattr(psutil, "boot_time", lambda: boot + 7200)  # both are computed from the time of day
+    monkeypatch.setattr(
+        psutil, "boot_time", lambda: boot + 7200
+    )  # both are computed from the time of day
     assert not holder.is_dead_here()

@@ -38,7 +38,9 @@ Make = Callable[..., SweepSpec]
 # --- open
 
 
-def test_a_storage_is_made_where_there_is_none_and_opened_again(storage_url: str, make_spec: Make) -> None:
+def test_a_storage_is_made_where_there_is_none_and_opened_again(
+    storage_url: str, make_spec: Make
+) -> None:
     first = open_storage(storage_url)
     StoredSweep.create(first, make_spec(), identity="a")
     close(first)
@@ -98,7 +100,8 @@ def test_a_storage_below_a_regular_file_cannot_be_written(tmp_path: Path) -> Non
 def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
     (tmp_path / "sweeps.db").write_text("a letter to a friend\n" * 100)
     with pytest.raises(
-        InputError, match=r"sweeps\.db: cannot be opened \(file is not a database\)\. Name another file"
+        InputError,
+        match=r"sweeps\.db: cannot be opened \(file is not a database\)\. Name another file",
     ):
         open_storage(f"sqlite:///{tmp_path / 'sweeps.db'}")
 
@@ -106,11 +109,16 @@ def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
 def test_a_folder_is_no_database(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="is a folder") as caught:
         open_storage(f"sqlite:///{tmp_path}")
-    assert str(caught.value) == f"--storage: {tmp_path} is a folder, not a database. Name a file in it, as sweeps.db"
+    assert (
+        str(caught.value)
+        == f"--storage: {tmp_path} is a folder, not a database. Name a file in it, as sweeps.db"
+    )
 
 
 def test_a_driver_that_is_not_installed_is_refused() -> None:
-    with pytest.raises(InputError, match=r"^--storage postgresql\+pg8000://u:\*\*\*@h/db: cannot be opened \("):
+    with pytest.raises(
+        InputError, match=r"^--storage postgresql\+pg8000://u:\*\*\*@h/db: cannot be opened \("
+    ):
         open_storage("postgresql+pg8000://u:secret@h/db")
 
 
@@ -132,7 +140,9 @@ def test_a_server_that_refuses_is_named_without_its_password() -> None:
 def server() -> Iterator[Server]:
     """PostgreSQL that trusts everybody but carol, whose database is `carols`."""
     server = Server()
-    server.run(f"CREATE ROLE carol LOGIN PASSWORD '{PASSWORD}'", "CREATE DATABASE carols OWNER carol")
+    server.run(
+        f"CREATE ROLE carol LOGIN PASSWORD '{PASSWORD}'", "CREATE DATABASE carols OWNER carol"
+    )
     server.ask_for_passwords("carol")
     yield server
     server.close()
@@ -176,7 +186,9 @@ WAYS_TO_BE_REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("url", "problem"), WAYS_TO_BE_REFUSED, ids=["wrong", "none", "tables", "database", "role"])
+@pytest.mark.parametrize(
+    ("url", "problem"), WAYS_TO_BE_REFUSED, ids=["wrong", "none", "tables", "database", "role"]
+)
 def test_whom_a_server_does_not_let_in_is_told_why_and_what_to_do(
     server: Server, url: Callable[[Server], str], problem: str
 ) -> None:
@@ -197,15 +209,20 @@ def set_version(url: str, version: str) -> None:
 
 def test_a_storage_of_a_newer_optuna_is_refused_with_what_to_do(storage_url: str) -> None:
     set_version(storage_url, "v99.0.0.a")
-    with pytest.raises(InputError, match=r"its tables were made by a newer version of Optuna than") as caught:
+    with pytest.raises(
+        InputError, match=r"its tables were made by a newer version of Optuna than"
+    ) as caught:
         open_storage(storage_url)
-    assert str(caught.value).endswith(f"than {optuna.__version__}, which is here. Update: pip install -U optuna")
+    assert str(caught.value).endswith(
+        f"than {optuna.__version__}, which is here. Update: pip install -U optuna"
+    )
 
 
 def test_a_storage_of_an_older_optuna_is_refused_with_what_to_do(storage_url: str) -> None:
     set_version(storage_url, "v0.9.0.a")
     with pytest.raises(
-        InputError, match=r"by an older version of Optuna\. Bring it up to date: optuna storage upgrade"
+        InputError,
+        match=r"by an older version of Optuna\. Bring it up to date: optuna storage upgrade",
     ):
         open_storage(storage_url)
 
@@ -219,14 +236,18 @@ def sweep(storage: RDBStorage, make_spec: Make) -> StoredSweep:
     return StoredSweep.create(storage, make_spec(), identity="the-uuid")
 
 
-def test_a_created_sweep_is_found_with_all_it_is(storage: RDBStorage, sweep: StoredSweep, make_spec: Make) -> None:
+def test_a_created_sweep_is_found_with_all_it_is(
+    storage: RDBStorage, sweep: StoredSweep, make_spec: Make
+) -> None:
     found = StoredSweep.find(storage, "toy")
     assert found == sweep
     assert (found.name, found.uuid, found.spec) == ("toy", "the-uuid", make_spec().fixed_part())
     assert (found.trials(), found.record().elapsed_s) == ([], 0.0)
 
 
-def test_a_sweep_is_an_optuna_study_with_its_direction_and_metric(storage: RDBStorage, sweep: StoredSweep) -> None:
+def test_a_sweep_is_an_optuna_study_with_its_direction_and_metric(
+    storage: RDBStorage, sweep: StoredSweep
+) -> None:
     study = optuna.load_study(study_name="toy", storage=storage)
     assert study.direction == StudyDirection.MAXIMIZE
     assert study.metric_names == ["valid/f1"]
@@ -245,7 +266,9 @@ def test_an_unknown_name_finds_nothing(storage: RDBStorage, sweep: StoredSweep) 
 def test_an_optuna_study_of_another_program_is_not_a_sweep(storage: RDBStorage) -> None:
     theirs = storage.create_new_study([StudyDirection.MAXIMIZE], "theirs")
     storage.create_new_trial(theirs)
-    with pytest.raises(InputError, match=r"^'theirs' in this storage is an Optuna study of another program\. Give"):
+    with pytest.raises(
+        InputError, match=r"^'theirs' in this storage is an Optuna study of another program\. Give"
+    ):
         StoredSweep.find(storage, "theirs")
 
 
@@ -257,7 +280,10 @@ def test_a_sweep_whose_creation_was_cut_off_is_absent_and_made_again(
 
     with monkeypatch.context() as patch:
         patch.setattr(storage, "set_study_user_attr", cut)
-        with pytest.raises(InfrastructureError, match=r"^the storage does not answer \(gone\)\. Run the same command"):
+        with pytest.raises(
+            InfrastructureError,
+            match=r"^the storage does not answer \(gone\)\. Run the same command",
+        ):
             StoredSweep.create(storage, make_spec(), identity="a")
     assert StoredSweep.find(storage, "toy") is None
     made = StoredSweep.create(storage, make_spec(), identity="b")
@@ -274,8 +300,12 @@ def test_a_sweep_of_a_newer_version_is_refused(storage: RDBStorage, sweep: Store
     )
 
 
-def test_a_sweep_from_before_formats_had_numbers_is_found(storage: RDBStorage, sweep: StoredSweep) -> None:
-    sweep.set_attribute(SWEEP, {key: value for key, value in sweep.record().identity.items() if key != "format"})
+def test_a_sweep_from_before_formats_had_numbers_is_found(
+    storage: RDBStorage, sweep: StoredSweep
+) -> None:
+    sweep.set_attribute(
+        SWEEP, {key: value for key, value in sweep.record().identity.items() if key != "format"}
+    )
     assert StoredSweep.find(storage, "toy") == sweep
 
 
@@ -313,7 +343,15 @@ DISTRIBUTIONS = {"lr": FloatDistribution(0.01, 1), "loss": CategoricalDistributi
 
 
 def assert_same(stored: FrozenTrial, template: FrozenTrial) -> None:
-    for name in ("state", "values", "params", "distributions", "user_attrs", "system_attrs", "datetime_complete"):
+    for name in (
+        "state",
+        "values",
+        "params",
+        "distributions",
+        "user_attrs",
+        "system_attrs",
+        "datetime_complete",
+    ):
         assert getattr(stored, name) == getattr(template, name), name
     assert repr(stored.intermediate_values) == repr(template.intermediate_values)  # nan
 
@@ -322,7 +360,9 @@ def test_a_recovery_that_is_cut_off_is_finished_by_the_next_one(
     storage: RDBStorage, sweep: StoredSweep, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for _ in range(3):
-        storage.create_new_trial(sweep.study_id, template_trial=create_trial(state=TrialState.RUNNING))
+        storage.create_new_trial(
+            sweep.study_id, template_trial=create_trial(state=TrialState.RUNNING)
+        )
     write, calls = storage.set_trial_state_values, []
 
     def cut(*args: Any) -> bool:
@@ -367,7 +407,9 @@ while True:
 def test_a_driver_killed_while_it_writes_leaves_whole_trials_that_are_recovered(
     storage: RDBStorage, sweep: StoredSweep, storage_url: str
 ) -> None:
-    with subprocess.Popen([sys.executable, "-c", DRIVER, storage_url], stdout=subprocess.PIPE, text=True) as driver:
+    with subprocess.Popen(
+        [sys.executable, "-c", DRIVER, storage_url], stdout=subprocess.PIPE, text=True
+    ) as driver:
         assert driver.stdout is not None
         while int(driver.stdout.readline()) < 20:
             pass
@@ -385,7 +427,13 @@ def test_a_driver_killed_while_it_writes_leaves_whole_trials_that_are_recovered(
 def test_what_a_dead_driver_left_running_is_interrupted_and_keeps_everything(
     storage: RDBStorage, sweep: StoredSweep
 ) -> None:
-    states = [TrialState.COMPLETE, TrialState.RUNNING, TrialState.FAIL, TrialState.WAITING, TrialState.RUNNING]
+    states = [
+        TrialState.COMPLETE,
+        TrialState.RUNNING,
+        TrialState.FAIL,
+        TrialState.WAITING,
+        TrialState.RUNNING,
+    ]
     for number, state in enumerate(states):
         storage.create_new_trial(
             sweep.study_id,
@@ -403,7 +451,11 @@ def test_what_a_dead_driver_left_running_is_interrupted_and_keeps_everything(
     states[1] = states[4] = TrialState.WAITING
     assert [trial.state for trial in after] == states
     for old, new in zip(before, after, strict=True):
-        assert (new.number, new.params, new.intermediate_values) == (old.number, old.params, old.intermediate_values)
+        assert (new.number, new.params, new.intermediate_values) == (
+            old.number,
+            old.params,
+            old.intermediate_values,
+        )
     assert [trial.number for trial in after if trial.user_attrs.get(INTERRUPTED)] == [1, 4]
     assert sweep.recover() == []
 
@@ -424,13 +476,23 @@ def failures() -> list[InfrastructureError]:
 
 
 @pytest.fixture
-def record(sweep: StoredSweep, failures: list[InfrastructureError]) -> Iterator[Callable[..., Recorder]]:
+def record(
+    sweep: StoredSweep, failures: list[InfrastructureError]
+) -> Iterator[Callable[..., Recorder]]:
     """Open a recorder; closed after the test."""
     recorders = []
 
     def record(**options: Any) -> Recorder:
         recorders.append(
-            Recorder(sweep, **{"on_failed": failures.append, "patience_s": WAIT_S, "retry_every_s": 0.001, **options})
+            Recorder(
+                sweep,
+                **{
+                    "on_failed": failures.append,
+                    "patience_s": WAIT_S,
+                    "retry_every_s": 0.001,
+                    **options,
+                },
+            )
         )
         return recorders[-1]
 
@@ -442,13 +504,18 @@ def record(sweep: StoredSweep, failures: list[InfrastructureError]) -> Iterator[
 def ask(memory: optuna.Study, lr: float = 0.1) -> FrozenTrial:
     """The next trial, RUNNING."""
     memory.add_trial(
-        create_trial(state=TrialState.RUNNING, params={"lr": lr, "loss": None}, distributions=DISTRIBUTIONS)
+        create_trial(
+            state=TrialState.RUNNING, params={"lr": lr, "loss": None}, distributions=DISTRIBUTIONS
+        )
     )
     return memory.trials[-1]
 
 
 def test_a_trials_life_is_recorded_in_order(
-    sweep: StoredSweep, record: Callable[..., Recorder], memory: optuna.Study, failures: list[InfrastructureError]
+    sweep: StoredSweep,
+    record: Callable[..., Recorder],
+    memory: optuna.Study,
+    failures: list[InfrastructureError],
 ) -> None:
     recorder = record()
     for number in range(3):
@@ -462,7 +529,11 @@ def test_a_trials_life_is_recorded_in_order(
     recorder.close()
     trials = sweep.trials()
     assert [trial.number for trial in trials] == [0, 1, 2]
-    assert [trial.state for trial in trials] == [TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL]
+    assert [trial.state for trial in trials] == [
+        TrialState.COMPLETE,
+        TrialState.PRUNED,
+        TrialState.FAIL,
+    ]
     assert [trial.params["lr"] for trial in trials] == [0.1, 0.2, 0.1 * 3]
     assert {trial.params["loss"] for trial in trials} == {None}
     assert [trial.user_attrs for trial in trials] == [
@@ -512,7 +583,11 @@ def test_a_running_trial_starts_with_its_attributes_and_reports(
     recorder.report(0, 2, 0.75)
     recorder.close()
     (trial,) = sweep.trials()
-    assert (trial.state, trial.user_attrs, trial.system_attrs) == (TrialState.RUNNING, {"retry_of": 3}, {"x": 1})
+    assert (trial.state, trial.user_attrs, trial.system_attrs) == (
+        TrialState.RUNNING,
+        {"retry_of": 3},
+        {"x": 1},
+    )
     assert trial.intermediate_values == {1: 0.5, 2: 0.75}
 
 
@@ -569,7 +644,12 @@ def test_closing_writes_what_is_queued(
     assert len(sweep.trials()[0].intermediate_values) == 29
 
 
-WRITES = ("create_new_trial", "set_trial_intermediate_value", "set_trial_user_attr", "set_trial_state_values")
+WRITES = (
+    "create_new_trial",
+    "set_trial_intermediate_value",
+    "set_trial_user_attr",
+    "set_trial_state_values",
+)
 
 
 class Outage:
@@ -634,13 +714,24 @@ def test_writes_that_fail_are_tried_again_in_order(
     done = recorder.start(ask(memory))
     done.result(WAIT_S)
     first, second = sweep.trials()
-    assert (first.state, first.value, first.intermediate_values) == (TrialState.COMPLETE, 0.5, {1: 0.25, 2: 0.5})
+    assert (first.state, first.value, first.intermediate_values) == (
+        TrialState.COMPLETE,
+        0.5,
+        {1: 0.25, 2: 0.5},
+    )
     assert second.state == TrialState.RUNNING
     assert failures == []
-    warned = [entry.getMessage() for entry in caplog.records if entry.name == "sweeps.study.recorder"]
-    down, up = "storage: the server is gone and more; trying again", "storage: answers again after 0 s"
+    warned = [
+        entry.getMessage() for entry in caplog.records if entry.name == "sweeps.study.recorder"
+    ]
+    down, up = (
+        "storage: the server is gone and more; trying again",
+        "storage: answers again after 0 s",
+    )
     assert warned == [down, up] * 2
-    assert {entry.levelno for entry in caplog.records if entry.name == "sweeps.study.recorder"} == {logging.WARNING}
+    assert {entry.levelno for entry in caplog.records if entry.name == "sweeps.study.recorder"} == {
+        logging.WARNING
+    }
 
 
 def test_a_commit_whose_answer_was_lost_is_not_written_twice(
@@ -730,7 +821,9 @@ def test_a_trial_that_another_program_added_is_not_taken_for_ours(
 
     recorder = record(on_failed=on_failed)
     theirs = create_trial(
-        state=TrialState.WAITING, params={"lr": 0.9}, distributions={"lr": FloatDistribution(0.01, 1)}
+        state=TrialState.WAITING,
+        params={"lr": 0.9},
+        distributions={"lr": FloatDistribution(0.01, 1)},
     )
     storage.create_new_trial(sweep.study_id, template_trial=theirs)
     recorder.start(ask(memory))
@@ -788,7 +881,10 @@ class Fence:
 
 
 def test_nothing_is_written_until_the_lease_is_confirmed(
-    sweep: StoredSweep, record: Callable[..., Recorder], memory: optuna.Study, failures: list[InfrastructureError]
+    sweep: StoredSweep,
+    record: Callable[..., Recorder],
+    memory: optuna.Study,
+    failures: list[InfrastructureError],
 ) -> None:
     silent = sa.exc.OperationalError("UPDATE", {}, Exception("server gone"))
     fence = Fence(silent, silent)
@@ -800,7 +896,10 @@ def test_nothing_is_written_until_the_lease_is_confirmed(
 
 
 def test_nothing_more_is_written_once_another_driver_has_the_sweep(
-    sweep: StoredSweep, record: Callable[..., Recorder], memory: optuna.Study, failures: list[InfrastructureError]
+    sweep: StoredSweep,
+    record: Callable[..., Recorder],
+    memory: optuna.Study,
+    failures: list[InfrastructureError],
 ) -> None:
     fence = Fence()
     recorder = record(fence=fence)
@@ -820,7 +919,9 @@ def test_after_an_outage_longer_than_the_lease_a_driver_that_was_replaced_writes
 ) -> None:
     now, told = [0.0], []
     options: dict[str, Any] = {"times": Times(renew_every_s=3600.0, poll_every_s=3600.0)}
-    lease = Lease.acquire(storage.engine, "toy", on_lost=told.append, clock=lambda: now[0], **options)
+    lease = Lease.acquire(
+        storage.engine, "toy", on_lost=told.append, clock=lambda: now[0], **options
+    )
     recorder = record(fence=lease.confirm)
     recorder.start(ask(memory)).result(WAIT_S)
     now[0] += 3600  # nothing answered
@@ -862,8 +963,17 @@ def record_a_small_sweep(recorder: Recorder, memory: optuna.Study) -> None:
 def table(sweep: StoredSweep) -> list[Any]:
     """All that is stored of the trials, and how many rows that takes."""
     with sweep.storage.engine.connect() as connection:
-        names = ("trials", "trial_intermediate_values", "trial_user_attributes", "trial_values", "trial_params")
-        rows = [connection.execute(sa.text(f"SELECT count(*) FROM {name}")).scalar_one() for name in names]
+        names = (
+            "trials",
+            "trial_intermediate_values",
+            "trial_user_attributes",
+            "trial_values",
+            "trial_params",
+        )
+        rows = [
+            connection.execute(sa.text(f"SELECT count(*) FROM {name}")).scalar_one()
+            for name in names
+        ]
     trials = [
         (t.number, t.state, t.params, t.values, list(t.intermediate_values.items()), t.user_attrs)
         for t in sweep.trials()
@@ -881,7 +991,9 @@ def test_a_server_killed_in_the_middle_of_writes_changes_nothing_in_the_table(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     undisturbed = StoredSweep.create(sqlite_storage, make_spec(), identity="a")
-    record_a_small_sweep(Recorder(undisturbed, on_failed=failures.append), optuna.create_study(direction="maximize"))
+    record_a_small_sweep(
+        Recorder(undisturbed, on_failed=failures.append), optuna.create_study(direction="maximize")
+    )
     commits, engine = [0], carols.storage.engine
 
     def die(connection: Any) -> None:
@@ -894,12 +1006,16 @@ def test_a_server_killed_in_the_middle_of_writes_changes_nothing_in_the_table(
             server.start()
 
     sa.event.listen(engine, "commit", die)
-    recorder = Recorder(carols, on_failed=failures.append, fence=live_again, patience_s=WAIT_S, retry_every_s=0.001)
+    recorder = Recorder(
+        carols, on_failed=failures.append, fence=live_again, patience_s=WAIT_S, retry_every_s=0.001
+    )
     record_a_small_sweep(recorder, memory)
     assert table(carols) == table(undisturbed)
     assert failures == []
     assert commits[0] > 15
-    warned = [entry.getMessage() for entry in caplog.records if entry.name == "sweeps.study.recorder"]
+    warned = [
+        entry.getMessage() for entry in caplog.records if entry.name == "sweeps.study.recorder"
+    ]
     assert [line.split(";")[-1].split(" after")[0] for line in warned] == [
         " trying again",
         "storage: answers again",
@@ -918,17 +1034,25 @@ def test_a_server_that_stays_away_is_told_once_without_its_password(
         recorder.report(0, step, 0.5)
     recorder.close()
     assert len(told) == 1
-    assert str(told[0]).startswith("the storage of sweep 'toy' cannot be written (connection to server on socket ")
+    assert str(told[0]).startswith(
+        "the storage of sweep 'toy' cannot be written (connection to server on socket "
+    )
     assert not any("secret" in line for line in [str(told[0]), *caplog.messages])
-    with pytest.raises(InfrastructureError, match=r"^the storage does not answer \(connection to server"):
+    with pytest.raises(
+        InfrastructureError, match=r"^the storage does not answer \(connection to server"
+    ):
         carols.trials()
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # a bug keeps its traceback
+@pytest.mark.filterwarnings(
+    "ignore::pytest.PytestUnhandledThreadExceptionWarning"
+)  # a bug keeps its traceback
 def test_a_bug_in_the_recorder_is_told_so_that_nobody_waits_for_it(
     record: Callable[..., Recorder], failures: list[InfrastructureError]
 ) -> None:
     recorder = record()
     recorder.report(7, 1, 0.5)  # a trial that never started
     recorder.close()
-    assert [str(error) for error in failures] == ["the recorder stopped by a bug; its traceback is above"]
+    assert [str(error) for error in failures] == [
+        "the recorder stopped by a bug; its traceback is above"
+    ]

@@ -44,7 +44,12 @@ def aged(path: Path, age_s: float) -> Path:
 
 
 def test_what_goes_and_what_stays(toy: Fabricated) -> None:
-    states = (TrialState.COMPLETE,) * 3 + (TrialState.PRUNED, TrialState.FAIL, TrialState.WAITING, TrialState.RUNNING)
+    states = (TrialState.COMPLETE,) * 3 + (
+        TrialState.PRUNED,
+        TrialState.FAIL,
+        TrialState.WAITING,
+        TrialState.RUNNING,
+    )
     for state in states:
         toy.add_with_files(state)
     assert gc(toy) == Collected("toy", keep=2, weights=4, checkpoints=9, freed_bytes=13 * SIZE)
@@ -63,7 +68,9 @@ def test_what_goes_and_what_stays(toy: Fabricated) -> None:
 def test_keep_and_failed_take_more(toy: Fabricated) -> None:
     for state in (TrialState.COMPLETE, TrialState.COMPLETE, TrialState.FAIL):
         toy.add_with_files(state)
-    assert gc(toy, keep=1, failed_too=True) == Collected("toy", keep=1, weights=4, checkpoints=6, freed_bytes=100)
+    assert gc(toy, keep=1, failed_too=True) == Collected(
+        "toy", keep=1, weights=4, checkpoints=6, freed_bytes=100
+    )
     assert [toy.found(number) for number in range(3)] == [RESULTS | {WEIGHTS}, RESULTS, RESULTS]
 
 
@@ -91,14 +98,20 @@ def test_weights_that_another_sweep_ranks_high_stay(toy: Fabricated, make_spec: 
 
 def test_temporary_files_go_once_nobody_can_be_writing_them(toy: Fabricated) -> None:
     toy.add()
-    names = ("trial-0000/fold-0/.oof.npz.123.tmp", "trial-0000/.config.json.9.tmp", ".spec.yaml.7.tmp")
+    names = (
+        "trial-0000/fold-0/.oof.npz.123.tmp",
+        "trial-0000/.config.json.9.tmp",
+        ".spec.yaml.7.tmp",
+    )
     for name in names:
         aged(toy.files.directory / name, OLD_S + 1)
         aged(toy.files.directory / f"{name[:-4]}x.tmp", OLD_S - 1)
     cut_short = toy.files.directory / ".trial-0001.77.tmp"  # by `sweeps retry`
     aged(cut_short / "fold-0" / "oof.npz", 0)
     aged(cut_short, OLD_S + 1)
-    stay = [toy.files.directory / name for name in ("notes.tmp", ".hidden", "check/.rejected.csv.5.tmp")]
+    stay = [
+        toy.files.directory / name for name in ("notes.tmp", ".hidden", "check/.rejected.csv.5.tmp")
+    ]
     for path in stay:
         aged(path, 2 * OLD_S)
     assert gc(toy) == Collected("toy", keep=2, temporary=4, freed_bytes=4 * SIZE)
@@ -130,7 +143,9 @@ def test_what_has_another_name_elsewhere_frees_nothing(tmp_path: Path) -> None:
 def test_a_sweep_with_a_driver_is_left_alone_and_a_free_one_stays_free(toy: Fabricated) -> None:
     toy.add_with_files(TrialState.PRUNED)
     lease = Lease.acquire(toy.sweep.storage.engine, "toy", on_lost=lambda error: None)
-    with pytest.raises(SweepBusyError, match=rf"sweep 'toy' is already running: process {os.getpid()} on"):
+    with pytest.raises(
+        SweepBusyError, match=rf"sweep 'toy' is already running: process {os.getpid()} on"
+    ):
         gc(toy)
     lease.release()
     assert WEIGHTS in toy.found(0)
@@ -139,13 +154,19 @@ def test_a_sweep_with_a_driver_is_left_alone_and_a_free_one_stays_free(toy: Fabr
 
 
 @pytest.mark.parametrize(
-    ("identity", "match"), [(None, "has no files of it"), ('{"uuid": "b"}', "belongs to another sweep of that name")]
+    ("identity", "match"),
+    [(None, "has no files of it"), ('{"uuid": "b"}', "belongs to another sweep of that name")],
 )
-def test_a_folder_that_is_not_the_sweeps_is_left_alone(toy: Fabricated, identity: str | None, match: str) -> None:
+def test_a_folder_that_is_not_the_sweeps_is_left_alone(
+    toy: Fabricated, identity: str | None, match: str
+) -> None:
     toy.write(5, 0, WEIGHTS)
     path = toy.files.directory / "sweep.json"
     path.unlink() if identity is None else path.write_text(identity)
-    with pytest.raises(InputError, match=rf"sweep 'toy' is in the storage, but .*runs/toy {match}\. Give the --runs"):
+    with pytest.raises(
+        InputError,
+        match=rf"sweep 'toy' is in the storage, but .*runs/toy {match}\. Give the --runs",
+    ):
         gc(toy)
     assert WEIGHTS in toy.found(5)
 
@@ -158,7 +179,8 @@ def test_what_cannot_be_removed_is_named(toy: Fabricated, monkeypatch: pytest.Mo
 
     monkeypatch.setattr("sweeps.upkeep.garbage.remove", refuse)
     with pytest.raises(
-        InputError, match=r"trial-0000/fold-\d/model\.safetensors: cannot be removed \(Permission denied"
+        InputError,
+        match=r"trial-0000/fold-\d/model\.safetensors: cannot be removed \(Permission denied",
     ):
         gc(toy)
     assert find_holder(toy.sweep.storage.engine, "toy") is None

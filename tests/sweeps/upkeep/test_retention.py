@@ -53,7 +53,9 @@ Make = Callable[..., SweepSpec]
         (FAIL, (), Parts({Part.CHECKPOINT})),
     ],
 )
-def test_what_goes_follows_from_how_a_trial_ended(state: TrialState, wanted: tuple[int, ...], parts: Parts) -> None:
+def test_what_goes_follows_from_how_a_trial_ended(
+    state: TrialState, wanted: tuple[int, ...], parts: Parts
+) -> None:
     assert superfluous([trial(0, state)], wanted=wanted) == {0: parts}
 
 
@@ -67,7 +69,9 @@ def test_a_failed_trial_keeps_what_its_retry_takes_over_until_there_is_one() -> 
 
 
 def test_failed_trials_may_be_given_up() -> None:
-    assert superfluous([trial(0, FAIL), trial(1, WAITING, retry_of=9)], wanted=[], failed_too=True) == {
+    assert superfluous(
+        [trial(0, FAIL), trial(1, WAITING, retry_of=9)], wanted=[], failed_too=True
+    ) == {
         0: ALL,
         1: NOTHING,
     }
@@ -127,7 +131,9 @@ def test_keep_is_what_the_search_space_says(make: Callable[..., Fabricated]) -> 
         keep_of(SweepFiles.of(Path("nowhere"), "c"))
 
 
-def test_a_sweep_claims_its_best_trials_wherever_they_were_trained(make: Callable[..., Fabricated]) -> None:
+def test_a_sweep_claims_its_best_trials_wherever_they_were_trained(
+    make: Callable[..., Fabricated],
+) -> None:
     older, newer, gone = make("older"), make("newer"), make("gone")
     for score in (0.1, 0.2, 0.9):
         older.add(score=score)
@@ -137,7 +143,9 @@ def test_a_sweep_claims_its_best_trials_wherever_they_were_trained(make: Callabl
     newer.add(score=0.15)
     (gone.files.directory / "spec.yaml").unlink()
     claimed = claims(older.sweep.storage, runs=older.runs)
-    assert claimed == {"newer": {Origin("older", 1), Origin("newer", 2)}}  # those that took nothing over need no claim
+    assert claimed == {
+        "newer": {Origin("older", 1), Origin("newer", 2)}
+    }  # those that took nothing over need no claim
     assert needed_elsewhere(claimed, sweep="older") == {1}
     assert needed_elsewhere(claimed, sweep="newer") == frozenset()
 
@@ -214,19 +222,29 @@ def test_trial_by_trial_leaves_what_looking_at_all_of_them_would(
     for _ in scores:
         sweep.add_with_files(RUNNING)
     listen(
-        sweep, *(event for number, score in enumerate(scores) for event in ended(number, "completed", score)), keep=3
+        sweep,
+        *(
+            event
+            for number, score in enumerate(scores)
+            for event in ended(number, "completed", score)
+        ),
+        keep=3,
     )
     trials = [trial(number, score=score) for number, score in enumerate(scores)]
     best = best_origins(trials, sweep="toy", goal=goal, keep=3)
     assert with_weights(sweep) == {of.number for of in best}
 
 
-def test_a_result_that_is_taken_over_takes_no_place_among_the_best(make: Callable[..., Fabricated]) -> None:
+def test_a_result_that_is_taken_over_takes_no_place_among_the_best(
+    make: Callable[..., Fabricated],
+) -> None:
     sweep = make()
     for score in (0.9, 0.5):
         sweep.add_with_files(score=score)
     repeat = sweep.add(score=0.9, of=Origin("toy", 0))
-    listen(sweep, TrialEnded(repeat, "completed", 0.9, "as trial 0", False, 0.0))  # it never started
+    listen(
+        sweep, TrialEnded(repeat, "completed", 0.9, "as trial 0", False, 0.0)
+    )  # it never started
     assert with_weights(sweep) == {0, 1}
 
 
@@ -242,7 +260,9 @@ def test_what_another_sweep_ranks_high_keeps_its_weights(make: Callable[..., Fab
     assert with_weights(older) == {0, 1, 3, 4}  # 0 had fallen out before, 1 and 2 did it now
 
 
-def test_what_another_sweep_takes_over_meanwhile_keeps_its_weights(make: Callable[..., Fabricated]) -> None:
+def test_what_another_sweep_takes_over_meanwhile_keeps_its_weights(
+    make: Callable[..., Fabricated],
+) -> None:
     older, newer = make("older"), make("newer")
     for score in (0.5, 0.4):
         older.add_with_files(score=score)
@@ -280,7 +300,9 @@ def test_every_event_is_passed_on(make: Callable[..., Fabricated]) -> None:
 
 
 def test_files_that_cannot_be_removed_are_logged_and_the_others_go(
-    make: Callable[..., Fabricated], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    make: Callable[..., Fabricated],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     sweep = make()
     for _ in range(2):
@@ -294,12 +316,16 @@ def test_files_that_cannot_be_removed_are_logged_and_the_others_go(
     monkeypatch.setattr("sweeps.upkeep.retention.remove", refuse)
     with caplog.at_level(logging.WARNING):
         listen(sweep)
-    assert "trial 0: superfluous files cannot be removed ([Errno 13] Permission denied" in caplog.text
+    assert (
+        "trial 0: superfluous files cannot be removed ([Errno 13] Permission denied" in caplog.text
+    )
     assert [WEIGHTS in sweep.found(number) for number in range(2)] == [True, False]
 
 
 def test_a_storage_that_is_gone_costs_the_sweep_nothing(
-    make: Callable[..., Fabricated], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    make: Callable[..., Fabricated],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     from optuna.exceptions import StorageInternalError
 

@@ -37,7 +37,12 @@ def test_all_failed_trials_are_repeated_unless_some_are_named() -> None:
 
 
 def test_a_trial_is_repeated_from_its_last_try() -> None:
-    trials = [trial(0, FAIL), trial(1, FAIL), trial(2, FAIL, retry_of=0), trial(3, FAIL, retry_of=0)]
+    trials = [
+        trial(0, FAIL),
+        trial(1, FAIL),
+        trial(2, FAIL, retry_of=0),
+        trial(3, FAIL, retry_of=0),
+    ]
     assert chosen(trials) == [3, 1]
     assert chosen(trials, 0) == chosen(trials, 2) == chosen(trials, 0, 2, 3) == [3]
 
@@ -73,7 +78,9 @@ def test_a_trial_that_cannot_be_repeated_is_an_error(number: int, problem: str) 
 
 
 def test_all_that_is_wrong_is_said_at_once() -> None:
-    with pytest.raises(InputError, match=r"^--trial: there is no trial 3 yet; there is no trial 9 yet\n"):
+    with pytest.raises(
+        InputError, match=r"^--trial: there is no trial 3 yet; there is no trial 9 yet\n"
+    ):
         choose([], [9, 3])
 
 
@@ -118,23 +125,37 @@ def toy(storage: RDBStorage, make_spec: Make, tmp_path: Path) -> Fabricated:
     return toy
 
 
-def retried(toy: Fabricated, *numbers: int, confirm: Callable[[], None] = lambda: None) -> list[Retry]:
+def retried(
+    toy: Fabricated, *numbers: int, confirm: Callable[[], None] = lambda: None
+) -> list[Retry]:
     return retry_failed(toy.sweep, numbers, files=toy.files, confirm=confirm)
 
 
-def test_a_retry_waits_with_the_parameters_and_finished_folds_of_what_failed(toy: Fabricated) -> None:
+def test_a_retry_waits_with_the_parameters_and_finished_folds_of_what_failed(
+    toy: Fabricated,
+) -> None:
     assert retried(toy) == [Retry(failed=1, number=2, folds=1)]
     _, failed, new = toy.sweep.trials()
-    assert (new.number, new.state, new.params, new.distributions) == (2, WAITING, failed.params, failed.distributions)
+    assert (new.number, new.state, new.params, new.distributions) == (
+        2,
+        WAITING,
+        failed.params,
+        failed.distributions,
+    )
     assert (new.user_attrs, new.intermediate_values) == ({RETRY_OF: 1}, {})
     assert toy.found(2) == {*RESULTS, WEIGHTS, "0001.npz"}
     for name in (RESULT, f"{EPOCHS}/0001.npz"):
         assert (toy.directory(2) / "fold-0" / name).samefile(toy.directory(1) / "fold-0" / name)
-    assert sorted(path.name for path in toy.files.directory.iterdir() if path.is_dir()) == ["trial-0001", "trial-0002"]
+    assert sorted(path.name for path in toy.files.directory.iterdir() if path.is_dir()) == [
+        "trial-0001",
+        "trial-0002",
+    ]
     assert retried(toy) == []
 
 
-def test_a_retry_that_failed_is_repeated_in_turn_with_the_seed_of_the_first(toy: Fabricated) -> None:
+def test_a_retry_that_failed_is_repeated_in_turn_with_the_seed_of_the_first(
+    toy: Fabricated,
+) -> None:
     retried(toy)
     storage = toy.sweep.storage
     trial_id = storage.get_trial_id_from_study_id_trial_number(toy.sweep.study_id, 2)
@@ -167,7 +188,9 @@ def test_what_lies_under_the_new_number_gives_way(sqlite: Fabricated) -> None:
     assert [path.name for path in sqlite.directory(2).iterdir()] == ["fold-0"]
 
 
-def test_files_are_copied_where_they_cannot_have_two_names(sqlite: Fabricated, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_are_copied_where_they_cannot_have_two_names(
+    sqlite: Fabricated, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(source: Path, target: Path) -> None:
         raise OSError(errno.EXDEV, "Invalid cross-device link")
 
@@ -178,7 +201,9 @@ def test_files_are_copied_where_they_cannot_have_two_names(sqlite: Fabricated, m
     assert not old.samefile(new)
 
 
-def test_a_full_disk_leaves_everything_as_it_was(sqlite: Fabricated, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_leaves_everything_as_it_was(
+    sqlite: Fabricated, monkeypatch: pytest.MonkeyPatch
+) -> None:
     before = sorted(sqlite.runs.rglob("*"))
 
     def full(source: Path, target: Path) -> None:
@@ -189,7 +214,8 @@ def test_a_full_disk_leaves_everything_as_it_was(sqlite: Fabricated, monkeypatch
     monkeypatch.setattr(os, "link", full)
     monkeypatch.setattr(shutil, "copy2", full)
     with pytest.raises(
-        InfrastructureError, match=r"trial-0002: the finished folds of trial 0 cannot be put there \(No"
+        InfrastructureError,
+        match=r"trial-0002: the finished folds of trial 0 cannot be put there \(No",
     ):
         retried(sqlite)
     assert sorted(sqlite.runs.rglob("*")) == before
@@ -206,5 +232,7 @@ def test_nothing_is_stored_once_the_sweep_is_another_drivers(sqlite: Fabricated)
 
 
 def test_another_program_that_adds_trials_is_noticed(sqlite: Fabricated) -> None:
-    with pytest.raises(InfrastructureError, match="another program adds trials to sweep 'toy'; stopping"):
+    with pytest.raises(
+        InfrastructureError, match="another program adds trials to sweep 'toy'; stopping"
+    ):
         retried(sqlite, confirm=lambda: sqlite.add() and None)

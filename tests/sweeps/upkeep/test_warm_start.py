@@ -30,7 +30,9 @@ def begin(sqlite_storage: RDBStorage, tmp_path: Path, images: Path) -> Begin:
         files = SweepFiles.of(tmp_path / "runs", spec.name)
         cut = cut_sweep(spec, files)
         spec = with_folds(spec, cut.folds)
-        sweep = open_sweep(sqlite_storage, spec, cut, files=files, storage_url="sqlite:///sweeps.db")
+        sweep = open_sweep(
+            sqlite_storage, spec, cut, files=files, storage_url="sqlite:///sweeps.db"
+        )
         for rate in rates:
             values = {"lr": rate}
             sweep.add(
@@ -58,7 +60,9 @@ def sources(sweep: StoredSweep) -> list[tuple[str, int, float]]:
     return [(source["sweep"], source["trial"], lr) for source, lr in taken]
 
 
-def test_finished_trials_that_fit_are_taken_over_once(begin: Begin, named: Make, tmp_path: Path) -> None:
+def test_finished_trials_that_fit_are_taken_over_once(
+    begin: Begin, named: Make, tmp_path: Path
+) -> None:
     begin(named("first"), 0.001, 0.09, 0.002)
     spec = named("second", warm_start="first", parameters={"lr": {**LR, "max": 0.05}})
     second = begin(spec)
@@ -81,8 +85,12 @@ def test_several_sweeps_are_taken_over_and_one_that_is_named_later_too(
     second = begin(named("second"))
     runs = tmp_path / "runs"
     assert warm_start(second, named("second"), runs=runs) == {}
-    assert warm_start(second, named("second", warm_start=["first"]), runs=runs) == {"first": Taken(1, unfit=0)}
-    assert warm_start(second, named("second", warm_start=["other", "first"]), runs=runs) == {"other": Taken(2, unfit=0)}
+    assert warm_start(second, named("second", warm_start=["first"]), runs=runs) == {
+        "first": Taken(1, unfit=0)
+    }
+    assert warm_start(second, named("second", warm_start=["other", "first"]), runs=runs) == {
+        "other": Taken(2, unfit=0)
+    }
     assert sources(second) == [("first", 0, 0.001), ("other", 0, 0.002), ("other", 1, 0.003)]
     assert second.record().warm_started == {"first": 1, "other": 2}
 
@@ -117,7 +125,10 @@ def test_what_a_sweep_has_finished_since_is_taken_over_at_the_next_start(
     begin(named("other"), 0.09)
     spec = named("second", warm_start=["first", "other"], parameters={"lr": {**LR, "max": 0.05}})
     second, runs = begin(spec), tmp_path / "runs"
-    assert warm_start(second, spec, runs=runs) == {"first": Taken(1, unfit=0), "other": Taken(0, unfit=1)}
+    assert warm_start(second, spec, runs=runs) == {
+        "first": Taken(1, unfit=0),
+        "other": Taken(0, unfit=1),
+    }
     begin(named("first"), 0.002, 0.08)
     assert warm_start(second, spec, runs=runs) == {"first": Taken(1, unfit=1)}
     assert second.record().warm_started == {"first": 2, "other": 0}
@@ -147,7 +158,9 @@ def test_another_constant_does_not_fit_and_a_parameter_that_varies_only_here_doe
 ) -> None:
     begin(named("first", parameters={"lr": LR, "epochs": {"value": 1}}), 0.001)
     begin(named("other", parameters={"lr": LR, "epochs": {"value": 3}}), 0.002)
-    spec = named("second", warm_start=["first", "other"], parameters={"lr": LR, "epochs": {"values": [2, 3]}})
+    spec = named(
+        "second", warm_start=["first", "other"], parameters={"lr": LR, "epochs": {"values": [2, 3]}}
+    )
     second = begin(spec)
     given = warm_start(second, spec, runs=tmp_path / "runs")
     assert given == {"first": Taken(0, unfit=1), "other": Taken(1, unfit=0)}
@@ -197,21 +210,27 @@ def test_other_folds_are_refused(begin: Begin, named: Make, tmp_path: Path) -> N
     assert second.trials() == []
 
 
-def test_another_version_of_an_own_function_is_refused(begin: Begin, named: Make, tmp_path: Path) -> None:
+def test_another_version_of_an_own_function_is_refused(
+    begin: Begin, named: Make, tmp_path: Path
+) -> None:
     begin(named("first"), 0.001)
     spec = named("second", warm_start="first")
     second = begin(spec)
     for name, text in (("first", "before"), ("second", "after")):
         (tmp_path / "runs" / name / "code").mkdir()
         (tmp_path / "runs" / name / "code" / "task.py").write_text(text)
-    with pytest.raises(InputError, match=r"sweep 'first' began with another task\.py .*cannot be compared"):
+    with pytest.raises(
+        InputError, match=r"sweep 'first' began with another task\.py .*cannot be compared"
+    ):
         warm_start(second, spec, runs=tmp_path / "runs")
     (tmp_path / "runs" / "second" / "code" / "task.py").write_text("before")
     assert warm_start(second, spec, runs=tmp_path / "runs") == {"first": Taken(1, unfit=0)}
 
 
 @pytest.mark.parametrize("what", ["gone", "another"])
-def test_a_sweep_whose_files_are_elsewhere_is_refused(begin: Begin, named: Make, tmp_path: Path, what: str) -> None:
+def test_a_sweep_whose_files_are_elsewhere_is_refused(
+    begin: Begin, named: Make, tmp_path: Path, what: str
+) -> None:
     begin(named("first"), 0.001)
     spec = named("second", warm_start="first")
     second = begin(spec)
@@ -219,11 +238,16 @@ def test_a_sweep_whose_files_are_elsewhere_is_refused(begin: Begin, named: Make,
         (tmp_path / "runs" / "first").rename(tmp_path / "moved")
     else:
         (tmp_path / "runs" / "first" / "sweep.json").write_text('{"uuid": "another"}')
-    with pytest.raises(InputError, match=r"runs/first has no files of sweep 'first'\. Give the --runs folder of both$"):
+    with pytest.raises(
+        InputError,
+        match=r"runs/first has no files of sweep 'first'\. Give the --runs folder of both$",
+    ):
         warm_start(second, spec, runs=tmp_path / "runs")
 
 
-def test_nothing_is_taken_over_if_one_of_several_is_refused(begin: Begin, named: Make, tmp_path: Path) -> None:
+def test_nothing_is_taken_over_if_one_of_several_is_refused(
+    begin: Begin, named: Make, tmp_path: Path
+) -> None:
     begin(named("first"), 0.001)
     spec = named("second", warm_start=["first", "nowhere"])
     second = begin(spec)

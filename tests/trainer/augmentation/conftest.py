@@ -16,4 +16,9 @@ def pictures(count: int, *, size_HW: tuple[int, int] = (16, 24), seed: int = 0) 
     images_BCHW[:, :, :2, :2] = 0
     images_BCHW[:, :, :2, 2:4] = 1
     images_BCHW[:, :, 2:4, :2] = images_BCHW[:, :1, 2:4, :2].clone()
-    return (images_BCHW.clamp(0, 1) * 255).round().div(255).contiguous(memory_format=torch.channels_last)
+    return (
+        (images_BCHW.clamp(0, 1) * 255)
+        .round()
+        .div(255)
+        .contiguous(memory_format=torch.channels_last)
+    )

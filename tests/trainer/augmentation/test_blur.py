@@ -7,7 +7,9 @@ from torchvision.transforms.v2 import functional
 from tests.trainer.augmentation.conftest import pictures
 from trainer.augmentation.blur import blur
 
-TOLERANCE = 1e-6  # two passes of one dimension against one of two: sums of numbers below 1 in another order
+TOLERANCE = (
+    1e-6  # two passes of one dimension against one of two: sums of numbers below 1 in another order
+)
 
 
 @pytest.mark.parametrize(("largest", "taps"), [(1.0, 7), (2.0, 13)])
@@ -15,7 +17,8 @@ def test_each_image_is_blurred_as_torchvision_does_with_its_own_sigma(largest, t
     images_SCHW = pictures(3).contiguous()
     sigmas = [0.1, 0.7, largest]
     expected = [
-        functional.gaussian_blur(image, [taps, taps], [s]) for image, s in zip(images_SCHW, sigmas, strict=True)
+        functional.gaussian_blur(image, [taps, taps], [s])
+        for image, s in zip(images_SCHW, sigmas, strict=True)
     ]
     result = blur(images_SCHW, torch.tensor(sigmas), largest_sigma=largest)
     torch.testing.assert_close(result, torch.stack(expected), atol=TOLERANCE, rtol=0)

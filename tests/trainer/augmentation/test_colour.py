@@ -29,9 +29,13 @@ def planes(count: int) -> Tensor:
         (colour.solarize, functional.solarize, [0.0, 0.25, 128 * LEVEL, 1.0]),
     ],
 )
-def test_each_image_is_what_torchvision_makes_of_it_at_its_own_strength(operation, reference, strengths):
+def test_each_image_is_what_torchvision_makes_of_it_at_its_own_strength(
+    operation, reference, strengths
+):
     images_SCHW = planes(len(strengths))
-    expected = torch.stack([reference(image, value) for image, value in zip(images_SCHW, strengths, strict=True)])
+    expected = torch.stack(
+        [reference(image, value) for image, value in zip(images_SCHW, strengths, strict=True)]
+    )
     result = operation(images_SCHW.clone(), torch.tensor(strengths, dtype=torch.float32))
     torch.testing.assert_close(result, expected, atol=TOLERANCE, rtol=0)
 
@@ -39,8 +43,14 @@ def test_each_image_is_what_torchvision_makes_of_it_at_its_own_strength(operatio
 @pytest.mark.parametrize(
     ("operation", "reference"),
     [
-        (lambda images_SCHW: colour.grey(images_SCHW), lambda image: functional.rgb_to_grayscale(image, 3)),
-        (lambda images_SCHW: colour.autocontrast(images_SCHW, torch.zeros(3)), functional.autocontrast),
+        (
+            lambda images_SCHW: colour.grey(images_SCHW),
+            lambda image: functional.rgb_to_grayscale(image, 3),
+        ),
+        (
+            lambda images_SCHW: colour.autocontrast(images_SCHW, torch.zeros(3)),
+            functional.autocontrast,
+        ),
         (lambda images_SCHW: colour.equalize(images_SCHW, torch.zeros(3)), functional.equalize),
     ],
     ids=["grey", "autocontrast", "equalize"],
@@ -61,7 +71,9 @@ def test_operations_without_a_strength_do_not_mix_the_images(operation, referenc
 def test_operations_on_levels_are_within_one_level_of_those_on_uint8(operation, reference):
     images_SCHW = planes(3)
     expected = reference((images_SCHW * 255).round().to(torch.uint8)).float() * LEVEL
-    torch.testing.assert_close(operation(images_SCHW.clone()), expected, atol=LEVEL + TOLERANCE, rtol=0)
+    torch.testing.assert_close(
+        operation(images_SCHW.clone()), expected, atol=LEVEL + TOLERANCE, rtol=0
+    )
 
 
 def test_a_turn_of_the_hue_keeps_the_largest_and_smallest_channel():

@@ -57,14 +57,19 @@ def test_integers_are_equally_likely():
 @pytest.mark.parametrize("probability", [0.0, 0.1, 0.5, 1.0])
 def test_the_share_of_chosen_images_is_the_probability(probability):
     share = MANY.chosen("a", probability=probability).mean()
-    assert share == pytest.approx(probability, abs=5 * (probability * (1 - probability) / MANY.count) ** 0.5)
+    assert share == pytest.approx(
+        probability, abs=5 * (probability * (1 - probability) / MANY.count) ** 0.5
+    )
 
 
 # rectangles
 
 
 def rectangles(
-    count: int = 5_000, *, area: tuple[float, float] = (0.3, 1.0), size_HW: tuple[int, int] = (40, 40)
+    count: int = 5_000,
+    *,
+    area: tuple[float, float] = (0.3, 1.0),
+    size_HW: tuple[int, int] = (40, 40),
 ) -> tuple[Reals, Reals]:
     return sides(Draws(3, count=count), "crop", area=area, ratio=4 / 3, size_HW=size_HW)
 
@@ -84,7 +89,11 @@ def test_ratios_stay_in_their_range_and_use_it_evenly():
     assert logs.std() == pytest.approx(np.log(4 / 3) / 3**0.5, rel=0.05)
 
 
-@given(height=st.integers(1, 60), width=st.integers(1, 60), areas=st.tuples(st.floats(1e-3, 1), st.floats(1e-3, 1)))
+@given(
+    height=st.integers(1, 60),
+    width=st.integers(1, 60),
+    areas=st.tuples(st.floats(1e-3, 1), st.floats(1e-3, 1)),
+)
 def test_rectangles_fit_into_images_of_any_shape(height, width, areas):
     height_B, width_B = rectangles(50, area=(min(areas), max(areas)), size_HW=(height, width))
     assert ((height_B >= 1) & (height_B <= height)).all()

@@ -14,7 +14,9 @@ ALL = np.ones(64, dtype=bool)
 
 def erased(images_BCHW: torch.Tensor, *, seed: int = 0, largest_area: float = 0.33) -> torch.Tensor:
     result = images_BCHW.clone()
-    erase(result, ALL[: len(result)], draws=Draws(seed, count=len(result)), largest_area=largest_area)
+    erase(
+        result, ALL[: len(result)], draws=Draws(seed, count=len(result)), largest_area=largest_area
+    )
     return result
 
 
@@ -26,9 +28,13 @@ def test_the_changed_pixels_are_one_rectangle_as_torchvision_erases_it():
         top, left = int(rows.min()), int(columns.min())
         height, width = int(rows.max()) + 1 - top, int(columns.max()) + 1 - left
         noise_CHW = result_CHW[:, top : top + height, left : left + width]
-        assert torch.equal(result_CHW, functional.erase(image_CHW, top, left, height, width, noise_CHW))
+        assert torch.equal(
+            result_CHW, functional.erase(image_CHW, top, left, height, width, noise_CHW)
+        )
         assert changed_HW.sum() == height * width  # every pixel inside
-        assert 0.02 * 560 - height - width < height * width < 0.33 * 560 + height + width  # sides are rounded
+        assert (
+            0.02 * 560 - height - width < height * width < 0.33 * 560 + height + width
+        )  # sides are rounded
         assert 1 / 4 < height / width < 4
 
 
@@ -48,7 +54,10 @@ def test_noise_is_even_and_without_structure():
     values_SV = noise(torch.tensor([5, 6, 2**31 - 1], dtype=torch.int32), count=30_000).double()
     assert values_SV.min() >= 0
     assert values_SV.max() < 1
-    shares = torch.stack([torch.histc(values_V, bins=20, min=0, max=1) for values_V in values_SV]) / 30_000
+    shares = (
+        torch.stack([torch.histc(values_V, bins=20, min=0, max=1) for values_V in values_SV])
+        / 30_000
+    )
     assert (shares - 0.05).abs().max() < 0.007  # five standard deviations
     # neighbours in a row, and two images, are uncorrelated
     for one, other in ((values_SV[0, 1:], values_SV[0, :-1]), (values_SV[0], values_SV[2])):

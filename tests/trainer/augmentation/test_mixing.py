@@ -20,7 +20,11 @@ EVERY_WAY = {"cutmix": 0.25, "one_class_cutmix": 0.25, "half_cutmix": 0.2, "mixu
 
 
 def mixing(
-    *, size: str = "12x9", labels_N: np.ndarray = LABELS_N, rows: np.ndarray = TRAIN_ROWS, **changes: float
+    *,
+    size: str = "12x9",
+    labels_N: np.ndarray = LABELS_N,
+    rows: np.ndarray = TRAIN_ROWS,
+    **changes: float,
 ) -> Mixing:
     return Mixing(TrainConfig(resize=size, **changes), labels_N, rows)
 
@@ -28,13 +32,17 @@ def mixing(
 def numbered(plan: MixPlan) -> torch.Tensor:
     """Images (X, 1, H, W) whose every pixel is the image's number."""
     height, width = plan.size_HW
-    return torch.arange(len(plan.rows), dtype=torch.float32)[:, None, None, None].expand(-1, 1, height, width)
+    return torch.arange(len(plan.rows), dtype=torch.float32)[:, None, None, None].expand(
+        -1, 1, height, width
+    )
 
 
 def by_hand(plan: MixPlan, images_XCHW: torch.Tensor) -> torch.Tensor:
     """One image after the other, as the papers' code does."""
     result = []
-    for image, (way, partner, box) in enumerate(zip(plan.way_B, plan.partner_B, plan.box_B4, strict=True)):
+    for image, (way, partner, box) in enumerate(
+        zip(plan.way_B, plan.partner_B, plan.box_B4, strict=True)
+    ):
         mixed_CHW = images_XCHW[image].clone()
         if way == MIXUP:
             weight = float(plan.blend_B[image])
@@ -49,24 +57,34 @@ def by_hand(plan: MixPlan, images_XCHW: torch.Tensor) -> torch.Tensor:
 @given(height=SIDES, width=SIDES, count=st.integers(1, 12), seed=st.integers(0, 2**32 - 1))
 def test_a_batch_equals_one_image_after_the_other(height, width, count, seed):
     plan = mixing(size=f"{height}x{width}", **EVERY_WAY).plan(TRAIN_ROWS[:count], seed=seed)
-    images_XCHW = torch.rand(len(plan.rows), 3, height, width, generator=torch.Generator().manual_seed(seed))
+    images_XCHW = torch.rand(
+        len(plan.rows), 3, height, width, generator=torch.Generator().manual_seed(seed)
+    )
     before = images_XCHW.clone()
-    torch.testing.assert_close(plan.images(images_XCHW), by_hand(plan, images_XCHW), rtol=0, atol=1e-6)
+    torch.testing.assert_close(
+        plan.images(images_XCHW), by_hand(plan, images_XCHW), rtol=0, atol=1e-6
+    )
     assert torch.equal(images_XCHW, before)
 
 
 @given(height=SIDES, width=SIDES, count=st.integers(2, 12), seed=st.integers(0, 2**32 - 1))
 def test_the_label_mass_is_the_share_of_the_pixels(height, width, count, seed):
-    plan = mixing(size=f"{height}x{width}", cutmix=0.4, half_cutmix=0.3, mixup=0.3).plan(TRAIN_ROWS[:count], seed=seed)
+    plan = mixing(size=f"{height}x{width}", cutmix=0.4, half_cutmix=0.3, mixup=0.3).plan(
+        TRAIN_ROWS[:count], seed=seed
+    )
     # each image is a one-hot vector of its own number: the mean over pixels is the share of every image
     images_XXHW = torch.eye(count)[:, :, None, None].expand(-1, -1, height, width)
     targets_BX = plan.targets(torch.eye(count))
-    torch.testing.assert_close(targets_BX, plan.images(images_XXHW).mean(dim=(2, 3)), rtol=0, atol=1e-6)
+    torch.testing.assert_close(
+        targets_BX, plan.images(images_XXHW).mean(dim=(2, 3)), rtol=0, atol=1e-6
+    )
     torch.testing.assert_close(targets_BX.sum(dim=1), torch.ones(count), rtol=0, atol=1e-6)
 
 
 @given(count=st.integers(1, 30), seed=st.integers(0, 2**32 - 1))
-def test_a_one_class_partner_is_another_training_image_of_the_class_and_the_label_stays(count, seed):
+def test_a_one_class_partner_is_another_training_image_of_the_class_and_the_label_stays(
+    count, seed
+):
     rows_B = np.random.default_rng(seed).permutation(TRAIN_ROWS[:-1])[:count]
     plan = mixing(one_class_cutmix=1).plan(rows_B, seed=seed)
     partners = plan.rows[plan.partner_B]
@@ -82,7 +100,11 @@ def test_a_one_class_partner_is_another_training_image_of_the_class_and_the_labe
 
 def test_every_other_image_of_the_class_becomes_a_one_class_partner_equally_often():
     plan = mixing(one_class_cutmix=1).plan(np.full(8_000, TRAIN_ROWS[4]), seed=0)
-    others = [row for row in TRAIN_ROWS if LABELS_N[row] == LABELS_N[TRAIN_ROWS[4]] and row != TRAIN_ROWS[4]]
+    others = [
+        row
+        for row in TRAIN_ROWS
+        if LABELS_N[row] == LABELS_N[TRAIN_ROWS[4]] and row != TRAIN_ROWS[4]
+    ]
     counts = np.bincount(plan.rows[8_000:], minlength=len(LABELS_N))[others]
     assert counts.sum() == 8_000
     assert stats.chisquare(counts).pvalue > 0.001
@@ -127,7 +149,10 @@ def test_without_mixing_the_very_input_comes_back():
 
 @pytest.mark.parametrize("name", MIXERS)
 def test_one_probability_is_enough_to_mix(name):
-    plan, alone = mixing(**{name: 1.0}).plan(TRAIN_ROWS[:4], seed=0), mixing().plan(TRAIN_ROWS[:4], seed=0)
+    plan, alone = (
+        mixing(**{name: 1.0}).plan(TRAIN_ROWS[:4], seed=0),
+        mixing().plan(TRAIN_ROWS[:4], seed=0),
+    )
     assert (plan.way_B != alone.way_B).all()
     assert len(set(alone.way_B.tolist())) == 1
 
@@ -152,7 +177,9 @@ def test_images_that_are_not_mixed_keep_their_bits():
     images_XCHW = torch.rand(len(plan.rows), 3, 12, 9)
     alone = plan.way_B == ALONE
     assert 0 < alone.sum() < 40
-    assert torch.equal(plan.images(images_XCHW)[torch.from_numpy(alone)], images_XCHW[:40][torch.from_numpy(alone)])
+    assert torch.equal(
+        plan.images(images_XCHW)[torch.from_numpy(alone)], images_XCHW[:40][torch.from_numpy(alone)]
+    )
 
 
 def kept_by_timm(alpha: float, size: int) -> list[float]:
@@ -171,7 +198,9 @@ def test_boxes_are_as_large_as_timms(way, alpha):
     assert stats.ks_2samp(kept_B, kept_by_timm(alpha, 200)).pvalue > 0.001
     if alpha == 1:
         # a side s = sqrt(u) with a uniform centre loses s^2 / 4: E (s - s^2 / 4)^2 = 1/2 - 1/5 + 1/48
-        assert kept_B.mean() == pytest.approx(1 - (1 / 2 - 1 / 5 + 1 / 48), abs=0.02)  # 0.005 standard error
+        assert kept_B.mean() == pytest.approx(
+            1 - (1 / 2 - 1 / 5 + 1 / 48), abs=0.02
+        )  # 0.005 standard error
 
 
 def test_box_centres_reach_every_pixel():
@@ -216,7 +245,8 @@ def test_the_same_seed_gives_the_same_bits_and_another_one_another_mix():
 
 
 @pytest.mark.parametrize(
-    "change", [lambda images: images, lambda images: images.contiguous(memory_format=torch.channels_last)]
+    "change",
+    [lambda images: images, lambda images: images.contiguous(memory_format=torch.channels_last)],
 )
 def test_the_memory_format_stays(change: Callable[[torch.Tensor], torch.Tensor]):
     plan = mixing(**EVERY_WAY).plan(TRAIN_ROWS[:20], seed=0)

@@ -95,7 +95,9 @@ def test_global_generators_neither_matter_nor_move():
 @pytest.mark.parametrize("size_HW", [(16, 16), (12, 20), (20, 12)])
 @pytest.mark.parametrize("count", [1, 5])
 def test_everything_at_once_keeps_shape_type_range_and_lies_channels_last(size_HW, count):
-    images_BCHW = (pictures(count, size_HW=size_HW) > 0.5).float()  # black and white: rounding leads out first here
+    images_BCHW = (
+        pictures(count, size_HW=size_HW) > 0.5
+    ).float()  # black and white: rounding leads out first here
     for seed in range(5):
         result = augmented(images_BCHW, seed=seed, **EVERYTHING)
         assert result.shape == images_BCHW.shape
@@ -138,7 +140,9 @@ def test_an_image_is_augmented_the_same_in_a_longer_batch():
 @pytest.mark.parametrize("name", AUGMENTERS)
 def test_on_a_gpu_the_host_never_waits_for_a_result(name, monkeypatch):
     """Tensors without values refuse what would need them on the host, and operations over two devices."""
-    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor)  # they know nothing of it
+    monkeypatch.setattr(
+        torch.Tensor, "pin_memory", lambda tensor: tensor
+    )  # they know nothing of it
     with FakeTensorMode():
         images_BCHW = torch.empty((200, 3, 16, 24), device="cuda")
         result = augmented(images_BCHW, **{name: 0.9})
@@ -171,13 +175,17 @@ def test_the_same_noise_is_erased_whatever_happened_before(other):
     assert torch.equal(augmented(images_BCHW, erasing=0.5, **{other: 1.0})[noise], alone[noise])
 
 
-@pytest.mark.parametrize("other", ["affine", "resized_crop", "jitter", "grey", "blur", "flip_vertical"])
+@pytest.mark.parametrize(
+    "other", ["affine", "resized_crop", "jitter", "grey", "blur", "flip_vertical"]
+)
 def test_the_same_images_are_flipped_whatever_follows(other):
     dark_to_light_W = torch.linspace(0, 1, 24)
     images_BCHW = dark_to_light_W.expand(32, 3, 16, 24)
 
     def flipped(result_BCHW: Tensor) -> list[bool]:
-        return (result_BCHW[..., :12].mean((1, 2, 3)) > result_BCHW[..., 12:].mean((1, 2, 3))).tolist()
+        return (
+            result_BCHW[..., :12].mean((1, 2, 3)) > result_BCHW[..., 12:].mean((1, 2, 3))
+        ).tolist()
 
     alone = flipped(augmented(images_BCHW, flip=0.5))
     assert flipped(augmented(images_BCHW, flip=0.5, **{other: 0.5})) == alone
@@ -198,7 +206,9 @@ def test_a_flip_together_with_another_move_is_still_that_flip():
 
 def test_brightness_stays_within_its_field():
     images_BCHW = torch.full((200, 3, 4, 4), 0.5)
-    result = augmented(images_BCHW, jitter=1, brightness=0.4, contrast=0, saturation=0, hue=0)[:, 0, 0, 0]
+    result = augmented(images_BCHW, jitter=1, brightness=0.4, contrast=0, saturation=0, hue=0)[
+        :, 0, 0, 0
+    ]
     assert 0.3 <= result.min() < 0.31
     assert 0.69 < result.max() <= 0.7
 
@@ -222,10 +232,20 @@ def test_scale_enlarges_and_shrinks_about_the_middle():
 
 
 def test_a_crop_shows_at_least_its_share_of_the_area():
-    places_HW = torch.stack(torch.meshgrid(torch.linspace(0, 1, 32), torch.linspace(0, 1, 32), indexing="ij"))
+    places_HW = torch.stack(
+        torch.meshgrid(torch.linspace(0, 1, 32), torch.linspace(0, 1, 32), indexing="ij")
+    )
     images_BCHW = torch.cat([places_HW, places_HW[:1]]).expand(300, 3, 32, 32)
     result = augmented(images_BCHW, resized_crop=1, crop_area=0.5)
-    steps = torch.stack([result[:, 0, 17, 16] - result[:, 0, 16, 16], result[:, 1, 16, 17] - result[:, 1, 16, 16]]) * 31
+    steps = (
+        torch.stack(
+            [
+                result[:, 0, 17, 16] - result[:, 0, 16, 16],
+                result[:, 1, 16, 17] - result[:, 1, 16, 16],
+            ]
+        )
+        * 31
+    )
     areas = steps.prod(0)
     assert 0.5 - 1e-3 <= areas.min() < 0.52
     assert 0.97 < areas.max() <= 1 + 1e-3

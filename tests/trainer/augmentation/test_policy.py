@@ -31,7 +31,9 @@ TORCHVISIONS = {
 
 
 def test_the_list_is_torchvisions():
-    assert [TORCHVISIONS[name] for name in policy.OPERATIONS] == list(TrivialAugmentWide._AUGMENTATION_SPACE)
+    assert [TORCHVISIONS[name] for name in policy.OPERATIONS] == list(
+        TrivialAugmentWide._AUGMENTATION_SPACE
+    )
 
 
 @pytest.mark.parametrize("name", policy.OPERATIONS)
@@ -40,7 +42,9 @@ def test_strengths_and_signs_are_torchvisions(name):
     values = strengths(policy.BINS, *SIZE_HW)
     expected = np.zeros(policy.BINS) if values is None else values.double().numpy()
     if name.startswith("translate"):
-        expected = np.trunc(expected + 1e-4)  # torchvision moves by int(strength); its float32 makes 15 of 16 once
+        expected = np.trunc(
+            expected + 1e-4
+        )  # torchvision moves by int(strength); its float32 makes 15 of 16 once
     np.testing.assert_allclose(policy.OPERATIONS[name].strengths, expected, atol=1e-5)
     assert policy.OPERATIONS[name].signed == signed
 
@@ -50,7 +54,9 @@ def test_strengths_and_signs_are_torchvisions(name):
 def test_each_operation_is_what_torchvisions_policy_does(name, sign):
     """At three strengths at once, one per image, where the source lies inside the image (torchvision: black)."""
     bins = np.array([2, 7, 12])
-    strength_B = policy.OPERATIONS[name].strengths[bins] * (sign if policy.OPERATIONS[name].signed else 1)
+    strength_B = policy.OPERATIONS[name].strengths[bins] * (
+        sign if policy.OPERATIONS[name].signed else 1
+    )
     images_BCHW = pictures(3, size_HW=SIZE_HW)
     result_BCHW = images_BCHW.clone(memory_format=torch.preserve_format)
     planned = policy.Plan(np.full(3, list(policy.OPERATIONS).index(name)), strength_B)
@@ -59,10 +65,16 @@ def test_each_operation_is_what_torchvisions_policy_does(name, sign):
 
     def reference(image_CHW: torch.Tensor, strength: float) -> torch.Tensor:
         return TrivialAugmentWide()._apply_image_or_video_transform(
-            image_CHW, TORCHVISIONS[name], strength, interpolation=InterpolationMode.BILINEAR, fill={torch.Tensor: None}
+            image_CHW,
+            TORCHVISIONS[name],
+            strength,
+            interpolation=InterpolationMode.BILINEAR,
+            fill={torch.Tensor: None},
         )
 
-    for image_CHW, result_CHW, strength in zip(images_BCHW, result_BCHW, strength_B.tolist(), strict=True):
+    for image_CHW, result_CHW, strength in zip(
+        images_BCHW, result_BCHW, strength_B.tolist(), strict=True
+    ):
         expected_CHW = reference(image_CHW, strength)
         inside = torch.ones_like(image_CHW, dtype=torch.bool)
         if policy.OPERATIONS[name].move:
@@ -98,8 +110,12 @@ def test_without_the_draw_an_image_keeps_its_identity(probability):
 
 
 def test_images_of_other_operations_are_left_alone():
-    images_BCHW = pictures(14) * 0.5 + 0.2  # neither black nor white, so that autocontrast has something to do
+    images_BCHW = (
+        pictures(14) * 0.5 + 0.2
+    )  # neither black nor white, so that autocontrast has something to do
     result_BCHW = images_BCHW.clone(memory_format=torch.preserve_format)
     policy.recolour(result_BCHW, policy.Plan(np.arange(14), np.full(14, 0.3)))
     changed_B = ((result_BCHW - images_BCHW).abs() > LEVEL / 2).flatten(1).any(1)
-    assert changed_B.tolist() == [bool(operation.recolour) for operation in policy.OPERATIONS.values()]
+    assert changed_B.tolist() == [
+        bool(operation.recolour) for operation in policy.OPERATIONS.values()
+    ]

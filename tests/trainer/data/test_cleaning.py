@@ -35,7 +35,9 @@ def repairs(result: Cleaned) -> dict[str, int]:
     return {name: len(rows) for name, rows in result.repaired.items()}
 
 
-def table_of(*rows: tuple[str, Label], boxes: Sequence[Sequence[float]] | None = None, **fields: Any) -> Table:
+def table_of(
+    *rows: tuple[str, Label], boxes: Sequence[Sequence[float]] | None = None, **fields: Any
+) -> Table:
     """Rows of a CSV that exists on paper only, with the columns of the first label."""
     labels = [(label,) if isinstance(label, str) else label for _, label in rows]
     columns = ("label",) if len(labels[0]) == 1 else ("mask", "gender", "age")[: len(labels[0])]
@@ -55,7 +57,10 @@ def table_of(*rows: tuple[str, Label], boxes: Sequence[Sequence[float]] | None =
 
 
 def facts_of(
-    rows: int, *, errors: dict[int, str] | None = None, traits: dict[int, tuple[str, ...]] | None = None
+    rows: int,
+    *,
+    errors: dict[int, str] | None = None,
+    traits: dict[int, tuple[str, ...]] | None = None,
 ) -> FileFacts:
     sizes_N2 = np.tile(np.array([HEIGHT, WIDTH], dtype=np.int32), (rows, 1))
     sizes_N2[list(errors or ())] = 0
@@ -85,7 +90,9 @@ def test_rows_without_fault_are_kept_as_they_are():
 
 
 def test_a_file_that_cannot_be_read_is_rejected_with_why():
-    result = cleaned(table_of(("a.png", "x"), ("b.png", "y")), facts_of(2, errors={1: "empty file"}))
+    result = cleaned(
+        table_of(("a.png", "x"), ("b.png", "y")), facts_of(2, errors={1: "empty file"})
+    )
     assert result.rows_M.tolist() == [0]
     assert result.rejected == [Rejected(3, "b.png", "unreadable", "empty file")]
 
@@ -93,7 +100,10 @@ def test_a_file_that_cannot_be_read_is_rejected_with_why():
 def test_rows_without_a_path_or_a_label_are_rejected():
     result = cleaned(table_of(("", "x"), ("b.png", ""), ("c.png", "y")))
     assert result.labels == [("y",)]
-    assert reasons(result) == [(2, "no path", "the path is empty"), (3, "no label", "label is empty")]
+    assert reasons(result) == [
+        (2, "no path", "the path is empty"),
+        (3, "no label", "label is empty"),
+    ]
 
 
 def test_of_several_label_columns_the_empty_ones_are_named():
@@ -122,7 +132,9 @@ def test_what_was_no_row_is_counted_before_the_rows():
     ],
 )
 def test_a_row_with_several_faults_has_one_reason(row, errors, box, reason):
-    result = cleaned(table_of(row, ("b.png", "x"), boxes=[box, [0, 0, 9, 9]]), facts_of(2, errors=errors))
+    result = cleaned(
+        table_of(row, ("b.png", "x"), boxes=[box, [0, 0, 9, 9]]), facts_of(2, errors=errors)
+    )
     assert [entry.reason for entry in result.rejected] == [reason]
 
 
@@ -143,7 +155,8 @@ def test_every_repair_is_counted(trait, repair):
 
 def test_a_file_may_need_several_repairs():
     result = cleaned(
-        table_of(("a.png", "x"), ("b.png", "y")), facts_of(2, traits={0: ("alpha", "palette", "animated")})
+        table_of(("a.png", "x"), ("b.png", "y")),
+        facts_of(2, traits={0: ("alpha", "palette", "animated")}),
     )
     assert repairs(result) == {REPAIRS[trait]: 1 for trait in ("alpha", "palette", "animated")}
 
@@ -157,7 +170,9 @@ def test_repairs_are_counted_among_the_rows_that_are_left():
 # duplicates and contradictions
 
 
-@pytest.mark.parametrize("second", ["a/b.png", "./a/b.png", "a//b.png", "a/./b.png", "a/../a/b.png", "/data/a/b.png"])
+@pytest.mark.parametrize(
+    "second", ["a/b.png", "./a/b.png", "a//b.png", "a/./b.png", "a/../a/b.png", "/data/a/b.png"]
+)
 def test_an_image_named_twice_is_used_once_however_it_is_spelled(second):
     result = cleaned(table_of(("a/b.png", "x"), ("c.png", "y"), (second, "x")))
     assert result.rows_M.tolist() == [0, 1]
@@ -173,13 +188,16 @@ def test_an_image_with_two_classes_is_not_used_at_all(second):
 
 
 @pytest.mark.parametrize(
-    ("labels", "contradict"), [("xxy", [2, 4]), ("xyx", [2, 3, 4]), ("yxx", [2, 3, 4]), ("xyz", [2, 3, 4])]
+    ("labels", "contradict"),
+    [("xxy", [2, 4]), ("xyx", [2, 3, 4]), ("yxx", [2, 3, 4]), ("xyz", [2, 3, 4])],
 )
 def test_of_three_rows_that_contradict_each_other_none_is_left(labels, contradict):
     result = cleaned(table_of(*(("a.png", label) for label in labels), ("b.png", "x")))
     assert result.rows_M.tolist() == [3]
     assert len(result.rejected) == 3
-    assert [entry.line for entry in result.rejected if entry.reason == "contradictory labels"] == contradict
+    assert [
+        entry.line for entry in result.rejected if entry.reason == "contradictory labels"
+    ] == contradict
 
 
 def test_a_row_that_is_rejected_anyway_contradicts_nobody():
@@ -188,7 +206,12 @@ def test_a_row_that_is_rejected_anyway_contradicts_nobody():
 
 
 def test_two_boxes_in_one_image_are_two_images():
-    table = table_of(("a.png", "x"), ("a.png", "y"), ("a.png", "x"), boxes=[[0, 0, 9, 9], [1, 0, 9, 9], [0, 0, 9, 9]])
+    table = table_of(
+        ("a.png", "x"),
+        ("a.png", "y"),
+        ("a.png", "x"),
+        boxes=[[0, 0, 9, 9], [1, 0, 9, 9], [0, 0, 9, 9]],
+    )
     result = cleaned(table)
     assert result.rows_M.tolist() == [0, 1]
     assert reasons(result) == [(4, "duplicate row", "the same as line 2: a.png")]
@@ -196,9 +219,14 @@ def test_two_boxes_in_one_image_are_two_images():
 
 def test_boxes_that_are_one_after_clipping_are_one_image():
     table = table_of(
-        ("a.png", "x"), ("a.png", "y"), ("b.png", "y"), boxes=[[0, 0, 30, 20], [-5, 0, 99, 99], [0, 0, 1, 1]]
+        ("a.png", "x"),
+        ("a.png", "y"),
+        ("b.png", "y"),
+        boxes=[[0, 0, 30, 20], [-5, 0, 99, 99], [0, 0, 1, 1]],
     )
-    assert [entry.reason for entry in cleaned(table, bad_boxes="clip").rejected] == ["contradictory labels"] * 2
+    assert [entry.reason for entry in cleaned(table, bad_boxes="clip").rejected] == [
+        "contradictory labels"
+    ] * 2
 
 
 # boxes
@@ -231,7 +259,9 @@ BOXES = [  # written, when it is dropped why, and what is left when it is clippe
 
 
 @pytest.mark.parametrize(
-    ("box", "why", "clipped"), BOXES, ids=lambda value: str(value) if isinstance(value, list) else ""
+    ("box", "why", "clipped"),
+    BOXES,
+    ids=lambda value: str(value) if isinstance(value, list) else "",
 )
 def test_a_bad_box_is_dropped_or_clipped_and_counted_either_way(box, why, clipped):
     table = table_of(("a.png", "x"), ("b.png", "y"), boxes=[box, [0, 0, 1, 1]])
@@ -257,9 +287,16 @@ def test_boxes_of_the_rows_that_are_left_stay_beside_them():
 NUMBERS = st.one_of(st.floats(), st.integers(-40, 40).map(float), st.floats(-40, 40))
 
 
-@given(st.lists(st.tuples(*[NUMBERS] * 4), min_size=1, max_size=8), st.integers(1, 30), st.integers(1, 30))
+@given(
+    st.lists(st.tuples(*[NUMBERS] * 4), min_size=1, max_size=8),
+    st.integers(1, 30),
+    st.integers(1, 30),
+)
 def test_boxes_that_can_be_used_lie_inside_and_are_not_empty(boxes, height, width):
-    boxes_N4, sizes_N2 = np.array(boxes), np.tile(np.array([height, width], dtype=np.int32), (len(boxes), 1))
+    boxes_N4, sizes_N2 = (
+        np.array(boxes),
+        np.tile(np.array([height, width], dtype=np.int32), (len(boxes), 1)),
+    )
     clipped_N4, cut_N, bad = clean_boxes(boxes_N4, sizes_N2, clip=True)
     dropped_N4, _, dropped = clean_boxes(boxes_N4, sizes_N2, clip=False)
     assert bad.keys() <= dropped.keys()
@@ -279,7 +316,9 @@ def test_boxes_that_can_be_used_lie_inside_and_are_not_empty(boxes, height, widt
 def correct(tmp_path: Path) -> Callable[..., Cleaned]:
     """Clean a table with corrections."""
 
-    def corrected(table: Table, text: str, facts: FileFacts | None = None, **options: Any) -> Cleaned:
+    def corrected(
+        table: Table, text: str, facts: FileFacts | None = None, **options: Any
+    ) -> Cleaned:
         (tmp_path / "fixes.csv").write_text(text, encoding="utf-8")
         return cleaned(table, facts, corrections=str(tmp_path / "fixes.csv"), **options)
 
@@ -308,7 +347,9 @@ def test_corrections_are_read_as_leniently_as_any_csv(correct):
     assert result.labels[0] == ("dog",)
 
 
-@pytest.mark.parametrize(("row", "fix"), [("./a.png", "a.png"), ("a.png", "./a.png"), ("/data/a.png", "a.png")])
+@pytest.mark.parametrize(
+    ("row", "fix"), [("./a.png", "a.png"), ("a.png", "./a.png"), ("/data/a.png", "a.png")]
+)
 def test_an_image_may_be_spelled_in_another_way(correct, row, fix):
     result = correct(table_of((row, "cat"), ("b.png", "dog")), f"path,label\n{fix},dog\n")
     assert result.labels == [("dog",)] * 2
@@ -332,13 +373,17 @@ def test_a_correction_settles_a_contradiction(correct, second):
 
 @pytest.mark.parametrize("second", ["a.png", "./a.png"])
 def test_drop_removes_every_row_of_an_image(correct, second):
-    result = correct(table_of(("a.png", "cat"), (second, "dog"), ("b.png", "dog")), "path,label\na.png,drop\n")
+    result = correct(
+        table_of(("a.png", "cat"), (second, "dog"), ("b.png", "dog")), "path,label\na.png,drop\n"
+    )
     assert result.rows_M.tolist() == [2]
     assert [entry.reason for entry in result.rejected] == ["correction"] * 2
 
 
 def test_a_correction_does_not_make_an_unreadable_file_readable(correct):
-    result = correct(table_of(*PETS), "path,label\na.png,dog\n", facts_of(3, errors={0: "empty file"}))
+    result = correct(
+        table_of(*PETS), "path,label\na.png,dog\n", facts_of(3, errors={0: "empty file"})
+    )
     assert reasons(result) == [(2, "unreadable", "empty file")]
     assert repairs(result) == {}
 
@@ -411,12 +456,18 @@ def test_the_same_correction_twice_is_one(correct):
 
 
 def test_rejected_rows_are_written_whole(tmp_path):
-    entries = [Rejected(0, "폴더/a, b.png", "not a row", 'say "x"'), Rejected(3, "", "no path", "the path is empty")]
+    entries = [
+        Rejected(0, "폴더/a, b.png", "not a row", 'say "x"'),
+        Rejected(3, "", "no path", "the path is empty"),
+    ]
     write_rejected(entries, tmp_path / "rejected.csv")
     with (tmp_path / "rejected.csv").open(encoding="utf-8", newline="") as file:
         header, *rows = csv.reader(file)
     assert header == ["line", "path", "reason", "detail"]
-    assert rows == [["0", "폴더/a, b.png", "not a row", 'say "x"'], ["3", "", "no path", "the path is empty"]]
+    assert rows == [
+        ["0", "폴더/a, b.png", "not a row", 'say "x"'],
+        ["3", "", "no path", "the path is empty"],
+    ]
 
 
 def test_a_header_alone_says_that_nothing_was_rejected(tmp_path):
@@ -436,7 +487,9 @@ def test_up_to_the_limit_rejected_rows_are_only_counted(count, limit):
 
 @pytest.mark.parametrize(("count", "limit"), [(1, 0.0), (2, 0.1), (6, 0.5)])
 def test_beyond_the_limit_nothing_starts(count, limit):
-    with pytest.raises(DataError, match=rf"{count} of 10 rows cannot be used .* more than data.max_rejected"):
+    with pytest.raises(
+        DataError, match=rf"{count} of 10 rows cannot be used .* more than data.max_rejected"
+    ):
         refuse(count, rows=10, max_rejected=limit)
 
 
@@ -464,7 +517,9 @@ ROWS = st.lists(
     st.tuples(
         st.sampled_from(["", "a.png", "./a.png", "b.png", "c.png", "/data/c.png"]),
         st.tuples(st.sampled_from(["", "x", "y"]), st.sampled_from(["", "1", "2"])),
-        st.sampled_from([[0, 0, 5, 5], [1, 1, 9, 9], [-3, 0, 5, 5], [5, 5, 5, 5], [NAN] * 4, [40, 40, 50, 50]]),
+        st.sampled_from(
+            [[0, 0, 5, 5], [1, 1, 9, 9], [-3, 0, 5, 5], [5, 5, 5, 5], [NAN] * 4, [40, 40, 50, 50]]
+        ),
     ),
     min_size=1,
     max_size=12,
@@ -472,7 +527,9 @@ ROWS = st.lists(
 
 
 @given(ROWS, st.sets(st.integers(0, 11)), st.booleans(), st.sampled_from(["drop", "clip"]))
-def test_every_row_is_kept_or_rejected_with_a_reason_and_none_is_both(rows, unreadable, boxed, bad_boxes):
+def test_every_row_is_kept_or_rejected_with_a_reason_and_none_is_both(
+    rows, unreadable, boxed, bad_boxes
+):
     boxes = [box for _, _, box in rows] if boxed else None
     table = table_of(*((path, label) for path, label, _ in rows), boxes=boxes)
     errors = {row: "empty file" for row in unreadable if row < len(rows) and rows[row][0]}
@@ -485,7 +542,11 @@ def test_every_row_is_kept_or_rejected_with_a_reason_and_none_is_both(rows, unre
     assert all(all(label) for label in result.labels)
     assert not set(result.rows_M.tolist()) & errors.keys()
     used = [table.paths[row].removeprefix("/data/").removeprefix("./") for row in result.rows_M]
-    images = used if result.boxes_M4 is None else list(zip(used, map(str, result.boxes_M4.tolist()), strict=True))
+    images = (
+        used
+        if result.boxes_M4 is None
+        else list(zip(used, map(str, result.boxes_M4.tolist()), strict=True))
+    )
     assert len(set(images)) == len(images)
     assert all(used)
 
@@ -502,8 +563,12 @@ def test_a_hundred_thousand_classes_are_read_cleaned_and_ordered(tmp_path):
     facts = FileFacts({}, sizes_N2, np.zeros(count, dtype=np.uint16), np.zeros(count, dtype=DIGEST))
     result = clean(table, facts, data)
     assert len(result.rows_M) == count
-    classes, labels_N = order_classes(result.labels, label_columns=table.label_columns, orders=table.orders)
+    classes, labels_N = order_classes(
+        result.labels, label_columns=table.label_columns, orders=table.orders
+    )
     assert len(classes) == count
     assert [classes[label] for label in labels_N[:2]] == [("class 99999",), ("class 99998",)]
-    with pytest.raises(DataError, match=r"500 corrections cannot be used\n  line 2: unknown class 'nobody'"):
+    with pytest.raises(
+        DataError, match=r"500 corrections cannot be used\n  line 2: unknown class 'nobody'"
+    ):
         clean(table, facts, data.model_copy(update={"corrections": str(tmp_path / "fixes.csv")}))

@@ -20,7 +20,10 @@ Write = Callable[..., Path]
 
 def people(count: int = 24) -> Rows:
     """Two photos each of `count` persons in three classes."""
-    return [{"path": f"{at}.png", "label": "abc"[at // 2 % 3], "person": f"p{at // 2}"} for at in range(2 * count)]
+    return [
+        {"path": f"{at}.png", "label": "abc"[at // 2 % 3], "person": f"p{at // 2}"}
+        for at in range(2 * count)
+    ]
 
 
 @pytest.fixture
@@ -32,7 +35,9 @@ def write(tmp_path: Path) -> Write:
             file = tmp_path / str(row["path"])
             if not file.exists():
                 # from its name, so that an image is the same whatever stands before it
-                noise = np.random.default_rng(list(file.name.encode())).integers(0, 256, (12, 12, 3))
+                noise = np.random.default_rng(list(file.name.encode())).integers(
+                    0, 256, (12, 12, 3)
+                )
                 Image.fromarray(noise.astype(np.uint8)).save(file)
         with (tmp_path / name).open("w", newline="") as stream:
             writer = csv.DictWriter(stream, list(rows[0]))
@@ -43,8 +48,12 @@ def write(tmp_path: Path) -> Write:
     return write
 
 
-def cut(source: Path, *, folds: dict[str, Any] | None = None, earlier: Path | None = None, **data: Any) -> Cut:
-    return cut_data(DataOptions(source=str(source), **data), FoldOptions(**(folds or {"k": 3})), earlier=earlier)
+def cut(
+    source: Path, *, folds: dict[str, Any] | None = None, earlier: Path | None = None, **data: Any
+) -> Cut:
+    return cut_data(
+        DataOptions(source=str(source), **data), FoldOptions(**(folds or {"k": 3})), earlier=earlier
+    )
 
 
 def fold_of(cut: Cut) -> dict[str, int]:
@@ -59,7 +68,12 @@ def kept(cut: Cut, folder: Path) -> Path:
 
 def test_the_data_are_cut_as_both_sections_say(write: Write) -> None:
     found = cut(write(people()), folds={"k": 4, "seed": 3, "holdout": 0.25}, group="person")
-    assert (found.folds.k, found.folds.seed, found.folds.holdout, found.earlier) == (4, 3, 0.25, None)
+    assert (found.folds.k, found.folds.seed, found.folds.holdout, found.earlier) == (
+        4,
+        3,
+        0.25,
+        None,
+    )
     assert found.folds.manifest.classes == ("a", "b", "c")
     assert found.folds.manifest.groups == tuple(f"p{at // 2}" for at in range(48))
     assert (found.folds.fold_N == HOLDOUT).sum() == 12
@@ -75,14 +89,22 @@ def shuffled(rows: Rows) -> Rows:
 
 
 @pytest.mark.parametrize("group", [None, "person"])
-def test_a_csv_in_another_order_gives_every_image_the_same_fold(write: Write, group: str | None) -> None:
+def test_a_csv_in_another_order_gives_every_image_the_same_fold(
+    write: Write, group: str | None
+) -> None:
     rows = people()
-    assert fold_of(cut(write(rows), group=group)) == fold_of(cut(write(shuffled(rows)), group=group))
+    assert fold_of(cut(write(rows), group=group)) == fold_of(
+        cut(write(shuffled(rows)), group=group)
+    )
 
 
 def test_images_without_a_group_keep_their_fold_in_another_order(write: Write) -> None:
-    rows: Rows = [{**row, "person": row["person"] if at % 4 else ""} for at, row in enumerate(people())]
-    assert fold_of(cut(write(rows), group="person")) == fold_of(cut(write(shuffled(rows)), group="person"))
+    rows: Rows = [
+        {**row, "person": row["person"] if at % 4 else ""} for at, row in enumerate(people())
+    ]
+    assert fold_of(cut(write(rows), group="person")) == fold_of(
+        cut(write(shuffled(rows)), group="person")
+    )
 
 
 def test_boxes_of_an_image_without_a_group_stay_on_one_side(write: Write) -> None:
@@ -101,7 +123,9 @@ def test_near_duplicates_keep_their_fold_in_another_order(write: Write, tmp_path
     for person in range(18):
         smooth = np.random.default_rng(person).integers(0, 256, (4, 4, 3)).astype(np.uint8)
         for at in (2 * person, 2 * person + 1):
-            Image.fromarray(smooth).resize((64 + at % 2, 64), Image.Resampling.BICUBIC).save(tmp_path / f"{at}.png")
+            Image.fromarray(smooth).resize((64 + at % 2, 64), Image.Resampling.BICUBIC).save(
+                tmp_path / f"{at}.png"
+            )
     first = cut(write(rows), group="near_duplicates")
     places = fold_of(first)
     assert len(set(first.folds.manifest.groups or ())) == 18
@@ -117,14 +141,23 @@ def test_added_removed_corrected_and_moved_rows_leave_every_other_image_where_it
 ) -> None:
     rows = people()
     first = cut(write(rows), group="person")
-    new: Rows = [{"path": f"new{at}.png", "label": "abc"[at % 3], "person": f"new{at}"} for at in range(6)]
+    new: Rows = [
+        {"path": f"new{at}.png", "label": "abc"[at % 3], "person": f"new{at}"} for at in range(6)
+    ]
     (tmp_path / "corrections.csv").write_text("path,label\n2.png,c\n8.png,drop\n")
     source = write(shuffled([*new, *rows[2:]]))
-    second = cut(source, group="person", corrections=str(tmp_path / "corrections.csv"), earlier=kept(first, tmp_path))
+    second = cut(
+        source,
+        group="person",
+        corrections=str(tmp_path / "corrections.csv"),
+        earlier=kept(first, tmp_path),
+    )
     then, now = fold_of(first), fold_of(second)
     assert then.keys() - now.keys() == {"0.png", "1.png", "8.png"}
     assert now.keys() - then.keys() == {f"new{at}.png" for at in range(6)}
-    assert {path: now[path] for path in now if path in then} == {path: then[path] for path in now if path in then}
+    assert {path: now[path] for path in now if path in then} == {
+        path: then[path] for path in now if path in then
+    }
     assert second.earlier is not None
     assert second.earlier.hash == first.folds.hash
 
@@ -134,12 +167,16 @@ def test_a_pinned_file_goes_before_the_earlier_folds(write: Write, tmp_path: Pat
     pinned, other = cut(source, folds={"k": 3, "seed": 1}), cut(source, folds={"k": 3, "seed": 2})
     assert fold_of(pinned) != fold_of(other)
     save_folds(pinned.folds, tmp_path / "pinned.npz")
-    found = cut(source, folds={"k": 3, "file": str(tmp_path / "pinned.npz")}, earlier=kept(other, tmp_path))
+    found = cut(
+        source, folds={"k": 3, "file": str(tmp_path / "pinned.npz")}, earlier=kept(other, tmp_path)
+    )
     assert fold_of(found) == fold_of(pinned)
     assert found.folds.hash == pinned.folds.hash
 
 
-def test_a_pinned_file_decides_the_number_of_folds_and_the_holdout(write: Write, tmp_path: Path) -> None:
+def test_a_pinned_file_decides_the_number_of_folds_and_the_holdout(
+    write: Write, tmp_path: Path
+) -> None:
     source = write(people())
     first = cut(source, folds={"k": 3, "holdout": 0.25}, group="person")
     found = cut(source, folds={"file": str(kept(first, tmp_path))}, group="person")
@@ -148,14 +185,18 @@ def test_a_pinned_file_decides_the_number_of_folds_and_the_holdout(write: Write,
     assert found.folds.hash == first.folds.hash
 
 
-def test_another_number_of_folds_than_the_pinned_file_has_is_refused(write: Write, tmp_path: Path) -> None:
+def test_another_number_of_folds_than_the_pinned_file_has_is_refused(
+    write: Write, tmp_path: Path
+) -> None:
     source = write(people())
     file = kept(cut(source), tmp_path)
     with pytest.raises(DataError, match=r"^the earlier folds are 3 and not 4: set folds\.k to 3$"):
         cut(source, folds={"k": 4, "file": str(file)})
 
 
-def test_a_pinned_file_that_is_missing_is_refused_before_an_image_is_read(write: Write, tmp_path: Path) -> None:
+def test_a_pinned_file_that_is_missing_is_refused_before_an_image_is_read(
+    write: Write, tmp_path: Path
+) -> None:
     source = write(people())
     (tmp_path / "0.png").write_bytes(b"no image")
     with pytest.raises(DataError, match=r"nowhere\.npz: no such folds file$"):
@@ -165,7 +206,9 @@ def test_a_pinned_file_that_is_missing_is_refused_before_an_image_is_read(write:
 # --- fixed folds
 
 
-def test_a_column_fixes_the_folds_and_earlier_ones_do_not_matter(write: Write, tmp_path: Path) -> None:
+def test_a_column_fixes_the_folds_and_earlier_ones_do_not_matter(
+    write: Write, tmp_path: Path
+) -> None:
     rows: Rows = [{**row, "part": at // 6 % 2} for at, row in enumerate(people())]
     source = write(rows)
     earlier = kept(cut(source, folds={"k": 3}), tmp_path)
@@ -199,15 +242,24 @@ def test_a_person_in_both_csvs_is_refused_and_named(write: Write) -> None:
 
 def test_a_class_of_the_validation_csv_alone_is_refused_by_name(write: Write) -> None:
     rows = people()
-    train, valid = write([row for row in rows[:36] if row["label"] != "b"]), write(rows[36:], name="valid.csv")
-    with pytest.raises(DataError, match="1 classes are held out without being trained on") as caught:
+    train, valid = (
+        write([row for row in rows[:36] if row["label"] != "b"]),
+        write(rows[36:], name="valid.csv"),
+    )
+    with pytest.raises(
+        DataError, match="1 classes are held out without being trained on"
+    ) as caught:
         cut(train, valid=str(valid), folds={"column": "fold"})
     assert str(caught.value).endswith("\n  'b': all 4 images are in fold 0")
 
 
-def test_a_folds_file_of_other_images_is_refused_since_it_would_pin_nothing(write: Write, tmp_path: Path) -> None:
+def test_a_folds_file_of_other_images_is_refused_since_it_would_pin_nothing(
+    write: Write, tmp_path: Path
+) -> None:
     pinned = kept(cut(write(people())), tmp_path)
     (tmp_path / "moved").mkdir()
     others = [{**row, "path": f"moved/{row['path']}"} for row in people()]
-    with pytest.raises(DataError, match=r"folds\.npz: none of its 48 images is in .*look like '0\.png', those of"):
+    with pytest.raises(
+        DataError, match=r"folds\.npz: none of its 48 images is in .*look like '0\.png', those of"
+    ):
         cut(write(others, name="others.csv"), folds={"file": str(pinned)})

@@ -80,7 +80,9 @@ def source(photos, work) -> Path:
 
 
 def read(source: Path, *choices: Preprocessing, **options: object) -> DataSet:
-    return read_data_set(DataOptions(source=str(source), **options), read=ReadOptions(choices=choices))
+    return read_data_set(
+        DataOptions(source=str(source), **options), read=ReadOptions(choices=choices)
+    )
 
 
 def pixels(manifest: Manifest, how: Preprocessing) -> np.ndarray:
@@ -91,7 +93,12 @@ def pixels(manifest: Manifest, how: Preprocessing) -> np.ndarray:
 
 def expected(manifest: Manifest, how: Preprocessing) -> np.ndarray:
     files = [manifest.file(row).read_bytes() for row in range(len(manifest))]
-    return np.stack([decode(data, how, reading=manifest.reading, box=manifest.box(n)) for n, data in enumerate(files)])
+    return np.stack(
+        [
+            decode(data, how, reading=manifest.reading, box=manifest.box(n))
+            for n, data in enumerate(files)
+        ]
+    )
 
 
 def png(pixels_HWC: np.ndarray) -> bytes:
@@ -126,7 +133,9 @@ def test_progress_tells_what_is_done_and_how_far(photos, tmp_path):
     seen: list[tuple[str, int, int]] = []
     read_data_set(
         DataOptions(source=str(source), group="near_duplicates"),
-        read=ReadOptions(choices=(HOW,), progress=lambda what, done, total: seen.append((what, done, total))),
+        read=ReadOptions(
+            choices=(HOW,), progress=lambda what, done, total: seen.append((what, done, total))
+        ),
     )
     assert seen[:N] == [("reading images", number, N) for number in range(1, N + 1)]
     assert {what for what, _, _ in seen[N:]} == {"comparing images"}
@@ -186,7 +195,9 @@ def test_the_same_files_below_another_root_are_not_decoded_again(source, work):
     read(source, HOW)
     work.clear()
     above = source.parent.parent / "all.csv"
-    above.write_text("path,label\n" + "".join(f"photos/{row}.png,{'abc'[row % 3]}\n" for row in range(N)))
+    above.write_text(
+        "path,label\n" + "".join(f"photos/{row}.png,{'abc'[row % 3]}\n" for row in range(N))
+    )
     manifest = read(above, HOW).manifest
     assert manifest.root != source.parent
     assert work.nothing
@@ -282,7 +293,9 @@ def _read_until_killed(source: Path) -> None:
     read(source, HOW)
 
 
-def test_a_killed_process_leaves_whole_images_and_the_next_one_decodes_the_rest(photos, work, tmp_path):
+def test_a_killed_process_leaves_whole_images_and_the_next_one_decodes_the_rest(
+    photos, work, tmp_path
+):
     source = photos(40, folder=tmp_path / "forty")
     child = multiprocessing.get_context("spawn").Process(target=_read_until_killed, args=(source,))
     child.start()
@@ -293,7 +306,9 @@ def test_a_killed_process_leaves_whole_images_and_the_next_one_decodes_the_rest(
     assert there == pool.index.stat().st_size / RECORD.itemsize
     assert 21 <= there <= 30
     manifest = read(source, HOW).manifest
-    assert work.decodes == {(source.parent / f"{row}.png").read_bytes(): 1 for row in range(there, 40)}
+    assert work.decodes == {
+        (source.parent / f"{row}.png").read_bytes(): 1 for row in range(there, 40)
+    }
     np.testing.assert_array_equal(pixels(manifest, HOW), expected(manifest, HOW))
     assert len(pool.records()) == 40
 
@@ -334,7 +349,8 @@ def test_two_processes_that_read_at_once_decode_once(source, tmp_path):
     context = multiprocessing.get_context("spawn")
     ready, go, log = context.Event(), context.Event(), tmp_path / "decoded.log"
     children = [
-        context.Process(target=target, args=(source, log, ready, go)) for target in (_read_and_log, _arrive_late)
+        context.Process(target=target, args=(source, log, ready, go))
+        for target in (_read_and_log, _arrive_late)
     ]
     for child in children:
         child.start()
@@ -351,7 +367,10 @@ def test_two_processes_that_read_at_once_decode_once(source, tmp_path):
 
 
 def write_boxes(source: Path, rows: list[tuple[str, int, int, int, int]]) -> None:
-    lines = [",".join(map(str, (name, "ab"[number % 2], *box))) for number, (name, *box) in enumerate(rows)]
+    lines = [
+        ",".join(map(str, (name, "ab"[number % 2], *box)))
+        for number, (name, *box) in enumerate(rows)
+    ]
     source.write_text("\n".join([",".join(("path", "label", *BOX)), *lines]) + "\n")
 
 
@@ -375,7 +394,15 @@ def test_a_corrected_box_decodes_its_own_row_alone(source, work):
 
 
 def test_boxes_cut_at_the_edge_are_decoded_as_they_are_kept(source, work):
-    write_boxes(source, [("0.png", -3, 2, 8, 8), ("1.png", 4, 4, 99, 12), ("2.png", 0, 0, 8, 8), ("3.png", 1, 1, 9, 9)])
+    write_boxes(
+        source,
+        [
+            ("0.png", -3, 2, 8, 8),
+            ("1.png", 4, 4, 99, 12),
+            ("2.png", 0, 0, 8, 8),
+            ("3.png", 1, 1, 9, 9),
+        ],
+    )
     manifest = read(source, BOXED, box=BOX, bad_boxes="clip").manifest
     assert manifest.boxes_N4[:2].tolist() == [[0, 2, 8, 8], [4, 4, 16, 12]]
     work.clear()
@@ -384,7 +411,10 @@ def test_boxes_cut_at_the_edge_are_decoded_as_they_are_kept(source, work):
 
 
 def test_cutting_boxes_out_needs_to_know_where_they_are(source):
-    with pytest.raises(DataError, match=r"crop: box needs the columns of the box: data\.box: \[left, top, right, bot"):
+    with pytest.raises(
+        DataError,
+        match=r"crop: box needs the columns of the box: data\.box: \[left, top, right, bot",
+    ):
         read(source, BOXED)
 
 
@@ -419,8 +449,13 @@ def test_pools_of_other_data_make_room(source, photos, tmp_path):
 
 
 def test_a_disk_that_is_too_small_is_refused_before_anything_is_decoded(source, work, monkeypatch):
-    monkeypatch.setattr(cache.shutil, "disk_usage", lambda folder: SimpleNamespace(free=cache.SPARE_BYTES + 100))
-    with pytest.raises(DataError, match=r"cache: decoded images need 0\.0 GB more, and the disk has 0\.0 GB to spare"):
+    monkeypatch.setattr(
+        cache.shutil, "disk_usage", lambda folder: SimpleNamespace(free=cache.SPARE_BYTES + 100)
+    )
+    with pytest.raises(
+        DataError,
+        match=r"cache: decoded images need 0\.0 GB more, and the disk has 0\.0 GB to spare",
+    ):
         read(source, HOW)
     assert work.nothing
 
@@ -428,7 +463,10 @@ def test_a_disk_that_is_too_small_is_refused_before_anything_is_decoded(source, 
 def test_a_cache_folder_that_cannot_be_written_is_refused(source, monkeypatch, tmp_path):
     (tmp_path / "file").touch()
     monkeypatch.setenv("SWEEPS_CACHE", str(tmp_path / "file" / "cache"))
-    with pytest.raises(DataError, match=r"file/cache: the cache folder cannot be written\. Set \$SWEEPS_CACHE to one"):
+    with pytest.raises(
+        DataError,
+        match=r"file/cache: the cache folder cannot be written\. Set \$SWEEPS_CACHE to one",
+    ):
         read(source, HOW)
 
 
@@ -442,7 +480,9 @@ def shots(tmp_path, work) -> Path:
     folder.mkdir()
     rng = np.random.default_rng(3)
     scenes = [
-        Image.fromarray(rng.integers(0, 256, (6, 6, 3), dtype=np.uint8)).resize((96, 96), Image.Resampling.BICUBIC)
+        Image.fromarray(rng.integers(0, 256, (6, 6, 3), dtype=np.uint8)).resize(
+            (96, 96), Image.Resampling.BICUBIC
+        )
         for _ in range(3)
     ]
     lines = ["path,label\n"]
@@ -462,7 +502,9 @@ def test_near_duplicates_are_grouped_and_named_by_their_first_image(shots):
 def test_clusters_are_looked_for_only_if_somebody_wants_them(shots, work):
     assert read(shots, HOW).clusters_N is None
     assert not work.fingerprints
-    found = read_data_set(DataOptions(source=str(shots)), read=ReadOptions(choices=(HOW,), fingerprints=True))
+    found = read_data_set(
+        DataOptions(source=str(shots)), read=ReadOptions(choices=(HOW,), fingerprints=True)
+    )
     assert found.clusters_N.tolist() == [0, 1, 0, 1, 0, 5]
     assert found.manifest.groups is None
 
@@ -471,7 +513,12 @@ def test_one_image_per_cluster_and_class_is_kept_and_the_others_are_listed(shots
     found = read(shots, HOW, keep="one_per_cluster")
     assert found.manifest.paths == ("0.jpg", "1.jpg", "4.jpg", "5.jpg")
     assert found.manifest.lines == (2, 3, 6, 7)
-    assert [found.manifest.classes[label] for label in found.manifest.labels_N] == ["a", "a", "b", "b"]
+    assert [found.manifest.classes[label] for label in found.manifest.labels_N] == [
+        "a",
+        "a",
+        "b",
+        "b",
+    ]
     assert [(entry.line, entry.path, entry.reason, entry.detail) for entry in found.rejected] == [
         (4, "2.jpg", "near duplicate", "line 2: 0.jpg stands for it"),
         (5, "3.jpg", "near duplicate", "line 3: 1.jpg stands for it"),
@@ -504,7 +551,10 @@ def test_all_boxes_of_a_photo_that_is_kept_are_kept(shots):
     rows = "0.jpg,a,0,0,40,40\n0.jpg,a,40,40,90,90\n2.jpg,a,0,0,40,40\n5.jpg,b,0,0,9,9\n"
     shots.write_text("path,label,l,t,r,b\n" + rows)
     found = read(shots, keep="one_per_cluster", box=["l", "t", "r", "b"])
-    assert [found.manifest.paths.count(name) for name in ("0.jpg", "2.jpg", "5.jpg")] in ([2, 0, 1], [0, 1, 1])
+    assert [found.manifest.paths.count(name) for name in ("0.jpg", "2.jpg", "5.jpg")] in (
+        [2, 0, 1],
+        [0, 1, 1],
+    )
 
 
 def test_copies_are_one_cluster_however_small(photos, tmp_path):
@@ -521,8 +571,16 @@ def test_of_a_video_the_middle_frame_is_kept(shots):
 
 
 def test_kept_images_keep_their_boxes_groups_and_fixed_folds(shots):
-    rows = [(0, 0, 4, "p0", ""), (1, 1, 5, "p1", "0"), (2, 2, 6, "p0", "1"), (3, 3, 7, "", "0"), (5, 5, 9, "", "1")]
-    lines = [f"{n}.jpg,{'ab'[n % 2]},{x},{x},{end},{end},{who},{fold}\n" for n, x, end, who, fold in rows]
+    rows = [
+        (0, 0, 4, "p0", ""),
+        (1, 1, 5, "p1", "0"),
+        (2, 2, 6, "p0", "1"),
+        (3, 3, 7, "", "0"),
+        (5, 5, 9, "", "1"),
+    ]
+    lines = [
+        f"{n}.jpg,{'ab'[n % 2]},{x},{x},{end},{end},{who},{fold}\n" for n, x, end, who, fold in rows
+    ]
     shots.write_text("path,label,left,top,right,bottom,person,fold\n" + "".join(lines))
     data = DataOptions(source=str(shots), box=BOX, group="person", keep="one_per_cluster")
     found = read_data_set(data, fold_column="fold", read=ReadOptions(choices=(BOXED,)))
@@ -552,7 +610,10 @@ def test_rejected_rows_reach_neither_manifest_nor_choices(source):
 def test_too_many_rejected_rows_are_refused_unless_they_are_only_to_be_shown(source):
     for row in range(4):
         (source.parent / f"{row}.png").write_bytes(b"")
-    with pytest.raises(DataError, match=r"4 of 12 rows cannot be used \(4 unreadable\), more than data\.max_rejected"):
+    with pytest.raises(
+        DataError,
+        match=r"4 of 12 rows cannot be used \(4 unreadable\), more than data\.max_rejected",
+    ):
         read(source)
     found = read_data_set(DataOptions(source=str(source)), read=ReadOptions(tolerant=True))
     assert (len(found.manifest), len(found.rejected), found.rows) == (8, 4, 12)
@@ -561,7 +622,9 @@ def test_too_many_rejected_rows_are_refused_unless_they_are_only_to_be_shown(sou
 def test_if_nothing_can_be_used_there_is_nothing_to_show(source):
     for row in range(N):
         (source.parent / f"{row}.png").write_bytes(b"")
-    with pytest.raises(DataError, match=r"12 of 12 rows cannot be used \(12 unreadable\)(.|\n)*line 2: 0\.png"):
+    with pytest.raises(
+        DataError, match=r"12 of 12 rows cannot be used \(12 unreadable\)(.|\n)*line 2: 0\.png"
+    ):
         read_data_set(DataOptions(source=str(source)), read=ReadOptions(tolerant=True))
     with pytest.raises(DataError, match=r"none of 12 rows can be used$"):
         read(source, max_rejected=1.0)
@@ -569,5 +632,7 @@ def test_if_nothing_can_be_used_there_is_nothing_to_show(source):
 
 def test_a_single_class_is_refused(source):
     source.write_text("path,label\n0.png,a\n1.png,a\n")
-    with pytest.raises(DataError, match=r"only one class \('a'\); classification needs at least two"):
+    with pytest.raises(
+        DataError, match=r"only one class \('a'\); classification needs at least two"
+    ):
         read(source)

@@ -20,9 +20,17 @@ def plain_pairs(hashes_N4: np.ndarray, distance: int) -> list[tuple[int, int, in
     """Every pair compared in Python, closest first."""
     numbers = [int.from_bytes(row.tobytes(), "little") for row in hashes_N4]
     found = [
-        ((a ^ b).bit_count(), i, j) for i, a in enumerate(numbers) for j, b in enumerate(numbers) if i < j and a and b
+        ((a ^ b).bit_count(), i, j)
+        for i, a in enumerate(numbers)
+        for j, b in enumerate(numbers)
+        if i < j and a and b
     ]
-    flat = [(0, i, j) for i, a in enumerate(numbers) for j, b in enumerate(numbers) if i < j and a == b == 0]
+    flat = [
+        (0, i, j)
+        for i, a in enumerate(numbers)
+        for j, b in enumerate(numbers)
+        if i < j and a == b == 0
+    ]
     return [(i, j, bits) for bits, i, j in sorted(found + flat) if bits <= distance]
 
 
@@ -70,7 +78,9 @@ KINDS = {
     "dark": (np.random.default_rng(3).random((60, 256)) < 0.01).astype(np.uint8),
     "repeated": np.repeat(scattered(6), 9, axis=0)[np.random.default_rng(4).permutation(54)],
     "opposite": np.concatenate([scattered(20), 1 - scattered(20)]),
-    "flat": np.concatenate([np.zeros((5, 256), np.uint8), film(10), np.eye(20, 256, dtype=np.uint8)]),
+    "flat": np.concatenate(
+        [np.zeros((5, 256), np.uint8), film(10), np.eye(20, 256, dtype=np.uint8)]
+    ),
     "one": scattered(1),
     "none": scattered(0),
 }
@@ -159,12 +169,16 @@ def test_another_order_of_the_images_gives_the_same_clusters(way):
 def test_bands_are_used_only_where_they_compare_few_pairs(monkeypatch, bits_NB, distance, cheap):
     used = []
     for name in ("_band_links", "_block_links"):
-        monkeypatch.setattr(duplicates, name, lambda *_, name=name, **__: used.append(name) or iter(()))
+        monkeypatch.setattr(
+            duplicates, name, lambda *_, name=name, **__: used.append(name) or iter(())
+        )
     near_duplicate_clusters(packed(bits_NB), distance=distance)
     assert used == ["_band_links" if cheap else "_block_links"]
 
 
-@pytest.mark.parametrize("bits_NB", [scattered(6000), np.repeat(faces(60), 100, axis=0) ^ film(6000)])
+@pytest.mark.parametrize(
+    "bits_NB", [scattered(6000), np.repeat(faces(60), 100, axis=0) ^ film(6000)]
+)
 def test_no_matrix_of_all_pairs_is_held(bits_NB):
     hashes_N4 = packed(bits_NB)
     tracemalloc.start()
@@ -176,7 +190,9 @@ def test_no_matrix_of_all_pairs_is_held(bits_NB):
 
 def test_progress_rises_from_nothing_to_all_images(way):
     seen = []
-    near_duplicate_clusters(packed(KINDS["film"]), distance=8, progress=lambda *told: seen.append(told))
+    near_duplicate_clusters(
+        packed(KINDS["film"]), distance=8, progress=lambda *told: seen.append(told)
+    )
     assert seen[0] == (0, 60)
     assert seen[-1] == (60, 60)
     assert seen == sorted(seen)
@@ -188,7 +204,9 @@ def test_a_distance_out_of_range_is_refused(distance):
         near_duplicate_clusters(packed(scattered(3)), distance=distance)
 
 
-@pytest.mark.parametrize("hashes", [np.zeros((3, 3), np.uint64), np.zeros(4, np.uint64), np.zeros((3, 4), np.int64)])
+@pytest.mark.parametrize(
+    "hashes", [np.zeros((3, 3), np.uint64), np.zeros(4, np.uint64), np.zeros((3, 4), np.int64)]
+)
 def test_anything_but_four_words_per_image_is_refused(hashes):
     with pytest.raises(ValueError, match=r"^hashes are N x 4 words of uint64, got \("):
         near_duplicate_clusters(hashes, distance=4)

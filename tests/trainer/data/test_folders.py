@@ -38,12 +38,22 @@ def test_each_sub_folder_is_a_class_and_may_be_nested(tree, tmp_path):
 
 
 def test_hidden_files_and_files_that_are_no_images_are_left_out(tree):
-    table = tree("cat/1.png", "dog/1.png", "dog/._2.png", ".git/1.png", "cat/.x/1.png", "cat/Thumbs.db", "notes.txt")
+    table = tree(
+        "cat/1.png",
+        "dog/1.png",
+        "dog/._2.png",
+        ".git/1.png",
+        "cat/.x/1.png",
+        "cat/Thumbs.db",
+        "notes.txt",
+    )
     assert table.paths == ["cat/1.png", "dog/1.png"]
     assert table.ignored == []
 
 
-@pytest.mark.parametrize("suffix", ["png", "JPG", "jpeg", "jfif", "webp", "bmp", "gif", "tif", "TIFF", "jp2", "avif"])
+@pytest.mark.parametrize(
+    "suffix", ["png", "JPG", "jpeg", "jfif", "webp", "bmp", "gif", "tif", "TIFF", "jp2", "avif"]
+)
 def test_every_kind_of_image_that_can_be_read_is_found(tree, suffix):
     assert tree(f"cat/1.{suffix}").paths == [f"cat/1.{suffix}"]
 
@@ -55,7 +65,9 @@ def test_a_photo_of_a_kind_that_cannot_be_read_is_a_row_and_not_overlooked(tree)
 def test_images_beside_the_folders_of_the_classes_are_counted(tree):
     table = tree("cat/1.png", "dog/1.png", "z.jpg", "cover.png", ".hidden.png")
     assert table.paths == ["cat/1.png", "dog/1.png"]
-    assert table.ignored == [(name, "image lies beside the folders") for name in ("cover.png", "z.jpg")]
+    assert table.ignored == [
+        (name, "image lies beside the folders") for name in ("cover.png", "z.jpg")
+    ]
 
 
 def test_a_sub_folder_without_images_is_no_class(tree):
@@ -112,7 +124,9 @@ def test_the_folder_gives_the_same_rows_whatever_the_order_on_disk(tree, tmp_pat
 
 
 def test_a_folder_without_classes_is_refused(tree):
-    with pytest.raises(DataError, match=r"data: no images found. .* a folder one sub-folder per class$"):
+    with pytest.raises(
+        DataError, match=r"data: no images found. .* a folder one sub-folder per class$"
+    ):
         tree("1.png", "2.png")
 
 
@@ -127,7 +141,9 @@ def test_a_folder_without_classes_is_refused(tree):
         ("parent", ".."),
     ],
 )
-def test_a_link_back_gives_no_image_a_second_time_and_none_a_wrong_class(tree, tmp_path, link, target):
+def test_a_link_back_gives_no_image_a_second_time_and_none_a_wrong_class(
+    tree, tmp_path, link, target
+):
     touched(tmp_path / "data", "cat/a/b/2.png", "cat/farther/3.png")
     touched(tmp_path, "elsewhere/1.png")
     (tmp_path / "data" / link).symlink_to(target)
@@ -146,7 +162,9 @@ def test_two_folders_that_lead_into_each_other_are_read_once(tree, tmp_path):
     assert {Path(path).name for path in table.paths[:2]} == {"1.png", "2.png"}
 
 
-def test_a_link_out_of_a_class_that_leads_back_to_the_source_brings_no_other_class_in(tree, tmp_path):
+def test_a_link_out_of_a_class_that_leads_back_to_the_source_brings_no_other_class_in(
+    tree, tmp_path
+):
     touched(tmp_path, "outside/9.png")
     (tmp_path / "outside/back").symlink_to(tmp_path / "data")
     touched(tmp_path / "data", "cat/1.png")
@@ -156,12 +174,15 @@ def test_a_link_out_of_a_class_that_leads_back_to_the_source_brings_no_other_cla
 
 
 @pytest.mark.parametrize(
-    ("link", "target"), [("cat/out", "../../out"), ("bird", "../out"), ("cat/2.png", "../../out/1.png")]
+    ("link", "target"),
+    [("cat/out", "../../out"), ("bird", "../out"), ("cat/2.png", "../../out/1.png")],
 )
 def test_a_link_out_of_the_folder_is_refused_unless_meant(tree, tmp_path, link, target):
     touched(tmp_path, "out/1.png", "data/cat/1.png")
     (tmp_path / "data" / link).symlink_to(target)
-    with pytest.raises(DataError, match=r"data: 1 of 3 images lie outside .*/data\. Set data.allow_outside: true"):
+    with pytest.raises(
+        DataError, match=r"data: 1 of 3 images lie outside .*/data\. Set data.allow_outside: true"
+    ):
         tree("dog/1.png")
     assert len(tree(allow_outside=True)) == 3
 
@@ -186,7 +207,11 @@ def test_the_names_of_profile_folders_and_their_photos_make_the_row(tree):
         "000001_female_Asian_45/mask1.jpg",
         "000002_Male_White_9/Normal.PNG",
     ]
-    assert table.labels == [("incorrect", "female", "30-59"), ("mask", "female", "30-59"), ("normal", "male", "<30")]
+    assert table.labels == [
+        ("incorrect", "female", "30-59"),
+        ("mask", "female", "30-59"),
+        ("normal", "male", "<30"),
+    ]
     assert table.groups == ["000001", "000001", "000002"]
 
 
@@ -210,19 +235,33 @@ def test_the_label_may_be_one_of_the_parts(tree):
 
 
 @pytest.mark.parametrize(
-    "folder", ["1_male_Asian", "1_male_Asian_old", "1_male_Asian_20_b", "1_male__20", "notes", "1_male_Asian_2000"]
+    "folder",
+    [
+        "1_male_Asian",
+        "1_male_Asian_old",
+        "1_male_Asian_20_b",
+        "1_male__20",
+        "notes",
+        "1_male_Asian_2000",
+    ],
 )
 def test_a_folder_of_another_form_is_counted_photo_by_photo(tree, folder):
-    table = profiles(tree, "1_male_Asian_20/mask1.jpg", f"{folder}/mask1.jpg", f"{folder}/deep/normal.jpg")
+    table = profiles(
+        tree, "1_male_Asian_20/mask1.jpg", f"{folder}/mask1.jpg", f"{folder}/deep/normal.jpg"
+    )
     assert len(table) == 1
     why = "folder is not named <id>_<gender>_<race>_<age>"
     assert table.ignored == [(f"{folder}/deep/normal.jpg", why), (f"{folder}/mask1.jpg", why)]
 
 
 def test_a_photo_of_another_name_is_counted(tree):
-    table = profiles(tree, "1_male_Asian_20/mask1.jpg", "1_male_Asian_20/selfie.jpg", "1_male_Asian_20/list.txt")
+    table = profiles(
+        tree, "1_male_Asian_20/mask1.jpg", "1_male_Asian_20/selfie.jpg", "1_male_Asian_20/list.txt"
+    )
     assert len(table) == 1
-    assert table.ignored == [("1_male_Asian_20/selfie.jpg", "photo is not named mask*, incorrect*, normal*")]
+    assert table.ignored == [
+        ("1_male_Asian_20/selfie.jpg", "photo is not named mask*, incorrect*, normal*")
+    ]
 
 
 def test_profile_folders_without_a_single_row_are_refused(tree):
@@ -253,7 +292,10 @@ def test_a_border_belongs_to_the_band_above_it(age, borders, band):
     assert age_band(age, borders) == band
 
 
-@given(st.sets(st.integers(1, 120), min_size=1).map(sorted).map(tuple), st.lists(st.integers(0, 130), min_size=2))
+@given(
+    st.sets(st.integers(1, 120), min_size=1).map(sorted).map(tuple),
+    st.lists(st.integers(0, 130), min_size=2),
+)
 def test_bands_rise_with_the_age_and_there_is_one_more_than_borders(borders, ages):
     bands = age_bands(borders)
     assert len(set(bands)) == len(borders) + 1

@@ -22,7 +22,11 @@ def cuts(draw) -> tuple[np.ndarray, int, int]:
     k = draw(st.integers(2, 6))
     counts = draw(st.lists(st.integers(k, 25), min_size=2, max_size=5))
     labels_N = np.repeat(np.arange(len(counts)), counts)
-    return np.random.default_rng(draw(st.integers(0, 99))).permutation(labels_N), k, draw(st.integers(0, 2**63))
+    return (
+        np.random.default_rng(draw(st.integers(0, 99))).permutation(labels_N),
+        k,
+        draw(st.integers(0, 2**63)),
+    )
 
 
 @given(cuts())
@@ -77,7 +81,9 @@ def test_a_class_with_fewer_images_than_folds_is_refused_by_name():
 
 def test_a_class_with_as_many_images_as_folds_is_enough():
     folds = cut(np.array([0, 0, 0, 1, 1, 1, 1]), k=3)
-    assert all((folds.manifest.labels_N[folds.valid_rows(fold)] == 0).sum() == 1 for fold in range(3))
+    assert all(
+        (folds.manifest.labels_N[folds.valid_rows(fold)] == 0).sum() == 1 for fold in range(3)
+    )
 
 
 @pytest.mark.parametrize("k", [1, 0, -3])
@@ -102,17 +108,23 @@ def grouped(draw, *, most: int = 12) -> tuple[list[Row], int, int]:
     rows, group = [], 0
     for label in range(n_classes):
         for _ in range(k + draw(st.integers(0, 4))):
-            rows += [Row(f"{group}/{at}.png", label, f"g{group}") for at in range(rng.integers(1, most))]
+            rows += [
+                Row(f"{group}/{at}.png", label, f"g{group}") for at in range(rng.integers(1, most))
+            ]
             group += 1
     for _ in range(draw(st.integers(0, 6))):
         labels = rng.integers(0, n_classes, rng.integers(1, most))
-        rows += [Row(f"{group}/{at}.png", int(label), f"g{group}") for at, label in enumerate(labels)]
+        rows += [
+            Row(f"{group}/{at}.png", int(label), f"g{group}") for at, label in enumerate(labels)
+        ]
         group += 1
     return [rows[at] for at in rng.permutation(len(rows))], n_classes, k
 
 
 @given(grouped(), st.sampled_from([0.0, 0.1]), st.integers(0, 2**63))
-def test_groups_stay_whole_and_every_image_outside_the_holdout_is_held_out_once(values, holdout, seed):
+def test_groups_stay_whole_and_every_image_outside_the_holdout_is_held_out_once(
+    values, holdout, seed
+):
     rows, n_classes, k = values
     folds = make_folds(manifest_of_rows(rows, n_classes=n_classes), k=k, seed=seed, holdout=holdout)
     places: dict[str, set[int]] = {}
@@ -145,23 +157,32 @@ def test_boxes_of_one_photo_stay_together_wherever_their_rows_stand():
     labels_N = np.arange(40) % 2
     boxes_N4 = np.array([[row, 0, row + 8, 8] for row in range(40)], dtype=np.int32)
     paths = tuple(f"{row // 2}.png" for row in range(40))
-    manifest = dataclasses.replace(paper_manifest(labels_N, ("a", "b")), paths=paths, boxes_N4=boxes_N4)
+    manifest = dataclasses.replace(
+        paper_manifest(labels_N, ("a", "b")), paths=paths, boxes_N4=boxes_N4
+    )
     fold_N = make_folds(manifest, k=4, seed=0).fold_N
     np.testing.assert_array_equal(fold_N[::2], fold_N[1::2])
     assert np.bincount(fold_N).tolist() == [10] * 4
     order = np.random.default_rng(0).permutation(40)
     turned = dataclasses.replace(
-        manifest, paths=tuple(paths[row] for row in order), labels_N=labels_N[order], boxes_N4=boxes_N4[order]
+        manifest,
+        paths=tuple(paths[row] for row in order),
+        labels_N=labels_N[order],
+        boxes_N4=boxes_N4[order],
     )
     folds = make_folds(manifest, k=4, seed=0)
     np.testing.assert_array_equal(make_folds(turned, k=4, seed=0).fold_N, folds.fold_N[order])
-    np.testing.assert_array_equal(make_folds(turned, k=4, seed=1, earlier=folds).fold_N, folds.fold_N[order])
+    np.testing.assert_array_equal(
+        make_folds(turned, k=4, seed=1, earlier=folds).fold_N, folds.fold_N[order]
+    )
 
 
 def test_folds_of_a_column_pin_nothing_since_what_is_always_trained_on_would_be_held_out():
     manifest = paper_manifest(np.arange(30) % 3)
     fixed = fixed_folds(manifest, np.arange(30) % 5 // 2 - 1)
-    with pytest.raises(DataError, match=r"come from a column .* give the column again \(folds\.column\)$"):
+    with pytest.raises(
+        DataError, match=r"come from a column .* give the column again \(folds\.column\)$"
+    ):
         make_folds(manifest, k=2, seed=0, earlier=fixed)
 
 
@@ -173,7 +194,9 @@ def test_as_many_classes_as_pairs_of_images_are_cut_class_by_class():
 
 def worst_share(fold_N: np.ndarray, labels_N: np.ndarray, *, k: int) -> float:
     """The largest deviation of a class's count in a fold, relative to its even share."""
-    counts_Kk = np.bincount(labels_N * k + fold_N, minlength=(labels_N.max() + 1) * k).reshape(-1, k)
+    counts_Kk = np.bincount(labels_N * k + fold_N, minlength=(labels_N.max() + 1) * k).reshape(
+        -1, k
+    )
     even_K1 = counts_Kk.sum(axis=1, keepdims=True) / k
     return float((np.abs(counts_Kk - even_K1) / even_K1).max())
 
@@ -183,14 +206,18 @@ def sklearn_folds(manifest: Manifest, *, k: int, seed: int) -> np.ndarray:
 
     fold_N = np.empty(len(manifest), dtype=np.int64)
     splitter = StratifiedGroupKFold(k, shuffle=True, random_state=seed)
-    for fold, (_, rows) in enumerate(splitter.split(manifest.labels_N, manifest.labels_N, manifest.groups)):
+    for fold, (_, rows) in enumerate(
+        splitter.split(manifest.labels_N, manifest.labels_N, manifest.groups)
+    ):
         fold_N[rows] = fold
     return fold_N
 
 
 @pytest.mark.parametrize("pure", [True, False], ids=["one class per group", "mixed groups"])
 @pytest.mark.parametrize(("count", "k", "n_classes"), [(300, 5, 3), (600, 3, 18), (1000, 5, 6)])
-def test_classes_are_spread_as_evenly_as_by_scikit_learn_and_within_the_stated_bound(count, k, n_classes, pure):
+def test_classes_are_spread_as_evenly_as_by_scikit_learn_and_within_the_stated_bound(
+    count, k, n_classes, pure
+):
     ours, theirs = [], []
     for seed in range(2):
         rows = people(np.random.default_rng(seed), count=count, n_classes=n_classes, pure=pure)
@@ -204,7 +231,9 @@ def test_classes_are_spread_as_evenly_as_by_scikit_learn_and_within_the_stated_b
 
 @pytest.mark.parametrize("holdout", [0.1, 0.25, 0.5])
 @pytest.mark.parametrize("grouping", [True, False])
-def test_the_holdout_has_the_share_that_was_asked_for_in_every_class_and_shares_no_group(holdout, grouping):
+def test_the_holdout_has_the_share_that_was_asked_for_in_every_class_and_shares_no_group(
+    holdout, grouping
+):
     rows = people(np.random.default_rng(1), count=400, n_classes=4)
     if not grouping:
         rows = [dataclasses.replace(row, group=None) for row in rows]
@@ -224,7 +253,9 @@ def test_the_holdout_has_the_share_that_was_asked_for_in_every_class_and_shares_
 
 
 def test_a_class_in_fewer_groups_than_folds_is_refused_by_name_however_many_images_it_has():
-    rows = [Row(f"{at}.png", 0, f"g{at}") for at in range(9)] + [Row(f"x{at}.png", 1, f"g{at % 2}") for at in range(50)]
+    rows = [Row(f"{at}.png", 0, f"g{at}") for at in range(9)] + [
+        Row(f"x{at}.png", 1, f"g{at % 2}") for at in range(50)
+    ]
     with pytest.raises(
         DataError,
         match=r"^/nowhere: 1 of 2 classes have fewer groups than the 3 folds: 'c1' \(2\)\. "
@@ -233,14 +264,18 @@ def test_a_class_in_fewer_groups_than_folds_is_refused_by_name_however_many_imag
         make_folds(manifest_of_rows(rows, n_classes=2), k=3, seed=0)
 
 
-def with_folds(labels: list[int], fold: list[int], *, k: int, holdout: float = 0.0, **fields: object) -> Folds:
+def with_folds(
+    labels: list[int], fold: list[int], *, k: int, holdout: float = 0.0, **fields: object
+) -> Folds:
     manifest = dataclasses.replace(paper_manifest(np.array(labels)), **fields)
     return Folds(manifest, np.array(fold), k=k, seed=0, holdout=holdout)
 
 
 def test_a_class_that_a_fold_lacks_is_named():
     folds = with_folds([0, 1, 2, 0, 1, 1], [0, 0, 0, 1, 1, 1], k=2)
-    assert deviations(folds) == ["fold 1 has no image of class 'c': its F1 there is 0 for every trial"]
+    assert deviations(folds) == [
+        "fold 1 has no image of class 'c': its F1 there is 0 for every trial"
+    ]
 
 
 def test_a_share_that_is_far_from_even_is_named_unless_one_group_explains_it():
@@ -257,12 +292,16 @@ def test_a_share_that_is_far_from_even_is_named_unless_one_group_explains_it():
 
 def test_many_odd_folds_are_counted():
     # class c lies in fold 0 alone: 11 folds lack it, and one has too much
-    lines = deviations(with_folds([0] * 12 + [1] * 12 + [2] * 12, [*range(12), *range(12), *[0] * 12], k=12))
+    lines = deviations(
+        with_folds([0] * 12 + [1] * 12 + [2] * 12, [*range(12), *range(12), *[0] * 12], k=12)
+    )
     assert len(lines) == 11
     assert lines[-1] == "and 2 more such folds"
 
 
-@pytest.mark.parametrize("fold", [[0, 1] * 50, [HOLDOUT] * 40 + [0, 1] * 30], ids=["empty", "too large"])
+@pytest.mark.parametrize(
+    "fold", [[0, 1] * 50, [HOLDOUT] * 40 + [0, 1] * 30], ids=["empty", "too large"]
+)
 def test_a_holdout_that_is_not_what_was_asked_for_is_named(fold):
     got = fold.count(HOLDOUT)
     folds = with_folds([0, 0, 1, 1, 2, 2] * 16 + [0, 0, 1, 1], fold, k=2, holdout=0.2)
@@ -297,15 +336,23 @@ def changed_rows(draw) -> tuple[list[Row], list[Row], int, int]:
 
 
 @given(changed_rows(), st.booleans(), st.sampled_from([0.0, 0.1]))
-def test_the_fold_of_an_image_never_changes_whatever_becomes_of_other_rows(values, grouping, holdout):
+def test_the_fold_of_an_image_never_changes_whatever_becomes_of_other_rows(
+    values, grouping, holdout
+):
     before, after, n_classes, k = values
     if not grouping:
-        before, after = ([dataclasses.replace(row, group=None) for row in rows] for rows in (before, after))
+        before, after = (
+            [dataclasses.replace(row, group=None) for row in rows] for rows in (before, after)
+        )
     first = make_folds(manifest_of_rows(before, n_classes=n_classes), k=k, seed=1, holdout=holdout)
     # another seed must not matter to what is known
-    second = make_folds(manifest_of_rows(after, n_classes=n_classes), k=k, seed=2, holdout=holdout, earlier=first)
+    second = make_folds(
+        manifest_of_rows(after, n_classes=n_classes), k=k, seed=2, holdout=holdout, earlier=first
+    )
     then, now = fold_of(first), fold_of(second)
-    assert {path: now[path] for path in then.keys() & now.keys()} == {path: then[path] for path in then.keys() & now}
+    assert {path: now[path] for path in then.keys() & now.keys()} == {
+        path: then[path] for path in then.keys() & now
+    }
     assert moved(second, first) == 0
     if grouping:
         home = {row.group: then[row.path] for row in before if row.path in now}
@@ -326,7 +373,9 @@ def test_new_images_go_where_their_classes_are_missing(grouping):
     rows = people(np.random.default_rng(2), count=600, n_classes=5)
     if not grouping:
         rows = [dataclasses.replace(row, group=None) for row in rows]
-    first = make_folds(manifest_of_rows(rows[: len(rows) // 2], n_classes=5), k=5, seed=0, holdout=0.1)
+    first = make_folds(
+        manifest_of_rows(rows[: len(rows) // 2], n_classes=5), k=5, seed=0, holdout=0.1
+    )
     manifest = manifest_of_rows(rows, n_classes=5)
     second = make_folds(manifest, k=5, seed=0, holdout=0.1, earlier=first)
     assert moved(second, first) == 0
@@ -370,7 +419,9 @@ def test_what_was_held_out_of_everything_stays_so():
     rows = people(np.random.default_rng(3), count=100, n_classes=3)
     first = make_folds(manifest_of_rows(rows, n_classes=3), k=3, seed=0, holdout=0.2)
     more = [*rows, *(Row(f"new/{at}.png", at % 3, f"new{at}") for at in range(50))]
-    second = make_folds(manifest_of_rows(more, n_classes=3), k=3, seed=9, holdout=0.3, earlier=first)
+    second = make_folds(
+        manifest_of_rows(more, n_classes=3), k=3, seed=9, holdout=0.3, earlier=first
+    )
     kept_out = {path for path, fold in fold_of(first).items() if fold == HOLDOUT}
     assert kept_out
     assert all(fold_of(second)[path] == HOLDOUT for path in kept_out)
@@ -380,7 +431,9 @@ def test_a_holdout_is_never_trained_on_by_forgetting_to_ask_for_it():
     rows = people(np.random.default_rng(3), count=100, n_classes=3)
     manifest = manifest_of_rows(rows, n_classes=3)
     first = make_folds(manifest, k=3, seed=0, holdout=0.2)
-    with pytest.raises(DataError, match=r"^the earlier folds have a holdout.*: set folds\.holdout to 0\.2$"):
+    with pytest.raises(
+        DataError, match=r"^the earlier folds have a holdout.*: set folds\.holdout to 0\.2$"
+    ):
         make_folds(manifest, k=3, seed=0, earlier=first)
 
 
@@ -399,7 +452,11 @@ def fixed(labels: list[int], fold: list[int], **fields: object) -> Folds:
 
 def test_one_fixed_fold_is_held_out_and_the_rest_is_always_trained_on():
     folds = fixed([0, 1, 0, 1], [-1, -1, 0, 0])
-    assert (folds.k, folds.train_rows(0).tolist(), folds.valid_rows(0).tolist()) == (1, [0, 1], [2, 3])
+    assert (folds.k, folds.train_rows(0).tolist(), folds.valid_rows(0).tolist()) == (
+        1,
+        [0, 1],
+        [2, 3],
+    )
     assert folds.scored_rows().tolist() == [2, 3]
     assert folds.counts().tolist() == [[1], [1]]
     assert deviations(folds) == []
@@ -411,7 +468,9 @@ def test_several_fixed_folds_are_kept_as_they_are():
 
 
 def test_fixed_folds_that_hold_nothing_out_are_refused():
-    with pytest.raises(DataError, match=r"^/nowhere: folds\.column holds no fold out; fold numbers begin with 0$"):
+    with pytest.raises(
+        DataError, match=r"^/nowhere: folds\.column holds no fold out; fold numbers begin with 0$"
+    ):
         fixed([0, 1], [-1, -1])
 
 
@@ -421,8 +480,14 @@ def test_an_empty_fixed_fold_is_refused():
 
 
 def test_a_group_on_both_sides_of_a_split_is_refused_and_named():
-    with pytest.raises(DataError, match=r"^/nowhere: 2 groups have images on both sides of a split") as caught:
-        fixed([0, 1, 0, 1, 0, 1], [-1, 0, 0, -1, 0, 1], groups=("ann", "bob", "ann", "cid", "dan", "dan"))
+    with pytest.raises(
+        DataError, match=r"^/nowhere: 2 groups have images on both sides of a split"
+    ) as caught:
+        fixed(
+            [0, 1, 0, 1, 0, 1],
+            [-1, 0, 0, -1, 0, 1],
+            groups=("ann", "bob", "ann", "cid", "dan", "dan"),
+        )
     assert str(caught.value) == (
         "/nowhere: 2 groups have images on both sides of a split, so a model would be scored on groups that it has "
         "seen. Repair folds.column, or leave data.group out if that is meant\n"

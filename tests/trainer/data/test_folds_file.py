@@ -22,7 +22,9 @@ from trainer.images.preprocessing import Reading
 
 def changed(folds: Folds, **changes: object) -> Folds:
     own = {name: changes.pop(name) for name in ("fold_N", "k") if name in changes}
-    return dataclasses.replace(folds, manifest=dataclasses.replace(folds.manifest, **changes), **own)
+    return dataclasses.replace(
+        folds, manifest=dataclasses.replace(folds.manifest, **changes), **own
+    )
 
 
 def digests(count: int) -> np.ndarray:
@@ -111,7 +113,9 @@ def test_a_file_of_another_version_is_refused_in_words(tmp_path):
         content = dict(file)
     content["head"] = np.array(json.dumps({**json.loads(str(content["head"])), "format": 1}))
     np.savez(tmp_path / "folds.npz", **content)
-    with pytest.raises(DataError, match=r"another version of foldsweep \(format 1, not 2\)\. Move it away"):
+    with pytest.raises(
+        DataError, match=r"another version of foldsweep \(format 1, not 2\)\. Move it away"
+    ):
         load_folds(tmp_path / "folds.npz")
 
 
@@ -140,7 +144,8 @@ def test_folds_changed_by_hand_are_refused(tmp_path):
     content["fold"][0] = (content["fold"][0] + 1) % 3
     np.savez(tmp_path / "folds.npz", **content)
     with pytest.raises(
-        DataError, match=rf"the folds file was changed after it was frozen \(hash [0-9a-f]{{16}}, not {folds.hash}\)"
+        DataError,
+        match=rf"the folds file was changed after it was frozen \(hash [0-9a-f]{{16}}, not {folds.hash}\)",
     ):
         load_folds(tmp_path / "folds.npz")
 
@@ -159,7 +164,14 @@ def npz(**arrays: np.ndarray) -> bytes:
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"path,label\n", b"PK\x03\x04", npy(), npz(other=np.zeros(3)), npz(head=np.array(json.dumps([1])))],
+    [
+        b"",
+        b"path,label\n",
+        b"PK\x03\x04",
+        npy(),
+        npz(other=np.zeros(3)),
+        npz(head=np.array(json.dumps([1]))),
+    ],
     ids=["empty", "text", "half a zip", "one array", "other arrays", "other head"],
 )
 def test_a_file_that_holds_no_folds_is_refused(tmp_path, content):

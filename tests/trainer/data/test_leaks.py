@@ -15,7 +15,11 @@ from trainer.images.manifest import Manifest
 def table(paths: list[str], labels: list[str] | None = None) -> Manifest:
     """Images on paper; without labels each is of class a or b by chance."""
     draw = np.random.default_rng(1)
-    names = labels if labels is not None else ["ab"[number] for number in draw.integers(0, 2, len(paths))]
+    names = (
+        labels
+        if labels is not None
+        else ["ab"[number] for number in draw.integers(0, 2, len(paths))]
+    )
     classes = tuple(sorted(set(names)))
     return Manifest(
         root=Path("/nowhere"),
@@ -44,7 +48,9 @@ def only(signs: list[Sign]) -> Sign:
 
 def test_person_folders_in_several_folds_are_named_with_an_example_and_what_to_do():
     paths = [
-        f"{person:06d}_female_Asian_27/{photo}.jpg" for person in range(20) for photo in ("mask", "normal", "wrong")
+        f"{person:06d}_female_Asian_27/{photo}.jpg"
+        for person in range(20)
+        for photo in ("mask", "normal", "wrong")
     ]
     fold_N = np.tile([0, 2, 4], 20)
     fold_N[:6] = 1  # two persons lie in one fold
@@ -59,8 +65,15 @@ def test_person_folders_in_several_folds_are_named_with_an_example_and_what_to_d
 
 def nested(classes: list[str], people: int, photos: int) -> tuple[list[str], list[str]]:
     """class/person/photo."""
-    rows = [(name, person, photo) for name in classes for person in range(people) for photo in range(photos)]
-    return [f"{name}/p{person}/{photo}.jpg" for name, person, photo in rows], [name for name, _, _ in rows]
+    rows = [
+        (name, person, photo)
+        for name in classes
+        for person in range(people)
+        for photo in range(photos)
+    ]
+    return [f"{name}/p{person}/{photo}.jpg" for name, person, photo in rows], [
+        name for name, _, _ in rows
+    ]
 
 
 @pytest.mark.parametrize(
@@ -68,7 +81,10 @@ def nested(classes: list[str], people: int, photos: int) -> tuple[list[str], lis
     [
         nested(["cat", "dog"], 20, 4),
         nested([str(age) for age in range(30)], 10, 3),
-        ([f"Aaron_Ng{chr(97 + p)}/{p}_{i}.jpg" for p in range(20) for i in range(1 + p % 3)], None),  # many have one
+        (
+            [f"Aaron_Ng{chr(97 + p)}/{p}_{i}.jpg" for p in range(20) for i in range(1 + p % 3)],
+            None,
+        ),  # many have one
         ([f"clips/v{video}/{frame:05d}.png" for video in range(50) for frame in range(40)], None),
         ([f"민수{person}/{photo}.jpg" for person in range(10) for photo in range(5)], None),
         ([f"all/{i}.png" for i in range(984)] + [f"p{i // 2}/{i}.png" for i in range(16)], None),
@@ -77,7 +93,15 @@ def nested(classes: list[str], people: int, photos: int) -> tuple[list[str], lis
             ["ab"[video % 2] for video in range(40) for _ in range(100)],
         ),
     ],
-    ids=["below classes", "below many classes", "words", "videos", "korean", "beside a big folder", "long videos"],
+    ids=[
+        "below classes",
+        "below many classes",
+        "words",
+        "videos",
+        "korean",
+        "beside a big folder",
+        "long videos",
+    ],
 )
 def test_folders_of_persons_and_videos_are_a_sign(paths, labels):
     assert kinds(table(paths, labels)) == ["folder"]
@@ -86,13 +110,18 @@ def test_folders_of_persons_and_videos_are_a_sign(paths, labels):
 def test_folders_of_classes_are_not_counted_beside_folders_of_persons():
     paths, labels = nested(["face"], 30, 4)
     paths += [f"{name}/{photo}.jpg" for name in ("Cat", "dog") for photo in range(12)]
-    sign = only(signs_of_leaks(table(paths, labels + ["cat"] * 12 + ["dog"] * 12), np.arange(144) % 2))
+    sign = only(
+        signs_of_leaks(table(paths, labels + ["cat"] * 12 + ["dog"] * 12), np.arange(144) % 2)
+    )
     assert sign.text.startswith("30 of 30 folders")
 
 
 def layout(pattern: str, count: int, **values: list[str]) -> list[str]:
     """Paths in which {i} is the image and every value takes turns."""
-    chosen = [{key: options[row % len(options)] for key, options in values.items()} for row in range(count)]
+    chosen = [
+        {key: options[row % len(options)] for key, options in values.items()}
+        for row in range(count)
+    ]
     return [pattern.format(i=row, **value) for row, value in enumerate(chosen)]
 
 
@@ -101,15 +130,27 @@ USUAL = {
     "one folder per class": (layout("{c}/{i:04d}.png", 600, c=TEN), TEN * 60),
     "class in another case": (layout("{c}/{i:04d}.png", 600, c=[c.upper() for c in TEN]), TEN * 60),
     "another name of each class": (layout("n0{c}/{i:04d}.png", 600, c=TEN), TEN * 60),
-    "train and valid": (layout("{s}/{c}/{i:04d}.png", 600, c=TEN, s=["train", "valid", "test"]), TEN * 60),
-    "train and valid of ids": (layout("{s}/n0{c}/{i}.png", 600, c=TEN, s=["train", "valid", "test"]), TEN * 60),
+    "train and valid": (
+        layout("{s}/{c}/{i:04d}.png", 600, c=TEN, s=["train", "valid", "test"]),
+        TEN * 60,
+    ),
+    "train and valid of ids": (
+        layout("{s}/n0{c}/{i}.png", 600, c=TEN, s=["train", "valid", "test"]),
+        TEN * 60,
+    ),
     "a folder below each class": (layout("{c}/images/{i:04d}.png", 600, c=TEN), TEN * 60),
-    "folders below each class": (layout("{c}/{s}/{i}.png", 600, c=TEN, s=["part1", "part2", "part3"]), TEN * 60),
+    "folders below each class": (
+        layout("{c}/{s}/{i}.png", 600, c=TEN, s=["part1", "part2", "part3"]),
+        TEN * 60,
+    ),
     "a folder per joint class": (
         layout("{a}/{b}/{i:04d}.png", 600, a=["x", "y"], b=["b1", "b2", "b3", "b4", "b5"]),
         layout("{a} / {b}", 600, a=["x", "y"], b=["b1", "b2", "b3", "b4", "b5"]),
     ),
-    "corrected labels": (layout("n0{c}/{i:04d}.png", 600, c=TEN), [*(TEN * 58), *(TEN[1:] + TEN[:1]), *TEN]),
+    "corrected labels": (
+        layout("n0{c}/{i:04d}.png", 600, c=TEN),
+        [*(TEN * 58), *(TEN[1:] + TEN[:1]), *TEN],
+    ),
     "corrected labels of classes": (
         layout("{s}/{c}1/{i:04d}.png", 600, c=TEN, s=["fold1", "fold2", "fold3"]),
         [f"{c}1" for c in [*(TEN * 58), *(TEN[1:] + TEN[:1]), *TEN]],
@@ -131,17 +172,28 @@ USUAL = {
     ),
     "one image per folder": (layout("p{i}/photo.png", 600), None),
     "camera numbers": (layout("IMG_{i:04d}.jpg", 600), None),
-    "camera times": (layout("IMG_202401{d}_{i:06d}.jpg", 600, d=[f"{d:02d}" for d in range(1, 31)]), None),
+    "camera times": (
+        layout("IMG_202401{d}_{i:06d}.jpg", 600, d=[f"{d:02d}" for d in range(1, 31)]),
+        None,
+    ),
     "class and number": (layout("{c}_{i:03d}.jpg", 600, c=TEN), TEN * 60),
     "class of two words": (layout("big-{c}.{i}.jpg", 600, c=TEN), [f"big {c}" for c in TEN * 60]),
     "other class names": (layout("n0{c}_{i}.jpg", 600, c=TEN), TEN * 60),
     "class, its number, image": (layout("{c}_{i:04d}_{i}.jpg", 600, c=TEN), TEN * 60),
     "attributes and time": (
-        layout("{a}_{g}_{r}_201701161745{i:05d}.jpg", 600, a=[str(a) for a in range(20)], g=["0", "1"], r=list("012")),
+        layout(
+            "{a}_{g}_{r}_201701161745{i:05d}.jpg",
+            600,
+            a=[str(a) for a in range(20)],
+            g=["0", "1"],
+            r=list("012"),
+        ),
         [str(row % 20) for row in range(600)],
     ),
     "attributes and number": (
-        layout("{a}_{g}_{r}_{i}.jpg", 3000, a=[str(a) for a in range(20)], g=list("01"), r=list("012")),
+        layout(
+            "{a}_{g}_{r}_{i}.jpg", 3000, a=[str(a) for a in range(20)], g=list("01"), r=list("012")
+        ),
         [str(row % 20) for row in range(3000)],
     ),
     "hashes": ([f"{(row * 2654435761) % 2**32:08x}.jpg" for row in range(4000)], None),
@@ -167,7 +219,8 @@ def test_two_folders_across_folds_may_be_chance_and_three_are_not(leaking, signs
     fold_N = np.arange(80) // 4 % 5
     fold_N[: 4 * leaking : 4] = (fold_N[1 : 4 * leaking : 4] + 1) % 5
     assert [
-        sign.kind for sign in signs_of_leaks(table([f"p{row // 4}/{row}.png" for row in range(80)]), fold_N)
+        sign.kind
+        for sign in signs_of_leaks(table([f"p{row // 4}/{row}.png" for row in range(80)]), fold_N)
     ] == signs
 
 
@@ -204,7 +257,9 @@ def test_the_holdout_and_what_is_always_trained_on_are_sides_too(sides, where):
     ],
 )
 def test_names_that_differ_in_a_counter_are_a_sign(pattern):
-    manifest = table([pattern.format(p=person, i=photo) for person in range(30) for photo in range(6)])
+    manifest = table(
+        [pattern.format(p=person, i=photo) for person in range(30) for photo in range(6)]
+    )
     sign = only(signs_of_leaks(manifest, shuffled(180)))
     assert sign.kind == "name"
     assert sign.text.startswith("30 of 30 ")
@@ -212,7 +267,11 @@ def test_names_that_differ_in_a_counter_are_a_sign(pattern):
 
 def test_the_name_is_shown_without_its_counter():
     manifest = table(
-        [f"Ann{'xyz'[person % 3] * (person // 3 + 1)}_{photo}.jpg" for person in range(12) for photo in "12"]
+        [
+            f"Ann{'xyz'[person % 3] * (person // 3 + 1)}_{photo}.jpg"
+            for person in range(12)
+            for photo in "12"
+        ]
     )
     assert only(signs_of_leaks(manifest, np.tile([0, 1], 12))) == Sign(
         "name",
@@ -234,24 +293,35 @@ def test_two_spellings_of_one_korean_name_are_one():
 
 def test_a_person_photographed_for_several_classes_is_one():
     rows = [(person, mood) for person in range(15) for mood in ("happy", "sad")]
-    manifest = table([f"p{person}_{mood}_1.jpg" for person, mood in rows], [mood for _, mood in rows])
-    assert only(signs_of_leaks(manifest, np.tile([0, 1], 15))).text.startswith("15 of 15 file names")
+    manifest = table(
+        [f"p{person}_{mood}_1.jpg" for person, mood in rows], [mood for _, mood in rows]
+    )
+    assert only(signs_of_leaks(manifest, np.tile([0, 1], 15))).text.startswith(
+        "15 of 15 file names"
+    )
 
 
 def test_a_number_behind_the_class_belongs_to_that_class():
     rows = [(name, number) for name in ("cat", "dog") for number in range(40)]
-    manifest = table([f"{name}_{number}_1.jpg" for name, number in rows], [name for name, _ in rows])
+    manifest = table(
+        [f"{name}_{number}_1.jpg" for name, number in rows], [name for name, _ in rows]
+    )
     assert kinds(manifest) == []
 
 
 def test_names_within_folders_that_are_a_sign_are_not_told_again():
-    manifest = table([f"p{person}/p{person}_{photo}.jpg" for person in range(30) for photo in range(6)])
+    manifest = table(
+        [f"p{person}/p{person}_{photo}.jpg" for person in range(30) for photo in range(6)]
+    )
     assert kinds(manifest) == ["folder"]
 
 
 def test_names_shared_by_folders_that_are_a_sign_are_told_too():
     rows = [(day, person) for day in range(10) for person in range(20)]
-    assert kinds(table([f"day{day}/p{person}_{day}.jpg" for day, person in rows])) == ["folder", "name"]
+    assert kinds(table([f"day{day}/p{person}_{day}.jpg" for day, person in rows])) == [
+        "folder",
+        "name",
+    ]
 
 
 # groups
@@ -259,7 +329,9 @@ def test_names_shared_by_folders_that_are_a_sign_are_told_too():
 
 def test_a_group_in_several_folds_is_named_before_anything_else():
     manifest = table([f"{row}.png" for row in range(6)])
-    sign = only(signs_of_leaks(manifest, [0, 1, 0, 0, 1, 1], groups=["ann", "ann", "bob", "bob", "", ""]))
+    sign = only(
+        signs_of_leaks(manifest, [0, 1, 0, 0, 1, 1], groups=["ann", "ann", "bob", "bob", "", ""])
+    )
     assert sign == Sign(
         "group",
         "1 of 2 groups have images in several folds, e.g. ann (2 images in folds 0, 1): a model is scored on groups "
@@ -278,7 +350,9 @@ def test_folders_are_a_sign_only_where_the_group_does_not_cover_them():
     assert signs_of_leaks(covered, fold_N, groups=by_person) == []
     sign = only(signs_of_leaks(crossing, fold_N, groups=by_person))
     assert sign.kind == "folder"
-    assert sign.text.endswith("data.group does not keep them together; name another column if it should")
+    assert sign.text.endswith(
+        "data.group does not keep them together; name another column if it should"
+    )
 
 
 # content
@@ -326,7 +400,9 @@ def test_identical_files_of_different_classes_contradict_each_other_in_any_fold(
 
 def test_near_duplicates_on_both_sides_are_named():
     manifest = table([f"{row}.png" for row in range(6)])
-    sign = only(signs_of_leaks(manifest, [0, 0, 1, 1, -2, 2], clusters_N=np.array([0, 0, 2, 3, 2, 0])))
+    sign = only(
+        signs_of_leaks(manifest, [0, 0, 1, 1, -2, 2], clusters_N=np.array([0, 0, 2, 3, 2, 0]))
+    )
     assert sign == Sign(
         "near_duplicate",
         "2 clusters of near-duplicates (5 images) have images in several folds, e.g. 1.png (fold 0) and 5.png "
@@ -338,7 +414,9 @@ def test_near_duplicates_on_both_sides_are_named():
 def test_copies_of_one_file_are_not_told_again_as_near_duplicates():
     manifest = table([f"{row}.png" for row in range(5)], list("aabbb"))
     clusters_N, fold_N = [0, 0, 2, 2, 2], [0, 1, 0, 1, 1]
-    signs = signs_of_leaks(manifest, fold_N, clusters_N=clusters_N, digests=[b"x", b"x", b"y", b"y", b"z"])
+    signs = signs_of_leaks(
+        manifest, fold_N, clusters_N=clusters_N, digests=[b"x", b"x", b"y", b"y", b"z"]
+    )
     assert [sign.kind for sign in signs] == ["identical", "near_duplicate"]
     assert signs[1].text.startswith("1 cluster of near-duplicates (3 images)")
 
@@ -358,14 +436,20 @@ def test_the_surest_sign_comes_first():
     rows = np.arange(100)
     manifest = table([f"p{row // 5}/ann{row % 20}_{row}.png" for row in rows])
     contents = [b"%d" % (row % 50) for row in rows]
-    signs = kinds(manifest, digests=contents, clusters_N=rows % 49, groups=[f"g{row // 7}" for row in rows])
+    signs = kinds(
+        manifest, digests=contents, clusters_N=rows % 49, groups=[f"g{row // 7}" for row in rows]
+    )
     assert signs == ["group", "contradiction", "identical", "near_duplicate", "folder", "name"]
 
 
 @pytest.mark.parametrize("count", [0, 1, 2])
 def test_hardly_any_images_are_no_sign(count):
     paths = [f"p/{row}.png" for row in range(count)]
-    manifest = table(paths, ["a"] * count) if count else Manifest(Path("/"), (), np.empty(0, np.int64), ("a",), ())
+    manifest = (
+        table(paths, ["a"] * count)
+        if count
+        else Manifest(Path("/"), (), np.empty(0, np.int64), ("a",), ())
+    )
     digests = np.empty((count, 16), np.uint8)
     digests[:] = np.arange(count)[:, None]
     fold_N = np.arange(count)
@@ -374,7 +458,12 @@ def test_hardly_any_images_are_no_sign(count):
 
 @pytest.mark.parametrize("what", ["folds", "digests", "clusters", "groups"])
 def test_a_value_missing_for_some_image_is_refused(what):
-    values = {"fold_N": [0, 1, 2], "digests": [b"a", b"b", b"c"], "clusters_N": [0, 1, 2], "groups": ["a", "b", "c"]}
+    values = {
+        "fold_N": [0, 1, 2],
+        "digests": [b"a", b"b", b"c"],
+        "clusters_N": [0, 1, 2],
+        "groups": ["a", "b", "c"],
+    }
     key = {"folds": "fold_N", "clusters": "clusters_N"}.get(what, what)
     values[key] = values[key][:2]
     with pytest.raises(ValueError, match=rf"^3 images, but 2 {what}$"):

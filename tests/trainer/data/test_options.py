@@ -21,16 +21,22 @@ def test_every_option_says_what_it_means(section):
 
 
 def test_only_the_source_is_required():
-    with pytest.raises(ValidationError, match=r"(?s)^1 validation error.*\nsource\n  Field required"):
+    with pytest.raises(
+        ValidationError, match=r"(?s)^1 validation error.*\nsource\n  Field required"
+    ):
         DataOptions()
     assert options().image == "path"
     assert options().allow_outside is False
     assert FoldOptions().k == 5
 
 
-@pytest.mark.parametrize(("section", "values"), [(DataOptions, {"source": "x", "sourc": "y"}), (FoldOptions, {"K": 3})])
+@pytest.mark.parametrize(
+    ("section", "values"), [(DataOptions, {"source": "x", "sourc": "y"}), (FoldOptions, {"K": 3})]
+)
 def test_an_unknown_option_is_refused_by_name(section, values):
-    with pytest.raises(ValidationError, match=rf"(?s){list(values)[-1]}\n  Extra inputs are not permitted"):
+    with pytest.raises(
+        ValidationError, match=rf"(?s){list(values)[-1]}\n  Extra inputs are not permitted"
+    ):
         section(**values)
 
 
@@ -85,7 +91,8 @@ def test_a_value_of_another_kind_or_out_of_bounds_is_refused_by_name(name, value
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("k", 1), ("k", 101), ("k", 2.5), ("seed", -1), ("holdout", 0.91), ("holdout", -0.1)]
+    ("name", "value"),
+    [("k", 1), ("k", 101), ("k", 2.5), ("seed", -1), ("holdout", 0.91), ("holdout", -0.1)],
 )
 def test_folds_out_of_bounds_are_refused_by_name(name, value):
     with pytest.raises(ValidationError, match=rf"\n{name}\b"):
@@ -105,9 +112,17 @@ def test_age_borders_that_do_not_rise_are_refused(borders):
         ("label", [], "a column's name, or a list of them, got []"),
         ("label", ["mask", 3], "a column's name, or a list of them, got ['mask', 3]"),
         ("box", "x", "a box is four columns' names, e.g. [left, top, right, bottom], got 'x'"),
-        ("box", ["x", "y", "w"], "a box is four columns' names, e.g. [left, top, right, bottom], got ['x', 'y', 'w']"),
+        (
+            "box",
+            ["x", "y", "w"],
+            "a box is four columns' names, e.g. [left, top, right, bottom], got ['x', 'y', 'w']",
+        ),
         ("age_borders", 30, "age_borders are ages that rise, e.g. [30, 60], got 30"),
-        ("fill", None, "a colour is white, black, grey or '#rrggbb', got None (without quotes, # begins a comment)"),
+        (
+            "fill",
+            None,
+            "a colour is white, black, grey or '#rrggbb', got None (without quotes, # begins a comment)",
+        ),
     ],
 )
 def test_what_takes_several_forms_is_refused_with_the_form(name, value, message):
@@ -141,7 +156,9 @@ def test_the_bomb_limit_stays_on_and_can_be_set():
     assert options(max_pixels=100).reading.max_pixels == 100
 
 
-def test_weights_are_known_by_their_absolute_path_so_that_a_worker_finds_them(tmp_path, monkeypatch):
+def test_weights_are_known_by_their_absolute_path_so_that_a_worker_finds_them(
+    tmp_path, monkeypatch
+):
     monkeypatch.chdir(tmp_path)
     reading = options(face_weights="yunet.onnx", background_weights="/models/u2net.onnx").reading
     assert reading.face_weights == str(tmp_path / "yunet.onnx")
@@ -160,13 +177,20 @@ def test_weights_are_known_by_their_absolute_path_so_that_a_worker_finds_them(tm
         ({"layout": "profile_folders", "group": "near_duplicates"}, "near_duplicates"),
     ],
 )
-def test_photos_of_profile_folders_belong_to_their_person_unless_something_else_is_said(values, group):
+def test_photos_of_profile_folders_belong_to_their_person_unless_something_else_is_said(
+    values, group
+):
     assert options(**values).grouping == group
 
 
 @pytest.mark.parametrize(
     ("values", "needed"),
-    [({}, False), ({"group": "near_duplicates"}, True), ({"keep": "one_per_cluster"}, True), ({"group": "x"}, False)],
+    [
+        ({}, False),
+        ({"group": "near_duplicates"}, True),
+        ({"keep": "one_per_cluster"}, True),
+        ({"group": "x"}, False),
+    ],
 )
 def test_fingerprints_are_needed_where_near_duplicates_decide(values, needed):
     assert options(**values).needs_fingerprints is needed

@@ -5,7 +5,9 @@ import numpy as np
 from trainer.data.placing import place_units
 
 
-def placed(labels: list[int], units: list[int], bins: list[int], *, shares: list[float], order: list[int]) -> list[int]:
+def placed(
+    labels: list[int], units: list[int], bins: list[int], *, shares: list[float], order: list[int]
+) -> list[int]:
     bins_U = np.array(bins, dtype=np.int64)
     labels_N, units_N = np.array(labels, dtype=np.int64), np.array(units, dtype=np.int64)
     place_units(labels_N, units_N, bins_U, order=order, shares_B=np.array(shares))
@@ -19,11 +21,15 @@ def test_the_largest_group_comes_first_and_the_others_go_where_their_class_is_mi
 
 
 def test_a_unit_that_has_a_bin_keeps_it_and_counts():
-    assert placed([0, 0, 0, 0], [0, 1, 2, 3], [1, 1, -1, -1], shares=[0.5, 0.5], order=[4, 3, 2, 1]) == [1, 1, 0, 0]
+    assert placed(
+        [0, 0, 0, 0], [0, 1, 2, 3], [1, 1, -1, -1], shares=[0.5, 0.5], order=[4, 3, 2, 1]
+    ) == [1, 1, 0, 0]
 
 
 def test_single_images_fill_every_class_up_to_its_even_share():
-    bins = placed([0, 0, 0, 0, 1, 1], list(range(6)), [-1] * 6, shares=[0.5, 0.5], order=[5, 3, 1, 2, 4, 6])
+    bins = placed(
+        [0, 0, 0, 0, 1, 1], list(range(6)), [-1] * 6, shares=[0.5, 0.5], order=[5, 3, 1, 2, 4, 6]
+    )
     assert sorted(bins[:4]) == [0, 0, 1, 1]
     assert sorted(bins[4:]) == [0, 1]
 

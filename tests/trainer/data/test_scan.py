@@ -85,7 +85,10 @@ def scanned(source: Path, choices: tuple[Preprocessing, ...] = (), **options: ob
     table = read_table(DataOptions(source=str(source), **boxes))
     reading = options.pop("reading", READING)
     with contextlib.ExitStack() as stack:
-        writers = [stack.enter_context(PoolWriter(pool_of(table.root, how, reading=reading))) for how in choices]
+        writers = [
+            stack.enter_context(PoolWriter(pool_of(table.root, how, reading=reading)))
+            for how in choices
+        ]
         return scan_files(table, reading=reading, writers=writers, **options)
 
 
@@ -137,10 +140,15 @@ def test_facts_are_those_of_each_file(source):
     Image.fromarray(squares(1, side=16)[0][0][:7, :9]).convert("RGBA").save(source.parent / "3.png")
     (source.parent / "5.png").write_bytes(b"")
     facts = scanned(source, fingerprints=True)
-    assert facts.sizes_N2.tolist() == [[16, 16]] * 3 + [[7, 9]] + [[16, 16]] + [[0, 0]] + [[16, 16]] * 6
+    assert (
+        facts.sizes_N2.tolist()
+        == [[16, 16]] * 3 + [[7, 9]] + [[16, 16]] + [[0, 0]] + [[16, 16]] * 6
+    )
     assert [row for row in range(N) if facts.traits_N[row]] == [3]
     assert facts.traits_N[3] == 1 << list(REPAIRS).index("alpha")
-    assert [key.item() for key in facts.digests_N] == [digest(source.parent / name) for name in NAMES]
+    assert [key.item() for key in facts.digests_N] == [
+        digest(source.parent / name) for name in NAMES
+    ]
     assert list(facts.errors) == [5]
     assert "empty" in facts.errors[5]
     for row in (0, 11):
@@ -367,10 +375,18 @@ def test_a_file_that_vanishes_meanwhile_is_named(source, monkeypatch, when):
         gone.unlink()
     else:
         plain = scan._stat
-        monkeypatch.setattr(scan, "_stat", lambda file: (plain(file), gone.unlink(missing_ok=True))[0])
-        table = Table(**{**vars(table), "paths": ["2.png"] + [name for name in table.paths if name != "2.png"]})
+        monkeypatch.setattr(
+            scan, "_stat", lambda file: (plain(file), gone.unlink(missing_ok=True))[0]
+        )
+        table = Table(
+            **{
+                **vars(table),
+                "paths": ["2.png"] + [name for name in table.paths if name != "2.png"],
+            }
+        )
     with pytest.raises(
-        DataError, match=rf"^{re.escape(str(gone))}: the image cannot be read \(No such file or directory\)$"
+        DataError,
+        match=rf"^{re.escape(str(gone))}: the image cannot be read \(No such file or directory\)$",
     ):
         scan_files(table, reading=READING)
 
@@ -379,7 +395,10 @@ def test_a_file_that_vanishes_meanwhile_is_named(source, monkeypatch, when):
 
 
 def write_boxes(source: Path, rows: list[tuple[str, int, int, int, int]]) -> None:
-    lines = [",".join(map(str, (name, "ab"[number % 2], *box))) for number, (name, *box) in enumerate(rows)]
+    lines = [
+        ",".join(map(str, (name, "ab"[number % 2], *box)))
+        for number, (name, *box) in enumerate(rows)
+    ]
     source.write_text("\n".join(["path,label,left,top,right,bottom", *lines]) + "\n")
 
 

@@ -30,7 +30,9 @@ def parquet(tmp_path: Path) -> Reader:
     """Write columns as Parquet beside the images a.png to d.png and read them."""
     touched(tmp_path, *(f"{name}.png" for name in "abcd"))
 
-    def written(columns: dict[str, Any], *, index: list[int] | None = None, **options: Any) -> Table:
+    def written(
+        columns: dict[str, Any], *, index: list[int] | None = None, **options: Any
+    ) -> Table:
         pd.DataFrame(columns, index=index).to_parquet(tmp_path / "train.parquet")
         return read(tmp_path / "train.parquet", **options)
 
@@ -48,7 +50,13 @@ def test_a_csv_gives_rows_in_its_order_with_their_lines(csv, tmp_path):
     assert table.lines == [2, 3, 4]
     assert table.root == tmp_path
     assert table.where(1) == "line 3: a.png"
-    assert (table.groups, table.boxes_N4, table.fixed_N, table.ignored, table.orders) == (None, None, None, [], {})
+    assert (table.groups, table.boxes_N4, table.fixed_N, table.ignored, table.orders) == (
+        None,
+        None,
+        None,
+        [],
+        {},
+    )
 
 
 def test_the_columns_can_have_other_names_and_further_ones_are_ignored(csv):
@@ -67,7 +75,9 @@ def test_absolute_paths_work(csv, tmp_path):
     assert csv(f"path,label\n{tmp_path}/a.png,0\nb.png,1\n").paths == [f"{tmp_path}/a.png", "b.png"]
 
 
-@pytest.mark.parametrize("text", ["path,label\na.png,0\n\nb.png,1\n\n", "path,label\na.png,0\n,\nb.png,1\n"])
+@pytest.mark.parametrize(
+    "text", ["path,label\na.png,0\n\nb.png,1\n\n", "path,label\na.png,0\n,\nb.png,1\n"]
+)
 def test_blank_lines_are_skipped_but_counted(csv, text):
     table = csv(text)
     assert table.paths == ["a.png", "b.png"]
@@ -87,7 +97,11 @@ def test_a_line_of_missing_values_is_a_row_and_no_blank_line(csv):
 def test_comma_semicolon_tab_and_files_from_windows_are_read_alike(csv, mark, ending, bom, name):
     lines = [["path", "label"], ["a.png", "x y"], ["b.png", "z"], [""]]
     table = csv(bom + ending.join(mark.join(cells) for cells in lines), name=name)
-    assert (table.paths, table.labels, table.lines) == (["a.png", "b.png"], [("x y",), ("z",)], [2, 3])
+    assert (table.paths, table.labels, table.lines) == (
+        ["a.png", "b.png"],
+        [("x y",), ("z",)],
+        [2, 3],
+    )
 
 
 def test_quoted_cells_may_hold_separators_quotes_and_line_ends(csv, tmp_path):
@@ -104,7 +118,15 @@ def test_a_tab_separates_where_names_hold_no_comma(csv, tmp_path):
 
 @pytest.mark.parametrize(
     ("cell", "value"),
-    [("", ""), ("nan", ""), ("NaN", ""), ("NA", "NA"), ("null", "null"), ("None", "None"), ("nano", "nano")],
+    [
+        ("", ""),
+        ("nan", ""),
+        ("NaN", ""),
+        ("NA", "NA"),
+        ("null", "null"),
+        ("None", "None"),
+        ("nano", "nano"),
+    ],
 )
 def test_only_what_pandas_writes_for_a_missing_value_is_missing(csv, cell, value):
     assert csv(f"path,label\na.png,{cell}\nb.png,1\n").labels[0] == (value,)
@@ -120,7 +142,9 @@ def test_a_row_shorter_than_the_header_misses_its_last_values(csv):
 
 
 @pytest.mark.parametrize("rows", ["a.png,0,\nb.png,1,\n", "a.png,0,x\nb.png,1,y\n"])
-def test_rows_longer_than_the_header_are_refused_as_such_and_never_read_one_column_further(csv, rows):
+def test_rows_longer_than_the_header_are_refused_as_such_and_never_read_one_column_further(
+    csv, rows
+):
     with pytest.raises(DataError, match="not a readable CSV file"):
         csv("path,label\n" + rows)
 
@@ -132,7 +156,9 @@ def test_a_row_with_too_many_fields_is_refused_in_one_line(csv):
 
 
 def test_a_quote_that_is_never_closed_is_refused(csv):
-    with pytest.raises(DataError, match=r"train.csv: not a readable CSV file \(.*EOF inside string"):
+    with pytest.raises(
+        DataError, match=r"train.csv: not a readable CSV file \(.*EOF inside string"
+    ):
         csv('path,label\n"a.png,0\nb.png,1\n')
 
 
@@ -146,7 +172,10 @@ def test_a_quote_that_is_never_closed_is_refused(csv):
     ],
 )
 def test_a_file_that_is_not_utf8_is_refused_with_what_to_do(csv, text):
-    with pytest.raises(DataError, match=r"train.csv: not a readable CSV file \('utf-8' codec .*\)\. Save it as UTF-8$"):
+    with pytest.raises(
+        DataError,
+        match=r"train.csv: not a readable CSV file \('utf-8' codec .*\)\. Save it as UTF-8$",
+    ):
         csv(text)
 
 
@@ -157,9 +186,13 @@ def test_an_empty_file_is_refused(csv, text):
         csv(text)
 
 
-@pytest.mark.parametrize("text", ["path,label\n", "path,label", "path,label\n\n\n", "path,label\n,\n"])
+@pytest.mark.parametrize(
+    "text", ["path,label\n", "path,label", "path,label\n\n\n", "path,label\n,\n"]
+)
 def test_a_header_without_rows_is_refused(csv, text):
-    with pytest.raises(DataError, match=r"train.csv: no images found. A CSV needs at least one row"):
+    with pytest.raises(
+        DataError, match=r"train.csv: no images found. A CSV needs at least one row"
+    ):
         csv(text)
 
 
@@ -182,12 +215,20 @@ def test_columns_without_a_name_are_no_reason_to_stop(csv):
         ("path\na.png\n", {}, "label", "data.label", "'path'"),
         ("path,x\na.png,0\n", {"label": ["x", "y"]}, "y", "data.label", "'path', 'x'"),
         ("path,label\na.png,0\n", {"group": "who"}, "who", "data.group", "'path', 'label'"),
-        ("path,label\na.png,0\n", {"box": ["l", "t", "r", "b"]}, "l", "data.box", "'path', 'label'"),
+        (
+            "path,label\na.png,0\n",
+            {"box": ["l", "t", "r", "b"]},
+            "l",
+            "data.box",
+            "'path', 'label'",
+        ),
         ("path,label\na.png,0\n", {"fold_column": "f"}, "f", "folds.column", "'path', 'label'"),
     ],
 )
 def test_a_missing_column_is_refused_with_the_columns_there(csv, text, options, column, key, there):
-    with pytest.raises(DataError, match=rf"no column '{column}' \({key}\). Columns there: {there}$"):
+    with pytest.raises(
+        DataError, match=rf"no column '{column}' \({key}\). Columns there: {there}$"
+    ):
         csv(text, **options)
 
 
@@ -196,7 +237,9 @@ def test_a_missing_column_is_refused_with_the_columns_there(csv, text, options, 
 
 def test_parquet_gives_the_same_table_as_csv(csv, parquet):
     columns = {"path": ["b.png", "a.png"], "label": ["dog", "고양이"], "who": ["p1", "p2"]}
-    text = "".join(",".join(cells) + "\n" for cells in [columns, *zip(*columns.values(), strict=True)])
+    text = "".join(
+        ",".join(cells) + "\n" for cells in [columns, *zip(*columns.values(), strict=True)]
+    )
     first, second = csv(text, group="who"), parquet(columns, index=[7, 7], group="who")
     for field in ("root", "paths", "lines", "labels", "groups"):
         assert getattr(second, field) == getattr(first, field)
@@ -271,17 +314,23 @@ def test_a_missing_source_is_refused_with_a_way_to_get_one(tmp_path):
 def test_a_file_of_another_kind_is_refused_with_the_known_ones(tmp_path):
     (tmp_path / "train.xlsx").touch()
     with pytest.raises(
-        DataError, match=r"train.xlsx: not a table of images. Known: .csv, .parquet, .pq, .tsv, .txt, or a folder$"
+        DataError,
+        match=r"train.xlsx: not a table of images. Known: .csv, .parquet, .pq, .tsv, .txt, or a folder$",
     ):
         read(tmp_path / "train.xlsx")
 
 
 def test_a_layout_of_folders_needs_a_folder(csv):
-    with pytest.raises(DataError, match=r"train.csv: data.layout profile_folders needs a folder, and this is a file$"):
+    with pytest.raises(
+        DataError,
+        match=r"train.csv: data.layout profile_folders needs a folder, and this is a file$",
+    ):
         csv("path,label\na.png,x\n", layout="profile_folders")
 
 
-def test_the_root_is_absolute_so_that_another_working_folder_changes_nothing(csv, tmp_path, monkeypatch):
+def test_the_root_is_absolute_so_that_another_working_folder_changes_nothing(
+    csv, tmp_path, monkeypatch
+):
     csv("path,label\na.png,x\n")
     monkeypatch.chdir(tmp_path)
     assert read(Path("train.csv")).root == tmp_path
@@ -301,18 +350,37 @@ def test_images_that_do_not_exist_are_all_counted_and_named_by_line(csv, tmp_pat
 
 def test_after_ten_missing_images_the_rest_is_counted(csv):
     rows = "".join(f"x{row}.png,0\n" for row in range(13))
-    with pytest.raises(DataError, match=r"13 of 13 images do not exist (.|\n)*\n  line 11: x9.png\n  and 3 more$"):
+    with pytest.raises(
+        DataError, match=r"13 of 13 images do not exist (.|\n)*\n  line 11: x9.png\n  and 3 more$"
+    ):
         csv("path,label\n" + rows)
 
 
 @pytest.mark.parametrize(
-    "path", ["sub", "dangling.png", "itself.png", "round.png", "a.png/x.png", "a\0.png", "x" * 300, "없음 1.png"]
+    "path",
+    [
+        "sub",
+        "dangling.png",
+        "itself.png",
+        "round.png",
+        "a.png/x.png",
+        "a\0.png",
+        "x" * 300,
+        "없음 1.png",
+    ],
 )
 def test_what_is_no_file_does_not_count_as_an_image(csv, tmp_path, path):
     (tmp_path / "sub").mkdir()
-    for name, target in [("dangling", "gone"), ("itself", "itself"), ("round", "trip"), ("trip", "round")]:
+    for name, target in [
+        ("dangling", "gone"),
+        ("itself", "itself"),
+        ("round", "trip"),
+        ("trip", "round"),
+    ]:
         (tmp_path / f"{name}.png").symlink_to(f"{target}.png")
-    with pytest.raises(DataError, match=rf"1 of 2 images do not exist .*\n  line 2: {re.escape(path)}$"):
+    with pytest.raises(
+        DataError, match=rf"1 of 2 images do not exist .*\n  line 2: {re.escape(path)}$"
+    ):
         csv(f"path,label\n{path},0\na.png,1\n")
 
 
@@ -337,7 +405,15 @@ def neighbours(tmp_path: Path) -> Path:
     return tmp_path
 
 
-OUTSIDE = ["../out/x.png", "link.png", "chain.png", "folder/x.png", "../inner/y.png", "sub/../../out/x.png", "ROOT"]
+OUTSIDE = [
+    "../out/x.png",
+    "link.png",
+    "chain.png",
+    "folder/x.png",
+    "../inner/y.png",
+    "sub/../../out/x.png",
+    "ROOT",
+]
 
 
 def rows_of(neighbours: Path, *paths: str) -> Path:
@@ -364,7 +440,9 @@ def test_a_path_may_leave_the_sources_folder_where_the_user_says_so(neighbours, 
     assert len(read(rows_of(neighbours, "a.png", path), allow_outside=True)) == 2
 
 
-@pytest.mark.parametrize("path", ["sub/b.png", "./a.png", "sub/../a.png", "home.png", "sub/up/a.png", "../in/a.png"])
+@pytest.mark.parametrize(
+    "path", ["sub/b.png", "./a.png", "sub/../a.png", "home.png", "sub/up/a.png", "../in/a.png"]
+)
 def test_links_and_detours_within_the_folder_are_fine(neighbours, path):
     assert len(read(rows_of(neighbours, path))) == 1
 
@@ -394,7 +472,10 @@ def test_near_duplicates_are_no_column(csv):
 
 @pytest.mark.parametrize(
     ("box_format", "expected"),
-    [("xyxy", [[1, 2.5, 30, 40], [-1, 0, 1e30, 7]]), ("xywh", [[1, 2.5, 31, 42.5], [-1, 0, 1e30, 7]])],
+    [
+        ("xyxy", [[1, 2.5, 30, 40], [-1, 0, 1e30, 7]]),
+        ("xywh", [[1, 2.5, 31, 42.5], [-1, 0, 1e30, 7]]),
+    ],
 )
 def test_boxes_are_read_as_written_and_widths_become_edges(csv, box_format, expected):
     text = "path,label,l,t,r,b\na.png,x,1,2.5,30,40\nb.png,y,-1,0,1e30,7\n"
@@ -409,7 +490,9 @@ def test_what_is_no_number_in_a_box_is_nan_and_left_to_the_cleaning(csv, cell):
 
 
 def test_fixed_folds_are_whole_numbers_and_empty_means_always_trained(csv):
-    text = "path,label,f\na.png,x,0\nb.png,y,1.0\nc.png,y,\nd.png,x,-1\na.png,x,-1.00\nb.png,y,nan\n"
+    text = (
+        "path,label,f\na.png,x,0\nb.png,y,1.0\nc.png,y,\nd.png,x,-1\na.png,x,-1.00\nb.png,y,nan\n"
+    )
     fixed_N = csv(text, fold_column="f").fixed_N
     assert fixed_N.dtype == np.int64
     assert fixed_N.tolist() == [0, 1, *[ALWAYS_TRAINED] * 4]
@@ -440,7 +523,9 @@ def two(tmp_path: Path) -> Reader:
 
 
 def test_train_and_valid_csv_of_one_folder_become_one_fixed_fold(two, tmp_path):
-    table = two("path,label\na.png,x\n", "path,label\nb.png,y\n", same_folder=True, fold_column="fold")
+    table = two(
+        "path,label\na.png,x\n", "path,label\nb.png,y\n", same_folder=True, fold_column="fold"
+    )
     assert table.root == tmp_path / "tr"
     assert table.paths == ["a.png", "b.png"]
     assert table.fixed_N.tolist() == [ALWAYS_TRAINED, 0]
@@ -449,14 +534,23 @@ def test_train_and_valid_csv_of_one_folder_become_one_fixed_fold(two, tmp_path):
 
 
 def test_paths_stay_relative_to_their_own_csv(two, tmp_path):
-    table = two("path,label\na.png,x\nb.png,y\n", f"path,label\na.png,y\n{tmp_path}/va/b.png,x\n", fold_column="fold")
+    table = two(
+        "path,label\na.png,x\nb.png,y\n",
+        f"path,label\na.png,y\n{tmp_path}/va/b.png,x\n",
+        fold_column="fold",
+    )
     assert table.root == tmp_path
     assert table.paths == ["tr/a.png", "tr/b.png", "va/a.png", f"{tmp_path}/va/b.png"]
     assert table.fixed_N.tolist() == [-1, -1, 0, 0]
 
 
 def test_a_missing_path_of_a_second_source_stays_missing(two):
-    assert two("path,label\na.png,x\n,y\n", "path,label\na.png,y\n,x\n").paths == ["tr/a.png", "", "va/a.png", ""]
+    assert two("path,label\na.png,x\n,y\n", "path,label\na.png,y\n,x\n").paths == [
+        "tr/a.png",
+        "",
+        "va/a.png",
+        "",
+    ]
 
 
 def test_without_fixed_folds_the_second_source_is_only_more_images(two):
@@ -470,17 +564,25 @@ def test_folds_that_the_sources_have_themselves_are_kept(two):
 
 
 @pytest.mark.parametrize("first", [True, False])
-def test_a_fold_column_in_one_of_two_sources_is_refused_since_it_is_not_clear_what_is_held_out(two, tmp_path, first):
+def test_a_fold_column_in_one_of_two_sources_is_refused_since_it_is_not_clear_what_is_held_out(
+    two, tmp_path, first
+):
     texts = ["path,label,fold\na.png,x,1\n", "path,label\nb.png,y\n"]
     name = "tr/train.csv" if first else "va/valid.csv"
-    with pytest.raises(DataError, match=rf"^{tmp_path}/{name} has a column 'fold' of its own and the other source"):
+    with pytest.raises(
+        DataError, match=rf"^{tmp_path}/{name} has a column 'fold' of its own and the other source"
+    ):
         two(*(texts if first else reversed(texts)), fold_column="fold")
     assert two(*texts).fixed_N is None
 
 
 def test_the_columns_of_the_second_source_may_be_in_another_order(two):
     table = two("path,label,who\na.png,x,p\n", "who,extra,label,path\nq,1,y,b.png\n", group="who")
-    assert (table.paths, table.labels, table.groups) == (["tr/a.png", "va/b.png"], [("x",), ("y",)], ["p", "q"])
+    assert (table.paths, table.labels, table.groups) == (
+        ["tr/a.png", "va/b.png"],
+        [("x",), ("y",)],
+        ["p", "q"],
+    )
 
 
 def test_a_second_source_without_a_column_of_the_first_is_refused(two, tmp_path):
@@ -510,7 +612,9 @@ def test_neither_of_two_sources_may_leave_their_folders(two, tmp_path, path, lea
 
 
 def test_a_folder_of_train_and_one_of_valid_images(tmp_path):
-    touched(tmp_path, "train/cat/1.png", "train/dog/1.png", "deep/valid/cat/1.png", "deep/valid/odd.png")
+    touched(
+        tmp_path, "train/cat/1.png", "train/dog/1.png", "deep/valid/cat/1.png", "deep/valid/odd.png"
+    )
     table = read(tmp_path / "train", valid=str(tmp_path / "deep/valid"), fold_column="fold")
     assert table.root == tmp_path
     assert table.paths == ["train/cat/1.png", "train/dog/1.png", "deep/valid/cat/1.png"]
@@ -521,7 +625,12 @@ def test_a_folder_of_train_and_one_of_valid_images(tmp_path):
 
 def test_profile_folders_may_have_a_second_source_too(tmp_path):
     touched(tmp_path, "train/1_male_x_20/mask1.jpg", "valid/2_female_x_70/normal.jpg")
-    table = read(tmp_path / "train", valid=str(tmp_path / "valid"), layout="profile_folders", fold_column="fold")
+    table = read(
+        tmp_path / "train",
+        valid=str(tmp_path / "valid"),
+        layout="profile_folders",
+        fold_column="fold",
+    )
     assert table.labels == [("mask", "male", "<30"), ("normal", "female", ">=60")]
     assert table.groups == ["1", "2"]
     assert table.fixed_N.tolist() == [-1, 0]

@@ -11,9 +11,9 @@ from trainer.images.preprocessing import Preprocessing, Reading
 READING = Reading()
 FILL = (10, 200, 30)
 FILLING = Reading(fill_rgb=FILL)
-GRADIENT_HWC = np.stack(np.broadcast_arrays(np.arange(16)[:, None] * 16, np.arange(16) * 16, 7), axis=2).astype(
-    np.uint8
-)
+GRADIENT_HWC = np.stack(
+    np.broadcast_arrays(np.arange(16)[:, None] * 16, np.arange(16) * 16, 7), axis=2
+).astype(np.uint8)
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 
 
@@ -30,7 +30,9 @@ def turned(image: Image.Image, orientation: int, format: str = "PNG", **options:
     return encoded(image, format, exif=exif, **options)
 
 
-def pixels(data: bytes, size_HW: tuple[int, int] = (16, 16), *, reading: Reading = READING) -> np.ndarray:
+def pixels(
+    data: bytes, size_HW: tuple[int, int] = (16, 16), *, reading: Reading = READING
+) -> np.ndarray:
     return decode(data, Preprocessing(size_HW), reading=reading)
 
 
@@ -39,10 +41,14 @@ def fractal(width: int, height: int, *, seed: int = 0) -> Image.Image:
     rng = np.random.default_rng(seed)
     image = Image.new("RGB", (1, 1), (128, 120, 110))
     for octave in range(9, -1, -1):
-        image = image.resize((-(-width // 2**octave), -(-height // 2**octave)), Image.Resampling.BICUBIC)
+        image = image.resize(
+            (-(-width // 2**octave), -(-height // 2**octave)), Image.Resampling.BICUBIC
+        )
         strength = int(30 * 0.9 ** (9 - octave)) + 1
         colours = 3 if octave > 2 else 1
-        noise_HWC = rng.integers(-strength, strength + 1, (image.height, image.width, colours), dtype=np.int16)
+        noise_HWC = rng.integers(
+            -strength, strength + 1, (image.height, image.width, colours), dtype=np.int16
+        )
         image = Image.fromarray(np.clip(np.asarray(image) + noise_HWC, 0, 255).astype(np.uint8))
     return image
 

@@ -58,7 +58,9 @@ def test_pixels_are_those_of_the_rows(batches):
 
 def test_images_are_normalised_as_the_plain_formula_says(batches):
     images_BCHW = batches.normalised(pixels(batches, [5, 0, 5]))
-    np.testing.assert_allclose(images_BCHW.permute(0, 2, 3, 1).numpy(), expected([5, 0, 5]), atol=1e-5)
+    np.testing.assert_allclose(
+        images_BCHW.permute(0, 2, 3, 1).numpy(), expected([5, 0, 5]), atol=1e-5
+    )
     assert images_BCHW.dtype == torch.float32
 
 
@@ -77,10 +79,14 @@ def test_images_that_do_not_lie_channels_last_are_normalised_too(batches):
 def test_images_of_another_size_are_normalised_too(batches):
     images_BCHW = batches.normalised_unit(torch.full((2, 3, 5, 4), 0.5))
     mean, std = MEAN_STD
-    np.testing.assert_allclose(images_BCHW[0, :, 2, 1], (0.5 - np.array(mean)) / np.array(std), atol=1e-6)
+    np.testing.assert_allclose(
+        images_BCHW[0, :, 2, 1], (0.5 - np.array(mean)) / np.array(std), atol=1e-6
+    )
 
 
-@pytest.mark.parametrize("normalised", [lambda b, p: b.normalised(p), lambda b, p: b.normalised_unit(unit(p))])
+@pytest.mark.parametrize(
+    "normalised", [lambda b, p: b.normalised(p), lambda b, p: b.normalised_unit(unit(p))]
+)
 def test_images_lie_channels_last_in_memory(batches, normalised):
     images_BCHW = normalised(batches, pixels(batches, [1, 2]))
     assert images_BCHW.is_contiguous(memory_format=torch.channels_last)
@@ -118,7 +124,9 @@ def test_a_split_has_every_row_once_and_in_order(n, batch_size):
     assert {len(batch) for batch in found[:-1]} <= {batch_size}
 
 
-@pytest.mark.parametrize(("images", "batch_size", "steps"), [(1, 4, 1), (3, 4, 1), (4, 4, 1), (7, 4, 1), (8, 4, 2)])
+@pytest.mark.parametrize(
+    ("images", "batch_size", "steps"), [(1, 4, 1), (3, 4, 1), (4, 4, 1), (7, 4, 1), (8, 4, 2)]
+)
 def test_steps_are_whole_batches_and_at_least_one(images, batch_size, steps):
     assert steps_per_epoch(images, batch_size) == steps
 
@@ -177,7 +185,9 @@ def test_decoding_ahead_asks_for_rows_ahead(both):
 def test_nothing_but_the_batch_is_copied(monkeypatch):
     taken = []
     plain = Decoded.take
-    monkeypatch.setattr(Decoded, "take", lambda source, rows: (taken.append(rows.tolist()), plain(source, rows))[1])
+    monkeypatch.setattr(
+        Decoded, "take", lambda source, rows: (taken.append(rows.tolist()), plain(source, rows))[1]
+    )
     source = Batches(Decoded(IMAGES_NHWC), device=CPU, mean_std=MEAN_STD)
     assert taken == []
     for count, _ in enumerate(source.pixels(split(ROWS, batch_size=5)), start=1):

@@ -14,7 +14,17 @@ import numpy as np
 import pytest
 
 from tests.fakes import manifest_of
-from tests.trainer.images.pools import IMAGE_BYTES, IMAGES_NHWC, KEYS_N, RNG, SMALL, N, all_of, fill, pixels
+from tests.trainer.images.pools import (
+    IMAGE_BYTES,
+    IMAGES_NHWC,
+    KEYS_N,
+    RNG,
+    SMALL,
+    N,
+    all_of,
+    fill,
+    pixels,
+)
 from trainer.cache_folder import default_cache_folder
 from trainer.errors import DataError
 from trainer.images import cache, images
@@ -54,7 +64,9 @@ def decodes(monkeypatch) -> list[bytes]:
     """The content of every image that is decoded after the files were read."""
     seen = []
     monkeypatch.setattr(
-        images, "decode", lambda data, *rest, **options: (seen.append(data), decode(data, *rest, **options))[1]
+        images,
+        "decode",
+        lambda data, *rest, **options: (seen.append(data), decode(data, *rest, **options))[1],
     )
     return seen
 
@@ -62,7 +74,12 @@ def decodes(monkeypatch) -> list[bytes]:
 def expected(manifest: Manifest, how: Preprocessing = HOW) -> np.ndarray:
     return np.stack(
         [
-            decode(manifest.file(row).read_bytes(), how, reading=manifest.reading, box=manifest.box(row))
+            decode(
+                manifest.file(row).read_bytes(),
+                how,
+                reading=manifest.reading,
+                box=manifest.box(row),
+            )
             for row in range(len(manifest))
         ]
     )
@@ -112,7 +129,9 @@ def test_weights_count_where_they_are_used_and_by_their_content(tmp_path):
 
     def pixels_of(name: str, how: Preprocessing) -> Path:
         weights = str(tmp_path / name)
-        return pool_of(tmp_path, how, reading=Reading(face_weights=weights, background_weights=weights)).pixels
+        return pool_of(
+            tmp_path, how, reading=Reading(face_weights=weights, background_weights=weights)
+        ).pixels
 
     for how in (Preprocessing((8, 8), crop="face"), Preprocessing((8, 8), background="remove")):
         assert pixels_of("a", how) == pixels_of("b", how) != pixels_of("c", how)
@@ -151,7 +170,9 @@ def test_only_what_is_missing_is_decoded(manifest, decodes):
 
 def test_other_choices_are_decoded_for_themselves(manifest, decodes):
     for how in (HOW, Preprocessing((8, 16)), Preprocessing((16, 8))):
-        np.testing.assert_array_equal(all_of(open_images(manifest, how, threads=2)), expected(manifest, how))
+        np.testing.assert_array_equal(
+            all_of(open_images(manifest, how, threads=2)), expected(manifest, how)
+        )
     assert len(decodes) == 3 * N
 
 
@@ -172,7 +193,9 @@ def test_identical_files_share_their_pixels(manifest):
 
 def test_a_changed_image_is_decoded_again_and_nothing_else_is(manifest, decodes):
     before = all_of(open_images(manifest, HOW, threads=2))
-    changed = decode(manifest.file(2).read_bytes(), Preprocessing((16, 16)), reading=manifest.reading)
+    changed = decode(
+        manifest.file(2).read_bytes(), Preprocessing((16, 16)), reading=manifest.reading
+    )
     from PIL import Image
 
     Image.fromarray(255 - changed).save(manifest.file(2))
@@ -192,7 +215,9 @@ def test_an_image_that_changed_after_it_was_read_is_never_kept_as_what_it_was(ma
 
 def test_a_vanished_image_is_named_and_those_before_it_are_kept(manifest, decodes):
     manifest.file(5).unlink()
-    with pytest.raises(DataError, match=r"^line 7: 5\.png cannot be read any more \(.*No such file"):
+    with pytest.raises(
+        DataError, match=r"^line 7: 5\.png cannot be read any more \(.*No such file"
+    ):
         open_images(manifest, HOW, threads=2)
     assert len(pool_of(manifest.root, HOW, reading=manifest.reading).records()) == 5
 
@@ -203,8 +228,15 @@ def test_boxes_of_one_file_are_kept_side_by_side(manifest, decodes):
     boxed = Manifest(**{**vars(manifest), "boxes_N4": boxes_N4})
     np.testing.assert_array_equal(all_of(open_images(boxed, how, threads=2)), expected(boxed, how))
     decodes.clear()
-    corrected = Manifest(**{**vars(manifest), "boxes_N4": np.vstack([boxes_N4[:-1], [[1, 2, 9, 12]]]).astype(np.int32)})
-    np.testing.assert_array_equal(all_of(open_images(corrected, how, threads=2)), expected(corrected, how))
+    corrected = Manifest(
+        **{
+            **vars(manifest),
+            "boxes_N4": np.vstack([boxes_N4[:-1], [[1, 2, 9, 12]]]).astype(np.int32),
+        }
+    )
+    np.testing.assert_array_equal(
+        all_of(open_images(corrected, how, threads=2)), expected(corrected, how)
+    )
     assert decodes == [manifest.file(N - 1).read_bytes()]
 
 
@@ -243,7 +275,9 @@ def _touch_everything(pool: Pool, keys_N: np.ndarray, answer: Connection) -> Non
     answer.send((total, *(end - start for start, end in zip(before, after, strict=True))))
 
 
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux tells private from shared memory")
+@pytest.mark.skipif(
+    not Path("/proc/self/status").exists(), reason="only Linux tells private from shared memory"
+)
 def test_reading_the_whole_cache_takes_shared_pages_and_none_of_its_own(tmp_path):
     pool = Pool(tmp_path / "large.pixels", Preprocessing((256, 256)))
     keys_N = np.arange(160 * 2, dtype=np.uint64).view(DIGEST)
@@ -276,14 +310,25 @@ def test_without_a_bound_every_choice_is_kept():
 
 @pytest.mark.parametrize(
     ("cache_gb", "kept"),
-    [(0, []), (0.003071, []), (0.003072, [32]), (0.015359, [32]), (0.01536, [64, 32]), (1, [64, 128, 32])],
+    [
+        (0, []),
+        (0.003071, []),
+        (0.003072, [32]),
+        (0.015359, [32]),
+        (0.01536, [64, 32]),
+        (1, [64, 128, 32]),
+    ],
 )
 def test_the_smallest_choices_are_kept_as_far_as_they_fit_and_the_rest_is_streamed(cache_gb, kept):
     choices = [Preprocessing((side, side)) for side in (64, 128, 32)]
     plan = plan_cache(choices, images=1000, cache_gb=cache_gb)
     assert [how.size_HW[0] for how in plan.kept] == kept
-    assert [how.size_HW[0] for how in plan.streamed] == [side for side in (64, 128, 32) if side not in kept]
-    assert list(plan.sizes_bytes) == sorted((how.key for how in plan.kept), key=lambda key: plan.sizes_bytes[key])
+    assert [how.size_HW[0] for how in plan.streamed] == [
+        side for side in (64, 128, 32) if side not in kept
+    ]
+    assert list(plan.sizes_bytes) == sorted(
+        (how.key for how in plan.kept), key=lambda key: plan.sizes_bytes[key]
+    )
 
 
 def test_no_choices_are_no_plan():
@@ -314,7 +359,12 @@ POOL_GB = N * IMAGE_BYTES / 1e9
 
 @pytest.mark.parametrize(
     ("cache_gb", "left"),
-    [(5 * POOL_GB, [0, 1, 2, 3]), (4.99 * POOL_GB, [1, 2, 3]), (3 * POOL_GB, [2, 3]), (POOL_GB, [])],
+    [
+        (5 * POOL_GB, [0, 1, 2, 3]),
+        (4.99 * POOL_GB, [1, 2, 3]),
+        (3 * POOL_GB, [2, 3]),
+        (POOL_GB, []),
+    ],
 )
 def test_pools_used_longest_ago_go_until_the_new_images_fit(pools, tmp_path, cache_gb, left):
     new = pool_of(tmp_path / "new", SMALL, reading=Reading())
@@ -335,7 +385,9 @@ def test_what_a_pool_in_use_holds_already_need_not_fit_again(pools):
 
 def test_old_images_in_a_pool_of_its_own_go_when_the_bound_is_reached(pools):
     """A data set that was exported anew leaves the old pixels behind: nobody asks for them any more."""
-    assert make_room(pools[:1], images=N - 1, cache_gb=POOL_GB / 2) == [pools[number].pixels for number in (1, 2, 3, 0)]
+    assert make_room(pools[:1], images=N - 1, cache_gb=POOL_GB / 2) == [
+        pools[number].pixels for number in (1, 2, 3, 0)
+    ]
     assert standing(pools) == []
 
 
@@ -360,7 +412,12 @@ def test_pools_of_other_choices_go_too(pools, tmp_path):
 
 
 def test_without_a_bound_nothing_is_removed(pools, tmp_path):
-    assert make_room([pool_of(tmp_path / "new", SMALL, reading=Reading())], images=10**6, cache_gb=None) == []
+    assert (
+        make_room(
+            [pool_of(tmp_path / "new", SMALL, reading=Reading())], images=10**6, cache_gb=None
+        )
+        == []
+    )
     assert standing(pools) == [0, 1, 2, 3]
 
 
@@ -400,7 +457,9 @@ def free(monkeypatch: pytest.MonkeyPatch, size: float) -> None:
 
 def test_a_disk_that_is_too_small_is_refused_before_anything_is_decoded(tmp_path, monkeypatch):
     free(monkeypatch, cache.SPARE_BYTES + 2.04e9)
-    pools = [pool_of(tmp_path, Preprocessing((side, side)), reading=Reading()) for side in (256, 512)]
+    pools = [
+        pool_of(tmp_path, Preprocessing((side, side)), reading=Reading()) for side in (256, 512)
+    ]
     message = (
         f"{default_cache_folder()}: decoded images need 9.8 GB more, and the disk has 2.0 GB to spare. "
         "Set $SWEEPS_CACHE to a larger disk, sample fewer or smaller resize values, or set data.cache_gb below 9.8: "
@@ -413,7 +472,11 @@ def test_a_disk_that_is_too_small_is_refused_before_anything_is_decoded(tmp_path
 def test_a_disk_without_the_spare_room_has_nothing_and_not_less(tmp_path, monkeypatch):
     free(monkeypatch, 5e8)
     with pytest.raises(DataError, match=r"need 0\.2 GB more, and the disk has 0\.0 GB to spare"):
-        make_room([pool_of(tmp_path, Preprocessing((256, 256)), reading=Reading())], images=1000, cache_gb=None)
+        make_room(
+            [pool_of(tmp_path, Preprocessing((256, 256)), reading=Reading())],
+            images=1000,
+            cache_gb=None,
+        )
 
 
 def test_only_what_is_missing_must_fit_on_the_disk(pools, monkeypatch):
@@ -432,7 +495,9 @@ def test_what_is_removed_for_the_bound_makes_room_on_the_disk(pools, tmp_path, m
     new = pool_of(tmp_path / "new", SMALL, reading=Reading())
 
     def usage(folder: Path) -> SimpleNamespace:
-        return SimpleNamespace(free=cache.SPARE_BYTES + (4 - len(standing(pools))) * N * IMAGE_BYTES)
+        return SimpleNamespace(
+            free=cache.SPARE_BYTES + (4 - len(standing(pools))) * N * IMAGE_BYTES
+        )
 
     monkeypatch.setattr(cache.shutil, "disk_usage", usage)
     make_room([new], images=N, cache_gb=4 * POOL_GB)
@@ -445,9 +510,15 @@ def test_what_is_removed_for_the_bound_makes_room_on_the_disk(pools, tmp_path, m
 def test_a_folder_given_wins(manifest, tmp_path):
     before = sorted(default_cache_folder().rglob("*"))
     own = tmp_path / "own"
-    np.testing.assert_array_equal(all_of(open_images(manifest, HOW, threads=2, folder=own)), expected(manifest))
+    np.testing.assert_array_equal(
+        all_of(open_images(manifest, HOW, threads=2, folder=own)), expected(manifest)
+    )
     assert sorted(default_cache_folder().rglob("*")) == before
-    assert {path.suffix for path in own.rglob("*") if path.is_file()} <= {".pixels", ".index", ".lock"}
+    assert {path.suffix for path in own.rglob("*") if path.is_file()} <= {
+        ".pixels",
+        ".index",
+        ".lock",
+    }
     assert find_images(manifest, HOW, folder=own) is not None
     assert find_images(manifest, HOW) is None
 

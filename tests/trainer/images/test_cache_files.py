@@ -15,7 +15,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.trainer.images.pools import IMAGE_BYTES, IMAGES_NHWC, KEYS, KEYS_N, SMALL, N, all_of, fill, pixels
+from tests.trainer.images.pools import (
+    IMAGE_BYTES,
+    IMAGES_NHWC,
+    KEYS,
+    KEYS_N,
+    SMALL,
+    N,
+    all_of,
+    fill,
+    pixels,
+)
 from trainer.errors import DataError
 from trainer.images import cache
 from trainer.images.cache import RECORD, Pool, PoolWriter
@@ -100,7 +110,10 @@ def test_pixels_are_on_the_disk_before_their_record_is_written(pool, monkeypatch
     def watched(descriptor: int) -> None:
         plain(descriptor)
         synced = "pixels" if os.path.samestat(os.fstat(descriptor), pool.pixels.stat()) else "index"
-        sizes = (pool.pixels.stat().st_size / IMAGE_BYTES, pool.index.stat().st_size / RECORD.itemsize)
+        sizes = (
+            pool.pixels.stat().st_size / IMAGE_BYTES,
+            pool.index.stat().st_size / RECORD.itemsize,
+        )
         states.append((synced, *sizes))
 
     monkeypatch.setattr(cache.os, "fsync", watched)
@@ -117,7 +130,9 @@ def test_pixels_are_on_the_disk_before_their_record_is_written(pool, monkeypatch
 
 
 @given(pixel_bytes=st.integers(0, 5 * IMAGE_BYTES), index_bytes=st.integers(0, 5 * RECORD.itemsize))
-def test_files_that_end_anywhere_show_whole_images_only_and_are_completed(tmp_path_factory, pixel_bytes, index_bytes):
+def test_files_that_end_anywhere_show_whole_images_only_and_are_completed(
+    tmp_path_factory, pixel_bytes, index_bytes
+):
     pool = Pool(tmp_path_factory.mktemp("torn") / "one.pixels", SMALL)
     fill(pool, range(5))
     os.truncate(pool.pixels, pixel_bytes)
@@ -232,7 +247,9 @@ def test_a_user_is_told_what_is_waited_for(pool, monkeypatch):
         fill(pool)
     finally:
         cache.logger.removeHandler(handler)
-    assert told == [f"another process decodes the same images ({pool.pixels.with_suffix('.lock')}); waiting for it"]
+    assert told == [
+        f"another process decodes the same images ({pool.pixels.with_suffix('.lock')}); waiting for it"
+    ]
     np.testing.assert_array_equal(pixels(pool), IMAGES_NHWC)
 
 
@@ -310,7 +327,9 @@ def _write_beyond_the_limit(pool: Pool, answer: Connection) -> None:
         answer.send((str(error), writer._lock.is_locked))
     except OSError as error:
         answer.send((repr(error), writer._lock.is_locked))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (before, before))  # coverage writes its file at the end of the process
+    resource.setrlimit(
+        resource.RLIMIT_FSIZE, (before, before)
+    )  # coverage writes its file at the end of the process
 
 
 def test_a_real_file_that_cannot_grow_is_named_and_its_lock_is_free(tmp_path):

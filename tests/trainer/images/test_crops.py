@@ -40,7 +40,9 @@ def cv2() -> Any:
 def cascade(cv2: Any) -> None:
     """OpenCV 4: the cascades ship with it."""
     if not hasattr(cv2, "CascadeClassifier"):
-        pytest.skip(f"OpenCV {cv2.__version__} has no cascades; the extra 'crops' asks for OpenCV 4")
+        pytest.skip(
+            f"OpenCV {cv2.__version__} has no cascades; the extra 'crops' asks for OpenCV 4"
+        )
 
 
 @pytest.fixture
@@ -55,7 +57,9 @@ def face(side: int = 200) -> Image.Image:
     image = Image.new("RGB", (side, side), SKY)
     draw = ImageDraw.Draw(image)
 
-    def ellipse(x: float, y: float, *, radii: tuple[float, float], colour: tuple[int, int, int]) -> None:
+    def ellipse(
+        x: float, y: float, *, radii: tuple[float, float], colour: tuple[int, int, int]
+    ) -> None:
         across, down = radii
         box = [(x - across) * side, (y - down) * side, (x + across) * side, (y + down) * side]
         draw.ellipse(box, fill=colour)
@@ -96,7 +100,9 @@ def hardly_different(contrast: int, *, seed: int) -> np.ndarray:
     y_H1, x_1W = np.ogrid[:60, :80]
     inside_HW = ((x_1W - 40) / 28) ** 2 + ((y_H1 - 30) / 21) ** 2 < 1
     shift_HWC = inside_HW[:, :, None] * np.array([contrast, -contrast, contrast / 2])
-    return np.clip(np.asarray(colours) + shift_HWC + rng.normal(0, 8, (60, 80, 3)), 0, 255).astype(np.uint8)
+    return np.clip(np.asarray(colours) + shift_HWC + rng.normal(0, 8, (60, 80, 3)), 0, 255).astype(
+        np.uint8
+    )
 
 
 def on_many_threads(work: Callable[[np.ndarray], Any], images: list[np.ndarray]) -> list[Any]:
@@ -124,7 +130,11 @@ def node(kind: str, inputs: list[str], output: str, **ints: int | list[int]) -> 
     names = b"".join(field(1, name) for name in inputs) + field(2, output) + field(4, kind)
     for name, value in ints.items():
         is_list = isinstance(value, list)
-        numbers = b"".join(field(8, number) for number in value) if isinstance(value, list) else field(3, value)
+        numbers = (
+            b"".join(field(8, number) for number in value)
+            if isinstance(value, list)
+            else field(3, value)
+        )
         names += field(5, field(1, name) + numbers + field(20, 7 if is_list else 2))
     return field(1, names)
 
@@ -155,7 +165,11 @@ def yunet_stand_in(path: Path) -> str:
         red_1CHW[:, 2] = 1 / 255 / stride**2  # OpenCV's third channel is red
         graph += tensor(f"red_{stride}", red_1CHW)
         graph += node(
-            "Conv", ["input", f"red_{stride}"], f"cells_{stride}", kernel_shape=[stride] * 2, strides=[stride] * 2
+            "Conv",
+            ["input", f"red_{stride}"],
+            f"cells_{stride}",
+            kernel_shape=[stride] * 2,
+            strides=[stride] * 2,
         )
         graph += node("Reshape", [f"cells_{stride}", "column"], f"cls_{stride}")
         graph += node("Reshape", [f"cells_{stride}", "column"], f"obj_{stride}")
@@ -172,7 +186,9 @@ def yunet_stand_in(path: Path) -> str:
 def u2net_stand_in(path: Path, *, side: int = 320) -> str:
     """U2-Net's input and first output: the brighter, the more foreground."""
     graph = node("ReduceMean", ["input"], "mask", axes=[1], keepdims=1)
-    return write_model(path, graph + port(11, "input", [1, 3, side, side]) + port(12, "mask", [1, 1, side, side]))
+    return write_model(
+        path, graph + port(11, "input", [1, 3, side, side]) + port(12, "mask", [1, 1, side, side])
+    )
 
 
 # faces
@@ -193,7 +209,12 @@ def test_of_two_faces_the_larger_one_is_taken(cascade):
 
 
 def test_a_box_is_clipped_to_the_image(cascade):
-    assert face_box(np.asarray(face(200).crop((20, 20, 180, 185))), weights=None) == (0, 0, 160, 165)
+    assert face_box(np.asarray(face(200).crop((20, 20, 180, 185))), weights=None) == (
+        0,
+        0,
+        160,
+        165,
+    )
 
 
 def test_a_box_is_in_pixels_of_a_large_image(cascade):
@@ -231,11 +252,16 @@ def test_a_yunet_model_finds_faces_in_colour(cv2, tmp_path, zoom):
     rgb_HWC[64 * zoom : 96 * zoom, 128 * zoom : 160 * zoom] = (255, 0, 0)
     # found in the copy of 320 x 256: 32 pixels around the corner of the red cell, from (112, 48) to (144, 80)
     box = np.array([112 - 0.3 * 32, 48 - 0.5 * 32, 144 + 0.3 * 32, 80 + 0.3 * 32])
-    assert face_box(rgb_HWC, weights=yunet_stand_in(tmp_path / "yunet.onnx")) == tuple((zoom * box).round())
+    assert face_box(rgb_HWC, weights=yunet_stand_in(tmp_path / "yunet.onnx")) == tuple(
+        (zoom * box).round()
+    )
 
 
 def test_a_yunet_model_may_find_nothing(cv2, tmp_path):
-    assert face_box(picture(size_WH=(64, 48)) // 2, weights=yunet_stand_in(tmp_path / "yunet.onnx")) is None
+    assert (
+        face_box(picture(size_WH=(64, 48)) // 2, weights=yunet_stand_in(tmp_path / "yunet.onnx"))
+        is None
+    )
 
 
 # foregrounds by GrabCut
@@ -267,12 +293,16 @@ def test_a_tiny_picture_has_some_foreground(cv2, side):
 
 
 def test_a_picture_has_the_same_mask_on_any_thread_and_after_any_other(cv2):
-    images = [hardly_different(contrast, seed=seed) for contrast in (36, 40, 44) for seed in range(2)] * 2
+    images = [
+        hardly_different(contrast, seed=seed) for contrast in (36, 40, 44) for seed in range(2)
+    ] * 2
     alone = [foreground_mask(image, weights=None) for image in images]
     cv2.setRNGSeed(7)
     again = [foreground_mask(image, weights=None) for image in images]
     np.testing.assert_array_equal(again, alone)
-    np.testing.assert_array_equal(on_many_threads(lambda image: foreground_mask(image, weights=None), images), alone)
+    np.testing.assert_array_equal(
+        on_many_threads(lambda image: foreground_mask(image, weights=None), images), alone
+    )
 
 
 # foregrounds by rembg
@@ -284,7 +314,9 @@ def test_a_rembg_model_masks_at_one_half_and_asks_no_network(rembg, tmp_path, mo
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
     grey_HW = np.tile(np.linspace(0, 255, 640), (480, 1)).astype(np.uint8)
-    mask_HW = foreground_mask(np.stack([grey_HW] * 3, axis=2), weights=u2net_stand_in(tmp_path / "u2net.onnx"))
+    mask_HW = foreground_mask(
+        np.stack([grey_HW] * 3, axis=2), weights=u2net_stand_in(tmp_path / "u2net.onnx")
+    )
     assert mask_HW.shape == (480, 640)
     assert not mask_HW[:, :315].any()
     assert mask_HW[:, 325:].all()
@@ -300,7 +332,9 @@ def test_threads_share_one_rembg_model(rembg, tmp_path):
     images = [disc(seed=seed)[0] for seed in range(8)]
     together = on_many_threads(lambda image: foreground_mask(image, weights=weights), images)
     assert crops._loaded.cache_info().misses == 1
-    np.testing.assert_array_equal(together, [foreground_mask(image, weights=weights) for image in images])
+    np.testing.assert_array_equal(
+        together, [foreground_mask(image, weights=weights) for image in images]
+    )
 
 
 @pytest.mark.parametrize("kind", ["garbage", "empty", "another size", "another model"])
@@ -312,7 +346,10 @@ def test_a_file_that_is_no_rembg_model_is_named(rembg, tmp_path, kind):
         yunet_stand_in(path)
     else:
         path.write_bytes(b"no model" * 20 if kind == "garbage" else b"")
-    with pytest.raises(ConfigError, match=r"^data.background_weights: .*model\.onnx is no model of the U2-Net family"):
+    with pytest.raises(
+        ConfigError,
+        match=r"^data.background_weights: .*model\.onnx is no model of the U2-Net family",
+    ):
         require("none", "remove", reading=Reading(background_weights=str(path)))
 
 
@@ -336,7 +373,9 @@ def test_pictures_left_as_they_are_need_nothing(monkeypatch):
 def test_without_opencv_the_error_says_what_to_install(monkeypatch, crop, background):
     monkeypatch.setitem(sys.modules, "cv2", None)
     setting = "crop: face" if crop == "face" else "background: remove"
-    with pytest.raises(ConfigError, match=rf"^{setting} needs OpenCV, .* pip install 'foldsweep\[crops\]'$"):
+    with pytest.raises(
+        ConfigError, match=rf"^{setting} needs OpenCV, .* pip install 'foldsweep\[crops\]'$"
+    ):
         require(crop, background, reading=Reading())
 
 
@@ -347,14 +386,17 @@ def test_without_rembg_the_error_says_what_to_install(monkeypatch, tmp_path, lib
     monkeypatch.setitem(sys.modules, library, None)
     reading = Reading(background_weights=u2net_stand_in(tmp_path / "u2net.onnx"))
     with pytest.raises(
-        ConfigError, match=r"^data.background_weights needs rembg, .* pip install 'foldsweep\[rembg\]'$"
+        ConfigError,
+        match=r"^data.background_weights needs rembg, .* pip install 'foldsweep\[rembg\]'$",
     ):
         require("none", "remove", reading=reading)
 
 
 def test_an_opencv_without_cascades_asks_for_another_or_for_weights(cv2, monkeypatch):
     monkeypatch.delattr(cv2, "CascadeClassifier", raising=False)
-    with pytest.raises(ConfigError, match=r"brings no face detector\. Install OpenCV 4: .* or name a YuNet model"):
+    with pytest.raises(
+        ConfigError, match=r"brings no face detector\. Install OpenCV 4: .* or name a YuNet model"
+    ):
         require("face", "keep", reading=Reading())
 
 
@@ -375,5 +417,7 @@ def test_a_file_that_is_no_yunet_model_is_named(cv2, tmp_path, kind):
         u2net_stand_in(path)
     else:
         path.write_bytes(b"no model" * 20 if kind == "garbage" else b"")
-    with pytest.raises(ConfigError, match=r"^data.face_weights: .*model\.onnx is not a YuNet model that OpenCV"):
+    with pytest.raises(
+        ConfigError, match=r"^data.face_weights: .*model\.onnx is not a YuNet model that OpenCV"
+    ):
         require("face", "keep", reading=Reading(face_weights=str(path)))

@@ -52,7 +52,9 @@ def flag(*colours: tuple[int, int, int], width: int = 10, height: int = 20) -> I
     return image
 
 
-def shaped(image: Image.Image, size_HW: tuple[int, int], mode: str, box: Box | None = None) -> np.ndarray:
+def shaped(
+    image: Image.Image, size_HW: tuple[int, int], mode: str, box: Box | None = None
+) -> np.ndarray:
     how = Preprocessing(size_HW, mode, crop="none" if box is None else "box")
     return decode(encoded(image), how, reading=FILLING, box=box)
 
@@ -66,7 +68,11 @@ def test_stretch_shows_everything_and_changes_the_aspect():
 
 @pytest.mark.parametrize(
     ("size_HW", "rows", "columns"),
-    [((8, 8), slice(2, 6), slice(0, 8)), ((20, 100), slice(0, 20), slice(30, 70)), ((9, 8), slice(2, 6), slice(0, 8))],
+    [
+        ((8, 8), slice(2, 6), slice(0, 8)),
+        ((20, 100), slice(0, 20), slice(30, 70)),
+        ((9, 8), slice(2, 6), slice(0, 8)),
+    ],
 )
 def test_fit_shows_everything_in_the_middle_and_fills_the_rest(size_HW, rows, columns):
     result = shaped(flag(RED, RED, BLUE, BLUE), size_HW, "fit")
@@ -97,7 +103,9 @@ def test_a_box_is_cut_exactly():
 
 def test_a_box_counts_in_the_image_as_displayed():
     image = fractal(50, 40)
-    result = decode(turned(image, 6), Preprocessing((4, 3), crop="box"), reading=READING, box=(1, 2, 4, 6))
+    result = decode(
+        turned(image, 6), Preprocessing((4, 3), crop="box"), reading=READING, box=(1, 2, 4, 6)
+    )
     np.testing.assert_array_equal(result, np.rot90(np.asarray(image), -1)[2:6, 1:4])
 
 
@@ -109,10 +117,14 @@ def test_what_lies_outside_the_box_is_not_seen(mode):
 
 
 @pytest.mark.parametrize("format", ["PNG", "JPEG"])
-@pytest.mark.parametrize("box", [(0, 0, 65, 48), (0, 0, 64, 49), (-1, 0, 10, 10), (100, 100, 110, 110)])
+@pytest.mark.parametrize(
+    "box", [(0, 0, 65, 48), (0, 0, 64, 49), (-1, 0, 10, 10), (100, 100, 110, 110)]
+)
 def test_a_box_that_leaves_the_image_is_refused(format, box):
     how = Preprocessing((8, 8), crop="box")
-    with pytest.raises(UnreadableError, match=r"^the box \[.*\] does not lie inside the image of 64 x 48$"):
+    with pytest.raises(
+        UnreadableError, match=r"^the box \[.*\] does not lie inside the image of 64 x 48$"
+    ):
         decode(encoded(fractal(64, 48), format), how, reading=READING, box=box)
 
 
@@ -204,13 +216,17 @@ def test_choices_that_need_one_scale_share_one_decoding_and_change_nothing(draft
         ((640, 480), Preprocessing((30, 40), crop="box"), (1, 1, 320, 240), 2),
     ],
 )
-def test_a_jpeg_is_decoded_once_and_leaves_twice_the_pixels_needed(drafts, size_WH, how, box, scale):
+def test_a_jpeg_is_decoded_once_and_leaves_twice_the_pixels_needed(
+    drafts, size_WH, how, box, scale
+):
     decode(encoded(Image.new("RGB", size_WH), "JPEG"), how, reading=READING, box=box)
     assert drafts == [scale]
 
 
 def test_the_scale_is_chosen_for_the_picture_as_displayed(drafts):
-    decode(turned(Image.new("RGB", (640, 240)), 6, "JPEG"), Preprocessing((40, 15)), reading=READING)
+    decode(
+        turned(Image.new("RGB", (640, 240)), 6, "JPEG"), Preprocessing((40, 15)), reading=READING
+    )
     assert drafts == [8]
 
 
@@ -218,7 +234,11 @@ def test_the_scale_is_chosen_for_the_picture_as_displayed(drafts):
     ("part", "how", "box"),
     [
         ((0, 0, 4032, 3024), Preprocessing((256, 256)), None),
-        ((0, 0, 4032, 3024), Preprocessing((224, 298), "crop", crop="box"), (1001, 513, 2502, 2222)),
+        (
+            (0, 0, 4032, 3024),
+            Preprocessing((224, 298), "crop", crop="box"),
+            (1001, 513, 2502, 2222),
+        ),
         ((0, 0, 1237, 1663), Preprocessing((224, 224), "crop"), None),
         ((0, 0, 1025, 1031), Preprocessing((256, 256)), None),
         ((5, 5, 778, 777), Preprocessing((96, 96), "fit"), None),
@@ -261,7 +281,9 @@ def crops(monkeypatch) -> types.ModuleType:
 def portrait(format: str, face: Box, size_WH: tuple[int, int] = (1600, 1200)) -> bytes:
     image = Image.new("RGB", size_WH, RED)
     image.paste(GREEN, face)
-    return encoded(image, format, **({"quality": 95} if format == "JPEG" else {"compress_level": 1}))
+    return encoded(
+        image, format, **({"quality": 95} if format == "JPEG" else {"compress_level": 1})
+    )
 
 
 @pytest.mark.parametrize(
@@ -272,7 +294,9 @@ def portrait(format: str, face: Box, size_WH: tuple[int, int] = (1600, 1200)) ->
         ("JPEG", (400, 200, 480, 280), [2, 1]),
     ],
 )
-def test_the_face_is_sought_in_a_small_copy_and_cut_from_a_fine_one(crops, drafts, format, face, scales):
+def test_the_face_is_sought_in_a_small_copy_and_cut_from_a_fine_one(
+    crops, drafts, format, face, scales
+):
     how = Preprocessing((32, 32), crop="face")
     result = decode(portrait(format, face), how, reading=Reading(face_weights="yunet.onnx"))
     assert crops.seen == [((480, 640, 3), "yunet.onnx")]
@@ -283,7 +307,8 @@ def test_the_face_is_sought_in_a_small_copy_and_cut_from_a_fine_one(crops, draft
 def test_without_a_face_the_whole_image_is_taken(crops):
     how = Preprocessing((12, 16), crop="face")
     np.testing.assert_array_equal(
-        decode(encoded(flag(RED, BLUE)), how, reading=READING), pixels(encoded(flag(RED, BLUE)), (12, 16))
+        decode(encoded(flag(RED, BLUE)), how, reading=READING),
+        pixels(encoded(flag(RED, BLUE)), (12, 16)),
     )
     assert crops.seen == [((20, 20, 3), None)]
 
@@ -309,14 +334,19 @@ def test_the_background_is_painted_in_a_small_copy(crops, format):
 
 
 @pytest.mark.parametrize(
-    ("mode", "mask_HW"), [("stretch", (64, 64)), ("fit", (32, 64)), ("crop", (64, 128)), ("none", (20, 40))]
+    ("mode", "mask_HW"),
+    [("stretch", (64, 64)), ("fit", (32, 64)), ("crop", (64, 128)), ("none", (20, 40))],
 )
 def test_the_background_is_judged_by_all_that_the_crop_left(crops, mode, mask_HW):
     """Also by what `crop` will cut off; and never in more pixels than there are."""
     image = flag((0, 0, 0), RED, RED, BLUE, width=100, height=200)
     size_HW = (32, 32)
     if mode == "none":
-        mode, image, size_HW = "stretch", image.resize((40, 20), Image.Resampling.NEAREST), (100, 100)
+        mode, image, size_HW = (
+            "stretch",
+            image.resize((40, 20), Image.Resampling.NEAREST),
+            (100, 100),
+        )
     how = Preprocessing(size_HW, mode, crop="box", background="remove")
     result = decode(encoded(image), how, reading=FILLING, box=(0, 0, *image.size))
     assert crops.seen == [((*mask_HW, 3), None)]
@@ -397,13 +427,17 @@ def test_a_turned_file_has_the_fingerprint_of_what_it_shows(orientation):
 
 def test_a_fingerprint_sees_the_fill_colour_under_alpha():
     clear = half_clear("RGBA").transpose(Image.Transpose.ROTATE_270)
-    dark, light = (fingerprint(encoded(clear), reading=Reading(fill_rgb=(level,) * 3)) for level in (0, 255))
+    dark, light = (
+        fingerprint(encoded(clear), reading=Reading(fill_rgb=(level,) * 3)) for level in (0, 255)
+    )
     assert bits_between(dark, light) > 0
 
 
 def test_a_jpeg_is_fingerprinted_from_a_small_grey_decode(drafts, monkeypatch):
     modes = []
-    monkeypatch.setattr(module, "_flat", lambda image, fill_rgb: (modes.append(image.mode), image)[1])
+    monkeypatch.setattr(
+        module, "_flat", lambda image, fill_rgb: (modes.append(image.mode), image)[1]
+    )
     fingerprint(encoded(Image.new("RGB", (4000, 3000)), "JPEG"), reading=READING)
     assert drafts == [8]
     assert modes == ["L"]
@@ -416,11 +450,18 @@ def test_the_pixels_are_the_same_twice_and_in_every_thread():
     photo = fractal(1237, 963)
     jobs = [
         (data, Preprocessing((96, 80), mode, crop=crop), (31, 17, 1000, 900))
-        for data in (encoded(photo, "JPEG"), turned(photo, 7, "JPEG"), encoded(photo, "WEBP", quality=50, method=0))
+        for data in (
+            encoded(photo, "JPEG"),
+            turned(photo, 7, "JPEG"),
+            encoded(photo, "WEBP", quality=50, method=0),
+        )
         for mode in ("stretch", "fit", "crop")
         for crop in ("none", "box")
     ]
-    jobs = [(data, how, box if how.crop == "box" and box[2] <= 963 else (31, 17, 900, 800)) for data, how, box in jobs]
+    jobs = [
+        (data, how, box if how.crop == "box" and box[2] <= 963 else (31, 17, 900, 800))
+        for data, how, box in jobs
+    ]
 
     def run(job: tuple[bytes, Preprocessing, Box]) -> bytes:
         data, how, box = job

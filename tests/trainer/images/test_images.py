@@ -94,7 +94,9 @@ def test_the_box_of_each_row_is_cut_out(manifest):
         np.testing.assert_array_equal(images_NHWC[row], full_NHWC[row, 2:10, row : row + 4])
 
 
-def test_a_fold_run_on_streamed_images_equals_one_on_decoded_images_to_the_bit(manifest, tiny, tmp_path):
+def test_a_fold_run_on_streamed_images_equals_one_on_decoded_images_to_the_bit(
+    manifest, tiny, tmp_path
+):
     config = tiny(resize="8x10", normalise="dataset", epochs=2)
     folds = make_folds(manifest, k=3, seed=0)
     for name, source in (
@@ -112,9 +114,13 @@ def test_a_fold_run_on_streamed_images_equals_one_on_decoded_images_to_the_bit(m
         )
         result = run_fold(setup, SilentReporter())
         assert isinstance(result, FoldResult)
-    weights, more = ((tmp_path / name / "model.safetensors").read_bytes() for name in ("streamed", "decoded"))
+    weights, more = (
+        (tmp_path / name / "model.safetensors").read_bytes() for name in ("streamed", "decoded")
+    )
     assert weights == more
-    first, second = (np.load(tmp_path / name / "oof.npz")["probs"] for name in ("streamed", "decoded"))
+    first, second = (
+        np.load(tmp_path / name / "oof.npz")["probs"] for name in ("streamed", "decoded")
+    )
     np.testing.assert_array_equal(first, second)
 
 
@@ -203,7 +209,9 @@ def test_a_file_that_cannot_be_read_any_more_is_named_with_its_line(manifest, sp
     before = set(threading.enumerate())
     epoch = source.batches([ROWS[:4], ROWS[4:]])
     assert len(next(epoch)) == 4
-    with pytest.raises(DataError, match=rf"^line 9: 7\.png cannot be read any more \(.*({why}).*\)$"):
+    with pytest.raises(
+        DataError, match=rf"^line 9: 7\.png cannot be read any more \(.*({why}).*\)$"
+    ):
         next(epoch)
     assert set(threading.enumerate()) == before
 
@@ -211,7 +219,9 @@ def test_a_file_that_cannot_be_read_any_more_is_named_with_its_line(manifest, sp
 def test_a_file_whose_content_changed_is_not_taken_for_the_one_that_was_read(manifest):
     source = Streamed(manifest, HOW, threads=2)
     manifest.file(7).write_bytes(manifest.file(0).read_bytes())
-    with pytest.raises(DataError, match=r"^line 9: 7\.png cannot be read any more \(.*changed.*\)$"):
+    with pytest.raises(
+        DataError, match=r"^line 9: 7\.png cannot be read any more \(.*changed.*\)$"
+    ):
         list(source.batches([ROWS]))
 
 
@@ -238,7 +248,10 @@ def test_streamed_and_decoded_images_have_the_same_sums_to_the_bit(both):
 
 def test_the_order_of_the_rows_changes_no_bit_of_the_mean(both):
     for source in both:
-        assert source.channel_sums(ROWS[::-1].copy()).mean_std() == source.channel_sums(ROWS).mean_std()
+        assert (
+            source.channel_sums(ROWS[::-1].copy()).mean_std()
+            == source.channel_sums(ROWS).mean_std()
+        )
 
 
 def test_sums_that_are_given_are_used_at_the_slots():
@@ -260,10 +273,14 @@ def test_a_mean_is_of_the_same_even_sample_decoded_or_not(both, monkeypatch):
     """`cache_gb` may change while a sweep goes on; the normalisation must not."""
     monkeypatch.setattr(images, "SAMPLED", 4)
     count = []
-    monkeypatch.setattr(images, "decode", lambda *args, **options: (count.append(1), decode(*args, **options))[1])
+    monkeypatch.setattr(
+        images, "decode", lambda *args, **options: (count.append(1), decode(*args, **options))[1]
+    )
     streamed, kept = both
     assert streamed.channel_sums(ROWS).mean_std() == kept.channel_sums(ROWS).mean_std()
-    assert kept.channel_sums(ROWS).mean_std() == kept.channel_sums(np.array([0, 3, 7, 11])).mean_std()
+    assert (
+        kept.channel_sums(ROWS).mean_std() == kept.channel_sums(np.array([0, 3, 7, 11])).mean_std()
+    )
     assert len(count) == 4
 
 

@@ -15,7 +15,9 @@ from trainer.images.manifest import Manifest, order_classes, write_label_map, wr
 
 def ordered(*names: str, order: tuple[str, ...] = ()) -> tuple[list[str], list[int]]:
     """Classes and indices of a single label column."""
-    classes, labels_N = order_classes([(name,) for name in names], label_columns=["label"], orders={"label": order})
+    classes, labels_N = order_classes(
+        [(name,) for name in names], label_columns=["label"], orders={"label": order}
+    )
     return [name for (name,) in classes], labels_N.tolist()
 
 
@@ -48,7 +50,9 @@ def test_classes_are_sorted_as_numbers_only_when_all_are_whole(labels, classes):
 
 
 def test_each_image_gets_the_index_of_its_class():
-    classes, labels_N = order_classes([("dog",), ("cat",), ("dog",)], label_columns=["label"], orders={})
+    classes, labels_N = order_classes(
+        [("dog",), ("cat",), ("dog",)], label_columns=["label"], orders={}
+    )
     assert classes == [("cat",), ("dog",)]
     np.testing.assert_array_equal(labels_N, [1, 0, 1])
     assert labels_N.dtype == np.int64
@@ -65,15 +69,22 @@ def test_a_value_of_the_order_that_nobody_has_makes_no_class():
 
 def test_joint_classes_are_ordered_by_the_first_column_then_the_next():
     labels = [("normal", "9"), ("mask", "10"), ("mask", "9"), ("normal", "9")]
-    classes, labels_N = order_classes(labels, label_columns=["mask", "age"], orders={"mask": ("mask", "normal")})
+    classes, labels_N = order_classes(
+        labels, label_columns=["mask", "age"], orders={"mask": ("mask", "normal")}
+    )
     assert classes == [("mask", "9"), ("mask", "10"), ("normal", "9")]
     assert labels_N.tolist() == [2, 1, 0, 2]
 
 
-@given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(["1", "2", "10"])), min_size=1), st.randoms())
+@given(
+    st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(["1", "2", "10"])), min_size=1),
+    st.randoms(),
+)
 def test_the_order_of_the_rows_does_not_change_the_classes(labels, random):
     def cut(rows):
-        return order_classes(rows, label_columns=["letter", "number"], orders={"letter": ("c", "a")})
+        return order_classes(
+            rows, label_columns=["letter", "number"], orders={"letter": ("c", "a")}
+        )
 
     classes, labels_N = cut(labels)
     assert [classes[label] for label in labels_N] == labels
@@ -99,7 +110,9 @@ def test_an_image_is_known_by_its_path_and_its_box(manifest):
 
 def test_the_label_map_is_readable_json_from_index_to_name(manifest, tmp_path):
     write_label_map(manifest, tmp_path / "labels.json")
-    assert json.loads((tmp_path / "labels.json").read_text()) == {"classes": {"0": "cat", "1": "dog"}}
+    assert json.loads((tmp_path / "labels.json").read_text()) == {
+        "classes": {"0": "cat", "1": "dog"}
+    }
 
 
 def test_the_label_map_keeps_the_parts_of_joint_classes(manifest, tmp_path):
@@ -128,5 +141,15 @@ def test_groups_and_boxes_are_written_where_there_are_any(manifest, tmp_path):
     write_manifest(full, np.array([0, 1]), tmp_path / "manifest.csv")
     with (tmp_path / "manifest.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    assert list(rows[0]) == ["path", "class", "index", "fold", "group", "left", "top", "right", "bottom"]
+    assert list(rows[0]) == [
+        "path",
+        "class",
+        "index",
+        "fold",
+        "group",
+        "left",
+        "top",
+        "right",
+        "bottom",
+    ]
     assert list(rows[1].values()) == ["고양이 1.png", "cat", "0", "1", "p2", "4", "5", "6", "7"]

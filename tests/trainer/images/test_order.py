@@ -12,7 +12,9 @@ TRAIN_ROWS = np.arange(3, 56)  # class 3 is held out
 
 @pytest.mark.parametrize("sampling", ["shuffled", "balanced"])
 def test_the_same_seed_gives_the_same_order_and_another_one_another(sampling):
-    first, again, other = (epoch_rows(TRAIN_ROWS, LABELS_N, sampling=sampling, seed=seed) for seed in (1, 1, 2))
+    first, again, other = (
+        epoch_rows(TRAIN_ROWS, LABELS_N, sampling=sampling, seed=seed) for seed in (1, 1, 2)
+    )
     assert np.array_equal(first, again)
     assert not np.array_equal(first, other)
     assert first.dtype == np.int64
@@ -32,7 +34,9 @@ def test_balanced_draws_as_many_of_the_training_rows():
 
 
 def test_balanced_draws_each_class_equally_often_and_each_of_its_images():
-    rows = np.concatenate([epoch_rows(TRAIN_ROWS, LABELS_N, sampling="balanced", seed=seed) for seed in range(400)])
+    rows = np.concatenate(
+        [epoch_rows(TRAIN_ROWS, LABELS_N, sampling="balanced", seed=seed) for seed in range(400)]
+    )
     share_K = np.bincount(LABELS_N[rows], minlength=4) / len(rows)
     assert share_K == pytest.approx([1 / 3, 1 / 3, 1 / 3, 0], abs=0.012)  # 0.0032 standard error
     of_class_1 = np.bincount(rows, minlength=60)[50:55]

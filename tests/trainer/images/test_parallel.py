@@ -13,7 +13,9 @@ from trainer.images.parallel import AHEAD, cores, map_in_order
 @pytest.mark.parametrize("threads", [1, 2, 7])
 @pytest.mark.parametrize("count", [0, 1, 5, 200])
 def test_results_come_in_the_order_of_the_items(threads, count):
-    assert list(map_in_order(lambda item: item * item, range(count), threads=threads)) == [n * n for n in range(count)]
+    assert list(map_in_order(lambda item: item * item, range(count), threads=threads)) == [
+        n * n for n in range(count)
+    ]
 
 
 def test_a_slow_item_holds_back_the_quick_ones_behind_it():
@@ -52,7 +54,9 @@ def test_only_a_few_results_are_ever_held(threads):
 
 def test_an_error_passes_on_after_the_results_before_it():
     seen: list[int] = []
-    results = map_in_order(lambda item: item if item != 2 else _fail("the third one"), range(9), threads=2)
+    results = map_in_order(
+        lambda item: item if item != 2 else _fail("the third one"), range(9), threads=2
+    )
     with pytest.raises(ValueError, match="the third one"):
         seen.extend(results)
     assert seen == [0, 1]
@@ -71,7 +75,9 @@ def test_an_error_of_the_items_passes_on():
 def test_no_thread_outlives_the_loop(end):
     before = set(threading.enumerate())
     results = map_in_order(
-        lambda item: item if item != 1 or end == "closed" else _fail("in work"), range(50), threads=3
+        lambda item: item if item != 1 or end == "closed" else _fail("in work"),
+        range(50),
+        threads=3,
     )
     assert next(results) == 0
     assert set(threading.enumerate()) > before

@@ -49,9 +49,23 @@ def chunk(kind: bytes, body: bytes) -> bytes:
     return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
 
-def png(width: int, height: int, *, bits: int = 8, colour: int = 0, body: bytes = b"", before: bytes = b"") -> bytes:
+def png(
+    width: int,
+    height: int,
+    *,
+    bits: int = 8,
+    colour: int = 0,
+    body: bytes = b"",
+    before: bytes = b"",
+) -> bytes:
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0))
-    return b"\x89PNG\r\n\x1a\n" + header + before + chunk(b"IDAT", zlib.compress(body)) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + header
+        + before
+        + chunk(b"IDAT", zlib.compress(body))
+        + chunk(b"IEND", b"")
+    )
 
 
 # kinds of files
@@ -76,7 +90,9 @@ def png(width: int, height: int, *, bits: int = 8, colour: int = 0, body: bytes 
     ],
 )
 def test_every_kind_of_colour_file_becomes_rgb(format, mode, tolerance):
-    blocks_HWC = np.repeat(np.repeat(GRADIENT_HWC[::4, ::4], 4, axis=0), 4, axis=1)  # 16 colours: fits any palette
+    blocks_HWC = np.repeat(
+        np.repeat(GRADIENT_HWC[::4, ::4], 4, axis=0), 4, axis=1
+    )  # 16 colours: fits any palette
     image = Image.fromarray(blocks_HWC)
     image = image.quantize(16, dither=Image.Dither.NONE) if mode == "P" else image.convert(mode)
     result = pixels(encoded(image, format))
@@ -146,7 +162,12 @@ def test_what_is_no_number_is_black():
         (encoded(half_clear("RGBA"), "WEBP", lossless=True), RED),
         (encoded(half_clear("RGBA"), "TIFF"), RED),
         (encoded(half_clear("LA")), (76, 76, 76)),
-        (encoded(half_clear("LA"), "TIFF").replace(*(struct.pack("<HHII", 338, 3, 1, kind) for kind in (2, 1))), None),
+        (
+            encoded(half_clear("LA"), "TIFF").replace(
+                *(struct.pack("<HHII", 338, 3, 1, kind) for kind in (2, 1))
+            ),
+            None,
+        ),
         (encoded(half_clear("RGB"), transparency=BLUE), RED),
         (encoded(half_clear("L"), transparency=29), (76, 76, 76)),
         (encoded(half_clear("RGB").quantize(2), transparency=b"\0\xff"), None),
@@ -167,17 +188,24 @@ def test_transparent_pixels_get_the_fill_colour(data, below):
 
 def test_the_transparent_level_of_sixteen_bits_gets_the_fill_colour():
     rows = b"".join(b"\0" + struct.pack(">16H", *([500] * 8 + [60000] * 8)) for _ in range(16))
-    result = pixels(png(16, 16, bits=16, body=rows, before=chunk(b"tRNS", struct.pack(">H", 500))), reading=FILLING)
+    result = pixels(
+        png(16, 16, bits=16, body=rows, before=chunk(b"tRNS", struct.pack(">H", 500))),
+        reading=FILLING,
+    )
     assert (result[:, :8] == FILL).all()
     assert (result[:, 8:] == 60000 >> 8).all()
 
 
 def test_half_transparent_pixels_are_mixed_with_the_fill_colour():
-    result = pixels(encoded(Image.new("RGBA", (16, 16), (255, 0, 0, 51))), reading=Reading(fill_rgb=(0, 0, 100)))
+    result = pixels(
+        encoded(Image.new("RGBA", (16, 16), (255, 0, 0, 51))), reading=Reading(fill_rgb=(0, 0, 100))
+    )
     assert (result == (51, 0, 80)).all()
 
 
-@pytest.mark.parametrize(("format", "options"), [("GIF", {}), ("WEBP", {"lossless": True}), ("TIFF", {})])
+@pytest.mark.parametrize(
+    ("format", "options"), [("GIF", {}), ("WEBP", {"lossless": True}), ("TIFF", {})]
+)
 def test_of_an_animation_the_first_frame_is_taken(format, options):
     frames = [Image.new("RGB", (16, 16), colour) for colour in (RED, GREEN, BLUE)]
     data = encoded(frames[0], format, save_all=True, append_images=frames[1:], **options)
@@ -189,7 +217,9 @@ def test_of_an_animation_the_first_frame_is_taken(format, options):
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-@pytest.mark.parametrize(("format", "options"), [("PNG", {}), ("JPEG", {"quality": 95}), ("WEBP", {}), ("TIFF", {})])
+@pytest.mark.parametrize(
+    ("format", "options"), [("PNG", {}), ("JPEG", {"quality": 95}), ("WEBP", {}), ("TIFF", {})]
+)
 def test_every_orientation_shows_the_picture_upright(orientation, format, options):
     data = turned(fractal(27, 18), orientation, format, **options)
     image = ImageOps.exif_transpose(Image.open(io.BytesIO(data))).convert("RGB")
@@ -206,7 +236,9 @@ def test_a_turned_jpeg_decoded_at_a_smaller_scale_is_not_shifted(orientation):
     left, top, right, bottom = box = (9, 17, image.width - 5, image.height - 3)
     result = decode(data, Preprocessing((14, 15), crop="box"), reading=READING, box=box)
     areas_HWC = np.asarray(image.resize((15, 14), Image.Resampling.BOX, box))
-    shifted_HWC = np.asarray(image.resize((15, 14), Image.Resampling.BOX, (left + 5, top + 3, right + 5, bottom + 3)))
+    shifted_HWC = np.asarray(
+        image.resize((15, 14), Image.Resampling.BOX, (left + 5, top + 3, right + 5, bottom + 3))
+    )
     error = np.abs(result.astype(int) - areas_HWC).mean()
     assert error < 2
     assert error < np.abs(result.astype(int) - shifted_HWC).mean() / 2
@@ -292,9 +324,18 @@ PIXELS_AT = PHOTO_PNG.index(b"IDAT") + 1000
         (PHOTO_JPEG[:-200], r"^truncated \(\d+ bytes not processed\)$"),
         (encoded(fractal(64, 48), "GIF")[:1500], r"^truncated \(\d+ bytes not processed\)$"),
         (encoded(fractal(64, 48), "TIFF")[:5000], r"^truncated \(\d+ bytes not processed\)$"),
-        (PHOTO_PNG[:PIXELS_AT] + b"????" + PHOTO_PNG[PIXELS_AT + 4 :], r"^damaged \(.* data stream .*\)$"),
         (
-            png(16, 16, colour=3, body=bytes(17 * 16), before=chunk(b"PLTE", bytes(9)) + chunk(b"tRNS", bytes(300))),
+            PHOTO_PNG[:PIXELS_AT] + b"????" + PHOTO_PNG[PIXELS_AT + 4 :],
+            r"^damaged \(.* data stream .*\)$",
+        ),
+        (
+            png(
+                16,
+                16,
+                colour=3,
+                body=bytes(17 * 16),
+                before=chunk(b"PLTE", bytes(9)) + chunk(b"tRNS", bytes(300)),
+            ),
             r"^damaged \(palette index out of range\)$",
         ),
         (encoded(fractal(64, 48), "WEBP")[:100], r"^damaged \(could not create decoder object\)$"),
@@ -320,9 +361,18 @@ def test_a_damaged_file_says_so(data, why, read):
         (PHOTO_JPEG[:100], r"^truncated \(Truncated File Read\)$"),
         (PHOTO_JPEG[:3], r"^(truncated|damaged) \(.*\)$"),
         (png(0, 10), r"^damaged "),
-        (png(2**31 - 1, 2**31 - 1), r"^4,611,686,014,132,420,609 pixels, more than data.max_pixels allows"),
-        (png(20_000, 10_000), r"^200,000,000 pixels, more than data.max_pixels allows \(89,478,485\)$"),
-        (png(10_000, 10_000), r"^100,000,000 pixels, more than data.max_pixels allows \(89,478,485\)$"),
+        (
+            png(2**31 - 1, 2**31 - 1),
+            r"^4,611,686,014,132,420,609 pixels, more than data.max_pixels allows",
+        ),
+        (
+            png(20_000, 10_000),
+            r"^200,000,000 pixels, more than data.max_pixels allows \(89,478,485\)$",
+        ),
+        (
+            png(10_000, 10_000),
+            r"^100,000,000 pixels, more than data.max_pixels allows \(89,478,485\)$",
+        ),
     ],
     ids=briefly,
 )
@@ -361,7 +411,9 @@ def test_running_out_of_memory_is_not_the_files_fault(monkeypatch):
 def test_the_limit_holds_whatever_becomes_of_pillows_warning(action):
     with warnings.catch_warnings():
         warnings.simplefilter(action)
-        with pytest.raises(UnreadableError, match=r"^100,000,000 pixels, more than data.max_pixels allows"):
+        with pytest.raises(
+            UnreadableError, match=r"^100,000,000 pixels, more than data.max_pixels allows"
+        ):
             look(png(10_000, 10_000), reading=READING)
 
 
@@ -382,7 +434,9 @@ def test_the_guard_is_switched_on_where_somebody_switched_it_off(monkeypatch):
 
 def test_a_small_limit_does_not_lower_pillows_for_other_threads():
     before = Image.MAX_IMAGE_PIXELS
-    with pytest.raises(UnreadableError, match=r"^3,072 pixels, more than data.max_pixels allows \(10\)$"):
+    with pytest.raises(
+        UnreadableError, match=r"^3,072 pixels, more than data.max_pixels allows \(10\)$"
+    ):
         look(PHOTO_PNG, reading=Reading(max_pixels=10))
     assert before == Image.MAX_IMAGE_PIXELS
 
@@ -410,7 +464,11 @@ def test_nothing_of_pillow_is_printed():
     exif = b"Exif\0\0II*\0\x08\0\0\0\x09\0\x0f\x01\x02\0"
     odd = [png(10_000, 10_000), encoded(fractal(20, 10), "JPEG", exif=exif)]
     done = subprocess.run(
-        [sys.executable, "-c", program], input=b"NEXT".join(odd), capture_output=True, timeout=60, check=True
+        [sys.executable, "-c", program],
+        input=b"NEXT".join(odd),
+        capture_output=True,
+        timeout=60,
+        check=True,
     )
     assert done.stderr == b""
     assert done.stdout.decode().splitlines() == [

@@ -38,7 +38,9 @@ def test_it_is_the_plain_loop_with_the_decay_of_its_step(decay):
         average.update(trained, step=t + 1)
         d = min(decay, 1 - (1 + t) ** (-2 / 3))
         for name, now in bits(trained).items():
-            expected[name] = d * expected[name] + (1 - d) * now.double() if now.is_floating_point() else now
+            expected[name] = (
+                d * expected[name] + (1 - d) * now.double() if now.is_floating_point() else now
+            )
     for name, tensor in bits(average.network).items():
         torch.testing.assert_close(tensor.double(), expected[name].double(), rtol=1e-5, atol=1e-6)
 
@@ -48,7 +50,9 @@ def test_the_first_step_copies_all():
     average = WeightAverage(trained, 0.99)
     move(trained, 0)
     average.update(trained, step=1)
-    assert all(torch.equal(tensor, bits(trained)[name]) for name, tensor in bits(average.network).items())
+    assert all(
+        torch.equal(tensor, bits(trained)[name]) for name, tensor in bits(average.network).items()
+    )
 
 
 def test_running_statistics_are_averaged_and_counters_copied():
@@ -111,7 +115,10 @@ def test_it_resumes_to_the_bit_from_a_file():
     for t in range(3, 6):
         move(resumed, t)
         again.update(resumed, step=t + 1)
-    assert all(torch.equal(tensor, bits(through.network)[name]) for name, tensor in bits(again.network).items())
+    assert all(
+        torch.equal(tensor, bits(through.network)[name])
+        for name, tensor in bits(again.network).items()
+    )
 
 
 def test_a_state_of_another_network_is_refused():

@@ -10,7 +10,9 @@ from trainer.metrics import METRICS, Goal
 
 
 def rows(*losses: float) -> list[dict[str, float]]:
-    return [{"epoch": epoch, "loss": loss, "f1": -loss} for epoch, loss in enumerate(losses, start=1)]
+    return [
+        {"epoch": epoch, "loss": loss, "f1": -loss} for epoch, loss in enumerate(losses, start=1)
+    ]
 
 
 # the best epoch of a curve

@@ -33,7 +33,12 @@ CPU = torch.device("cpu")
 
 
 def loss_of(
-    name: str, *, labels_N: np.ndarray = LABELS_N, k: int = 5, own: Loss | None = None, **changes: object
+    name: str,
+    *,
+    labels_N: np.ndarray = LABELS_N,
+    k: int = 5,
+    own: Loss | None = None,
+    **changes: object,
 ) -> Loss:
     config = TrainConfig(loss=name, **{**ALL.get(name, {}), **changes})
     loss = build_loss(config, Heads.joint(k), labels_N=labels_N, device=CPU, own=own)
@@ -107,8 +112,12 @@ def test_soft_f1_is_one_minus_the_mean_f1_of_soft_counts(mixed):
 
 def test_soft_f1_of_certain_predictions_is_one_minus_macro_f1(batch):
     predicted_B = torch.arange(16) % 5
-    expected = 1 - f1_score(batch[1].argmax(dim=1), predicted_B, labels=range(5), average="macro", zero_division=0)
-    assert loss_of("soft_f1")(F.one_hot(predicted_B, 5) * 100.0, batch[1]).item() == pytest.approx(expected, abs=1e-6)
+    expected = 1 - f1_score(
+        batch[1].argmax(dim=1), predicted_B, labels=range(5), average="macro", zero_division=0
+    )
+    assert loss_of("soft_f1")(F.one_hot(predicted_B, 5) * 100.0, batch[1]).item() == pytest.approx(
+        expected, abs=1e-6
+    )
 
 
 def test_a_class_that_the_batch_lacks_counts_zero_in_soft_f1():
@@ -145,9 +154,13 @@ def test_balanced_weights_are_scikit_learns():
 
 @pytest.mark.parametrize("beta", [0.0, 0.9, 0.9999, 1 - 1e-12])
 def test_effective_number_weights_are_those_of_their_paper(beta):
-    weights_K = class_weights(TrainConfig(class_weights="effective_number", effective_beta=beta), COUNTS_K)
+    weights_K = class_weights(
+        TrainConfig(class_weights="effective_number", effective_beta=beta), COUNTS_K
+    )
     n = COUNTS_K[[0, 1, 3, 4]].astype(float)
-    effective = np.array([sum(beta**i for i in range(int(count))) for count in n])  # (1 - beta^n) / (1 - beta)
+    effective = np.array(
+        [sum(beta**i for i in range(int(count))) for count in n]
+    )  # (1 - beta^n) / (1 - beta)
     expected = 1 / effective
     assert weights_K[[0, 1, 3, 4]] / weights_K[0] == pytest.approx(expected / expected[0], rel=1e-3)
     assert weights_K[2] == 0
@@ -155,7 +168,9 @@ def test_effective_number_weights_are_those_of_their_paper(beta):
 
 @pytest.mark.parametrize("kind", ["balanced", "effective_number"])
 def test_the_mean_weight_of_the_images_trained_on_is_one(kind):
-    assert class_weights(TrainConfig(class_weights=kind), COUNTS_K)[LABELS_N].mean() == pytest.approx(1)
+    assert class_weights(TrainConfig(class_weights=kind), COUNTS_K)[
+        LABELS_N
+    ].mean() == pytest.approx(1)
 
 
 def test_no_class_weights_are_none():
@@ -164,7 +179,9 @@ def test_no_class_weights_are_none():
 
 @WEIGHTED
 @pytest.mark.parametrize("kind", ["balanced", "effective_number"])
-def test_a_weighted_loss_is_the_mean_over_images_of_the_weighted_sum_over_classes(mixed, name, kind):
+def test_a_weighted_loss_is_the_mean_over_images_of_the_weighted_sum_over_classes(
+    mixed, name, kind
+):
     weights_K = torch.from_numpy(class_weights(TrainConfig(class_weights=kind), COUNTS_K))
     log_p_BK = mixed[0].double().log_softmax(dim=1)
     share_BK = mixed[1] * 0.9 + 0.1 / 5 if name == "label_smoothing" else mixed[1]
@@ -174,7 +191,9 @@ def test_a_weighted_loss_is_the_mean_over_images_of_the_weighted_sum_over_classe
 
 
 def test_weighted_cross_entropy_is_torchs_for_probabilities(mixed):
-    weights_K = torch.from_numpy(class_weights(TrainConfig(class_weights="balanced"), COUNTS_K)).float()
+    weights_K = torch.from_numpy(
+        class_weights(TrainConfig(class_weights="balanced"), COUNTS_K)
+    ).float()
     expected = F.cross_entropy(*mixed, weight=weights_K)
     assert torch.equal(loss_of("cross_entropy", class_weights="balanced")(*mixed), expected)
 
@@ -220,7 +239,9 @@ def test_the_gradient_is_finite_where_the_prediction_is_certain(name, dtype, gam
 @EVERY_LOSS
 def test_a_loss_is_computed_in_float32_whatever_the_network_computes_in(mixed, name):
     logits_BK, targets_BK = mixed[0].bfloat16(), mixed[1]
-    assert torch.equal(loss_of(name)(logits_BK, targets_BK), loss_of(name)(logits_BK.float(), targets_BK))
+    assert torch.equal(
+        loss_of(name)(logits_BK, targets_BK), loss_of(name)(logits_BK.float(), targets_BK)
+    )
 
 
 @EVERY_LOSS
@@ -247,7 +268,9 @@ def test_a_shift_of_all_logits_changes_nothing(mixed, name):
 
 @EVERY_LOSS
 def test_nan_logits_give_a_nan_loss(name):
-    assert loss_of(name, k=2, labels_N=np.array([0, 1]))(torch.tensor([[float("nan"), 0.0]]), torch.eye(2)[:1]).isnan()
+    assert loss_of(name, k=2, labels_N=np.array([0, 1]))(
+        torch.tensor([[float("nan"), 0.0]]), torch.eye(2)[:1]
+    ).isnan()
 
 
 # several heads
@@ -257,7 +280,9 @@ PARTS = (("m", "a"), ("m", "b"), ("n", "a"), ("n", "c"))
 
 def column_heads() -> Heads:
     manifest = paper_manifest(np.arange(4), tuple(map(" / ".join, PARTS)))
-    return Heads.separate(dataclasses.replace(manifest, label_columns=("mask", "age"), class_parts=PARTS))
+    return Heads.separate(
+        dataclasses.replace(manifest, label_columns=("mask", "age"), class_parts=PARTS)
+    )
 
 
 def head_batch() -> tuple[list[torch.Tensor], torch.Tensor]:
@@ -268,7 +293,9 @@ def head_batch() -> tuple[list[torch.Tensor], torch.Tensor]:
 
 def heads_loss(labels_N: Sequence[int] = range(4), **changes: object) -> torch.Tensor:
     config = TrainConfig(heads="separate", **changes)
-    return build_loss(config, column_heads(), labels_N=np.array(labels_N), device=CPU)(*head_batch())
+    return build_loss(config, column_heads(), labels_N=np.array(labels_N), device=CPU)(
+        *head_batch()
+    )
 
 
 def each_head() -> tuple[torch.Tensor, torch.Tensor]:
@@ -304,10 +331,14 @@ def test_class_weights_of_a_head_count_its_own_classes():
 
 
 def test_a_head_weight_for_no_column_is_refused():
-    with pytest.raises(ConfigError, match=r"^head_weights: 'agee' is no label column\. The columns are mask, age$"):
+    with pytest.raises(
+        ConfigError, match=r"^head_weights: 'agee' is no label column\. The columns are mask, age$"
+    ):
         heads_loss(head_weights={"agee": 1})
 
 
 def test_heads_without_any_weight_are_refused():
-    with pytest.raises(ConfigError, match=r"^head_weights: one of mask, age needs a weight above 0, got 0 for all$"):
+    with pytest.raises(
+        ConfigError, match=r"^head_weights: one of mask, age needs a weight above 0, got 0 for all$"
+    ):
         heads_loss(head_weights={"mask": 0, "age": 0})

@@ -18,7 +18,11 @@ from trainer.model.timm_names import EXCLUDED, known_optimizers
 
 CPU = torch.device("cpu")
 OURS = list(OPTIMIZERS)
-ALL = sorted(name for name in timm.optim.list_optimizers() if not any(Path(name).match(key) for key in EXCLUDED))
+ALL = sorted(
+    name
+    for name in timm.optim.list_optimizers()
+    if not any(Path(name).match(key) for key in EXCLUDED)
+)
 FUSED = [("adam", 0.9), ("adamw", 0.9), ("sgd", 0.9), ("sgd", 0.0)]
 SLOW = {"adadelta": 1.0, "lars": 3.0, "nlars": 3.0}  # rates that are usual for them
 
@@ -30,7 +34,11 @@ class Net(nn.Module):
         super().__init__()
         torch.manual_seed(0)
         self.backbone = nn.Sequential(
-            nn.Conv2d(3, 8, 3, bias=False), nn.BatchNorm2d(8), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten()
+            nn.Conv2d(3, 8, 3, bias=False),
+            nn.BatchNorm2d(8),
+            nn.ReLU(),
+            nn.AdaptiveAvgPool2d(2),
+            nn.Flatten(),
         )
         self.heads = nn.ModuleList([nn.Linear(32, 3)])
 
@@ -81,23 +89,40 @@ def tensors(state: dict) -> list[torch.Tensor]:
 
 def group_of(network: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, dict]:
     """The group of each parameter by name."""
-    groups = {id(parameter): group for group in optimizer.param_groups for parameter in group["params"]}
+    groups = {
+        id(parameter): group for group in optimizer.param_groups for parameter in group["params"]
+    }
     return {name: groups[id(parameter)] for name, parameter in network.named_parameters()}
 
 
 @pytest.mark.parametrize(
     ("fields", "plain"),
     [
-        ({"optimizer": "adam", "momentum": 0.8}, lambda g: torch.optim.Adam(g, lr=0.01, betas=(0.8, 0.999))),
-        ({"optimizer": "adamw", "momentum": 0.8}, lambda g: torch.optim.AdamW(g, lr=0.01, betas=(0.8, 0.999))),
-        ({"optimizer": "sgd", "momentum": 0.8}, lambda g: torch.optim.SGD(g, lr=0.01, momentum=0.8, nesterov=True)),
+        (
+            {"optimizer": "adam", "momentum": 0.8},
+            lambda g: torch.optim.Adam(g, lr=0.01, betas=(0.8, 0.999)),
+        ),
+        (
+            {"optimizer": "adamw", "momentum": 0.8},
+            lambda g: torch.optim.AdamW(g, lr=0.01, betas=(0.8, 0.999)),
+        ),
+        (
+            {"optimizer": "sgd", "momentum": 0.8},
+            lambda g: torch.optim.SGD(g, lr=0.01, momentum=0.8, nesterov=True),
+        ),
         (
             {"optimizer": "sgd", "momentum": 0.8, "nesterov": False},
             lambda g: torch.optim.SGD(g, lr=0.01, momentum=0.8),
         ),
         ({"optimizer": "sgd", "momentum": 0.0}, lambda g: torch.optim.SGD(g, lr=0.01)),
-        ({"optimizer": "rmsprop", "momentum": 0.8}, lambda g: torch.optim.RMSprop(g, lr=0.01, momentum=0.8)),
-        ({"optimizer": "radam", "momentum": 0.8}, lambda g: torch.optim.RAdam(g, lr=0.01, betas=(0.8, 0.999))),
+        (
+            {"optimizer": "rmsprop", "momentum": 0.8},
+            lambda g: torch.optim.RMSprop(g, lr=0.01, momentum=0.8),
+        ),
+        (
+            {"optimizer": "radam", "momentum": 0.8},
+            lambda g: torch.optim.RAdam(g, lr=0.01, betas=(0.8, 0.999)),
+        ),
     ],
 )
 def test_it_takes_the_steps_of_torchs_plain_loop(fields, plain):
@@ -190,10 +215,20 @@ def test_what_the_backbone_exempts_does_not_decay():
     assert "backbone.patch_embed.proj.weight" in decays
 
 
-TIMM = ["resnet50", "efficientnet_b0", "rexnet_100", "darknet53", "vgg13_bn", "vit_small_patch16_224", "convnext_tiny"]
+TIMM = [
+    "resnet50",
+    "efficientnet_b0",
+    "rexnet_100",
+    "darknet53",
+    "vgg13_bn",
+    "vit_small_patch16_224",
+    "convnext_tiny",
+]
 
 
-@pytest.mark.parametrize("name", [*TIMM, "swin_tiny_patch4_window7_224", "deit3_small_patch16_224", "nfnet_l0"])
+@pytest.mark.parametrize(
+    "name", [*TIMM, "swin_tiny_patch4_window7_224", "deit3_small_patch16_224", "nfnet_l0"]
+)
 def test_the_layers_learn_at_timms_rates(name):
     with torch.device("meta"):  # shapes and names only
         network, theirs = Whole(name), timm.create_model(name, num_classes=5)
@@ -205,7 +240,11 @@ def test_the_layers_learn_at_timms_rates(name):
     expected = {names[id(parameter)]: group for group in groups for parameter in group["params"]}
     config = TrainConfig(layer_decay=0.7, weight_decay=0.05, lr=0.01)
     ours = group_of(network, build_optimizer(network, config, device=torch.device("meta")))
-    body = {key.removeprefix("backbone."): group for key, group in ours.items() if key.startswith("backbone.")}
+    body = {
+        key.removeprefix("backbone."): group
+        for key, group in ours.items()
+        if key.startswith("backbone.")
+    }
     assert len(body) == len(expected) - 2  # weight and bias of the classifier
     for key, group in body.items():
         assert group["lr_scale"] == pytest.approx(expected[key]["lr_scale"])
@@ -235,24 +274,32 @@ def test_the_heads_have_a_rate_of_their_own():
 def test_corrected_decay_is_relative_to_the_highest_rate_of_its_group():
     network = Net()
     optimizer = built(network, optimizer="adamc", lr=0.01, head_lr_factor=10)
-    highest = {name: group["max_lr_snapshot"] for name, group in group_of(network, optimizer).items()}
+    highest = {
+        name: group["max_lr_snapshot"] for name, group in group_of(network, optimizer).items()
+    }
     assert highest["backbone.0.weight"] == 0.01
     assert highest["heads.0.weight"] == pytest.approx(0.1)
 
 
 def test_layers_of_a_backbone_without_layer_groups_are_refused():
-    message = r"layer_decay=0.5: backbone mine does not say what its layers are .* Use layer_decay: 1"
+    message = (
+        r"layer_decay=0.5: backbone mine does not say what its layers are .* Use layer_decay: 1"
+    )
     with pytest.raises(ConfigError, match=message):
         built(Net(), backbone="mine", layer_decay=0.5)
 
 
 def test_an_unknown_optimizer_is_refused_with_the_nearest_names():
-    with pytest.raises(ConfigError, match=r"optimizer: timm has no optimizer 'adamm'\. Nearest: 'adam'"):
+    with pytest.raises(
+        ConfigError, match=r"optimizer: timm has no optimizer 'adamm'\. Nearest: 'adam'"
+    ):
         built(Net(), optimizer="adamm")
 
 
 def test_an_excluded_optimizer_is_refused_with_its_reason():
-    with pytest.raises(ConfigError, match=r"optimizer: 'kron' cannot train here: it does not resume exactly"):
+    with pytest.raises(
+        ConfigError, match=r"optimizer: 'kron' cannot train here: it does not resume exactly"
+    ):
         built(Net(), optimizer="kron")
 
 
@@ -263,7 +310,12 @@ def test_every_name_is_tried_below():
 
 @pytest.mark.parametrize("name", ALL)
 def test_it_learns_and_resumes_to_the_bit_from_a_file(name):
-    fields = {"optimizer": name, "lr": SLOW.get(name, 0.02), "weight_decay": 0.01, "head_lr_factor": 2}
+    fields = {
+        "optimizer": name,
+        "lr": SLOW.get(name, 0.02),
+        "weight_decay": 0.01,
+        "head_lr_factor": 2,
+    }
     whole = Net()
     through = built(whole, **fields)
     first = descend(whole, through, steps=1)
@@ -286,7 +338,9 @@ def test_it_learns_and_resumes_to_the_bit_from_a_file(name):
 @pytest.mark.parametrize("name", ALL)
 def test_it_trains_without_momentum(name):
     network = Net()
-    descend(network, built(network, optimizer=name, lr=0.01, momentum=0.0, weight_decay=0.1), steps=2)
+    descend(
+        network, built(network, optimizer=name, lr=0.01, momentum=0.0, weight_decay=0.1), steps=2
+    )
     assert flat(network).isfinite().all()
 
 

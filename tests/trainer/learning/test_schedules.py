@@ -19,12 +19,17 @@ FREE = sorted(set(get_args(SchedulerName)) - FEEDBACK)
 
 def rates(config: TrainConfig, steps_per_epoch: int, curve=()) -> list[float]:
     steps = config.epochs * steps_per_epoch
-    return [lr_at(config, step=step, steps_per_epoch=steps_per_epoch, curve=curve) for step in range(steps)]
+    return [
+        lr_at(config, step=step, steps_per_epoch=steps_per_epoch, curve=curve)
+        for step in range(steps)
+    ]
 
 
 def epoch_rates(config: TrainConfig, curve) -> list[float]:
     """The rate of each epoch, and of the one after the curve."""
-    return [lr_at(config, step=epoch, steps_per_epoch=1, curve=curve) for epoch in range(len(curve) + 1)]
+    return [
+        lr_at(config, step=epoch, steps_per_epoch=1, curve=curve) for epoch in range(len(curve) + 1)
+    ]
 
 
 def stepped(lr: float, count: int, scheduler, *, every: int = 1, **settings) -> list[float]:
@@ -42,7 +47,10 @@ def stepped(lr: float, count: int, scheduler, *, every: int = 1, **settings) -> 
 
 def losses(*values: float, train: float = 0.0) -> list[dict[str, float]]:
     """A curve with these validation losses."""
-    return [{"epoch": epoch, "loss": value, "train_loss": train} for epoch, value in enumerate(values, start=1)]
+    return [
+        {"epoch": epoch, "loss": value, "train_loss": train}
+        for epoch, value in enumerate(values, start=1)
+    ]
 
 
 def test_every_name_of_the_configuration_has_a_schedule():
@@ -57,23 +65,33 @@ def test_none_never_moves():
 @pytest.mark.parametrize("steps_per_epoch", [1, 3, 7, 49])
 @pytest.mark.parametrize("step_epochs", [1, 2, 3])
 def test_step_is_torchs_step_lr_moved_once_per_epoch(steps_per_epoch, step_epochs):
-    config = TrainConfig(scheduler="step", lr=0.1, step_epochs=step_epochs, step_gamma=0.3, epochs=8)
+    config = TrainConfig(
+        scheduler="step", lr=0.1, step_epochs=step_epochs, step_gamma=0.3, epochs=8
+    )
     torchs = torch.optim.lr_scheduler.StepLR
-    expected = stepped(0.1, 8 * steps_per_epoch, torchs, every=steps_per_epoch, step_size=step_epochs, gamma=0.3)
+    expected = stepped(
+        0.1, 8 * steps_per_epoch, torchs, every=steps_per_epoch, step_size=step_epochs, gamma=0.3
+    )
     assert rates(config, steps_per_epoch) == pytest.approx(expected, rel=1e-9)
 
 
 @pytest.mark.parametrize("steps_per_epoch", [1, 3, 49])
 @pytest.mark.parametrize("milestones", [[3], [1, 2, 6], [100]])
 def test_multistep_is_torchs_multi_step_lr_moved_once_per_epoch(steps_per_epoch, milestones):
-    config = TrainConfig(scheduler="multistep", lr=0.1, milestones=milestones, step_gamma=0.3, epochs=8)
+    config = TrainConfig(
+        scheduler="multistep", lr=0.1, milestones=milestones, step_gamma=0.3, epochs=8
+    )
     torchs = torch.optim.lr_scheduler.MultiStepLR
-    expected = stepped(0.1, 8 * steps_per_epoch, torchs, every=steps_per_epoch, milestones=milestones, gamma=0.3)
+    expected = stepped(
+        0.1, 8 * steps_per_epoch, torchs, every=steps_per_epoch, milestones=milestones, gamma=0.3
+    )
     assert rates(config, steps_per_epoch) == pytest.approx(expected, rel=1e-9)
 
 
 def test_a_milestone_may_lie_inside_an_epoch():
-    config = TrainConfig(scheduler="multistep", lr=1.0, milestones=[0.5, 1.75], step_gamma=0.1, epochs=2)
+    config = TrainConfig(
+        scheduler="multistep", lr=1.0, milestones=[0.5, 1.75], step_gamma=0.1, epochs=2
+    )
     assert rates(config, 4) == pytest.approx([1, 1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.01])
 
 
@@ -85,9 +103,13 @@ def test_exponential_is_torchs_exponential_lr_moved_once_per_epoch(steps_per_epo
     assert rates(config, steps_per_epoch) == pytest.approx(expected, rel=1e-9)
 
 
-@pytest.mark.parametrize(("cycle_epochs", "steps_per_epoch"), [(2.0, 5), (1.0, 6), (0.5, 8), (4.0, 1)])
+@pytest.mark.parametrize(
+    ("cycle_epochs", "steps_per_epoch"), [(2.0, 5), (1.0, 6), (0.5, 8), (4.0, 1)]
+)
 def test_cyclic_is_torchs_triangular_cyclic_lr_moved_every_step(cycle_epochs, steps_per_epoch):
-    config = TrainConfig(scheduler="cyclic", base_lr=1e-4, lr=1e-2, cycle_epochs=cycle_epochs, epochs=7)
+    config = TrainConfig(
+        scheduler="cyclic", base_lr=1e-4, lr=1e-2, cycle_epochs=cycle_epochs, epochs=7
+    )
     expected = stepped(
         1e-2,
         7 * steps_per_epoch,
@@ -101,7 +123,9 @@ def test_cyclic_is_torchs_triangular_cyclic_lr_moved_every_step(cycle_epochs, st
     assert rates(config, steps_per_epoch) == pytest.approx(expected, rel=1e-9)
 
 
-@pytest.mark.parametrize(("epochs", "steps_per_epoch", "rise"), [(4, 5, 0.3), (3, 1, 0.5), (10, 7, 0.05), (1, 3, 0.9)])
+@pytest.mark.parametrize(
+    ("epochs", "steps_per_epoch", "rise"), [(4, 5, 0.3), (3, 1, 0.5), (10, 7, 0.05), (1, 3, 0.9)]
+)
 def test_one_cycle_is_torchs_one_cycle_lr_moved_every_step(epochs, steps_per_epoch, rise):
     config = TrainConfig(scheduler="one_cycle", lr=0.1, rise=rise, epochs=epochs)
     expected = stepped(
@@ -119,20 +143,31 @@ def test_one_cycle_is_torchs_one_cycle_lr_moved_every_step(epochs, steps_per_epo
 
 def test_one_cycle_whose_rise_is_a_single_step_begins_at_the_top():
     """Where torch divides 0 by 0."""
-    assert rates(TrainConfig(scheduler="one_cycle", lr=0.1, rise=0.5, epochs=1), 2) == pytest.approx([0.1, 4e-7])
+    assert rates(
+        TrainConfig(scheduler="one_cycle", lr=0.1, rise=0.5, epochs=1), 2
+    ) == pytest.approx([0.1, 4e-7])
 
 
 @pytest.mark.parametrize("min_lr", [0.0, 0.01])
 def test_cosine_is_torchs_cosine_annealing_moved_every_step(min_lr):
     config = TrainConfig(scheduler="cosine", lr=0.2, epochs=4, min_lr=min_lr)
-    expected = stepped(0.2, 20, torch.optim.lr_scheduler.CosineAnnealingLR, T_max=20, eta_min=min_lr)
+    expected = stepped(
+        0.2, 20, torch.optim.lr_scheduler.CosineAnnealingLR, T_max=20, eta_min=min_lr
+    )
     assert rates(config, 5) == pytest.approx(expected, rel=1e-9)
 
 
-@pytest.mark.parametrize(("restart_epochs", "factor"), [(1, 1), (2, 1), (3, 1), (1, 2), (2, 2), (1, 3)])
+@pytest.mark.parametrize(
+    ("restart_epochs", "factor"), [(1, 1), (2, 1), (3, 1), (1, 2), (2, 2), (1, 3)]
+)
 def test_cosine_with_restarts_is_torchs_moved_every_step(restart_epochs, factor):
     config = TrainConfig(
-        scheduler="cosine", lr=0.2, epochs=15, min_lr=0.01, restart_epochs=restart_epochs, restart_factor=factor
+        scheduler="cosine",
+        lr=0.2,
+        epochs=15,
+        min_lr=0.01,
+        restart_epochs=restart_epochs,
+        restart_factor=factor,
     )
     expected = stepped(
         0.2,
@@ -147,17 +182,28 @@ def test_cosine_with_restarts_is_torchs_moved_every_step(restart_epochs, factor)
 
 def test_cycles_of_fractions_of_an_epoch_follow_the_warm_up():
     config = TrainConfig(
-        scheduler="cosine", lr=1.0, epochs=4, warmup_epochs=0.5, restart_epochs=1.0, restart_factor=1.5
+        scheduler="cosine",
+        lr=1.0,
+        epochs=4,
+        warmup_epochs=0.5,
+        restart_epochs=1.0,
+        restart_factor=1.5,
     )
     seen = rates(config, 10)
     assert seen[:5] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
-    assert [step for step in range(5, 40) if seen[step] == pytest.approx(1.0)] == [5, 15, 30]  # 1, 1.5, 2.25 epochs
+    assert [step for step in range(5, 40) if seen[step] == pytest.approx(1.0)] == [
+        5,
+        15,
+        30,
+    ]  # 1, 1.5, 2.25 epochs
 
 
 @pytest.mark.parametrize("factor", [1.0, 1.0 + 1e-12])
 def test_a_restart_is_met_in_spite_of_rounding(factor):
     """3 / 10 / 0.1 is a little less than 3: the end of a cycle would be a step at min_lr instead of lr."""
-    config = TrainConfig(scheduler="cosine", lr=0.2, epochs=3, restart_epochs=0.1, restart_factor=factor)
+    config = TrainConfig(
+        scheduler="cosine", lr=0.2, epochs=3, restart_epochs=0.1, restart_factor=factor
+    )
     assert rates(config, 10) == pytest.approx([0.2] * 30)
 
 
@@ -168,9 +214,13 @@ def test_cosine_after_a_warm_up_equals_its_closed_form():
     assert rates(config, 5) == pytest.approx(rise + fall, rel=1e-9)
 
 
-@pytest.mark.parametrize("name", ["none", "step", "multistep", "exponential", "cosine", "plateau", "two_stage"])
+@pytest.mark.parametrize(
+    "name", ["none", "step", "multistep", "exponential", "cosine", "plateau", "two_stage"]
+)
 def test_a_warm_up_is_torchs_linear_lr_times_the_schedule(name):
-    config = TrainConfig(scheduler=name, lr=0.2, epochs=6, warmup_epochs=2, milestones=[1], step_epochs=1)
+    config = TrainConfig(
+        scheduler=name, lr=0.2, epochs=6, warmup_epochs=2, milestones=[1], step_epochs=1
+    )
     fields = {"warmup_epochs": 0} if name != "cosine" else {"scheduler": "none", "warmup_epochs": 0}
     without = rates(config.model_copy(update=fields), 5, losses(1, 1, 1, 1, 1, 1))
     factors = stepped(1.0, 10, torch.optim.lr_scheduler.LinearLR, start_factor=0.1, total_iters=9)
@@ -203,7 +253,9 @@ def test_the_first_step_of_a_warm_up_is_not_wasted_on_zero():
     steps_per_epoch=st.integers(1, 1000),
     data=st.data(),
 )
-def test_a_rate_stays_between_its_bounds(name, lr, base, epochs, warmup, cycle, factor, rise, steps_per_epoch, data):
+def test_a_rate_stays_between_its_bounds(
+    name, lr, base, epochs, warmup, cycle, factor, rise, steps_per_epoch, data
+):
     config = TrainConfig(
         scheduler=name,
         lr=lr,
@@ -221,7 +273,9 @@ def test_a_rate_stays_between_its_bounds(name, lr, base, epochs, warmup, cycle, 
     step = data.draw(st.integers(0, epochs * steps_per_epoch - 1))
     curve = losses(*data.draw(st.lists(st.floats(), min_size=epochs, max_size=epochs)))
     rate = lr_at(config, step=step, steps_per_epoch=steps_per_epoch, curve=curve)
-    bounded = name in ("cyclic", "cosine", "plateau") and step >= config.warmup_epochs * steps_per_epoch
+    bounded = (
+        name in ("cyclic", "cosine", "plateau") and step >= config.warmup_epochs * steps_per_epoch
+    )
     assert (base * lr if bounded else 0) * (1 - 1e-9) <= rate <= lr * (1 + 1e-12)
     assert rate == lr_at(config, step=step, steps_per_epoch=steps_per_epoch, curve=curve)
 
@@ -258,21 +312,37 @@ def test_cosine_rises_to_lr_and_never_again(epochs, steps_per_epoch, warmup):
     assert max(seen) <= 0.1
 
 
-@given(cycle=st.integers(1, 5), factor=st.integers(1, 4), steps_per_epoch=st.integers(1, 300), warmup=st.integers(0, 3))
+@given(
+    cycle=st.integers(1, 5),
+    factor=st.integers(1, 4),
+    steps_per_epoch=st.integers(1, 300),
+    warmup=st.integers(0, 3),
+)
 def test_each_restart_is_at_lr_and_each_cycle_falls(cycle, factor, steps_per_epoch, warmup):
     config = TrainConfig(
-        scheduler="cosine", lr=0.1, epochs=30, warmup_epochs=warmup, restart_epochs=cycle, restart_factor=factor
+        scheduler="cosine",
+        lr=0.1,
+        epochs=30,
+        warmup_epochs=warmup,
+        restart_epochs=cycle,
+        restart_factor=factor,
     )
     begin, length = warmup, cycle
     while begin < 30:
         steps = range(begin * steps_per_epoch, min(30, begin + length) * steps_per_epoch)
-        seen = [lr_at(config, step=step, steps_per_epoch=steps_per_epoch, curve=()) for step in steps]
+        seen = [
+            lr_at(config, step=step, steps_per_epoch=steps_per_epoch, curve=()) for step in steps
+        ]
         assert seen[0] == pytest.approx(0.1)
         assert seen == sorted(seen, reverse=True)
         begin, length = begin + length, length * factor
 
 
-@given(name=st.sampled_from(["cosine", "cyclic", "one_cycle"]), epochs=st.integers(1, 10), lr=st.floats(1e-3, 1))
+@given(
+    name=st.sampled_from(["cosine", "cyclic", "one_cycle"]),
+    epochs=st.integers(1, 10),
+    lr=st.floats(1e-3, 1),
+)
 def test_smooth_schedules_never_jump(name, epochs, lr):
     config = TrainConfig(scheduler=name, lr=lr, base_lr=1e-4, epochs=epochs, cycle_epochs=epochs)
     seen = rates(config, 200)
@@ -282,7 +352,9 @@ def test_smooth_schedules_never_jump(name, epochs, lr):
 def plateau(lr: float, values: list[float], **settings) -> list[float]:
     """The rate of each epoch with torch's own, and of the one after."""
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=lr)
-    scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, threshold_mode="abs", eps=0, **settings)
+    scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(
+        optimizer, threshold_mode="abs", eps=0, **settings
+    )
     seen = [lr]
     for value in values:
         scheduler.step(value)
@@ -291,14 +363,21 @@ def plateau(lr: float, values: list[float], **settings) -> list[float]:
 
 
 @given(
-    values=st.lists(st.one_of(st.integers(0, 4).map(float), st.just(NAN), st.just(INF)), max_size=15),
+    values=st.lists(
+        st.one_of(st.integers(0, 4).map(float), st.just(NAN), st.just(INF)), max_size=15
+    ),
     patience=st.integers(1, 4),
     min_delta=st.sampled_from([0.0, 1.0]),
     min_lr=st.sampled_from([0.0, 0.02]),
 )
 def test_plateau_is_torchs_whose_patience_is_one_less(values, patience, min_delta, min_lr):
     config = TrainConfig(
-        scheduler="plateau", lr=0.1, step_gamma=0.3, plateau_patience=patience, min_delta=min_delta, min_lr=min_lr
+        scheduler="plateau",
+        lr=0.1,
+        step_gamma=0.3,
+        plateau_patience=patience,
+        min_delta=min_delta,
+        min_lr=min_lr,
     )
     settings = {"factor": 0.3, "patience": patience - 1, "threshold": min_delta, "min_lr": min_lr}
     assert epoch_rates(config, losses(*values)) == pytest.approx(plateau(0.1, values, **settings))
@@ -306,11 +385,21 @@ def test_plateau_is_torchs_whose_patience_is_one_less(values, patience, min_delt
 
 @pytest.mark.parametrize(
     ("monitor", "goal", "better"),
-    [("loss", "maximize", -1), ("f1", "minimize", 1), ("metric", "maximize", 1), ("metric", "minimize", -1)],
+    [
+        ("loss", "maximize", -1),
+        ("f1", "minimize", 1),
+        ("metric", "maximize", 1),
+        ("metric", "minimize", -1),
+    ],
 )
 def test_plateau_knows_the_direction_of_what_it_watches(monitor, goal, better):
     config = TrainConfig(
-        scheduler="plateau", lr=0.1, plateau_patience=1, monitor=monitor, metric="a.py:b", metric_goal=goal
+        scheduler="plateau",
+        lr=0.1,
+        plateau_patience=1,
+        monitor=monitor,
+        metric="a.py:b",
+        metric_goal=goal,
     )
     rising = [{"epoch": epoch, monitor: better * epoch} for epoch in range(1, 5)]
     falling = [{"epoch": epoch, monitor: -better * epoch} for epoch in range(1, 5)]
@@ -319,7 +408,9 @@ def test_plateau_knows_the_direction_of_what_it_watches(monitor, goal, better):
 
 
 def two_stage(**fields) -> TrainConfig:
-    return TrainConfig(**{"scheduler": "two_stage", "lr": 0.1, "second_lr": 0.001, "epochs": 20, **fields})
+    return TrainConfig(
+        **{"scheduler": "two_stage", "lr": 0.1, "second_lr": 0.001, "epochs": 20, **fields}
+    )
 
 
 @pytest.mark.parametrize(

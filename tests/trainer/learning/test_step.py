@@ -46,7 +46,9 @@ class Net(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         torch.manual_seed(0)
-        self.backbone = nn.Sequential(nn.Conv2d(3, 4, 3, bias=False), nn.AdaptiveAvgPool2d(2), nn.Flatten())
+        self.backbone = nn.Sequential(
+            nn.Conv2d(3, 4, 3, bias=False), nn.AdaptiveAvgPool2d(2), nn.Flatten()
+        )
         self.heads = nn.ModuleList([nn.Linear(16, 3), nn.Linear(16, 3)])
         self.seen: list[int] = []
 
@@ -71,8 +73,12 @@ def batch(size: int, *, seed: int = 1) -> tuple[list[Tensor], Tensor]:
 
 def stepper(network: nn.Module, *, loss=two_heads, clip_norm: float = 0.0, phases=None, **fields):
     """A stepper and its optimizer."""
-    optimizer = build_optimizer(network, TrainConfig(**{"optimizer": "sgd", "lr": 0.1, **fields}), device=CPU)
-    made = Stepper(network, optimizer, loss, clip_norm=clip_norm, device=CPU, phases=phases or NoPhases())
+    optimizer = build_optimizer(
+        network, TrainConfig(**{"optimizer": "sgd", "lr": 0.1, **fields}), device=CPU
+    )
+    made = Stepper(
+        network, optimizer, loss, clip_norm=clip_norm, device=CPU, phases=phases or NoPhases()
+    )
     return made, optimizer
 
 
@@ -89,7 +95,9 @@ def leaves(state: Any) -> Iterator[Any]:
         yield state.tolist() if isinstance(state, Tensor) else state
 
 
-def reference(network: nn.Module, *, steps: int, clip_norm: float = 0.0, size: int = 12) -> list[float]:
+def reference(
+    network: nn.Module, *, steps: int, clip_norm: float = 0.0, size: int = 12
+) -> list[float]:
     """The plain loop; its losses."""
     optimizer = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9, nesterov=True)
     seen = []
@@ -117,7 +125,8 @@ def test_a_batch_in_parts_takes_the_step_of_the_whole_batch(parts, clip_norm):
 
 
 @pytest.mark.parametrize(
-    ("size", "parts", "sizes"), [(12, 1, [12]), (12, 3, [4, 4, 4]), (11, 3, [4, 4, 3]), (2, 5, [1, 1])]
+    ("size", "parts", "sizes"),
+    [(12, 1, [12]), (12, 3, [4, 4, 4]), (11, 3, [4, 4, 3]), (2, 5, [1, 1])],
 )
 def test_the_parts_are_as_equal_as_can_be_and_never_empty(size, parts, sizes):
     network = Net()
@@ -154,7 +163,9 @@ def test_it_gives_the_same_bits_twice():
 def test_clipping_bounds_the_whole_gradient():
     network = Net()
     before = flat(network)
-    stepper(network, clip_norm=0.01, optimizer="sgd", momentum=0.0, lr=1.0)[0].step(*batch(12), parts=2, index=0)
+    stepper(network, clip_norm=0.01, optimizer="sgd", momentum=0.0, lr=1.0)[0].step(
+        *batch(12), parts=2, index=0
+    )
     assert (flat(network) - before).norm().item() == pytest.approx(0.01, rel=1e-3)
 
 
@@ -204,7 +215,9 @@ def going_bad(*, at: int, value: float, spoil: str = "loss"):
             return good
         if spoil == "loss":
             return good * value
-        return good + (logits[0].sum() * 0).abs().sqrt()  # its slope at 0 is infinite, times 0 is NaN
+        return (
+            good + (logits[0].sum() * 0).abs().sqrt()
+        )  # its slope at 0 is infinite, times 0 is NaN
 
     return loss
 
@@ -224,7 +237,11 @@ def test_a_bad_loss_stops_before_the_step(name, value, clip_norm):
     before, state = flat(network), list(leaves(optimizer.state_dict()))
     with pytest.raises(NonFiniteStep, match=r"step 42: the training loss is -?(nan|inf)") as caught:
         made.step(*batch(12), parts=1, index=42)
-    assert (caught.value.step, caught.value.what, str(caught.value.loss)) == (42, "training loss", str(value))
+    assert (caught.value.step, caught.value.what, str(caught.value.loss)) == (
+        42,
+        "training loss",
+        str(value),
+    )
     assert torch.equal(flat(network), before)
     assert list(leaves(optimizer.state_dict())) == state
     assert all(parameter.grad is None for parameter in network.parameters())
@@ -282,7 +299,9 @@ def test_on_the_device_good_steps_are_the_same(monkeypatch, name, momentum, clip
 @pytest.mark.parametrize(("name", "momentum"), FUSED)
 @pytest.mark.parametrize("clip_norm", [0.0, 0.1])
 @pytest.mark.parametrize("at", [0, 3])
-def test_on_the_device_nothing_changes_from_the_first_bad_step_on(name, momentum, value, clip_norm, at):
+def test_on_the_device_nothing_changes_from_the_first_bad_step_on(
+    name, momentum, value, clip_norm, at
+):
     told, good = Net(), Net()
     fields = {"optimizer": name, "momentum": momentum, "clip_norm": clip_norm, "weight_decay": 0.1}
     made, optimizer = stepper(told, loss=going_bad(at=at, value=value), **fields)
@@ -293,9 +312,13 @@ def test_on_the_device_nothing_changes_from_the_first_bad_step_on(name, momentum
         other.step(*batch(12, seed=step), parts=1, index=step)
     assert torch.equal(flat(told), flat(good))
     if at:  # with the first step bad, the state came into being and holds zeros
-        assert list(leaves(optimizer.state_dict())) == list(leaves(reference_optimizer.state_dict()))
+        assert list(leaves(optimizer.state_dict())) == list(
+            leaves(reference_optimizer.state_dict())
+        )
     for _ in range(2):  # it stays bad
-        with pytest.raises(NonFiniteStep, match=rf"step {100 + at}: the training loss is -?(nan|inf)") as caught:
+        with pytest.raises(
+            NonFiniteStep, match=rf"step {100 + at}: the training loss is -?(nan|inf)"
+        ) as caught:
             made.check()
         assert (caught.value.step, str(caught.value.loss)) == (100 + at, str(value))
 
@@ -333,7 +356,11 @@ def test_on_the_device_bad_gradients_of_a_finite_loss_count_where_their_norm_is_
 
 @pytest.mark.usefixtures("told_on_the_device")
 def test_on_the_device_the_largest_numbers_are_not_infinite():
-    made, _ = stepper(Net(), loss=lambda logits, targets_BK: two_heads(logits, targets_BK) * 0 + 3e38, clip_norm=1.0)
+    made, _ = stepper(
+        Net(),
+        loss=lambda logits, targets_BK: two_heads(logits, targets_BK) * 0 + 3e38,
+        clip_norm=1.0,
+    )
     made.step(*batch(12), parts=1, index=0)
     made.check()
 

@@ -9,7 +9,13 @@ from torch import nn
 
 from trainer.config import TrainConfig
 from trainer.errors import ConfigError
-from trainer.model.backbone import build_backbone, feature_width, has_pretrained_weights, normalisation, takes_one_size
+from trainer.model.backbone import (
+    build_backbone,
+    feature_width,
+    has_pretrained_weights,
+    normalisation,
+    takes_one_size,
+)
 from trainer.model.heads import Heads
 from trainer.model.network import build_network
 
@@ -88,10 +94,15 @@ def test_a_first_class_backbone_becomes_a_network_for_our_classes_at_256(name):
         network = build_network(config_for(name, resize=256), Heads.joint(100), code=None)
         (logits,) = network([torch.zeros(2, 3, 256, 256)])
     assert logits.shape == (2, 100)
-    assert (network.heads[0].linear.in_features, sum(p.numel() for p in network.parameters())) == FIRST_CLASS[name]
+    assert (
+        network.heads[0].linear.in_features,
+        sum(p.numel() for p in network.parameters()),
+    ) == FIRST_CLASS[name]
 
 
-@pytest.mark.parametrize("name", [name for name in FIRST_CLASS if not name.startswith(("vgg", "vit_base"))])
+@pytest.mark.parametrize(
+    "name", [name for name in FIRST_CLASS if not name.startswith(("vgg", "vit_base"))]
+)
 def test_a_first_class_backbone_computes_features(name):
     size_HW = (64, 48)
     features_BF = build(name, resize="64x48").eval()(torch.randn(2, 3, *size_HW))
@@ -113,7 +124,9 @@ def test_the_classifier_of_the_model_is_gone_and_what_comes_before_it_stays():
 
 
 def test_an_unknown_backbone_is_refused():
-    with pytest.raises(ConfigError, match=r"^backbone: timm has no model 'resnt18'. Nearest: .*'resnet18'"):
+    with pytest.raises(
+        ConfigError, match=r"^backbone: timm has no model 'resnt18'. Nearest: .*'resnet18'"
+    ):
         build("resnt18")
 
 
@@ -125,7 +138,9 @@ def test_every_family_gives_features_at_our_size(name, size):
     assert module(torch.zeros(2, 3, *config.size_HW)).shape == (2, width(module, config.size_HW))
 
 
-@pytest.mark.parametrize(("name", "size"), [("test_vit", 37), ("test_vit", "8x32"), ("test_convnext", 16)])
+@pytest.mark.parametrize(
+    ("name", "size"), [("test_vit", 37), ("test_vit", "8x32"), ("test_convnext", 16)]
+)
 @pytest.mark.parametrize("device", ["cpu", "meta"])
 def test_a_size_that_the_model_does_not_take_is_refused(name, size, device):
     config = config_for(name, resize=size)
@@ -136,7 +151,9 @@ def test_a_size_that_the_model_does_not_take_is_refused(name, size, device):
         feature_width(build_backbone(config), config.size_HW, name=name)
 
 
-@pytest.mark.parametrize(("size", "near"), [(100, "96x96"), ("104x224", "96x224"), (8, "16x16"), (120, "128x128")])
+@pytest.mark.parametrize(
+    ("size", "near"), [(100, "96x96"), ("104x224", "96x224"), (8, "16x16"), (120, "128x128")]
+)
 def test_a_size_that_patches_do_not_cover_is_refused_with_one_that_they_do(size, near):
     with (
         torch.device("meta"),
@@ -159,7 +176,8 @@ def test_measuring_the_features_changes_nothing():
 
 def test_feature_maps_are_not_features():
     with pytest.raises(
-        ConfigError, match=r"^backbone it gives \(1, 3, 32, 32\) for one image, not one vector \(1, F\)"
+        ConfigError,
+        match=r"^backbone it gives \(1, 3, 32, 32\) for one image, not one vector \(1, F\)",
     ):
         width(nn.Identity())
 
@@ -184,7 +202,11 @@ def test_pooling_is_the_one_asked_for(name, pooling, features):
     if name == "test_resnet":
         maps_BCHW = module.forward_features(images_BCHW)
         mean_BC, max_BC = maps_BCHW.mean(dim=(2, 3)), maps_BCHW.amax(dim=(2, 3))
-        expected = {"max": max_BC, "avgmax": (mean_BC + max_BC) / 2, "catavgmax": torch.cat([mean_BC, max_BC], 1)}
+        expected = {
+            "max": max_BC,
+            "avgmax": (mean_BC + max_BC) / 2,
+            "catavgmax": torch.cat([mean_BC, max_BC], 1),
+        }
         torch.testing.assert_close(features_BF, expected.get(pooling, mean_BC))
 
 
@@ -201,7 +223,8 @@ def test_a_pooling_that_the_model_does_not_take_is_refused(name, pooling, taken,
     with (
         torch.device("meta"),
         pytest.raises(
-            ConfigError, match=rf"^backbone {name} does not take pooling {pooling} \(.+\)\. It takes {taken}$"
+            ConfigError,
+            match=rf"^backbone {name} does not take pooling {pooling} \(.+\)\. It takes {taken}$",
         ),
     ):
         build(name, pooling=pooling, weights=weights)
@@ -232,7 +255,9 @@ def test_weights_that_cannot_be_had_are_an_error_that_says_what_to_do(hub):
 
 
 def test_a_model_without_any_pretrained_weights_is_never_silently_random(hub):
-    with pytest.raises(ConfigError, match=r"cannot be loaded \(No pretrained weights exist for test_vit_relpos"):
+    with pytest.raises(
+        ConfigError, match=r"cannot be loaded \(No pretrained weights exist for test_vit_relpos"
+    ):
         build("test_vit_relpos", weights="pretrained")
     assert not has_pretrained_weights(config_for("test_vit_relpos"))
     assert has_pretrained_weights(config_for("test_resnet"))
@@ -267,15 +292,22 @@ def test_weights_none_does_not_touch_the_hub(pretrained):
 
 def test_pretrained_weights_that_lack_a_layer_are_an_error_and_never_partly_random(pretrained, hub):
     (file,) = hub.rglob("model.safetensors")
-    save_file({name: tensor for name, tensor in pretrained.items() if not name.startswith("layer3.")}, file)
-    with pytest.raises(ConfigError, match=r"pretrained weights cannot be loaded \(.*test_resnet|ResNet"):
+    save_file(
+        {name: tensor for name, tensor in pretrained.items() if not name.startswith("layer3.")},
+        file,
+    )
+    with pytest.raises(
+        ConfigError, match=r"pretrained weights cannot be loaded \(.*test_resnet|ResNet"
+    ):
         build("test_resnet", weights="pretrained")
 
 
 def test_damaged_weights_are_an_error(pretrained, hub):
     (file,) = hub.rglob("model.safetensors")
     file.write_bytes(b"\0" * 100)
-    with pytest.raises(ConfigError, match=r"^backbone test_resnet: its pretrained weights cannot be loaded \("):
+    with pytest.raises(
+        ConfigError, match=r"^backbone test_resnet: its pretrained weights cannot be loaded \("
+    ):
         build("test_resnet", weights="pretrained")
 
 
@@ -314,7 +346,11 @@ def test_a_local_file_fills_the_users_own_backbone(own):
 @pytest.mark.parametrize(
     ("function", "changes", "message"),
     [
-        ("nothing", {}, "^my_task.py:nothing returned NoneType; a backbone function returns a torch.nn.Module$"),
+        (
+            "nothing",
+            {},
+            "^my_task.py:nothing returned NoneType; a backbone function returns a torch.nn.Module$",
+        ),
         ("meen", {}, "^my_task.py has no function 'meen'. Did you mean 'mean'"),
         ("maps", {}, r"^backbone my_task.py:maps gives \(1, 3, 32, 32\) for one image"),
         ("broken", {}, "^backbone my_task.py:broken does not take resize 32: .*mat1 and mat2"),
@@ -341,4 +377,7 @@ def test_the_normalisation_is_the_models_own():
 
 def test_a_model_without_settings_is_normalised_as_imagenet(monkeypatch):
     monkeypatch.setattr(timm, "get_pretrained_cfg", lambda name: None)
-    assert normalisation(TrainConfig(backbone="resnet18")) == ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    assert normalisation(TrainConfig(backbone="resnet18")) == (
+        (0.485, 0.456, 0.406),
+        (0.229, 0.224, 0.225),
+    )

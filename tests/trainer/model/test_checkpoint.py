@@ -95,7 +95,8 @@ def test_a_checkpoint_that_is_cut_off_is_refused(saved, part):
     raw = path.read_bytes()
     path.write_bytes(raw[: int(len(raw) * part)])
     with pytest.raises(
-        CheckpointError, match=r"last.ckpt: the checkpoint is damaged \((.|\n)*\). Remove it to start this fold again$"
+        CheckpointError,
+        match=r"last.ckpt: the checkpoint is damaged \((.|\n)*\). Remove it to start this fold again$",
     ):
         load(path)
 
@@ -111,7 +112,9 @@ def test_a_damaged_byte_never_ends_in_another_error(saved):
             load(path)
 
 
-@pytest.mark.parametrize("content", [[1, 2], {"other": 1}, "text", {"identity": IDENTITY, "state": {}}, None])
+@pytest.mark.parametrize(
+    "content", [[1, 2], {"other": 1}, "text", {"identity": IDENTITY, "state": {}}, None]
+)
 def test_a_torch_file_that_is_no_checkpoint_is_refused(tmp_path, content):
     torch.save(content, tmp_path / "last.ckpt")
     with pytest.raises(CheckpointError, match=r"last.ckpt: the checkpoint is damaged"):
@@ -128,9 +131,14 @@ class Bomb:
         return os.mkdir, (self.path,)
 
 
-@pytest.mark.parametrize("write", [torch.save, lambda value, path: path.write_bytes(pickle.dumps(value, protocol=2))])
+@pytest.mark.parametrize(
+    "write", [torch.save, lambda value, path: path.write_bytes(pickle.dumps(value, protocol=2))]
+)
 def test_loading_never_runs_code(tmp_path, write):
-    write({"format": 1, "identity": IDENTITY, "state": Bomb(tmp_path / "boom")}, tmp_path / "last.ckpt")
+    write(
+        {"format": 1, "identity": IDENTITY, "state": Bomb(tmp_path / "boom")},
+        tmp_path / "last.ckpt",
+    )
     with pytest.raises(CheckpointError, match=r"last.ckpt: the checkpoint is damaged"):
         load(tmp_path / "last.ckpt")
     assert not (tmp_path / "boom").exists()
@@ -151,15 +159,22 @@ def test_weights_are_the_same_bytes_whatever_the_memory_format(tmp_path):
     assert (tmp_path / "a.safetensors").read_bytes() == (tmp_path / "b.safetensors").read_bytes()
 
 
-@pytest.mark.parametrize("content", [None, b"", b"\0" * 64, b"{}"], ids=["missing", "empty", "zeros", "text"])
+@pytest.mark.parametrize(
+    "content", [None, b"", b"\0" * 64, b"{}"], ids=["missing", "empty", "zeros", "text"]
+)
 def test_weights_that_are_missing_or_damaged_are_refused(tmp_path, content):
     if content is not None:
         (tmp_path / "model.safetensors").write_bytes(content)
-    with pytest.raises(CheckpointError, match=r"model.safetensors: the weights do not load \(.+\)$"):
+    with pytest.raises(
+        CheckpointError, match=r"model.safetensors: the weights do not load \(.+\)$"
+    ):
         load_weights(tmp_path / "model.safetensors", network())
 
 
 def test_weights_of_another_network_are_refused(tmp_path):
     save_weights(tmp_path / "model.safetensors", network(classes=4))
-    with pytest.raises(CheckpointError, match=r"model.safetensors: the weights do not load \(Error.* Sequential:?\)$"):
+    with pytest.raises(
+        CheckpointError,
+        match=r"model.safetensors: the weights do not load \(Error.* Sequential:?\)$",
+    ):
         load_weights(tmp_path / "model.safetensors", network(classes=3))

@@ -30,7 +30,9 @@ def own_network(*layers: nn.Module) -> Network:
 
 
 def trained(network: Network) -> list[str]:
-    return [name for name, parameter in network.backbone.named_parameters() if parameter.requires_grad]
+    return [
+        name for name, parameter in network.backbone.named_parameters() if parameter.requires_grad
+    ]
 
 
 def parts(names: list[str], depth: int = 1) -> list[str]:
@@ -46,7 +48,9 @@ def training_modules(network: Network, kind: type[nn.Module]) -> list[str]:
 @pytest.mark.parametrize("name", ["resnet18", "vit_small_patch16_224"])
 def test_all_or_nothing_of_the_backbone_is_trained(name, freeze):
     network = frozen(name, freeze=freeze)
-    assert len(trained(network)) == (len(list(network.backbone.parameters())) if freeze == "none" else 0)
+    assert len(trained(network)) == (
+        len(list(network.backbone.parameters())) if freeze == "none" else 0
+    )
     assert all(module.training == (freeze == "none") for module in network.backbone.modules())
 
 
@@ -106,12 +110,17 @@ def test_tokens_and_position_embeddings_are_frozen_with_any_beginning():
     assert not {"cls_token", "pos_embed"} & set(names)
 
 
-@pytest.mark.parametrize("name", ["resnet18", "efficientnet_b0", "vgg13_bn", "vit_small_patch16_224", "darknet53"])
+@pytest.mark.parametrize(
+    "name", ["resnet18", "efficientnet_b0", "vgg13_bn", "vit_small_patch16_224", "darknet53"]
+)
 def test_every_stage_in_the_list_can_be_named(name):
     network = frozen(name)
     for stage in stages(network.backbone):
         apply_freezing(network, config_for(name, freeze=f"up_to:{stage}"), epoch=1)
-        assert not any(parameter.requires_grad for parameter in network.backbone.get_submodule(stage).parameters())
+        assert not any(
+            parameter.requires_grad
+            for parameter in network.backbone.get_submodule(stage).parameters()
+        )
 
 
 def test_the_stages_are_timms_and_the_parts_of_the_model():
@@ -144,7 +153,9 @@ def test_names_in_timms_list_that_are_no_modules_are_passed_over():
 
 
 def test_an_own_backbone_has_its_parts_as_stages():
-    network = own_network(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 4, 3), nn.Flatten())
+    network = own_network(
+        nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 4, 3), nn.Flatten()
+    )
     assert stages(network.backbone) == ["0", "1", "3"]
     apply_freezing(network, config_for("own.py:f", freeze="all_but_last_block"), epoch=1)
     assert trained(network) == ["3.weight", "3.bias"]
@@ -202,7 +213,10 @@ def test_applying_twice_is_applying_once(freeze):
     network = build_network(config, Heads.joint(3), code=None)
 
     def state() -> list[object]:
-        return [*(p.requires_grad for p in network.parameters()), *(m.training for m in network.modules())]
+        return [
+            *(p.requires_grad for p in network.parameters()),
+            *(m.training for m in network.modules()),
+        ]
 
     apply_freezing(network, config, epoch=1)
     once = state()
@@ -225,7 +239,11 @@ def test_frozen_batch_norms_keep_their_statistics_and_the_others_move(name, free
     network = frozen(name, device="cpu", freeze=freeze, resize=32)
     before = {key: buffer.clone() for key, buffer in network.backbone.named_buffers()}
     network([torch.randn(4, 3, 32, 32)])
-    moved = [key for key, buffer in network.backbone.named_buffers() if not torch.equal(buffer, before[key])]
+    moved = [
+        key
+        for key, buffer in network.backbone.named_buffers()
+        if not torch.equal(buffer, before[key])
+    ]
     running = [key for key in before if "running" in key]
     expected = running[[key.startswith(still) for key in running].index(True) :] if still else []
     assert [key for key in moved if "running" in key] == expected
@@ -254,13 +272,19 @@ def test_no_graph_is_built_for_the_frozen_beginning(name, freeze, last_frozen, f
             lambda _, __, output, stage=stage: outputs.__setitem__(stage, output)
         )
     kept = []
-    with torch.autograd.graph.saved_tensors_hooks(lambda tensor: kept.append(tensor) or tensor, lambda tensor: tensor):
+    with torch.autograd.graph.saved_tensors_hooks(
+        lambda tensor: kept.append(tensor) or tensor, lambda tensor: tensor
+    ):
         (logits,) = network([torch.randn(2, 3, 32, 32)])
     assert outputs[last_frozen].grad_fn is None
     assert outputs[first_trained].grad_fn is not None
     frozen_names = {n for n, p in network.backbone.named_parameters() if not p.requires_grad}
     addresses = {tensor.data_ptr() for tensor in kept}
-    assert not {n for n, p in network.backbone.named_parameters() if n in frozen_names and p.data_ptr() in addresses}
+    assert not {
+        n
+        for n, p in network.backbone.named_parameters()
+        if n in frozen_names and p.data_ptr() in addresses
+    }
     logits.sum().backward()
     with_gradient = {n for n, p in network.backbone.named_parameters() if p.grad is not None}
     assert with_gradient == set(trained(network))
@@ -275,11 +299,15 @@ def test_a_frozen_backbones_features_need_no_graph():
 
 def test_training_moves_what_is_trained_only():
     network = frozen("test_resnet", device="cpu", freeze="up_to:layer2", resize=32)
-    for parameter in network.parameters():  # a residual branch that starts at 0 has no gradients inside
+    for (
+        parameter
+    ) in network.parameters():  # a residual branch that starts at 0 has no gradients inside
         nn.init.uniform_(parameter, 0.1, 1)
     before = {name: p.detach().clone() for name, p in network.named_parameters()}
     optimizer = torch.optim.SGD(network.parameters(), lr=0.1, weight_decay=0.1)
-    nn.functional.cross_entropy(network([torch.randn(4, 3, 32, 32)])[0], torch.tensor([0, 1, 2, 0])).backward()
+    nn.functional.cross_entropy(
+        network([torch.randn(4, 3, 32, 32)])[0], torch.tensor([0, 1, 2, 0])
+    ).backward()
     optimizer.step()
     moved = {name for name, p in network.named_parameters() if not torch.equal(p, before[name])}
     assert moved == {name for name, p in network.named_parameters() if p.requires_grad}

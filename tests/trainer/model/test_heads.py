@@ -13,12 +13,20 @@ from trainer.errors import ConfigError
 from trainer.model.heads import Heads
 
 # wrong + female does not occur
-PARTS = (("mask", "male"), ("mask", "female"), ("none", "male"), ("wrong", "male"), ("none", "female"))
+PARTS = (
+    ("mask", "male"),
+    ("mask", "female"),
+    ("none", "male"),
+    ("wrong", "male"),
+    ("none", "female"),
+)
 
 
 def two_columns(parts: tuple[tuple[str, ...], ...] = PARTS) -> Heads:
     manifest = paper_manifest(np.arange(len(parts)), tuple(" / ".join(values) for values in parts))
-    return Heads.separate(dataclasses.replace(manifest, label_columns=("mask", "gender"), class_parts=parts))
+    return Heads.separate(
+        dataclasses.replace(manifest, label_columns=("mask", "gender"), class_parts=parts)
+    )
 
 
 def logits(*sizes: int, rows: int = 7, seed: int = 0) -> list[torch.Tensor]:
@@ -35,19 +43,26 @@ def test_the_joint_head_has_every_class():
 def test_a_head_per_column_numbers_its_values_in_order_of_first_appearance():
     heads = two_columns()
     assert (heads.names, heads.sizes) == (("mask", "gender"), (3, 2))
-    assert [class_of_K.tolist() for class_of_K in heads.class_of] == [[0, 0, 1, 2, 1], [0, 1, 0, 0, 1]]
+    assert [class_of_K.tolist() for class_of_K in heads.class_of] == [
+        [0, 0, 1, 2, 1],
+        [0, 1, 0, 0, 1],
+    ]
     assert all(class_of_K.dtype == np.int64 for class_of_K in heads.class_of)
 
 
 def test_separate_heads_of_a_single_column_are_refused():
     with pytest.raises(
-        ConfigError, match=r"^heads: separate needs several label columns, got 1 \(label\)\. Use heads: joint"
+        ConfigError,
+        match=r"^heads: separate needs several label columns, got 1 \(label\)\. Use heads: joint",
     ):
         Heads.separate(paper_manifest(np.arange(3)))
 
 
 def test_a_name_that_is_no_column_is_refused_with_the_columns():
-    with pytest.raises(ConfigError, match=r"^head_weights: 'agee' is no label column\. The columns are mask, gender$"):
+    with pytest.raises(
+        ConfigError,
+        match=r"^head_weights: 'agee' is no label column\. The columns are mask, gender$",
+    ):
         two_columns().refuse_unknown(["mask", "agee"], field="head_weights")
     two_columns().refuse_unknown(["gender"], field="head_weights")
 
@@ -58,7 +73,10 @@ def test_the_joint_targets_are_the_very_targets():
 
 
 def test_the_targets_of_a_head_are_the_mass_of_the_classes_that_share_a_part():
-    heads, targets_BK = two_columns(), torch.tensor([[0.25, 0.75, 0, 0, 0], [0, 0, 1.0, 0, 0], [0, 0.5, 0, 0, 0.5]])
+    heads, targets_BK = (
+        two_columns(),
+        torch.tensor([[0.25, 0.75, 0, 0, 0], [0, 0, 1.0, 0, 0], [0, 0.5, 0, 0, 0.5]]),
+    )
     mask_B3, gender_B2 = heads.targets(targets_BK)
     assert mask_B3.tolist() == [[1, 0, 0], [0, 1, 0], [0.5, 0.5, 0]]
     assert gender_B2.tolist() == [[0.25, 0.75], [1, 0], [0, 1]]
@@ -78,16 +96,22 @@ def test_the_joint_log_probabilities_are_log_softmax():
 def test_separate_probabilities_are_the_product_scaled_over_the_classes_that_occur():
     mask_B3, gender_B2 = logits(3, 2)
     mask, gender = mask_B3.double().softmax(dim=1), gender_B2.double().softmax(dim=1)
-    expected = torch.stack([mask[:, m] * gender[:, g] for m, g in [(0, 0), (0, 1), (1, 0), (2, 0), (1, 1)]], dim=1)
+    expected = torch.stack(
+        [mask[:, m] * gender[:, g] for m, g in [(0, 0), (0, 1), (1, 0), (2, 0), (1, 1)]], dim=1
+    )
     expected /= expected.sum(dim=1, keepdim=True)
-    torch.testing.assert_close(two_columns().log_probs([mask_B3, gender_B2]).exp().double(), expected)
+    torch.testing.assert_close(
+        two_columns().log_probs([mask_B3, gender_B2]).exp().double(), expected
+    )
 
 
 def test_where_all_combinations_occur_nothing_is_scaled():
     heads = two_columns(tuple((m, g) for m in "abc" for g in "xy"))
     heads_logits = logits(3, 2)
     mask, gender = (head.softmax(dim=1) for head in heads_logits)
-    torch.testing.assert_close(heads.log_probs(heads_logits).exp(), (mask[:, :, None] * gender[:, None]).flatten(1))
+    torch.testing.assert_close(
+        heads.log_probs(heads_logits).exp(), (mask[:, :, None] * gender[:, None]).flatten(1)
+    )
 
 
 @given(scale=st.sampled_from([0.0, 1.0, 30.0, 1000.0]), seed=st.integers(0, 1000))

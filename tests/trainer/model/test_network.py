@@ -15,7 +15,13 @@ COLUMNS = Heads(("mask", "gender", "age"), (3, 2, 4), class_of=())
 
 
 def build(labels: Heads, /, **changes: object) -> Network:
-    values = {"backbone": "test_resnet", "weights": "none", "resize": 32, "normalise": "none", **changes}
+    values = {
+        "backbone": "test_resnet",
+        "weights": "none",
+        "resize": 32,
+        "normalise": "none",
+        **changes,
+    }
     return build_network(TrainConfig(**values), labels, code=None)
 
 
@@ -63,7 +69,10 @@ def test_all_views_go_through_the_backbone_in_one_call():
 
 
 def test_a_head_crop_of_no_column_is_refused():
-    with pytest.raises(ConfigError, match=r"^head_crops: 'sex' is no label column. The columns are mask, gender, age$"):
+    with pytest.raises(
+        ConfigError,
+        match=r"^head_crops: 'sex' is no label column. The columns are mask, gender, age$",
+    ):
         build(COLUMNS, heads="separate", head_crops={"sex": "face"})
 
 
@@ -87,7 +96,9 @@ def test_without_batch_norm_and_dropout_the_head_is_the_linear_layer():
 def test_the_weights_have_the_names_that_files_are_read_by():
     names = build(COLUMNS, heads="separate", head_norm=True).state_dict()
     assert {name.partition(".")[0] for name in names} == {"backbone", "heads"}
-    assert {"backbone.conv1.0.weight", "heads.2.linear.weight", "heads.0.norm.running_mean"} <= set(names)
+    assert {"backbone.conv1.0.weight", "heads.2.linear.weight", "heads.0.norm.running_mean"} <= set(
+        names
+    )
 
 
 def test_the_global_generator_decides_the_initial_weights():
@@ -111,7 +122,9 @@ def test_what_the_backbones_author_fixes_is_known(tmp_path: Path):
         "    layers[0].requires_grad_(False)\n"
         "    return layers\n"
     )
-    network = build_network(TrainConfig(backbone="own.py:pooled", resize=32), Heads.joint(2), code=tmp_path)
+    network = build_network(
+        TrainConfig(backbone="own.py:pooled", resize=32), Heads.joint(2), code=tmp_path
+    )
     assert network.fixed == {"0.weight", "0.bias"}
     assert build(Heads.joint(2)).fixed == frozenset()
 

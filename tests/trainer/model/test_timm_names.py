@@ -8,7 +8,13 @@ import timm
 import timm.optim
 
 from trainer.cache_folder import default_cache_folder
-from trainer.model.timm_names import EXCLUDED, check_backbone, check_optimizer, known_backbones, known_optimizers
+from trainer.model.timm_names import (
+    EXCLUDED,
+    check_backbone,
+    check_optimizer,
+    known_backbones,
+    known_optimizers,
+)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -26,12 +32,16 @@ def test_the_backbones_are_timms_with_and_without_tags():
 def test_the_optimizers_are_timms_without_the_excluded_ones():
     excluded = set(timm.optim.list_optimizers()) - known_optimizers()
     assert known_optimizers() < set(timm.optim.list_optimizers())
-    assert {pattern for name in excluded for pattern in EXCLUDED if fnmatch.fnmatch(name, pattern)} == set(EXCLUDED)
+    assert {
+        pattern for name in excluded for pattern in EXCLUDED if fnmatch.fnmatch(name, pattern)
+    } == set(EXCLUDED)
 
 
 def test_one_answer_is_remembered_per_version_so_that_timm_is_not_imported_again(monkeypatch):
     first = known_backbones(), known_optimizers()
-    assert [path.name for path in default_cache_folder().iterdir()] == [f"timm-{timm.__version__}-names.json"]
+    assert [path.name for path in default_cache_folder().iterdir()] == [
+        f"timm-{timm.__version__}-names.json"
+    ]
     monkeypatch.setitem(sys.modules, "timm", None)  # an import would fail
     assert (known_backbones(), known_optimizers()) == first
 
@@ -46,19 +56,27 @@ def test_another_version_is_asked_anew(monkeypatch):
     assert known_optimizers() == {"newgrad"}
 
 
-@pytest.mark.parametrize("name", ["resnet18", "efficientnet_b0.ra_in1k", "test_resnet", "test_resnet.r160_in1k"])
+@pytest.mark.parametrize(
+    "name", ["resnet18", "efficientnet_b0.ra_in1k", "test_resnet", "test_resnet.r160_in1k"]
+)
 def test_a_backbone_that_timm_knows_is_right(name):
     assert check_backbone(name) is None
 
 
-@pytest.mark.parametrize("name", ["adam", "adamw", "sgd", "rmsprop", "radam", "lion", "madgrad", "lamb", "adan"])
+@pytest.mark.parametrize(
+    "name", ["adam", "adamw", "sgd", "rmsprop", "radam", "lion", "madgrad", "lamb", "adan"]
+)
 def test_an_optimizer_that_timm_knows_is_right(name):
     assert check_optimizer(name) is None
 
 
 @pytest.mark.parametrize(
     ("name", "nearest"),
-    [("resnt18", "resnet18"), ("resnet18.a1_in2k", "resnet18.a1_in1k"), ("efficientnet-b0", "efficientnet_b0")],
+    [
+        ("resnt18", "resnet18"),
+        ("resnet18.a1_in2k", "resnet18.a1_in1k"),
+        ("efficientnet-b0", "efficientnet_b0"),
+    ],
 )
 def test_a_wrong_backbone_is_answered_with_the_nearest_ones(name, nearest):
     problem = check_backbone(name)
@@ -67,12 +85,16 @@ def test_a_wrong_backbone_is_answered_with_the_nearest_ones(name, nearest):
     assert problem.endswith("`python -c 'import timm; print(timm.list_models())'` lists them")
 
 
-@pytest.mark.parametrize(("name", "nearest"), [("adamm", "adam"), ("AdamW", "adamw"), ("madgrade", "madgrad")])
+@pytest.mark.parametrize(
+    ("name", "nearest"), [("adamm", "adam"), ("AdamW", "adamw"), ("madgrade", "madgrad")]
+)
 def test_a_wrong_optimizer_is_answered_with_the_nearest_ones(name, nearest):
     problem = check_optimizer(name)
     assert problem.startswith(f"timm has no optimizer {name!r}. Nearest: ")
     assert repr(nearest) in problem
-    assert problem.endswith("`python -c 'import timm.optim; print(timm.optim.list_optimizers())'` lists them")
+    assert problem.endswith(
+        "`python -c 'import timm.optim; print(timm.optim.list_optimizers())'` lists them"
+    )
 
 
 @pytest.mark.parametrize(
@@ -97,7 +119,9 @@ def test_a_name_like_no_other_is_answered_without_a_guess():
     assert check_backbone("zzz") == f"timm has no model 'zzz'. `{command}` lists them"
 
 
-@pytest.mark.parametrize("name", ["", ".", "resnet18.", "timm/resnet18", "hf-hub:timm/resnet18", "local-dir:/tmp"])
+@pytest.mark.parametrize(
+    "name", ["", ".", "resnet18.", "timm/resnet18", "hf-hub:timm/resnet18", "local-dir:/tmp"]
+)
 def test_an_address_or_half_a_name_is_no_name(name):
     assert check_backbone(name).startswith(f"timm has no model {name!r}.")
 

@@ -29,7 +29,10 @@ def whole(name: str, size: int = 32) -> dict[str, torch.Tensor]:
     """All weights of timm's model, classifier included."""
     options = {"img_size": size} if name == "test_vit" else {}
     state = timm.create_model(name, **options).state_dict()
-    return {key: torch.rand_like(tensor) if tensor.is_floating_point() else tensor for key, tensor in state.items()}
+    return {
+        key: torch.rand_like(tensor) if tensor.is_floating_point() else tensor
+        for key, tensor in state.items()
+    }
 
 
 def load(module: nn.Module, path: pathlib.Path) -> nn.Module:
@@ -59,7 +62,9 @@ def save_old_torch(state, path):
     ("save", "file"),
     [(save_safetensors, "a.safetensors"), (save_torch, "a.pth"), (save_old_torch, "a.pth.tar")],
 )
-def test_timms_whole_model_fills_the_backbone_and_its_classifier_is_left_out(name, save, file, tmp_path):
+def test_timms_whole_model_fills_the_backbone_and_its_classifier_is_left_out(
+    name, save, file, tmp_path
+):
     state = whole(name)
     save(state, tmp_path / file)
     assert_filled(load(backbone(name), tmp_path / file), state)
@@ -70,7 +75,9 @@ def test_the_weights_of_a_fold_run_fill_the_backbone_and_its_heads_are_left_out(
     config = TrainConfig(backbone=name, weights="none", resize=32, head_norm=True)
     network = build_network(config, Heads.joint(5), code=None)
     save_weights(tmp_path / "model.safetensors", network)
-    assert_filled(load(backbone(name), tmp_path / "model.safetensors"), network.backbone.state_dict())
+    assert_filled(
+        load(backbone(name), tmp_path / "model.safetensors"), network.backbone.state_dict()
+    )
 
 
 def test_the_backbone_alone_fills_it(tmp_path):
@@ -80,7 +87,9 @@ def test_the_backbone_alone_fills_it(tmp_path):
 
 
 @pytest.mark.parametrize("wrapper", ["state_dict", "model", "state_dict_ema", "model_ema"])
-@pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.", "_orig_mod.module.", "module._orig_mod."])
+@pytest.mark.parametrize(
+    "prefix", ["", "module.", "_orig_mod.", "_orig_mod.module.", "module._orig_mod."]
+)
 def test_a_training_checkpoint_is_unwrapped(wrapper, prefix, tmp_path):
     state = whole("test_resnet")
     inside = {f"{prefix}{key}": tensor for key, tensor in state.items()}
@@ -98,11 +107,17 @@ def test_averaged_weights_come_before_the_last_ones(tmp_path):
 @pytest.mark.parametrize("ours", [False, True])
 def test_position_embeddings_of_another_size_are_resampled_as_timm_does(ours, tmp_path):
     state = whole("test_vit", size=64)
-    network = {f"backbone.{key}": tensor for key, tensor in state.items() if not key.startswith("head.")}
+    network = {
+        f"backbone.{key}": tensor for key, tensor in state.items() if not key.startswith("head.")
+    }
     save_file(network if ours else state, tmp_path / "a.safetensors")
     overlay = {"state_dict": dict(state)}
     expected = timm.create_model(
-        "test_vit", pretrained=True, pretrained_cfg_overlay=overlay, num_classes=0, img_size=(96, 96)
+        "test_vit",
+        pretrained=True,
+        pretrained_cfg_overlay=overlay,
+        num_classes=0,
+        img_size=(96, 96),
     ).state_dict()
     module = load(backbone("test_vit", size=96), tmp_path / "a.safetensors")
     assert module.pos_embed.shape != state["pos_embed"].shape
@@ -113,13 +128,24 @@ def test_torchvisions_vgg_is_rewritten_as_timm_does(tmp_path):
     """On paper: every weight is the same zero, for the real ones take half a gigabyte."""
     with torch.device("meta"):
         module = backbone("vgg13_bn", size=224)
-    shapes = {key: tensor.shape for key, tensor in module.state_dict().items() if "num_batches_tracked" not in key}
-    assert len(shapes) < len(module.state_dict())  # torchvision's files are older than these counters
-    for name, old, columns in (("pre_logits.fc1", "classifier.0", 25_088), ("pre_logits.fc2", "classifier.3", 4_096)):
+    shapes = {
+        key: tensor.shape
+        for key, tensor in module.state_dict().items()
+        if "num_batches_tracked" not in key
+    }
+    assert len(shapes) < len(
+        module.state_dict()
+    )  # torchvision's files are older than these counters
+    for name, old, columns in (
+        ("pre_logits.fc1", "classifier.0", 25_088),
+        ("pre_logits.fc2", "classifier.3", 4_096),
+    ):
         del shapes[f"{name}.weight"]
         shapes |= {f"{old}.weight": (4_096, columns), f"{old}.bias": shapes.pop(f"{name}.bias")}
     shapes |= {"classifier.6.weight": (1_000, 4_096), "classifier.6.bias": (1_000,)}
-    torch.save({key: torch.zeros(()).expand(shape) for key, shape in shapes.items()}, tmp_path / "vgg.pth")
+    torch.save(
+        {key: torch.zeros(()).expand(shape) for key, shape in shapes.items()}, tmp_path / "vgg.pth"
+    )
     load(module, tmp_path / "vgg.pth")
 
 
@@ -163,15 +189,22 @@ def test_weights_that_do_not_fit_change_nothing(tmp_path):
     assert_filled(module, before)
 
 
-@pytest.mark.parametrize(("of", "into"), [("test_resnet", "test_vit"), ("test_vit", "test_efficientnet")])
+@pytest.mark.parametrize(
+    ("of", "into"), [("test_resnet", "test_vit"), ("test_vit", "test_efficientnet")]
+)
 def test_weights_of_another_model_are_refused_with_the_first_names_only(of, into, tmp_path):
     torch.save(whole(of), tmp_path / "a.pth")
-    with pytest.raises(ConfigError, match=r"^weights: \S+ does not fit backbone it: \d+ missing \((\S+, ){3}\.\.\.\)"):
+    with pytest.raises(
+        ConfigError,
+        match=r"^weights: \S+ does not fit backbone it: \d+ missing \((\S+, ){3}\.\.\.\)",
+    ):
         load(backbone(into), tmp_path / "a.pth")
 
 
 def test_counters_that_older_files_lack_start_at_zero(tmp_path):
-    state = {key: tensor for key, tensor in whole("test_resnet").items() if "num_batches" not in key}
+    state = {
+        key: tensor for key, tensor in whole("test_resnet").items() if "num_batches" not in key
+    }
     torch.save(state, tmp_path / "a.pth")
     module = load(backbone("test_resnet"), tmp_path / "a.pth")
     assert module.bn1.num_batches_tracked == 0
@@ -190,7 +223,11 @@ def test_half_precision_is_widened(tmp_path):
 def test_a_file_with_python_objects_is_not_run(old, tmp_path):
     path, marker = tmp_path / "a.pth", tmp_path / "ran"
     torch.save({"model": _Touches(marker)}, path, _use_new_zipfile_serialization=not old)
-    message = "an old one that could run code" if old else r"holds Python objects \(.*pathlib\.Path.*\), which could"
+    message = (
+        "an old one that could run code"
+        if old
+        else r"holds Python objects \(.*pathlib\.Path.*\), which could"
+    )
     with pytest.raises(ConfigError, match=message):
         load(backbone("test_resnet"), path)
     assert not marker.exists()
@@ -213,17 +250,23 @@ def test_a_damaged_file_is_told(file, damage, device, tmp_path):
     path = tmp_path / file
     (save_file if file == "a.safetensors" else torch.save)(whole("test_resnet"), path)
     content = path.read_bytes()
-    path.write_bytes({"cut": content[: len(content) // 2], "text": b"<!DOCTYPE html>", "empty": b""}[damage])
+    path.write_bytes(
+        {"cut": content[: len(content) // 2], "text": b"<!DOCTYPE html>", "empty": b""}[damage]
+    )
     with torch.device(device):
         module = backbone("test_resnet")
         with pytest.raises(
-            ConfigError, match=rf"^weights: {path} (cannot be read \(|is damaged)[^\n]*Name a whole .saf"
+            ConfigError,
+            match=rf"^weights: {path} (cannot be read \(|is damaged)[^\n]*Name a whole .saf",
         ):
             load(module, path)
 
 
 def test_a_missing_file_is_told(tmp_path):
-    with pytest.raises(ConfigError, match=r"^weights: there is no file \S+/no\.pth\. Name an existing file, pretrain"):
+    with pytest.raises(
+        ConfigError,
+        match=r"^weights: there is no file \S+/no\.pth\. Name an existing file, pretrain",
+    ):
         load(backbone("test_resnet"), tmp_path / "no.pth")
     with pytest.raises(ConfigError, match=r"^weights: there is no file "):
         load(backbone("test_resnet"), tmp_path)
@@ -240,7 +283,9 @@ def test_a_missing_file_is_told(tmp_path):
 )
 def test_a_file_without_a_state_dict_is_told(content, held, tmp_path):
     torch.save(content, tmp_path / "a.pth")
-    with pytest.raises(ConfigError, match=rf"^weights: \S+ holds no state dict \({held}\)\. Save one: "):
+    with pytest.raises(
+        ConfigError, match=rf"^weights: \S+ holds no state dict \({held}\)\. Save one: "
+    ):
         load(backbone("test_resnet"), tmp_path / "a.pth")
 
 

@@ -21,7 +21,10 @@ from trainer.training import fold_run
 RATES = {"radam": 2e-2, "lion": 5e-4, "rmsprop": 1e-3, "sgd": 1e-2, "adan": 1e-2}  # else 3e-3
 MIX = {"soft_f1": 0.4, "focal": 0.6}
 LEARNED = {  # every choice that has to be learned with
-    **{name: {"optimizer": name, "lr": RATES.get(name, 3e-3)} for name in (*OPTIMIZERS, "nadamw", "adan")},
+    **{
+        name: {"optimizer": name, "lr": RATES.get(name, 3e-3)}
+        for name in (*OPTIMIZERS, "nadamw", "adan")
+    },
     "scheduler none": {"scheduler": "none"},
     "scheduler step": {"scheduler": "step", "step_epochs": 2},
     "scheduler multistep": {"scheduler": "multistep", "milestones": [2, 3]},
@@ -109,7 +112,12 @@ PEEKING = [
     {"one_class_cutmix": 1.0},
     {"cutmix": 0.5, "half_cutmix": 0.2, "mixup": 0.3},
     {"normalise": "dataset"},
-    {"scheduler": "plateau", "plateau_patience": 1, "monitor": "ece", "min_delta": 100},  # never improves
+    {
+        "scheduler": "plateau",
+        "plateau_patience": 1,
+        "monitor": "ece",
+        "min_delta": 100,
+    },  # never improves
 ]
 
 
@@ -120,11 +128,15 @@ def test_held_out_images_and_labels_change_no_weight(train, tiny, toy, tmp_path,
     labels_N[held_out] = 0
     pixels_NHWC = images.take(np.arange(36))
     pixels_NHWC[held_out] = 255
-    other = dataclasses.replace(folds, manifest=dataclasses.replace(folds.manifest, labels_N=labels_N))
+    other = dataclasses.replace(
+        folds, manifest=dataclasses.replace(folds.manifest, labels_N=labels_N)
+    )
     config = tiny(**{"epochs": 2, **changes})
     train(config, "a")
     train(config, "b", folds=other, images=Decoded(pixels_NHWC))
-    assert (tmp_path / "a/model.safetensors").read_bytes() == (tmp_path / "b/model.safetensors").read_bytes()
+    assert (tmp_path / "a/model.safetensors").read_bytes() == (
+        tmp_path / "b/model.safetensors"
+    ).read_bytes()
     assert (oof(tmp_path / "a") != oof(tmp_path / "b")).any()
 
 
@@ -153,11 +165,20 @@ def seen(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("batch_size", "accumulation", "count"), [(4, 1, 6), (4, 2, 6), (10, 5, 2), (24, 3, 1), (4, 4, 6)]
+    ("batch_size", "accumulation", "count"),
+    [(4, 1, 6), (4, 2, 6), (10, 5, 2), (24, 3, 1), (4, 4, 6)],
 )
-def test_a_step_is_of_batch_size_images_in_equal_parts(train, tiny, seen, batch_size, accumulation, count):
+def test_a_step_is_of_batch_size_images_in_equal_parts(
+    train, tiny, seen, batch_size, accumulation, count
+):
     backbone = "test_vit"  # takes single images, too
-    config = tiny(batch_size=batch_size, accumulation=accumulation, epochs=1, one_class_cutmix=0.5, backbone=backbone)
+    config = tiny(
+        batch_size=batch_size,
+        accumulation=accumulation,
+        epochs=1,
+        one_class_cutmix=0.5,
+        backbone=backbone,
+    )
     assert train(config).accumulation == accumulation
     assert seen[0] == [batch_size] * count
     assert seen[1] == [batch_size // accumulation] * (accumulation * count)
@@ -204,16 +225,23 @@ def changed(before: dict[str, torch.Tensor], after: dict[str, torch.Tensor]) -> 
     [
         ("backbone", ("backbone.",)),
         ("up_to:layer2", ("backbone.conv1", "backbone.bn1", "backbone.layer1", "backbone.layer2")),
-        ("all_but_last_block", ("backbone.conv1", "backbone.bn1", "backbone.layer1", "backbone.layer3")),
+        (
+            "all_but_last_block",
+            ("backbone.conv1", "backbone.bn1", "backbone.layer1", "backbone.layer3"),
+        ),
     ],
 )
 @pytest.mark.parametrize("extra", [{}, {"flip": 0.5, "weight_decay": 0.1, "ema": 0.9}])
-def test_what_is_frozen_keeps_its_bits_with_its_statistics(train, tiny, states, freeze, frozen, extra):
+def test_what_is_frozen_keeps_its_bits_with_its_statistics(
+    train, tiny, states, freeze, frozen, extra
+):
     watcher, known = states
     train(tiny(freeze=freeze, **extra), reporter=watcher)
     moved = changed(known[0], known[-1])
     assert not [name for name in moved if name.startswith(frozen)]
-    trained = {name for name in known[0] if not name.startswith(frozen) and "num_batches" not in name}
+    trained = {
+        name for name in known[0] if not name.startswith(frozen) and "num_batches" not in name
+    }
     assert trained <= moved | {name for name in trained if name.startswith("backbone.layer2")}
     assert any(name.endswith("running_mean") and name.startswith(frozen) for name in known[0])
 
@@ -222,7 +250,10 @@ def test_what_is_frozen_keeps_its_bits_with_its_statistics(train, tiny, states, 
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd", "madgrad"])
 def test_unfreezing_begins_at_its_epoch(train, tiny, states, freeze, optimizer):
     watcher, known = states
-    train(tiny(freeze=freeze, unfreeze_epoch=3, optimizer=optimizer, weight_decay=0.1), reporter=watcher)
+    train(
+        tiny(freeze=freeze, unfreeze_epoch=3, optimizer=optimizer, weight_decay=0.1),
+        reporter=watcher,
+    )
     frozen = ("backbone.conv1", "backbone.bn1", "backbone.layer1")
     assert not [name for name in changed(known[0], known[2]) if name.startswith(frozen)]
     thawed = {name for name in known[0] if name.startswith(frozen)}
@@ -235,12 +266,16 @@ def looked_at(monkeypatch):
     calls: list[int] = []
     features = Network.features
     monkeypatch.setattr(
-        Network, "features", lambda network, images: (calls.append(len(images)), features(network, images))[1]
+        Network,
+        "features",
+        lambda network, images: (calls.append(len(images)), features(network, images))[1],
     )
     return calls
 
 
-@pytest.mark.parametrize("extra", [{}, {"ema": 0.9, "tta": "none"}, {"unfreeze_epoch": 9}, {"mixup_alpha": 1.0}])
+@pytest.mark.parametrize(
+    "extra", [{}, {"ema": 0.9, "tta": "none"}, {"unfreeze_epoch": 9}, {"mixup_alpha": 1.0}]
+)
 def test_features_of_a_frozen_backbone_are_computed_once(train, tiny, looked_at, extra):
     after: list[int] = []
     watcher = Watcher(at_epoch=lambda _: after.append(sum(looked_at)))
@@ -254,7 +289,9 @@ def test_features_are_computed_for_every_way_of_looking(train, tiny, looked_at, 
     assert sum(looked_at) == 24 + 12 * looks
 
 
-@pytest.mark.parametrize("extra", [{"flip": 0.5}, {"cutmix": 0.5}, {"unfreeze_epoch": 3}, {"freeze": "none"}])
+@pytest.mark.parametrize(
+    "extra", [{"flip": 0.5}, {"cutmix": 0.5}, {"unfreeze_epoch": 3}, {"freeze": "none"}]
+)
 def test_features_are_computed_in_every_epoch_where_they_change(train, tiny, looked_at, extra):
     after: list[int] = []
     watcher = Watcher(at_epoch=lambda _: after.append(sum(looked_at)))
@@ -262,20 +299,29 @@ def test_features_are_computed_in_every_epoch_where_they_change(train, tiny, loo
     assert after == [36, 72, 108]
 
 
-@pytest.mark.parametrize("extra", [{}, {"tta": "flip_crops"}, {"head_norm": True, "dropout": 0.3}, {"ema": 0.9}])
+@pytest.mark.parametrize(
+    "extra", [{}, {"tta": "flip_crops"}, {"head_norm": True, "dropout": 0.3}, {"ema": 0.9}]
+)
 @pytest.mark.parametrize("backbone", ["test_resnet", "test_vit"])
-def test_training_on_features_is_training_on_images(train, tiny, tmp_path, monkeypatch, backbone, extra):
+def test_training_on_features_is_training_on_images(
+    train, tiny, tmp_path, monkeypatch, backbone, extra
+):
     config = tiny(freeze="backbone", backbone=backbone, optimizer="sgd", **extra)
     train(config, "features")
     monkeypatch.setattr(fold_run, "frozen_backbone", lambda *_, **__: False)
     train(config, "images")
-    weights = [safetensors.torch.load_file(tmp_path / name / "model.safetensors") for name in ("features", "images")]
+    weights = [
+        safetensors.torch.load_file(tmp_path / name / "model.safetensors")
+        for name in ("features", "images")
+    ]
     for name, value in weights[0].items():
         torch.testing.assert_close(value, weights[1][name], rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(oof(tmp_path / "features"), oof(tmp_path / "images"), atol=1e-5)
 
 
-def test_features_of_two_views_are_those_of_their_images(train, tiny, people, tmp_path, monkeypatch):
+def test_features_of_two_views_are_those_of_their_images(
+    train, tiny, people, tmp_path, monkeypatch
+):
     more = Decoded(squares(36, side=16, seed=1)[0])
     config = tiny(freeze="backbone", heads="separate", head_crops={"tone": "box"}, optimizer="sgd")
     train(config, "features", folds=people[1], images=[people[0], more])
@@ -313,8 +359,12 @@ def test_separate_heads_give_the_product_of_their_parts_over_the_classes_that_oc
     assert [tuple(weights[f"heads.{head}.linear.bias"].shape) for head in (0, 1)] == [(2,), (2,)]
     tone, time = (head.softmax(dim=1).numpy() for head in said_logits[-1])
     # warm + day, cold + day, cold + night; warm + night does not occur
-    product_NK = np.stack([tone[:, 0] * time[:, 0], tone[:, 1] * time[:, 0], tone[:, 1] * time[:, 1]], axis=1)
-    np.testing.assert_allclose(probs_NK, product_NK / product_NK.sum(axis=1, keepdims=True), atol=1e-6)
+    product_NK = np.stack(
+        [tone[:, 0] * time[:, 0], tone[:, 1] * time[:, 0], tone[:, 1] * time[:, 1]], axis=1
+    )
+    np.testing.assert_allclose(
+        probs_NK, product_NK / product_NK.sum(axis=1, keepdims=True), atol=1e-6
+    )
 
 
 def test_each_head_sees_its_own_crop(train, tiny, people, said_logits):
@@ -351,12 +401,16 @@ def test_a_heads_weight_decides_what_it_learns(train, tiny, people, tmp_path):
 def test_the_epoch_whose_gap_widened_is_undone(train, tiny, states, widening):
     widening(2)
     watcher, known = states
-    config = tiny(scheduler="two_stage", second_gap=5.0, second_lr=1e-3, epochs=4, optimizer="sgd", ema=0.5)
+    config = tiny(
+        scheduler="two_stage", second_gap=5.0, second_lr=1e-3, epochs=4, optimizer="sgd", ema=0.5
+    )
     result = train(config, reporter=watcher)
     assert changed(known[0], known[1])
     assert not changed(known[1], known[2])  # with batch norms' statistics
     assert changed(known[2], known[3])
-    assert [report.metrics["lr"] for report in watcher.reports] == pytest.approx([1e-2, 1e-2, 1e-3, 1e-3])
+    assert [report.metrics["lr"] for report in watcher.reports] == pytest.approx(
+        [1e-2, 1e-2, 1e-3, 1e-3]
+    )
     assert (result.epochs, result.scored_epoch) == (4, 4)
 
 
@@ -367,10 +421,16 @@ def test_the_average_and_the_moments_go_back_too(train, tiny, tmp_path, widening
     train(config, "a")
     lr_at = fold_run.lr_at
     monkeypatch.setattr(
-        fold_run, "lr_at", lambda config, *, step, **rest: lr_at(config, step=step, **rest) / (1 + (step // STEPS == 1))
+        fold_run,
+        "lr_at",
+        lambda config, *, step, **rest: (
+            lr_at(config, step=step, **rest) / (1 + (step // STEPS == 1))
+        ),
     )
     train(config, "b")
-    assert (tmp_path / "a/model.safetensors").read_bytes() == (tmp_path / "b/model.safetensors").read_bytes()
+    assert (tmp_path / "a/model.safetensors").read_bytes() == (
+        tmp_path / "b/model.safetensors"
+    ).read_bytes()
 
 
 def test_the_last_epoch_is_never_undone(train, tiny, toy, tmp_path, widening, states):
@@ -388,7 +448,9 @@ def test_the_last_epoch_is_never_undone(train, tiny, toy, tmp_path, widening, st
 
 
 @pytest.mark.parametrize("decay", [0.5, 0.99])
-def test_the_average_is_scored_and_saved(train, tiny, toy, tmp_path, networks, steps, monkeypatch, decay):
+def test_the_average_is_scored_and_saved(
+    train, tiny, toy, tmp_path, networks, steps, monkeypatch, decay
+):
     values: list[torch.Tensor] = []
     name = "heads.0.linear.weight"
     update = WeightAverage.update
@@ -428,7 +490,9 @@ def test_the_loss_of_the_held_out_fold_is_what_is_minimised(train, tiny, toy, tm
     log_probs_NK = torch.from_numpy(oof(tmp_path / "fold-0")).log()
     expected = F.cross_entropy(log_probs_NK, labels_N, label_smoothing=0.3).item()
     assert result.metrics["loss"] == pytest.approx(expected, rel=1e-5)
-    assert result.metrics["log_loss"] == pytest.approx(F.nll_loss(log_probs_NK, labels_N).item(), rel=1e-5)
+    assert result.metrics["log_loss"] == pytest.approx(
+        F.nll_loss(log_probs_NK, labels_N).item(), rel=1e-5
+    )
 
 
 def test_the_loss_is_of_the_plain_image_and_the_metrics_of_all_ways_of_looking(train, tiny):
@@ -459,8 +523,12 @@ def test_any_other_way_of_scoring_is_not_biased(train, tiny, checkpoint):
 
 @pytest.mark.parametrize(("goal", "best"), [("minimize", 1), ("maximize", 3)])
 def test_the_own_metric_chooses_the_epoch_in_its_direction(train, tiny, tmp_path, goal, best):
-    (tmp_path / "my_task.py").write_text("calls = []\ndef count(*_):\n    calls.append(1)\n    return len(calls)\n")
-    config = tiny(metric="my_task.py:count", monitor="metric", metric_goal=goal, checkpoint="fold_best")
+    (tmp_path / "my_task.py").write_text(
+        "calls = []\ndef count(*_):\n    calls.append(1)\n    return len(calls)\n"
+    )
+    config = tiny(
+        metric="my_task.py:count", monitor="metric", metric_goal=goal, checkpoint="fold_best"
+    )
     assert train(config, code=tmp_path).scored_epoch == best
 
 
@@ -470,14 +538,20 @@ def test_the_own_metric_chooses_the_epoch_in_its_direction(train, tiny, tmp_path
 def test_own_functions_are_trained_and_scored_with(train, tiny, toy, tmp_path):
     (tmp_path / "my_task.py").write_text(OWN_CODE)
     config = tiny(
-        backbone="my_task.py:means", loss="my_task.py:squared", metric="my_task.py:share_of_class_c", lr=1.0, epochs=4
+        backbone="my_task.py:means",
+        loss="my_task.py:squared",
+        metric="my_task.py:share_of_class_c",
+        lr=1.0,
+        epochs=4,
     )
     watcher = Watcher()
     result = train(config, code=tmp_path, reporter=watcher)
     probs_NK = oof(tmp_path / "fold-0")
     labels_N = toy[1].manifest.labels_N[toy[1].valid_rows(0)]
     assert result.metrics["metric"] == pytest.approx(probs_NK[:, 2].mean(), rel=1e-6)
-    assert result.metrics["loss"] == pytest.approx(np.square(probs_NK - np.eye(3)[labels_N]).sum(1).mean(), rel=1e-5)
+    assert result.metrics["loss"] == pytest.approx(
+        np.square(probs_NK - np.eye(3)[labels_N]).sum(1).mean(), rel=1e-5
+    )
     assert result.metrics["accuracy"] > 0.8
     weights = safetensors.torch.load_file(tmp_path / "fold-0" / "model.safetensors")
     assert {name: tuple(value.shape) for name, value in weights.items()} == {

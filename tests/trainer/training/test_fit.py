@@ -47,7 +47,9 @@ def test_a_finished_fold_run_leaves_four_whole_files_and_no_checkpoint(train, ti
 def test_the_result_is_what_the_file_holds(train, tiny, toy, tmp_path):
     config = tiny()
     result = train(config, fold=1)
-    assert json.loads((tmp_path / "fold-0" / "result.json").read_text()) == dataclasses.asdict(result)
+    assert json.loads((tmp_path / "fold-0" / "result.json").read_text()) == dataclasses.asdict(
+        result
+    )
     assert (result.fold, result.epochs, result.device, result.threads) == (1, 3, "cpu", 1)
     assert (result.config_hash, result.folds_hash) == (config.fingerprint(), toy[1].hash)
     assert set(result.metrics) == set(METRICS)
@@ -71,7 +73,9 @@ def test_the_weights_give_the_oof_again(train, tiny, toy, tmp_path):
 
 
 def test_the_score_is_that_of_the_last_epoch_and_not_of_the_best(train, tiny, monkeypatch):
-    monkeypatch.setattr(fold_run, "lr_at", lambda config, *, step, **_: 5.0 if step >= 2 * STEPS else 1e-3)
+    monkeypatch.setattr(
+        fold_run, "lr_at", lambda config, *, step, **_: 5.0 if step >= 2 * STEPS else 1e-3
+    )
     watcher = Watcher()
     result = train(tiny(), reporter=watcher)
     losses = [report.metrics["loss"] for report in watcher.reports]
@@ -86,7 +90,10 @@ def test_the_curve_holds_what_was_reported(train, tiny, tmp_path):
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == ["epoch", *METRICS, "train_loss", "lr", "seconds"]
     for row, report in zip(rows, watcher.reports, strict=True):
-        assert {key: float(text) for key, text in row.items()} == {"epoch": report.epoch, **report.metrics}
+        assert {key: float(text) for key, text in row.items()} == {
+            "epoch": report.epoch,
+            **report.metrics,
+        }
 
 
 def test_every_epoch_is_reported_once_and_in_order(train, tiny):
@@ -97,7 +104,9 @@ def test_every_epoch_is_reported_once_and_in_order(train, tiny):
         (1, 2, 3),
         (1, 3, 3),
     ]
-    assert all(math.isfinite(value) for report in watcher.reports for value in report.metrics.values())
+    assert all(
+        math.isfinite(value) for report in watcher.reports for value in report.metrics.values()
+    )
 
 
 def test_the_reported_rate_is_that_of_the_last_step(train, tiny):
@@ -118,9 +127,13 @@ def test_the_held_out_labels_never_reach_the_training(train, tiny, toy, tmp_path
     folds = toy[1]
     labels_N = folds.manifest.labels_N.copy()
     labels_N[folds.valid_rows(0)] = (labels_N[folds.valid_rows(0)] + 1) % 3
-    wrong = dataclasses.replace(folds, manifest=dataclasses.replace(folds.manifest, labels_N=labels_N))
+    wrong = dataclasses.replace(
+        folds, manifest=dataclasses.replace(folds.manifest, labels_N=labels_N)
+    )
     right_result, wrong_result = train(tiny(), "right"), train(tiny(), "wrong", folds=wrong)
-    assert (tmp_path / "right/model.safetensors").read_bytes() == (tmp_path / "wrong/model.safetensors").read_bytes()
+    assert (tmp_path / "right/model.safetensors").read_bytes() == (
+        tmp_path / "wrong/model.safetensors"
+    ).read_bytes()
     assert right_result.metrics["accuracy"] > wrong_result.metrics["accuracy"]
 
 
@@ -142,7 +155,9 @@ def test_twice_the_same_bits(train, tiny, tmp_path, backbone):
     assert bits(tmp_path / "a") == bits(tmp_path / "b")
 
 
-@pytest.mark.parametrize("change", [{"seed": 1}, {"dropout": 0.5}, {"lr": 2e-2}, {"loss": "focal"}, {"batch_size": 6}])
+@pytest.mark.parametrize(
+    "change", [{"seed": 1}, {"dropout": 0.5}, {"lr": 2e-2}, {"loss": "focal"}, {"batch_size": 6}]
+)
 def test_another_configuration_gives_other_weights(train, tiny, tmp_path, change):
     train(tiny(epochs=1), "a")
     train(tiny(epochs=1, **change), "b")
@@ -153,7 +168,9 @@ def test_folds_start_from_different_weights(train, tiny, tmp_path):
     config = tiny(epochs=1, lr=1e-9, weight_decay=0)
     for fold in (0, 1):
         train(config, str(fold), fold=fold)
-    weights = [safetensors.torch.load_file(tmp_path / str(fold) / "model.safetensors") for fold in (0, 1)]
+    weights = [
+        safetensors.torch.load_file(tmp_path / str(fold) / "model.safetensors") for fold in (0, 1)
+    ]
     name = "heads.0.linear.weight"
     assert not torch.allclose(weights[0][name], weights[1][name], atol=1e-3)
 
@@ -166,7 +183,9 @@ def test_an_interrupted_fold_run_leaves_its_checkpoint_and_nothing_else(train, t
     assert files(tmp_path / "fold-0") == ["last.ckpt"]
 
 
-def test_an_interruption_in_the_first_epoch_stops_at_once_and_needs_no_checkpoint(train, tiny, tmp_path, steps):
+def test_an_interruption_in_the_first_epoch_stops_at_once_and_needs_no_checkpoint(
+    train, tiny, tmp_path, steps
+):
     watcher = Watcher(interrupt=lambda watcher: len(steps) >= 2)
     assert train(tiny(), reporter=watcher) is Ended.INTERRUPTED
     assert (len(steps), watcher.polls, watcher.epochs) == (2, 3, [])
@@ -181,7 +200,9 @@ def test_an_interruption_before_the_first_step_takes_none(train, tiny, steps):
     assert steps == []
 
 
-def test_an_interruption_stops_at_once_when_the_start_of_its_epoch_is_on_disk(train, tiny, tmp_path, steps):
+def test_an_interruption_stops_at_once_when_the_start_of_its_epoch_is_on_disk(
+    train, tiny, tmp_path, steps
+):
     watcher = Watcher(interrupt=lambda watcher: len(steps) >= STEPS + 2)
     assert train(tiny(dropout=0.3), reporter=watcher, checkpoint_every_s=0) is Ended.INTERRUPTED
     assert (len(steps), watcher.epochs) == (STEPS + 2, [1])
@@ -190,7 +211,9 @@ def test_an_interruption_stops_at_once_when_the_start_of_its_epoch_is_on_disk(tr
     assert bits(tmp_path / "fold-0") == bits(tmp_path / "whole")
 
 
-def test_an_interruption_finishes_its_epoch_when_the_start_is_not_on_disk(train, tiny, tmp_path, steps):
+def test_an_interruption_finishes_its_epoch_when_the_start_is_not_on_disk(
+    train, tiny, tmp_path, steps
+):
     watcher = Watcher(interrupt=lambda watcher: len(steps) >= STEPS + 2)
     assert train(tiny(dropout=0.3), reporter=watcher, checkpoint_every_s=NEVER) is Ended.INTERRUPTED
     assert (len(steps), watcher.epochs) == (2 * STEPS, [1, 2])
@@ -213,7 +236,9 @@ def test_a_continued_fold_run_interrupted_again_keeps_its_checkpoint(train, tiny
 def test_an_interruption_in_the_last_epoch_comes_too_late(train, tiny):
     config = tiny(epochs=2)
     ended = train(
-        config, reporter=Watcher(interrupt=lambda watcher: len(watcher.reports) == 2), checkpoint_every_s=NEVER
+        config,
+        reporter=Watcher(interrupt=lambda watcher: len(watcher.reports) == 2),
+        checkpoint_every_s=NEVER,
     )
     assert isinstance(ended, FoldResult)
 
@@ -257,7 +282,9 @@ def test_checkpoints_do_not_change_the_result(train, tiny, tmp_path):
 # stopped for good
 
 
-def test_a_reporter_that_says_stop_ends_the_fold_run_and_its_checkpoint(train, tiny, tmp_path, steps):
+def test_a_reporter_that_says_stop_ends_the_fold_run_and_its_checkpoint(
+    train, tiny, tmp_path, steps
+):
     watcher = Watcher(stop_at=2)
     assert train(tiny(), reporter=watcher, checkpoint_every_s=0) is Ended.STOPPED
     assert watcher.epochs == [1, 2]
@@ -293,7 +320,9 @@ def test_a_finished_fold_is_not_even_built_again(train, tiny, monkeypatch):
     assert isinstance(train(tiny()), FoldResult)
 
 
-def test_a_crash_while_another_configuration_finishes_leaves_no_result_that_lies(train, tiny, tmp_path, monkeypatch):
+def test_a_crash_while_another_configuration_finishes_leaves_no_result_that_lies(
+    train, tiny, tmp_path, monkeypatch
+):
     """A result.json must never stand beside the weights and OOF of another configuration."""
     old = train(tiny(epochs=1))
     before = (tmp_path / "fold-0" / "oof.npz").read_bytes()
@@ -328,7 +357,9 @@ def test_the_result_is_written_last(train, tiny, tmp_path, monkeypatch):
 
 def test_the_checkpoint_of_another_configuration_is_refused(train, tiny, tmp_path):
     train(tiny(), reporter=Watcher(interrupt=after_an_epoch))
-    with pytest.raises(CheckpointError, match=r"last.ckpt: .* another fold run \(different: config\)"):
+    with pytest.raises(
+        CheckpointError, match=r"last.ckpt: .* another fold run \(different: config\)"
+    ):
         train(tiny(lr=1e-3))
     assert files(tmp_path / "fold-0") == ["last.ckpt"]
 
@@ -352,7 +383,9 @@ def test_another_number_of_threads_starts_again(train, tiny, tmp_path, caplog):
         result = train(tiny(), reporter=watcher, threads=1)
     assert watcher.epochs == [1, 2, 3]
     assert result.threads == 1
-    assert caplog.messages == [f"{tmp_path}/fold-0/last.ckpt was made with 2 threads: starting again"]
+    assert caplog.messages == [
+        f"{tmp_path}/fold-0/last.ckpt was made with 2 threads: starting again"
+    ]
     train(tiny(), "whole")
     assert bits(tmp_path / "fold-0") == bits(tmp_path / "whole")
 

@@ -36,22 +36,30 @@ def spoiled(monkeypatch, steps):
 
         def built(*args: object, **settings: object):
             loss = build(*args, **settings)
-            return lambda logits, targets_BK: loss(logits, targets_BK) * (value if len(steps) == at else 1)
+            return lambda logits, targets_BK: (
+                loss(logits, targets_BK) * (value if len(steps) == at else 1)
+            )
 
         monkeypatch.setattr(fold_run, "build_loss", built)
 
     return spoil
 
 
-@pytest.mark.parametrize(("value", "shown"), [(math.nan, "nan"), (math.inf, "inf"), (-math.inf, "-inf")])
-def test_a_loss_that_is_not_finite_is_named_with_step_rate_and_images(train, tiny, toy, spoiled, steps, value, shown):
+@pytest.mark.parametrize(
+    ("value", "shown"), [(math.nan, "nan"), (math.inf, "inf"), (-math.inf, "-inf")]
+)
+def test_a_loss_that_is_not_finite_is_named_with_step_rate_and_images(
+    train, tiny, toy, spoiled, steps, value, shown
+):
     config = tiny(scheduler="cosine", lr=1e-3, seed=4)
     spoiled(8, value)
     with pytest.raises(NonFiniteLossError) as caught:
         train(config)
     assert len(steps) == 8
     train_rows, seed = toy[1].train_rows(0), derive(derive(4, "fold", 0), "epoch", 2)
-    rows_N = epoch_rows(train_rows, toy[1].manifest.labels_N, sampling="shuffled", seed=derive(seed, "order"))
+    rows_N = epoch_rows(
+        train_rows, toy[1].manifest.labels_N, sampling="shuffled", seed=derive(seed, "order")
+    )
     named = ", ".join(f"{row}.png" for row in rows_N[2 * 4 : 2 * 4 + 3])
     rate = 1e-3 * (1 + math.cos(math.pi * 8 / 18)) / 2
     assert str(caught.value) == (
@@ -60,7 +68,9 @@ def test_a_loss_that_is_not_finite_is_named_with_step_rate_and_images(train, tin
     )
 
 
-def test_nothing_of_a_step_with_a_loss_that_is_not_finite_is_applied(train, tiny, spoiled, networks, monkeypatch):
+def test_nothing_of_a_step_with_a_loss_that_is_not_finite_is_applied(
+    train, tiny, spoiled, networks, monkeypatch
+):
     norms = []
     step = Stepper.step
 
@@ -74,8 +84,14 @@ def test_nothing_of_a_step_with_a_loss_that_is_not_finite_is_applied(train, tiny
     with pytest.raises(NonFiniteLossError, match="step 8"):
         train(tiny(lr=1e-3, clip_norm=1.0, weight_decay=0.1))
     assert len(norms) == 9
-    assert all(torch.equal(now, before) for now, before in zip(networks[0].parameters(), norms[-1], strict=True))
-    assert not all(torch.equal(now, before) for now, before in zip(networks[0].parameters(), norms[-2], strict=True))
+    assert all(
+        torch.equal(now, before)
+        for now, before in zip(networks[0].parameters(), norms[-1], strict=True)
+    )
+    assert not all(
+        torch.equal(now, before)
+        for now, before in zip(networks[0].parameters(), norms[-2], strict=True)
+    )
 
 
 def test_the_checkpoint_before_the_failure_stands(train, tiny, tmp_path, spoiled):

@@ -29,7 +29,19 @@ GPU = torch.device("cuda")
 IMAGES_NHWC, LABELS_N = squares(36, side=16)
 ROWS = np.arange(30)
 EVERYTHING = {
-    **{name: 0.5 for name in ("flip", "flip_vertical", "affine", "resized_crop", "jitter", "grey", "blur", "erasing")},
+    **{
+        name: 0.5
+        for name in (
+            "flip",
+            "flip_vertical",
+            "affine",
+            "resized_crop",
+            "jitter",
+            "grey",
+            "blur",
+            "erasing",
+        )
+    },
     "trivial": 0.5,
     "cutmix": 0.3,
     "one_class_cutmix": 0.3,
@@ -45,7 +57,9 @@ def no_values(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (10**12, 10**12))
     monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 0)
     monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 0)
-    monkeypatch.setattr(module, "epoch_rows", lambda train_rows, *_, **__: train_rows)  # made on the host
+    monkeypatch.setattr(
+        module, "epoch_rows", lambda train_rows, *_, **__: train_rows
+    )  # made on the host
     with FakeTensorMode(allow_non_fake_inputs=True):
         yield
     batches._RESIDENT.clear()
@@ -54,7 +68,15 @@ def no_values(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def manifest() -> Manifest:
     parts = tuple((f"{label // 2}", f"{label % 2}") for label in range(3))
     paths = tuple(map(str, range(36)))
-    return Manifest("/", paths, LABELS_N, ("a", "b", "c"), (0,) * 36, label_columns=("mask", "age"), class_parts=parts)
+    return Manifest(
+        "/",
+        paths,
+        LABELS_N,
+        ("a", "b", "c"),
+        (0,) * 36,
+        label_columns=("mask", "age"),
+        class_parts=parts,
+    )
 
 
 @pytest.mark.parametrize("resident", [True, False])
@@ -65,11 +87,19 @@ def manifest() -> Manifest:
         EVERYTHING,
         {"progressive": 0.5, "resize": 64, "flip": 0.5, "cutmix": 0.5},
         {"heads": "separate", "cutmix": 0.5},
-        {"loss": "mixture", "loss_mix": {"soft_f1": 0.4, "focal": 0.6}, "class_weights": "balanced"},
+        {
+            "loss": "mixture",
+            "loss_mix": {"soft_f1": 0.4, "focal": 0.6},
+            "class_weights": "balanced",
+        },
     ],
 )
-def test_a_training_batch_and_its_loss_are_made_without_waiting(no_values, monkeypatch, resident, changes):
-    config = TrainConfig(**{"backbone": "test_resnet", "weights": "none", "resize": 16, "batch_size": 8, **changes})
+def test_a_training_batch_and_its_loss_are_made_without_waiting(
+    no_values, monkeypatch, resident, changes
+):
+    config = TrainConfig(
+        **{"backbone": "test_resnet", "weights": "none", "resize": 16, "batch_size": 8, **changes}
+    )
     if not resident:
         monkeypatch.setattr(batches, "on_device", lambda *_, **__: None)
     height, width = config.size_HW

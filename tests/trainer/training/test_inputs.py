@@ -34,7 +34,9 @@ ALL_MIXED = dict.fromkeys(MIXERS, 0.25)
 
 
 def config_of(**changes: object) -> TrainConfig:
-    return TrainConfig(**{"resize": 16, "batch_size": 4, "epochs": 4, "backbone": "test_resnet", **changes})
+    return TrainConfig(
+        **{"resize": 16, "batch_size": 4, "epochs": 4, "backbone": "test_resnet", **changes}
+    )
 
 
 def inputs(config: TrainConfig, *sources: ImageSource) -> ImageInputs:
@@ -52,7 +54,9 @@ def rows_of(config: TrainConfig, epoch: int) -> list[np.ndarray]:
 
 def normalised(images_NHWC: np.ndarray) -> Tensor:
     mean, std = (np.array(values, dtype=np.float32) for values in MEAN_STD)
-    return torch.from_numpy(((images_NHWC / 255 - mean) / std).astype(np.float32)).permute(0, 3, 1, 2)
+    return torch.from_numpy(((images_NHWC / 255 - mean) / std).astype(np.float32)).permute(
+        0, 3, 1, 2
+    )
 
 
 def listed(batches: Iterable[Iterable[list[Tensor]]]) -> list[list[list[Tensor]]]:
@@ -83,7 +87,9 @@ def test_plain_batches_are_the_normalised_rows_in_order_with_one_hot_targets():
 
 def test_balanced_sampling_decides_the_rows():
     config = config_of(sampling="balanced")
-    for (views, _), rows_B in zip(inputs(config).epoch(1, seed=SEED), rows_of(config, 1), strict=True):
+    for (views, _), rows_B in zip(
+        inputs(config).epoch(1, seed=SEED), rows_of(config, 1), strict=True
+    ):
         torch.testing.assert_close(views[0], normalised(IMAGES_NHWC[rows_B]), rtol=1e-5, atol=1e-5)
 
 
@@ -92,7 +98,9 @@ def test_augmented_images_are_those_of_the_augmenter_normalised_afterwards():
     seed = derive(SEED, "epoch", 1)
     steps = zip(inputs(config).epoch(1, seed=SEED), rows_of(config, 1), strict=True)
     for step, ((views, _), rows_B) in enumerate(steps):
-        seen_BCHW = Augmenter(config)(unit(torch.from_numpy(IMAGES_NHWC[rows_B])), seed=derive(seed, "augment", step))
+        seen_BCHW = Augmenter(config)(
+            unit(torch.from_numpy(IMAGES_NHWC[rows_B])), seed=derive(seed, "augment", step)
+        )
         expected = normalised(seen_BCHW.permute(0, 2, 3, 1).numpy() * 255)
         torch.testing.assert_close(views[0], expected, rtol=1e-4, atol=1e-4)
 
@@ -104,14 +112,17 @@ def test_mixed_images_and_targets_are_those_of_the_plan():
     steps = zip(inputs(config).epoch(3, seed=SEED), rows_of(config, 3), strict=True)
     for step, ((views, targets_BK), rows_B) in enumerate(steps):
         plan = mixing.plan(rows_B, seed=derive(seed, "mixing", step))
-        torch.testing.assert_close(views[0], plan.images(normalised(IMAGES_NHWC[plan.rows])), rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(
+            views[0], plan.images(normalised(IMAGES_NHWC[plan.rows])), rtol=1e-5, atol=1e-5
+        )
         assert torch.equal(targets_BK, plan.targets(torch.eye(3)[LABELS_N[plan.rows]]))
         mixed += int((plan.way_B < len(MIXERS)).sum())
     assert mixed > 8
 
 
 @pytest.mark.parametrize(
-    "changes", [{}, ALL_AUGMENTED, ALL_MIXED, {**ALL_AUGMENTED, **ALL_MIXED}, {"sampling": "balanced"}]
+    "changes",
+    [{}, ALL_AUGMENTED, ALL_MIXED, {**ALL_AUGMENTED, **ALL_MIXED}, {"sampling": "balanced"}],
 )
 def test_seed_and_epoch_decide_every_bit(changes):
     source = inputs(config_of(**changes))
@@ -170,11 +181,15 @@ def both(photos):
     return Streamed(manifest, config_of().preprocessing, threads=2), Decoded(IMAGES_NHWC)
 
 
-@pytest.mark.parametrize("changes", [{}, ALL_MIXED, {**ALL_AUGMENTED, **ALL_MIXED}, {"one_class_cutmix": 1.0}])
+@pytest.mark.parametrize(
+    "changes", [{}, ALL_MIXED, {**ALL_AUGMENTED, **ALL_MIXED}, {"one_class_cutmix": 1.0}]
+)
 def test_plans_and_pixels_of_a_streamed_source_stay_in_step(both, changes):
     streamed, decoded = both
     config = config_of(**changes, batch_size=2)  # 9 batches: more than are decoded ahead
-    assert equal(*(list(inputs(config, source).epoch(1, seed=SEED)) for source in (streamed, decoded)))
+    assert equal(
+        *(list(inputs(config, source).epoch(1, seed=SEED)) for source in (streamed, decoded))
+    )
 
 
 def test_a_streamed_view_beside_a_decoded_one_stays_in_step(both):
@@ -197,7 +212,9 @@ def test_the_held_out_fold_is_neither_augmented_nor_mixed_nor_shrunk():
     torch.testing.assert_close(images_NCHW, normalised(images_NHWC[:5]), rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize(("tta", "count"), [("none", 1), ("flip", 2), ("crops", 6), ("flip_crops", 12)])
+@pytest.mark.parametrize(
+    ("tta", "count"), [("none", 1), ("flip", 2), ("crops", 6), ("flip_crops", 12)]
+)
 def test_there_are_as_many_ways_of_looking_as_told_the_plain_one_first(tta, count):
     (looks,) = listed(inputs(config_of(tta=tta)).held_out(HELD_OUT, batch_size=4))
     assert len(looks) == count
@@ -209,7 +226,9 @@ def test_there_are_as_many_ways_of_looking_as_told_the_plain_one_first(tta, coun
 @pytest.mark.parametrize("size_HW", [(8, 8), (16, 24), (33, 17)])
 def test_every_way_of_looking_keeps_any_size(size_HW):
     images_BCHW = torch.rand(2, 3, *size_HW)
-    assert {tuple(transform(images_BCHW).shape) for transform in TTA_TRANSFORMS["flip_crops"]} == {(2, 3, *size_HW)}
+    assert {tuple(transform(images_BCHW).shape) for transform in TTA_TRANSFORMS["flip_crops"]} == {
+        (2, 3, *size_HW)
+    }
 
 
 # progressive resize
@@ -224,7 +243,10 @@ def test_without_progressive_resize_every_epoch_has_the_full_size():
     ("changes", "sides"),
     [
         ({"progressive": 0.5, "progressive_epochs": 4}, [128, 160, 192, 224, 256, 256]),
-        ({"progressive": 0.5}, [128, 160, 224, 256, 256, 256]),  # half of six epochs; 170.7, 213.3 rounded
+        (
+            {"progressive": 0.5},
+            [128, 160, 224, 256, 256, 256],
+        ),  # half of six epochs; 170.7, 213.3 rounded
         ({"progressive": 0.25, "progressive_epochs": 1}, [64, 256, 256, 256, 256, 256]),
         ({"progressive": 0.01}, [32, 96, 160, 256, 256, 256]),
         ({"progressive": 0.5, "progressive_epochs": 99}, [128, 128, 128, 128, 128, 128]),
@@ -246,8 +268,12 @@ def test_a_training_of_one_epoch_has_the_full_size():
     epochs=st.integers(1, 30),
     until=st.integers(0, 40),
 )
-def test_sizes_never_shrink_never_exceed_the_full_one_and_are_multiples_below_it(height, width, share, epochs, until):
-    config = config_of(resize=f"{height}x{width}", epochs=epochs, progressive=share, progressive_epochs=until)
+def test_sizes_never_shrink_never_exceed_the_full_one_and_are_multiples_below_it(
+    height, width, share, epochs, until
+):
+    config = config_of(
+        resize=f"{height}x{width}", epochs=epochs, progressive=share, progressive_epochs=until
+    )
     sizes = [size_at(config, epoch) for epoch in range(1, epochs + 2)]
     for sides, full in zip(zip(*sizes, strict=True), (height, width), strict=True):
         assert list(sides) == sorted(sides)
@@ -262,9 +288,16 @@ def test_images_are_shrunk_before_they_are_augmented_and_mixed():
     config = config_of(resize=64, progressive=0.5, progressive_epochs=1, half_cutmix=1.0)
     mixing, seed = Mixing(config, LABELS_N, TRAIN_ROWS), derive(SEED, "epoch", 1)
     source = inputs(config, Decoded(images_NHWC))
-    for step, ((views, _), rows_B) in enumerate(zip(source.epoch(1, seed=SEED), rows_of(config, 1), strict=True)):
+    for step, ((views, _), rows_B) in enumerate(
+        zip(source.epoch(1, seed=SEED), rows_of(config, 1), strict=True)
+    ):
         plan = mixing.plan(rows_B, seed=derive(seed, "mixing", step), size_HW=(32, 32))
-        small = F.interpolate(unit(torch.from_numpy(images_NHWC[plan.rows])), (32, 32), mode="bilinear", antialias=True)
+        small = F.interpolate(
+            unit(torch.from_numpy(images_NHWC[plan.rows])),
+            (32, 32),
+            mode="bilinear",
+            antialias=True,
+        )
         expected = plan.images(normalised(small.permute(0, 2, 3, 1).numpy() * 255))
         torch.testing.assert_close(views[0], expected, rtol=1e-4, atol=1e-4)
     assert {tuple(views[0].shape) for views, _ in source.epoch(2, seed=SEED)} == {(4, 3, 64, 64)}
@@ -303,7 +336,9 @@ def features(
 ) -> FeatureInputs:
     train_rows = TrainingRows(config, TRAIN_ROWS, LABELS_N, 3)
     images = inputs(config, *sources)
-    return FeatureInputs(images, train_rows, network, train_rows=TRAIN_ROWS, valid_rows=rows, batch_size=3)
+    return FeatureInputs(
+        images, train_rows, network, train_rows=TRAIN_ROWS, valid_rows=rows, batch_size=3
+    )
 
 
 def plain(images_NHWC: np.ndarray) -> Tensor:

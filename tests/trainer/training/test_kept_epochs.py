@@ -31,7 +31,9 @@ def keeper(tmp_path):
     def keep(epoch: int) -> KeptEpochs:
         network = nn.Linear(1, 1)
         nn.init.constant_(network.weight, epoch)
-        kept.keep(epoch, network, rows_N=np.arange(2), probs_NK=np.full((2, 1), epoch, dtype=np.float32))
+        kept.keep(
+            epoch, network, rows_N=np.arange(2), probs_NK=np.full((2, 1), epoch, dtype=np.float32)
+        )
         return kept
 
     return keep
@@ -50,7 +52,12 @@ def test_a_kept_epoch_is_found_by_its_number_and_replaced(keeper, tmp_path):
     keeper(3)
     assert kept
     assert kept.probs(12).tolist() == [[12.0], [12.0]]
-    assert files(tmp_path / "epochs") == ["0003.npz", "0003.safetensors", "0012.npz", "0012.safetensors"]
+    assert files(tmp_path / "epochs") == [
+        "0003.npz",
+        "0003.safetensors",
+        "0012.npz",
+        "0012.safetensors",
+    ]
 
 
 def test_all_but_one_can_be_removed(keeper, tmp_path):
@@ -94,8 +101,12 @@ def folds_of(train, tiny, tmp_path):
     def run(**changes: object):
         config = tiny(**{"checkpoint": "best", **changes})
         watchers = [Watcher() for _ in range(3)]
-        results = [train(config, f"fold-{fold}", fold=fold, reporter=watchers[fold]) for fold in range(3)]
-        return results, [[dict(report.metrics) for report in watcher.reports] for watcher in watchers]
+        results = [
+            train(config, f"fold-{fold}", fold=fold, reporter=watchers[fold]) for fold in range(3)
+        ]
+        return results, [
+            [dict(report.metrics) for report in watcher.reports] for watcher in watchers
+        ]
 
     return run
 
@@ -113,7 +124,9 @@ def test_the_epoch_is_the_best_on_average_over_the_folds(folds_of, toy, tmp_path
     results, _ = folds_of()
     for fold, values in enumerate([[0.9, 0.5, 0.1], [0.1, 0.5, 0.1], [0.1, 0.5, 0.9]]):
         overwrite(tmp_path / f"fold-{fold}", "f1", values)
-    scored = score_common_epoch(results, toy[1], directory=tmp_path, metric="f1", goal=Goal.MAXIMIZE)
+    scored = score_common_epoch(
+        results, toy[1], directory=tmp_path, metric="f1", goal=Goal.MAXIMIZE
+    )
     assert [result.scored_epoch for result in scored] == [2, 2, 2]
     assert [result.metrics["f1"] for result in scored] == [0.5] * 3
 
@@ -122,7 +135,9 @@ def test_the_direction_counts(folds_of, toy, tmp_path):
     results, _ = folds_of()
     for fold in range(3):
         overwrite(tmp_path / f"fold-{fold}", "loss", [0.1, 0.5, 0.9])
-    scored = score_common_epoch(results, toy[1], directory=tmp_path, metric="loss", goal=Goal.MINIMIZE)
+    scored = score_common_epoch(
+        results, toy[1], directory=tmp_path, metric="loss", goal=Goal.MINIMIZE
+    )
     assert [result.scored_epoch for result in scored] == [1, 1, 1]
 
 
@@ -131,13 +146,17 @@ def test_metrics_oof_weights_and_result_are_of_that_epoch(folds_of, train, tiny,
     labels_N = toy[1].manifest.labels_N
     for fold in range(3):
         overwrite(tmp_path / f"fold-{fold}", "f1", [0.0, 1.0, 0.0])
-    scored = score_common_epoch(results, toy[1], directory=tmp_path, metric="f1", goal=Goal.MAXIMIZE)
+    scored = score_common_epoch(
+        results, toy[1], directory=tmp_path, metric="f1", goal=Goal.MAXIMIZE
+    )
     for fold, result in enumerate(scored):
         place = tmp_path / f"fold-{fold}"
         train(tiny(epochs=2, scheduler="none"), f"short-{fold}", fold=fold)
         probs_NK = oof(place)
         np.testing.assert_array_equal(probs_NK, oof(tmp_path / f"short-{fold}"))
-        assert (place / "model.safetensors").read_bytes() == (tmp_path / f"short-{fold}/model.safetensors").read_bytes()
+        assert (place / "model.safetensors").read_bytes() == (
+            tmp_path / f"short-{fold}/model.safetensors"
+        ).read_bytes()
         assert result.metrics == {**{name: reports[fold][1][name] for name in METRICS}, "f1": 1.0}
         own_N = labels_N[toy[1].valid_rows(fold)]
         assert score_fold(probs_NK, own_N)["accuracy"] == result.metrics["accuracy"]
@@ -150,7 +169,9 @@ def test_metrics_oof_weights_and_result_are_of_that_epoch(folds_of, train, tiny,
 def test_the_kept_epochs_are_gone_and_the_fold_is_done(folds_of, train, tiny, toy, tmp_path):
     results, _ = folds_of()
     assert all(files(tmp_path / f"fold-{fold}") == sorted([*DONE, "epochs"]) for fold in range(3))
-    scored = score_common_epoch(results, toy[1], directory=tmp_path, metric="f1", goal=Goal.MAXIMIZE)
+    scored = score_common_epoch(
+        results, toy[1], directory=tmp_path, metric="f1", goal=Goal.MAXIMIZE
+    )
     assert all(files(tmp_path / f"fold-{fold}") == DONE for fold in range(3))
     assert train(tiny(checkpoint="best"), "fold-1", fold=1) == scored[1]
 
@@ -160,27 +181,47 @@ def test_folds_of_different_length_are_scored_by_an_epoch_that_all_reached(folds
     for fold, values in enumerate([[0.1, 0.2, 0.9], [0.1, 0.2, 0.9], [0.1, 0.2, 0.9]]):
         overwrite(tmp_path / f"fold-{fold}", "f1", values)
     short = (tmp_path / "fold-1" / "curve.csv").read_text().splitlines(keepends=True)
-    (tmp_path / "fold-1" / "curve.csv").write_text("".join(short[:3]))  # it stopped after two epochs
-    scored = score_common_epoch(results, toy[1], directory=tmp_path, metric="f1", goal=Goal.MAXIMIZE)
+    (tmp_path / "fold-1" / "curve.csv").write_text(
+        "".join(short[:3])
+    )  # it stopped after two epochs
+    scored = score_common_epoch(
+        results, toy[1], directory=tmp_path, metric="f1", goal=Goal.MAXIMIZE
+    )
     assert [result.scored_epoch for result in scored] == [2, 2, 2]
 
 
 def test_folds_that_stop_early_have_a_common_epoch(folds_of, toy, tmp_path, monkeypatch):
     score = FoldRun._score
-    worse = {0: [5.0, 4.0, 3.0, 2.0], 1: [2.0, 1.0, 2.0], 2: [3.0, 3.0]}  # patience ends folds 1 and 2
-    monkeypatch.setattr(FoldRun, "_score", lambda run, at: {**score(run, at), "loss": worse[run._setup.fold][at - 1]})
+    worse = {
+        0: [5.0, 4.0, 3.0, 2.0],
+        1: [2.0, 1.0, 2.0],
+        2: [3.0, 3.0],
+    }  # patience ends folds 1 and 2
+    monkeypatch.setattr(
+        FoldRun,
+        "_score",
+        lambda run, at: {**score(run, at), "loss": worse[run._setup.fold][at - 1]},
+    )
     results, _ = folds_of(epochs=4, patience=1)
     assert [result.epochs for result in results] == [4, 3, 2]
-    scored = score_common_epoch(results, toy[1], directory=tmp_path, metric="loss", goal=Goal.MINIMIZE)
+    scored = score_common_epoch(
+        results, toy[1], directory=tmp_path, metric="loss", goal=Goal.MINIMIZE
+    )
     assert [(result.epochs, result.scored_epoch) for result in scored] == [(4, 2), (3, 2), (2, 2)]
 
 
 def test_an_own_metric_can_choose_and_stays_in_the_result(folds_of, train, tiny, toy, tmp_path):
-    (tmp_path / "my_task.py").write_text("def first(probs_NK, labels_N, classes):\n    return probs_NK[0, 0]\n")
+    (tmp_path / "my_task.py").write_text(
+        "def first(probs_NK, labels_N, classes):\n    return probs_NK[0, 0]\n"
+    )
     config = tiny(checkpoint="best", metric="my_task.py:first")
     results = [train(config, f"fold-{fold}", fold=fold, code=tmp_path) for fold in range(3)]
-    values = [[float(row["metric"]) for row in curve(tmp_path / f"fold-{fold}")] for fold in range(3)]
-    scored = score_common_epoch(results, toy[1], directory=tmp_path, metric="metric", goal=Goal.MAXIMIZE)
+    values = [
+        [float(row["metric"]) for row in curve(tmp_path / f"fold-{fold}")] for fold in range(3)
+    ]
+    scored = score_common_epoch(
+        results, toy[1], directory=tmp_path, metric="metric", goal=Goal.MAXIMIZE
+    )
     epoch = int(np.mean(values, axis=0).argmax())
     assert [result.metrics["metric"] for result in scored] == [row[epoch] for row in values]
 
@@ -190,7 +231,11 @@ def test_an_own_metric_can_choose_and_stays_in_the_result(folds_of, train, tiny,
 
 def state(tmp_path) -> list[dict[str, bytes]]:
     return [
-        {path.name: path.read_bytes() for path in (tmp_path / f"fold-{fold}").iterdir() if path.is_file()}
+        {
+            path.name: path.read_bytes()
+            for path in (tmp_path / f"fold-{fold}").iterdir()
+            if path.is_file()
+        }
         for fold in range(3)
     ]
 
@@ -202,7 +247,9 @@ def expected(folds_of, toy, tmp_path):
     for fold in range(3):
         overwrite(tmp_path / f"fold-{fold}", "f1", [0.0, 1.0, 0.0])
         shutil.copytree(tmp_path / f"fold-{fold}", tmp_path / "copy" / f"fold-{fold}")
-    score_common_epoch(results, toy[1], directory=tmp_path / "copy", metric="f1", goal=Goal.MAXIMIZE)
+    score_common_epoch(
+        results, toy[1], directory=tmp_path / "copy", metric="f1", goal=Goal.MAXIMIZE
+    )
     return results, state(tmp_path / "copy")
 
 
@@ -230,20 +277,26 @@ def crash_at(patch: pytest.MonkeyPatch, name: str, call: int, *, afterwards: boo
 
 @pytest.mark.parametrize("afterwards", [False, True])
 @pytest.mark.parametrize("call", [1, 2, 3])
-def test_a_crash_while_scoring_is_repaired_by_scoring_again(expected, toy, tmp_path, call, afterwards):
+def test_a_crash_while_scoring_is_repaired_by_scoring_again(
+    expected, toy, tmp_path, call, afterwards
+):
     results, wanted = expected
     with pytest.MonkeyPatch.context() as patch:
         crash_at(patch, "write_result", call, afterwards=afterwards)
         with pytest.raises(OSError, match="power"):
             score_common_epoch(results, toy[1], directory=tmp_path, metric="f1", goal=Goal.MAXIMIZE)
-    scored = score_common_epoch(reread(results, tmp_path), toy[1], directory=tmp_path, metric="f1", goal=Goal.MAXIMIZE)
+    scored = score_common_epoch(
+        reread(results, tmp_path), toy[1], directory=tmp_path, metric="f1", goal=Goal.MAXIMIZE
+    )
     assert state(tmp_path) == wanted
     assert [result.scored_epoch for result in scored] == [2, 2, 2]
     assert files(tmp_path / "fold-0") == DONE
 
 
 @pytest.mark.parametrize("removed", ["0002.safetensors", "0002.npz", "0001.npz"])
-def test_a_crash_while_the_kept_epochs_are_removed_is_repaired(expected, toy, tmp_path, monkeypatch, removed):
+def test_a_crash_while_the_kept_epochs_are_removed_is_repaired(
+    expected, toy, tmp_path, monkeypatch, removed
+):
     results, wanted = expected
 
     def half(folder: Path, **_: object) -> None:
@@ -255,7 +308,9 @@ def test_a_crash_while_the_kept_epochs_are_removed_is_repaired(expected, toy, tm
         patch.setattr(kept_epochs.shutil, "rmtree", half)
         with pytest.raises(OSError, match="power"):
             score_common_epoch(results, toy[1], directory=tmp_path, metric="f1", goal=Goal.MAXIMIZE)
-    scored = score_common_epoch(reread(results, tmp_path), toy[1], directory=tmp_path, metric="f1", goal=Goal.MAXIMIZE)
+    scored = score_common_epoch(
+        reread(results, tmp_path), toy[1], directory=tmp_path, metric="f1", goal=Goal.MAXIMIZE
+    )
     assert state(tmp_path) == wanted
     assert [result.scored_epoch for result in scored] == [2, 2, 2]
     assert files(tmp_path / "fold-0") == DONE
@@ -263,8 +318,13 @@ def test_a_crash_while_the_kept_epochs_are_removed_is_repaired(expected, toy, tm
 
 def test_scoring_twice_is_scoring_once(expected, toy, tmp_path):
     results, wanted = expected
-    scored = score_common_epoch(results, toy[1], directory=tmp_path, metric="f1", goal=Goal.MAXIMIZE)
-    assert score_common_epoch(scored, toy[1], directory=tmp_path, metric="f1", goal=Goal.MAXIMIZE) == scored
+    scored = score_common_epoch(
+        results, toy[1], directory=tmp_path, metric="f1", goal=Goal.MAXIMIZE
+    )
+    assert (
+        score_common_epoch(scored, toy[1], directory=tmp_path, metric="f1", goal=Goal.MAXIMIZE)
+        == scored
+    )
     assert state(tmp_path) == wanted
 
 

@@ -17,7 +17,14 @@ CHOICES = {
     "two_stage": {"scheduler": "two_stage", "second_gap": 0.001, "epochs": 4},
     "features": {"freeze": "backbone", "tta": "flip"},
     "fold_best": {"checkpoint": "fold_best"},
-    "augmented": {"flip": 0.5, "affine": 0.5, "erasing": 0.5, "trivial": 0.5, "cutmix": 0.5, "tta": "flip_crops"},
+    "augmented": {
+        "flip": 0.5,
+        "affine": 0.5,
+        "erasing": 0.5,
+        "trivial": 0.5,
+        "cutmix": 0.5,
+        "tta": "flip_crops",
+    },
     "class_weights": {"class_weights": "balanced", "accumulation": 2, "clip_norm": 1.0},
 }
 

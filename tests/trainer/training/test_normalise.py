@@ -56,7 +56,11 @@ def train(folds, tiny, tmp_path, monkeypatch):
         ended = run_fold(setup, SilentReporter())
         assert not isinstance(ended, Ended)
         (used,) = seen
-        return (directory / "model.safetensors").read_bytes(), np.load(directory / "oof.npz")["probs"], used
+        return (
+            (directory / "model.safetensors").read_bytes(),
+            np.load(directory / "oof.npz")["probs"],
+            used,
+        )
 
     return run
 
@@ -89,13 +93,17 @@ def test_dataset_is_the_mean_and_std_of_the_training_rows(train, folds):
     for fold in range(3):
         _, _, used = train(images_NHWC, fold=fold, name=f"fold-{fold}")
         values = images_NHWC[folds.train_rows(fold)] / 255
-        np.testing.assert_allclose(used, (values.mean(axis=(0, 1, 2)), values.std(axis=(0, 1, 2))), rtol=1e-12)
+        np.testing.assert_allclose(
+            used, (values.mean(axis=(0, 1, 2)), values.std(axis=(0, 1, 2))), rtol=1e-12
+        )
 
 
 def test_dataset_makes_training_images_of_mean_zero_and_deviation_one(folds):
     rows = folds.train_rows(1)
     source = Decoded(squares(36, side=16)[0])
-    batches = Batches(source, device=torch.device("cpu"), mean_std=source.channel_sums(rows).mean_std())
+    batches = Batches(
+        source, device=torch.device("cpu"), mean_std=source.channel_sums(rows).mean_std()
+    )
     images_BCHW = batches.normalised(next(batches.pixels([rows])))
     np.testing.assert_allclose(images_BCHW.mean(dim=(0, 2, 3)), 0, atol=1e-5)
     np.testing.assert_allclose(images_BCHW.std(dim=(0, 2, 3), correction=0), 1, atol=1e-5)
@@ -134,7 +142,9 @@ def test_other_choices_never_look_at_the_images(train, monkeypatch, normalise):
 
 def test_none_leaves_values_between_zero_and_one():
     source = Decoded(np.array([0, 51, 255], dtype=np.uint8).reshape(1, 1, 1, 3))
-    batches = Batches(source, device=torch.device("cpu"), mean_std=normalisation(TrainConfig(normalise="none")))
+    batches = Batches(
+        source, device=torch.device("cpu"), mean_std=normalisation(TrainConfig(normalise="none"))
+    )
     images_BCHW = batches.normalised(next(batches.pixels([np.zeros(1, dtype=np.int64)])))
     np.testing.assert_allclose(images_BCHW.flatten(), [0, 0.2, 1], atol=1e-7)
 
@@ -148,17 +158,26 @@ def test_imagenet_is_imagenet_whatever_the_backbone():
 @pytest.mark.parametrize("backbone", ["resnet18", "vit_base_patch16_224", "tf_efficientnet_b0"])
 def test_backbone_is_what_its_weights_were_trained_with(backbone):
     settings = timm.get_pretrained_cfg(backbone)
-    assert normalisation(TrainConfig(backbone=backbone, normalise="backbone")) == (settings.mean, settings.std)
+    assert normalisation(TrainConfig(backbone=backbone, normalise="backbone")) == (
+        settings.mean,
+        settings.std,
+    )
     assert normalisation(TrainConfig(backbone=backbone)) == (settings.mean, settings.std)
 
 
 def test_backbones_differ_in_what_they_expect():
-    assert normalisation(TrainConfig(backbone="vit_base_patch16_224")) == ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+    assert normalisation(TrainConfig(backbone="vit_base_patch16_224")) == (
+        (0.5, 0.5, 0.5),
+        (0.5, 0.5, 0.5),
+    )
     assert normalisation(TrainConfig(backbone="resnet18")) == IMAGENET
 
 
 def test_another_normalisation_is_another_configuration():
-    prints = {TrainConfig(normalise=name).fingerprint() for name in ("backbone", "imagenet", "dataset", "none")}
+    prints = {
+        TrainConfig(normalise=name).fingerprint()
+        for name in ("backbone", "imagenet", "dataset", "none")
+    }
     assert len(prints) == 4
 
 
@@ -169,5 +188,7 @@ def test_a_finished_fold_of_another_normalisation_is_trained_anew(train):
 
 
 def test_a_normalisation_nobody_knows_is_refused():
-    with pytest.raises(ValueError, match="Input should be 'backbone', 'imagenet', 'dataset' or 'none'"):
+    with pytest.raises(
+        ValueError, match="Input should be 'backbone', 'imagenet', 'dataset' or 'none'"
+    ):
         TrainConfig(normalise=json.loads('"zscore"'))

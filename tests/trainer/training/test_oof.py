@@ -20,8 +20,12 @@ N, K = 12, 3
 def folds() -> Folds:
     """12 images on paper in 3 classes and 3 folds that are not in manifest order."""
     labels_N = np.arange(N, dtype=np.int64) % K
-    manifest = Manifest(Path("/nowhere"), tuple(f"{n}.png" for n in range(N)), labels_N, ("a", "b", "c"), (0,) * N)
-    return Folds(manifest, np.random.default_rng(0).permutation(N).astype(np.int64) % 3, k=3, seed=0)
+    manifest = Manifest(
+        Path("/nowhere"), tuple(f"{n}.png" for n in range(N)), labels_N, ("a", "b", "c"), (0,) * N
+    )
+    return Folds(
+        manifest, np.random.default_rng(0).permutation(N).astype(np.int64) % 3, k=3, seed=0
+    )
 
 
 @pytest.fixture
@@ -64,24 +68,32 @@ def test_every_image_gets_the_prediction_of_the_fold_that_held_it_out(
 
 def test_a_missing_fold_is_named(trial: Path, folds: Folds) -> None:
     (trial / "fold-1" / "oof.npz").unlink()
-    with pytest.raises(DataError, match=r"fold-1/oof\.npz: missing; the trial's folds are not complete$"):
+    with pytest.raises(
+        DataError, match=r"fold-1/oof\.npz: missing; the trial's folds are not complete$"
+    ):
         read_oof(trial, folds)
 
 
-def test_an_image_that_no_fold_predicts_is_refused(trial: Path, folds: Folds, probs_NK: Probs) -> None:
+def test_an_image_that_no_fold_predicts_is_refused(
+    trial: Path, folds: Folds, probs_NK: Probs
+) -> None:
     save(trial, 0, folds.valid_rows(0)[1:], probs_NK)
     with pytest.raises(DataError, match="1 of 12 images are not predicted exactly once") as caught:
         read_oof(trial, folds)
     assert str(caught.value) == f"{trial}: 1 of 12 images are not predicted exactly once"
 
 
-def test_an_image_that_two_folds_predict_is_refused(trial: Path, folds: Folds, probs_NK: Probs) -> None:
+def test_an_image_that_two_folds_predict_is_refused(
+    trial: Path, folds: Folds, probs_NK: Probs
+) -> None:
     save(trial, 0, np.append(folds.valid_rows(0), folds.valid_rows(1)[:2]), probs_NK)
     with pytest.raises(DataError, match="2 of 12 images are not predicted exactly once"):
         read_oof(trial, folds)
 
 
-def test_a_row_that_stands_twice_in_one_fold_is_refused(trial: Path, folds: Folds, probs_NK: Probs) -> None:
+def test_a_row_that_stands_twice_in_one_fold_is_refused(
+    trial: Path, folds: Folds, probs_NK: Probs
+) -> None:
     save(trial, 0, np.append(folds.valid_rows(0), folds.valid_rows(0)[:1]), probs_NK)
     with pytest.raises(DataError, match="1 of 12 images are not predicted exactly once"):
         read_oof(trial, folds)
@@ -163,7 +175,9 @@ def an_empty_member(path: Path) -> None:
 def test_a_damaged_file_is_named(trial: Path, folds: Folds, damage: Callable[[Path], None]) -> None:
     path = trial / "fold-2" / "oof.npz"
     damage(path)
-    with pytest.raises(DataError, match=r"fold-2/oof\.npz: not readable out-of-fold probabilities \(.+\)$"):
+    with pytest.raises(
+        DataError, match=r"fold-2/oof\.npz: not readable out-of-fold probabilities \(.+\)$"
+    ):
         read_oof(trial, folds)
 
 
@@ -176,7 +190,9 @@ def fixed(folds: Folds) -> Folds:
     return Folds(folds.manifest, np.array([-1] * 8 + [0] * 4), k=1, seed=0)
 
 
-def test_what_is_always_trained_on_has_no_prediction(tmp_path: Path, fixed: Folds, probs_NK: Probs) -> None:
+def test_what_is_always_trained_on_has_no_prediction(
+    tmp_path: Path, fixed: Folds, probs_NK: Probs
+) -> None:
     (tmp_path / "fold-0").mkdir()
     save(tmp_path, 0, fixed.valid_rows(0), probs_NK)
     read_NK = read_oof(tmp_path, fixed)

@@ -6,7 +6,15 @@ import re
 import pytest
 import torch
 
-from tests.trainer.conftest import STEPS, Watcher, after_an_epoch, bits, files, finish_with_interruptions, oof
+from tests.trainer.conftest import (
+    STEPS,
+    Watcher,
+    after_an_epoch,
+    bits,
+    files,
+    finish_with_interruptions,
+    oof,
+)
 from trainer.errors import OutOfMemoryError
 from trainer.learning import learner
 from trainer.learning.step import Stepper
@@ -30,7 +38,9 @@ def memory(monkeypatch):
             if torch.is_grad_enabled():
                 attempts.append(len(views[0]))
                 if len(views[0]) > images and len(attempts) > first:
-                    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nMore lines")
+                    raise torch.OutOfMemoryError(
+                        "CUDA out of memory. Tried to allocate 2.00 GiB.\nMore lines"
+                    )
             return forward(network, views)
 
         monkeypatch.setattr(Network, "forward", forwarded)
@@ -62,7 +72,9 @@ def test_enough_memory_leaves_no_note(train, tiny, memory):
     assert (result.accumulation, result.notes) == (1, [])
 
 
-@pytest.mark.parametrize("changes", [{}, {"ema": 0.9, "clip_norm": 1.0}, {"dropout": 0.3, "cutmix": 0.5, "flip": 0.5}])
+@pytest.mark.parametrize(
+    "changes", [{}, {"ema": 0.9, "clip_norm": 1.0}, {"dropout": 0.3, "cutmix": 0.5, "flip": 0.5}]
+)
 def test_split_from_the_first_step_on_it_is_the_same_training_as_with_accumulation(
     train, tiny, memory, tmp_path, changes
 ):
@@ -189,11 +201,15 @@ def test_a_second_failure_in_a_later_epoch_ends_it_too(train, tiny, memory, tmp_
     assert files(tmp_path / "fold-0") == ["last.ckpt"]
 
 
-@pytest.mark.parametrize(("batch_size", "accumulation"), [(1, 1), (2, 1), (3, 1), (2, 2), (4, 2), (4, 4)])
+@pytest.mark.parametrize(
+    ("batch_size", "accumulation"), [(1, 1), (2, 1), (3, 1), (2, 2), (4, 2), (4, 4)]
+)
 def test_parts_are_never_single_images(train, tiny, memory, batch_size, accumulation):
     attempts = memory(0)
     config = tiny(backbone="test_vit", batch_size=batch_size, accumulation=accumulation)
-    with pytest.raises(OutOfMemoryError, match=rf"\(batch_size={batch_size}, backbone=test_vit, resize=16[,)]"):
+    with pytest.raises(
+        OutOfMemoryError, match=rf"\(batch_size={batch_size}, backbone=test_vit, resize=16[,)]"
+    ):
         train(config)
     assert attempts == [batch_size // accumulation]
 
@@ -208,7 +224,9 @@ def test_nothing_of_a_failed_step_is_applied(train, tiny, memory, networks):
 
     with pytest.raises(OutOfMemoryError, match="epoch 2"):
         train(tiny(), reporter=Watcher(at_epoch=remember))
-    assert all(torch.equal(value, known[0][name]) for name, value in networks[0].state_dict().items())
+    assert all(
+        torch.equal(value, known[0][name]) for name, value in networks[0].state_dict().items()
+    )
     assert all(parameter.grad is None for parameter in networks[0].parameters())
 
 
@@ -224,8 +242,12 @@ def test_another_error_is_not_taken_for_too_little_memory(train, tiny, monkeypat
 # beside the training passes
 
 
-@pytest.mark.parametrize(("changes", "name"), [({}, "forward"), ({"freeze": "backbone"}, "features")])
-def test_scoring_and_features_are_tried_again_with_split_batches(train, tiny, monkeypatch, steps, changes, name):
+@pytest.mark.parametrize(
+    ("changes", "name"), [({}, "forward"), ({"freeze": "backbone"}, "features")]
+)
+def test_scoring_and_features_are_tried_again_with_split_batches(
+    train, tiny, monkeypatch, steps, changes, name
+):
     plain = getattr(Network, name)
 
     def limited(network, seen):
@@ -256,6 +278,8 @@ def test_a_step_of_the_optimizer_that_began_is_never_tried_again(train, tiny, mo
         return optimizer
 
     monkeypatch.setattr(learner, "build_optimizer", without_room)
-    with pytest.raises(OutOfMemoryError, match=r"^fold 0, epoch 1: CUDA out of memory \(batch_size=4, "):
+    with pytest.raises(
+        OutOfMemoryError, match=r"^fold 0, epoch 1: CUDA out of memory \(batch_size=4, "
+    ):
         train(tiny())
     assert tries == [1]

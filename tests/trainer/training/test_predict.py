@@ -26,8 +26,12 @@ TWO = Heads(("warm", "green"), (2, 2), (np.array([0, 1, 1]), np.array([0, 1, 0])
 
 def network(heads: Heads = JOINT, *, view_of: tuple[int, ...] = (0,)) -> Network:
     torch.manual_seed(0)
-    backbone = nn.Sequential(nn.Conv2d(3, 4, 3, stride=2), nn.BatchNorm2d(4), nn.Dropout(0.5), nn.Flatten())
-    return Network(backbone, [Head(196, size, norm=True, dropout=0.5) for size in heads.sizes], view_of=view_of).train()
+    backbone = nn.Sequential(
+        nn.Conv2d(3, 4, 3, stride=2), nn.BatchNorm2d(4), nn.Dropout(0.5), nn.Flatten()
+    )
+    return Network(
+        backbone, [Head(196, size, norm=True, dropout=0.5) for size in heads.sizes], view_of=view_of
+    ).train()
 
 
 def inputs(*views: np.ndarray, tta: str = "none") -> ImageInputs:
@@ -46,14 +50,18 @@ def says(model: Network, *views: Tensor) -> np.ndarray:
         return model.eval()(views)[0].softmax(dim=1).numpy()
 
 
-def probs(model: Network, source: ImageInputs, rows: np.ndarray = ROWS, batch_size: int = 4) -> np.ndarray:
+def probs(
+    model: Network, source: ImageInputs, rows: np.ndarray = ROWS, batch_size: int = 4
+) -> np.ndarray:
     return predict(model, source, rows, heads=JOINT, batch_size=batch_size).probs_NK
 
 
 def test_it_equals_the_softmax_of_the_network_in_eval_mode():
     model, rows = network(), np.array([7, 0, 3, 3])
     np.testing.assert_allclose(
-        probs(model, inputs(IMAGES_NHWC), rows), says(model, normalised(IMAGES_NHWC[rows])), atol=1e-6
+        probs(model, inputs(IMAGES_NHWC), rows),
+        says(model, normalised(IMAGES_NHWC[rows])),
+        atol=1e-6,
     )
 
 
@@ -119,12 +127,16 @@ def looks(tta: str, images_BCHW: Tensor) -> list[Tensor]:
     }[tta]
 
 
-@pytest.mark.parametrize(("tta", "count"), [("none", 1), ("flip", 2), ("crops", 6), ("flip_crops", 12)])
+@pytest.mark.parametrize(
+    ("tta", "count"), [("none", 1), ("flip", 2), ("crops", 6), ("flip_crops", 12)]
+)
 def test_probabilities_are_the_mean_over_the_ways_of_looking(tta, count):
     model, images_BCHW = network(), normalised(IMAGES_NHWC)
     expected = [says(model, look) for look in looks(tta, images_BCHW)]
     assert len(expected) == count
-    np.testing.assert_allclose(probs(model, inputs(IMAGES_NHWC, tta=tta)), np.mean(expected, axis=0), atol=1e-6)
+    np.testing.assert_allclose(
+        probs(model, inputs(IMAGES_NHWC, tta=tta)), np.mean(expected, axis=0), atol=1e-6
+    )
 
 
 @pytest.mark.parametrize("tta", ["none", "flip", "crops", "flip_crops"])
@@ -139,7 +151,10 @@ def test_the_logits_are_of_the_plain_image(tta):
 
 def test_mirrored_images_have_the_same_probabilities_where_both_are_looked_at():
     model = network()
-    source, mirror = inputs(IMAGES_NHWC, tta="flip"), inputs(IMAGES_NHWC[:, :, ::-1].copy(), tta="flip")
+    source, mirror = (
+        inputs(IMAGES_NHWC, tta="flip"),
+        inputs(IMAGES_NHWC[:, :, ::-1].copy(), tta="flip"),
+    )
     np.testing.assert_allclose(probs(model, source), probs(model, mirror), atol=1e-6)
 
 
@@ -153,7 +168,9 @@ def test_several_heads_are_multiplied_out_before_the_mean():
     for look in looks("flip", normalised(IMAGES_NHWC)):
         with torch.no_grad():
             warm, green = (logits.softmax(dim=1).numpy() for logits in model.eval()([look]))
-        product_NK = np.stack([warm[:, 0] * green[:, 0], warm[:, 1] * green[:, 1], warm[:, 1] * green[:, 0]], axis=1)
+        product_NK = np.stack(
+            [warm[:, 0] * green[:, 0], warm[:, 1] * green[:, 1], warm[:, 1] * green[:, 0]], axis=1
+        )
         expected.append(product_NK / product_NK.sum(axis=1, keepdims=True))
     np.testing.assert_allclose(said.probs_NK, np.mean(expected, axis=0), atol=1e-6)
     assert [tuple(logits.shape) for logits in said.logits] == [(11, 2), (11, 2)]

@@ -56,7 +56,10 @@ def config_for(backbone: str, **changes: object) -> TrainConfig:
 
 
 def problem(
-    backbone: str, head_sizes: Mapping[str, int] = JOINT, code: Path | None = None, **changes: object
+    backbone: str,
+    head_sizes: Mapping[str, int] = JOINT,
+    code: Path | None = None,
+    **changes: object,
 ) -> str | None:
     return network_problem(config_for(backbone, **changes), head_sizes, code=code)
 
@@ -64,7 +67,10 @@ def problem(
 @pytest.mark.parametrize(
     ("backbone", "changes"),
     [
-        ("resnet18", {"weights": "pretrained", "resize": 224, "freeze": "up_to:layer3", "layer_decay": 0.7}),
+        (
+            "resnet18",
+            {"weights": "pretrained", "resize": 224, "freeze": "up_to:layer3", "layer_decay": 0.7},
+        ),
         ("vgg13_bn", {"weights": "pretrained", "resize": 256, "head_norm": True}),
         ("vit_small_patch16_224", {"weights": "pretrained", "resize": "160x320", "batch_size": 1}),
         ("efficientnet_b0", {"resize": 224, "progressive": 0.5, "pooling": "catavgmax"}),
@@ -81,8 +87,16 @@ def test_a_network_that_works_has_no_problem(backbone, changes):
     ("backbone", "changes", "expected"),
     [
         ("resnt18", {}, "backbone: timm has no model 'resnt18'. Nearest: "),
-        ("resnet18", {"freeze": "up_to:layer5"}, "freeze: backbone resnet18 has no stage 'layer5'. Did you mean"),
-        ("vit_small_patch16_224", {"resize": 100}, "backbone vit_small_patch16_224 does not take resize 100: "),
+        (
+            "resnet18",
+            {"freeze": "up_to:layer5"},
+            "freeze: backbone resnet18 has no stage 'layer5'. Did you mean",
+        ),
+        (
+            "vit_small_patch16_224",
+            {"resize": 100},
+            "backbone vit_small_patch16_224 does not take resize 100: ",
+        ),
         ("test_convnext", {"resize": 16}, "backbone test_convnext does not take resize 16: "),
         ("test_resnet", {"pooling": "token"}, "backbone test_resnet does not take pooling token ("),
         (
@@ -90,7 +104,11 @@ def test_a_network_that_works_has_no_problem(backbone, changes):
             {"weights": "pretrained"},
             "backbone test_vit_relpos: timm has no pretrained weights of it. Set weights: none",
         ),
-        ("pit_s_224", {"resize": 224, "layer_decay": 0.8}, "layer_decay=0.8: backbone pit_s_224 does not say what its"),
+        (
+            "pit_s_224",
+            {"resize": 224, "layer_decay": 0.8},
+            "layer_decay=0.8: backbone pit_s_224 does not say what its",
+        ),
         (
             "test_vit",
             {"progressive": 0.5},
@@ -101,7 +119,11 @@ def test_a_network_that_works_has_no_problem(backbone, changes):
             {"resize": 96, "progressive": 0.4},
             "progressive=0.4: backbone inception_v3 does not take resize 32: ",
         ),
-        ("test_resnet", {"weights": "/nowhere/a.pth"}, "weights: there is no file /nowhere/a.pth. "),
+        (
+            "test_resnet",
+            {"weights": "/nowhere/a.pth"},
+            "weights: there is no file /nowhere/a.pth. ",
+        ),
     ],
 )
 def test_a_network_that_cannot_work_is_told_in_one_line(backbone, changes, expected):
@@ -117,7 +139,11 @@ def test_a_network_that_cannot_work_is_told_in_one_line(backbone, changes, expec
         ("test_resnet", {"batch_size": 1}, "backbone test_resnet"),
         ("test_resnet", {"batch_size": 4, "accumulation": 4}, "backbone test_resnet"),
         ("test_resnet", {"batch_size": 1, "freeze": "all_but_last_block"}, "backbone test_resnet"),
-        ("test_resnet", {"batch_size": 1, "freeze": "backbone", "unfreeze_epoch": 5}, "backbone test_resnet"),
+        (
+            "test_resnet",
+            {"batch_size": 1, "freeze": "backbone", "unfreeze_epoch": 5},
+            "backbone test_resnet",
+        ),
         ("test_resnet", {"batch_size": 1, "freeze": "backbone", "head_norm": True}, "head_norm"),
         ("test_vit", {"batch_size": 1, "head_norm": True}, "head_norm"),
     ],
@@ -150,7 +176,9 @@ def test_local_weights_are_compared_by_shape(tmp_path):
 
 def test_nothing_of_a_network_of_timm_takes_memory(monkeypatch):
     built = []
-    monkeypatch.setattr(network, "build_network", lambda *a, **k: built.append(build_network(*a, **k)) or built[-1])
+    monkeypatch.setattr(
+        network, "build_network", lambda *a, **k: built.append(build_network(*a, **k)) or built[-1]
+    )
     assert problem("vgg13_bn", resize=256) is None
     assert all(tensor.is_meta for tensor in built[0].state_dict().values())
 
@@ -164,12 +192,24 @@ def test_an_own_backbone_is_called_for_real_and_leaves_the_random_numbers_alone(
 @pytest.mark.parametrize(
     ("function", "changes", "expected"),
     [
-        ("fails", {}, "my_task.py:fails, line 13: AttributeError: 'Tensor' object has no attribute 'no_such_method'"),
+        (
+            "fails",
+            {},
+            "my_task.py:fails, line 13: AttributeError: 'Tensor' object has no attribute 'no_such_method'",
+        ),
         ("gone", {}, "my_task.py has no function 'gone'."),
-        ("flat", {"freeze": "up_to:9"}, "freeze: backbone my_task.py:flat has no stage '9'. Its stages are 1, 2"),
+        (
+            "flat",
+            {"freeze": "up_to:9"},
+            "freeze: backbone my_task.py:flat has no stage '9'. Its stages are 1, 2",
+        ),
         ("flat", {"layer_decay": 0.5}, "layer_decay=0.5: backbone my_task.py:flat does not say"),
         ("flat", {"batch_size": 1}, "backbone my_task.py:flat has batch norm"),
-        ("flat", {"resize": 96, "progressive": 0.4}, "progressive=0.4: backbone my_task.py:flat does not take resize"),
+        (
+            "flat",
+            {"resize": 96, "progressive": 0.4},
+            "progressive=0.4: backbone my_task.py:flat does not take resize",
+        ),
     ],
 )
 def test_an_own_backbone_is_asked_the_same(own, function, changes, expected):
@@ -266,7 +306,10 @@ def test_another_version_is_asked_anew(asked, changed, monkeypatch):
 
 
 def test_files_of_the_users_own_are_asked_anew_each_time(asked, tmp_path):
-    for config in (config_for("my_task.py:f"), config_for("resnet18", weights=str(tmp_path / "a.pth"))):
+    for config in (
+        config_for("my_task.py:f"),
+        config_for("resnet18", weights=str(tmp_path / "a.pth")),
+    ):
         for _ in range(2):
             remembered_problem(config, JOINT, code=tmp_path)
     assert len(asked) == 4
@@ -295,5 +338,7 @@ def test_what_is_remembered_is_answered_without_importing_torch_or_timm():
         f"    print(remembered_problem(TrainConfig(**config), {JOINT!r}, code=None))\n"
         "print(sorted({'torch', 'timm', 'torchvision'} & set(sys.modules)))\n"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
     assert done.stdout.splitlines() == ["None", told, "[]"]

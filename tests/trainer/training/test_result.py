@@ -10,7 +10,14 @@ from tests.trainer.conftest import oof
 from trainer.config import TrainConfig
 from trainer.errors import ConfigError
 from trainer.metrics import METRICS
-from trainer.training.result import WEIGHTS, FoldResult, config_hash, details, read_result, write_result
+from trainer.training.result import (
+    WEIGHTS,
+    FoldResult,
+    config_hash,
+    details,
+    read_result,
+    write_result,
+)
 
 RESULT = FoldResult(
     fold=1,
@@ -51,7 +58,9 @@ def test_the_result_of_another_configuration_or_other_folds_is_none(tmp_path, ot
     assert read_result(tmp_path, **{**KNOWN, other: "other"}) is None
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "{}", "3", '{"fold": 1}', '{"fold": 1, "colour": "red"}'])
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", "{}", "3", '{"fold": 1}', '{"fold": 1, "colour": "red"}']
+)
 def test_a_file_of_another_version_is_none(tmp_path, content):
     (tmp_path / "result.json").write_text(content)
     assert read_result(tmp_path, **KNOWN) is None
@@ -59,7 +68,10 @@ def test_a_file_of_another_version_is_none(tmp_path, content):
 
 def test_a_file_that_lacks_a_field_or_has_one_more_is_none(tmp_path):
     values = dataclasses.asdict(RESULT)
-    for changed in ({**values, "colour": "red"}, {key: value for key, value in values.items() if key != "notes"}):
+    for changed in (
+        {**values, "colour": "red"},
+        {key: value for key, value in values.items() if key != "notes"},
+    ):
         (tmp_path / "result.json").write_text(json.dumps(changed))
         assert read_result(tmp_path, **KNOWN) is None
 
@@ -85,12 +97,16 @@ def test_it_holds_how_each_class_fares(train, tiny, toy, tmp_path):
     predicted_N = oof(tmp_path / "fold-0").argmax(axis=1)
     table = {(actual, said): count for actual, said, count in result.confusion}
     assert sum(table.values()) == 12
-    assert all(table[pair] == count for pair, count in zip(*counted(labels_N, predicted_N), strict=True))
+    assert all(
+        table[pair] == count for pair, count in zip(*counted(labels_N, predicted_N), strict=True)
+    )
     assert result.metrics["f1"] == pytest.approx(np.mean(result.f1_per_class))
     assert len(result.f1_per_class) == 3
 
 
-def counted(labels_N: np.ndarray, predicted_N: np.ndarray) -> tuple[list[tuple[int, int]], list[int]]:
+def counted(
+    labels_N: np.ndarray, predicted_N: np.ndarray
+) -> tuple[list[tuple[int, int]], list[int]]:
     pairs = sorted(set(zip(labels_N.tolist(), predicted_N.tolist(), strict=True)))
     return pairs, [int(((labels_N == a) & (predicted_N == p)).sum()) for a, p in pairs]
 
@@ -98,7 +114,10 @@ def counted(labels_N: np.ndarray, predicted_N: np.ndarray) -> tuple[list[tuple[i
 def test_details_are_plain_numbers():
     probs_NK = np.array([[0.9, 0.1], [0.2, 0.8], [0.7, 0.3]], dtype=np.float32)
     found = details(probs_NK, np.array([0, 1, 1]))
-    assert found == {"f1_per_class": pytest.approx([2 / 3, 2 / 3]), "confusion": [[0, 0, 1], [1, 0, 1], [1, 1, 1]]}
+    assert found == {
+        "f1_per_class": pytest.approx([2 / 3, 2 / 3]),
+        "confusion": [[0, 0, 1], [1, 0, 1], [1, 1, 1]],
+    }
     json.dumps(found)
 
 
@@ -113,7 +132,11 @@ def test_metrics_and_normalisation_are_those_in_effect(train, tiny, toy):
 
 
 def test_without_own_functions_the_identity_is_the_fingerprint(tmp_path):
-    assert config_hash(TrainConfig(), tmp_path) == config_hash(TrainConfig(), None) == TrainConfig().fingerprint()
+    assert (
+        config_hash(TrainConfig(), tmp_path)
+        == config_hash(TrainConfig(), None)
+        == TrainConfig().fingerprint()
+    )
 
 
 @pytest.mark.parametrize("field", ["backbone", "loss", "metric"])

@@ -5,7 +5,14 @@ import math
 import numpy as np
 import pytest
 
-from tests.trainer.conftest import Watcher, after_an_epoch, bits, files, finish_with_interruptions, squares
+from tests.trainer.conftest import (
+    Watcher,
+    after_an_epoch,
+    bits,
+    files,
+    finish_with_interruptions,
+    squares,
+)
 from trainer.config import AUGMENTERS, MIXERS
 from trainer.images.images import Decoded
 from trainer.learning.optimizers import OPTIMIZERS
@@ -106,12 +113,25 @@ def test_other_families_continue_to_the_bit(continues, backbone):
 def test_separate_heads_continue_to_the_bit(continues, people, extra):
     more = Decoded(squares(36, side=16, seed=1)[0])
     views = [people[0], more][: 1 + bool(extra)]
-    assert continues({"heads": "separate", "head_weights": {"time": 2.0}, **extra}, folds=people[1], images=views) == 3
+    assert (
+        continues(
+            {"heads": "separate", "head_weights": {"time": 2.0}, **extra},
+            folds=people[1],
+            images=views,
+        )
+        == 3
+    )
 
 
 def test_progressive_resize_continues_to_the_bit(continues, toy):
     images = Decoded(squares(36, side=64)[0])
-    changes = {"resize": 64, "progressive": 0.5, "progressive_epochs": 2, "flip": 0.5, "cutmix": 0.5}
+    changes = {
+        "resize": 64,
+        "progressive": 0.5,
+        "progressive_epochs": 2,
+        "flip": 0.5,
+        "cutmix": 0.5,
+    }
     assert continues(changes, images=images) == 3
 
 
@@ -123,11 +143,20 @@ def test_own_functions_continue_to_the_bit(continues, tmp_path):
 # two stages
 
 
-@pytest.mark.parametrize("extra", [{}, {"ema": 0.9, "optimizer": "sgd"}, {"optimizer": "radam", "checkpoint": "best"}])
+@pytest.mark.parametrize(
+    "extra", [{}, {"ema": 0.9, "optimizer": "sgd"}, {"optimizer": "radam", "checkpoint": "best"}]
+)
 @pytest.mark.parametrize("epoch", [2, 3])
 def test_going_back_in_the_middle_continues_to_the_bit(continues, tmp_path, widening, epoch, extra):
     widening(epoch)
-    config = {"scheduler": "two_stage", "second_gap": 5.0, "second_lr": 1e-4, "epochs": 5, "lr": 1e-3, **extra}
+    config = {
+        "scheduler": "two_stage",
+        "second_gap": 5.0,
+        "second_lr": 1e-4,
+        "epochs": 5,
+        "lr": 1e-3,
+        **extra,
+    }
     assert continues(config) == 5
     rates = [float(row["lr"]) for row in bits(tmp_path / "whole")["curve"]]
     np.testing.assert_allclose(rates, [1e-3] * epoch + [1e-4] * (5 - epoch))
@@ -135,7 +164,13 @@ def test_going_back_in_the_middle_continues_to_the_bit(continues, tmp_path, wide
 
 def test_patience_of_the_second_stage_counts_the_epochs_before_an_interruption(continues, widening):
     widening(2)
-    config = {"scheduler": "two_stage", "second_gap": 5.0, "second_lr": 1e-4, "patience": 2, "min_delta": 100}
+    config = {
+        "scheduler": "two_stage",
+        "second_gap": 5.0,
+        "second_lr": 1e-4,
+        "patience": 2,
+        "min_delta": 100,
+    }
     assert continues({**config, "epochs": 9}) == 4
 
 
@@ -163,11 +198,17 @@ def test_kept_epochs_of_a_crash_are_made_again(train, tiny, tmp_path):
 
 
 def test_an_interrupted_fold_run_keeps_the_epochs_that_may_score_it(train, tiny, tmp_path):
-    assert train(tiny(checkpoint="best"), reporter=Watcher(interrupt=after_an_epoch)) is Ended.INTERRUPTED
+    assert (
+        train(tiny(checkpoint="best"), reporter=Watcher(interrupt=after_an_epoch))
+        is Ended.INTERRUPTED
+    )
     assert files(tmp_path / "fold-0") == ["epochs", "last.ckpt"]
     assert files(tmp_path / "fold-0" / "epochs") == ["0001.npz", "0001.safetensors"]
 
 
 def test_a_fold_run_stopped_for_good_leaves_no_kept_epochs(train, tiny, tmp_path):
-    assert train(tiny(checkpoint="best"), reporter=Watcher(stop_at=2), checkpoint_every_s=0) is Ended.STOPPED
+    assert (
+        train(tiny(checkpoint="best"), reporter=Watcher(stop_at=2), checkpoint_every_s=0)
+        is Ended.STOPPED
+    )
     assert files(tmp_path / "fold-0") == []

@@ -62,15 +62,21 @@ def test_a_fold_is_scored_by_all_metrics_and_the_loss_that_was_minimised(scoring
 
 
 def test_the_users_metric_gets_probabilities_labels_and_classes(scoring):
-    code = "def mine(probs, labels, classes):\n    return len(classes) + float(probs[0, labels[0]])\n"
+    code = (
+        "def mine(probs, labels, classes):\n    return len(classes) + float(probs[0, labels[0]])\n"
+    )
     made, setup = scoring(code, metric="my_task.py:mine")
     scores = made.score(prediction(setup, prob=0.75), at="", lr=0.1)
     assert list(scores) == [*METRICS, "metric"]
     assert scores["metric"] == 3.75
 
 
-@pytest.mark.parametrize(("values", "what"), [({"logit": math.nan}, "loss"), ({"prob": math.nan}, "log_loss")])
-def test_a_loss_that_is_not_finite_is_refused_before_the_users_metric_sees_it(scoring, values, what):
+@pytest.mark.parametrize(
+    ("values", "what"), [({"logit": math.nan}, "loss"), ({"prob": math.nan}, "log_loss")]
+)
+def test_a_loss_that_is_not_finite_is_refused_before_the_users_metric_sees_it(
+    scoring, values, what
+):
     code = "def mine(probs, labels, classes):\n    raise RuntimeError\n"
     made, setup = scoring(code, metric="my_task.py:mine")
     message = rf"^fold 0, epoch 2: the validation {what} is nan \(lr=0\.1, optimizer=adamw, backbone=resnet18\)\."
@@ -79,14 +85,17 @@ def test_a_loss_that_is_not_finite_is_refused_before_the_users_metric_sees_it(sc
 
 
 @pytest.mark.parametrize(
-    ("checkpoint", "epoch", "biased"), [("last", 3, False), ("best", 3, False), ("fold_best", 2, True)]
+    ("checkpoint", "epoch", "biased"),
+    [("last", 3, False), ("best", 3, False), ("fold_best", 2, True)],
 )
 def test_only_the_best_epoch_of_the_fold_is_biased(scoring, checkpoint, epoch, biased):
     made, _ = scoring(checkpoint=checkpoint)
     assert (made.epoch_of(CURVE), made.biased) == (epoch, biased)
 
 
-@pytest.mark.parametrize(("checkpoint", "kept"), [("last", []), ("best", [1, 2, 3]), ("fold_best", [1, 2])])
+@pytest.mark.parametrize(
+    ("checkpoint", "kept"), [("last", []), ("best", [1, 2, 3]), ("fold_best", [1, 2])]
+)
 def test_epochs_are_kept_as_long_as_they_may_score_the_fold(scoring, tmp_path, checkpoint, kept):
     made, setup = scoring(checkpoint=checkpoint)
     for epoch in (1, 2, 3):
