@@ -25,14 +25,14 @@ from trainer.data.data_set import ReadOptions
 from trainer.data.options import DataOptions, FoldOptions
 from trainer.data.sources import read_table
 from trainer.errors import ConfigError, TrainerError
-from trainer.fields.declare import is_own
+from trainer.fields.declare import is_user_function
 from trainer.files import fold_directory
 from trainer.images.cache import open_images
 from trainer.images.crops import require
 from trainer.learning.phases import NoPhases, TimedPhases
 from trainer.training.fit import Ended, pick_device, run_fold
 from trainer.training.fold_setup import FoldSetup
-from trainer.training.preflight import remembered_problem, try_own
+from trainer.training.preflight import remembered_problem, try_functions
 from trainer.training.reporter import EpochReport
 
 MESSAGES = {  # where pydantic's own words name our classes
@@ -208,8 +208,8 @@ def _refuse_impossible(config: TrainConfig, file: _File, *, code: Path) -> None:
     problem = remembered_problem(config, dict.fromkeys(columns, 2), code=code)
     if problem:
         raise ConfigError(problem)
-    try_own(
-        [config.loss] if is_own(config.loss) else [],
+    try_functions(
+        [config.loss] if is_user_function(config.loss) else [],
         config.metric,
         labels=lambda: read_table(file.data, fold_column=file.folds.column).labels,
         heads=(config.heads,),

@@ -13,7 +13,7 @@ from pydantic.fields import FieldInfo
 
 from trainer import user_code
 from trainer.config import SECTIONS
-from trainer.fields.declare import OwnFunction
+from trainer.fields.declare import UserFunction
 
 BOUNDS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
 HEADER = """\
@@ -71,7 +71,7 @@ def _values(field: FieldInfo) -> str:
 
 def _type(annotation: Any) -> str:
     origin, inner = get_origin(annotation), get_args(annotation)
-    if annotation == OwnFunction:
+    if annotation == UserFunction:
         return "FILE.py:FUNCTION"
     if origin is Literal:
         return ", ".join(_code(value) for value in inner)

@@ -44,14 +44,14 @@ import numpy as np
 import numpy.typing as npt
 
 from trainer.errors import ConfigError
-from trainer.fields.declare import is_own
+from trainer.fields.declare import is_user_function
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from trainer.config import TrainConfig
 
-Own = Callable[..., Any]
+Function = Callable[..., Any]
 MODULE_PREFIX = "foldsweep_own_"  # by which a frame of the user's file is known in a traceback
 TRIED_ROWS = 64
 LONGEST_TEXT = 300  # characters of an exception's text that are shown
@@ -89,26 +89,30 @@ class _Loader(importlib.abc.SourceLoader):
         return self._source.content
 
 
-def own_references(config: TrainConfig) -> dict[str, str]:
+def user_references(config: TrainConfig) -> dict[str, str]:
     """The functions of the user's own that `config` uses, by field: {"loss": "my_task.py:my_loss"}."""
     fields = {"backbone": config.backbone, "loss": config.loss, "metric": config.metric}
-    return {field: value for field, value in fields.items() if value is not None and is_own(value)}
+    return {
+        field: value
+        for field, value in fields.items()
+        if value is not None and is_user_function(value)
+    }
 
 
 def code_digest(config: TrainConfig, folder: Path | None) -> str:
-    """16 hex digits over the content of the files that `own_references` names; "" if there are none.
+    """16 hex digits over the content of the files that `user_references` names; "" if there are none.
 
     Raises:
         ConfigError: a file cannot be read.
     """
-    references = own_references(config)
+    references = user_references(config)
     digests = {field: _read(reference, folder).digest for field, reference in references.items()}
     return (
         hashlib.sha256(repr(sorted(digests.items())).encode()).hexdigest()[:16] if digests else ""
     )
 
 
-def load_own(reference: str, folder: Path | None) -> Own:
+def load_user_function(reference: str, folder: Path | None) -> Function:
     """The function that `reference` names, its file relative to `folder`. A file is run once per process and content.
 
     Raises:
@@ -128,7 +132,7 @@ def load_own(reference: str, folder: Path | None) -> Own:
 
 
 def call_metric(
-    function: Own,
+    function: Function,
     probs_NK: npt.NDArray[np.float32],
     labels_N: npt.NDArray[np.int64],
     classes: Sequence[str],
@@ -151,7 +155,7 @@ def call_metric(
     return float(number)
 
 
-def call_loss(function: Own, logits_BK: Tensor, targets_BK: Tensor, reference: str) -> Tensor:
+def call_loss(function: Function, logits_BK: Tensor, targets_BK: Tensor, reference: str) -> Tensor:
     """The user's loss of a batch; not finite is left to whoever minimises it.
 
     Raises:
@@ -169,7 +173,7 @@ def call_loss(function: Own, logits_BK: Tensor, targets_BK: Tensor, reference: s
 
 
 def call_backbone(
-    function: Own, size_HW: tuple[int, int], pretrained: bool, reference: str
+    function: Function, size_HW: tuple[int, int], pretrained: bool, reference: str
 ) -> nn.Module:
     """The user's backbone.
 
@@ -187,7 +191,7 @@ def call_backbone(
     return backbone
 
 
-def try_metric(function: Own, classes: Sequence[str], *, reference: str) -> float:
+def try_metric(function: Function, classes: Sequence[str], *, reference: str) -> float:
     """Its value for random predictions of at least 64 images, all classes among them (up to 1,024).
 
     Raises:
@@ -199,7 +203,7 @@ def try_metric(function: Own, classes: Sequence[str], *, reference: str) -> floa
     return call_metric(function, probs_NK, labels_N, classes, reference)
 
 
-def try_loss(function: Own, n_classes: int, *, reference: str) -> float:
+def try_loss(function: Function, n_classes: int, *, reference: str) -> float:
     """Its value for 64 random images, half of them mixed of two classes.
 
     Raises:
@@ -233,7 +237,7 @@ def try_loss(function: Own, n_classes: int, *, reference: str) -> float:
 
 
 def try_backbone(
-    function: Own, size_HW: tuple[int, int], *, reference: str, pretrained: bool = False
+    function: Function, size_HW: tuple[int, int], *, reference: str, pretrained: bool = False
 ) -> int:
     """Number of features F that it gives for two images of `size_HW`; torch's random numbers stay as they were.
 

@@ -13,9 +13,9 @@ from sweeps.space.yaml_file import YamlFile
 from trainer.config import TrainConfig, nested
 from trainer.data.sources import read_table
 from trainer.errors import ConfigError
-from trainer.fields.declare import is_own
+from trainer.fields.declare import is_user_function
 from trainer.model.timm_names import check_backbone, check_optimizer
-from trainer.training.preflight import remembered_problem, try_own
+from trainer.training.preflight import remembered_problem, try_functions
 
 NAMED = {"backbone": check_backbone, "optimizer": check_optimizer}
 # what decides whether a network can be built and fed
@@ -45,11 +45,11 @@ def check_spec(spec: SweepSpec) -> None:
 
     Raises:
         SpecError: names, networks or files of user functions that cannot be, with their lines.
-        DataError, ConfigError: see `check_data` and `try_own_functions`.
+        DataError, ConfigError: see `check_data` and `try_user_functions`.
     """
     check_data(spec)
     check_feasible(spec)
-    try_own_functions(spec)
+    try_user_functions(spec)
 
 
 def check_feasible(spec: SweepSpec) -> None:
@@ -60,22 +60,22 @@ def check_feasible(spec: SweepSpec) -> None:
     """
     problems = list(_name_problems(spec))
     if not problems:
-        problems = list(_own_problems(spec)) or list(_network_problems(spec))
+        problems = list(_user_function_problems(spec)) or list(_network_problems(spec))
     if problems:
         file = YamlFile(spec.path)
         raise SpecError(str(spec.path), [_placed(problem, spec, file) for problem in problems])
 
 
-def try_own_functions(spec: SweepSpec) -> None:
+def try_user_functions(spec: SweepSpec) -> None:
     """Call the user's metric and losses on made-up predictions of the classes that the data name.
 
     Raises:
         ConfigError: one of them fails; the text has its file and line.
         DataError: see read_table.
     """
-    try_own(
-        [loss for loss in spec.space.values_of("loss") if is_own(loss)],
-        spec.metric.own,
+    try_functions(
+        [loss for loss in spec.space.values_of("loss") if is_user_function(loss)],
+        spec.metric.user_function,
         labels=lambda: read_table(spec.data, fold_column=spec.folds.column).labels,
         heads=spec.space.values_of("heads") or ("joint",),
         code=spec.folder,
@@ -86,21 +86,23 @@ def _name_problems(spec: SweepSpec) -> Iterator[Problem]:
     for name, check in NAMED.items():
         default = TrainConfig.model_fields[name].default
         for index, value in enumerate(spec.space.values_of(name) or (default,)):
-            problem = None if is_own(value) else check(value)
+            problem = None if is_user_function(value) else check(value)
             if problem:
                 constant = name not in spec.space or isinstance(spec.space[name].domain, Constant)
                 at: KeyPath = ("value",) if constant else ("values", index)
                 yield Problem(("parameters", name, *at), problem)
 
 
-def _own_problems(spec: SweepSpec) -> Iterator[Problem]:
-    for reference in spec.own_functions():
-        from trainer.user_code import load_own
+def _user_function_problems(spec: SweepSpec) -> Iterator[Problem]:
+    for reference in spec.user_functions():
+        from trainer.user_code import load_user_function
 
         try:
-            load_own(reference, spec.folder)
+            load_user_function(reference, spec.folder)
         except ConfigError as error:
-            field = "metric" if reference == spec.metric.own else _field_of(spec, reference)
+            field = (
+                "metric" if reference == spec.metric.user_function else _field_of(spec, reference)
+            )
             yield Problem(
                 ("metric", "name") if field == "metric" else ("parameters", field), str(error)
             )

@@ -24,7 +24,7 @@ def begin(files: SweepFiles, spec: SweepSpec, cut: Cut, *, identity: str, storag
     make_folder(files.directory)
     write_data(files, cut, spec)
     write_spec(files, spec)
-    for name in own_files(spec):
+    for name in user_files(spec):
         with atomic_write(files.code / name) as file:
             file.write((spec.folder / name).read_bytes())
     values: dict[str, Any] = {
@@ -91,9 +91,9 @@ def open_sweep(
     return stored.update_spec(spec.fixed_part()) if growth.lines else stored
 
 
-def own_files(spec: SweepSpec) -> tuple[str, ...]:
+def user_files(spec: SweepSpec) -> tuple[str, ...]:
     """The user's files that backbone, loss and metric name functions of, relative to the search space."""
-    return tuple(dict.fromkeys(reference.rpartition(":")[0] for reference in spec.own_functions()))
+    return tuple(dict.fromkeys(reference.rpartition(":")[0] for reference in spec.user_functions()))
 
 
 def _refuse_other_code(files: SweepFiles, spec: SweepSpec) -> None:
@@ -103,7 +103,7 @@ def _refuse_other_code(files: SweepFiles, spec: SweepSpec) -> None:
                 f"{path} changed since sweep {spec.name!r} began, so new trials could not be compared with its old "
                 "ones. Bring the weights back, or give the search space another name"
             )
-    for name in own_files(spec):
+    for name in user_files(spec):
         kept = files.code / name
         if not kept.is_file() or kept.read_bytes() != (spec.folder / name).read_bytes():
             raise InputError(

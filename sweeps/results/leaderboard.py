@@ -16,7 +16,7 @@ from sweeps.results.view import SweepView
 from sweeps.space.domains import Categorical
 from sweeps.space.language import read_space
 from sweeps.space.parameters import Space
-from sweeps.space.spec import own_metric, result_field
+from sweeps.space.spec import result_field, user_metric
 from sweeps.study.records import (
     Origin,
     fold_scores,
@@ -177,13 +177,13 @@ class _OOFScores:
 
 def _scorer(metric: str, files: SweepFiles, folds: Folds) -> Score:
     """The sweep's metric over any set of predictions; `valid/loss` as log loss, since each trial has its own loss."""
-    own = own_metric(metric)
+    own = user_metric(metric)
     if own is None:
         name = {"loss": "log_loss"}.get(result_field(metric), result_field(metric))
         return lambda probs_NK, labels_N: score_fold(probs_NK, labels_N)[name]
-    from trainer.user_code import call_metric, load_own
+    from trainer.user_code import call_metric, load_user_function
 
-    function, classes = load_own(own, files.code), folds.manifest.classes
+    function, classes = load_user_function(own, files.code), folds.manifest.classes
     return lambda probs_NK, labels_N: call_metric(
         function, probs_NK, labels_N, classes, reference=own
     )

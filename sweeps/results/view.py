@@ -10,7 +10,7 @@ from optuna.trial import FrozenTrial
 from sweeps.errors import InputError, did_you_mean
 from sweeps.paths import SweepFiles
 from sweeps.results.ranking import rank
-from sweeps.space.spec import METRIC_NAMES, own_metric
+from sweeps.space.spec import METRIC_NAMES, user_metric
 from sweeps.study.records import (
     FORMAT,
     SweepRecord,
@@ -47,7 +47,7 @@ class SweepView:
     def metric(self) -> str:
         """As the search space names it."""
         name = str(self.sweep.spec["metric"]["name"])
-        assert name in METRIC_NAMES or own_metric(name)
+        assert name in METRIC_NAMES or user_metric(name)
         return name
 
     def ranked(self) -> list[FrozenTrial]:

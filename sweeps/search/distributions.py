@@ -64,8 +64,8 @@ def fields_of(spec: SweepSpec, trial: FrozenTrial) -> Values:
     values: Values = values_of(spec.space, trial.params)
     # a retry trains what the failed trial would have, and may use its finished folds
     values["seed"] = derive(spec.seed, "trial", root_of(trial))
-    if spec.metric.own is not None:
-        values |= {"metric": spec.metric.own, "metric_goal": spec.metric.goal.value}
+    if spec.metric.user_function is not None:
+        values |= {"metric": spec.metric.user_function, "metric_goal": spec.metric.goal.value}
     weights = values.get("weights", "none")
     if weights not in ("pretrained", "none"):  # workers have other working directories
         values["weights"] = str(Path(str(weights)).resolve())

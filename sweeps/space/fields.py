@@ -12,7 +12,7 @@ from sweeps.space.language import DEPRECATED, shown
 from sweeps.space.laws import TAIL, LogNormal, Normal
 from sweeps.space.parameters import Parameter, Space
 from trainer.config import TrainConfig, nested
-from trainer.fields.declare import OWN_FUNCTION, is_own
+from trainer.fields.declare import USER_FUNCTION, is_user_function
 
 RESERVED = {
     "seed": "every seed derives from the sweep's own seed (the top-level key seed)",
@@ -125,8 +125,8 @@ def field_problem(name: str, value: Any) -> str | None:
             if entry["loc"][:1] == (field,):
                 return describe(entry, value)
     return (
-        next(iter(own_problems(value)), None)
-        if field in ("backbone", "loss") and is_own(value)
+        next(iter(user_function_problems(value)), None)
+        if field in ("backbone", "loss") and is_user_function(value)
         else None
     )
 
@@ -150,9 +150,9 @@ def describe(entry: Any, value: Any) -> str:
     )
 
 
-def own_problems(reference: str) -> list[str]:
+def user_function_problems(reference: str) -> list[str]:
     """Why a name is not one of the user's own functions: a worker gets a copy of its file, in a folder of the sweep."""
-    if not re.fullmatch(OWN_FUNCTION, reference):
+    if not re.fullmatch(USER_FUNCTION, reference):
         return [
             f"{reference!r} names no function of a file: write FILE.py:FUNCTION, e.g. my_task.py:my_function"
         ]

@@ -12,7 +12,7 @@ from sweeps.space.parameters import Parameter, Space, Values, grid, grid_size
 from sweeps.space.stopping import EarlyTerminate, NoRule, Race
 from trainer.config import TrainConfig, nested
 from trainer.data.options import DataOptions, FoldOptions, Section
-from trainer.fields.declare import is_own
+from trainer.fields.declare import is_user_function
 from trainer.images.preprocessing import Preprocessing
 from trainer.metrics import METRICS, Goal
 
@@ -31,15 +31,15 @@ SAMPLERS: dict[str, tuple[SamplerName, ...]] = {
 }
 
 
-def own_metric(name: str) -> str | None:
+def user_metric(name: str) -> str | None:
     """The user's function that a metric's name refers to, or None for a built-in metric."""
     name = name.removeprefix("valid/")
-    return name if is_own(name) else None
+    return name if is_user_function(name) else None
 
 
 def result_field(name: str) -> str:
     """What a metric is called in a fold's result."""
-    return "metric" if own_metric(name) else name.removeprefix("valid/")
+    return "metric" if user_metric(name) else name.removeprefix("valid/")
 
 
 def max_epochs(space: Space) -> int:
@@ -81,9 +81,9 @@ class Metric(Section):
     target: Annotated[float | None, Field(allow_inf_nan=False)] = None
 
     @property
-    def own(self) -> str | None:
+    def user_function(self) -> str | None:
         """The user's function, if it is one."""
-        return own_metric(self.name)
+        return user_metric(self.name)
 
     @property
     def field(self) -> str:
@@ -204,11 +204,11 @@ class SweepSpec(Section):
                 continue
         return tuple(choices)
 
-    def own_functions(self) -> tuple[str, ...]:
+    def user_functions(self) -> tuple[str, ...]:
         """The user's functions that backbone, loss and metric name, as `FILE.py:FUNCTION`."""
-        found = [self.metric.own] if self.metric.own else []
+        found = [self.metric.user_function] if self.metric.user_function else []
         for name in ("backbone", "loss"):
-            found += [value for value in self.space.values_of(name) if is_own(value)]
+            found += [value for value in self.space.values_of(name) if is_user_function(value)]
         return tuple(dict.fromkeys(found))
 
     def reachable(self, *fields: str, ends: bool = False) -> Iterator[Values]:

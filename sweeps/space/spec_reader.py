@@ -12,12 +12,12 @@ import pydantic
 from sweeps.errors import KeyPath, Problem, SpecError, did_you_mean
 from sweeps.space import language
 from sweeps.space.domains import Categorical, Constant, Numeric
-from sweeps.space.fields import describe, field_notices, field_problems, own_problems
+from sweeps.space.fields import describe, field_notices, field_problems, user_function_problems
 from sweeps.space.parameters import Space, Values
 from sweeps.space.points import KEY as START_WITH
 from sweeps.space.points import read_points
 from sweeps.space.sections import OWN, known_keys, section_problems, unknown_key, without_unused
-from sweeps.space.spec import METRIC_NAMES, SAMPLERS, SweepSpec, own_metric
+from sweeps.space.spec import METRIC_NAMES, SAMPLERS, SweepSpec, user_metric
 from sweeps.space.yaml_file import YamlFile, read_scalar
 from trainer.config import TrainConfig, nested
 from trainer.metrics import Goal
@@ -204,9 +204,9 @@ def sampler_problems(used: Mapping[str, Any]) -> list[Problem]:
 
 
 def _metric_problems(name: str, goal: Any) -> list[Problem]:
-    own = own_metric(name)
+    own = user_metric(name)
     if own is not None:
-        return [Problem(("metric", "name"), problem) for problem in own_problems(own)]
+        return [Problem(("metric", "name"), problem) for problem in user_function_problems(own)]
     if name not in METRIC_NAMES:
         hint = did_you_mean(name, METRIC_NAMES)
         known = f"Known: {', '.join(METRIC_NAMES)}, or a function of your own, my_task.py:my_metric"
@@ -371,7 +371,7 @@ def _tried(spec: SweepSpec) -> tuple[list[Problem], list[str]]:
 def _impossible(spec: SweepSpec, point: Values, count: int) -> tuple[int, str]:
     """How many of `count` sampled points with the values of `point` are no valid configurations; the last reason."""
     rng = random.Random(derive(spec.seed, "probe"))
-    given = {} if spec.metric.own is None else {"metric": spec.metric.own}
+    given = {} if spec.metric.user_function is None else {"metric": spec.metric.user_function}
     impossible, reason = 0, ""
     for _ in range(count):
         values = spec.space.resolve(

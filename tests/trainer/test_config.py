@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainer.config import AUGMENTERS, MIXERS, SECTIONS, TrainConfig, nested
-from trainer.fields.declare import is_own
+from trainer.fields.declare import is_user_function
 from trainer.fields.images import MAX_SIDE, parse_size
 from trainer.images.preprocessing import Preprocessing
 from trainer.metrics import Goal
@@ -415,8 +415,8 @@ def test_weights_are_one_of_two_words_or_a_file(value):
 @pytest.mark.parametrize("field", ["backbone", "loss", "metric"])
 def test_a_function_of_the_users_own_is_known_by_its_form(field):
     config = TrainConfig(**{field: "folder/my_task.py:mine"})
-    assert is_own(getattr(config, field))
-    assert not is_own(getattr(TrainConfig(), field))
+    assert is_user_function(getattr(config, field))
+    assert not is_user_function(getattr(TrainConfig(), field))
 
 
 def test_one_view_without_crops_of_heads():

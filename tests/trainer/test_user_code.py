@@ -18,11 +18,11 @@ from trainer.user_code import (
     call_loss,
     call_metric,
     code_digest,
-    load_own,
-    own_references,
+    load_user_function,
     try_backbone,
     try_loss,
     try_metric,
+    user_references,
 )
 
 CLASSES = ("a", "b", "c")
@@ -46,40 +46,49 @@ def exactly(text: str):
     return pytest.raises(ConfigError, match=f"^{re.escape(text)}$")
 
 
-# load_own
+# load_user_function
 
 
 def test_the_examples_of_the_documentation_work(write):
     example = re.search(r"\n\n((?:    .*\n|\n)+)", trainer.user_code.__doc__)
     folder = write(example[1])
     assert (
-        -1 <= try_metric(load_own("my_task.py:weighted_kappa", folder), CLASSES, reference="r") <= 1
+        -1
+        <= try_metric(
+            load_user_function("my_task.py:weighted_kappa", folder), CLASSES, reference="r"
+        )
+        <= 1
     )
-    assert 0 < try_loss(load_own("my_task.py:mean_absolute", folder), 3, reference="r") < 2
-    assert try_backbone(load_own("my_task.py:two_sizes", folder), (32, 32), reference="r") == 512
+    assert (
+        0 < try_loss(load_user_function("my_task.py:mean_absolute", folder), 3, reference="r") < 2
+    )
+    assert (
+        try_backbone(load_user_function("my_task.py:two_sizes", folder), (32, 32), reference="r")
+        == 512
+    )
 
 
 def test_a_function_is_found_relative_to_the_folder(write):
     folder = write("def f(): return 1")
     (folder / "inner").mkdir()
     (folder / "inner" / "other.py").write_text("def f(): return 2")
-    assert load_own("my_task.py:f", folder)() == 1
-    assert load_own("inner/other.py:f", folder)() == 2
-    assert load_own("../my_task.py:f", folder / "inner")() == 1
+    assert load_user_function("my_task.py:f", folder)() == 1
+    assert load_user_function("inner/other.py:f", folder)() == 2
+    assert load_user_function("../my_task.py:f", folder / "inner")() == 1
 
 
 def test_a_file_is_run_once_until_its_content_changes(write):
     folder = write("def f(): return 1")
-    first = load_own("my_task.py:f", folder)
-    assert load_own("my_task.py:f", folder) is first
+    first = load_user_function("my_task.py:f", folder)
+    assert load_user_function("my_task.py:f", folder) is first
     write("def f(): return 2")  # the same size, within the same second
-    assert (load_own("my_task.py:f", folder)(), first()) == (2, 1)
+    assert (load_user_function("my_task.py:f", folder)(), first()) == (2, 1)
 
 
 def test_loading_leaves_nothing_in_the_users_folder(write, monkeypatch):
     monkeypatch.setattr(sys, "dont_write_bytecode", False)
     folder = write("def f(): return 1")
-    load_own("my_task.py:f", folder)
+    load_user_function("my_task.py:f", folder)
     assert [path.name for path in folder.iterdir()] == ["my_task.py"]
 
 
@@ -97,28 +106,28 @@ def test_data_classes_and_imported_functions_may_be_in_a_file(write):
 
         metric = Weighted()
     """)
-    assert try_metric(load_own("my_task.py:metric", folder), CLASSES, reference="r") == 2
-    assert load_own("my_task.py:hypot", folder)(3, 4) == 5
+    assert try_metric(load_user_function("my_task.py:metric", folder), CLASSES, reference="r") == 2
+    assert load_user_function("my_task.py:hypot", folder)(3, 4) == 5
 
 
 def test_without_a_folder_there_is_no_file():
     with exactly(
         "my_task.py:f: my_task.py is looked for beside the search space, and here there is none"
     ):
-        load_own("my_task.py:f", None)
+        load_user_function("my_task.py:f", None)
 
 
 def test_a_missing_file_is_told_with_its_neighbours(write):
     folder = write("def f(): return 1")
     text = f"my_tsk.py:f: there is no file {folder}/my_tsk.py. Did you mean 'my_task.py'? The folder has: my_task.py"
     with exactly(text):
-        load_own("my_tsk.py:f", folder)
+        load_user_function("my_tsk.py:f", folder)
 
 
 def test_a_folder_of_that_name_cannot_be_read(tmp_path):
     (tmp_path / "my_task.py").mkdir()
     with exactly(f"my_task.py:f: {tmp_path}/my_task.py cannot be read: Is a directory"):
-        load_own("my_task.py:f", tmp_path)
+        load_user_function("my_task.py:f", tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -147,7 +156,7 @@ def test_a_file_that_does_not_run_is_told_with_its_line(write, text, message):
     folder = write(text)
     for _ in range(2):  # half a module does not stay behind
         with pytest.raises(ConfigError, match=f"^{message}$"):
-            load_own("my_task.py:f", folder)
+            load_user_function("my_task.py:f", folder)
 
 
 def test_a_file_stands_alone(write):
@@ -157,7 +166,7 @@ def test_a_file_stands_alone(write):
         "my_task.py, line 1: ModuleNotFoundError: No module named 'my_helper'. "
         "A file stands alone: put what it needs of my_helper.py into it"
     ):
-        load_own("my_task.py:f", folder)
+        load_user_function("my_task.py:f", folder)
 
 
 def test_an_unknown_function_is_told_with_the_nearest_and_the_files_own(write):
@@ -167,26 +176,26 @@ def test_an_unknown_function_is_told_with_the_nearest_and_the_files_own(write):
     with exactly(
         "my_task.py has no function 'weighted_kapa'. Did you mean 'weighted_kappa'? It has: weighted_kappa, other"
     ):
-        load_own("my_task.py:weighted_kapa", folder)
+        load_user_function("my_task.py:weighted_kapa", folder)
 
 
 def test_a_file_without_functions_has_none_to_offer(write):
     with exactly("my_task.py has no function 'f'."):
-        load_own("my_task.py:f", write("x = 1.0"))
+        load_user_function("my_task.py:f", write("x = 1.0"))
 
 
 def test_what_cannot_be_called_is_refused(write):
     with exactly("my_task.py:x is a float, not a function"):
-        load_own("my_task.py:x", write("x = 1.0"))
+        load_user_function("my_task.py:x", write("x = 1.0"))
 
 
 # references and their digest
 
 
 def test_the_references_in_use_are_found_by_field():
-    assert own_references(TrainConfig(backbone="resnet18", loss="focal")) == {}
+    assert user_references(TrainConfig(backbone="resnet18", loss="focal")) == {}
     config = TrainConfig(backbone="net.py:f", loss="my_task.py:g", metric="my_task.py:h")
-    assert own_references(config) == {
+    assert user_references(config) == {
         "backbone": "net.py:f",
         "loss": "my_task.py:g",
         "metric": "my_task.py:h",
@@ -293,7 +302,7 @@ def test_a_metric_is_tried_with_all_classes_up_to_a_thousand(k):
     ],
 )
 def test_a_mistake_in_a_metric_is_one_line(write, body, message):
-    function = load_own("my_task.py:f", write(f"def f(p, labels, c):\n    {body}"))
+    function = load_user_function("my_task.py:f", write(f"def f(p, labels, c):\n    {body}"))
     with exactly(message):
         try_metric(function, CLASSES, reference="my_task.py:f")
 
@@ -309,7 +318,7 @@ def test_the_line_is_the_users_though_a_library_raised(write):
             return inner(np.zeros((2, 2)))
     """)
     with exactly("my_task.py:f, line 4: LinAlgError: Singular matrix"):
-        try_metric(load_own("my_task.py:f", folder), CLASSES, reference="my_task.py:f")
+        try_metric(load_user_function("my_task.py:f", folder), CLASSES, reference="my_task.py:f")
 
 
 @pytest.mark.parametrize(
@@ -321,7 +330,7 @@ def test_the_line_is_the_users_though_a_library_raised(write):
     ],
 )
 def test_a_wrong_signature_is_told_with_the_right_one(write, call, arguments):
-    function = load_own("my_task.py:f", write("def f(): ..."))
+    function = load_user_function("my_task.py:f", write("def f(): ..."))
     text = r"r: TypeError: f\(\) takes 0 positional arguments but \d were given\. It is called as "
     with pytest.raises(ConfigError, match=f"^{text}{re.escape(arguments)}$"):
         call(function)
@@ -360,7 +369,7 @@ NO_GRADIENT = "returned a value without gradient; compute it from the logits wit
     ],
 )
 def test_a_mistake_in_a_loss_is_one_line(write, body, message):
-    function = load_own("my_task.py:f", write(f"import torch\ndef f(x, t):\n    {body}"))
+    function = load_user_function("my_task.py:f", write(f"import torch\ndef f(x, t):\n    {body}"))
     with exactly(f"my_task.py:f{message}"):
         try_loss(function, 3, reference="my_task.py:f")
 
@@ -406,7 +415,7 @@ MAPS = "a backbone gives features (2, F): pool its maps, e.g. with .mean(dim=(2,
     ],
 )
 def test_a_mistake_in_a_backbone_is_one_line(write, body, message):
-    function = load_own(
+    function = load_user_function(
         "my_task.py:f", write(f"from torch import nn\ndef f(size, pretrained):\n    {body}")
     )
     with exactly(f"my_task.py:f{message}"):

@@ -4,11 +4,11 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-OWN_FUNCTION = r"^[^:]+\.py:[A-Za-z_]\w*$"  # my_task.py:weighted_kappa
-OwnFunction = Annotated[str, Field(pattern=OWN_FUNCTION)]
+USER_FUNCTION = r"^[^:]+\.py:[A-Za-z_]\w*$"  # my_task.py:weighted_kappa
+UserFunction = Annotated[str, Field(pattern=USER_FUNCTION)]
 
 
-def is_own(value: str | None) -> bool:
+def is_user_function(value: str | None) -> bool:
     """Whether a backbone, loss or metric names a function in the user's file."""
     return value is not None and ".py:" in value
 

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel
 
-from trainer.fields.declare import OwnFunction, about
+from trainer.fields.declare import UserFunction, about
 from trainer.metrics import Goal
 
 Monitor = Literal["f1", "accuracy", "balanced_accuracy", "loss", "log_loss", "ece", "metric"]
@@ -73,7 +73,7 @@ class ScoringFields(BaseModel):
         ),
     ] = "none"
     metric: Annotated[
-        OwnFunction | None,
+        UserFunction | None,
         about("Your own metric my_task.py:my_metric; a sweep sets it from its metric's name."),
     ] = None
     metric_goal: Annotated[

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel
 
-from trainer.fields.declare import OwnFunction, about
+from trainer.fields.declare import UserFunction, about
 
 LossName = Literal["cross_entropy", "label_smoothing", "focal", "soft_f1", "mixture"]
 MixedName = Literal["cross_entropy", "label_smoothing", "focal", "soft_f1"]
@@ -14,7 +14,7 @@ class LossFields(BaseModel):
     """Loss"""
 
     loss: Annotated[
-        LossName | OwnFunction,
+        LossName | UserFunction,
         about(
             "cross_entropy, label_smoothing, focal, soft_f1, mixture (of these, see loss_mix), or your own function "
             "my_task.py:my_loss."

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from trainer.config import TrainConfig
 from trainer.errors import ConfigError
-from trainer.fields.declare import is_own
+from trainer.fields.declare import is_user_function
 from trainer.model.heads import Heads
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -92,7 +92,7 @@ def _head_weights(config: TrainConfig, heads: Heads) -> list[float]:
 
 
 def _named(config: TrainConfig, weights_K: Weights) -> Loss:
-    assert not is_own(config.loss), "the user's function is to be given as `own`"
+    assert not is_user_function(config.loss), "the user's function is to be given as `own`"
     return LOSSES[config.loss](config, weights_K)
 
 

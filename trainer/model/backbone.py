@@ -14,11 +14,11 @@ from torch import nn
 
 from trainer.config import TrainConfig
 from trainer.errors import ConfigError, first_line
-from trainer.fields.declare import is_own
+from trainer.fields.declare import is_user_function
 from trainer.fields.network import Pooling
 from trainer.model.timm_names import check_backbone
 from trainer.model.weights import load_backbone_weights
-from trainer.user_code import call_backbone, load_own
+from trainer.user_code import call_backbone, load_user_function
 
 MeanStd = tuple[tuple[float, float, float], tuple[float, float, float]]
 IMAGENET: MeanStd = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -49,13 +49,13 @@ def build_backbone(config: TrainConfig, *, code: Path | None = None) -> nn.Modul
         ConfigError: unknown name, a size or pooling that the model does not take, or weights that cannot be had.
     """
     pretrained = config.weights == "pretrained"
-    if is_own(config.backbone):
+    if is_user_function(config.backbone):
         if config.pooling != "default":
             raise ConfigError(
                 f"pooling={config.pooling} is for timm's models; {config.backbone} pools itself. Use pooling: default"
             )
         backbone = call_backbone(
-            load_own(config.backbone, code), config.size_HW, pretrained, config.backbone
+            load_user_function(config.backbone, code), config.size_HW, pretrained, config.backbone
         )
     else:
         backbone = _timm_model(config, pretrained=pretrained)

@@ -14,7 +14,7 @@ from torch import Tensor
 from trainer.config import TrainConfig
 from trainer.data.folds import Folds
 from trainer.errors import NonFiniteLossError
-from trainer.fields.declare import is_own
+from trainer.fields.declare import is_user_function
 from trainer.files import write_csv
 from trainer.images.batches import Batches, drop_others, steps_per_epoch
 from trainer.learning.curve import stops_early
@@ -38,7 +38,7 @@ from trainer.training.reporter import EpochReport
 from trainer.training.result import CHECKPOINT, CURVE, RESULT, FoldResult, details, write_result
 from trainer.training.scoring import Scoring, non_finite_loss
 from trainer.training.tta_views import Views
-from trainer.user_code import call_loss, load_own
+from trainer.user_code import call_loss, load_user_function
 
 logger = logging.getLogger(__name__)
 Row = dict[str, float]  # one epoch: `epoch` and the metrics of its EpochReport
@@ -224,8 +224,8 @@ class FoldRun:
             self._heads,
             labels_N=self._setup.folds.manifest.labels_N[self._setup.train_rows],
             device=self._setup.device,
-            own=partial(call_loss, load_own(name, self._setup.code), reference=name)
-            if is_own(name)
+            own=partial(call_loss, load_user_function(name, self._setup.code), reference=name)
+            if is_user_function(name)
             else None,
         )
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from trainer.cache_folder import writable_cache_folder
 from trainer.config import TrainConfig
 from trainer.errors import ConfigError
-from trainer.fields.declare import is_own
+from trainer.fields.declare import is_user_function
 from trainer.files import write_json
 from trainer.images.manifest import PART_MARK
 
@@ -71,7 +71,7 @@ def remembered_problem(
     Raises:
         DataError: the cache folder cannot be written.
     """
-    if is_own(config.backbone) or config.weights not in ("pretrained", "none"):
+    if is_user_function(config.backbone) or config.weights not in ("pretrained", "none"):
         return network_problem(config, head_sizes, code=code)
     question = _question(config, head_sizes)
     digest = hashlib.sha256(json.dumps(question, sort_keys=True).encode()).hexdigest()[:32]
@@ -85,7 +85,7 @@ def remembered_problem(
     return problem
 
 
-def try_own(
+def try_functions(
     losses: Collection[str],
     metric: str | None,
     *,
@@ -104,7 +104,7 @@ def try_own(
     """
     if not losses and metric is None:
         return
-    from trainer.user_code import load_own, try_loss, try_metric
+    from trainer.user_code import load_user_function, try_loss, try_metric
 
     parts = sorted(set(labels()))
     sizes = {len(parts)} if "joint" in heads else set()
@@ -112,10 +112,12 @@ def try_own(
         sizes |= {len(set(column)) for column in zip(*parts, strict=True)}
     for reference in losses:
         for n_classes in sorted(sizes):
-            try_loss(load_own(reference, code), n_classes, reference=reference)
+            try_loss(load_user_function(reference, code), n_classes, reference=reference)
     if metric is not None:
         try_metric(
-            load_own(metric, code), [PART_MARK.join(part) for part in parts], reference=metric
+            load_user_function(metric, code),
+            [PART_MARK.join(part) for part in parts],
+            reference=metric,
         )
 
 
@@ -158,13 +160,15 @@ def _check(config: TrainConfig, head_sizes: Mapping[str, int], code: Path | None
     from trainer.model.backbone import has_pretrained_weights
     from trainer.model.heads import Heads
     from trainer.model.network import build_network
-    from trainer.user_code import load_own, try_backbone
+    from trainer.user_code import load_user_function, try_backbone
 
     heads = Heads(tuple(head_sizes), tuple(head_sizes.values()), class_of=())
     heads.refuse_unknown(config.head_weights, field="head_weights")
-    own = is_own(config.backbone)
+    own = is_user_function(config.backbone)
     if own:  # first of all alone: what fails in it is told with its line
-        try_backbone(load_own(config.backbone, code), config.size_HW, reference=config.backbone)
+        try_backbone(
+            load_user_function(config.backbone, code), config.size_HW, reference=config.backbone
+        )
     without = (
         config.model_copy(update={"weights": "none"}) if config.weights == "pretrained" else config
     )

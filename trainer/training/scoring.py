@@ -19,7 +19,7 @@ from trainer.training.kept_epochs import KeptEpochs
 from trainer.training.oof import OOF, write_oof
 from trainer.training.predict import Prediction
 from trainer.training.result import WEIGHTS
-from trainer.user_code import call_metric, load_own
+from trainer.user_code import call_metric, load_user_function
 
 
 class Scoring:
@@ -35,7 +35,7 @@ class Scoring:
         self._config = config
         self._loss = loss
         self._rows = rows
-        self._metric = load_own(config.metric, setup.code) if config.metric else None
+        self._metric = load_user_function(config.metric, setup.code) if config.metric else None
         self._kept = KeptEpochs(setup.directory)
         self._probs: Probs | None = None  # of the last epoch, for the held-out rows
 

@@ -16,7 +16,7 @@ import torch
 
 from sweeps.errors import SpecError
 from sweeps.preparing import feasible
-from sweeps.preparing.feasible import check_feasible, try_own_functions
+from sweeps.preparing.feasible import check_feasible, try_user_functions
 from sweeps.space.spec_reader import read_spec
 from trainer.config import TrainConfig
 from trainer.errors import ConfigError
@@ -483,7 +483,7 @@ class TestTryingOwnFunctions:
             Path("space.yaml").write_text(
                 head + "".join(f"  {line}\n" for line in lines or ("lr: {value: 0.1}",))
             )
-            try_own_functions(read_spec(Path("space.yaml")))
+            try_user_functions(read_spec(Path("space.yaml")))
 
         return call
 

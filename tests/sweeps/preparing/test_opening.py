@@ -12,7 +12,7 @@ from PIL import Image
 from sweeps.errors import InputError
 from sweeps.paths import SweepFiles
 from sweeps.preparing.data import cut_sweep, with_folds
-from sweeps.preparing.opening import open_sweep, own_files
+from sweeps.preparing.opening import open_sweep, user_files
 from sweeps.space.spec import SweepSpec
 from sweeps.space.yaml_file import YamlFile
 from sweeps.study.stored_sweep import StoredSweep
@@ -395,8 +395,8 @@ def own(make_spec: Make, tmp_path: Path) -> Make:
 
 
 def test_the_users_files_are_named_once(own: Make, make_spec: Make) -> None:
-    assert own_files(own()) == ("my_task.py", "nets/small.py")
-    assert own_files(make_spec()) == ()
+    assert user_files(own()) == ("my_task.py", "nets/small.py")
+    assert user_files(make_spec()) == ()
 
 
 def test_a_sweep_takes_a_copy_of_the_users_files(

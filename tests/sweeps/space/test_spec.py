@@ -49,7 +49,7 @@ def test_a_metric_of_the_users_own_is_known_by_its_file(
     name: str, own: str | None, field: str
 ) -> None:
     metric = Metric(name=name, goal=Goal.MAXIMIZE)
-    assert (metric.own, metric.field) == (own, field)
+    assert (metric.user_function, metric.field) == (own, field)
     assert result_field(name) == field
 
 
@@ -63,8 +63,8 @@ def test_the_users_functions_are_those_of_metric_backbone_and_loss_each_once(
             "loss": {"values": ["focal", "my_task.py:mae", "my_task.py:kappa"]},
         },
     )
-    assert spec.own_functions() == ("my_task.py:kappa", "nets.py:two_sizes", "my_task.py:mae")
-    assert make_spec().own_functions() == ()
+    assert spec.user_functions() == ("my_task.py:kappa", "nets.py:two_sizes", "my_task.py:mae")
+    assert make_spec().user_functions() == ()
 
 
 def test_own_functions_lie_beside_the_search_space(make_spec: Make, tmp_path: Path) -> None:

@@ -1110,7 +1110,11 @@ def test_a_metric_may_be_a_function_and_have_either_direction(
 ) -> None:
     for goal in ("maximize", "minimize"):
         spec = read(own().replace("maximize", goal))
-        assert (spec.metric.own, spec.metric.goal, spec.notices) == ("my_task.py:kappa", goal, ())
+        assert (spec.metric.user_function, spec.metric.goal, spec.notices) == (
+            "my_task.py:kappa",
+            goal,
+            (),
+        )
 
 
 def test_what_watches_the_metric_needs_a_function(

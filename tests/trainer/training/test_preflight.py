@@ -334,7 +334,7 @@ def test_what_is_remembered_is_answered_without_importing_torch_or_timm():
         "import sys\n"
         "from trainer.config import TrainConfig\n"
         "from trainer.training.preflight import remembered_problem\n"
-        f"for config in ({config.model_dump()!r}, {refused.model_dump()!r}):\n"
+        f"for config in ({config.model_dump(mode='json')!r}, {refused.model_dump(mode='json')!r}):\n"
         f"    print(remembered_problem(TrainConfig(**config), {JOINT!r}, code=None))\n"
         "print(sorted({'torch', 'timm', 'torchvision'} & set(sys.modules)))\n"
     )
