@@ -318,9 +318,10 @@ def save_folds(folds: Folds, path: Path) -> None:
     }
     with atomic_write(path) as file:
         buffer = io.BytesIO()
-        np.savez_compressed(
-            buffer, **{name: array for name, array in arrays.items() if array is not None}
-        )  # type: ignore[arg-type]
+        present: dict[str, Any] = {
+            name: array for name, array in arrays.items() if array is not None
+        }
+        np.savez_compressed(buffer, **present)
         file.write(buffer.getbuffer())
 
 

@@ -138,9 +138,10 @@ def _read(path: Path, *, device: str) -> Any:
 
 def _safetensors_shapes(path: Path) -> State:
     with safetensors.safe_open(path, framework="pt") as file:
+        names = file.keys()  # the file itself cannot be iterated over
         return {
-            key: torch.empty(file.get_slice(key).get_shape(), device="meta") for key in file.keys()
-        }  # noqa: SIM118
+            name: torch.empty(file.get_slice(name).get_shape(), device="meta") for name in names
+        }
 
 
 def _unsafe_names(path: Path) -> list[str]:

@@ -309,7 +309,7 @@ def test_cells_stand_in_their_rows_below_their_headings(written):
         "7",
         "1,200",
         "-0.5",
-        "−0.5",
+        "−0.5",  # noqa: RUF001
         "1e-5",
         "12.3 %",
         "340 kB",
@@ -317,7 +317,7 @@ def test_cells_stand_in_their_rows_below_their_headings(written):
         "0.91 ± 0.02",
         "<1 %",
         " 7 ",
-    ],  # noqa: RUF001
+    ],
 )
 def test_a_column_of_numbers_is_right_aligned_with_its_heading(written, number):
     assert (

@@ -226,13 +226,13 @@ scores = st.floats(0, 1, width=16)
 
 
 def spec_of(
-    terminate: EarlyTerminate, *, folds: Folds = Folds(), goal: str = "maximize"
-) -> SweepSpec:  # noqa: B008
+    terminate: EarlyTerminate, *, folds: Folds | None = None, goal: str = "maximize"
+) -> SweepSpec:
     return SweepSpec(
         name="toy",
         metric=Metric.model_validate({"name": "valid/f1", "goal": goal}),
         data=DataOptions(source="train.csv"),
-        folds=folds,
+        folds=folds or Folds(),
         early_terminate=terminate,
         space=Space((Parameter("epochs", Constant(4)),)),
         raw={},
