@@ -1,359 +1,320 @@
-"""The arrows of the design: who may import whom, read from the source."""
+"""The arrows of docs/architecture.md: who may import whom, read from the source."""
 
 import ast
+import graphlib
+import itertools
+import re
+import tomllib
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
 
-# for each module of sweeps: the modules of sweeps it may import, directly
-WORKER = ["errors", "paths", "messages", "attempt"]
-LANGUAGE = ["errors", "laws", "space", "language", "yaml_file"]
-SPEC = [*LANGUAGE, "stopping", "spec"]
-READING = [*SPEC, "fields", "points", "sections", "spec_reader", "space_only", "growth"]
-STORAGE = ["paths", "processes", "database", "records", "lease", "study"]
-DECIDING = ["sampling", "race", "pruning", "history", "tally", "ranking", "budget", "mirror"]
-STORED = [*SPEC, "messages", "events", *STORAGE, *DECIDING]
-FILES = ["data", "prepare", "oof", "results", "retention"]
-ALLOWED = {
-    "samples": ["samples"],
-    "errors": [],
-    "paths": ["errors"],
-    "processes": [],
-    "records": [],
-    "messages": ["paths"],
-    "events": [],
-    "laws": [],
-    "stopping": [],
-    "attempt": ["paths"],
-    "neighbours": ["processes"],
-    "space": ["laws", "errors"],
-    "language": LANGUAGE,
-    "yaml_file": ["errors"],
-    "spec": [*LANGUAGE, "stopping"],
-    "fields": LANGUAGE,
-    "points": LANGUAGE,
-    "sections": [*SPEC, "fields"],
-    "spec_reader": READING,
-    "space_only": READING,
-    "growth": LANGUAGE,
-    "trial": WORKER,
-    "database": ["errors"],
-    "lease": ["errors", "database", "processes"],
-    "study": [*SPEC, "database", "paths", "records"],
-    "sampling": [*SPEC, "records"],
-    "race": ["stopping"],
-    "pruning": [*SPEC, "race"],
-    "history": [*SPEC, "records", "sampling"],
-    "tally": ["records"],
-    "ranking": ["records", "paths"],
-    "budget": SPEC,
-    "mirror": [*SPEC, "records", "sampling", "history", "race", "pruning", "tally"],
-    "data": [*SPEC, "paths"],
-    "check_page": [],
-    "inspection": [*SPEC, "data", "check_page"],
-    "feasible": [*SPEC, "data"],
-    "prepare": [*SPEC, "growth", "paths", "database", "study", "data"],
-    "oof": ["errors"],
-    "results": [*STORED, "prepare", "oof"],
-    "retention": [*STORED, "prepare", "results"],
-    "garbage": [*STORED, "prepare", "results", "retention"],
-    "retry": [*STORED, "prepare"],
-    "warm_start": [*STORED, "prepare", "results"],
-    "asking": STORED,
-    "driver": [*STORED, "asking"],
-    "sweep": [
-        *STORED,
-        *FILES,
-        "asking",
-        "driver",
-        "feasible",
-        "warm_start",
-        "neighbours",
-        "local",
-        "ray_tune",
+# A wing (a folder, or a file of the top level) imports only itself and what stands before its line.
+# Wings on one line do not know of each other.
+WINGS = {
+    "trainer": [
+        "errors files metrics seeds",
+        "cache_folder fields",
+        "images config",
+        "user_code",
+        "data",
+        "augmentation model",
+        "learning",
+        "training",
+        "parameters",
+        "__main__",
     ],
-    "local": ["driver", "asking", "messages", "trial", "attempt"],
-    "ray_tune": [*STORED, "driver", "asking", "trial", "attempt", "ray_tune"],
-    "cli": [
-        "samples",
-        *STORED,
-        *READING,
-        *FILES,
-        "driver",
-        "check_page",
-        "inspection",
-        "feasible",
-        "garbage",
-        "retry",
-        "warm_start",
-        "neighbours",
-        "local",
-        "ray_tune",
+    "sweeps": [
+        "errors processes",
+        "paths",
+        "space",
+        "study",
+        "search preparing results",
+        "running",
+        "upkeep ray_tune samples",
         "sweep",
         "cli",
     ],
 }
-# foreign libraries, and the only places that may import them
+# `config` puts the fields together, and is itself what the images are prepared by
+SIDE_BY_SIDE = {("trainer.config", "trainer.images.preprocessing")}
+# where a foreign library may be imported, as prefixes of paths
 FOREIGN = {
     "ray": ["sweeps/ray_tune/"],
-    "wandb": ["sweeps/tracking/wandb.py"],
-    "optuna": [
-        "sweeps/search/sampling.py",
-        "sweeps/search/pruning.py",
-        "sweeps/study/stored_sweep.py",
-        "sweeps/study/records.py",
-        "sweeps/search/history.py",
-        "sweeps/search/tally.py",
-        "sweeps/results/ranking.py",
-        "sweeps/search/mirror.py",
-        "sweeps/running/driver.py",
-        "sweeps/preparing/opening.py",
-        "sweeps/results/view.py",
-        "sweeps/upkeep/retention.py",
-        "sweeps/upkeep/retry.py",
-        "sweeps/upkeep/warm_start.py",
-        "sweeps/running/asking.py",
-        "sweeps/sweep.py",
-    ],
-    "sqlalchemy": [
-        "sweeps/study/database.py",
-        "sweeps/study/stored_sweep.py",
-        "sweeps/study/lease.py",
-    ],
+    "wandb": [],
     "typer": ["sweeps/cli/"],
     "rich": ["sweeps/cli/"],
-    "madgrad": ["trainer/learning/optimizers.py"],
-    "timm": [
-        "trainer/learning/average.py",
-        "trainer/model/backbone.py",
-        "trainer/model/freezing.py",
-        "trainer/learning/optimizers.py",
-        "trainer/training/preflight.py",
-        "trainer/model/timm_names.py",
-        "trainer/model/weights.py",
+    "optuna.storages": [
+        "sweeps/study/",
+        "sweeps/search/mirror.py",
+        "sweeps/preparing/opening.py",
+        "sweeps/results/view.py",
+        "sweeps/upkeep/leftovers.py",
     ],
-    "pandas": ["trainer/data/sources.py"],
+    "sqlalchemy": ["sweeps/study/"],
+    "optuna": [
+        "sweeps/study/",
+        "sweeps/search/",
+        "sweeps/preparing/opening.py",
+        "sweeps/results/",
+        "sweeps/running/",
+        "sweeps/upkeep/",
+        "sweeps/sweep.py",
+    ],
+    "psutil": ["sweeps/processes.py"],
+    "ruamel": [
+        "sweeps/space/yaml_file.py",
+        "sweeps/preparing/opening.py",
+        "trainer/__main__.py",
+    ],
     "jinja2": ["sweeps/preparing/check_page.py"],
+    "scipy": ["sweeps/space/laws.py", "sweeps/search/"],
+    "madgrad": ["trainer/learning/optimizers.py"],
+    "timm": ["trainer/model/", "trainer/learning/", "trainer/training/preflight.py"],
+    "safetensors": ["trainer/model/"],
+    "pandas": ["trainer/data/sources.py"],
+    "pyarrow": [],
+    "sklearn": ["sweeps/samples/"],
     "cv2": ["trainer/images/crops.py"],
     "rembg": ["trainer/images/crops.py"],
     "onnxruntime": ["trainer/images/crops.py"],
     "PIL": [
         "trainer/images/",
         "trainer/data/",
-        "sweeps/samples/",
         "sweeps/preparing/inspection.py",
+        "sweeps/samples/",
     ],
     "filelock": ["trainer/images/cache.py"],
-    "psutil": ["sweeps/processes.py"],
-    "scipy": ["sweeps/space/laws.py", "sweeps/search/race.py", "sweeps/search/sampling.py"],
 }
-TORCH = ["torch", "torchvision", "timm", "madgrad", "safetensors"]
-# parts of the trainer -> the only modules of it that they may import (a name stands for all below it)
-INSIDE_TRAINER = {
-    "cache_folder": ["errors"],
-    "errors": [],
-    "files": [],
-    "metrics": [],
-    "seeds": [],
-    "fields": ["fields", "metrics"],
-    "images": ["cache_folder", "errors", "fields", "files", "images", "seeds"],
-    "data": ["cache_folder", "data", "errors", "fields", "files", "images", "seeds"],
-    "config": ["fields", "images.preprocessing"],
-    "user_code": ["config", "errors", "fields"],
-    "augmentation": ["augmentation", "config", "fields", "images", "seeds"],
-    "model": [
-        "cache_folder",
-        "config",
-        "errors",
-        "fields",
-        "files",
-        "images",
-        "model",
-        "user_code",
-    ],
-    "learning": ["config", "errors", "fields", "learning", "metrics", "model"],
-}
-# read by processes that train nothing: torch would cost them seconds
-LIGHT = [
-    "trainer/config.py",
-    "trainer/fields/",
-    "trainer/cache_folder.py",
-    "trainer/errors.py",
-    "trainer/files.py",
-    "trainer/seeds.py",
-    "trainer/metrics.py",
-    "trainer/model/timm_names.py",
-    "trainer/training/preflight.py",
-    "trainer/user_code.py",
-    "trainer/training/reporter.py",
-    "trainer/images/manifest.py",
-    "trainer/data/folds.py",
-    "trainer/data/options.py",
-    "trainer/images/preprocessing.py",
-    "trainer/images/cache.py",
-]
-WRITES = {
+HEAVY = ("torch", "torchvision", "timm", "madgrad", "safetensors")
+# a command imports what it needs when it is called
+HEAVY_FOR_COMMANDS = (*HEAVY, "ray", "optuna", "sqlalchemy", "pandas", "sklearn", "numpy", "scipy")
+WRITES = (
     "create_new_trial",
     "set_trial_state_values",
     "set_trial_intermediate_value",
     "set_trial_user_attr",
-}
+)
+FILE_LINES, TEST_LINES, PARAMETERS = 400, 600, 7
 
 
-def modules(package: str) -> list[Path]:
-    return sorted(path for path in (ROOT / package).rglob("*.py"))
-
-
-def imports(path: Path, *, top_level_only: bool = False) -> Iterator[str]:
-    tree = ast.parse(path.read_text())
-    for node in tree.body if top_level_only else ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: relative import"
-            assert node.module is not None
-            yield node.module
-            # `from sweeps import trial` names a module, too
-            yield from (
-                f"{node.module}.{alias.name}"
-                for alias in node.names
-                if node.module in ("sweeps", "trainer")
-            )
+def files(*packages: str) -> list[Path]:
+    return sorted(path for package in packages for path in (ROOT / package).rglob("*.py"))
 
 
 def name_of(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
-@pytest.mark.parametrize("path", modules("sweeps"), ids=name_of)
-def test_arrows_inside_sweeps_point_one_way(path: Path):
-    parts = path.relative_to(ROOT / "sweeps").with_suffix("").parts
-    if parts == ("__init__",):
-        assert list(imports(path)) == []
-        return
-    allowed = {f"sweeps.{name}" for name in ALLOWED[parts[0]]}
-    for imported in imports(path):
-        if imported.startswith("sweeps."):
-            assert ".".join(imported.split(".")[:2]) in allowed, (
-                f"{name_of(path)} imports {imported}"
-            )
+def module_of(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-@pytest.mark.parametrize("path", modules("trainer"), ids=name_of)
+@cache
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
+MODULES = {module_of(path): path for path in files("sweeps", "trainer")}
+
+
+def imports(path: Path, *, top_level_only: bool = False) -> Iterator[str]:
+    """The modules that a file imports; what is imported for type checkers alone is left out."""
+    nodes = list(tree_of(path).body if top_level_only else ast.walk(tree_of(path)))
+    for_types = {
+        inner
+        for node in nodes
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        for inner in ast.walk(node)
+    }
+    for node in nodes:
+        if node in for_types:
+            continue
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            assert node.module is not None
+            named = [f"{node.module}.{alias.name}" for alias in node.names]
+            inside = [name for name in named if name in MODULES]
+            yield from inside or [node.module]
+
+
+def ours(path: Path) -> Iterator[str]:
+    return (name for name in imports(path) if name in MODULES)
+
+
+def wing_of(module: str) -> tuple[str, str]:
+    package, _, rest = module.partition(".")
+    return package, rest.partition(".")[0]
+
+
+def may_import(package: str, wing: str) -> set[str]:
+    """The wings of its own package that a wing may import."""
+    before: set[str] = set()
+    for line in WINGS[package]:
+        if wing in line.split():
+            return {*before, wing}
+        before |= set(line.split())
+    raise AssertionError(f"{package}/{wing} is not in WINGS: give it a place in the order")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [p for p in files("sweeps", "trainer") if p.parent.parent != ROOT or p.stem != "__init__"],
+    ids=name_of,
+)
+def test_a_wing_imports_only_what_stands_before_it(path: Path):
+    package, wing = wing_of(module_of(path))
+    allowed = may_import(package, wing)
+    for imported in ours(path):
+        other_package, other = wing_of(imported)
+        if (module_of(path), imported) in SIDE_BY_SIDE or other_package != package or not other:
+            continue
+        assert other in allowed, f"{name_of(path)} imports {imported}"
+
+
+def test_every_place_in_the_order_is_a_wing_that_exists():
+    for package, lines in WINGS.items():
+        for wing in " ".join(lines).split():
+            place = ROOT / package / wing
+            assert place.is_dir() or place.with_suffix(".py").is_file(), f"{package}/{wing}"
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    graph = {name: set(ours(path)) - {name} for name, path in MODULES.items()}
+    graphlib.TopologicalSorter(graph).prepare()
+
+
+@pytest.mark.parametrize("path", files("trainer"), ids=name_of)
 def test_the_trainer_knows_nothing_of_sweeps(path: Path):
     for imported in imports(path):
-        assert imported.split(".")[0] not in (
-            "sweeps",
-            "ray",
-            "optuna",
-            "wandb",
-            "typer",
-            "sqlalchemy",
-        )
-
-
-@pytest.mark.parametrize("path", modules("trainer"), ids=name_of)
-def test_arrows_inside_the_trainer_point_one_way(path: Path):
-    """Names, data and the parts that a training is made of; network, inputs and what is above them is not listed."""
-    part = path.relative_to(ROOT / "trainer").with_suffix("").parts[0]
-    if part not in INSIDE_TRAINER:
-        return
-    allowed = tuple(f"trainer.{name}" for name in INSIDE_TRAINER[part])
-    for imported in imports(path):
-        if imported.startswith("trainer."):
-            assert any(imported == name or imported.startswith(f"{name}.") for name in allowed), (
-                f"{name_of(path)} imports {imported}"
-            )
-
-
-def test_nothing_below_imports_the_fold_run():
-    """Who sees a whole training: its entry points, and nobody that a training is made of."""
-    above = {
-        "trainer.training.fit": ["trainer/__main__.py"],
-        "trainer.training.fold_run": ["trainer/training/fit.py"],
-    }
-    for path in modules("trainer"):
-        for imported in imports(path):
-            if imported in above:
-                assert name_of(path) in above[imported], f"{name_of(path)} imports {imported}"
-
-
-def test_every_arrow_of_the_trainer_is_of_a_module_that_exists():
-    for part in (*INSIDE_TRAINER, *(name for names in INSIDE_TRAINER.values() for name in names)):
-        path = ROOT.joinpath("trainer", *part.split("."))
-        assert path.is_dir() or path.with_suffix(".py").is_file(), part
-
-
-def test_what_trains_nothing_imports_torch_only_when_it_is_called():
-    light = [path for path in modules("trainer") if name_of(path).startswith(tuple(LIGHT))]
-    light += [path for path in modules("sweeps") if path.name != "trial.py"]
-    assert len(light) > len(LIGHT)
-    for path in light:
-        for imported in imports(path, top_level_only=True):
-            assert imported.split(".")[0] not in TORCH, (
-                f"{name_of(path)} imports {imported} at its top"
-            )
-
-
-def test_the_worker_side_imports_neither_optuna_nor_the_driver():
-    """What a Ray worker loads before a trial begins, and the trial itself."""
-    for file in (
-        "sweeps/running/trial.py",
-        "sweeps/running/messages.py",
-        "sweeps/running/attempt.py",
-        "sweeps/ray_tune/worker.py",
-    ):
-        for imported in imports(ROOT / file):
-            assert imported.split(".")[0] not in ("optuna", "sqlalchemy")
-            assert imported not in (
-                "sweeps.running.driver",
-                "sweeps.study.stored_sweep",
-                "sweeps.space.spec",
-                "sweeps.search.sampling",
-            )
-    assert all(
-        imported.split(".")[0] != "ray" for imported in imports(ROOT / "sweeps/running/trial.py")
-    )
+        assert imported.split(".")[0] not in ("sweeps", "ray", "optuna", "wandb", "typer")
 
 
 @pytest.mark.parametrize("library", FOREIGN)
 def test_a_foreign_library_appears_in_one_place(library: str):
-    for path in [*modules("sweeps"), *modules("trainer")]:
-        if library in {imported.split(".")[0] for imported in imports(path)}:
-            assert name_of(path).startswith(tuple(FOREIGN[library])), (
-                f"{name_of(path)} imports {library}"
-            )
+    for path in files("sweeps", "trainer"):
+        if any(f"{name}.".startswith(f"{library}.") for name in imports(path)):
+            assert name_of(path).startswith(tuple(FOREIGN[library])), f"{name_of(path)}: {library}"
 
 
-def test_only_study_writes_the_stored_study():
-    """The driver's mirror writes its own in-memory study; nobody else calls a writing method of a storage."""
-    for path in modules("sweeps"):
-        called = {
-            node.attr
-            for node in ast.walk(ast.parse(path.read_text()))
-            if isinstance(node, ast.Attribute)
-        }
-        if called & WRITES:
-            assert name_of(path) in ("sweeps/study/stored_sweep.py", "sweeps/search/mirror.py")
+def loaded_by(*modules: str) -> set[str]:
+    """All of our modules that these import, at once or when they are called."""
+    found: set[str] = set()
+    left = list(modules)
+    while left:
+        module = left.pop()
+        if module not in found:
+            found.add(module)
+            left += ours(MODULES[module])
+    return found
 
 
-def test_the_commands_defer_every_heavy_import():
-    heavy = ("ray", "torch", "optuna", "timm", "sqlalchemy", "pandas", "sklearn", "numpy")
-    light = ("sweeps.errors", "sweeps.cli")
-    for path in modules("sweeps/cli"):
-        if path.name == "progress.py":
-            continue  # imported by `sweeps run` itself
-        for imported in imports(path, top_level_only=True):
-            assert imported.split(".")[0] not in heavy, (
-                f"{name_of(path)} imports {imported} at its top"
-            )
-            if imported.startswith("sweeps."):
-                assert imported.startswith(light), f"{name_of(path)} imports {imported} at its top"
+def test_a_worker_never_loads_optuna_or_a_database():
+    for module in loaded_by("sweeps.ray_tune.worker", "sweeps.running.trial"):
+        for imported in imports(MODULES[module]):
+            assert imported.split(".")[0] not in ("optuna", "sqlalchemy", "wandb"), module
+
+
+def test_only_the_trial_loads_torch_at_its_top():
+    """Processes that train nothing are quick to start: torch costs them seconds."""
+    trained_here = {"sweeps.running.trial", "sweeps.running.local"}
+    light = {name for name in MODULES if name.startswith("sweeps.")} - trained_here
+    for module in light | {"trainer.training.preflight", "trainer.model.timm_names"}:
+        for loaded in top_level(module):
+            for imported in imports(MODULES[loaded], top_level_only=True):
+                assert imported.split(".")[0] not in HEAVY, f"{module} loads {loaded}: {imported}"
+
+
+def top_level(module: str) -> set[str]:
+    """All of our modules that are imported when this one is."""
+    found: set[str] = set()
+    left = [module]
+    while left:
+        name = left.pop()
+        if name not in found:
+            found.add(name)
+            at_once = imports(MODULES[name], top_level_only=True)
+            left += [imported for imported in at_once if imported in MODULES]
+    return found
+
+
+@pytest.mark.parametrize("path", files("sweeps/cli"), ids=name_of)
+def test_the_commands_defer_every_heavy_import(path: Path):
+    if path.name == "progress.py":
+        return  # imported by the commands when they are called
+    for module in top_level(module_of(path)):
+        for imported in imports(MODULES[module], top_level_only=True):
+            assert imported.split(".")[0] not in HEAVY_FOR_COMMANDS, f"{module} imports {imported}"
+
+
+def test_only_the_study_writes_the_storage():
+    """The mirror of a driver writes its own in-memory study; nobody else calls a writing method."""
+    for path in files("sweeps"):
+        called = {node.attr for node in ast.walk(tree_of(path)) if isinstance(node, ast.Attribute)}
+        if called & set(WRITES):
+            assert name_of(path).startswith(("sweeps/study/", "sweeps/search/mirror.py"))
+
+
+def test_only_records_reads_the_attributes_of_stored_trials():
+    for path in files("sweeps"):
+        read = {node.attr for node in ast.walk(tree_of(path)) if isinstance(node, ast.Attribute)}
+        if "user_attrs" in read and path.name != "records.py":
+            lines = [line for line in path.read_text().splitlines() if "user_attrs" in line]
+            assert all("SweepRecord.of(" in line for line in lines), name_of(path)
+
+
+@pytest.mark.parametrize("path", files("sweeps", "trainer", "tests"), ids=name_of)
+def test_files_and_functions_are_short_enough_to_read(path: Path):
+    limit = TEST_LINES if name_of(path).startswith("tests/") else FILE_LINES
+    assert len(path.read_text().splitlines()) <= limit
+    if name_of(path).startswith(("tests/", "sweeps/cli/")):
+        return  # a command has a parameter for each of its options
+    for node in ast.walk(tree_of(path)):
+        if isinstance(node, ast.FunctionDef):
+            given = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+            names = [each.arg for each in given if each.arg not in ("self", "cls")]
+            assert len(names) <= PARAMETERS, f"{node.name} has {len(names)} parameters"
+
+
+def test_the_files_that_pyproject_names_import_their_library():
+    """`"filelock>=3.16",  # trainer/images/cache.py: why` is true of every library."""
+    text = (ROOT / "pyproject.toml").read_text()
+    project = tomllib.loads(text)["project"]
+    optional = itertools.chain.from_iterable(project["optional-dependencies"].values())
+    commented = dict(
+        re.findall(r'"([a-z0-9.-]+)[^"\n]*"[],]+ *# ([^:\n]+)', text.split("[project.scripts]")[0])
+    )
+    for requirement in (*project["dependencies"], *optional):
+        library = re.split(r"[\[>=<]", requirement)[0]
+        if commented[library].startswith("none of our files"):
+            continue
+        module = IMPORTED_AS.get(library, library)
+        places = re.findall(r"(?:sweeps|trainer|tests)/(?:[\w/]*\.py)?[\w/]*", commented[library])
+        assert places, f"{library}: which file needs it?"
+        for place in places:
+            found = {name for path in _below(place) for name in imports(path)}
+            assert any(f"{name}.".startswith(f"{module}.") for name in found), f"{library}: {place}"
+
+
+def _below(place: str) -> list[Path]:
+    return [ROOT / place] if place.endswith(".py") else files(place)
+
+
+IMPORTED_AS = {
+    "pillow": "PIL",
+    "opencv-python-headless": "cv2",
+    "scikit-learn": "sklearn",
+    "ruamel.yaml": "ruamel",
+}
 
 
 def test_there_is_no_drawer_for_everything():
-    for path in [*modules("sweeps"), *modules("trainer")]:
+    for path in files("sweeps", "trainer"):
         assert path.stem not in ("utils", "common", "helpers", "misc")
