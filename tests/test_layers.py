@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[1]
 # Wings on one line do not know of each other.
 WINGS = {
     "trainer": [
+        "lazy",
         "errors files metrics seeds",
         "cache_folder fields",
         "images config",
