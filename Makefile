@@ -4,23 +4,39 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test check lock clean
+.PHONY: demo quick test test-all check docs lock clean
 
 demo: $(READY)
 	$(BIN)/sweeps demo digits
 	$(BIN)/sweeps run search_spaces/digits.yaml
 	$(BIN)/sweeps best --topk 5
 
-test: $(READY)
+PARALLEL := --numprocesses 2 --dist loadfile --no-loadscope-reorder
+define covered
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/coverage run -m pytest $(PARALLEL) $(1)
 	$(BIN)/coverage combine --quiet
-	$(BIN)/coverage report --fail-under=90
+	$(BIN)/coverage report --fail-under=95
+endef
+
+# unit tests without processes or servers
+quick: $(READY)
+	$(BIN)/python -m pytest --quick $(PARALLEL)
+
+test: $(READY)
+	$(call covered)
+
+# property tests in their long form, long tables and chaos, too
+test-all: $(READY)
+	$(call covered,--slow)
 
 check: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+docs: $(READY)
+	$(BIN)/python -m trainer.parameters > docs/parameters.md
 
 # exact versions for every platform; no addresses in the file
 lock: $(READY)

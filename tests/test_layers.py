@@ -187,6 +187,18 @@ def test_every_place_in_the_order_is_a_wing_that_exists():
             assert place.is_dir() or place.with_suffix(".py").is_file(), f"{package}/{wing}"
 
 
+def test_the_picture_in_the_documentation_is_this_order():
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    (picture,) = re.findall(r"```text\n(.*?)```", text, re.DOTALL)
+    drawn: dict[str, list[str]] = {}
+    for line in picture.splitlines():
+        if line.startswith("  "):
+            drawn[list(drawn)[-1]].append(line.strip().split("   ")[0])
+        else:
+            drawn[line] = []
+    assert drawn == WINGS
+
+
 def test_no_modules_import_each_other_in_a_circle():
     graph = {name: set(ours(path)) - {name} for name, path in MODULES.items()}
     graphlib.TopologicalSorter(graph).prepare()
