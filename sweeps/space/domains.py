@@ -69,7 +69,7 @@ class Categorical:
     @property
     def labels(self) -> tuple[str | int | float | bool | None, ...]:
         """The values as the storage holds them: a list or mapping becomes JSON text."""
-        # a text that looks like JSON is quoted, so that no two values share a label
+        # a text that starts like such JSON is quoted, so that no two values share a label
         return tuple(
             json.dumps(v)
             if isinstance(v, list | dict) or (isinstance(v, str) and v[:1] in ("[", "{", '"'))
@@ -273,5 +273,6 @@ def short(number: float) -> str:
 
 
 def _same(one: Any, other: Any) -> bool:
+    """Whether two values are equal and have the same type."""
     # in Python, 1 == True == 1.0; in a search space these are three different values
     return bool(one == other) and type(one) is type(other)

@@ -117,7 +117,7 @@ class _Reader:
     def __init__(self) -> None:
         self.parameters: dict[str, Parameter] = {}
         self.problems: list[Problem] = []
-        self._paths: dict[str, KeyPath] = {}  # the place of every name, also with a problem
+        self._paths: dict[str, KeyPath] = {}  # the place of every name in the file
         self._conditions: dict[str, list[_Condition]] = {}
 
     def read(

@@ -24,8 +24,8 @@ class Parameter:
 
     Attributes:
         name: the name of the parameter; a nested parameter has a dotted name.
-        when: the conditions: names of other parameters, each with the values that allow this
-            parameter.
+        when: names of other parameters, each with the values under which this parameter is
+            sampled.
         path: the place of the parameter in the file.
         distribution: W&B's name of the distribution, also if the file does not name the
             distribution.
@@ -118,7 +118,8 @@ def grid_size(space: Space, *, at_most: int) -> int:
     Raises:
         ValueError: a domain is continuous.
     """
-    # parameters without conditions multiply the points, so only the points of the others are listed
+    # a parameter that neither has nor causes a condition multiplies the points by its size, so only
+    # the points of the remaining parameters are listed
     named = {name for parameter in space.parameters for name, _ in parameter.when}
     conditional = tuple(p for p in space.parameters if p.when or p.name in named)
     unconditional = math.prod(

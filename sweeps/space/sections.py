@@ -65,7 +65,7 @@ def known_keys() -> set[str]:
 
 
 def without_unused(raw: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """The content of a file without the keys of W&B that we do not use, and a notice of these keys.
+    """The content of a file without the unused keys of W&B, and a notice that names these keys.
 
     A known key with the value null is left out, too, as if the file did not have the key.
     """
