@@ -1,15 +1,16 @@
-"""What a user can cause or meet, each with the exit code the command ends with.
+"""The errors that a user can cause or meet, each with the exit code of the command.
 
 SweepsError
 ├── InputError              2   wrong usage, data, storage URL or resources
-│   ├── SpecError           2   the search space file: all its problems at once, with lines
+│   ├── SpecError           2   the search space file has problems: all are listed with their lines
 │   └── SweepBusyError      2   another driver owns the sweep
-├── InfrastructureError     3   Ray or the storage is gone; running again continues the sweep
+├── InfrastructureError     3   Ray or the storage is gone; the same command continues the sweep
 │   ├── LeaseLostError      3   another driver took the sweep over
-│   └── ClusterLostError    3   Ray's head is gone, and this process cannot leave it in peace
+│   └── ClusterLostError    3   Ray's head is gone, and this process cannot disconnect cleanly
 └── NothingCompletedError   1   the sweep ran, but no trial completed
 
-Errors of `trainer` (TrainerError) end with 2 when they stop a command; inside a trial they fail that trial.
+An error of `trainer` (TrainerError) that stops a command gives exit code 2. Inside a trial, such an
+error makes only that trial fail.
 """
 
 import dataclasses
@@ -17,17 +18,17 @@ import difflib
 from collections.abc import Iterable
 
 EXIT_INTERRUPTED = 130
-KeyPath = tuple[str | int, ...]  # where something stands in a file: `("parameters", "lr", "min")`
+KeyPath = tuple[str | int, ...]  # keys from the top of a file: `("parameters", "lr", "min")`
 
 
 class SweepsError(Exception):
-    """Base of all errors below; its text is complete and meant for the user."""
+    """Base of all errors in this file. The message is complete and written for the user."""
 
     exit_code = 1
 
 
 class InputError(SweepsError):
-    """Something the user gave cannot be used."""
+    """An input of the user cannot be used: an option, a file, data, a URL or a resource request."""
 
     exit_code = 2
 
@@ -37,9 +38,9 @@ class Problem:
     """One thing that is wrong in a search space file.
 
     Attributes:
-        path: where, as keys from the top.
-        text: what is wrong, what is allowed, what to do.
-        line: counted from 1; 0 when the file has no line for it.
+        path: the place of the problem, as keys from the top of the file.
+        text: what is wrong, what is allowed, and what the user can do.
+        line: the line of the problem, counted from 1; 0 if the file has no such line.
     """
 
     path: KeyPath
@@ -48,7 +49,7 @@ class Problem:
 
 
 class SpecError(InputError):
-    """A search space file has problems; the message lists every one with its line."""
+    """A search space file has problems. The message lists every problem with its line."""
 
     def __init__(self, source: str, problems: Iterable[Problem]) -> None:
         self.problems = sorted(problems, key=lambda problem: problem.line)
@@ -61,21 +62,21 @@ class SpecError(InputError):
 
 
 class SweepBusyError(InputError):
-    """Another driver owns the sweep."""
+    """Another driver owns the sweep, so this command cannot change the sweep."""
 
 
 class InfrastructureError(SweepsError):
-    """Ray or the storage is gone; what was done is kept and running again continues."""
+    """Ray or the storage is gone. Results are kept; the same command continues the sweep."""
 
     exit_code = 3
 
 
 class LeaseLostError(InfrastructureError):
-    """The lease could not be renewed: another driver may have taken the sweep over."""
+    """The driver could not renew its lease: another driver may have taken the sweep over."""
 
 
 class ClusterLostError(InfrastructureError):
-    """Ray's head does not answer; whoever ends the process must not wait for Ray."""
+    """Ray's head does not answer. The code that ends the process must not wait for Ray."""
 
 
 class NothingCompletedError(SweepsError):
@@ -85,6 +86,13 @@ class NothingCompletedError(SweepsError):
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """` Did you mean 'x'?`, or an empty string when nothing known is near."""
+    """The text ` Did you mean 'x'?` for the known word that is most similar to `word`.
+
+    The text is empty if no known word is similar.
+
+    Example:
+        >>> "unknown parameter." + did_you_mean("backbon", ["backbone", "lr"])
+        "unknown parameter. Did you mean 'backbone'?"
+    """
     near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
     return f" Did you mean {near[0]!r}?" if near else ""

@@ -1,1 +1,1 @@
-"""What a search space file says: parameters, their laws and conditions, and the sections around them."""
+"""The search space file: parameters with distributions and conditions, and other sections."""

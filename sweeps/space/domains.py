@@ -1,4 +1,7 @@
-"""What one parameter may be: always the same, one of several values, or a number. No Optuna here."""
+"""The domain of one parameter: a constant, one of several values, or a number.
+
+This file does not use Optuna.
+"""
 
 import dataclasses
 import decimal
@@ -12,21 +15,21 @@ from sweeps.space.laws import Law, LogUniform, Uniform
 
 @dataclasses.dataclass(frozen=True)
 class Constant:
-    """Always the same value; not sampled."""
+    """A domain of one value, which no sampler chooses."""
 
     value: Any
 
     def draw(self, u: float) -> Any:
-        """Its value, whatever `u` is."""
+        """The constant value, for every `u`."""
         return self.value
 
     def take(self, value: Any) -> Any:
-        """The domain's own value that equals `value`.
+        """The constant as the domain holds it, if the constant equals `value`.
 
         Raises:
-            ValueError: there is none.
+            ValueError: the constant does not equal `value`.
         """
-        return _found(value, (self.value,))
+        return _equal_value(value, (self.value,))
 
     def __str__(self) -> str:
         return str(self.value)
@@ -34,38 +37,39 @@ class Constant:
 
 @dataclasses.dataclass(frozen=True)
 class Categorical:
-    """One of several values.
+    """A domain of several listed values.
 
     Attributes:
-        probabilities: of the values, in their order, with sum 1; None: each is as probable. A grid ignores them.
+        probabilities: one probability for each value, in the order of `values`, with sum 1. None
+            means that all values are equally probable. A grid ignores the probabilities.
     """
 
     values: tuple[Any, ...]
     probabilities: tuple[float, ...] | None = None
 
     def draw(self, u: float) -> Any:
-        """The value at `u` from [0, 1), where each takes up its probability."""
+        """The value for `u` from [0, 1): each value owns a part as wide as its probability."""
         if self.probabilities is None:
             return self.values[int(u * len(self.values))]
         ends = list(itertools.accumulate(self.probabilities))
-        # rounding: the last end may lie below 1
-        at = next(
+        # because of rounding, the last end may be below 1
+        chosen = next(
             (index for index, end in enumerate(ends) if u * ends[-1] < end), ends.index(ends[-1])
         )
-        return self.values[at]
+        return self.values[chosen]
 
     def take(self, value: Any) -> Any:
-        """The domain's own value that equals `value`.
+        """The listed value that equals `value`, e.g. the listed 1.0 for 1.
 
         Raises:
-            ValueError: there is none.
+            ValueError: no listed value equals `value`.
         """
-        return _found(value, self.values)
+        return _equal_value(value, self.values)
 
     @property
     def labels(self) -> tuple[str | int | float | bool | None, ...]:
-        """What stands in the storage: the values, lists and mappings as JSON text."""
-        # a text that looks like one of those is quoted, so that no two values share a label
+        """The values as the storage holds them: a list or mapping becomes JSON text."""
+        # a text that starts like such JSON is quoted, so that no two values share a label
         return tuple(
             json.dumps(v)
             if isinstance(v, list | dict) or (isinstance(v, str) and v[:1] in ("[", "{", '"'))
@@ -74,15 +78,19 @@ class Categorical:
         )
 
     def label_of(self, value: Any) -> str | int | float | bool | None:
-        """What stands in the storage for one of the values."""
+        """The label that the storage holds for `value`, which must be a listed value."""
         return next(
-            label for own, label in zip(self.values, self.labels, strict=True) if _same(own, value)
+            label
+            for listed, label in zip(self.values, self.labels, strict=True)
+            if _same(listed, value)
         )
 
     def value_of(self, label: Any) -> Any:
-        """The value behind a stored label."""
+        """The listed value that the storage holds as `label`."""
         return next(
-            value for value, own in zip(self.values, self.labels, strict=True) if _same(own, label)
+            value
+            for value, stored in zip(self.values, self.labels, strict=True)
+            if _same(stored, label)
         )
 
     def __str__(self) -> str:
@@ -95,15 +103,15 @@ class Categorical:
 
 @dataclasses.dataclass(frozen=True)
 class Numeric:
-    """A number from `low` to `high`, both included; uniform, or uniform in its logarithm, or after another law.
+    """A domain of numbers from `low` to `high`, both included.
 
     Attributes:
         low, high: the bounds. A law without bounds (normal, log normal) is cut at `laws.TAIL`.
-        log: equal ratios count as equal distances.
-        q: distance between two values, counted from `low`; None for any real number.
-        integer: whole numbers only.
-        law: where a draw falls before it is rounded to a step. None: uniform from `low` to `high`, in the logarithm
-            if `log`, which Optuna has, too.
+        log: the scale is logarithmic, so that equal ratios count as equal distances.
+        q: the distance between two steps, which are counted from `low`; None allows every number.
+        integer: only whole numbers are values.
+        law: the distribution of a draw before rounding to a step. None means the uniform law from
+            `low` to `high`, or the log uniform law if `log`. Optuna has these two laws itself.
     """
 
     low: float
@@ -115,27 +123,32 @@ class Numeric:
 
     @classmethod
     def following(cls, law: Law, *, log: bool = False, q: float | None = None) -> "Numeric":
-        """What a law gives, rounded to multiples of q as W&B does: round(x / q) * q.
+        """The domain of a law's draws, rounded to multiples of q as W&B does: round(x / q) * q.
 
-        Rounding may leave the law's own bounds by up to q/2; whole multiples are whole numbers.
+        A rounded value may lie outside the bounds of the law, by up to q/2. If q is a whole number,
+        the values are whole numbers, too.
 
         Raises:
             OverflowError: a bound is too large for a float.
         """
-        low, high = law.quantile(0.0), law.quantile(1.0)
+        low = law.quantile(0.0)
+        high = law.quantile(1.0)
         if q is not None:
             kind = int if isinstance(q, int) else float
             low, high = (kind(decimal.Decimal(str(q)) * round(bound / q)) for bound in (low, high))
         return cls(low, high, log=log and low > 0, q=q, integer=isinstance(q, int), law=law)
 
     def draw(self, u: float) -> float:
-        """The value at `u` from [0, 1): the inverse of the distribution function, so never falling with `u`.
+        """The value for `u` from [0, 1), by the inverse of the distribution function.
 
-        Steps are those nearest to the law's draw, as with W&B: the two at the ends of a uniform range get half a
-        share. Whole numbers without `q` get one share each.
+        A larger `u` never gives a smaller value. With `q`, the draw of the law is rounded to the
+        nearest step, as W&B does. So the first and the last step of a uniform range have half the
+        probability of the steps between them. Whole numbers without `q` all have the same
+        probability.
 
-        Deviation from W&B: q_uniform counts its steps from `min` and stays below `max`, as W&B's grid search and its
-        map to Optuna do, but not its random search, which rounds to multiples of q beyond both bounds.
+        Deviation from W&B: q_uniform counts its steps from `min` and never exceeds `max`. W&B's
+        grid search and W&B's conversion to Optuna do the same. W&B's random search instead rounds
+        to multiples of q, which may lie outside both bounds.
         """
         if self.integer and self.q is None:
             return self._step(int(u * self.count()))
@@ -145,10 +158,10 @@ class Numeric:
         return float(min(max(value, self.low), self.high))
 
     def take(self, value: Any) -> float:
-        """The domain's own value that equals `value`, e.g. 1.0 for 1.
+        """The number of the domain that equals `value`, e.g. 1.0 for 1.
 
         Raises:
-            ValueError: there is none.
+            ValueError: the domain has no number that equals `value`.
         """
         if (
             isinstance(value, bool)
@@ -158,59 +171,64 @@ class Numeric:
             raise ValueError(f"{value!r} is not a value of {self}")
         if not self.stepped:
             return float(value)
-        by = self.q or 1
-        nearest = self._step(round((value - self.low) / by))
-        if abs(value - nearest) > 1e-9 * by:  # 0.1 + 0.2 is a step of 0.1
+        distance = self.q or 1
+        nearest = self._step(round((value - self.low) / distance))
+        if abs(value - nearest) > 1e-9 * distance:  # with q = 0.1, 0.1 + 0.2 counts as 0.3
             raise ValueError(f"{value!r} is not a value of {self}")
         return nearest
 
     @property
     def shape(self) -> Law:
-        """The law in effect."""
+        """The law of the draws: `law`, or the uniform law that replaces a `law` of None."""
         return self.law or (LogUniform if self.log else Uniform)(self.low, self.high)
 
     @property
     def stepped(self) -> bool:
-        """Whether its values can be counted."""
+        """Whether the domain consists of steps, so that its values can be counted."""
         return self.integer or self.q is not None
 
     def each_step(self) -> Iterator[float]:
-        """The values of a stepped range, in decimal arithmetic: 0 to 0.3 by 0.1 ends with 0.3, not beyond.
+        """The values of a stepped domain in rising order.
 
-        One after another: there may be more than fit into memory.
+        Decimal arithmetic makes the steps exact: steps of 0.1 from 0 to 0.3 end with 0.3.
+        The values come from an iterator, because they may not fit into memory.
 
         Raises:
-            ValueError: it is continuous.
+            ValueError: the domain is continuous.
         """
         return map(self._step, range(self.count()))
 
     def count(self) -> int:
-        """How many steps there are.
+        """The number of steps.
 
         Raises:
-            ValueError: it is continuous.
+            ValueError: the domain is continuous.
         """
         if not self.stepped:
             raise ValueError("a continuous range has no finite grid")
-        low, high, by = (
+        low, high, distance = (
             decimal.Decimal(str(number)) for number in (self.low, self.high, self.q or 1)
         )
-        return int((high - low) // by) + 1
+        return int((high - low) // distance) + 1
 
     def _step(self, index: int) -> float:
-        low, by = decimal.Decimal(str(self.low)), decimal.Decimal(str(self.q or 1))
-        value = low + min(max(index, 0), self.count() - 1) * by
+        """The step with this index, counted from 0; an index outside the range is clipped."""
+        low = decimal.Decimal(str(self.low))
+        distance = decimal.Decimal(str(self.q or 1))
+        value = low + min(max(index, 0), self.count() - 1) * distance
         return int(value) if self.integer else float(value)
 
     def __str__(self) -> str:
         step = f" in steps of {short(self.q)}" if self.q else ""
         law = self.shape
         if isinstance(law, Uniform | LogUniform):
-            how = "whole numbers " if self.integer else ""
-            how += "log scale " if isinstance(law, LogUniform) else ""
-            return f"{how}{short(law.low)} to {short(law.high)}{step}"
-        given = ", ".join(f"{key} {short(value)}" for key, value in dataclasses.asdict(law).items())
-        return f"{law.name.replace('_', ' ')} ({given}){step}"
+            kind = "whole numbers " if self.integer else ""
+            kind += "log scale " if isinstance(law, LogUniform) else ""
+            return f"{kind}{short(law.low)} to {short(law.high)}{step}"
+        constants = ", ".join(
+            f"{key} {short(value)}" for key, value in dataclasses.asdict(law).items()
+        )
+        return f"{law.name.replace('_', ' ')} ({constants}){step}"
 
 
 Domain = Constant | Categorical | Numeric
@@ -220,7 +238,7 @@ def finite_values(domain: Domain) -> Iterable[Any]:
     """All values of a domain, in order.
 
     Raises:
-        ValueError: it is continuous.
+        ValueError: the domain is continuous.
     """
     if isinstance(domain, Constant):
         return (domain.value,)
@@ -230,25 +248,31 @@ def finite_values(domain: Domain) -> Iterable[Any]:
 
 
 def among(value: Any, allowed: Iterable[Any]) -> bool:
-    """Whether a value equals one of these; 1 equals 1.0 in a condition, but not true."""
+    """Whether a value of a condition equals one of the allowed values.
+
+    The number 1 equals 1.0 in a condition, but 1 does not equal true.
+    """
     return any(
         value == other and isinstance(value, bool) == isinstance(other, bool) for other in allowed
     )
 
 
-def _found(value: Any, own: tuple[Any, ...]) -> Any:
-    same = [other for other in own if _same(other, value)] or [
-        other for other in own if among(value, (other,))
+def _equal_value(value: Any, listed: tuple[Any, ...]) -> Any:
+    """The listed value that equals `value`; a listed value of the same type is preferred."""
+    equal = [other for other in listed if _same(other, value)] or [
+        other for other in listed if among(value, (other,))
     ]
-    if not same:
-        raise ValueError(f"{value!r} is not one of {', '.join(map(str, own))}")
-    return same[0]
+    if not equal:
+        raise ValueError(f"{value!r} is not one of {', '.join(map(str, listed))}")
+    return equal[0]
 
 
 def short(number: float) -> str:
+    """The number as text for a message: a float has at most six digits."""
     return f"{number:.6g}" if isinstance(number, float) else str(number)
 
 
 def _same(one: Any, other: Any) -> bool:
-    # 1 == True == 1.0 in Python, not in a search space
+    """Whether two values are equal and have the same type."""
+    # in Python, 1 == True == 1.0; in a search space these are three different values
     return bool(one == other) and type(one) is type(other)

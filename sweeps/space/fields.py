@@ -1,4 +1,4 @@
-"""What the fields of `TrainConfig` take: the names and values of a search space's parameters."""
+"""Checks the names and values of parameters against the fields of `TrainConfig`."""
 
 import re
 from pathlib import Path
@@ -16,16 +16,18 @@ from trainer.fields.declare import USER_FUNCTION, is_user_function
 
 RESERVED = {
     "seed": "every seed derives from the sweep's own seed (the top-level key seed)",
-    "metric": "a metric of your own is named at the top: metric: {name: my_task.py:my_metric, goal: maximize}",
+    "metric": "a metric of your own is named at the top: "
+    "metric: {name: my_task.py:my_metric, goal: maximize}",
     "metric_goal": "it is metric.goal at the top",
 }
 
 
 def field_problems(space: Space) -> list[Problem]:
-    """Parameters that are not fields of TrainConfig, and values that a field does not take."""
+    """One problem for each unknown parameter, and for each value that its field does not accept."""
     problems = []
     for parameter in space.parameters:
-        name, path = parameter.name, parameter.path
+        name = parameter.name
+        path = parameter.path
         if name in RESERVED:
             problems.append(Problem(path, f"cannot be a parameter: {RESERVED[name]}"))
         elif field_type(name) is None:
@@ -42,9 +44,11 @@ def field_problems(space: Space) -> list[Problem]:
 
 
 def _value_problems(parameter: Parameter) -> list[Problem]:
-    domain, path = parameter.domain, parameter.path
+    """Problems with the values of a known parameter; only the two bounds of a range are checked."""
+    domain = parameter.domain
+    path = parameter.path
     if isinstance(domain, Constant):
-        tries: list[tuple[KeyPath, Any]] = [((*path, "value"), domain.value)]
+        checked: list[tuple[KeyPath, Any]] = [((*path, "value"), domain.value)]
     elif isinstance(domain, Numeric):
         if field_type(parameter.name) is int and not domain.integer:
             return [
@@ -54,11 +58,11 @@ def _value_problems(parameter: Parameter) -> list[Problem]:
             ]
         if domain.law is not None or parameter.distribution in DEPRECATED:
             return _law_problems(parameter, domain)
-        tries = [((*path, "min"), domain.low), ((*path, "max"), domain.high)]
+        checked = [((*path, "min"), domain.low), ((*path, "max"), domain.high)]
     else:
-        tries = [((*path, "values", index), value) for index, value in enumerate(domain.values)]
+        checked = [((*path, "values", index), value) for index, value in enumerate(domain.values)]
     problems = []
-    for where, value in tries:
+    for where, value in checked:
         problem = field_problem(parameter.name, value)
         if problem:
             problems.append(Problem(where, problem))
@@ -66,10 +70,14 @@ def _value_problems(parameter: Parameter) -> list[Problem]:
 
 
 def _law_problems(parameter: Parameter, domain: Numeric) -> list[Problem]:
-    """Bounds that do not stand in the file; those of a law without bounds are only where its tails are cut."""
+    """Problems with the bounds of a law, which the file does not contain as numbers.
+
+    A law without bounds is checked only at its median, because its tails are cut at arbitrary
+    places.
+    """
     if isinstance(domain.law, Normal | LogNormal):
         ends: tuple[float, ...] = (domain.draw(0.5),)
-    else:  # a continuous law only touches its bounds
+    else:  # a draw hardly ever is a bound, so numbers just inside are checked
         ends = (
             (domain.low, domain.high)
             if domain.stepped
@@ -81,28 +89,34 @@ def _law_problems(parameter: Parameter, domain: Numeric) -> list[Problem]:
 
 
 def field_notices(space: Space) -> list[str]:
-    """What a field takes, but perhaps not as meant."""
+    """Notices about values that a field accepts but that the user may not have intended."""
     notices = []
     for parameter in space.parameters:
-        name, domain = parameter.name, parameter.domain
+        name = parameter.name
+        domain = parameter.domain
         if not isinstance(domain, Numeric):
             continue
         if field_type(name) is float and domain.integer and domain.law is None:
             notices.append(
-                f"{name}: min and max are whole numbers, so only whole numbers are sampled (W&B's rule); "
-                f"write {float(domain.low)} and {float(domain.high)} for the range between them"
+                f"{name}: min and max are whole numbers, so only whole numbers are sampled "
+                f"(W&B's rule); write {float(domain.low)} and {float(domain.high)} "
+                "for the range between them"
             )
         ends = [field_problem(name, value) for value in (domain.low, domain.high)]
         if isinstance(domain.law, Normal | LogNormal) and any(ends):
             notices.append(
-                f"{name}: {domain} has tails from {domain.low:.3g} to {domain.high:.3g}, and a trial whose value the "
-                f"field does not take will fail: {next(filter(None, ends))}"
+                f"{name}: {domain} has tails from {domain.low:.3g} to {domain.high:.3g}, and a "
+                f"trial whose value the field does not take will fail: {next(filter(None, ends))}"
             )
     return notices
 
 
 def field_type(name: str) -> Any:
-    """The type of a TrainConfig field, or of the entries of a mapping (`loss_mix.focal`); None if there is no such."""
+    """The type of a TrainConfig field, or of the entries of a field that is a mapping.
+
+    Examples of an entry are `loss_mix.focal` and `freeze.up_to`. None means that there is no such
+    field.
+    """
     field, dot, _ = name.partition(".")
     if field not in TrainConfig.model_fields:
         return None
@@ -116,7 +130,7 @@ def field_type(name: str) -> Any:
 
 
 def field_problem(name: str, value: Any) -> str | None:
-    """Why a TrainConfig field does not take `value`, or None."""
+    """The reason why the TrainConfig field `name` does not accept `value`, or None."""
     field = name.partition(".")[0]
     try:
         TrainConfig.model_validate(nested({name: value}), strict=True)
@@ -132,29 +146,37 @@ def field_problem(name: str, value: Any) -> str | None:
 
 
 def describe(entry: Any, value: Any) -> str:
-    """One error of pydantic's as a sentence about the `value` that was given."""
+    """One error of pydantic as a sentence about the `value` that the user gave."""
     if entry["type"] in ("literal_error", "enum"):
-        kind, value = (
-            ("entry", entry["loc"][-2]) if entry["loc"][-1] == "[key]" else ("value", value)
-        )
+        kind = "value"
+        if entry["loc"][-1] == "[key]":
+            kind = "entry"
+            value = entry["loc"][-2]
         known = [word.strip("'") for word in re.findall(r"'[^']+'", entry["ctx"]["expected"])]
         hint = did_you_mean(value, known) if isinstance(value, str) else ""
-        own = ", or a function of your own, my_task.py:my_loss" if entry["loc"][0] == "loss" else ""
-        return f"unknown {kind} {shown(value)}.{hint} Known: {', '.join(known)}{own}"
+        user_function = (
+            ", or a function of your own, my_task.py:my_loss" if entry["loc"][0] == "loss" else ""
+        )
+        return f"unknown {kind} {shown(value)}.{hint} Known: {', '.join(known)}{user_function}"
     if entry["type"] == "bool_type":
-        return f"expected true or false, got {shown(value)}"  # yes and no are text in YAML 1.2
+        return f"expected true or false, got {shown(value)}"  # YAML 1.2 reads yes and no as text
     message = entry["msg"].removeprefix("Value error, ")
-    # our own validators say what they got
+    # the messages of our own validators already contain the value
     return f"{message[0].lower()}{message[1:]}" + (
         "" if entry["type"] == "value_error" else f", got {shown(value)}"
     )
 
 
 def user_function_problems(reference: str) -> list[str]:
-    """Why a name is not one of the user's own functions: a worker gets a copy of its file, in a folder of the sweep."""
+    """Why `reference` cannot name a user function; empty if it can.
+
+    The file must have a relative path, because each worker gets a copy of the file in a folder of
+    the sweep.
+    """
     if not re.fullmatch(USER_FUNCTION, reference):
         return [
-            f"{reference!r} names no function of a file: write FILE.py:FUNCTION, e.g. my_task.py:my_function"
+            f"{reference!r} names no function of a file: write FILE.py:FUNCTION, "
+            "e.g. my_task.py:my_function"
         ]
     path = Path(reference.rpartition(":")[0])
     if path.is_absolute() or ".." in path.parts:

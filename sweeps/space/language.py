@@ -1,8 +1,10 @@
-"""W&B's parameter language, read into a `Space`; `when` is our one addition.
+"""Reads W&B's parameter language into a `Space`. The key `when` is our one addition.
 
-The rules are those of W&B's JSON schema and of the `ppf` of its `sweeps` package: which keys a distribution takes, what
-is inferred where none is named (value, values, or min and max), and defaults (q 1, mu 0, sigma 1, a 1, b 1).
-Deviations: min = max is a range of one value, and sigma, a and b must be above 0.
+The rules come from W&B's JSON schema and from the function `ppf` of W&B's `sweeps` package. The
+rules say which keys a distribution takes, which distribution is meant if the file names none
+(inferred from value, values, or min and max), and which defaults hold:
+q 1, mu 0, sigma 1, a 1, b 1.
+Deviations from W&B: min = max is allowed and gives one value; sigma, a and b must be above 0.
 """
 
 import dataclasses
@@ -17,36 +19,39 @@ from sweeps.space.laws import Beta, LogNormal, LogUniform, Normal
 from sweeps.space.parameters import Parameter, Space
 
 Numbers = Mapping[str, float]
-MAX_STEPS = 10**18  # of one range; decimal arithmetic has 28 digits
-SUM_TOLERANCE = 1e-5  # of probabilities: six digits of 1/3 are enough
+MAX_STEPS = 10**18  # steps of one range at most, because decimal arithmetic has 28 digits
+SUM_TOLERANCE = 1e-5  # probabilities may miss the sum 1 by this, so six digits of 1/3 are enough
 DEFAULTS: Numbers = {"q": 1, "mu": 0.0, "sigma": 1.0, "a": 1.0, "b": 1.0}
 
 
 def read_space(raw: Any) -> tuple[Space, list[Problem]]:
-    """Read W&B's `parameters` mapping; a parameter with a problem is left out of the space."""
+    """Read the mapping `parameters` of a file; the space lacks parameters that cannot be read."""
     reader = _Reader()
     reader.read(raw, ("parameters",))
     return reader.space(), reader.problems
 
 
 def shown(value: Any) -> str:
-    """A value of a file, for a message about it."""
+    """The text of a value from a file, for a message about this value."""
     return "null" if value is None else repr(value)
 
 
 def whole(number: float) -> float:
-    """A whole number as such: 2 for 2.0, which W&B's JSON schema takes for one, too; any other as it is."""
+    """A float without a fraction as int (2 for 2.0); every other number unchanged.
+
+    W&B's JSON schema, too, accepts 2.0 as a whole number.
+    """
     return int(number) if isinstance(number, float) and number.is_integer() else number
 
 
 def notices(space: Space) -> list[str]:
-    """What is odd but allowed: deprecated distributions, each with what to write instead."""
+    """One notice per deprecated distribution, with the keys that the user should write instead."""
     return [text for parameter in space.parameters if (text := _deprecated(parameter))]
 
 
 @dataclasses.dataclass(frozen=True)
 class _Keys:
-    """What a distribution needs, and what it takes besides."""
+    """The keys that a distribution requires (`needs`) and the optional keys (`takes`)."""
 
     needs: tuple[str, ...] = ()
     takes: tuple[str, ...] = ()
@@ -72,7 +77,7 @@ DISTRIBUTIONS = {
     "q_log_uniform": _Keys(("min", "max"), ("q",)),
     "inv_log_uniform": _Keys(("min", "max")),
 }
-# with base-e exponents for bounds -> with the bounds themselves
+# a distribution whose min and max are exponents of e -> the one whose min and max are the bounds
 DEPRECATED = {
     "log_uniform": "log_uniform_values",
     "q_log_uniform": "q_log_uniform_values",
@@ -107,44 +112,55 @@ _NUMERIC: dict[str, Callable[[Numbers], Numeric]] = {
 
 
 class _Reader:
-    """Collects parameters and problems from one `parameters` mapping."""
+    """Collects the parameters and the problems of one mapping `parameters`."""
 
     def __init__(self) -> None:
         self.parameters: dict[str, Parameter] = {}
         self.problems: list[Problem] = []
-        self._paths: dict[str, KeyPath] = {}  # of every name that is written, read or not
+        self._paths: dict[str, KeyPath] = {}  # the place of every name in the file
         self._conditions: dict[str, list[_Condition]] = {}
 
     def read(
         self, raw: Any, path: KeyPath, prefix: str = "", *, inherited: "tuple[_Condition, ...]" = ()
     ) -> None:
-        """Read a mapping of names; `inherited` are the conditions of the nested mappings around it."""
+        """Read a mapping of parameter names.
+
+        Args:
+            path: the place of the mapping in the file.
+            prefix: the start of each dotted name, e.g. `loss_mix.`, if the mapping is nested.
+            inherited: the conditions of the mappings that contain this mapping.
+        """
         if not isinstance(raw, Mapping) or not raw:
             self._problem(
                 path, "expected a mapping of parameter names, e.g. lr: {min: 0.001, max: 0.1}"
             )
             return
         for key, entry in raw.items():
-            here, name = (*path, str(key)), f"{prefix}{key}"
+            entry_path = (*path, str(key))
+            name = f"{prefix}{key}"
             if not isinstance(entry, Mapping):
                 bare = "null" if entry is None else entry
                 self._problem(
-                    here,
-                    f"expected a mapping, got {shown(entry)}. A constant is written {{value: {bare}}}",
+                    entry_path,
+                    f"expected a mapping, got {shown(entry)}. "
+                    f"A constant is written {{value: {bare}}}",
                 )
                 continue
             if "parameters" in entry:
                 for other in sorted(set(map(str, entry)) - {"parameters", "when"}):
                     self._problem(
-                        (*here, other),
+                        (*entry_path, other),
                         f"a mapping with parameters takes no {other!r}. Allowed: when",
                     )
-                conditions = (*inherited, *self._when(entry.get("when"), here))
+                conditions = (*inherited, *self._when(entry.get("when"), entry_path))
                 self.read(
-                    entry["parameters"], (*here, "parameters"), f"{name}.", inherited=conditions
+                    entry["parameters"],
+                    (*entry_path, "parameters"),
+                    f"{name}.",
+                    inherited=conditions,
                 )
             else:
-                self._read_one(entry, here, name, inherited)
+                self._read_one(entry, entry_path, name, inherited)
 
     def _read_one(
         self,
@@ -153,6 +169,7 @@ class _Reader:
         name: str,
         inherited: "tuple[_Condition, ...]",
     ) -> None:
+        """Read the entry of one parameter."""
         if name in self._paths:
             self._problem(path, f"{name} is given twice, nested and dotted")
             return
@@ -167,7 +184,7 @@ class _Reader:
             self._conditions[name] = list(conditions)
 
     def _distribution(self, entry: Mapping[str, Any], path: KeyPath) -> str | None:
-        """The distribution's name, if it is one and has all keys that it needs and no other."""
+        """The distribution's name, or None if the name or a key is wrong or a key is missing."""
         kind = entry.get("distribution") or _inferred(entry)
         if kind is None:
             self._problem(path, f"needs one of: value, values, or min and max{_unnamed(entry)}")
@@ -185,7 +202,8 @@ class _Reader:
         for key in unknown:
             self._problem(
                 (*path, key),
-                f"{kind} takes no {key!r}.{did_you_mean(key, allowed)} Allowed: {', '.join(allowed)}",
+                f"{kind} takes no {key!r}.{did_you_mean(key, allowed)} "
+                f"Allowed: {', '.join(allowed)}",
             )
         missing = sorted(set(keys.needs) - set(entry))
         if missing:
@@ -193,11 +211,13 @@ class _Reader:
         return None if unknown or missing else kind
 
     def _domain(self, kind: str, entry: Mapping[str, Any], path: KeyPath) -> Domain | None:
+        """The domain of an entry with the distribution `kind`, or None if a value has a problem."""
         if kind == "constant":
             return Constant(entry["value"])
         if kind in _NUMERIC:
             return self._numeric(kind, entry, path)
-        values, probabilities = entry["values"], entry.get("probabilities")
+        values = entry["values"]
+        probabilities = entry.get("probabilities")
         for key, problem in (
             ("values", _values_problem(values)),
             (
@@ -213,6 +233,7 @@ class _Reader:
         )
 
     def _numeric(self, kind: str, entry: Mapping[str, Any], path: KeyPath) -> Numeric | None:
+        """The domain of an entry with a numeric distribution, or None if a number has a problem."""
         keys = DISTRIBUTIONS[kind]
         numbers = {key: entry.get(key, DEFAULTS.get(key)) for key in (*keys.needs, *keys.takes)}
         for key, number in numbers.items():
@@ -237,6 +258,7 @@ class _Reader:
         return domain
 
     def _when(self, raw: Any, path: KeyPath) -> "tuple[_Condition, ...]":
+        """The conditions that the key `when` of the entry at `path` lists."""
         if raw is None:
             return ()
         if not isinstance(raw, Mapping) or not raw:
@@ -253,27 +275,37 @@ class _Reader:
         )
 
     def space(self) -> Space:
-        """What was read, each parameter after those it depends on, otherwise as written; checks the conditions."""
-        never = {name for name in self.parameters if not self._can_hold(name)}
+        """Check the conditions, and return the space of the parameters that could be read.
+
+        Each parameter comes after the parameters that its conditions name. Apart from that, the
+        parameters keep the order of the file.
+        """
+        impossible = {name for name in self.parameters if not self._can_hold(name)}
         ordered: list[Parameter] = []
-        left = dict(self.parameters)
-        while left:
+        remaining = dict(self.parameters)
+        while remaining:
             ready = next(
-                (p for p in left.values() if not any(other in left for other, _ in p.when)), None
+                (
+                    parameter
+                    for parameter in remaining.values()
+                    if not any(other in remaining for other, _ in parameter.when)
+                ),
+                None,
             )
             if ready is None:
-                where = self._conditions[min(left)][0].path[:-1]
-                self._problem(where, f"conditions in a circle: {', '.join(sorted(left))}")
+                where = self._conditions[min(remaining)][0].path[:-1]
+                self._problem(where, f"conditions in a circle: {', '.join(sorted(remaining))}")
                 break
-            ordered.append(left.pop(ready.name))
-        self._check_chains(ordered, never)
+            ordered.append(remaining.pop(ready.name))
+        self._check_chains(ordered, impossible)
         return Space(tuple(ordered))
 
     def _can_hold(self, name: str) -> bool:
-        """Whether each condition, taken alone, names a parameter and values that it can have."""
+        """Whether each condition alone can hold: its parameter exists and can have the values."""
         before = len(self.problems)
         for condition in self._conditions[name]:
-            other, allowed = condition.name, condition.allowed
+            other = condition.name
+            allowed = condition.allowed
             if other not in self._paths:
                 hint = did_you_mean(other, self._paths) or f" Known: {', '.join(self._paths)}"
                 self._problem(condition.path, f"unknown parameter {other!r}.{hint}")
@@ -286,75 +318,84 @@ class _Reader:
                         self._problem(condition.path, problem)
         return len(self.problems) == before
 
-    def _check_chains(self, ordered: list[Parameter], never: set[str]) -> None:
-        """Conditions that hold one by one, but not together with those of the parameters that they name."""
-        # for each parameter: what each parameter above it must be; all of it must hold at once
+    def _check_chains(self, ordered: list[Parameter], impossible: set[str]) -> None:
+        """Report each parameter whose conditions contradict each other.
+
+        A contradiction may need several parameters: a condition names another parameter, and the
+        other parameter has conditions of its own.
+
+        Args:
+            impossible: the parameters with a condition that alone can never hold; their problem is
+                already reported.
+        """
+        # for each parameter: the values that other parameters must have before it is sampled
         demands: dict[str, dict[str, tuple[Any, ...]]] = {}
         for parameter in ordered:
-            asked = [("it", name, allowed) for name, allowed in parameter.when]
-            asked += [
+            needs = [("it", name, allowed) for name, allowed in parameter.when]
+            needs += [
                 (other, *demand)
                 for other, _ in parameter.when
                 for demand in demands.get(other, {}).items()
             ]
             merged: dict[str, tuple[Any, ...]] = {}
-            for _, name, allowed in asked:
+            for _, name, allowed in needs:
                 merged[name] = tuple(
                     v for v in allowed if name not in merged or among(v, merged[name])
                 )
-            impossible = next((name for name, values in merged.items() if not values), None)
-            if impossible is None or parameter.name in never:
-                demands[parameter.name] = {} if parameter.name in never else merged
+            excluded = next((name for name, values in merged.items() if not values), None)
+            if excluded is None or parameter.name in impossible:
+                demands[parameter.name] = {} if parameter.name in impossible else merged
                 continue
-            who = [
-                f"{asker} needs {name} to be {' or '.join(map(str, allowed))}"
-                for asker, name, allowed in dict.fromkeys(map(_hashable, asked))
-                if name == impossible
+            reasons = [
+                f"{needing} needs {name} to be {' or '.join(map(str, allowed))}"
+                for needing, name, allowed in dict.fromkeys(map(_hashable, needs))
+                if name == excluded
             ]
             where = self._conditions[parameter.name][0].path[:-1]
             self._problem(
-                where, f"never sampled, its conditions exclude each other: {', '.join(who)}"
+                where, f"never sampled, its conditions exclude each other: {', '.join(reasons)}"
             )
 
     def _problem(self, path: KeyPath, text: str) -> None:
+        """Add a problem, unless the same problem was added before."""
         problem = Problem(path, text)
-        if (
-            problem not in self.problems
-        ):  # a nested mapping's condition is met once per parameter in it
+        # the condition of a nested mapping is checked again for each parameter in the mapping
+        if problem not in self.problems:
             self.problems.append(problem)
 
 
 @dataclasses.dataclass(frozen=True)
 class _Condition:
-    """One entry of a `when`, and where it stands."""
+    """One entry of a `when`: the parameter `name` must have one of the `allowed` values."""
 
     name: str
     allowed: tuple[Any, ...]
     path: KeyPath
 
 
-def _hashable(asked: tuple[str, str, tuple[Any, ...]]) -> tuple[str, str, tuple[str, ...]]:
-    asker, name, allowed = asked
-    return asker, name, tuple(map(str, allowed))
+def _hashable(need: tuple[str, str, tuple[Any, ...]]) -> tuple[str, str, tuple[str, ...]]:
+    """The need with its allowed values as text, because a list or mapping cannot be hashed."""
+    needing, name, allowed = need
+    return needing, name, tuple(map(str, allowed))
 
 
 def _inferred(entry: Mapping[str, Any]) -> str | None:
-    """W&B's rule for a parameter without `distribution`."""
+    """The distribution that W&B infers from the other keys of an entry; None if there is none."""
     if "value" in entry:
         return "constant"
     if "values" in entry:
         return "categorical"
     if "min" in entry and "max" in entry:
-        whole = all(
+        integer = all(
             isinstance(entry[key], int) and not isinstance(entry[key], bool)
             for key in ("min", "max")
         )
-        return "int_uniform" if whole else "uniform"
+        return "int_uniform" if integer else "uniform"
     return None
 
 
 def _unnamed(entry: Mapping[str, Any]) -> str:
-    """A remark on keys that belong to a distribution which must be named."""
+    """The end of a message about keys whose distribution the file must name; else empty."""
     for keys, kinds in ((("mu", "sigma"), "normal or log_normal"), (("a", "b"), "beta")):
         given = [key for key in keys if key in entry]
         if given:
@@ -363,6 +404,7 @@ def _unnamed(entry: Mapping[str, Any]) -> str:
 
 
 def _values_problem(values: Any) -> str | None:
+    """Why `values` cannot be the values of a categorical parameter, or None."""
     if not isinstance(values, list) or not values:
         return f"expected a list with at least one value, got {shown(values)}"
     if any(value != value for value in values):
@@ -373,8 +415,12 @@ def _values_problem(values: Any) -> str | None:
 
 
 def _probabilities_problem(probabilities: Any, values: Any) -> str | None:
+    """Why `probabilities` cannot be the probabilities of `values`, or None."""
     if not isinstance(probabilities, list) or len(probabilities) != len(values):
-        return f"expected a list of {len(values)} probabilities, one for each value, got {probabilities!r}"
+        return (
+            f"expected a list of {len(values)} probabilities, one for each value, "
+            f"got {probabilities!r}"
+        )
     for number in probabilities:
         if isinstance(number, bool) or not isinstance(number, int | float) or not 0 <= number <= 1:
             return f"a probability lies between 0 and 1, got {shown(number)}"
@@ -385,9 +431,11 @@ def _probabilities_problem(probabilities: Any, values: Any) -> str | None:
 
 
 def _bounds_problem(kind: str, numbers: Numbers) -> str | None:
+    """Why `min` and `max` cannot be the bounds of the distribution `kind`, or None."""
     if "min" not in numbers:
         return None
-    low, high = numbers["min"], numbers["max"]
+    low = numbers["min"]
+    high = numbers["max"]
     if "log" in kind:
         if kind not in DEPRECATED and not 0 < low < high:
             return f"a log scale needs 0 < min < max, got min={low}, max={high}"
@@ -401,7 +449,7 @@ def _bounds_problem(kind: str, numbers: Numbers) -> str | None:
 
 
 def _built(kind: str, numbers: Numbers) -> tuple[Numeric, None] | tuple[None, str]:
-    """The domain, or why numbers cannot hold it."""
+    """The domain, or the reason why floats and steps cannot represent the domain."""
     given = ", ".join(f"{key}={number}" for key, number in numbers.items())
     try:
         domain = _NUMERIC[kind](numbers)
@@ -415,8 +463,9 @@ def _built(kind: str, numbers: Numbers) -> tuple[Numeric, None] | tuple[None, st
 
 
 def _value_problem(parameter: Parameter, value: Any) -> str | None:
-    """Why a parameter can never have this value, or None."""
-    name, domain = parameter.name, parameter.domain
+    """Why the parameter never has the value that a condition asks for, or None."""
+    name = parameter.name
+    domain = parameter.domain
     try:
         domain.take(value)
     except ValueError:
@@ -428,7 +477,9 @@ def _value_problem(parameter: Parameter, value: Any) -> str | None:
 
 
 def _deprecated(parameter: Parameter) -> str | None:
-    kind, domain = parameter.distribution, parameter.domain
+    """The notice about a deprecated distribution, or None."""
+    kind = parameter.distribution
+    domain = parameter.domain
     if kind not in DEPRECATED or not isinstance(domain, Numeric):
         return None
     law = domain.law

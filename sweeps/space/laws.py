@@ -1,7 +1,9 @@
-"""How the values of a numeric parameter are distributed: quantile functions, so that one number in [0, 1) is one draw.
+"""The distribution laws of numeric parameters, as quantile functions.
 
-The formulas are those of W&B's `sweeps` package (`HyperParameter.ppf`), before its rounding to `q`. Its inverse log
-uniform, exp(-U) with U uniform from -ln(max) to -ln(min), is the log uniform law: both have one quantile function.
+A quantile function turns one number from [0, 1) into one draw. The formulas are those of W&B's
+`sweeps` package (`HyperParameter.ppf`), before that package rounds to `q`. W&B's inverse log
+uniform law, exp(-U) with U uniform from -ln(max) to -ln(min), has the same quantile function as the
+log uniform law.
 """
 
 import dataclasses
@@ -10,79 +12,85 @@ import sys
 from statistics import NormalDist
 from typing import ClassVar
 
-TAIL = 1e-12  # probability beyond either bound of a law without bounds; 7.03 standard deviations of a normal law
+# the probability that is cut off at each end of a law without bounds; for a normal law this is
+# 7.03 standard deviations from the mean
+TAIL = 1e-12
 
 
 @dataclasses.dataclass(frozen=True)
 class Uniform:
-    """Every number from `low` to `high` is as probable."""
+    """All numbers from `low` to `high` are equally probable."""
 
     name: ClassVar[str] = "uniform"
     low: float
     high: float
 
     def quantile(self, u: float) -> float:
-        """The number that a share `u` of all draws stays below."""
+        """The u-quantile: a draw is below this number with probability `u`."""
         return min(self.low + u * (self.high - self.low), self.high)
 
 
 @dataclasses.dataclass(frozen=True)
 class LogUniform:
-    """The logarithm is uniform; 0 < low < high."""
+    """The logarithm of the number is uniform. The bounds must be 0 < low < high."""
 
     name: ClassVar[str] = "log_uniform"
     low: float
     high: float
 
     def quantile(self, u: float) -> float:
-        """The number that a share `u` of all draws stays below."""
+        """The u-quantile: a draw is below this number with probability `u`."""
         value = math.exp(math.log(self.low) + u * (math.log(self.high) - math.log(self.low)))
-        return self.high if u >= 1 else self.low if u <= 0 else min(max(value, self.low), self.high)
+        if u >= 1:
+            return self.high
+        if u <= 0:
+            return self.low
+        return min(max(value, self.low), self.high)
 
 
 @dataclasses.dataclass(frozen=True)
 class Normal:
-    """Mean `mu`, standard deviation `sigma` > 0, cut where less than TAIL remains."""
+    """The normal law with mean `mu` and standard deviation `sigma` > 0, cut at TAIL."""
 
     name: ClassVar[str] = "normal"
     mu: float = 0.0
     sigma: float = 1.0
 
     def quantile(self, u: float) -> float:
-        """The number that a share `u` of all draws stays below; finite for 0 and 1, too."""
+        """The u-quantile, which is finite for u = 0 and u = 1, too."""
         return NormalDist(self.mu, self.sigma).inv_cdf(min(max(u, TAIL), 1 - TAIL))
 
 
 @dataclasses.dataclass(frozen=True)
 class LogNormal:
-    """The natural logarithm is normal with `mu` and `sigma`, cut where less than TAIL remains."""
+    """The natural logarithm of the number is normal with `mu` and `sigma`, cut at TAIL."""
 
     name: ClassVar[str] = "log_normal"
     mu: float = 0.0
     sigma: float = 1.0
 
     def quantile(self, u: float) -> float:
-        """The number that a share `u` of all draws stays below; finite for 0 and 1, too.
+        """The u-quantile, which is finite for u = 0 and u = 1, too.
 
         Raises:
-            OverflowError: it is too large for a float.
+            OverflowError: the quantile is too large for a float.
         """
         return math.exp(Normal(self.mu, self.sigma).quantile(u))
 
 
 @dataclasses.dataclass(frozen=True)
 class Beta:
-    """From 0 to 1 with the shape parameters `a` and `b`, both > 0."""
+    """The beta law on [0, 1] with the shape parameters `a` > 0 and `b` > 0."""
 
     name: ClassVar[str] = "beta"
     a: float = 1.0
     b: float = 1.0
 
     def quantile(self, u: float) -> float:
-        """The number that a share `u` of all draws stays below."""
-        from scipy.special import betaincinv  # 0.5 s
+        """The u-quantile: a draw is below this number with probability `u`."""
+        from scipy.special import betaincinv  # the import takes 0.5 s
 
-        # below the normal floats scipy's answer is NaN; no draw is as small, see search.draws.share
+        # scipy returns NaN for a subnormal u; no draw has such a small u, see search.draws.share
         return float(betaincinv(self.a, self.b, u if u >= sys.float_info.min else 0.0))
 
 

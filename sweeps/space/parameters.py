@@ -1,7 +1,9 @@
-"""What may vary: parameters, their domains and conditions. `language` reads them from YAML; no Optuna here.
+"""The parameters of a search space, with their domains and conditions.
 
-A parameter has a domain (constant, categorical or numeric) and may be conditional (`when`, ours): it is
-sampled only if the parameters it names have one of the values it gives.
+A parameter has a domain (constant, categorical or numeric). A parameter may also have conditions
+(`when`, our addition to W&B's language): the parameter is sampled only if each parameter that
+`when` names has one of the values that `when` lists for it. `language` reads parameters from YAML.
+This file does not use Optuna.
 """
 
 import dataclasses
@@ -18,13 +20,15 @@ Values = dict[str, Any]
 
 @dataclasses.dataclass(frozen=True)
 class Parameter:
-    """One named choice.
+    """One named choice of a search space.
 
     Attributes:
-        name: dotted for nested parameters.
-        when: for each named parameter the values under which this one is sampled.
-        path: where it stands in the file.
-        distribution: W&B's name of it, also where the file leaves it to be inferred.
+        name: the name of the parameter; a nested parameter has a dotted name.
+        when: names of other parameters, each with the values under which this parameter is
+            sampled.
+        path: the place of the parameter in the file.
+        distribution: W&B's name of the distribution, also if the file does not name the
+            distribution.
     """
 
     name: str
@@ -34,18 +38,18 @@ class Parameter:
     distribution: str = dataclasses.field(default="", compare=False)
 
     def active(self, values: Mapping[str, Any]) -> bool:
-        """Whether it is sampled, given the values of the parameters before it."""
+        """Whether the parameter is sampled, given the values of the parameters before it."""
         return all(name in values and among(values[name], allowed) for name, allowed in self.when)
 
 
 @dataclasses.dataclass(frozen=True)
 class Space:
-    """Parameters in an order in which each comes after those its `when` names."""
+    """Parameters in an order where each comes after the parameters that its `when` names."""
 
     parameters: tuple[Parameter, ...]
 
     def resolve(self, choose: Callable[[Parameter], Any]) -> Values:
-        """Values of all active parameters; `choose` is asked for each one that is not constant."""
+        """The values of all active parameters; `choose` gives each value that is not constant."""
         values: Values = {}
         for parameter in self.parameters:
             if parameter.active(values):
@@ -60,54 +64,73 @@ class Space:
         return tuple(p for p in self.parameters if not isinstance(p.domain, Constant))
 
     def values_of(self, name: str) -> tuple[Any, ...]:
-        """Every value that a parameter can have, in order; empty where the space does not name it.
+        """Every value of the parameter `name`, in order; empty if the space has no such parameter.
 
         Raises:
-            ValueError: it is continuous.
+            ValueError: the parameter is continuous.
         """
         return tuple(finite_values(self[name].domain)) if name in self else ()
 
     def __getitem__(self, name: str) -> Parameter:
+        """The parameter `name`, which the space must have."""
         return next(parameter for parameter in self.parameters if parameter.name == name)
 
     def __contains__(self, name: str) -> bool:
+        """Whether the space has a parameter `name`."""
         return any(parameter.name == name for parameter in self.parameters)
 
 
 def grid(space: Space) -> Iterator[Values]:
-    """Every point of a finite space once, the last parameter moving fastest; inactive parameters do not multiply.
+    """Every point of a finite space once. The last parameter changes fastest.
+
+    A parameter that is inactive at a point is left out of the point and does not multiply the
+    points.
 
     Raises:
         ValueError: a domain is continuous.
+
+    Example:
+        >>> optimizer = Parameter("optimizer", Categorical(("adam", "sgd")))
+        >>> when = (("optimizer", ("sgd",)),)
+        >>> momentum = Parameter("momentum", Categorical((0.8, 0.9)), when)
+        >>> for point in grid(Space((optimizer, momentum))):
+        ...     print(point)
+        {'optimizer': 'adam'}
+        {'optimizer': 'sgd', 'momentum': 0.8}
+        {'optimizer': 'sgd', 'momentum': 0.9}
     """
 
-    def points(left: tuple[Parameter, ...], values: Values) -> Iterator[Values]:
-        if not left:
+    def points(remaining: tuple[Parameter, ...], values: Values) -> Iterator[Values]:
+        if not remaining:
             yield values
-        elif not left[0].active(values):
-            yield from points(left[1:], values)
+        elif not remaining[0].active(values):
+            yield from points(remaining[1:], values)
         else:
-            for value in finite_values(left[0].domain):
-                yield from points(left[1:], {**values, left[0].name: value})
+            for value in finite_values(remaining[0].domain):
+                yield from points(remaining[1:], {**values, remaining[0].name: value})
 
     return points(space.parameters, {})
 
 
 def grid_size(space: Space, *, at_most: int) -> int:
-    """How many points the grid has, counted up to `at_most`.
+    """The number of points of the grid, or `at_most` if the grid has more points.
 
     Raises:
         ValueError: a domain is continuous.
     """
+    # a parameter that neither has nor causes a condition multiplies the points by its size, so only
+    # the points of the remaining parameters are listed
     named = {name for parameter in space.parameters for name, _ in parameter.when}
-    tied = tuple(p for p in space.parameters if p.when or p.name in named)
-    free = math.prod(
+    conditional = tuple(p for p in space.parameters if p.when or p.name in named)
+    unconditional = math.prod(
         _size(p.domain) for p in space.parameters if not p.when and p.name not in named
     )
-    return min(free * sum(1 for _ in itertools.islice(grid(Space(tied)), at_most)), at_most)
+    listed = sum(1 for _ in itertools.islice(grid(Space(conditional)), at_most))
+    return min(unconditional * listed, at_most)
 
 
 def _size(domain: Domain) -> int:
+    """The number of values of a domain that is not continuous."""
     if isinstance(domain, Numeric):
         return domain.count()
     return len(domain.values) if isinstance(domain, Categorical) else 1

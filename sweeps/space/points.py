@@ -1,4 +1,7 @@
-"""`start_with`: points to try first, as the values of parameters; what a point leaves out is sampled."""
+"""Reads `start_with`: the points that a sweep tries first.
+
+A point gives values of parameters. The sampler chooses the values of all other parameters.
+"""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -12,7 +15,12 @@ KEY = "start_with"
 
 
 def read_points(raw: Any, space: Space) -> tuple[tuple[Values, ...], list[Problem]]:
-    """The points, by the parameters' dotted names, with the values of their domains; constants are left out."""
+    """Read the points of `start_with`, and the problems of the list.
+
+    Returns:
+        For each point the values by dotted parameter name, as the domains hold them, without
+        constants; and the problems. A point with a problem may be missing.
+    """
     if not isinstance(raw, list):
         return (), [
             Problem(
@@ -24,9 +32,9 @@ def read_points(raw: Any, space: Space) -> tuple[tuple[Values, ...], list[Proble
     problems: list[Problem] = []
     seen: dict[str, int] = {}
     for index, entry in enumerate(raw):
-        point, more = _read_point(entry, space, (KEY, index))
-        problems += more
-        if more:
+        point, in_point = _read_point(entry, space, (KEY, index))
+        problems += in_point
+        if in_point:
             continue
         points.append({p.name: point[p.name] for p in space.varying() if p.name in point})
         first = seen.setdefault(json.dumps(points[-1], sort_keys=True, default=str), index)
@@ -40,6 +48,7 @@ def read_points(raw: Any, space: Space) -> tuple[tuple[Values, ...], list[Proble
 
 
 def _read_point(entry: Any, space: Space, path: KeyPath) -> tuple[Values, list[Problem]]:
+    """Read one point, constants included, and the problems of the point."""
     if not isinstance(entry, Mapping) or not entry:
         return {}, [
             Problem(path, f"expected values of parameters such as {{lr: 0.001}}, got {entry!r}")
@@ -66,9 +75,13 @@ def _read_point(entry: Any, space: Space, path: KeyPath) -> tuple[Values, list[P
 def _leaves(
     entry: Mapping[str, Any], space: Space, path: KeyPath, prefix: str = ""
 ) -> Iterator[tuple[str, Any, KeyPath]]:
-    """Dotted name, value and place of each value; a mapping is nested names unless a parameter has that name."""
+    """The dotted name, the value and the place of each value of a point.
+
+    A mapping contains nested names, unless the mapping itself is the value of a parameter.
+    """
     for key, value in entry.items():
-        name, where = f"{prefix}{key}", (*path, str(key))
+        name = f"{prefix}{key}"
+        where = (*path, str(key))
         if name not in space and isinstance(value, Mapping):
             yield from _leaves(value, space, where, f"{name}.")
         else:
@@ -76,7 +89,7 @@ def _leaves(
 
 
 def _inactive(point: Values, space: Space) -> Iterator[str]:
-    """Values that would not be used, given the others of the point."""
+    """One message for each value of a point that the other values of the point make unused."""
     known: Values = {}
     for parameter in space.parameters:
         domain = parameter.domain
@@ -88,10 +101,11 @@ def _inactive(point: Values, space: Space) -> Iterator[str]:
             yield _reason(parameter, known)
 
 
-_OPEN = object()  # the value is left to the sampler
+_OPEN = object()  # stands for a value that the sampler chooses
 
 
 def _reason(parameter: Parameter, known: Values) -> str:
+    """The message about a parameter with a condition that the known values do not fulfil."""
     needed, allowed = next(
         (name, values)
         for name, values in parameter.when

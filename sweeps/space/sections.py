@@ -1,4 +1,8 @@
-"""Mistakes in the sections of a search space file: which keys each has, and pydantic's errors in our words."""
+"""Finds mistakes in the sections of a search space file.
+
+This file knows the keys of each section, and turns each error of pydantic into a message for the
+user.
+"""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -12,7 +16,7 @@ from sweeps.space.spec import METRIC_NAMES, Budget, Folds, Metric, Resources, Sw
 from sweeps.space.stopping import RULES, Race
 from trainer.data.options import DataOptions
 
-# W&B's keys that have no meaning here; an existing sweep file stays valid
+# keys of W&B that have no meaning for us; a file with such keys is still a valid search space
 UNUSED_KEYS = (
     "program",
     "command",
@@ -29,12 +33,14 @@ UNUSED_KEYS = (
     "kind",
 )
 UNUSED_METRIC_KEYS = ("impute", "impute_while_running")
-OWN = ("space", "notices", "raw", "path")  # of SweepSpec, not of a file
+OWN = ("space", "notices", "raw", "path")  # fields of SweepSpec that are not keys of a file
 _NEEDED = {
-    "metric": f"Write metric: {{name: valid/f1, goal: maximize}}; known names: {', '.join(METRIC_NAMES)}",
+    "metric": "Write metric: {name: valid/f1, goal: maximize}; "
+    f"known names: {', '.join(METRIC_NAMES)}",
     "metric.name": f"Known: {', '.join(METRIC_NAMES)}",
     "metric.goal": "Write goal: maximize or goal: minimize (W&B's silent default would minimise)",
-    "data": "Write data: {source: images.csv} or data: {source: folder-with-one-sub-folder-per-class}",
+    "data": "Write data: {source: images.csv} "
+    "or data: {source: folder-with-one-sub-folder-per-class}",
     "data.source": "A CSV or Parquet file, or a folder with one sub-folder per class",
     "early_terminate": "Write early_terminate: {type: hyperband, min_iter: 3}",
 }
@@ -54,14 +60,14 @@ _SECTIONS: dict[str, type[BaseModel]] = {
 
 
 def known_keys() -> set[str]:
-    """The keys of the top level."""
+    """The keys that a search space file may have at the top level."""
     return set(SweepSpec.model_fields) - set(OWN) | {"parameters"}
 
 
 def without_unused(raw: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """The file without W&B's keys that have no meaning here, and a notice that names them.
+    """The content of a file without the unused keys of W&B, and a notice that names these keys.
 
-    A key that is null is left out, as if it were absent.
+    A known key with the value null is left out, too, as if the file did not have the key.
     """
     known = known_keys()
     used = {
@@ -80,22 +86,25 @@ def without_unused(raw: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
 
 
 def unknown_key(path: KeyPath, known: Iterable[str]) -> Problem:
-    """A key that is not one of its section's."""
+    """The problem of a key that its section does not have."""
     hint = did_you_mean(str(path[-1]), known)
     return Problem(path, f"unknown key.{hint} Allowed here: {', '.join(sorted(known))}")
 
 
 def section_problems(error: ValidationError) -> list[Problem]:
-    """Each error of a section once, at the key as it stands in the file."""
+    """The errors of pydantic as problems, each problem once and at its key in the file."""
     problems = [_problem(entry) for entry in error.errors()]
     return list(dict.fromkeys(problem for problem in problems if problem is not None))
 
 
 def _problem(entry: Any) -> Problem | None:
-    path, rule = _written(tuple(entry["loc"]))
-    name, value = ".".join(map(str, path)), entry["input"]
+    """One error of pydantic as a problem, or None if another error covers the same mistake."""
+    path, rule = _path_in_file(tuple(entry["loc"]))
+    name = ".".join(map(str, path))
+    value = entry["input"]
     if name in _ALLOWED:
-        # one error for each type that the key may have; of a mapping only those of its keys count
+        # pydantic gives one error per type that the key may have; of a mapping, only the errors of
+        # the keys inside are useful
         return (
             None
             if name in _SECTIONS and isinstance(value, Mapping)
@@ -114,8 +123,12 @@ def _problem(entry: Any) -> Problem | None:
     return Problem(path, describe(entry, value) + hint)
 
 
-def _written(loc: KeyPath) -> tuple[KeyPath, str | None]:
-    """A place as it stands in the file, without the type that pydantic tried there, and the rule it lies in."""
+def _path_in_file(loc: KeyPath) -> tuple[KeyPath, str | None]:
+    """The place in the file that pydantic calls `loc`, and the stopping rule of that place.
+
+    If a key may have several types, pydantic puts the type into `loc`. The place in the file has no
+    type. The rule is the `type` of `early_terminate`, or None outside that section.
+    """
     if loc[0] == "early_terminate" and len(loc) > 1:
         return (loc[0], *loc[2:]), str(loc[1])
     if loc[:2] in (("resources", "cpu"), ("folds", "race")):
@@ -124,15 +137,17 @@ def _written(loc: KeyPath) -> tuple[KeyPath, str | None]:
 
 
 def _type_problem(path: KeyPath, value: Mapping[str, Any]) -> Problem:
-    known, where = ", ".join(RULES), (*path, "type")
+    """The problem of a stopping rule whose `type` is missing or unknown."""
+    known = ", ".join(RULES)
+    type_path = (*path, "type")
     if "type" not in value:
-        return Problem(where, f"missing. Known: {known}")
+        return Problem(type_path, f"missing. Known: {known}")
     hint = did_you_mean(str(value["type"]), RULES)
-    return Problem(where, f"unknown value {shown(value['type'])}.{hint} Known: {known}")
+    return Problem(type_path, f"unknown value {shown(value['type'])}.{hint} Known: {known}")
 
 
 def _keys(path: KeyPath, rule: str | None) -> set[str]:
-    """What a section may hold."""
+    """The keys that the section at `path` may have."""
     if not path:
         return known_keys()
     if path[0] == "early_terminate":

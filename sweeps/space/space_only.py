@@ -1,6 +1,7 @@
-"""`sweeps check --space-only`: W&B's language alone, so that any sweep file of W&B's can be tried as it is.
+"""Reads a file for `sweeps check --space-only`, which checks W&B's language and nothing else.
 
-Names of parameters are free; data, a known metric and an end, which a sweep of ours needs, are not asked for.
+So a user can check every sweep file of W&B without changes. Parameters may have any name. The file
+needs no data, no known metric and no end (`run_cap` or a budget), which `sweeps run` requires.
 """
 
 import dataclasses
@@ -32,7 +33,7 @@ from trainer.metrics import Goal
 
 
 class AnyMetric(Section):
-    """A metric of any name."""
+    """A metric with any name."""
 
     name: str
     goal: Annotated[Goal, Field(strict=False)] = Goal.MINIMIZE
@@ -40,7 +41,7 @@ class AnyMetric(Section):
 
 
 class Top(Section):
-    """The top level of W&B's language, as far as it means something here."""
+    """The top-level keys of W&B's language that have a meaning for us."""
 
     name: str
     description: str = ""
@@ -53,11 +54,11 @@ class Top(Section):
 
 @dataclasses.dataclass(frozen=True)
 class SpaceOnly:
-    """What the language of a file says.
+    """The content of a file that was checked as W&B's language only.
 
     Attributes:
-        search: the sampler in effect.
-        notices: what is odd but allowed.
+        search: the sampler: `top.sampler`, or the default sampler of the method.
+        notices: messages about content that is allowed but may not be intended.
     """
 
     top: Top
@@ -66,14 +67,14 @@ class SpaceOnly:
     notices: tuple[str, ...]
 
     def grid_points(self) -> int | None:
-        """How many points a grid over the space has, counted up to MAX_GRID; None: it is continuous."""
+        """The number of points of a grid over the space, at most MAX_GRID; None if continuous."""
         try:
             return grid_size(self.space, at_most=MAX_GRID)
         except ValueError:
             return None
 
     def as_json(self) -> dict[str, Any]:
-        """What `--json` prints."""
+        """The content of the output of `--json`."""
         top = self.top.model_dump(mode="json", exclude={"description", "sampler", "run_cap"})
         points = self.grid_points()
         return {
@@ -91,10 +92,13 @@ class SpaceOnly:
 
 
 def read_space_only(path: Path, *, settings: Iterable[str] = ()) -> SpaceOnly:
-    """Read and validate the language of a file.
+    """Read a file and check its W&B language.
+
+    Args:
+        settings: `key=value` overrides, as in `read_spec`.
 
     Raises:
-        SpecError: everything that is wrong, with lines.
+        SpecError: the file has problems; the error lists all problems with their lines.
         InputError: the file cannot be read.
     """
     file = SpaceFile(path, settings)
@@ -125,10 +129,10 @@ def read_space_only(path: Path, *, settings: Iterable[str] = ()) -> SpaceOnly:
 
 
 def _metric_problems(used: Mapping[str, Any]) -> list[Problem]:
-    """What compares trials without a metric to compare them by."""
+    """Problems of a file without a metric: parts of the file that compare trials by a metric."""
     if used.get("metric") is not None:
         return []
-    write = "Write metric: {name: valid/f1, goal: maximize}"
+    advice = "Write metric: {name: valid/f1, goal: maximize}"
     rule = used.get("early_terminate")
     kind = rule.get("type") if isinstance(rule, Mapping) else None
     problems = []
@@ -136,17 +140,18 @@ def _metric_problems(used: Mapping[str, Any]) -> list[Problem]:
         problems.append(
             Problem(
                 ("early_terminate",),
-                f"{kind} compares trials by a metric, and there is none. {write}",
+                f"{kind} compares trials by a metric, and there is none. {advice}",
             )
         )
     if used.get("method") == "bayes":
         problems.append(
-            Problem(("method",), f"bayes learns from a metric, and there is none. {write}")
+            Problem(("method",), f"bayes learns from a metric, and there is none. {advice}")
         )
     return problems
 
 
 def _parameter_json(parameter: Parameter) -> dict[str, Any]:
+    """The entry of one parameter in the output of `--json`."""
     domain = parameter.domain
     values: dict[str, Any] = {"kind": parameter.distribution}
     if isinstance(domain, Constant):
@@ -162,6 +167,7 @@ def _parameter_json(parameter: Parameter) -> dict[str, Any]:
 
 
 def _numeric_json(domain: Numeric) -> dict[str, Any]:
+    """The keys of a numeric parameter in the output of `--json`."""
     law = {"name": domain.shape.name, **dataclasses.asdict(domain.shape)}
     return {
         "min": domain.low,

@@ -1,4 +1,4 @@
-"""What a search space file says, validated and frozen. `spec_reader` makes it from YAML."""
+"""A validated and frozen search space, `SweepSpec`. `spec_reader` makes a `SweepSpec` from YAML."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -16,13 +16,12 @@ from trainer.fields.declare import is_user_function
 from trainer.images.preprocessing import Preprocessing
 from trainer.metrics import METRICS, Goal
 
-# names in a search space -> the direction in which they get better
+# each metric's name in a search space -> the direction in which the metric gets better
 METRIC_NAMES = {f"valid/{name}": goal for name, goal in METRICS.items()}
-
-
-MAX_GRID = 1_000_000  # points that are counted
+MAX_GRID = 1_000_000  # the points of a grid are counted up to this number
 SamplerName = Literal["tpe", "gp", "cmaes", "qmc", "nsgaii", "random", "grid", "brute_force"]
-# by method, its default first; custom is W&B's word for a scheduler of one's own, as this one is
+# the samplers of each method, the default first; W&B uses the word "custom" for schedulers that are
+# not part of W&B, such as foldsweep
 SAMPLERS: dict[str, tuple[SamplerName, ...]] = {
     "bayes": ("tpe", "gp", "cmaes", "nsgaii"),
     "random": ("random", "qmc"),
@@ -32,30 +31,34 @@ SAMPLERS: dict[str, tuple[SamplerName, ...]] = {
 
 
 def user_metric(name: str) -> str | None:
-    """The user's function that a metric's name refers to, or None for a built-in metric."""
+    """The user function that a metric's name refers to, or None for a built-in metric."""
     name = name.removeprefix("valid/")
     return name if is_user_function(name) else None
 
 
 def result_field(name: str) -> str:
-    """What a metric is called in a fold's result."""
+    """The key of a metric in a fold's result: `f1` for `valid/f1`, `metric` for a user function."""
     return "metric" if user_metric(name) else name.removeprefix("valid/")
 
 
 def max_epochs(space: Space) -> int:
-    """The largest `epochs` that a trial of a space can have."""
+    """The largest number of epochs that a trial of the space can have."""
     default = int(TrainConfig.model_fields["epochs"].default)
     if "epochs" not in space:
         return default
     parameter = space["epochs"]
     domain = parameter.domain
     largest = int(domain.high) if isinstance(domain, Numeric) else max(finite_values(domain))
-    return (
-        max(default, largest) if parameter.when else largest
-    )  # where its conditions switch it off, the default holds
+    # if the conditions exclude `epochs` from a trial, the trial has the default number of epochs
+    return max(default, largest) if parameter.when else largest
 
 
 def _names(value: Any) -> Any:
+    """One name or a list of names as a tuple, each name once.
+
+    Raises:
+        ValueError: `value` is neither a name nor a list of names.
+    """
     names = (
         (value,)
         if isinstance(value, str)
@@ -71,9 +74,11 @@ def _names(value: Any) -> Any:
 
 
 class Metric(Section):
-    """What a trial is scored by: a name of METRIC_NAMES, or the user's own function `my_task.py:my_metric`.
+    """The metric that gives the score of a trial.
 
-    target: the sweep ends when a trial's score reaches it.
+    Attributes:
+        name: a name of METRIC_NAMES, or a user function such as `my_task.py:my_metric`.
+        target: the sweep ends when the score of a trial reaches this value.
     """
 
     name: str
@@ -82,37 +87,48 @@ class Metric(Section):
 
     @property
     def user_function(self) -> str | None:
-        """The user's function, if it is one."""
+        """The user function that computes the metric, or None for a built-in metric."""
         return user_metric(self.name)
 
     @property
     def field(self) -> str:
-        """The metric's name in a fold's result: `f1` for `valid/f1`, `metric` for the user's own."""
+        """The key of the metric in the result of a fold, see `result_field`."""
         return result_field(self.name)
 
 
 class Resources(Section):
-    """What one trial gets. gpu None: one GPU where there is one, else none. cpu auto: its GPU's share of the CPUs."""
+    """The resources of one trial.
+
+    Attributes:
+        gpu: the share of one GPU. None means one GPU if there is a GPU, and otherwise no GPU.
+        cpu: the number of CPUs. "auto" divides the CPUs of a node equally among the trials that
+            fit on the GPUs of the node; without a GPU, "auto" means 1.
+    """
 
     gpu: Annotated[float | None, Field(ge=0, le=1)] = None
     cpu: Annotated[float, Field(gt=0, allow_inf_nan=False)] | Literal["auto"] = 1
 
 
 class Budget(Section):
-    """When a sweep ends besides `run_cap`: wall-clock hours and GPU-hours, both over all continuations."""
+    """The limits that end a sweep, in addition to `run_cap`.
+
+    Attributes:
+        hours: wall-clock hours, summed over all continuations of the sweep.
+        gpu_hours: GPU-hours, summed over all continuations of the sweep.
+    """
 
     hours: Annotated[float, Field(gt=0)] | None = None
     gpu_hours: Annotated[float, Field(gt=0)] | None = None
 
 
 class Folds(FoldOptions):
-    """How the images are cut, and whether trials race over the folds."""
+    """How the images are cut into folds, and whether the fold race stops trials."""
 
     race: bool | Race = True
 
     @property
     def race_rule(self) -> Race | None:
-        """The fold race in effect, if any."""
+        """The settings of the fold race, or None if the fold race is off."""
         if isinstance(self.race, Race):
             return self.race
         return Race() if self.race else None
@@ -122,14 +138,16 @@ class SweepSpec(Section):
     """A validated search space.
 
     Attributes:
-        space: the parameters; absent `TrainConfig` fields keep their defaults.
-        retries: times that a trial whose worker process died is tried again.
-        keep: best trials whose weights are kept.
-        start_with: points to try first, once in the sweep's life; what a point leaves out is sampled.
-        warm_start: sweeps whose finished trials are taken over as history.
-        notices: what is odd but allowed.
-        path: of the file; user functions are relative to its folder.
-        raw: the file's content after `--set`, as plain JSON-like values.
+        space: the parameters; a `TrainConfig` field that is no parameter keeps its default.
+        retries: the number of retries of a trial whose worker process died.
+        keep: the number of best trials whose weights are kept.
+        start_with: the points that the sweep tries first. A continuation does not try them again.
+            The sampler chooses the parameters that a point does not name.
+        warm_start: names of other sweeps; the sampler learns from the finished trials of these
+            sweeps.
+        notices: messages about content that is allowed but may not be intended.
+        path: the path of the file; a path of a user function is relative to the folder of the file.
+        raw: the content of the file after the `--set` overrides, as JSON-like values.
     """
 
     model_config = ConfigDict(
@@ -159,67 +177,71 @@ class SweepSpec(Section):
 
     @property
     def folder(self) -> Path:
-        """The absolute folder of the file, to which user functions are relative."""
+        """The absolute folder of the file, to which the paths of user functions are relative."""
         return self.path.absolute().parent
 
     @property
     def search(self) -> SamplerName:
-        """The sampler in effect: the one named, else the method's."""
+        """The sampler that proposes the points: `sampler`, or the default sampler of the method."""
         return self.sampler or SAMPLERS[self.method][0]
 
     @property
     def finite(self) -> bool:
-        """Whether every point is tried once, and the sweep then ends."""
+        """Whether the sampler tries each point of the space once, and the sweep then ends."""
         return self.search in ("grid", "brute_force")
 
     @property
     def max_epochs(self) -> int:
-        """E: the largest `epochs` in the space; step = fold x E + epoch."""
+        """E, the largest number of epochs in the space; a report has the step fold x E + epoch."""
         return max_epochs(self.space)
 
     @property
     def folds_comparable(self) -> bool:
-        """Whether a running trial's fold scores mean what those of complete ones do.
+        """Whether the fold scores of a running trial can be compared with those of complete trials.
 
-        With `checkpoint: best` one epoch is chosen for all folds at the end.
+        With `checkpoint: best` they cannot, because one epoch for all folds is chosen at the end.
         """
         return "best" not in self.space.values_of("checkpoint")
 
     @property
     def trial_cap(self) -> int | None:
-        """Trials in all: `run_cap`, and for a grid at most its points."""
+        """The largest number of trials: `run_cap`, and for a grid at most the number of points."""
         return (
             grid_size(self.space, at_most=self.run_cap or MAX_GRID) if self.finite else self.run_cap
         )
 
     def choices(self) -> tuple[Preprocessing, ...]:
-        """Every way of looking at the images that a trial can ask for."""
-        choices: dict[Preprocessing, None] = {}  # 224 and "224x224" are one
+        """Every preprocessing of the images that a trial of the space can need."""
+        choices: dict[Preprocessing, None] = {}  # a dict, because 224 and "224x224" are equal
         for values in self.reachable(
             "resize", "resize_mode", "crop", "background", "heads", "head_crops"
         ):
             try:
                 choices.update(dict.fromkeys(TrainConfig(**nested(values)).views))
-            except ValidationError:  # such a trial fails before it looks at an image
+            except ValidationError:  # a trial with these values fails before it reads an image
                 continue
         return tuple(choices)
 
     def user_functions(self) -> tuple[str, ...]:
-        """The user's functions that backbone, loss and metric name, as `FILE.py:FUNCTION`."""
+        """The user functions that backbone, loss and metric name, as `FILE.py:FUNCTION`."""
         found = [self.metric.user_function] if self.metric.user_function else []
         for name in ("backbone", "loss"):
             found += [value for value in self.space.values_of(name) if is_user_function(value)]
         return tuple(dict.fromkeys(found))
 
     def reachable(self, *fields: str, ends: bool = False) -> Iterator[Values]:
-        """Every combination of these fields of TrainConfig that conditions allow; what is switched off is left out.
+        """Every combination of the values of some TrainConfig fields that the conditions allow.
+
+        A field that the conditions exclude from a combination is left out of the combination. A
+        continuous range is represented by its two ends.
 
         Args:
-            ends: a range of whole numbers stands for its two ends, as a continuous one always does.
+            ends: a range of whole numbers is also represented by its two ends only.
         """
         names = {p.name for p in self.space.parameters if p.name.partition(".")[0] in fields}
         needed = set(names)
-        for parameter in reversed(self.space.parameters):  # each comes after those its `when` names
+        # in a space, each parameter comes after the parameters that its `when` names
+        for parameter in reversed(self.space.parameters):
             if parameter.name in needed:
                 needed |= {other for other, _ in parameter.when}
         part = tuple(
@@ -231,26 +253,30 @@ class SweepSpec(Section):
             yield {name: value for name, value in point.items() if name in names}
 
     def _listed(self, parameter: Parameter, *, ends: bool) -> Domain:
-        """The domain as a list: of a range its ends, and the values on which other parameters depend."""
+        """The domain as a list of values.
+
+        A range becomes its two ends, and the values of the range that conditions of other
+        parameters name. The ends of a law are its quantiles 0.05 and 0.95.
+        """
         domain = parameter.domain
         if not isinstance(domain, Numeric) or (not ends and domain.stepped):
             return domain
         named = [
-            v
-            for p in self.space.parameters
-            for name, values in p.when
+            value
+            for other in self.space.parameters
+            for name, values in other.when
             if name == parameter.name
-            for v in values
+            for value in values
         ]
-        reached = (
+        ends_of_range = (
             (domain.draw(0.0), domain.draw(1.0))
             if domain.law is None
             else (domain.draw(0.05), domain.draw(0.95))
         )
-        return Categorical(tuple(dict.fromkeys((*reached, *named))))
+        return Categorical(tuple(dict.fromkeys((*ends_of_range, *named))))
 
     def local_weights(self) -> tuple[str, ...]:
-        """The files that `weights` may name."""
+        """The files of weights that the values of `weights` name."""
         return tuple(
             value
             for value in self.space.values_of("weights")
@@ -258,16 +284,15 @@ class SweepSpec(Section):
         )
 
     def fixed_part(self) -> dict[str, Any]:
-        """What must not change while a sweep goes on, or its trials could not be compared."""
-        # the data are compared by the hash of the folds, wherever they lie
+        """The settings that a continuation must not change, so that all trials can be compared."""
+        # the data are not listed: the hash of the folds identifies them, wherever the files are
         fixed = ("method", "metric", "seed", "folds", "early_terminate")
         part = self.model_dump(
             mode="json", include=set(fixed), exclude={"folds": {"file"}, "metric": {"target"}}
         )
         race = self.folds.race_rule
-        part["folds"]["race"] = (
-            None if race is None else race.model_dump(mode="json")
-        )  # `true` is a rule with defaults
+        # `race: true` means the race with its defaults
+        part["folds"]["race"] = None if race is None else race.model_dump(mode="json")
         weights = self.data.model_dump(mode="json", include={"face_weights", "background_weights"})
         return {
             **part,

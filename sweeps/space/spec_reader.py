@@ -1,4 +1,7 @@
-"""YAML to a frozen `SweepSpec`, or one error that lists every problem of the file with its line."""
+"""Reads a YAML file into a frozen `SweepSpec`.
+
+If the file has problems, one error lists all problems with their lines.
+"""
 
 import json
 import random
@@ -34,9 +37,9 @@ LOSS_FIELDS = {
     "head_weights",
 }
 MAX_NAME = 100
-PROBES = 64  # sampled points that are tried as configurations when a space is read
-FINITE = ("grid", "brute_force")  # samplers that try every point of the space
-# what a sampler cannot model together with the rest, and draws by itself
+PROBES = 64  # the number of sampled points that are checked as configurations
+FINITE = ("grid", "brute_force")  # the samplers that try every point of the space
+# for each sampler, the kinds of parameters that the sampler cannot model and draws independently
 ALONE = {
     "cmaes": ("lists of values", "conditions"),
     "gp": ("conditions",),
@@ -51,7 +54,7 @@ def read_spec(path: Path, *, settings: Iterable[str] = ()) -> SweepSpec:
         settings: `key=value` overrides; keys are dotted from the top, values are YAML.
 
     Raises:
-        SpecError: everything that is wrong, with lines.
+        SpecError: the file has problems; the error lists all problems with their lines.
         InputError: the file cannot be read.
     """
     file = SpaceFile(path, settings)
@@ -62,26 +65,26 @@ def read_spec(path: Path, *, settings: Iterable[str] = ()) -> SweepSpec:
 
 
 class SpaceFile:
-    """A file with its `--set` overrides.
+    """A search space file with its `--set` overrides.
 
     Attributes:
-        raw: its content, as plain JSON-like values.
+        raw: the content of the file after the overrides, as JSON-like values.
     """
 
     def __init__(self, path: Path, settings: Iterable[str]) -> None:
-        """Read it.
+        """Read the file at `path` and apply the `key=value` overrides.
 
         Raises:
-            SpecError, InputError: see YamlFile.
+            SpecError, InputError: see `YamlFile`.
         """
         self._file = YamlFile(path)
         self.raw, self._set, self._problems = _with_settings(self._file.values, settings)
 
     def refuse(self, problems: Iterable[Problem]) -> None:
-        """End here if there is any problem.
+        """Raise an error if there is any problem, in `problems` or in the overrides.
 
         Raises:
-            SpecError: all of them, with their lines.
+            SpecError: the error lists all problems with their lines.
         """
         found = [*self._problems, *problems]
         if found:
@@ -91,7 +94,7 @@ class SpaceFile:
 
 
 def _placed(problem: Problem, file: YamlFile, set_paths: Iterable[KeyPath]) -> Problem:
-    """With its line; a value that came from --set has none."""
+    """The problem with its line; the problem of a value from --set has no line."""
     text = tuple(map(str, problem.path))
     if any(text[: len(path)] == path or (text and path[: len(text)] == text) for path in set_paths):
         return Problem(problem.path, f"{problem.text} (from --set)")
@@ -101,12 +104,14 @@ def _placed(problem: Problem, file: YamlFile, set_paths: Iterable[KeyPath]) -> P
 def _with_settings(
     values: Mapping[str, Any], settings: Iterable[str]
 ) -> tuple[dict[str, Any], list[KeyPath], list[Problem]]:
+    """The values after the `key=value` overrides, the keys that were set, and the problems."""
     raw = json.loads(json.dumps(values, default=str))
     paths: list[KeyPath] = []
     problems = []
     for setting in settings:
         key, equals, text = setting.partition("=")
-        *parents, last = path = tuple(key.strip().split("."))
+        path = tuple(key.strip().split("."))
+        *parents, last = path
         try:
             value = read_scalar(text)
         except ValueError as error:
@@ -128,14 +133,14 @@ def _with_settings(
 
 
 def _validate(raw: dict[str, Any], *, path: Path) -> tuple[SweepSpec | None, list[Problem]]:
+    """The validated search space and its problems; None if a problem prevents a `SweepSpec`."""
     used, notices = without_unused(raw)
     problems = [unknown_key((key,), known_keys()) for key in OWN if used.pop(key, None) is not None]
     space, in_space = language.read_space(used.pop("parameters", {}))
     in_space += field_problems(space)
     points: tuple[Values, ...] = ()
-    if (
-        START_WITH in used and not in_space
-    ):  # else a parameter with a problem would be an unknown one, too
+    # a parameter with a problem is not in the space, so its use in a point would look unknown
+    if START_WITH in used and not in_space:
         points, in_points = read_points(used[START_WITH], space)
         problems += in_points
     used.pop(START_WITH, None)
@@ -154,16 +159,16 @@ def _validate(raw: dict[str, Any], *, path: Path) -> tuple[SweepSpec | None, lis
         problems += section_problems(error)
     problems += in_space
     problems += _top_problems({"name": path.stem, **used})
-    problems += _whole_problems(used, space)
+    problems += _combined_problems(used, space)
     if spec is None or problems:
         return None, problems
     notices += [*language.notices(space), *_notices(spec)]
-    problems, more = _tried(spec)
-    return spec.model_copy(update={"notices": (*notices, *more)}), problems
+    problems, probe_notices = _probed(spec)
+    return spec.model_copy(update={"notices": (*notices, *probe_notices)}), problems
 
 
 def _top_problems(used: Mapping[str, Any]) -> list[Problem]:
-    """What pydantic cannot say well about the top level."""
+    """Problems of the top level for which pydantic has no clear message."""
     name = used.get("name")
     bad_name = name_problem(name) if isinstance(name, str) else None
     problems = [Problem(("name",), bad_name)] if bad_name else []
@@ -179,7 +184,7 @@ def _top_problems(used: Mapping[str, Any]) -> list[Problem]:
 
 
 def name_problem(name: str) -> str | None:
-    """Why a sweep of ours cannot have this name, or None."""
+    """The reason why `name` cannot be the name of a sweep, or None."""
     if re.fullmatch(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{MAX_NAME - 1}}}", name):
         return None
     rule = f"letters, digits, '.', '_' and '-', starting with a letter or digit, at most {MAX_NAME}"
@@ -187,8 +192,9 @@ def name_problem(name: str) -> str | None:
 
 
 def sampler_problems(used: Mapping[str, Any]) -> list[Problem]:
-    """A sampler that does not fit the method."""
-    method, sampler = used.get("method", "bayes"), used.get("sampler")
+    """The problem of a sampler that does not fit the method, if there is one."""
+    method = used.get("method", "bayes")
+    sampler = used.get("sampler")
     if (
         not isinstance(method, str)
         or not isinstance(sampler, str)
@@ -196,17 +202,23 @@ def sampler_problems(used: Mapping[str, Any]) -> list[Problem]:
     ):
         return []
     fitting = " or ".join(other for other, samplers in SAMPLERS.items() if sampler in samplers)
-    if not fitting:  # no sampler at all, which its type says
+    if not fitting:  # an unknown sampler, which pydantic reports
         return []
     allowed = ", ".join(SAMPLERS[method])
-    text = f"{sampler!r} does not fit method: {method}. Allowed: {allowed}; {sampler} goes with method: {fitting}"
+    text = (
+        f"{sampler!r} does not fit method: {method}. Allowed: {allowed}; "
+        f"{sampler} goes with method: {fitting}"
+    )
     return [Problem(("sampler",), text)]
 
 
 def _metric_problems(name: str, goal: Any) -> list[Problem]:
-    own = user_metric(name)
-    if own is not None:
-        return [Problem(("metric", "name"), problem) for problem in user_function_problems(own)]
+    """Problems of the metric's name, and of a goal that is the wrong direction."""
+    function = user_metric(name)
+    if function is not None:
+        return [
+            Problem(("metric", "name"), problem) for problem in user_function_problems(function)
+        ]
     if name not in METRIC_NAMES:
         hint = did_you_mean(name, METRIC_NAMES)
         known = f"Known: {', '.join(METRIC_NAMES)}, or a function of your own, my_task.py:my_metric"
@@ -221,8 +233,8 @@ def _metric_problems(name: str, goal: Any) -> list[Problem]:
     return []
 
 
-def _whole_problems(used: Mapping[str, Any], space: Space) -> list[Problem]:
-    """What only the whole file shows."""
+def _combined_problems(used: Mapping[str, Any], space: Space) -> list[Problem]:
+    """Problems that several sections of the file cause together."""
     problems = []
     resize = space["resize"].domain if "resize" in space else Constant(0)
     if isinstance(resize, Numeric) and not resize.integer:
@@ -241,18 +253,22 @@ def _whole_problems(used: Mapping[str, Any], space: Space) -> list[Problem]:
 
 
 def search_of(used: Mapping[str, Any]) -> Any:
-    """The sampler that a file asks for, as `SweepSpec.search`; whatever stands there if it is none."""
+    """The sampler of a file, with the same rule as `SweepSpec.search`.
+
+    The file may be invalid. Then the result may be any value, or None.
+    """
     method = used.get("method", "bayes")
     default = SAMPLERS[method][0] if isinstance(method, str) and method in SAMPLERS else None
     return used.get("sampler") or default
 
 
 def grid_problems(space: Space, search: str) -> list[Problem]:
-    """The parameters of which not every value can be tried."""
+    """One problem for each continuous parameter, because a grid cannot try all its values."""
     return [
         Problem(
             p.path,
-            f"a {search.replace('_', ' ')} needs values or a step (q_uniform with q), not a continuous range",
+            f"a {search.replace('_', ' ')} needs values or a step (q_uniform with q), "
+            "not a continuous range",
         )
         for p in space.varying()
         if isinstance(p.domain, Numeric) and not p.domain.stepped
@@ -260,7 +276,10 @@ def grid_problems(space: Space, search: str) -> list[Problem]:
 
 
 def _end_problems(used: Mapping[str, Any]) -> list[Problem]:
-    """A sweep without an end. A target score is none: it may never be reached."""
+    """The problem of a sweep that may never end, if there is one.
+
+    A target score is not an end, because no trial may reach the target.
+    """
     budget, resources, metric = (
         section if isinstance(section := used.get(name), Mapping) else {}
         for name in ("budget", "resources", "metric")
@@ -281,23 +300,27 @@ def _end_problems(used: Mapping[str, Any]) -> list[Problem]:
         if metric.get("target") is not None
         else ""
     )
-    text = "give run_cap (a number of trials) or budget: {hours: ...} or {gpu_hours: ...}; only a grid needs neither"
+    text = (
+        "give run_cap (a number of trials) or budget: {hours: ...} or {gpu_hours: ...}; "
+        "only a grid needs neither"
+    )
     return [Problem((), f"no end: {text}{target}")]
 
 
 def _comparison_problems(metric: Any, space: Space) -> list[Problem]:
-    """Scores that mean different things in different trials."""
+    """Problems of settings that give the scores of different trials a different meaning."""
     problems = []
     if isinstance(metric, Mapping) and metric.get("name") == "valid/loss":
-        # a constant with a condition differs from the default where it is switched off
+        # a constant with a condition varies, too: a trial without the constant has the default
         varying = [p for p in space.parameters if p.when or not isinstance(p.domain, Constant)]
-        moving = [p for p in varying if p.name.partition(".")[0] in LOSS_FIELDS]
+        changing_loss = [p for p in varying if p.name.partition(".")[0] in LOSS_FIELDS]
         problems += [
             Problem(
                 p.path,
-                f"valid/loss is each trial's own loss, which {p.name} changes: use metric valid/log_loss",
+                f"valid/loss is each trial's own loss, which {p.name} changes: "
+                "use metric valid/log_loss",
             )
-            for p in moving
+            for p in changing_loss
         ]
     if "checkpoint" in space:
         parameter = space["checkpoint"]
@@ -306,29 +329,37 @@ def _comparison_problems(metric: Any, space: Space) -> list[Problem]:
             if not isinstance(parameter.domain, Numeric)
             else set()
         )
-        chosen |= {"last"} if parameter.when else set()  # where it is switched off
+        # a trial whose conditions exclude `checkpoint` has the default, last
+        chosen |= {"last"} if parameter.when else set()
         if "fold_best" in chosen and len(chosen) > 1:
-            text = "fold_best scores are 0.4-0.5 points too good and cannot be compared with others: give one value"
+            text = (
+                "fold_best scores are 0.4-0.5 points too good and cannot be compared with others: "
+                "give one value"
+            )
             problems.append(Problem(parameter.path, text))
     return problems
 
 
 def _notices(spec: SweepSpec) -> list[str]:
+    """Notices about settings that are allowed but may not be intended."""
     notices = field_notices(spec.space)
     if "fold_best" in spec.space.values_of("checkpoint"):
         notices.append(
-            "checkpoint: fold_best takes the best epoch on the fold it scores: scores are 0.4-0.5 points too good"
+            "checkpoint: fold_best takes the best epoch on the fold it scores: "
+            "scores are 0.4-0.5 points too good"
         )
-    rule, raced = spec.early_terminate.type, spec.folds.race_rule is not None
+    rule = spec.early_terminate.type
+    raced = spec.folds.race_rule is not None
     if not spec.folds_comparable and (raced or rule == "wilcoxon"):
         notices.append(
-            "checkpoint: best scores all folds by one epoch that is chosen at the end, so the fold race (and wilcoxon) "
-            "cannot compare a running trial: they are off"
+            "checkpoint: best scores all folds by one epoch that is chosen at the end, so the fold "
+            "race (and wilcoxon) cannot compare a running trial: they are off"
         )
     elif rule != "none" and raced:
         notices.append(
             f"early_terminate ({rule}) together with the fold race costs ensemble candidates: "
-            "in a simulation it lost the best trial in 12-14 % of sweeps; leave it out, or set folds.race: false"
+            "in a simulation it lost the best trial in 12-14 % of sweeps; "
+            "leave it out, or set folds.race: false"
         )
     alone = [
         parameter.name
@@ -344,35 +375,45 @@ def _notices(spec: SweepSpec) -> list[str]:
         reasons = " and ".join(ALONE[spec.search])
         names = ", ".join(dict.fromkeys(alone))
         notices.append(
-            f"sampler {spec.search} does not model {reasons}: drawn at random by themselves: {names}"
+            f"sampler {spec.search} does not model {reasons}: "
+            f"drawn at random by themselves: {names}"
         )
     return notices
 
 
-def _tried(spec: SweepSpec) -> tuple[list[Problem], list[str]]:
-    """Problems and notices of PROBES sampled points, and of each point to start with, as configurations."""
-    problems, notices = [], []
-    impossible, reason = _impossible(spec, {}, PROBES)
-    if impossible == PROBES:
+def _probed(spec: SweepSpec) -> tuple[list[Problem], list[str]]:
+    """Problems and notices from sampled points that are not valid configurations.
+
+    PROBES points of the space are sampled, and PROBES completions of each point of `start_with`.
+    """
+    problems = []
+    notices = []
+    invalid, reason = _invalid_points(spec, {}, PROBES)
+    if invalid == PROBES:
         problems.append(
             Problem(("parameters",), f"no sampled point is a valid configuration: {reason}")
         )
-    elif impossible:
+    elif invalid:
         notices.append(
-            f"about {100 * impossible // PROBES} % of the sampled points will fail: {reason}"
+            f"about {100 * invalid // PROBES} % of the sampled points will fail: {reason}"
         )
     for index, point in enumerate(spec.start_with if not problems else ()):
-        impossible, reason = _impossible(spec, point, PROBES)
-        if impossible == PROBES:
+        invalid, reason = _invalid_points(spec, point, PROBES)
+        if invalid == PROBES:
             problems.append(Problem((START_WITH, index), f"is no valid configuration: {reason}"))
     return problems, notices
 
 
-def _impossible(spec: SweepSpec, point: Values, count: int) -> tuple[int, str]:
-    """How many of `count` sampled points with the values of `point` are no valid configurations; the last reason."""
+def _invalid_points(spec: SweepSpec, point: Values, count: int) -> tuple[int, str]:
+    """Sample `count` points that have the values of `point`, and check each as a configuration.
+
+    Returns:
+        The number of invalid points, and the reason of the last invalid point.
+    """
     rng = random.Random(derive(spec.seed, "probe"))
     given = {} if spec.metric.user_function is None else {"metric": spec.metric.user_function}
-    impossible, reason = 0, ""
+    invalid = 0
+    reason = ""
     for _ in range(count):
         values = spec.space.resolve(
             lambda p: point[p.name] if p.name in point else p.domain.draw(rng.random())
@@ -380,8 +421,6 @@ def _impossible(spec: SweepSpec, point: Values, count: int) -> tuple[int, str]:
         try:
             TrainConfig(**nested({**values, **given}))
         except pydantic.ValidationError as error:
-            impossible, reason = (
-                impossible + 1,
-                describe(error.errors()[0], None).removesuffix(", got null"),
-            )
-    return impossible, reason
+            invalid += 1
+            reason = describe(error.errors()[0], None).removesuffix(", got null")
+    return invalid, reason

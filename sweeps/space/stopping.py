@@ -1,4 +1,4 @@
-"""What a search space says of trials that are stopped before their last fold: `early_terminate` and `folds.race`."""
+"""The rules that stop a trial before its last fold: `early_terminate` and `folds.race`."""
 
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
@@ -9,39 +9,44 @@ from trainer.data.options import Section
 
 
 def _whole(value: Any) -> Any:
+    """A float without a fraction as int; every other value unchanged."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 Epochs = Annotated[int, Field(ge=0)]
-# of hyperband, where W&B's JSON schema takes 2.0 for a whole number
+# for hyperband, because W&B's JSON schema accepts 2.0 as a whole number
 Count = Annotated[int, BeforeValidator(_whole), Field(ge=1)]
 
 
 class _Rule(Section):
-    """A rule by name.
+    """The part that is common to all stopping rules.
 
     Attributes:
-        keep_at_least: complete trials before it stops any, so that an ensemble has something to choose from.
+        keep_at_least: the rule stops no trial before this number of trials is complete, so that an
+            ensemble has enough trials to choose from.
     """
 
     keep_at_least: Annotated[int, Field(ge=0)] = 20
 
 
 class NoRule(Section):
-    """Nothing is stopped between two folds' ends; the fold race is a matter of its own."""
+    """No rule stops a trial between the ends of two folds; the fold race is a separate setting."""
 
     type: Literal["none"] = "none"
 
 
 class Hyperband(_Rule):
-    """W&B's rule: stop a trial that is not among the best 1/eta of those that reached its last band.
+    """W&B's rule: stop a trial that is not among the best 1/eta of the trials at its last band.
 
-    Bands are counted in epochs reported, over all folds: min_iter, min_iter x eta, ..., or max_iter / eta^s, ...,
-    max_iter / eta. As in W&B, max_iter goes before min_iter, and s is of use with max_iter only.
+    A band is a number of reported epochs, counted over all folds. The last band of a trial is the
+    largest band that the trial has reached. The bands are min_iter, min_iter x eta, ...; or, with
+    max_iter, they are max_iter / eta^s, ..., max_iter / eta. As in W&B, min_iter has no effect if
+    max_iter is given, and s has an effect only with max_iter.
 
     Attributes:
-        strict: the value at the band counts; else the best one so far. False if left out, as W&B's documentation says
-            (its open-source code fills in true).
+        strict: true uses the value of the trial at the band; false uses the best value of the trial
+            so far. The default is false, as W&B's documentation says (W&B's open-source code uses
+            true).
     """
 
     type: Literal["hyperband"]
@@ -53,19 +58,20 @@ class Hyperband(_Rule):
 
     @model_validator(mode="after")
     def _there_are_bands(self) -> "Hyperband":
+        """Check that the settings define at least one band."""
         if self.max_iter is None and self.min_iter is None:
             raise ValueError("hyperband needs min_iter, or max_iter and s")
         if self.max_iter is not None and self.s is None:
             raise ValueError("hyperband with max_iter needs s, the number of bands")
         if self.max_iter is not None and self.max_iter < self.eta:
             raise ValueError(
-                f"hyperband: max_iter {self.max_iter} divided by eta {self.eta:g} is less than one epoch: no band is "
-                "left. Give a larger max_iter or a smaller eta"
+                f"hyperband: max_iter {self.max_iter} divided by eta {self.eta:g} is less than one "
+                "epoch: no band is left. Give a larger max_iter or a smaller eta"
             )
         return self
 
     def band(self, epochs: int) -> int | None:
-        """The last band that a trial with so many reported epochs has reached."""
+        """The last band of a trial with `epochs` reported epochs; None before the first band."""
         last = None
         for band in self._ascending():
             if band > epochs:
@@ -74,9 +80,11 @@ class Hyperband(_Rule):
         return last
 
     def _ascending(self) -> Iterator[int]:
-        # dividing and multiplying one by one rounds as W&B does
+        """The bands in rising order."""
+        # one division or multiplication per band, because W&B rounds in this way
         if self.max_iter is not None and self.s is not None:
-            bands, band = [], float(self.max_iter)
+            bands = []
+            band = float(self.max_iter)
             for _ in range(self.s):
                 band /= self.eta
                 if band < 1:
@@ -91,7 +99,10 @@ class Hyperband(_Rule):
 
 
 class Median(_Rule):
-    """Stop a trial whose best value so far is worse than the median of the complete trials at the same step."""
+    """Stop a trial whose best value so far is worse than a median.
+
+    The median is that of the complete trials at the same step.
+    """
 
     type: Literal["median"]
     startup_trials: Annotated[int, Field(ge=1)] = 5
@@ -99,7 +110,7 @@ class Median(_Rule):
 
 
 class Percentile(_Rule):
-    """As median, with another share: 25 keeps the best quarter."""
+    """The median rule with another share of trials: `percentile` 25 keeps the best quarter."""
 
     type: Literal["percentile"]
     percentile: Annotated[float, Field(gt=0, lt=100)]
@@ -108,10 +119,11 @@ class Percentile(_Rule):
 
 
 class Patient(_Rule):
-    """Stop a trial that has been below its best of the current fold for more than `patience` epochs.
+    """Stop a trial that has been worse than its best of the current fold for too many epochs.
 
     Attributes:
-        min_delta: how far below counts, in units of the score.
+        patience: the largest allowed number of such epochs.
+        min_delta: the smallest difference that counts as worse, in units of the score.
     """
 
     type: Literal["patient"]
@@ -120,7 +132,11 @@ class Patient(_Rule):
 
 
 class Threshold(_Rule):
-    """Stop a trial whose value leaves the interval from `lower` to `upper` after a fold's `warmup_epochs`."""
+    """Stop a trial whose value is outside the interval from `lower` to `upper`.
+
+    Attributes:
+        warmup_epochs: the rule ignores this number of epochs at the start of each fold.
+    """
 
     type: Literal["threshold"]
     lower: float | None = None
@@ -129,6 +145,7 @@ class Threshold(_Rule):
 
     @model_validator(mode="after")
     def _something_is_given(self) -> "Threshold":
+        """Check that at least one end of the interval is given, and that the ends are in order."""
         if self.lower is None and self.upper is None:
             raise ValueError("threshold needs lower, upper or both")
         if self.lower is not None and self.upper is not None and self.lower > self.upper:
@@ -137,9 +154,10 @@ class Threshold(_Rule):
 
 
 class Wilcoxon(_Rule):
-    """Stop a trial whose finished folds are worse than the best trial's by a signed-rank test.
+    """Stop a trial whose finished folds are worse than the folds of the best trial.
 
-    After k folds p is at least 1 / 2^k: the default can act after four.
+    A signed-rank test compares the two trials. After k folds, the p-value is at least 1 / 2^k. So
+    the default threshold of 0.1 can stop a trial only after four folds.
     """
 
     type: Literal["wilcoxon"]
@@ -165,14 +183,18 @@ RULES: dict[str, type[BaseModel]] = {
 class Race(Section):
     """The fold race: after each finished fold, stop a trial that is unlikely to beat the incumbent.
 
+    The incumbent is the best complete trial.
+
     Attributes:
-        error_rate: probability of beating the incumbent below which a trial is stopped. The default loses the best
-            trial in less than 1 % of sweeps, also where many are nearly as good (benchmarks/fold_race.py).
-        min_folds: finished folds before a trial can be stopped.
-        min_evidence: degrees of freedom of the pooled residual variance before any trial is stopped: complete trials
-            less one, times folds less one.
-        near_tie: how far below the incumbent a trial may end, in units of the score, and still be wanted: "beating"
-            it begins there, and a trial within this of the incumbent on the folds so far is never stopped.
+        error_rate: a trial is stopped if its probability of beating the incumbent is below this.
+            The default loses the best trial in less than 1 % of sweeps, also if many trials are
+            nearly as good (benchmarks/fold_race.py).
+        min_folds: the number of finished folds that a trial needs before it can be stopped.
+        min_evidence: the degrees of freedom of the pooled residual variance that the race needs
+            before it stops any trial. They are (complete trials - 1) x (folds - 1).
+        near_tie: the difference to the incumbent, in units of the score, that still counts as
+            beating the incumbent. A trial that is within this difference of the incumbent on the
+            folds so far is never stopped.
     """
 
     error_rate: Annotated[float, Field(gt=0, lt=0.5)] = 0.005

@@ -1,4 +1,4 @@
-"""YAML 1.2 with the line of every key: numbers as YAML 1.2 reads them (`1e-5` is a float)."""
+"""Reads YAML 1.2 with the line of every key. Numbers follow YAML 1.2: `1e-5` is a float."""
 
 import json
 from pathlib import Path
@@ -12,14 +12,20 @@ from sweeps.errors import InputError, KeyPath, Problem, SpecError
 
 
 class YamlFile:
-    """A mapping read from a file, and where its keys stand."""
+    """The mapping of a YAML file, with the lines of its keys.
+
+    Attributes:
+        path: the path of the file.
+        values: the mapping, as plain Python values.
+    """
 
     def __init__(self, path: Path) -> None:
-        """Read `path`.
+        """Read the file at `path`.
 
         Raises:
             InputError: the file cannot be read.
-            SpecError: it is not YAML 1.2, or not a mapping.
+            SpecError: the file is not YAML 1.2, is no mapping, or has content that JSON cannot
+                hold.
         """
         self.path = path
         try:
@@ -44,8 +50,12 @@ class YamlFile:
         self.values: dict[str, Any] = values
 
     def line(self, path: KeyPath) -> int:
-        """The line of the key or list item at `path`, or of the nearest one above it; 0 if there is none."""
-        node, line = self._marked, 0
+        """The line of the key or list item at `path`, counted from 1.
+
+        If the file has no such key, the result is the line of the nearest key above `path`, or 0.
+        """
+        node = self._marked
+        line = 0
         for key in path:
             try:
                 position = node.lc.item(key) if isinstance(key, int) else node.lc.key(key)
@@ -57,10 +67,10 @@ class YamlFile:
 
 
 def read_scalar(text: str) -> Any:
-    """One value as YAML 1.2 reads it: `3`, `1e-4`, `{value: resnet18}`.
+    """One value, read as YAML 1.2: e.g. `3`, `1e-4` or `{value: resnet18}`.
 
     Raises:
-        ValueError: not YAML.
+        ValueError: `text` is not YAML.
     """
     try:
         return YAML(typ="safe", pure=True).load(text)
@@ -69,7 +79,7 @@ def read_scalar(text: str) -> Any:
 
 
 def _refuse_what_json_cannot_hold(path: Path, values: Any, top: Any) -> None:
-    """Everything after this deals in JSON-like values.
+    """Refuse values that JSON cannot hold, because all later code works with JSON-like values.
 
     Raises:
         SpecError: a value contains itself, or a key is neither text nor a number.
@@ -87,7 +97,8 @@ def _refuse_what_json_cannot_hold(path: Path, values: Any, top: Any) -> None:
         if isinstance(node, dict):
             for key in node:
                 if not isinstance(key, str | int | float):
-                    line = getattr(node, "lc").key(key)[0] + 1  # noqa: B009 - ruamel's mark on a mapping
+                    # ruamel adds `lc`, the position, to each mapping; the type `dict` has no `lc`
+                    line = getattr(node, "lc").key(key)[0] + 1  # noqa: B009
                     raise SpecError(
                         str(path), [Problem((), f"a key must be text, got {key!r}", line)]
                     )
@@ -95,6 +106,7 @@ def _refuse_what_json_cannot_hold(path: Path, values: Any, top: Any) -> None:
 
 
 def _syntax_problem(error: MarkedYAMLError) -> Problem:
+    """An error of the YAML library as a problem with its line."""
     line = error.problem_mark.line + 1 if error.problem_mark else 0
     if isinstance(error, DuplicateKeyError):
         return Problem((), str(error.problem).split(" with value")[0], line)
