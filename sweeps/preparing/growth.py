@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from sweeps.space.domains import Numeric, among
-from sweeps.space.language import DEFAULTS, DISTRIBUTIONS, read_space, whole
+from sweeps.space.kinds import DEFAULTS, DISTRIBUTIONS, whole
+from sweeps.space.language import read_space
 from sweeps.space.parameters import Parameter, Space
 
 ABSENT = "(absent)"

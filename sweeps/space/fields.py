@@ -8,7 +8,7 @@ import pydantic
 
 from sweeps.errors import KeyPath, Problem, did_you_mean
 from sweeps.space.domains import Constant, Numeric
-from sweeps.space.language import DEPRECATED, shown
+from sweeps.space.kinds import DEPRECATED, shown
 from sweeps.space.laws import TAIL, LogNormal, Normal
 from sweeps.space.parameters import Parameter, Space
 from trainer.config import TrainConfig, nested

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from sweeps.errors import KeyPath, Problem, did_you_mean
 from sweeps.space.fields import describe
-from sweeps.space.language import shown
+from sweeps.space.kinds import shown
 from sweeps.space.spec import METRIC_NAMES, Budget, Folds, Metric, Resources, SweepSpec
 from sweeps.space.stopping import RULES, Race
 from trainer.data.options import DataOptions

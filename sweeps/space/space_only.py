@@ -18,10 +18,10 @@ from sweeps.space.parameters import Parameter, Space, grid_size
 from sweeps.space.points import KEY as START_WITH
 from sweeps.space.points import read_points
 from sweeps.space.sections import known_keys, section_problems, unknown_key, without_unused
+from sweeps.space.space_file import SpaceFile
 from sweeps.space.spec import MAX_GRID, SamplerName
 from sweeps.space.spec_reader import (
     FINITE,
-    SpaceFile,
     grid_problems,
     name_problem,
     sampler_problems,

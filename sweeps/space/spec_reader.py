@@ -3,7 +3,6 @@
 If the file has problems, one error lists all problems with their lines.
 """
 
-import json
 import random
 import re
 from collections.abc import Iterable, Mapping
@@ -12,7 +11,7 @@ from typing import Any
 
 import pydantic
 
-from sweeps.errors import KeyPath, Problem, SpecError, did_you_mean
+from sweeps.errors import Problem, did_you_mean
 from sweeps.space import language
 from sweeps.space.domains import Categorical, Constant, Numeric
 from sweeps.space.fields import describe, field_notices, field_problems, user_function_problems
@@ -20,8 +19,8 @@ from sweeps.space.parameters import Space, Values
 from sweeps.space.points import KEY as START_WITH
 from sweeps.space.points import read_points
 from sweeps.space.sections import OWN, known_keys, section_problems, unknown_key, without_unused
+from sweeps.space.space_file import SpaceFile
 from sweeps.space.spec import METRIC_NAMES, SAMPLERS, SweepSpec, user_metric
-from sweeps.space.yaml_file import YamlFile, read_scalar
 from trainer.config import TrainConfig, nested
 from trainer.metrics import Goal
 from trainer.seeds import derive
@@ -36,9 +35,17 @@ LOSS_FIELDS = {
     "heads",
     "head_weights",
 }
+
+
 MAX_NAME = 100
+
+
 PROBES = 64  # the number of sampled points that are checked as configurations
+
+
 FINITE = ("grid", "brute_force")  # the samplers that try every point of the space
+
+
 # for each sampler, the kinds of parameters that the sampler cannot model and draws independently
 ALONE = {
     "cmaes": ("lists of values", "conditions"),
@@ -62,74 +69,6 @@ def read_spec(path: Path, *, settings: Iterable[str] = ()) -> SweepSpec:
     file.refuse(problems)
     assert spec is not None
     return spec
-
-
-class SpaceFile:
-    """A search space file with its `--set` overrides.
-
-    Attributes:
-        raw: the content of the file after the overrides, as JSON-like values.
-    """
-
-    def __init__(self, path: Path, settings: Iterable[str]) -> None:
-        """Read the file at `path` and apply the `key=value` overrides.
-
-        Raises:
-            SpecError, InputError: see `YamlFile`.
-        """
-        self._file = YamlFile(path)
-        self.raw, self._set, self._problems = _with_settings(self._file.values, settings)
-
-    def refuse(self, problems: Iterable[Problem]) -> None:
-        """Raise an error if there is any problem, in `problems` or in the overrides.
-
-        Raises:
-            SpecError: the error lists all problems with their lines.
-        """
-        found = [*self._problems, *problems]
-        if found:
-            raise SpecError(
-                str(self._file.path), [_placed(problem, self._file, self._set) for problem in found]
-            )
-
-
-def _placed(problem: Problem, file: YamlFile, set_paths: Iterable[KeyPath]) -> Problem:
-    """The problem with its line; the problem of a value from --set has no line."""
-    text = tuple(map(str, problem.path))
-    if any(text[: len(path)] == path or (text and path[: len(text)] == text) for path in set_paths):
-        return Problem(problem.path, f"{problem.text} (from --set)")
-    return Problem(problem.path, problem.text, problem.line or file.line(problem.path))
-
-
-def _with_settings(
-    values: Mapping[str, Any], settings: Iterable[str]
-) -> tuple[dict[str, Any], list[KeyPath], list[Problem]]:
-    """The values after the `key=value` overrides, the keys that were set, and the problems."""
-    raw = json.loads(json.dumps(values, default=str))
-    paths: list[KeyPath] = []
-    problems = []
-    for setting in settings:
-        key, equals, text = setting.partition("=")
-        path = tuple(key.strip().split("."))
-        *parents, last = path
-        try:
-            value = read_scalar(text)
-        except ValueError as error:
-            problems.append(Problem(("--set", setting), str(error)))
-            continue
-        if not (equals and all(path)):
-            problems.append(
-                Problem(("--set", setting), "expected key=value, e.g. --set run_cap=20")
-            )
-            continue
-        node = raw
-        for parent in parents:
-            child = node.get(parent)
-            node[parent] = child if isinstance(child, dict) else {}
-            node = node[parent]
-        node[last] = json.loads(json.dumps(value, default=str))
-        paths.append(path)
-    return raw, paths, problems
 
 
 def _validate(raw: dict[str, Any], *, path: Path) -> tuple[SweepSpec | None, list[Problem]]:

@@ -12,7 +12,8 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from sweeps.errors import Problem
 from sweeps.search.distributions import distribution
 from sweeps.space.domains import Categorical, Constant, Domain, Numeric
-from sweeps.space.language import DEPRECATED, DISTRIBUTIONS, notices, read_space
+from sweeps.space.kinds import DEPRECATED, DISTRIBUTIONS
+from sweeps.space.language import notices, read_space
 from sweeps.space.laws import Beta, LogNormal, LogUniform, Normal
 from sweeps.space.parameters import Space
 

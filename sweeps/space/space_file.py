@@ -1,0 +1,77 @@
+"""A search space file with the `--set` overrides of the command, before anything in it is understood."""
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from sweeps.errors import KeyPath, Problem, SpecError
+from sweeps.space.yaml_file import YamlFile, read_scalar
+
+
+class SpaceFile:
+    """A search space file with its `--set` overrides.
+
+    Attributes:
+        raw: the content of the file after the overrides, as JSON-like values.
+    """
+
+    def __init__(self, path: Path, settings: Iterable[str]) -> None:
+        """Read the file at `path` and apply the `key=value` overrides.
+
+        Raises:
+            SpecError, InputError: see `YamlFile`.
+        """
+        self._file = YamlFile(path)
+        self.raw, self._set, self._problems = _with_settings(self._file.values, settings)
+
+    def refuse(self, problems: Iterable[Problem]) -> None:
+        """Raise an error if there is any problem, in `problems` or in the overrides.
+
+        Raises:
+            SpecError: the error lists all problems with their lines.
+        """
+        found = [*self._problems, *problems]
+        if found:
+            raise SpecError(
+                str(self._file.path), [_placed(problem, self._file, self._set) for problem in found]
+            )
+
+
+def _placed(problem: Problem, file: YamlFile, set_paths: Iterable[KeyPath]) -> Problem:
+    """The problem with its line; the problem of a value from --set has no line."""
+    text = tuple(map(str, problem.path))
+    if any(text[: len(path)] == path or (text and path[: len(text)] == text) for path in set_paths):
+        return Problem(problem.path, f"{problem.text} (from --set)")
+    return Problem(problem.path, problem.text, problem.line or file.line(problem.path))
+
+
+def _with_settings(
+    values: Mapping[str, Any], settings: Iterable[str]
+) -> tuple[dict[str, Any], list[KeyPath], list[Problem]]:
+    """The values after the `key=value` overrides, the keys that were set, and the problems."""
+    raw = json.loads(json.dumps(values, default=str))
+    paths: list[KeyPath] = []
+    problems = []
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        path = tuple(key.strip().split("."))
+        *parents, last = path
+        try:
+            value = read_scalar(text)
+        except ValueError as error:
+            problems.append(Problem(("--set", setting), str(error)))
+            continue
+        if not (equals and all(path)):
+            problems.append(
+                Problem(("--set", setting), "expected key=value, e.g. --set run_cap=20")
+            )
+            continue
+        node = raw
+        for parent in parents:
+            child = node.get(parent)
+            node[parent] = child if isinstance(child, dict) else {}
+            node = node[parent]
+        node[last] = json.loads(json.dumps(value, default=str))
+        paths.append(path)
+    return raw, paths, problems
