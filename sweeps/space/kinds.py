@@ -1,4 +1,4 @@
-"""The distributions of W&B's language: the keys of each, what they may hold, and the domain they mean."""
+"""The distributions of W&B's language: the keys of each, their values, and the domain they mean."""
 
 import dataclasses
 import json
@@ -10,14 +10,8 @@ from sweeps.space.domains import Numeric
 from sweeps.space.laws import Beta, LogNormal, LogUniform, Normal
 
 Numbers = Mapping[str, float]
-
-
 MAX_STEPS = 10**18  # steps of one range at most, because decimal arithmetic has 28 digits
-
-
 SUM_TOLERANCE = 1e-5  # probabilities may miss the sum 1 by this, so six digits of 1/3 are enough
-
-
 DEFAULTS: Numbers = {"q": 1, "mu": 0.0, "sigma": 1.0, "a": 1.0, "b": 1.0}
 
 
