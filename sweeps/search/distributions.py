@@ -26,8 +26,8 @@ from trainer.seeds import derive
 def distribution(parameter: Parameter) -> BaseDistribution:
     """Optuna's distribution of one varying parameter.
 
-    The distribution contains every value that the parameter's law can give. Optuna has no steps on a
-    log scale, so there the distribution also contains the values between the steps.
+    The distribution contains every value that the parameter's law can give. Optuna has no steps on
+    a log scale, so there the distribution also contains the values between the steps.
     """
     domain = parameter.domain
     assert not isinstance(domain, Constant)

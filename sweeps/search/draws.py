@@ -27,9 +27,10 @@ def share(spec: SweepSpec, name: str, *, number: int) -> float:
 def _sobol(spec: SweepSpec, number: int) -> dict[str, float]:
     """A number in [0, 1) for each varying parameter, by name.
 
-    The numbers are point `number` of the sweep's scrambled Sobol sequence. Optuna's QMCSampler is not
-    used, for three reasons. It counts its points in the study's attributes. It takes its parameters
-    from the first finished trial, which may lack conditional parameters. It supports uniform laws only.
+    The numbers are point `number` of the sweep's scrambled Sobol sequence. Optuna's QMCSampler is
+    not used, for three reasons. It counts its points in the study's attributes. It takes its
+    parameters from the first finished trial, which may lack conditional parameters. It supports
+    uniform laws only.
     """
     from scipy.stats.qmc import Sobol  # the import takes 0.5 s
 

@@ -20,9 +20,9 @@ from trainer.config import TrainConfig, nested
 def repeated(study_trials: Iterable[FrozenTrial], trial: FrozenTrial) -> FrozenTrial | None:
     """The finished trial with exactly the parameters of a newly proposed `trial`, or None.
 
-    Among several such trials, a completed trial is preferred to a pruned trial. Then a trained trial
-    is preferred to a trial that took its result over. Then the lower number is preferred. Therefore,
-    if the returned trial took its result over, the result is from another sweep.
+    Among several such trials, a completed trial is preferred to a pruned trial. Then a trained
+    trial is preferred to a trial that took its result over. Then the lower number is preferred.
+    Therefore, if the returned trial took its result over, the result is from another sweep.
     """
     wanted = trial.params
     same = [
@@ -51,9 +51,9 @@ def history(
 ) -> list[FrozenTrial]:
     """Trained trials of another sweep, converted to trials of `space`, in the same order.
 
-    A trial is converted if some point of `space` makes the same TrainConfig in every field. Then the
-    score has the same meaning in both sweeps. A field that varies in one space may be constant or left
-    to its default in the other space. All other trials are left out.
+    A trial is converted if some point of `space` makes the same TrainConfig in every field. Then
+    the score has the same meaning in both sweeps. A field that varies in one space may be constant
+    or left to its default in the other space. All other trials are left out.
 
     Args:
         source: name of the other sweep, for TAKEN_FROM.
@@ -81,8 +81,9 @@ def history(
 def refitted(space: Space, trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
     """Copies of a sweep's own trials, with the distributions of its present space.
 
-    Only the distributions change. The copies are for the study that models learn from: a model leaves
-    out a parameter whose distribution differs between trials, and it differs after a range grew.
+    Only the distributions change. The copies are for the study that models learn from: a model
+    leaves out a parameter whose distribution differs between trials, and it differs after a range
+    grew.
     """
     now = {parameter.name: distribution(parameter) for parameter in space.varying()}
     copies = [copy.copy(trial) for trial in trials]
