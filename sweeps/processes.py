@@ -40,7 +40,10 @@ def started_s(pid: int | None = None) -> float:
 
 
 def lives(pid: int, process_start_s: float) -> bool:
-    """Whether the process with this pid and this start (see `started_s`) still runs on this machine.
+    """Whether the process with this pid and this start still runs on this machine.
+
+    Args:
+        process_start_s: see `started_s`.
 
     Example:
         >>> lives(os.getpid(), started_s())

@@ -206,9 +206,11 @@ class _Context:
     lease: "Lease"
 
     def notice(self, text: str) -> None:
+        """Show a notice to the user."""
         self.view.notify(Notice(text))
 
     def images(self, what: str, done: int, total: int) -> None:
+        """Show the progress with the images; raise if the lease is lost or a user asked to stop."""
         self.signals.check()
         self.view.images(what, done, total)
 
@@ -222,14 +224,14 @@ def _run(spec: "SweepSpec", context: _Context) -> "Driver | None":
 
     options = context.options
     files = context.files
-    open_it = functools.partial(
+    open_stored = functools.partial(
         open_sweep, context.storage, files=files, storage_url=options.url, update=options.update
     )
     # An existing sweep may be finished, or the search space may not fit it. Both are known before
     # Ray starts and images are decoded.
     if StoredSweep.find(context.storage, spec.name) is not None:
         cut = cut_sweep(spec, files, read=ReadOptions(progress=context.images))
-        if _finished(open_it(with_folds(spec, cut.folds), cut), spec):
+        if _finished(open_stored(with_folds(spec, cut.folds), cut), spec):
             return None
     with _cluster(spec, context) as cluster:
         cut = cut_sweep(
@@ -238,7 +240,7 @@ def _run(spec: "SweepSpec", context: _Context) -> "Driver | None":
         context.signals.check()
         _report_data(cut, changes(cut), context)
         spec = with_folds(spec, cut.folds)
-        sweep = open_it(spec, cut)
+        sweep = open_stored(spec, cut)
         _warm_start(sweep, spec, context)
         with _driver(spec, sweep, cluster, cut, context) as driver, _ctrl_c(driver):
             context.signals.connect(driver)
@@ -336,7 +338,7 @@ def _driver(
     options = context.options
     files = context.files
     share = _share(spec, cluster, streamed=tuple(choice.key for choice in cut.data.plan.streamed))
-    gpus = _gpus_here(share, cluster) if options.address in (None, "local") else 0.0
+    gpus = _gpus_of_machine(share, cluster) if options.address in (None, "local") else 0.0
     plan = Plan(spec, files, share, spec.trial_cap)
     with (
         Retention(files, sweep, keep=spec.keep, then=context.view.notify) as retention,
@@ -375,7 +377,7 @@ def _share(spec: "SweepSpec", cluster: "Cluster | None", *, streamed: tuple[str,
     return Share("cuda" if gpu else "cpu", gpu, threads(spec.resources, cluster), streamed)
 
 
-def _gpus_here(share: "Share", cluster: "Cluster | None") -> float:
+def _gpus_of_machine(share: "Share", cluster: "Cluster | None") -> float:
     """Number of GPUs of this machine that all trials together may use."""
     if not share.gpu:
         return 0.0
@@ -419,10 +421,10 @@ def _finished(sweep: "StoredSweep", spec: "SweepSpec") -> bool:
     from sweeps.study.records import counts
 
     trials = sweep.trials()
-    asked = sum(counts(trial, sweep.name) for trial in trials)
+    counted = sum(counts(trial, sweep.name) for trial in trials)
     return (
         spec.trial_cap is not None
-        and asked >= spec.trial_cap
+        and counted >= spec.trial_cap
         and all(t.state.is_finished() for t in trials)
     )
 

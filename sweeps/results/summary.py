@@ -125,7 +125,10 @@ def _reached(view: SweepView, target: float) -> bool:
 
 
 def failures(view: SweepView) -> dict[int, str]:
-    """Why each failed trial failed, by number, with the number of the last trial that repeats it."""
+    """Why each failed trial failed, by trial number.
+
+    The text names the last trial that repeats the failed trial.
+    """
     roots = {trial.number: root_of(trial) for trial in view.trials}
     last = {root: number for number, root in roots.items()}  # the trials are ordered by number
     reasons = {}

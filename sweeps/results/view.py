@@ -62,8 +62,8 @@ def names(storage: RDBStorage) -> list[str]:
     found = {
         study.study_name: SweepRecord.of(study.user_attrs) for study in storage.get_all_studies()
     }
-    ours = [name for name, record in found.items() if record.identity]
-    return sorted(ours, key=lambda name: found[name].driven)
+    of_foldsweep = [name for name, record in found.items() if record.identity]
+    return sorted(of_foldsweep, key=lambda name: found[name].driven)
 
 
 def newer(storage: RDBStorage) -> list[str]:

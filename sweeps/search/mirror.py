@@ -101,7 +101,7 @@ class Mirror:
             self._id(number), state, None if score is None else [score]
         )
         self.tally.change(self[number], before=before)
-        self._stand(self[number])
+        self._add_standing(self[number])
 
     def exhausted(self) -> bool:
         """Whether every point of a finite space has been proposed.
@@ -134,10 +134,10 @@ class Mirror:
     def _count(self, trial: FrozenTrial) -> None:
         """Take a new trial into the tally, the fold race and the proposed points."""
         self.tally.add(trial)
-        self._stand(trial)
+        self._add_standing(trial)
         self._points.add(repr(sorted(trial.params.items())))  # as text, 1, 1.0 and True differ
 
-    def _stand(self, trial: FrozenTrial) -> None:
+    def _add_standing(self, trial: FrozenTrial) -> None:
         """Add the trial to those that the fold race compares with, if it is over."""
         scores = fold_scores(trial)
         if trial.state.is_finished() and scores:

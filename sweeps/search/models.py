@@ -71,6 +71,7 @@ class _Genetic(NSGAIISampler):
     """
 
     def get_parent_population(self, study: optuna.Study, generation: int) -> list[FrozenTrial]:
+        """The best trials before a generation; none for generation 0."""
         if generation == 0:
             return []
         siblings = {trial.number for trial in self.get_population(study, generation)}
@@ -112,12 +113,14 @@ class _WithinLaws(BaseSampler):
     def infer_relative_search_space(
         self, study: optuna.Study, trial: FrozenTrial
     ) -> dict[str, BaseDistribution]:
+        """Distributions of the parameters that the model proposes together."""
         inferred = self._model.infer_relative_search_space(study, trial)
         return {name: found for name, found in inferred.items() if name in self._modelled}
 
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
+        """Labels that the model proposes, rounded to values that the laws can give."""
         sampled = self._model.sample_relative(study, trial, search_space)
         return {name: _nearest(self._spec.space[name], label) for name, label in sampled.items()}
 
@@ -128,6 +131,7 @@ class _WithinLaws(BaseSampler):
         param_name: str,
         param_distribution: BaseDistribution,
     ) -> Any:
+        """Label of a parameter that the model leaves out, drawn from the parameter's law."""
         parameter = self._spec.space[param_name]
         return label_of(
             parameter, parameter.domain.draw(share(self._spec, param_name, number=self._number))

@@ -83,10 +83,10 @@ def hyperband_reason(
 ) -> str | None:
     """Why W&B's hyperband rule stops a trial, or None.
 
-    The rule looks at the last band that the trial has reached, and at all trials that have reached
-    this band. The best 1/eta of them have at least the threshold at the band. The trial is stopped
-    if its best value so far is worse than the threshold. With `strict`, its value at the band is
-    compared.
+    The rule takes the last band that the trial has reached, and the values at this band of all n
+    trials that have reached it. With the values sorted best first, the threshold is value number
+    floor(n / eta) + 1, so at least 1/eta of the trials reach the threshold. The trial is stopped
+    if its best value so far is worse. With `strict`, its value at the band is compared instead.
 
     Args:
         own: history of the trial: its finite values, one for each reported epoch.
@@ -157,7 +157,7 @@ def _by_percentile(
 def _by_patience(
     rule: Patient, study: optuna.Study, trial: FrozenTrial, max_epochs: int
 ) -> str | None:
-    fold, _ = _place(trial, max_epochs)
+    fold, _ = _last_report(trial, max_epochs)
     worst = _goal(study).worst_possible
     # Only the current fold counts, because the first epochs of a fold are always worse than the
     # fold before. In the current fold, a report is (constant + the fold's own value) / (fold + 1).
@@ -177,7 +177,7 @@ def _by_patience(
 def _by_threshold(
     rule: Threshold, study: optuna.Study, trial: FrozenTrial, max_epochs: int
 ) -> str | None:
-    _, epoch = _place(trial, max_epochs)
+    _, epoch = _last_report(trial, max_epochs)
     if epoch < rule.warmup_epochs or not ThresholdPruner(rule.lower, rule.upper).prune(
         study, trial
     ):
@@ -234,14 +234,14 @@ def _goal(study: optuna.Study) -> Goal:
     return Goal[study.direction.name]
 
 
-def _place(trial: FrozenTrial, max_epochs: int) -> tuple[int, int]:
+def _last_report(trial: FrozenTrial, max_epochs: int) -> tuple[int, int]:
     """Fold and epoch of the trial's last report; both count from 0."""
     assert trial.last_step is not None
     return divmod(trial.last_step - 1, max_epochs)
 
 
 def _at(trial: FrozenTrial, max_epochs: int) -> str:
-    fold, epoch = _place(trial, max_epochs)
+    fold, epoch = _last_report(trial, max_epochs)
     return f"at fold {fold + 1}, epoch {epoch + 1}"
 
 

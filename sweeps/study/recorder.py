@@ -178,10 +178,10 @@ class Recorder:
         if trial_id is None:
             trial_id = self._storage.create_new_trial(self._sweep.study_id, template_trial=trial)
             if self._id_of(trial.number) != trial_id:
-                raise self._meddled()
+                raise self._foreign_trial()
         # equal parameters: the trial is from an earlier commit of our own, whose answer was lost
         elif self._storage.get_trial(trial_id).params != trial.params:
-            raise self._meddled()
+            raise self._foreign_trial()
         self._ids[trial.number] = trial_id
 
     def _set_state(self, number: int, state: TrialState, values: list[float] | None = None) -> None:
@@ -190,7 +190,7 @@ class Recorder:
         except UpdateFinishedTrialError:  # an earlier commit was made, its answer was lost
             logger.debug("trial %d was already %s", number, state)
 
-    def _meddled(self) -> InfrastructureError:
+    def _foreign_trial(self) -> InfrastructureError:
         """The error for a sweep to which another program adds trials."""
         return InfrastructureError(
             f"another program adds trials to sweep {self._sweep.name!r}; stopping"
