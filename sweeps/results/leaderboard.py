@@ -169,7 +169,7 @@ class _OOFScores:
         """The OOF score of a trial; None for history if the files of the other sweep are gone.
 
         Raises:
-            InputError: files of this sweep are missing or damaged.
+            DataError: files of this sweep are missing or damaged.
         """
         if self._folds is None:
             self._folds = self._files.folds()  # sweeps in the history have the same folds
