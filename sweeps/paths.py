@@ -1,6 +1,7 @@
-"""Where the files of sweeps and trials lie: every folder and file of the runs folder has its name here, once.
+"""Paths of the files of sweeps and trials.
 
-The files of a fold run inside `fold-2` are the trainer's, see trainer.training.result.
+Only this module has the names of the folders and files in the runs folder. For the files inside the
+folder of a fold run, such as `fold-2`, see `trainer.training.result`.
 """
 
 import dataclasses
@@ -17,10 +18,13 @@ from trainer.files import fold_directories, fold_directory
 
 
 def make_folder(path: Path, *, option: str = "--runs or $SWEEPS_RUNS") -> None:
-    """Create a folder with its parents; `option` is what chooses another one.
+    """Create a folder with its parents, and check that files can be written to it.
+
+    Args:
+        option: the option with which a user chooses another folder, for the error message.
 
     Raises:
-        InputError: it cannot be created or written.
+        InputError: the folder cannot be created or written.
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
@@ -35,34 +39,34 @@ def make_folder(path: Path, *, option: str = "--runs or $SWEEPS_RUNS") -> None:
 
 def default_storage(runs: Path) -> str:
     """The database URL of the SQLite file in a runs folder."""
-    # quoted: a ? or % of a folder's name means something in a URL
+    # The path is quoted because ? and % in a folder's name have a special meaning in a URL.
     return f"sqlite:///{quote(str(runs / 'sweeps.db'))}"
 
 
 @dataclasses.dataclass(frozen=True)
 class TrialFiles:
-    """The directory of one trial."""
+    """The directory of one trial, and the paths in it."""
 
     directory: Path
 
     @property
     def config(self) -> Path:
-        """The configuration that its fold runs have."""
+        """The file with the configuration of the trial's fold runs."""
         return self.directory / "config.json"
 
     @property
     def attempt(self) -> Path:
-        """Which attempt may write here, see sweeps.running.attempt."""
+        """The file that names the attempt that may write here, see `sweeps.running.attempt`."""
         return self.directory / "attempt.json"
 
     @property
     def log(self) -> Path:
-        """What its worker process and the libraries in it print."""
+        """The file with the output of the trial's worker process and its libraries."""
         return self.directory / "worker.log"
 
     @property
     def moved(self) -> Path:
-        """The mark that it was sent to another worker process."""
+        """The file that marks that the trial was sent to another worker process."""
         return self.directory / "moved"
 
     def fold(self, fold: int) -> Path:
@@ -76,7 +80,7 @@ class TrialFiles:
 
 @dataclasses.dataclass(frozen=True)
 class SweepFiles:
-    """The directory of one sweep below the runs folder.
+    """The directory of one sweep below the runs folder, and the paths in it.
 
     Example:
         >>> SweepFiles(Path("runs/mask")).trial(7).fold(2).as_posix()
@@ -87,80 +91,83 @@ class SweepFiles:
 
     @classmethod
     def of(cls, runs: Path, name: str) -> "SweepFiles":
-        """The directory of the sweep of that name; it need not exist."""
+        """The directory of the sweep of this name; the directory need not exist."""
         return cls(runs.resolve() / name)
 
     @property
     def about(self) -> Path:
-        """The file that makes the directory a sweep: its uuid and what it began with."""
+        """The file with the sweep's uuid and its initial state.
+
+        A directory without this file is not the directory of a sweep.
+        """
         return self.directory / "sweep.json"
 
     @property
     def spec(self) -> Path:
-        """The search space as it is now."""
+        """The file with the present search space."""
         return self.directory / "spec.yaml"
 
     @property
     def folds_file(self) -> Path:
-        """The manifest and the folds, frozen."""
+        """The file with the frozen manifest and folds."""
         return self.directory / "folds.npz"
 
     @property
     def cut(self) -> Path:
-        """What the folds were cut from, and how."""
+        """The file that describes the source of the folds and how the folds were cut."""
         return self.directory / "cut.json"
 
     @property
     def manifest(self) -> Path:
-        """The manifest for people."""
+        """The file with the manifest for human readers."""
         return self.directory / "manifest.csv"
 
     @property
     def labels(self) -> Path:
-        """The classes in the order of the probabilities."""
+        """The file with the classes, in the order of the predicted probabilities."""
         return self.directory / "labels.json"
 
     @property
     def rejected(self) -> Path:
-        """The rows of the source that are not used, with the reasons."""
+        """The file with the rows of the source that are not used, and the reasons."""
         return self.directory / "rejected.csv"
 
     @property
     def code(self) -> Path:
-        """The folder with the files of user functions, frozen."""
+        """The folder with frozen copies of the files of user functions."""
         return self.directory / "code"
 
     @property
     def check(self) -> "SweepFiles":
-        """The folder with the same files, as `sweeps check` writes them."""
+        """The folder in which `sweeps check` writes the same files."""
         return SweepFiles(self.directory / "check")
 
     @property
     def page(self) -> Path:
-        """The page of `sweeps check`, in its own folder."""
+        """The HTML page of `sweeps check`, which lies in the folder `check`."""
         return self.directory / "check.html"
 
     def stop(self, driver: str) -> Path:
-        """The file by which a driver asks its trials to leave a checkpoint and end."""
+        """The file with which a driver asks its trials to write a checkpoint and end."""
         return self.directory / f"stop-{driver}"
 
     def stops(self) -> Iterator[Path]:
-        """Such files of all drivers."""
+        """The `stop` files of all drivers."""
         return self.directory.glob("stop-*")
 
     def trial(self, number: int) -> TrialFiles:
-        """The directory of a trial; it need not exist."""
+        """The directory of a trial; the directory need not exist."""
         return TrialFiles(self.directory / f"trial-{number:04d}")
 
     def has_trials(self) -> bool:
-        """Whether any trial has left files."""
+        """Whether the sweep has a directory of any trial."""
         return any(self.directory.glob("trial-*"))
 
     def identity(self) -> str | None:
-        """The uuid of the sweep, or None where no sweep has begun.
+        """The uuid of the sweep; None if no sweep has begun in this directory.
 
         Raises:
-            InputError: the file is damaged.
+            InputError: the file `about` is damaged.
         """
         if not self.about.is_file():
             return None
@@ -172,17 +179,20 @@ class SweepFiles:
             ) from None
 
     def folds_hash(self) -> str | None:
-        """The hash of the folds that the sweep began with, if it is known."""
+        """The hash of the folds with which the sweep began; None if the hash is unknown."""
         value = self._about().get("folds_hash")
         return None if value is None else str(value)
 
     def weights(self) -> dict[str, str]:
-        """Digests of the files that `weights` may name, by path, from the time when the sweep began."""
+        """Digests of the files that the parameter `weights` may name, by path.
+
+        The digests are from the start of the sweep.
+        """
         known: dict[str, str] = self._about().get("weights", {})
         return known
 
     def folds(self) -> Folds:
-        """The frozen folds."""
+        """Read the frozen folds."""
         return load_folds(self.folds_file)
 
     def _about(self) -> dict[str, Any]:

@@ -1,6 +1,6 @@
-"""Processes of this machine: how one is named, and whether it still lives.
+"""Processes of this machine: how to identify a process, and whether the process still runs.
 
-A pid alone is not enough: pids are reused.
+A pid alone does not identify a process, because pids are reused.
 """
 
 import os
@@ -9,13 +9,14 @@ from pathlib import Path
 
 import psutil
 
-ROUNDING_S = 2.0  # a start is two times of whole seconds, both rounded
+ROUNDING_S = 2.0  # a start is the difference of two times, each rounded to whole seconds
 
 
 def machine() -> str:
-    """Name the place in which a pid means one process: this start of this machine, and this pid namespace.
+    """Identifier of the place in which a pid identifies a process.
 
-    Containers may share a host's name, and do not see each other's processes.
+    On Linux, the place is this start of this machine, and this pid namespace. The host's name is
+    not enough: containers may share it, and a container does not see the processes of others.
     """
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
@@ -25,9 +26,12 @@ def machine() -> str:
 
 
 def started_s(pid: int | None = None) -> float:
-    """Seconds from the start of the machine to the start of a process, this one by default.
+    """Seconds from the start of the machine to the start of a process.
 
-    The time of day, which somebody may set, cancels out.
+    The result is a difference of two clock times. Therefore a change of the clock does not matter.
+
+    Args:
+        pid: None for this process.
 
     Raises:
         psutil.NoSuchProcess: there is no process with this pid.
@@ -36,7 +40,10 @@ def started_s(pid: int | None = None) -> float:
 
 
 def lives(pid: int, process_start_s: float) -> bool:
-    """Whether the process with this pid and this start (see `started_s`) still runs on this machine.
+    """Whether the process with this pid and this start still runs on this machine.
+
+    Args:
+        process_start_s: see `started_s`.
 
     Example:
         >>> lives(os.getpid(), started_s())
@@ -46,7 +53,7 @@ def lives(pid: int, process_start_s: float) -> bool:
     """
     try:
         same = abs(started_s(pid) - process_start_s) <= ROUNDING_S
-        # a zombie was killed, and its parent has not noticed yet
+        # a zombie process has ended, but its parent process has not noticed yet
         return same and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False

@@ -1,4 +1,4 @@
-"""One sweep from its search space to its end, as `sweeps run` and a notebook start it.
+"""One call from a search space to the end of its sweep, for `sweeps run` and for notebooks.
 
 from sweeps import RunOptions, read_spec, run_sweep
 
@@ -40,10 +40,14 @@ class RunOptions:
     Attributes:
         runs: the folder of all results.
         storage: the database URL; None for a SQLite file in the runs folder.
-        address: of a Ray cluster to join; `local` starts Ray on this machine; None is without Ray, one trial
-            after another in this process.
-        update: go on with a search space whose ranges of numbers grew.
-        patience_s: how long the storage may be silent.
+        address: address of a Ray cluster to join. `local` starts Ray on this machine. None means
+            without Ray: the trials run one after another in this process.
+        update: True to continue a stored sweep with a search space whose ranges of numbers grew.
+        patience_s: the sweep ends with an error when the storage has not answered for this long.
+
+    Example:
+        >>> RunOptions(runs=Path("runs")).url
+        'sqlite:///runs/sweeps.db'
     """
 
     runs: Path = Path("runs")
@@ -54,7 +58,7 @@ class RunOptions:
 
     @property
     def url(self) -> str:
-        """The database URL in effect."""
+        """The database URL that the sweep uses."""
         return self.storage or default_storage(self.runs)
 
 
@@ -73,8 +77,9 @@ class RunResult:
     """What a call of `run_sweep` did.
 
     Attributes:
-        snapshot: where the sweep stands; None if no trial could begin.
-        has_results: whether the leaderboard has a trial, another sweep's included.
+        snapshot: counts and best score of the sweep at the end of the call; None if no driver
+            started.
+        has_results: whether the leaderboard has at least one trial; trials of other sweeps count.
     """
 
     state: RunState
@@ -82,12 +87,15 @@ class RunResult:
     has_results: bool = False
 
 
-class _StopRequest(Exception):  # noqa: N818 - no error: somebody asked for it
-    """Somebody asked the sweep to stop before it had a driver."""
+class _StopRequest(Exception):  # noqa: N818 - it is not an error: a user asked to stop
+    """A user asked the sweep to stop before its driver started."""
 
 
 class PendingSignals:
-    """What the threads of a lease report, kept until there is a driver to pass it on to."""
+    """Keeps the reports of the lease's thread until a driver can receive them.
+
+    The lease reports that it is lost, or that a user asked to stop.
+    """
 
     def __init__(self, view: ProgressView) -> None:
         self._view = view
@@ -96,28 +104,32 @@ class PendingSignals:
         self._stop_now: bool | None = None
 
     def on_lost(self, error: InfrastructureError) -> None:
-        """The lease cannot be kept."""
+        """Keep the error of a lost lease, or pass it on to the driver."""
         self._lost = error
         self._pass_on()
 
     def on_stop(self, now: bool) -> None:
-        """`sweeps stop` asked the driver to stop; `now` interrupts running trials."""
+        """Keep a stop request of `sweeps stop`, or pass it on to the driver.
+
+        Args:
+            now: True to interrupt running trials; False to let them finish.
+        """
         how = "running trials are interrupted" if now else "running trials go on to their end"
         self._view.notify(Notice(f"asked to stop by `sweeps stop`: {how}"))
         self._stop_now = now
         self._pass_on()
 
     def connect(self, driver: "Driver") -> None:
-        """From now on everything goes to this driver, beginning with what was kept."""
+        """Pass the kept report and all later reports on to this driver."""
         self._driver = driver
         self._pass_on()
 
     def check(self) -> None:
-        """While there is no driver yet: raise if the lease is lost or somebody asked to stop.
+        """Raise the kept report; for use while there is no driver.
 
         Raises:
             InfrastructureError: the lease is lost.
-            _StopRequest: somebody asked to stop.
+            _StopRequest: a user asked to stop.
         """
         if self._lost is not None:
             raise self._lost
@@ -136,18 +148,20 @@ class PendingSignals:
 def run_sweep(
     spec: "SweepSpec", options: RunOptions = RunOptions(), *, view: ProgressView | None = None
 ) -> RunResult:
-    """Start a sweep, or continue it: interrupted trials first, then new ones.
+    """Start a sweep, or continue it: interrupted trials first, then new trials.
 
-    The first Ctrl-C (or a SIGTERM) lets running trials save their state; a second one does not wait.
+    At the first Ctrl-C (or a SIGTERM), running trials save their state, and the sweep ends. A
+    second Ctrl-C ends the sweep without waiting for the trials.
 
     Args:
-        view: shows what happens; nothing is shown by default.
+        view: shows the progress; None shows nothing.
 
     Raises:
-        InputError: the search space, the data, the storage or the resources cannot be used, or another driver has
-            the sweep.
-        InfrastructureError: Ray, the storage or the lease is gone. A later call continues the sweep.
-        TrainerError: the data or the user's functions cannot be used.
+        InputError: the search space, the data, the storage or the resources cannot be used, or
+            another driver has the sweep.
+        InfrastructureError: Ray, the storage or the lease is lost. A later call continues the
+            sweep.
+        TrainerError: the data or the user functions cannot be used.
     """
     import optuna
 
@@ -182,7 +196,7 @@ def run_sweep(
 
 @dataclasses.dataclass(frozen=True)
 class _Context:
-    """What the steps of one call share."""
+    """The values that the steps of one call of `run_sweep` share."""
 
     options: RunOptions
     view: ProgressView
@@ -192,28 +206,32 @@ class _Context:
     lease: "Lease"
 
     def notice(self, text: str) -> None:
+        """Show a notice to the user."""
         self.view.notify(Notice(text))
 
     def images(self, what: str, done: int, total: int) -> None:
+        """Show the progress with the images; raise if the lease is lost or a user asked to stop."""
         self.signals.check()
         self.view.images(what, done, total)
 
 
 def _run(spec: "SweepSpec", context: _Context) -> "Driver | None":
-    """Run the sweep to its end; None if all its trials were over before."""
+    """Run the sweep and return its driver; None if all its trials were over before."""
     from sweeps.preparing.data import changes, cut_sweep, with_folds
     from sweeps.preparing.opening import open_sweep
     from sweeps.study.stored_sweep import StoredSweep
     from trainer.data.data_set import ReadOptions
 
-    options, files = context.options, context.files
-    open_it = functools.partial(
+    options = context.options
+    files = context.files
+    open_stored = functools.partial(
         open_sweep, context.storage, files=files, storage_url=options.url, update=options.update
     )
-    # an existing sweep can be refused or finished, which is known before Ray starts and images are decoded
+    # An existing sweep may be finished, or the search space may not fit it. Both are known before
+    # Ray starts and images are decoded.
     if StoredSweep.find(context.storage, spec.name) is not None:
         cut = cut_sweep(spec, files, read=ReadOptions(progress=context.images))
-        if _finished(open_it(with_folds(spec, cut.folds), cut), spec):
+        if _finished(open_stored(with_folds(spec, cut.folds), cut), spec):
             return None
     with _cluster(spec, context) as cluster:
         cut = cut_sweep(
@@ -222,7 +240,7 @@ def _run(spec: "SweepSpec", context: _Context) -> "Driver | None":
         context.signals.check()
         _report_data(cut, changes(cut), context)
         spec = with_folds(spec, cut.folds)
-        sweep = open_it(spec, cut)
+        sweep = open_stored(spec, cut)
         _warm_start(sweep, spec, context)
         with _driver(spec, sweep, cluster, cut, context) as driver, _ctrl_c(driver):
             context.signals.connect(driver)
@@ -234,7 +252,11 @@ def _run(spec: "SweepSpec", context: _Context) -> "Driver | None":
 def _cluster(
     spec: "SweepSpec", context: _Context
 ) -> "contextlib.AbstractContextManager[Cluster | None]":
-    """Ray, with room for at least one trial, all of whose nodes see the files; None without Ray."""
+    """A context manager that starts or joins Ray; its value is None without Ray.
+
+    It checks that the cluster has resources for at least one trial, and that all nodes of a joined
+    cluster see the files.
+    """
     address = context.options.address
     if address is None:
         _local_device(spec)
@@ -242,7 +264,8 @@ def _cluster(
     from sweeps.ray_tune.cluster import ray_cluster, trials_at_once
     from sweeps.ray_tune.probe import probe_nodes
 
-    local, directory = address == "local", context.files.directory
+    local = address == "local"
+    directory = context.files.directory
 
     @contextlib.contextmanager
     def checked() -> Iterator["Cluster"]:
@@ -257,12 +280,13 @@ def _cluster(
 
 
 def _seen_by_workers(spec: "SweepSpec") -> list[Path]:
-    """What every node must have where this one has it."""
+    """Paths that must exist on every node, exactly as on this node."""
     named = (spec.data.source, spec.data.valid, *spec.local_weights())
     return [Path(path).resolve() for path in named if path is not None]
 
 
 def _warm_start(sweep: "StoredSweep", spec: "SweepSpec", context: _Context) -> None:
+    """Take over the trials of the sweeps that `warm_start` names, and report their number."""
     from sweeps.upkeep.warm_start import warm_start
 
     for name, taken in warm_start(sweep, spec, runs=context.options.runs).items():
@@ -275,19 +299,20 @@ def _warm_start(sweep: "StoredSweep", spec: "SweepSpec", context: _Context) -> N
 
 
 def _report_data(cut: "Cut", changed: str | None, context: _Context) -> None:
-    """What a user should know of the data before GPU time is spent on them."""
+    """Notify the user of facts about the data before the sweep spends GPU time."""
     from trainer.data.folds import deviations
 
     if cut.data.rejected:
-        why = SweepFiles(context.options.runs / context.files.directory.name).rejected
+        # the path as the user wrote it; the directory in `context.files` is an absolute path
+        reasons = SweepFiles(context.options.runs / context.files.directory.name).rejected
         context.notice(
-            f"rows rejected: {len(cut.data.rejected):,} of {cut.data.rows:,}; {why} says why"
+            f"rows rejected: {len(cut.data.rejected):,} of {cut.data.rows:,}; {reasons} says why"
         )
     if changed is not None:
         context.notice(changed)
-    for how in cut.data.plan.streamed:
+    for choice in cut.data.plan.streamed:
         context.notice(
-            f"{how.key} does not fit into data.cache_gb: decoded batch by batch, which is slower"
+            f"{choice.key} does not fit into data.cache_gb: decoded batch by batch, which is slower"
         )
     for line in deviations(cut.folds):
         context.notice(line)
@@ -301,14 +326,19 @@ def _driver(
     cut: "Cut",
     context: _Context,
 ) -> Iterator["Driver"]:
-    """An entered driver, and what goes on beside it: old weights are removed, neighbours are looked at."""
+    """The driver, open, with two services beside it.
+
+    `Retention` removes the weights of trials that are no longer among the best. `registered` finds
+    other sweeps on this machine, and the user is warned of those that use GPUs, too.
+    """
     from sweeps.running.driver import Plan, open_driver
     from sweeps.running.neighbours import registered
     from sweeps.upkeep.retention import Retention
 
-    options, files = context.options, context.files
-    share = _share(spec, cluster, streamed=tuple(how.key for how in cut.data.plan.streamed))
-    gpus = _gpus_here(share, cluster) if options.address in (None, "local") else 0.0
+    options = context.options
+    files = context.files
+    share = _share(spec, cluster, streamed=tuple(choice.key for choice in cut.data.plan.streamed))
+    gpus = _gpus_of_machine(share, cluster) if options.address in (None, "local") else 0.0
     plan = Plan(spec, files, share, spec.trial_cap)
     with (
         Retention(files, sweep, keep=spec.keep, then=context.view.notify) as retention,
@@ -328,7 +358,11 @@ def _driver(
 
 
 def _share(spec: "SweepSpec", cluster: "Cluster | None", *, streamed: tuple[str, ...]) -> "Share":
-    """What a trial has."""
+    """The share of the resources that one trial has.
+
+    Args:
+        streamed: keys of the choices of preprocessing whose images are decoded batch by batch.
+    """
     from sweeps.running.messages import Share
 
     if cluster is None:
@@ -343,30 +377,35 @@ def _share(spec: "SweepSpec", cluster: "Cluster | None", *, streamed: tuple[str,
     return Share("cuda" if gpu else "cpu", gpu, threads(spec.resources, cluster), streamed)
 
 
-def _gpus_here(share: "Share", cluster: "Cluster | None") -> float:
-    """GPUs of this machine that all trials together may use."""
+def _gpus_of_machine(share: "Share", cluster: "Cluster | None") -> float:
+    """Number of GPUs of this machine that all trials together may use."""
     if not share.gpu:
         return 0.0
     return 1.0 if cluster is None else cluster.gpus
 
 
 def _local_device(spec: "SweepSpec") -> str:
-    """Without Ray one trial has the whole machine.
+    """The device of a trial without Ray, `cuda` or `cpu`.
+
+    Without Ray, one trial at a time has the whole machine.
 
     Raises:
-        InputError: it asks for a GPU, and there is none.
+        InputError: a trial asks for a GPU, and this machine has no GPU.
     """
     from trainer.training.fit import pick_device
 
-    wanted, device = spec.resources.gpu, pick_device().type
+    wanted = spec.resources.gpu
+    device = pick_device().type
     if wanted and device == "cpu":
         raise InputError(
-            f"a trial asks for {wanted:g} GPU (resources), but this machine has none: --set resources.gpu=0"
+            f"a trial asks for {wanted:g} GPU (resources), but this machine has none: "
+            "--set resources.gpu=0"
         )
     return "cpu" if wanted == 0 else device
 
 
 def _evaluate(driver: "Driver", cluster: "Cluster | None") -> None:
+    """Run the trials of the driver, on Ray or in this process."""
     if cluster is None:
         from sweeps.running.local import run_local
 
@@ -378,23 +417,26 @@ def _evaluate(driver: "Driver", cluster: "Cluster | None") -> None:
 
 
 def _finished(sweep: "StoredSweep", spec: "SweepSpec") -> bool:
+    """Whether the stored sweep has all trials up to its cap, and all of them are over."""
     from sweeps.study.records import counts
 
     trials = sweep.trials()
-    asked = sum(counts(trial, sweep.name) for trial in trials)
+    counted = sum(counts(trial, sweep.name) for trial in trials)
     return (
         spec.trial_cap is not None
-        and asked >= spec.trial_cap
+        and counted >= spec.trial_cap
         and all(t.state.is_finished() for t in trials)
     )
 
 
 @contextlib.contextmanager
 def _ctrl_c(driver: "Driver") -> Iterator[None]:
-    """The first Ctrl-C (or a SIGTERM) lets running trials save their state; a second Ctrl-C does not wait."""
-    if (
-        threading.current_thread() is not threading.main_thread()
-    ):  # only there signals can be handled
+    """While the context is open, Ctrl-C and SIGTERM stop the driver.
+
+    At the first signal, running trials save their state. A second Ctrl-C does not wait for them.
+    """
+    # Python can handle signals only in the main thread
+    if threading.current_thread() is not threading.main_thread():
         yield
         return
 

@@ -1,1 +1,1 @@
-"""What a stored sweep comes to: its summary, its leaderboard, its out-of-fold predictions."""
+"""Results of a stored sweep: its summary, its leaderboard, and scores of OOF predictions."""

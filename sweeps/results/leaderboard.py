@@ -1,4 +1,7 @@
-"""The complete trials of a sweep, best first, with their scores over all folds at once. Reads only."""
+"""The leaderboard: the complete trials of a sweep, best first, with their OOF scores.
+
+This module only reads.
+"""
 
 import dataclasses
 import statistics
@@ -17,12 +20,7 @@ from sweeps.space.domains import Categorical
 from sweeps.space.language import read_space
 from sweeps.space.parameters import Space
 from sweeps.space.spec import result_field, user_metric
-from sweeps.study.records import (
-    Origin,
-    fold_scores,
-    is_history,
-    origin,
-)
+from sweeps.study.records import Origin, fold_scores, is_history, origin
 from trainer.data.folds import Folds
 from trainer.metrics import Goal, score_fold
 
@@ -32,11 +30,12 @@ class Row:
     """One trial of a leaderboard.
 
     Attributes:
-        std: over the folds, with ddof 1; None with a single fold.
-        oof_score: the metric over all out-of-fold predictions at once; None where another sweep's files are gone.
-        params: by name, as the search space writes them.
-        directory: with the files of the trial that was trained.
-        taken_from: the trial of another sweep that it is, if it is history.
+        std: standard deviation of the fold scores, with ddof 1; None with a single fold.
+        oof_score: the metric over all OOF predictions together; None for history if the files of
+            the other sweep are gone.
+        params: values of the parameters by name, as in the search space.
+        directory: the directory of the trial that was trained for this result.
+        taken_from: the original trial in the other sweep if the trial is history; else None.
     """
 
     number: int
@@ -67,11 +66,11 @@ class Row:
 
 @dataclasses.dataclass(frozen=True)
 class Leaderboard:
-    """The best complete trials of a sweep, and what became of all of them.
+    """The best complete trials of a sweep, and counts of all its trials.
 
     Attributes:
         completed, pruned, failed, taken_over, history: counts of trials, see Summary.
-        trials: best first.
+        trials: the best complete trials, best first.
     """
 
     sweep: str
@@ -85,7 +84,7 @@ class Leaderboard:
     trials: tuple[Row, ...]
 
     def as_json(self) -> dict[str, Any]:
-        """What `sweeps best --json` prints."""
+        """The leaderboard as `sweeps best --json` prints it."""
         names = (
             "sweep",
             "metric",
@@ -101,16 +100,17 @@ class Leaderboard:
 
 
 def leaderboard(view: SweepView, *, runs: Path, topk: int) -> Leaderboard:
-    """The best trials of a sweep.
+    """The leaderboard of a sweep.
 
     Args:
-        runs: the folder of all results; directories are below it as it is written.
-        topk: how many trials.
+        runs: the folder of all results; the `directory` of a row begins with this path, unresolved.
+        topk: the largest number of rows.
 
     Raises:
         InputError, DataError: files of the sweep are missing or damaged.
     """
-    summary, scores = summarise(view), _OOFScores(view, runs)
+    summary = summarise(view)
+    scores = _OOFScores(view, runs)
     space, _ = read_space(view.sweep.spec["parameters"])
     return Leaderboard(
         sweep=summary.sweep,
@@ -144,7 +144,7 @@ def _row(
 
 
 def _values(space: Space, params: Mapping[str, Any]) -> dict[str, Any]:
-    """Stored labels as the values they stand for: lists and mappings are stored as text."""
+    """The values of stored labels; for example, a list or a mapping is stored as text."""
     domains = {name: space[name].domain for name in params}
     return {
         name: domain.value_of(params[name]) if isinstance(domain, Categorical) else params[name]
@@ -153,21 +153,26 @@ def _values(space: Space, params: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class _OOFScores:
-    """The sweep's metric over all predictions of a trial at once; folds and metric are loaded with the first."""
+    """Computes OOF scores of trials with the sweep's metric.
+
+    The first call of `of` loads the folds and the metric.
+    """
 
     def __init__(self, view: SweepView, runs: Path) -> None:
-        self._view, self._runs, self._files = view, runs, SweepFiles.of(runs, view.name)
+        self._view = view
+        self._runs = runs
+        self._files = SweepFiles.of(runs, view.name)
         self._folds: Folds | None = None
         self._score: Score
 
     def of(self, trial: FrozenTrial) -> float | None:
-        """The score; None where another sweep's files are gone.
+        """The OOF score of a trial; None for history if the files of the other sweep are gone.
 
         Raises:
-            InputError: files of this sweep are missing or damaged.
+            DataError: files of this sweep are missing or damaged.
         """
         if self._folds is None:
-            self._folds = self._files.folds()  # those of sweeps in the history are the same
+            self._folds = self._files.folds()  # sweeps in the history have the same folds
             self._score = _scorer(self._view.metric, self._files, self._folds)
         directory = trial_directory(self._runs.resolve(), trial, sweep=self._view.name)
         if is_history(trial, self._view.name) and not directory.is_dir():
@@ -176,14 +181,18 @@ class _OOFScores:
 
 
 def _scorer(metric: str, files: SweepFiles, folds: Folds) -> Score:
-    """The sweep's metric over any set of predictions; `valid/loss` as log loss, since each trial has its own loss."""
-    own = user_metric(metric)
-    if own is None:
+    """The sweep's metric as a function of predictions and labels.
+
+    For `valid/loss` this is the log loss, because each trial has its own loss function.
+    """
+    reference = user_metric(metric)
+    if reference is None:
         name = {"loss": "log_loss"}.get(result_field(metric), result_field(metric))
         return lambda probs_NK, labels_N: score_fold(probs_NK, labels_N)[name]
     from trainer.user_code import call_metric, load_user_function
 
-    function, classes = load_user_function(own, files.code), folds.manifest.classes
+    function = load_user_function(reference, files.code)
+    classes = folds.manifest.classes
     return lambda probs_NK, labels_N: call_metric(
-        function, probs_NK, labels_N, classes, reference=own
+        function, probs_NK, labels_N, classes, reference=reference
     )

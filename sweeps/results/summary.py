@@ -1,4 +1,7 @@
-"""What a stored sweep comes to: counts, what is left, why trials failed. Reads only."""
+"""The summary of a stored sweep: counts, what is left of the limits, why trials failed.
+
+This module only reads.
+"""
 
 import dataclasses
 
@@ -8,24 +11,19 @@ from sweeps.results.view import SweepView
 from sweeps.study import records
 from sweeps.study.holder import Holder
 from sweeps.study.lease import find_holder
-from sweeps.study.records import (
-    counts,
-    is_history,
-    is_repeat,
-    is_retry,
-    reason,
-    root_of,
-)
+from sweeps.study.records import counts, is_history, is_repeat, is_retry, reason, root_of
 from trainer.metrics import Goal
 
 
 @dataclasses.dataclass(frozen=True)
 class Left:
-    """What is left until a sweep ends; None where nothing limits it.
+    """What is left until a sweep reaches its limits; None where the sweep has no limit.
 
     Attributes:
-        trials: of the cap, those that have begun and not ended included; retries are beyond it.
-        hours, gpu_hours: a running driver writes what it has spent every few seconds.
+        trials: number of trials up to the cap. Trials that have begun but not ended are included.
+            Retries do not count towards the cap.
+        hours, gpu_hours: rest of the budget, a few seconds old: a running driver stores every few
+            seconds what it has spent.
     """
 
     trials: int | None
@@ -35,17 +33,23 @@ class Left:
 
 @dataclasses.dataclass(frozen=True)
 class Summary:
-    """One sweep in the storage. Trials are its own; those of other sweeps are `history` and nothing else.
+    """One sweep in the storage.
+
+    All counts except `history` are of the sweep's own trials. `history` counts trials of other
+    sweeps.
 
     Attributes:
-        running: trials marked RUNNING; nobody works on them unless there is a `holder`.
-        interrupted: to be continued, or a retry to be begun.
-        taken_over: of the completed and pruned ones, those that took the result of an equal trial.
-        retried: trials that repeat a failed one, whatever became of them.
-        history: trials of other sweeps, taken over by `warm_start`.
-        best_score: of the leaderboard, on which history stands, too.
-        started: when its first trial began, ISO 8601 in local time, or None.
-        target_reached: by a trial of its own; None without a target.
+        running: number of trials marked RUNNING. If there is no `holder`, nobody works on them.
+        interrupted: number of trials to continue, and of retries that have not begun.
+        taken_over: number of the completed and pruned trials that took the result of an equal
+            trial.
+        retried: number of trials that repeat a failed trial, in any state.
+        history: number of trials of other sweeps, taken over by `warm_start`.
+        best_score: best score on the leaderboard, which includes history.
+        started: start of the sweep's first trial, ISO 8601 in local time, or None.
+        target_reached: whether one of the sweep's own trials reached the target; None without a
+            target.
+        holder: the driver that runs the sweep now, or None.
     """
 
     sweep: str
@@ -71,10 +75,11 @@ class Summary:
 
 
 def summarise(view: SweepView) -> Summary:
-    """Counts, best score and what is left."""
+    """Make the summary of a stored sweep."""
     own = [trial for trial in view.trials if not is_history(trial, view.name)]
     states = [trial.state for trial in own]
-    ranked, target = view.ranked(), view.record.target
+    ranked = view.ranked()
+    target = view.record.target
     started = min((trial.datetime_start for trial in own if trial.datetime_start), default=None)
     holder = find_holder(view.sweep.storage.engine, view.name)
     return Summary(
@@ -120,18 +125,21 @@ def _reached(view: SweepView, target: float) -> bool:
 
 
 def failures(view: SweepView) -> dict[int, str]:
-    """Why each failed trial failed, by number, and which trial repeats it: of several the last."""
+    """Why each failed trial failed, by trial number.
+
+    The text names the last trial that repeats the failed trial.
+    """
     roots = {trial.number: root_of(trial) for trial in view.trials}
-    last = {root: number for number, root in roots.items()}  # trials come by number
+    last = {root: number for number, root in roots.items()}  # the trials are ordered by number
     reasons = {}
     for trial in view.trials:
         if trial.state == TrialState.FAIL:
-            again = last[roots[trial.number]]
-            repeated = f" (repeated by trial {again})" if again != trial.number else ""
+            retry = last[roots[trial.number]]
+            repeated = f" (repeated by trial {retry})" if retry != trial.number else ""
             reasons[trial.number] = f"{reason(trial)}{repeated}"
     return reasons
 
 
 def notes(view: SweepView) -> dict[int, list[str]]:
-    """What a reader of the scores should know, by trial number."""
+    """Facts that a reader of the scores should know, by trial number."""
     return {trial.number: found for trial in view.trials if (found := records.notes(trial))}

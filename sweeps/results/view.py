@@ -1,4 +1,7 @@
-"""What a stored sweep says: counts, what is left, and its complete trials best first. Reads only."""
+"""A stored sweep, read once for a command; and functions that find stored sweeps.
+
+This module only reads.
+"""
 
 import dataclasses
 from collections.abc import Sequence
@@ -11,21 +14,20 @@ from sweeps.errors import InputError, did_you_mean
 from sweeps.paths import SweepFiles
 from sweeps.results.ranking import rank
 from sweeps.space.spec import METRIC_NAMES, user_metric
-from sweeps.study.records import (
-    FORMAT,
-    SweepRecord,
-)
+from sweeps.study.records import FORMAT, SweepRecord
 from sweeps.study.stored_sweep import StoredSweep
 from trainer.metrics import Goal
 
 
 @dataclasses.dataclass(frozen=True)
 class SweepView:
-    """A stored sweep as it was when it was read; a command reads it once, which takes longer than all the rest.
+    """The content of a stored sweep at the time when it was read.
+
+    A command reads the sweep once, because reading takes longer than all other steps together.
 
     Attributes:
-        trials: all, by number.
-        record: what is stored about the sweep as a whole.
+        trials: all trials, ordered by number.
+        record: the attributes of the sweep as a whole.
     """
 
     sweep: StoredSweep
@@ -35,37 +37,40 @@ class SweepView:
 
     @classmethod
     def read(cls, sweep: StoredSweep) -> "SweepView":
-        """Read it now."""
+        """Read the sweep from the storage now."""
         return cls(sweep, sweep.trials(), sweep.record(), sweep.goal())
 
     @property
     def name(self) -> str:
-        """The sweep's."""
+        """Name of the sweep."""
         return self.sweep.name
 
     @property
     def metric(self) -> str:
-        """As the search space names it."""
+        """Name of the metric, as in the search space."""
         name = str(self.sweep.spec["metric"]["name"])
         assert name in METRIC_NAMES or user_metric(name)
         return name
 
     def ranked(self) -> list[FrozenTrial]:
-        """Its leaderboard."""
+        """The complete trials on the sweep's leaderboard, best first."""
         return rank(self.trials, goal=self.goal, sweep=self.name)
 
 
 def names(storage: RDBStorage) -> list[str]:
-    """Names of the stored sweeps, the one driven last at the end."""
+    """Names of the stored sweeps, ordered by the start of the last driver, latest at the end."""
     found = {
         study.study_name: SweepRecord.of(study.user_attrs) for study in storage.get_all_studies()
     }
-    ours = [name for name, record in found.items() if record.identity]
-    return sorted(ours, key=lambda name: found[name].driven)
+    of_foldsweep = [name for name, record in found.items() if record.identity]
+    return sorted(of_foldsweep, key=lambda name: found[name].driven)
 
 
 def newer(storage: RDBStorage) -> list[str]:
-    """Names of the sweeps that a newer version of ours stored, which this one cannot read."""
+    """Names of the sweeps that a newer version of foldsweep stored.
+
+    This version cannot read those sweeps.
+    """
     return [
         s.study_name
         for s in storage.get_all_studies()
@@ -74,31 +79,37 @@ def newer(storage: RDBStorage) -> list[str]:
 
 
 def find_sweep(storage: RDBStorage, name: str | None) -> StoredSweep:
-    """The sweep of that name (or the name of its YAML file's sweep), or the latest.
+    """The stored sweep of this name, or the latest sweep.
+
+    Args:
+        name: name of a sweep; None for the latest sweep.
 
     Raises:
-        InputError: there is none.
+        InputError: there is no such sweep.
     """
     known = names(storage)
     if not known:
         raise InputError(
-            "no sweeps in this storage yet. `sweeps run SPACE` starts one; --storage names another place"
+            "no sweeps in this storage yet. `sweeps run SPACE` starts one; "
+            "--storage names another place"
         )
     if name is None:
         name = known[-1]
     sweep = StoredSweep.find(storage, name) if name in known else None
     if sweep is None:
         raise InputError(
-            f"no sweep {name!r} in this storage.{did_you_mean(name, known)} `sweeps list` shows them"
+            f"no sweep {name!r} in this storage.{did_you_mean(name, known)} "
+            "`sweeps list` shows them"
         )
     return sweep
 
 
 def sweep_files(sweep: StoredSweep, *, runs: Path) -> SweepFiles:
-    """The sweep's directory.
+    """The directory of a stored sweep.
 
     Raises:
-        InputError: it is not there, or is another sweep's of that name.
+        InputError: there is no directory, or the directory belongs to another sweep of the same
+            name.
     """
     files = SweepFiles.of(runs, sweep.name)
     identity = files.identity()

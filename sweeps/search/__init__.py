@@ -1,1 +1,4 @@
-"""What to try next, and what to stop: samplers, rules and budgets as functions of the stored trials."""
+"""Which trial comes next, and which trial stops early.
+
+Samplers, stopping rules and budgets are functions of the stored trials.
+"""

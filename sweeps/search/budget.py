@@ -1,4 +1,4 @@
-"""What a sweep has spent, over all its continuations, and when that is enough."""
+"""What a sweep has spent over all its continuations, and whether it reached a limit."""
 
 import dataclasses
 from collections.abc import Callable
@@ -8,44 +8,52 @@ from sweeps.space.spec import SweepSpec
 
 @dataclasses.dataclass(frozen=True)
 class Spent:
-    """Wall-clock seconds of drivers, and seconds times GPUs of trials."""
+    """What the drivers and trials of a sweep have spent.
+
+    Attributes:
+        elapsed_s: wall-clock seconds of all drivers.
+        gpu_s: seconds times GPUs of all trials.
+    """
 
     elapsed_s: float = 0.0
     gpu_s: float = 0.0
 
 
 class Meter:
-    """Measures what a driver spends on top of what others did before it."""
+    """Measures what this driver spends, and adds what earlier drivers of the sweep spent."""
 
     def __init__(self, before: Spent, *, gpu: float, clock: Callable[[], float]) -> None:
-        """Start.
+        """Start the measurement.
 
         Args:
-            gpu: GPUs, or a share of one, that a trial has while it is on a worker.
+            before: what earlier drivers spent.
+            gpu: GPUs, or a share of a GPU, that a trial has while it is on a worker.
             clock: monotonic seconds.
         """
-        self._before, self._gpu, self._clock = before, gpu, clock
+        self._before = before
+        self._gpu = gpu
+        self._clock = clock
         self._opened_at = clock()
         self._started_at: dict[int, float] = {}
         self._ended_s = 0.0
 
     def started(self, number: int) -> None:
-        """A trial goes to a worker."""
+        """Note that a trial goes to a worker now."""
         self._started_at[number] = self._clock()
 
     def ended(self, number: int) -> float:
-        """It has left it; returns the seconds it was there."""
+        """Note that a trial leaves its worker now; return the seconds it was there."""
         seconds = self._clock() - self._started_at.pop(number)
         self._ended_s += seconds
         return seconds
 
     @property
     def own_s(self) -> float:
-        """Seconds since this driver began."""
+        """Wall-clock seconds of this driver so far."""
         return self._clock() - self._opened_at
 
     def spent(self) -> Spent:
-        """By all drivers, what still runs included."""
+        """What all drivers have spent, including the trials that still run."""
         now = self._clock()
         busy_s = self._ended_s + sum(now - start for start in self._started_at.values())
         return Spent(
@@ -54,8 +62,13 @@ class Meter:
 
 
 def enough(spec: SweepSpec, spent: Spent, *, best: float | None) -> str | None:
-    """Why a sweep ends although trials are left, or None."""
-    budget, target = spec.budget, spec.metric.target
+    """The limit that a sweep has reached, as a reason to end it, or None.
+
+    Args:
+        best: score of the sweep's best complete trial; None if it has no complete trial.
+    """
+    budget = spec.budget
+    target = spec.metric.target
     if budget.hours is not None and spent.elapsed_s >= budget.hours * 3600:
         return f"the budget of {budget.hours:g} hours is used up"
     if budget.gpu_hours is not None and spent.gpu_s >= budget.gpu_hours * 3600:

@@ -1,4 +1,7 @@
-"""From the domains of a space to Optuna's distributions, and between values and what stands in the storage."""
+"""Optuna's distributions for the domains of a space, and stored labels for values.
+
+The storage holds a *label* for each value. Lists and mappings, for example, are stored as text.
+"""
 
 import decimal
 from collections.abc import Mapping
@@ -21,16 +24,17 @@ from trainer.seeds import derive
 
 
 def distribution(parameter: Parameter) -> BaseDistribution:
-    """Optuna's distribution of one varying parameter: it holds every value that its law can give.
+    """Optuna's distribution of one varying parameter.
 
-    On a log scale Optuna has no steps: there it holds what lies between them, too.
+    The distribution contains every value that the parameter's law can give. Optuna has no steps on
+    a log scale, so there the distribution also contains the values between the steps.
     """
     domain = parameter.domain
     assert not isinstance(domain, Constant)
     if isinstance(domain, Categorical):
         return CategoricalDistribution(domain.labels)
     high = domain.high
-    if domain.stepped:  # the highest value is one that the steps reach, or Optuna warns
+    if domain.stepped:  # Optuna warns unless the steps reach the highest value exactly
         low, end, step = (
             decimal.Decimal(str(number)) for number in (domain.low, domain.high, domain.q or 1)
         )
@@ -50,29 +54,30 @@ def distributions(space: Space, values: Values) -> dict[str, BaseDistribution]:
 
 
 def labels(space: Space, values: Values) -> dict[str, Any]:
-    """Values of the varying parameters as they stand in the storage."""
+    """Stored labels of the varying parameters that have a value."""
     return {p.name: label_of(p, values[p.name]) for p in space.varying() if p.name in values}
 
 
 def values_of(space: Space, params: Mapping[str, Any]) -> Values:
-    """All values of a trial, constants included, from its stored parameters."""
+    """All values of a trial, constants included, from its stored labels."""
     return space.resolve(lambda parameter: value_of(parameter, params[parameter.name]))
 
 
 def fields_of(spec: SweepSpec, trial: FrozenTrial) -> Values:
-    """Fields of TrainConfig for a trial: the sampled ones, and what the sweep itself decides."""
+    """Fields of TrainConfig for a trial: the sampled fields, and those that the sweep sets."""
     values: Values = values_of(spec.space, trial.params)
-    # a retry trains what the failed trial would have, and may use its finished folds
+    # A retry has the seed of the failed trial, so that it may use that trial's finished folds.
     values["seed"] = derive(spec.seed, "trial", root_of(trial))
     if spec.metric.user_function is not None:
         values |= {"metric": spec.metric.user_function, "metric_goal": spec.metric.goal.value}
     weights = values.get("weights", "none")
-    if weights not in ("pretrained", "none"):  # workers have other working directories
+    if weights not in ("pretrained", "none"):  # a worker has another working directory
         values["weights"] = str(Path(str(weights)).resolve())
     return values
 
 
 def value_of(parameter: Parameter, label: Any) -> Any:
+    """The parameter's value for a stored label."""
     domain = parameter.domain
     if isinstance(domain, Categorical):
         return domain.value_of(label)
@@ -81,5 +86,6 @@ def value_of(parameter: Parameter, label: Any) -> Any:
 
 
 def label_of(parameter: Parameter, value: Any) -> Any:
+    """The label that is stored for a value of the parameter."""
     domain = parameter.domain
     return domain.label_of(value) if isinstance(domain, Categorical) else value

@@ -1,4 +1,4 @@
-"""Values drawn from the laws of a space, without a model: by chance, or evenly spread."""
+"""Values drawn from the laws of a space without a model: at random, or evenly spread."""
 
 from sweeps.space.parameters import Space, Values
 from sweeps.space.spec import SweepSpec
@@ -6,7 +6,10 @@ from trainer.seeds import derive
 
 
 def drawn(spec: SweepSpec, space: Space, *, number: int) -> Values:
-    """Values from their laws; with `qmc` the draws of a sweep fill the space evenly."""
+    """Values of trial `number`, drawn from the laws of the parameters.
+
+    With `qmc`, the draws of a sweep fill the space evenly.
+    """
     if spec.search == "qmc":
         shares = _sobol(spec, number)
         return space.resolve(lambda parameter: parameter.domain.draw(shares[parameter.name]))
@@ -17,18 +20,19 @@ def drawn(spec: SweepSpec, space: Space, *, number: int) -> Values:
 
 def share(spec: SweepSpec, name: str, *, number: int) -> float:
     """The number in [0, 1) that decides a parameter's draw."""
-    return (
-        derive(spec.seed, "ask", number, name) >> 10
-    ) / 2**53  # a float holds 53 bits: more may round to 1
+    bits = derive(spec.seed, "ask", number, name) >> 10
+    return bits / 2**53  # a float holds 53 bits; a number with more bits may round to 1
 
 
 def _sobol(spec: SweepSpec, number: int) -> dict[str, float]:
-    """For each varying parameter a number in [0, 1): point `number` of the sweep's scrambled Sobol sequence.
+    """A number in [0, 1) for each varying parameter, by name.
 
-    Optuna's QMCSampler is not used: it counts its points in the study's attributes, takes its parameters from the
-    first finished trial (a conditional one may be missing there), and knows only uniform laws.
+    The numbers are point `number` of the sweep's scrambled Sobol sequence. Optuna's QMCSampler is
+    not used, for three reasons. It counts its points in the study's attributes. It takes its
+    parameters from the first finished trial, which may lack conditional parameters. It supports
+    uniform laws only.
     """
-    from scipy.stats.qmc import Sobol  # 0.5 s
+    from scipy.stats.qmc import Sobol  # the import takes 0.5 s
 
     names = [parameter.name for parameter in spec.space.varying()]
     if not names:

@@ -1,4 +1,8 @@
-"""Finished trials that count again: a point that was already evaluated, another sweep's trials, a grown sweep's own."""
+"""Finished trials whose results are used again.
+
+There are three cases: a sweep proposes the same point twice, a sweep takes over trials of another
+sweep, and a sweep continues with a grown search space.
+"""
 
 import copy
 from collections.abc import Iterable, Mapping
@@ -14,10 +18,11 @@ from trainer.config import TrainConfig, nested
 
 
 def repeated(study_trials: Iterable[FrozenTrial], trial: FrozenTrial) -> FrozenTrial | None:
-    """The finished trial with exactly the parameters of a newly asked one, or None.
+    """The finished trial with exactly the parameters of a newly proposed `trial`, or None.
 
-    Of several a completed one comes before a pruned one, then one that was trained before one that took its result
-    over, then the lower number. So if the answer took its result over, then from another sweep.
+    Among several such trials, a completed trial is preferred to a pruned trial. Then a trained
+    trial is preferred to a trial that took its result over. Then the lower number is preferred.
+    Therefore, if the returned trial took its result over, the result is from another sweep.
     """
     wanted = trial.params
     same = [
@@ -25,9 +30,8 @@ def repeated(study_trials: Iterable[FrozenTrial], trial: FrozenTrial) -> FrozenT
         for other in study_trials
         if other.params == wanted
         and other.state in (TrialState.COMPLETE, TrialState.PRUNED)
-        and all(
-            type(other.params[name]) is type(value) for name, value in wanted.items()
-        )  # 1 == True == 1.0
+        # 1 == True == 1.0 in Python, but these are different parameters
+        and all(type(other.params[name]) is type(value) for name, value in wanted.items())
     ]
     return min(
         same, key=lambda t: (t.state != TrialState.COMPLETE, took_over(t), t.number), default=None
@@ -35,23 +39,27 @@ def repeated(study_trials: Iterable[FrozenTrial], trial: FrozenTrial) -> FrozenT
 
 
 def trained(trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
-    """The completed trials that their sweep trained itself: what it had taken over counts where it was trained."""
+    """The completed trials that their sweep trained itself.
+
+    A result that was taken over counts only in the sweep that trained it.
+    """
     return [t for t in trials if t.state == TrialState.COMPLETE and not took_over(t)]
 
 
 def history(
     space: Space, trials: Iterable[FrozenTrial], *, source: str, source_space: Space
 ) -> list[FrozenTrial]:
-    """Those of another sweep's trained trials that this space could have asked, as trials of it, in their order.
+    """Trained trials of another sweep, converted to trials of `space`, in the same order.
 
-    One fits if some point of this space makes the same TrainConfig in every field, so that its score means the same
-    here. Which fields vary, are constant or are left to their defaults may differ between the two spaces.
+    A trial is converted if some point of `space` makes the same TrainConfig in every field. Then
+    the score has the same meaning in both sweeps. A field that varies in one space may be constant
+    or left to its default in the other space. All other trials are left out.
 
     Args:
-        source: the other sweep's name, for TAKEN_FROM.
-        source_space: the other sweep's.
+        source: name of the other sweep, for TAKEN_FROM.
+        source_space: space of the other sweep.
     """
-    fitted = ((trial, _values_here(space, source_space, trial)) for trial in trained(trials))
+    fitted = ((trial, _equal_point(space, source_space, trial)) for trial in trained(trials))
     return [
         create_trial(
             state=TrialState.COMPLETE,
@@ -60,7 +68,9 @@ def history(
             distributions=distributions(space, values),
             user_attrs={**_scores(trial), **taken_from(Origin(source, trial.number))},
             intermediate_values=_renumbered(
-                trial.intermediate_values, there=max_epochs(source_space), here=max_epochs(space)
+                trial.intermediate_values,
+                source_epochs=max_epochs(source_space),
+                epochs=max_epochs(space),
             ),
         )
         for trial, values in fitted
@@ -69,10 +79,11 @@ def history(
 
 
 def refitted(space: Space, trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
-    """A sweep's own trials with the distributions of its space as it is now; values and all else as they are.
+    """Copies of a sweep's own trials, with the distributions of its present space.
 
-    For the study that models learn from: they leave out a parameter whose distribution differs between trials, as
-    it does after a range was widened.
+    Only the distributions change. The copies are for the study that models learn from: a model
+    leaves out a parameter whose distribution differs between trials, and it differs after a range
+    grew.
     """
     now = {parameter.name: distribution(parameter) for parameter in space.varying()}
     copies = [copy.copy(trial) for trial in trials]
@@ -83,33 +94,35 @@ def refitted(space: Space, trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
     return copies
 
 
-def _values_here(space: Space, source_space: Space, trial: FrozenTrial) -> Values | None:
-    """The point of this space that makes the same TrainConfig as another sweep's trial, or None."""
+def _equal_point(space: Space, source_space: Space, trial: FrozenTrial) -> Values | None:
+    """The point of `space` that makes the same TrainConfig as another sweep's trial, or None."""
     try:
-        theirs = values_of(source_space, trial.params)
-        config = _config(theirs)
-        ours = space.resolve(
-            lambda parameter: parameter.domain.take(_value_of(parameter.name, theirs, config))
+        source_values = values_of(source_space, trial.params)
+        config = _config(source_values)
+        values = space.resolve(
+            lambda parameter: parameter.domain.take(
+                _value_of(parameter.name, source_values, config)
+            )
         )
-        return ours if _config(ours) == config else None
-    except (
-        StopIteration,
-        KeyError,
-        ValueError,
-    ):  # no such value or entry, or (pydantic's) no such configuration
+        return values if _config(values) == config else None
+    # no such value (StopIteration), no such entry, or values that pydantic refuses (ValueError)
+    except (StopIteration, KeyError, ValueError):
         return None
 
 
 def _config(values: Values) -> TrainConfig:
-    # the seed and the metric are the sweep's own: some metric, or those that monitor it would be no configurations
+    # The seed and the metric belong to the sweep, not to the trial. The name of any user metric is
+    # set because a configuration that monitors a user metric is valid only with such a metric.
     return TrainConfig(**nested({**values, "metric": "any.py:metric"}))
 
 
 def _value_of(name: str, values: Values, config: TrainConfig) -> Any:
-    """A field, or an entry of a mapping: as the space says it, else as the configuration has it.
+    """The value of a field, or of an entry of a mapping (`field.entry`).
+
+    The value comes from `values`, or else from `config`.
 
     Raises:
-        KeyError: no such field or entry.
+        KeyError: there is no such field or entry.
     """
     if name in values:
         return values[name]
@@ -123,7 +136,12 @@ def _scores(trial: FrozenTrial) -> dict[str, Any]:
     return {FOLD_SCORES: list(scores)} if scores else {}
 
 
-def _renumbered(reports: Mapping[int, float], *, there: int, here: int) -> dict[int, float]:
-    """Reports by the steps of another space; step = fold x E + epoch, with the two spaces' E given."""
-    places = {step: divmod(step - 1, there) for step in reports}
-    return {fold * here + epoch + 1: reports[step] for step, (fold, epoch) in places.items()}
+def _renumbered(
+    reports: Mapping[int, float], *, source_epochs: int, epochs: int
+) -> dict[int, float]:
+    """Reports of a trial of the source space, with the step numbers of another space.
+
+    A step is fold x E + epoch. E is `source_epochs` in the source space, and `epochs` in the other.
+    """
+    places = {step: divmod(step - 1, source_epochs) for step in reports}
+    return {fold * epochs + epoch + 1: reports[step] for step, (fold, epoch) in places.items()}

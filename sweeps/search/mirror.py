@@ -1,4 +1,7 @@
-"""The stored study in memory: what a driver decides from, so that no decision waits for the database."""
+"""A copy of the stored study in memory.
+
+A driver decides from this copy, so that no decision waits for the database.
+"""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -19,10 +22,12 @@ from sweeps.study.records import FOLD_SCORES, NOTES, REASON, fold_scores, notes,
 
 
 class Mirror:
-    """An in-memory Optuna study with the numbers, states, parameters, reports and attributes of the stored one.
+    """An in-memory Optuna study with the same trials as the stored study.
+
+    The trials have the same numbers, states, parameters, reports and attributes.
 
     Attributes:
-        tally: counts of its trials.
+        tally: counts of the trials.
     """
 
     def __init__(self, spec: SweepSpec, trials: Iterable[FrozenTrial]) -> None:
@@ -35,20 +40,25 @@ class Mirror:
         self._study.add_trials(refitted(spec.space, trials))
         self._standings: list[Standing] = []
         self._points: set[str] = set()
-        self._size_at_least, self._size_known = 0.0, False
+        self._size_at_least = 0.0
+        self._size_known = False
         self.tally = Tally(spec.name, spec.metric.goal)
         for trial in self.trials():
             self._count(trial)
 
     def trials(self) -> list[FrozenTrial]:
-        """All, by number; not to be changed."""
+        """All trials, ordered by number; the caller must not change them."""
         return self._study.get_trials(deepcopy=False)
 
     def __getitem__(self, number: int) -> FrozenTrial:
         return self._storage.get_trial(self._id(number))
 
     def propose(self) -> FrozenTrial:
-        """Add the next trial: RUNNING, or over at once with the result of one that has the same parameters."""
+        """Add the next trial and return it.
+
+        The trial is RUNNING. If a finished trial has the same parameters, the new trial takes over
+        its result and is finished, too.
+        """
         number = len(self.trials())
         trial = propose(self._study, self._spec, number=number)
         assert trial.number == number
@@ -59,7 +69,7 @@ class Mirror:
         return self[number]
 
     def report(self, number: int, step: int, value: float) -> None:
-        """Take an epoch's value."""
+        """Store the value of one epoch."""
         self._storage.set_trial_intermediate_value(self._id(number), step, value)
 
     def stop_reason(self, number: int) -> str | None:
@@ -67,7 +77,7 @@ class Mirror:
         return stop_reason(self._study, self[number], self._spec)
 
     def fold_finished(self, fold_scores: tuple[float, ...]) -> str | None:
-        """Why a trial with these folds should be stopped, or None."""
+        """Why a trial with these scores of finished folds should be stopped, or None."""
         return fold_reason(self._standings, fold_scores, spec=self._spec)
 
     def change(
@@ -78,7 +88,12 @@ class Mirror:
         score: float | None = None,
         attributes: Mapping[str, Any] | None = None,
     ) -> None:
-        """Give a trial another state."""
+        """Give a trial another state.
+
+        Args:
+            score: of a completed or pruned trial.
+            attributes: user attributes to add to the trial.
+        """
         before = self[number].state
         for key, value in (attributes or {}).items():
             self._storage.set_trial_user_attr(self._id(number), key, value)
@@ -86,20 +101,25 @@ class Mirror:
             self._id(number), state, None if score is None else [score]
         )
         self.tally.change(self[number], before=before)
-        self._stand(self[number])
+        self._add_standing(self[number])
 
     def exhausted(self) -> bool:
-        """Whether every point of a finite space has been proposed, whatever the sampler."""
+        """Whether every point of a finite space has been proposed.
+
+        The answer does not depend on the sampler. The points of the space are counted only as far
+        as needed.
+        """
         while len(self._points) >= self._size_at_least and not self._size_known:
             at_most = 2 * len(self._points) + 16
             try:
                 self._size_at_least = grid_size(self._spec.space, at_most=at_most)
-            except ValueError:  # continuous
+            except ValueError:  # the space is continuous
                 self._size_at_least = math.inf
             self._size_known = self._size_at_least != at_most
         return len(self._points) >= self._size_at_least
 
     def _take_over(self, trial: FrozenTrial, known: FrozenTrial) -> None:
+        """Copy the result of the finished trial `known` to `trial`."""
         trial_id = self._id(trial.number)
         attributes = taken_from(origin(known, sweep=self._spec.name), repeats=known.number)
         attributes[REASON] = f"the result of trial {known.number}, which has the same parameters"
@@ -112,12 +132,13 @@ class Mirror:
         self._storage.set_trial_state_values(trial_id, known.state, known.values)
 
     def _count(self, trial: FrozenTrial) -> None:
+        """Take a new trial into the tally, the fold race and the proposed points."""
         self.tally.add(trial)
-        self._stand(trial)
-        self._points.add(repr(sorted(trial.params.items())))  # in a text 1, 1.0 and true differ
+        self._add_standing(trial)
+        self._points.add(repr(sorted(trial.params.items())))  # as text, 1, 1.0 and True differ
 
-    def _stand(self, trial: FrozenTrial) -> None:
-        """What the fold race compares others with."""
+    def _add_standing(self, trial: FrozenTrial) -> None:
+        """Add the trial to those that the fold race compares with, if it is over."""
         scores = fold_scores(trial)
         if trial.state.is_finished() and scores:
             self._standings.append(Standing(trial.number, scores))

@@ -1,4 +1,7 @@
-"""Optuna's samplers with a model: they propose values one by one, kept to what the laws can give."""
+"""Optuna's samplers that learn a model from the trials.
+
+They propose values one by one. Each value is rounded to a value that the parameter's law can give.
+"""
 
 import decimal
 import warnings
@@ -35,10 +38,14 @@ from trainer.seeds import derive
 
 
 def ask(study: optuna.Study, spec: SweepSpec, *, number: int, start: Point | None) -> None:
+    """Add trial `number` to the study as RUNNING, with the values that the sweep's model proposes.
+
+    Args:
+        start: the entry of `start_with` whose values the trial has; the model proposes the others.
+    """
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore", ExperimentalWarning
-        )  # TPE's `group` and PartialFixedSampler
+        # TPE's option `group` and PartialFixedSampler are experimental
+        warnings.simplefilter("ignore", ExperimentalWarning)
         sampler: BaseSampler = _WithinLaws(spec, number=number)
         if start is not None:
             pinned = {
@@ -55,14 +62,16 @@ def ask(study: optuna.Study, spec: SweepSpec, *, number: int, start: Point | Non
 
 
 class _Genetic(NSGAIISampler):
-    """NSGA-II whose parents are a function of the trials, so that a restarted driver finds the same ones.
+    """NSGA-II whose parents are a function of the trials.
 
-    With one score, those that survive the selections up to a generation are the best of all trials before it. Optuna
-    keeps its first answer in the study's attributes instead, by ids that another storage does not have. Trials
-    taken over from another sweep may be parents, too.
+    Therefore a restarted driver finds the same parents. With one score per trial, the parents of a
+    generation are the best of all trials before it. Optuna's own method is not used: it stores its
+    first result in the study's attributes, with trial ids that another storage does not have.
+    Trials that were taken over from another sweep may be parents, too.
     """
 
     def get_parent_population(self, study: optuna.Study, generation: int) -> list[FrozenTrial]:
+        """The best trials before a generation; none for generation 0."""
         if generation == 0:
             return []
         siblings = {trial.number for trial in self.get_population(study, generation)}
@@ -73,10 +82,12 @@ class _Genetic(NSGAIISampler):
         return elders[: self.population_size]
 
 
-# by name, from a seed; each with its own number of trials before its model acts: 10 finished or completed ones for
-# tpe and gp, 1 for cmaes, a population of 50 for nsgaii
+# Samplers by name; each is built from a seed. A sampler draws at random until there are enough
+# trials for its model: 10 finished or completed trials for tpe and gp, 1 trial for cmaes, and a
+# population of 50 trials for nsgaii.
 MODELS: dict[str, Callable[[int], BaseSampler]] = {
-    # grouped: with conditional parameters the joint model would otherwise shrink to what all trials share
+    # With conditional parameters and without `group`, the joint model would cover only the
+    # parameters that all trials have.
     "tpe": lambda seed: TPESampler(seed=seed, multivariate=True, group=True),
     "gp": lambda seed: GPSampler(seed=seed, warn_independent_sampling=False),
     "cmaes": lambda seed: CmaEsSampler(seed=seed, warn_independent_sampling=False),
@@ -85,24 +96,31 @@ MODELS: dict[str, Callable[[int], BaseSampler]] = {
 
 
 class _WithinLaws(BaseSampler):
-    """A model for one proposal, kept to the values that the laws can give; what it leaves out is drawn from its law."""
+    """A model for one proposal, limited to values that the laws can give.
+
+    A parameter that the model leaves out is drawn from its law.
+    """
 
     def __init__(self, spec: SweepSpec, *, number: int) -> None:
-        self._spec, self._number = spec, number
+        self._spec = spec
+        self._number = number
         self._model = MODELS[spec.search](derive(spec.seed, "ask", number) % 2**32)
-        # CMA-ES gives up for good when its parameters change, as the trials' common ones do under conditions
+        # CMA-ES stops working when its set of parameters changes. It would change with conditional
+        # parameters: then the set of parameters that all trials have is not constant.
         always = {parameter.name for parameter in spec.space.varying() if not parameter.when}
         self._modelled = {p.name for p in spec.space.varying()} if spec.search == "tpe" else always
 
     def infer_relative_search_space(
         self, study: optuna.Study, trial: FrozenTrial
     ) -> dict[str, BaseDistribution]:
+        """Distributions of the parameters that the model proposes together."""
         inferred = self._model.infer_relative_search_space(study, trial)
-        return {name: wanted for name, wanted in inferred.items() if name in self._modelled}
+        return {name: found for name, found in inferred.items() if name in self._modelled}
 
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
+        """Labels that the model proposes, rounded to values that the laws can give."""
         sampled = self._model.sample_relative(study, trial, search_space)
         return {name: _nearest(self._spec.space[name], label) for name, label in sampled.items()}
 
@@ -113,6 +131,7 @@ class _WithinLaws(BaseSampler):
         param_name: str,
         param_distribution: BaseDistribution,
     ) -> Any:
+        """Label of a parameter that the model leaves out, drawn from the parameter's law."""
         parameter = self._spec.space[param_name]
         return label_of(
             parameter, parameter.domain.draw(share(self._spec, param_name, number=self._number))
@@ -120,7 +139,7 @@ class _WithinLaws(BaseSampler):
 
 
 def _nearest(parameter: Parameter, label: Any) -> Any:
-    """The label of the domain's own value that is nearest to a model's."""
+    """The label of the domain's value that is nearest to the value a model proposes."""
     domain = parameter.domain
     if not isinstance(domain, Numeric) or not domain.stepped:
         return label

@@ -1,7 +1,9 @@
-"""Which trials to stop before their last fold: pure functions of the stored reports and fold scores.
+"""Which trials to stop before their last fold.
 
-`stop_reason` is asked after each epoch, `fold_reason` after each fold. A report's value is the mean over the
-finished folds and the current one, so values at one step compare the same folds.
+The functions are pure functions of the stored reports and fold scores. The driver calls
+`stop_reason` after each epoch, and `fold_reason` after each fold. The value of a report is the mean
+over the finished folds and the current fold. Therefore the values of different trials at one step
+compare the same folds.
 """
 
 import copy
@@ -22,18 +24,21 @@ from sweeps.space.spec import SweepSpec
 from sweeps.space.stopping import Hyperband, Median, Patient, Percentile, Threshold, Wilcoxon
 from trainer.metrics import Goal
 
-History = Sequence[
-    float
-]  # a trial's finite values in the order of their steps; of n epochs n or fewer
-# of trials that are over, by number: they do not change, and to sort 5,000 of them anew takes 10 ms a report
-_over: weakref.WeakKeyDictionary[optuna.Study, dict[int, History]] = weakref.WeakKeyDictionary()
+# The finite values of a trial's reports, in the order of the steps. After n epochs, there are n
+# values or fewer.
+History = Sequence[float]
+# Histories of the finished trials of each study, by trial number. They do not change any more. To
+# sort the reports of 5,000 trials again would take 10 ms per report.
+_finished_histories: weakref.WeakKeyDictionary[optuna.Study, dict[int, History]] = (
+    weakref.WeakKeyDictionary()
+)
 
 
 def stop_reason(study: optuna.Study, trial: FrozenTrial, spec: SweepSpec) -> str | None:
     """Why `trial` should be stopped after its last report, or None to go on.
 
     Args:
-        study: all trials with their reports, the direction included.
+        study: has the direction, and all trials with their reports.
     """
     rule = spec.early_terminate
     if rule.type == "none" or trial.last_step is None:
@@ -45,8 +50,9 @@ def stop_reason(study: optuna.Study, trial: FrozenTrial, spec: SweepSpec) -> str
     if len(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))) < rule.keep_at_least:
         return None
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ExperimentalWarning)  # Optuna's, of some pruners
-        # a step at which no complete trial has a number; numpy then says NaN, and the trial goes on
+        warnings.simplefilter("ignore", ExperimentalWarning)  # some pruners of Optuna
+        # At a step where no complete trial has a finite value, numpy warns and returns NaN. Then
+        # the trial goes on.
         warnings.filterwarnings("ignore", "All-NaN", RuntimeWarning)
         return _AT_EPOCHS[rule.type](rule, study, trial, spec.max_epochs)
 
@@ -57,12 +63,13 @@ def fold_reason(
     """Why a trial should be stopped after the last of its finished folds, or None to go on.
 
     Args:
-        finished: trials that are over and have finished a fold.
-        own_scores: of the trial's finished folds, in fold order.
+        finished: trials that are over and have at least one finished fold.
+        own_scores: scores of the trial's finished folds, in fold order.
     """
     if not spec.folds_comparable:
         return None
-    k, goal = spec.folds.k, spec.metric.goal
+    k = spec.folds.k
+    goal = spec.metric.goal
     if isinstance(spec.early_terminate, Wilcoxon):
         reason = _wilcoxon_reason(finished, own_scores, spec=spec, rule=spec.early_terminate)
         if reason is not None:
@@ -74,14 +81,16 @@ def fold_reason(
 def hyperband_reason(
     rule: Hyperband, own: History, *, others: Iterable[History], goal: Goal
 ) -> str | None:
-    """W&B's rule: why a trial is to be stopped, or None.
+    """Why W&B's hyperband rule stops a trial, or None.
 
-    At the last band that the trial has reached, the threshold is the value that the best 1/eta of all trials there
-    have at least; behind it is a trial whose best value so far (`strict`: whose value at the band) is worse.
+    The rule takes the last band that the trial has reached, and the values at this band of all n
+    trials that have reached it. With the values sorted best first, the threshold is value number
+    floor(n / eta) + 1, so at least 1/eta of the trials reach the threshold. The trial is stopped
+    if its best value so far is worse. With `strict`, its value at the band is compared instead.
 
     Args:
-        own: the trial's finite values, one per epoch reported.
-        others: of all other trials, whatever became of them.
+        own: history of the trial: its finite values, one for each reported epoch.
+        others: histories of all other trials, in any state.
 
     Source: `hyperband_stop_runs` of W&B's package `sweeps` 0.3.0.
     """
@@ -111,7 +120,8 @@ def _by_hyperband(rule: Hyperband, study: optuna.Study, trial: FrozenTrial, _: i
 
 
 def _histories(study: optuna.Study, *, besides: int) -> list[History]:
-    known = _over.setdefault(study, {})
+    """Histories of all trials except trial `besides`."""
+    known = _finished_histories.setdefault(study, {})
     found = []
     for trial in study.get_trials(deepcopy=False):
         number = trial.number
@@ -126,7 +136,7 @@ def _histories(study: optuna.Study, *, besides: int) -> list[History]:
 
 
 def _history(trial: FrozenTrial) -> History:
-    # a storage may give reports back in any order
+    # a storage may return the reports in any order
     return [value for _, value in sorted(trial.intermediate_values.items()) if math.isfinite(value)]
 
 
@@ -134,7 +144,7 @@ def _by_percentile(
     rule: Median | Percentile, study: optuna.Study, trial: FrozenTrial, max_epochs: int
 ) -> str | None:
     share = rule.percentile if isinstance(rule, Percentile) else 50.0
-    # the best value so far against the complete trials at this step
+    # The pruner compares the trial's best value so far with the complete trials at this step.
     pruner = PercentilePruner(
         share, n_startup_trials=rule.startup_trials, n_warmup_steps=rule.warmup_epochs + 1
     )
@@ -147,10 +157,11 @@ def _by_percentile(
 def _by_patience(
     rule: Patient, study: optuna.Study, trial: FrozenTrial, max_epochs: int
 ) -> str | None:
-    fold, _ = _place(trial, max_epochs)
+    fold, _ = _last_report(trial, max_epochs)
     worst = _goal(study).worst_possible
-    # A fold's first epochs are always worse than the fold before: only the current fold counts. There a value is
-    # (a constant + the fold's own value) / (fold + 1), so times fold + 1 its differences are those of the fold's own.
+    # Only the current fold counts, because the first epochs of a fold are always worse than the
+    # fold before. In the current fold, a report is (constant + the fold's own value) / (fold + 1).
+    # Therefore reports times (fold + 1) differ by the same amounts as the fold's own values.
     own = copy.copy(trial)
     own.intermediate_values = {
         step: worst if math.isnan(value) else value * (fold + 1)
@@ -159,13 +170,14 @@ def _by_patience(
     }
     if not PatientPruner(None, rule.patience, rule.min_delta).prune(study, own):
         return None
-    return f"patient rule: {_at(trial, max_epochs)} below its best for more than {rule.patience} epochs"
+    where = _at(trial, max_epochs)
+    return f"patient rule: {where} below its best for more than {rule.patience} epochs"
 
 
 def _by_threshold(
     rule: Threshold, study: optuna.Study, trial: FrozenTrial, max_epochs: int
 ) -> str | None:
-    _, epoch = _place(trial, max_epochs)
+    _, epoch = _last_report(trial, max_epochs)
     if epoch < rule.warmup_epochs or not ThresholdPruner(rule.lower, rule.upper).prune(
         study, trial
     ):
@@ -185,8 +197,9 @@ def _by_threshold(
 def _wilcoxon_reason(
     finished: Sequence[Standing], own_scores: Sequence[float], *, spec: SweepSpec, rule: Wilcoxon
 ) -> str | None:
+    """Why the Wilcoxon rule stops a trial after a fold, or None."""
     k = spec.folds.k
-    # the fewest folds at which p, which is never below 1 / 2^folds, can be small enough
+    # p is at least 1 / 2^folds: with too few folds, p cannot be below the threshold
     if (
         len(own_scores) >= k
         or 0.5 ** len(own_scores) >= rule.p_threshold
@@ -199,7 +212,8 @@ def _wilcoxon_reason(
         or sum(len(standing.fold_scores) == k for standing in finished) < rule.keep_at_least
     ):
         return None
-    # Optuna's pruner compares with the best trial of its study, step by step: here the incumbent alone, folds as steps
+    # Optuna's pruner compares a trial with the best trial of its study, step by step. Here the
+    # study has one trial, the incumbent, and the steps are the folds.
     study = optuna.create_study(direction=spec.metric.goal.value)
     study.add_trial(
         create_trial(value=best.score, intermediate_values=dict(enumerate(best.fold_scores)))
@@ -210,24 +224,28 @@ def _wilcoxon_reason(
         pruner = WilcoxonPruner(p_threshold=rule.p_threshold, n_startup_steps=rule.startup_folds)
         if not pruner.prune(study, own):
             return None
-    return f"wilcoxon rule: after {len(own_scores)} of {k} folds worse than trial {best.number} ({best.score:.4g})"
+    return (
+        f"wilcoxon rule: after {len(own_scores)} of {k} folds "
+        f"worse than trial {best.number} ({best.score:.4g})"
+    )
 
 
 def _goal(study: optuna.Study) -> Goal:
     return Goal[study.direction.name]
 
 
-def _place(trial: FrozenTrial, max_epochs: int) -> tuple[int, int]:
-    """Fold and epoch of the last report, both from 0."""
+def _last_report(trial: FrozenTrial, max_epochs: int) -> tuple[int, int]:
+    """Fold and epoch of the trial's last report; both count from 0."""
     assert trial.last_step is not None
     return divmod(trial.last_step - 1, max_epochs)
 
 
 def _at(trial: FrozenTrial, max_epochs: int) -> str:
-    fold, epoch = _place(trial, max_epochs)
+    fold, epoch = _last_report(trial, max_epochs)
     return f"at fold {fold + 1}, epoch {epoch + 1}"
 
 
+# the rules that may stop a trial after an epoch, by their type
 _AT_EPOCHS: dict[str, Callable[[Any, optuna.Study, FrozenTrial, int], str | None]] = {
     "hyperband": _by_hyperband,
     "median": _by_percentile,

@@ -1,18 +1,22 @@
-"""The fold race: after each finished fold, can the trial still win? Pure functions of the finished folds' scores.
+"""The fold race: stop a trial after a finished fold if it has little chance to win.
 
-A score is what the trial is worth, plus how easy the fold is, plus a residual. After k of K folds:
+The functions are pure functions of the scores of finished folds. The model: the score of a trial on
+a fold is the quality of the trial, plus the ease of the fold, plus a residual. After k of K folds:
 
-1. Expected in the end: the trial's mean so far, corrected by how much easier these k folds are than all K; the complete
-   trials tell that.
-2. The end differs from it by an error of variance s^2 (1/k - 1/K) (1 + 1/n): s^2 is the variance of the residuals of
-   all n complete trials, with (n - 1)(K - 1) degrees of freedom.
-3. Stopped is a trial whose chance to end above the incumbent, the best complete trial, is below `error_rate`
-   (Student's t).
-4. Never stopped is one that is as good as the incumbent on the same folds.
+1. The expected final score is the trial's mean over its k folds, minus the extra ease of these k
+   folds compared with all K folds. The complete trials give the ease of each fold.
+2. The final score differs from the expected score by an error, and the variance of the error is
+   s^2 (1/k - 1/K) (1 + 1/n). s^2 is the variance of the residuals of all n complete trials, with
+   (n - 1)(K - 1) degrees of freedom.
+3. The *incumbent* is the best complete trial. A trial is stopped if its chance to end above the
+   incumbent is below `error_rate`. The chance is from Student's t distribution.
+4. A trial that is as good as the incumbent on the same folds is never stopped.
 
-Only trials that are over count: what a restarted driver reads from the storage gives the same answer. Trials with the
-very same scores, such as those that learned nothing and predict one class, count once: they say nothing of a residual.
-A paired difference to the incumbent alone has twice that variance; `benchmarks/LOG.md` has the figures.
+Only trials that are over count. Therefore a restarted driver, which reads the trials from the
+storage, gets the same result. Trials with exactly equal scores count once, because they give no
+information about a residual. For example, all trials that learned nothing and predict one class
+have equal scores. A simpler rule, the paired difference to the incumbent alone, has twice this
+variance; `benchmarks/LOG.md` has the figures.
 """
 
 import dataclasses
@@ -29,18 +33,18 @@ from scipy.special import stdtr
 from sweeps.space.stopping import Race
 from trainer.metrics import Goal
 
-# T trials, K folds, greater is better
+# shape suffixes: T trials, K folds, F finished folds of the trial; greater scores are better
 Scores = npt.NDArray[np.float64]
 
-ROUNDING = 1e-12  # differences below this part of the largest score are none
+ROUNDING = 1e-12  # a difference below this share of the largest score counts as zero
 
 
 @dataclasses.dataclass(frozen=True)
 class Standing:
-    """What a trial that is over has shown: one that is complete (K scores) or pruned.
+    """The fold scores of a trial that is over.
 
     Attributes:
-        fold_scores: of its finished folds, in fold order.
+        fold_scores: scores of the finished folds, in fold order. A complete trial has K scores.
     """
 
     number: int
@@ -48,12 +52,15 @@ class Standing:
 
     @property
     def score(self) -> float:
-        """Mean over the finished folds."""
+        """Mean score over the finished folds."""
         return statistics.fmean(self.fold_scores)
 
 
 def incumbent(finished: Iterable[Standing], *, k: int, goal: Goal) -> Standing | None:
-    """The best complete trial; of equal ones the lowest number. Scores that are not finite do not count."""
+    """The best complete trial, or None; among equally good trials, the one with the lowest number.
+
+    Trials with a score that is not finite do not count.
+    """
     complete, scores_TK = _complete(finished, k=k, goal=goal)
     return complete[_best(scores_TK)] if complete else None
 
@@ -64,12 +71,18 @@ def race_reason(
     """Why a trial should be stopped after a fold, or None to go on.
 
     Args:
-        finished: trials that are over, in any order; those with other than `k` scores do not count.
-        own_scores: of the trial's finished folds, in fold order.
-        k: folds of a complete trial.
+        finished: trials that are over, in any order; trials without exactly `k` scores do not
+            count.
+        own_scores: scores of the trial's finished folds, in fold order.
+        k: number of folds of a complete trial.
+
+    Example:
+        >>> finished = [Standing(n, (0.80, 0.85 + n / 100, 0.90)) for n in range(6)]
+        >>> race_reason(finished, [0.75], rule=Race(), k=3, goal=Goal.MAXIMIZE)
+        'fold race: less than 0.1 % chance to beat trial 5 (0.8667) after 1 of 3 folds'
     """
     for fold, score in enumerate(own_scores):
-        if not math.isfinite(score):  # nor will the mean be
+        if not math.isfinite(score):  # then the mean over all folds is not finite either
             return f"fold race: the score of fold {fold + 1} is not a finite number"
     if not rule.min_folds <= len(own_scores) < k:
         return None
@@ -87,7 +100,10 @@ def race_reason(
 
 
 def _complete(finished: Iterable[Standing], *, k: int, goal: Goal) -> tuple[list[Standing], Scores]:
-    """The complete trials by number and their scores; of trials with the same scores the first."""
+    """The complete trials with finite scores, ordered by number, and their scores.
+
+    Among trials with the same scores, only the first is returned.
+    """
     known: dict[tuple[float, ...], Standing] = {}
     for standing in sorted(finished, key=operator.attrgetter("number")):
         if len(standing.fold_scores) == k:
@@ -100,7 +116,7 @@ def _complete(finished: Iterable[Standing], *, k: int, goal: Goal) -> tuple[list
 
 
 def _turned(scores: Scores, goal: Goal) -> Scores:
-    """The scores as they are, or negated where a smaller one is better."""
+    """The scores, negated if a smaller score is better."""
     return goal.sign * scores
 
 
@@ -109,8 +125,13 @@ def _best(scores_TK: Scores) -> int:
 
 
 def _chance(scores_TK: Scores, own_F: Scores, *, near_tie: float) -> float:
-    """That the trial's final mean comes within `near_tie` of the best one's; 1 if it does on the folds so far."""
-    (trials, k), folds, best = scores_TK.shape, len(own_F), _best(scores_TK)
+    """Chance that the trial's final mean comes within `near_tie` of the best trial's mean.
+
+    The chance is 1 if the mean over the folds so far is within `near_tie` already.
+    """
+    trials, k = scores_TK.shape
+    folds = len(own_F)
+    best = _best(scores_TK)
     tolerance = ROUNDING * float(np.abs(scores_TK).max())
     if own_F.mean() - scores_TK[best, :folds].mean() + near_tie >= -tolerance:
         return 1.0
@@ -121,6 +142,6 @@ def _chance(scores_TK: Scores, own_F: Scores, *, near_tie: float) -> float:
     evidence = (trials - 1) * (k - 1)
     variance = float((residuals_TK**2).sum()) / evidence
     error = math.sqrt(variance * (1 / folds - 1 / k) * (1 + 1 / trials))
-    if error <= tolerance:  # all trials differ by the same on every fold
+    if error <= tolerance:  # any two trials differ by the same amount on every fold
         return 1.0 if ahead >= -tolerance else 0.0
     return float(stdtr(evidence, ahead / error))

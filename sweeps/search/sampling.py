@@ -1,12 +1,14 @@
-"""From a space to Optuna: distributions, samplers, one proposal at a time.
+"""Proposes the parameters of the next trial.
 
-A proposal is a function of the spec, the trial's number and the study's trials: a sampler is built anew for
-each one from `derive(seed, "ask", number)` (one that lives on would propose its first points again after a
-restart), and whatever it remembers stands in the trials' own attributes, written before the trial is
-recorded. No sampler leaves anything in the study's attributes, and none needs to be told of a trial's end.
+A proposal is a function of the spec, the trial's number and the study's trials. Each proposal uses
+a new sampler, built from `derive(seed, "ask", number)`. One sampler for all proposals would propose
+its first points again after a restart. Data that a sampler needs for later proposals are in the
+attributes of trials, written before the trial is recorded. No sampler writes attributes of the
+study, and no sampler needs a notification at the end of a trial.
 
-Values that no model proposes are drawn from their law, which Optuna's distributions cannot always express.
-Models see the domain's bounds; what they propose is rounded to a value that the law can give.
+Values that no model proposes are drawn from the laws of the parameters; Optuna's distributions
+cannot express every law. Models see the bounds of the domains. A value that a model proposes is
+rounded to a value that the law can give.
 """
 
 import random
@@ -27,20 +29,19 @@ from sweeps.study.records import START_POINT, start_text
 from trainer.seeds import derive
 
 Key = tuple[Any, ...]
-
-
-BRUTE_FORCE_DRAWS = 64  # tries to meet a new point by chance before all that are left are listed
+# number of random draws that try to find an untried point, before all untried points are listed
+BRUTE_FORCE_DRAWS = 64
 
 
 def propose(study: optuna.Study, spec: SweepSpec, *, number: int) -> FrozenTrial:
-    """Add the next trial to the (in-memory) study as RUNNING, with all its parameters.
+    """Add the next trial to the in-memory study as RUNNING, with all its parameters.
 
-    Points of `start_with` come first, each once in the sweep's life; such a trial has the user attribute
-    START_POINT.
+    Points of `start_with` come first. A sweep proposes each of them once. Such a trial has the user
+    attribute START_POINT.
 
     Args:
-        study: none of its trials is WAITING (Optuna would go on with that one instead).
-        number: the number the trial will get; it decides the draw.
+        study: has no WAITING trial; Optuna would continue that trial instead of adding a new one.
+        number: number of the new trial, which decides the random draws.
 
     Raises:
         IndexError: every point of a grid has been tried.
@@ -78,12 +79,13 @@ def _add(study: optuna.Study, space: Space, *, values: Values, start: Point | No
 def _untried(
     spec: SweepSpec, trials: list[FrozenTrial], *, number: int
 ) -> tuple[Point | None, Values]:
-    """A point that no trial has, and the start point that it continues, if any: in the grid's order or by chance.
+    """A start point or None, and an untried point of the space that has the start point's values.
 
-    A start point all of whose points have been tried is passed over.
+    The untried point is the next one in the grid's order, or a random one for `brute_force`. A
+    start point is left out if all points with its values have been tried.
 
     Raises:
-        IndexError: there is none.
+        IndexError: there is no untried point.
     """
     points = _Points(spec.space)
     tried = {points.key(trial.params) for trial in trials}
@@ -101,10 +103,11 @@ def _untried(
 
 
 def _any_untried(points: "_Points", space: Space, *, tried: set[Key], seed: int) -> Values | None:
-    """An untried point by chance, the likelier ones earlier; None if there is none.
+    """A random untried point, or None if there is none.
 
-    Optuna's BruteForceSampler is not used: it cannot say that nothing is left (it then repeats points), and builds
-    a tree of all trials for each parameter.
+    Points with a higher probability tend to come earlier. Optuna's BruteForceSampler is not used.
+    It cannot report that no point is left, and repeats points instead. It also builds a tree of all
+    trials for each parameter.
     """
     chance = random.Random(seed)
     for _ in range(BRUTE_FORCE_DRAWS):
@@ -116,11 +119,13 @@ def _any_untried(points: "_Points", space: Space, *, tried: set[Key], seed: int)
 
 
 class _Points:
-    """Tells points of a finite space apart, 5,000 of them within milliseconds."""
+    """Makes a key for each point of a finite space. 5,000 keys take milliseconds."""
 
     def __init__(self, space: Space) -> None:
         self._names = [parameter.name for parameter in space.varying()]
-        self._labels = {  # of values that are not their own labels: lists, mappings and texts that look like them
+        # Labels of the parameters whose values are not equal to their labels. Such values are
+        # lists, mappings, and texts that look like a list or a mapping.
+        self._labels = {
             parameter.name: {
                 repr(value): label
                 for value, label in zip(domain.values, domain.labels, strict=True)
@@ -131,12 +136,12 @@ class _Points:
         }
 
     def key(self, params: Mapping[str, Any]) -> Key:
-        """The same for the same parameters of two trials, whatever their order."""
+        """The key of a trial with these stored parameters; their order does not matter."""
         found = [params.get(name, ...) for name in self._names]
-        return *found, *map(type, found)  # 1, True and 1.0 are three values
+        return *found, *map(type, found)  # the types distinguish 1, True and 1.0
 
     def key_of_values(self, values: Values) -> Key:
-        """The key of the trial that has these values."""
+        """The key of a trial with these values."""
         tables = self._labels
         return self.key(
             {n: tables[n][repr(v)] if n in tables else v for n, v in values.items()}

@@ -1,4 +1,4 @@
-"""The points of `start_with` that a sweep has not tried yet."""
+"""The points of `start_with`: points of the space that a sweep tries first."""
 
 import dataclasses
 from collections.abc import Iterator, Mapping
@@ -17,12 +17,12 @@ Point = Mapping[str, Any]
 def starts(spec: SweepSpec, trials: list[FrozenTrial]) -> Iterator[Point]:
     """The points of `start_with` that no trial began as."""
     if spec.start_with:
-        asked = set(map(start_point, trials))
-        yield from (point for point in spec.start_with if start_text(point) not in asked)
+        begun = set(map(start_point, trials))
+        yield from (point for point in spec.start_with if start_text(point) not in begun)
 
 
 def pinned_space(space: Space, start: Point | None) -> Space:
-    """The part of the space in which a point's parameters have its values, as constants."""
+    """The space in which the parameters of a start point are constants with the point's values."""
     if not start:
         return space
     pinned = [

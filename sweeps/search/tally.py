@@ -1,4 +1,4 @@
-"""Counts of a sweep's trials and the best of them, kept up to date trial by trial."""
+"""Counts of a sweep's trials, and the best trial. Each new or changed trial updates them."""
 
 import collections
 import dataclasses
@@ -11,13 +11,16 @@ from trainer.metrics import Goal
 
 @dataclasses.dataclass
 class Tally:
-    """What a driver shows of its sweep at any time; nothing in it grows with the sweep.
+    """The counts that a driver shows of its sweep at any time.
+
+    The size of a tally does not grow with the number of trials.
 
     Attributes:
-        asked: trials that count towards the cap, in whatever state.
-        history: finished trials of other sweeps.
-        taken_over: trials of this one that took a result over.
+        asked: number of trials that count towards the cap, in any state.
+        history: number of finished trials of other sweeps.
+        taken_over: number of this sweep's trials that took over a result.
         best: the best complete trial of this sweep; ties go to the lower number.
+        states: number of this sweep's trials in each state.
     """
 
     sweep: str
@@ -29,7 +32,7 @@ class Tally:
     states: collections.Counter[TrialState] = dataclasses.field(default_factory=collections.Counter)
 
     def add(self, trial: FrozenTrial) -> None:
-        """A trial that was not there before."""
+        """Count a new trial."""
         self.asked += counts(trial, self.sweep)
         self.taken_over += is_repeat(trial)
         if is_history(trial, self.sweep):
@@ -39,12 +42,13 @@ class Tally:
             self._compare(trial)
 
     def change(self, trial: FrozenTrial, *, before: TrialState) -> None:
-        """A trial has another state now."""
+        """Count a trial whose state has changed from `before`."""
         self.states[before] -= 1
         self.states[trial.state] += 1
         self._compare(trial)
 
     def _compare(self, trial: FrozenTrial) -> None:
+        """Make the trial the best trial, if it is complete and better."""
         if trial.state != TrialState.COMPLETE:
             return
         if self.best is None or self._key(trial) < self._key(self.best):

@@ -1,1 +1,1 @@
-"""What the storage remembers of a sweep, and who may write there."""
+"""What the storage holds about a sweep, and which process may write to the storage."""

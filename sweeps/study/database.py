@@ -1,4 +1,7 @@
-"""A database as users name it: its URL checked, completed and shown without the password; its errors in one line."""
+"""Database URLs and database errors.
+
+A user's URL is checked, completed, and shown without its password. An error becomes one line.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -7,9 +10,10 @@ import sqlalchemy as sa
 
 from sweeps.errors import InputError
 
-PATIENCE_S = 600.0  # how long a database may stay away before a sweep gives up
+PATIENCE_S = 600.0  # a sweep gives up when the database has not answered for this long
 EXAMPLES = "sqlite:///runs/sweeps.db, postgresql://user:password@host/database"
-# libpq alone waits for a host that vanished until the kernel gives up, a quarter of an hour later
+# Without these timeouts, libpq waits for a vanished host until the kernel gives up the connection,
+# which takes a quarter of an hour.
 _POSTGRESQL_TIMEOUTS = {
     "connect_timeout": 10,  # s
     "keepalives_idle": 10,  # s
@@ -17,14 +21,19 @@ _POSTGRESQL_TIMEOUTS = {
     "keepalives_count": 3,
     "tcp_user_timeout": 30_000,  # ms
 }
-_SQLITE_TIMEOUTS = {"timeout": 30}  # s that a writer waits for another one
-# what to do about an error, by a part of what the database says
+_SQLITE_TIMEOUTS = {"timeout": 30}  # seconds that a writer waits for another writer
+# What a user should do about an error. A key is a part of the database's error message.
 _ADVICE = {
     "password authentication failed": (
-        "User or password are wrong; special characters are written percent-encoded there, as %40 for @"
+        "User or password are wrong; special characters are written percent-encoded there, "
+        "as %40 for @"
     ),
-    "no password supplied": "Write the password into the URL, postgresql://user:password@host/database",
-    "permission denied for schema": "The user may not make tables there: GRANT CREATE ON SCHEMA public TO that user",
+    "no password supplied": (
+        "Write the password into the URL, postgresql://user:password@host/database"
+    ),
+    "permission denied for schema": (
+        "The user may not make tables there: GRANT CREATE ON SCHEMA public TO that user"
+    ),
     "Connection refused": "Is the server running, and are host and port right?",
     "No such file or directory": "Is the server running, and are host and port right?",
     "could not translate host name": "Is the host's name right?",
@@ -35,19 +44,22 @@ _ADVICE = {
 
 
 def parse_url(url: str) -> sa.URL:
-    """A URL of SQLite or PostgreSQL. `postgresql://` means psycopg2 (SQLAlchemy 2.1 alone would look for psycopg 3).
+    """Parse and check the URL of a SQLite or PostgreSQL database.
+
+    `postgresql://` means the driver psycopg2. By default, SQLAlchemy 2.1 would look for psycopg 3.
 
     Raises:
-        InputError: not a URL, another kind of database, or one in memory. Passwords are not shown.
+        InputError: the text is not a URL, or the URL names another kind of database or an
+            in-memory database. The message does not show the password.
     """
     try:
         parsed = sa.make_url(url)
-    except (sa.exc.ArgumentError, ValueError):  # ValueError: the port is no number
+    except (sa.exc.ArgumentError, ValueError):  # ValueError: the port is not a number
         raise InputError(f"--storage: not a database URL. Examples: {EXAMPLES}") from None
     if "@" in (parsed.host or ""):
         raise InputError(
-            "--storage: the URL has more than one @. Special characters in a user's name or password are written "
-            "percent-encoded, %40 for @"
+            "--storage: the URL has more than one @. Special characters in a user's name or "
+            "password are written percent-encoded, %40 for @"
         )
     if parsed.drivername in ("postgresql", "postgres"):
         parsed = parsed.set(drivername="postgresql+psycopg2")
@@ -62,10 +74,10 @@ def parse_url(url: str) -> sa.URL:
 
 
 def engine_options(url: sa.URL) -> dict[str, Any]:
-    """Arguments of `sqlalchemy.create_engine`; timeouts that the URL itself gives are kept.
+    """Arguments of `sqlalchemy.create_engine`; timeouts in the URL take precedence.
 
-    The ping before each use costs 0.1 ms of PostgreSQL's time; without it the first statement after a
-    restart of the server fails.
+    SQLAlchemy pings the server before each use of a connection. A ping costs 0.1 ms of
+    PostgreSQL's time. Without the ping, the first statement after a restart of the server fails.
     """
     timeouts = _SQLITE_TIMEOUTS if url.get_backend_name() == "sqlite" else _POSTGRESQL_TIMEOUTS
     return {
@@ -75,10 +87,10 @@ def engine_options(url: sa.URL) -> dict[str, Any]:
 
 
 def sqlite_file(url: sa.URL) -> Path | None:
-    """The file of a SQLite URL.
+    """The file of a SQLite URL; None for another database.
 
     Raises:
-        InputError: it is a folder.
+        InputError: the path is a folder.
     """
     if url.get_backend_name() != "sqlite":
         return None
@@ -91,25 +103,33 @@ def sqlite_file(url: sa.URL) -> Path | None:
 
 
 def hidden(url: str) -> str:
-    """The URL without its password, also where libpq takes one among the options."""
+    """The URL with *** for each password, also for a password among the query options of libpq."""
     try:
         parsed = sa.make_url(url)
     except (sa.exc.ArgumentError, ValueError):
         return "***"
-    if "@" in (parsed.host or ""):  # the end of a password with an @ in it
+    if "@" in (parsed.host or ""):  # the host contains the end of a password that has an @
         return "***"
     secret = {key: "***" for key in parsed.query if "password" in key}
     return parsed.update_query_dict(secret).render_as_string(hide_password=True)
 
 
 def reason(error: BaseException) -> str:
-    """What the database itself said, in one line: without statement, parameters and what others wrapped around it."""
+    """The message of the database itself, in one line.
+
+    The SQL statement, its parameters and the messages of wrapping exceptions are left out.
+    """
     innermost = error
     while (inner := getattr(innermost, "orig", None) or innermost.__cause__) is not None:
         innermost = inner
     return " ".join(str(innermost).split("\n(Background")[0].split()) or type(innermost).__name__
 
 
-def advice(said: str) -> str:
-    """` What to do.` about an error of that `reason`, or an empty string."""
-    return next((f". {what}" for part, what in _ADVICE.items() if part in said), "")
+def advice(message: str) -> str:
+    """What a user should do about an error, to append to the error's `reason`; may be empty.
+
+    Example:
+        >>> advice("connection failed: Connection refused")
+        '. Is the server running, and are host and port right?'
+    """
+    return next((f". {what}" for part, what in _ADVICE.items() if part in message), "")

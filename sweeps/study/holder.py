@@ -1,4 +1,4 @@
-"""Who owns a sweep now."""
+"""The driver process that holds the lease of a sweep."""
 
 import dataclasses
 import datetime
@@ -8,7 +8,16 @@ from sweeps import processes
 
 @dataclasses.dataclass(frozen=True)
 class Holder:
-    """Who owns a sweep now."""
+    """The driver process that holds the lease of a sweep.
+
+    Attributes:
+        owner: uuid of the lease.
+        host: name of the process's host, for messages.
+        process_start: seconds from the start of the machine to the start of the process.
+        since: when the process took the lease, in seconds since 1970 by the server's clock.
+        machine: the place in which `pid` identifies a process, see `processes.machine`; None in
+            rows of earlier versions.
+    """
 
     owner: str
     host: str
@@ -22,7 +31,7 @@ class Holder:
         return f"process {self.pid} on {self.host} since {since:%Y-%m-%d %H:%M:%S}"
 
     def is_dead_here(self) -> bool:
-        """Whether it was a process of this machine that no longer exists."""
+        """Whether the holder was a process of this machine and no longer exists."""
         return self.machine == processes.machine() and not processes.lives(
             self.pid, self.process_start
         )

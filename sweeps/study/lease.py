@@ -1,9 +1,12 @@
-"""One driver per sweep: a row of our own table beside Optuna's, with an expiry by the server's clock.
+"""The lease of a sweep: it makes sure that a sweep has one driver at a time.
 
-The same on SQLite and PostgreSQL. Advisory locks are silently lost or shared behind PgBouncer, and a
-forked child keeps a file lock; a row is neither. No clock of a driver enters the row: the database computes
-every time in it. SQLite has no server, its clock is the machine's: machines that share such a file must agree
-on the time to within `TTL_S`.
+A lease is a row in a table of our own, beside Optuna's tables. The row has an expiry time. SQLite
+and PostgreSQL use the same code. Two other kinds of lock are not used: PgBouncer may silently lose
+or share an advisory lock, and a forked child process keeps a file lock. A row has neither problem.
+
+The database computes every time in the row, so the clocks of drivers do not matter. SQLite has no
+server and uses the clock of the machine. Therefore machines that share a SQLite file must agree on
+the time to within `Times.ttl_s`.
 """
 
 import dataclasses
@@ -22,12 +25,8 @@ from sweeps.errors import InfrastructureError, InputError, LeaseLostError, Sweep
 from sweeps.study.database import PATIENCE_S, reason
 from sweeps.study.holder import Holder
 
-_STOPS = {False: "drain", True: "now"}  # by `now`, as stored
-
-
+_STOPS = {False: "drain", True: "now"}  # `now` of `request_stop` -> stored text
 _metadata = sa.MetaData()
-
-
 _leases = sa.Table(
     "foldsweep_leases",
     _metadata,
@@ -35,31 +34,33 @@ _leases = sa.Table(
     sa.Column("owner", sa.String(36), nullable=False),
     sa.Column("host", sa.String(255), nullable=False),
     sa.Column("pid", sa.Integer, nullable=False),
-    sa.Column(
-        "process_start", sa.Float, nullable=False
-    ),  # s since the machine's start; pids are reused
-    sa.Column("since", sa.Float, nullable=False),  # s since 1970, the server's clock
+    # seconds since the start of the machine; the pid alone is not enough because pids are reused
+    sa.Column("process_start", sa.Float, nullable=False),
+    sa.Column("since", sa.Float, nullable=False),  # seconds since 1970 by the server's clock
     sa.Column("expires", sa.Float, nullable=False),
-    # what earlier versions did not have: null in their rows
-    sa.Column("machine", sa.String(255)),  # where `pid` means something
-    sa.Column("stop", sa.String(5)),  # drain | now: what somebody asked the driver for
+    # Earlier versions did not have these columns: the values are null in their rows.
+    sa.Column("machine", sa.String(255)),  # the place in which `pid` identifies a process
+    sa.Column("stop", sa.String(5)),  # a request to the driver: drain | now
 )
 
 
 def _seconds() -> float:
-    """A clock that goes on while the machine sleeps, so that a lease is not taken for fresh afterwards."""
+    """Seconds of a clock that also counts while the machine sleeps.
+
+    With another clock, a driver would think after a sleep that its expired lease is still valid.
+    """
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 @dataclasses.dataclass(frozen=True)
 class Times:
-    """How often a lease is looked after, in seconds.
+    """The periods of a lease, in seconds.
 
     Attributes:
-        ttl_s: how long the row lasts after it was renewed.
+        ttl_s: time from a renewal of the row to its expiry.
         renew_every_s: time between two renewals.
-        poll_every_s: time between two looks for a request to stop.
-        patience_s: how long the storage may be silent before the lease is given up.
+        poll_every_s: time between two checks for a request to stop.
+        patience_s: the lease is given up when the storage has not answered for this long.
     """
 
     ttl_s: float = 60.0
@@ -69,10 +70,11 @@ class Times:
 
 
 class Lease:
-    """The right to drive one sweep, from `acquire` to `release`; a thread renews it in between. A context manager.
+    """The right to drive one sweep, from `acquire` to `release`. A context manager.
 
-    While the storage does not answer the lease is kept for `patience_s`, though the row may expire and go
-    to another driver. So who writes calls `confirm` first.
+    A thread renews the lease. While the storage does not answer, the lease is kept for
+    `patience_s`, although the row may expire and another driver may take it. Therefore a writer
+    calls `confirm` before each write.
     """
 
     def __init__(
@@ -110,17 +112,19 @@ class Lease:
         times: Times = Times(),
         clock: Callable[[], float] = _seconds,
     ) -> "Lease":
-        """Take the lease, or take it over from a driver that is dead or has not renewed it.
+        """Take a free lease, or the lease of a driver that is dead or has not renewed it.
 
         Args:
-            on_lost: called once, from another thread, when the lease cannot be kept: with LeaseLostError if
-                another driver has it, with InfrastructureError if the storage was silent for too long.
-            on_stop: called from another thread when somebody asks the driver to stop, with whether running
-                trials are to be interrupted; a later request for that calls it again. Like `on_lost` it
-                must not raise.
+            on_lost: called once, from another thread, when the lease cannot be kept. The error is
+                LeaseLostError if another driver has the lease, and InfrastructureError if the
+                storage did not answer for too long. `on_lost` must not raise.
+            on_stop: called from another thread when a user asks the driver to stop. The argument is
+                True if running trials are to be interrupted; a later request to interrupt them
+                calls `on_stop` again. `on_stop` must not raise.
 
         Raises:
-            SweepBusyError: another driver has it; says where and since when.
+            SweepBusyError: another driver has the lease; the message names its process and host,
+                and since when it has the lease.
             InfrastructureError: the storage cannot be written.
         """
         lease = cls(engine, sweep, on_lost=on_lost, on_stop=on_stop, times=times, clock=clock)
@@ -144,17 +148,20 @@ class Lease:
         self.release()
 
     def confirm(self) -> None:
-        """Make sure that the sweep is still ours for a while: half the time that a lease lasts, at least.
+        """Make sure that this driver keeps the lease for at least half of `ttl_s` from now.
 
         Raises:
-            LeaseLostError: another driver has it.
-            SQLAlchemyError: the storage does not answer, so that nobody knows.
+            LeaseLostError: another driver has the lease.
+            SQLAlchemyError: the storage does not answer, so the owner of the lease is unknown.
         """
         if self._clock() - self._confirmed_at > self._times.ttl_s / 2:
             self._renew()
 
     def release(self) -> None:
-        """Give the lease back. A storage that is gone meanwhile is no error: the row expires by itself."""
+        """Give the lease back.
+
+        An unreachable storage is not an error here, because the row expires by itself.
+        """
         self._done.set()
         self._thread.join()
         try:
@@ -186,7 +193,7 @@ class Lease:
             free = free | (_leases.c.owner == holder.owner)
         try:
             with self._engine.begin() as connection:
-                # one conditional statement: of two drivers that try at once, one changes the row
+                # One conditional statement: if two drivers try at once, only one changes the row.
                 take = (
                     sa.update(_leases).where((_leases.c.sweep == self._sweep) & free).values(**mine)
                 )
@@ -194,25 +201,31 @@ class Lease:
                 if not taken and holder is None:
                     connection.execute(sa.insert(_leases).values(sweep=self._sweep, **mine))
                     taken = True
-        except sa.exc.IntegrityError:  # another one inserted the row first
+        except sa.exc.IntegrityError:  # another driver inserted the row first
             taken = False
         if not taken:
             holder = find_holder(self._engine, self._sweep)
             raise SweepBusyError(
-                f"sweep {self._sweep!r} is already running: {holder or 'another driver just took it'}. "
-                f"Wait for it, or stop it with `sweeps stop {self._sweep}`; `sweeps status` shows how far it is"
+                f"sweep {self._sweep!r} is already running: "
+                f"{holder or 'another driver just took it'}. "
+                f"Wait for it, or stop it with `sweeps stop {self._sweep}`; "
+                "`sweeps status` shows how far it is"
             )
         self._confirmed_at = asked_at
 
     def _keep(self) -> None:
-        """Renew and look for requests until released, lost, or out of patience."""
+        """Renew the lease and check for requests to stop.
+
+        This ends when the lease is released or lost, or when the storage has not answered for
+        `patience_s`.
+        """
         times = self._times
         answered_at = self._clock()
         while not self._done.wait(min(times.renew_every_s, times.poll_every_s)):
             try:
                 if self._clock() - self._confirmed_at >= times.renew_every_s:
                     self._renew()
-                self._obey()
+                self._check_stop()
                 answered_at = self._clock()
             except LeaseLostError:
                 return
@@ -221,8 +234,9 @@ class Lease:
                 if silent_s >= times.patience_s:
                     self._report_lost(
                         InfrastructureError(
-                            f"the storage of sweep {self._sweep!r} did not answer for {silent_s:.0f} s "
-                            f"({reason(error)}). Finished folds are on disk; run the same command again to continue"
+                            f"the storage of sweep {self._sweep!r} did not answer "
+                            f"for {silent_s:.0f} s ({reason(error)}). Finished folds are on disk; "
+                            "run the same command again to continue"
                         )
                     )
                     return
@@ -231,12 +245,8 @@ class Lease:
         asked_at = self._clock()
         with self._engine.begin() as connection:
             expires = _server_clock(self._engine) + self._times.ttl_s
-            kept = (
-                connection.execute(
-                    sa.update(_leases).where(self._mine).values(expires=expires)
-                ).rowcount
-                == 1
-            )
+            renew = sa.update(_leases).where(self._mine).values(expires=expires)
+            kept = connection.execute(renew).rowcount == 1
         if not kept:
             error = LeaseLostError(
                 f"another driver took over sweep {self._sweep!r}; this one stops"
@@ -245,11 +255,11 @@ class Lease:
             raise error
         self._confirmed_at = asked_at
 
-    def _obey(self) -> None:
+    def _check_stop(self) -> None:
+        """Call `on_stop` if the row has a request to stop that was not passed on yet."""
         with self._engine.connect() as connection:
-            stop = connection.execute(
-                sa.select(_leases.c.stop).where(self._mine)
-            ).scalar_one_or_none()
+            query = sa.select(_leases.c.stop).where(self._mine)
+            stop = connection.execute(query).scalar_one_or_none()
         if stop is not None and stop != self._stop_seen:
             self._stop_seen = stop
             self._on_stop(stop == _STOPS[True])
@@ -263,31 +273,33 @@ class Lease:
 
 
 def request_stop(engine: sa.Engine, sweep: str, *, now: bool) -> Holder:
-    """Ask the driver of a sweep, on whatever machine, to stop; it looks every few seconds.
+    """Ask the driver of a sweep to stop; the driver may be on any machine.
+
+    The driver checks for requests every `Times.poll_every_s` seconds.
 
     Args:
-        now: interrupt running trials; else they finish. The stronger of two requests holds.
+        now: True to interrupt running trials; False to let running trials finish. A request to
+            interrupt replaces a request to finish, and not the reverse.
 
     Returns:
-        Who was asked.
+        The driver that was asked.
 
     Raises:
-        InputError: nobody drives the sweep.
+        InputError: the sweep has no driver.
     """
     _prepare_table(engine)
     holder = find_holder(engine, sweep, expired_too=True)
-    asked = 0
+    changed_rows = 0
     if holder is not None and not holder.is_dead_here():
-        theirs = (_leases.c.sweep == sweep) & (_leases.c.owner == holder.owner)
+        of_holder = (_leases.c.sweep == sweep) & (_leases.c.owner == holder.owner)
         live = _leases.c.expires >= _server_clock(engine)
         stop: str | sa.ColumnElement[str] = (
             _STOPS[now] if now else sa.func.coalesce(_leases.c.stop, _STOPS[now])
         )
         with engine.begin() as connection:
-            asked = connection.execute(
-                sa.update(_leases).where(theirs & live).values(stop=stop)
-            ).rowcount
-    if not asked:
+            request = sa.update(_leases).where(of_holder & live).values(stop=stop)
+            changed_rows = connection.execute(request).rowcount
+    if not changed_rows:
         last = "" if holder is None else f" (its last driver, {holder}, is gone)"
         raise InputError(
             f"nobody drives sweep {sweep!r} now{last}, so there is nothing to stop. "
@@ -298,7 +310,11 @@ def request_stop(engine: sa.Engine, sweep: str, *, now: bool) -> Holder:
 
 
 def find_holder(engine: sa.Engine, sweep: str, *, expired_too: bool = False) -> Holder | None:
-    """Who owns `sweep`, if anybody does."""
+    """The driver that holds the lease of `sweep`, or None.
+
+    Args:
+        expired_too: also return the holder of an expired lease.
+    """
     with engine.connect() as connection:
         if not sa.inspect(connection).has_table(_leases.name):
             return None
@@ -312,10 +328,10 @@ def find_holder(engine: sa.Engine, sweep: str, *, expired_too: bool = False) -> 
 
 
 def _prepare_table(engine: sa.Engine) -> None:
-    """Make the table, or add the columns that an earlier version did not have."""
+    """Create the table, or add the columns that a table of an earlier version lacks."""
     try:
         _metadata.create_all(engine, checkfirst=True)
-    except sa.exc.DBAPIError:  # another driver made it between the check and the statement
+    except sa.exc.DBAPIError:  # another driver created the table after the check
         if not sa.inspect(engine).has_table(_leases.name):
             raise
     for name in _missing_columns(engine):
@@ -323,7 +339,7 @@ def _prepare_table(engine: sa.Engine) -> None:
         try:
             with engine.begin() as connection:
                 connection.execute(sa.text(f"ALTER TABLE {_leases.name} ADD COLUMN {name} {kind}"))
-        except sa.exc.DBAPIError:  # another driver added it meanwhile
+        except sa.exc.DBAPIError:  # another driver may have added the column
             if name in _missing_columns(engine):
                 raise
 
@@ -334,7 +350,10 @@ def _missing_columns(engine: sa.Engine) -> list[str]:
 
 
 def _server_clock(engine: sa.Engine) -> sa.ColumnElement[float]:
-    """Seconds since 1970 by the database's clock, so that drivers need not agree on the time."""
+    """SQL for the seconds since 1970 by the database's clock.
+
+    With the database's clock, the clocks of drivers need not agree.
+    """
     if engine.dialect.name == "sqlite":
         return sa.literal_column("((julianday('now') - 2440587.5) * 86400.0)", sa.Float)
     return sa.literal_column("extract(epoch from clock_timestamp())::float8", sa.Float)

@@ -1,4 +1,7 @@
-"""Writes to the stored sweep, in order, on a thread of its own: no decision waits for the database."""
+"""The recorder writes to the stored sweep, on its own thread and in the order of the calls.
+
+Therefore no decision of the driver waits for the database.
+"""
 
 import concurrent.futures
 import functools
@@ -20,18 +23,18 @@ from sweeps.study.stored_sweep import StoredSweep
 
 logger = logging.getLogger(__name__)
 
-CLOSING_S = 10.0
-
+CLOSING_S = 10.0  # `close` waits at most this long for a storage that does not answer
 
 Write = Callable[[], None]
 
 
 class Recorder:
-    """Writes to the storage, in order, on its own thread.
+    """Writes to the storage, on its own thread and in the order of the calls.
 
-    A storage that does not answer is tried again for `patience_s`; what was queued meanwhile is written
-    afterwards. Past that, `on_failed` is called once (from the thread) and nothing more is written. Nothing
-    is written either once `fence` says that the sweep is another driver's; the lease tells of that itself.
+    If the storage does not answer, the recorder repeats the write for `patience_s`. Meanwhile the
+    other writes wait in a queue. After `patience_s`, the recorder calls `on_failed` once, from its
+    thread, and writes nothing more. The recorder also writes nothing more after `fence` raised
+    LeaseLostError. It does not call `on_failed` then, because the lease itself reports its loss.
     """
 
     def __init__(
@@ -43,19 +46,24 @@ class Recorder:
         patience_s: float = PATIENCE_S,
         retry_every_s: float = 0.5,
     ) -> None:
-        """Begin to write.
+        """Start the thread.
 
         Args:
-            fence: called before each write, as `Lease.confirm`. LeaseLostError ends all writing; where
-                nobody knows, it raises what a storage raises, and is called again.
+            fence: called before each write, for example `Lease.confirm`. LeaseLostError means that
+                another driver has the sweep, and ends all writing. A storage error means that the
+                owner of the sweep is unknown; then `fence` is called again.
         """
-        self._sweep, self._storage = sweep, sweep.storage
-        self._on_failed, self._fence = on_failed, fence
-        self._patience_s, self._retry_every_s = patience_s, retry_every_s
+        self._sweep = sweep
+        self._storage = sweep.storage
+        self._on_failed = on_failed
+        self._fence = fence
+        self._patience_s = patience_s
+        self._retry_every_s = retry_every_s
         self._queue: queue.SimpleQueue[tuple[Write, concurrent.futures.Future[None]] | None] = (
             queue.SimpleQueue()
         )
-        self._closing_deadline, self._abandoned = math.inf, threading.Event()
+        self._closing_deadline = math.inf
+        self._abandoned = threading.Event()
         self._ids = sweep.ids(TrialState.RUNNING, TrialState.WAITING)
         self._thread = threading.Thread(
             target=self._work, name=f"recorder {sweep.name}", daemon=True
@@ -63,15 +71,18 @@ class Recorder:
         self._thread.start()
 
     def start(self, trial: FrozenTrial) -> "concurrent.futures.Future[None]":
-        """A new trial with all it has: parameters, attributes and reports; RUNNING, or over from the beginning."""
+        """Store a new trial with its parameters, attributes and reports.
+
+        The trial is RUNNING, or already finished.
+        """
         return self._submit(lambda: self._create(trial))
 
     def restart(self, number: int) -> "concurrent.futures.Future[None]":
-        """An interrupted trial goes on."""
+        """Mark an interrupted trial as RUNNING again."""
         return self._submit(lambda: self._set_state(number, TrialState.RUNNING))
 
     def report(self, number: int, step: int, value: float) -> None:
-        """One epoch's value."""
+        """Store the value of one epoch."""
         self._submit(
             lambda: self._storage.set_trial_intermediate_value(self._ids[number], step, value)
         )
@@ -79,17 +90,20 @@ class Recorder:
     def end(
         self, number: int, state: TrialState, score: float | None, attributes: dict[str, Any]
     ) -> None:
-        """A trial is over, or (WAITING) interrupted."""
+        """Store that a trial is over, or interrupted (state WAITING)."""
         for key, value in attributes.items():
             self._submit(functools.partial(self._set_attribute, number, key, value))
         self._submit(lambda: self._set_state(number, state, None if score is None else [score]))
 
     def about_sweep(self, key: str, value: Any) -> None:
-        """Something about the sweep as a whole."""
+        """Store an attribute of the sweep as a whole."""
         self._submit(lambda: self._storage.set_study_user_attr(self._sweep.study_id, key, value))
 
     def close(self) -> None:
-        """Write what is queued, then end; a storage that is gone is waited for only `CLOSING_S` longer."""
+        """Write the queue, then end the thread.
+
+        If the storage does not answer, this waits at most `CLOSING_S`.
+        """
         self._closing_deadline = time.monotonic() + CLOSING_S
         self._queue.put(None)
         self._thread.join()
@@ -100,7 +114,7 @@ class Recorder:
         return future
 
     def abandon(self) -> None:
-        """Write nothing more: the sweep belongs to another driver now."""
+        """Write nothing more, because another driver has the sweep now."""
         self._abandoned.set()
 
     def _work(self) -> None:
@@ -109,12 +123,12 @@ class Recorder:
         )
         try:
             error = self._write_all()
-        finally:  # whatever happened, nobody must wait for a thread that is gone
+        finally:  # after any error: nobody may wait for a thread that has ended
             if error is not None:
                 self._on_failed(error)
 
     def _write_all(self) -> InfrastructureError | None:
-        """Write until closed or abandoned; the error that ended it early."""
+        """Write until `close` or `abandon` is called, or until a write fails; return its error."""
         while (item := self._queue.get()) is not None:
             write, future = item
             error = self._write(write)
@@ -126,8 +140,9 @@ class Recorder:
         return None
 
     def _write(self, write: Write) -> InfrastructureError | None:
-        """Write, trying again while patience lasts; the error if it did not."""
-        began, tries = time.monotonic(), 0
+        """Write, and repeat for at most `patience_s`; return the error of a write that failed."""
+        began = time.monotonic()
+        tries = 0
         while not self._abandoned.is_set():
             try:
                 self._fence()
@@ -139,20 +154,20 @@ class Recorder:
                 self.abandon()
             except InfrastructureError as error:
                 return error
-            except (
-                UpdateFinishedTrialError
-            ):  # _set_state alone may meet one that is over: its own lost commit
+            # `_set_state` handles this error itself: there it can come from a commit of our own,
+            # whose answer was lost. In every other write, another program ended the trial.
+            except UpdateFinishedTrialError:
                 return InfrastructureError(
                     f"another program ends trials of sweep {self._sweep.name!r}; stopping"
                 )
             except STORAGE_ERRORS as error:
-                said = reason(error)
+                message = reason(error)
                 if not tries:
-                    logger.warning("storage: %s; trying again", said)
+                    logger.warning("storage: %s; trying again", message)
                 tries += 1
                 if time.monotonic() > min(began + self._patience_s, self._closing_deadline):
                     return InfrastructureError(
-                        f"the storage of sweep {self._sweep.name!r} cannot be written ({said}). "
+                        f"the storage of sweep {self._sweep.name!r} cannot be written ({message}). "
                         "Finished folds are on disk; run the same command again to continue"
                     )
                 self._abandoned.wait(self._retry_every_s)
@@ -163,20 +178,20 @@ class Recorder:
         if trial_id is None:
             trial_id = self._storage.create_new_trial(self._sweep.study_id, template_trial=trial)
             if self._id_of(trial.number) != trial_id:
-                raise self._meddled()
-        elif (
-            self._storage.get_trial(trial_id).params != trial.params
-        ):  # else our own commit, whose answer was lost
-            raise self._meddled()
+                raise self._foreign_trial()
+        # equal parameters: the trial is from an earlier commit of our own, whose answer was lost
+        elif self._storage.get_trial(trial_id).params != trial.params:
+            raise self._foreign_trial()
         self._ids[trial.number] = trial_id
 
     def _set_state(self, number: int, state: TrialState, values: list[float] | None = None) -> None:
         try:
             self._storage.set_trial_state_values(self._ids[number], state, values)
-        except UpdateFinishedTrialError:  # a commit whose answer was lost has been made
+        except UpdateFinishedTrialError:  # an earlier commit was made, its answer was lost
             logger.debug("trial %d was already %s", number, state)
 
-    def _meddled(self) -> InfrastructureError:
+    def _foreign_trial(self) -> InfrastructureError:
+        """The error for a sweep to which another program adds trials."""
         return InfrastructureError(
             f"another program adds trials to sweep {self._sweep.name!r}; stopping"
         )

@@ -1,7 +1,8 @@
-"""What the storage holds about a sweep and its trials: the keys of the attributes, and their meaning.
+"""The attributes that the storage holds about a sweep and its trials: their keys and their meaning.
 
-Whoever wants to know something about a stored trial asks a function here; nobody else reads its attributes. A trial
-of a study is a trial of the sweep itself, or *history*: a finished trial of another sweep, taken over by `warm_start`.
+Other modules call the functions of this module and never read the attributes of a stored trial. A
+trial of a study is a trial of the sweep itself, or *history*. History is a finished trial of
+another sweep, taken over by `warm_start`.
 """
 
 import dataclasses
@@ -13,40 +14,43 @@ from optuna.trial import FrozenTrial
 
 from trainer.metrics import Goal
 
-FORMAT = 1  # of what is stored; a higher number was stored by a newer version
+FORMAT = 1  # of the stored attributes; a newer version of foldsweep stores a higher number
 
 # attributes of the study
-SWEEP = "foldsweep"  # format, uuid, metric, spec
+SWEEP = "foldsweep"  # a mapping: format, uuid, metric, spec
 ELAPSED = "elapsed_s"  # seconds that drivers have spent on the sweep
 GPU_SECONDS = "gpu_s"  # seconds times GPUs that trials have had
-CAP = "run_cap"  # number of trials in all, as of the last driver
-BUDGET = "budget"  # the limits of the last driver
-WARM_STARTED = "warm_started"  # how many trials each other sweep gave, by its name
-DRIVEN = "driven"  # when the last driver began, seconds since 1970
+CAP = "run_cap"  # total number of trials, as set by the last driver
+BUDGET = "budget"  # the other limits that the last driver had
+WARM_STARTED = "warm_started"  # number of trials taken over, by the name of the other sweep
+DRIVEN = "driven"  # start of the last driver, seconds since 1970
 
 # attributes of a trial
 FOLD_SCORES = "fold_scores"
-REASON = "reason"  # of a pruned or failed trial, or of one that took a result over
-NOTES = "notes"  # what a reader of the score should know
+REASON = "reason"  # of a pruned or failed trial, or of a trial that took a result over
+NOTES = "notes"  # facts that a reader of the score should know
 TRACEBACK = "traceback"  # of a failed trial
 INTERRUPTED = "interrupted"  # the trial was interrupted at least once
-RETRY_OF = "retry_of"  # number of the failed trial whose seed and finished folds it has
-TAKEN_FROM = "taken_from"  # {"sweep", "trial"} whose result it has; "repeats": the trial of this sweep that it equals
-START_POINT = "start_point"  # the entry of `start_with` that it began as, as JSON
+RETRY_OF = "retry_of"  # number of the failed trial; the retry uses its seed and finished folds
+# {"sweep", "trial"}: the trained trial whose result the trial took over;
+# "repeats": number of the trial of the same sweep that has equal parameters
+TAKEN_FROM = "taken_from"
+START_POINT = "start_point"  # the entry of `start_with` that the trial began as, as JSON
 
 
 @dataclasses.dataclass(frozen=True)
 class SweepRecord:
-    """What the storage holds about a sweep as a whole.
+    """The attributes of a sweep as a whole, as the storage holds them.
 
     Attributes:
-        identity: format, uuid, metric, and the fixed part of the spec; empty for a study of another program.
+        identity: format, uuid, metric, and the fixed part of the spec; empty for a study of
+            another program.
         elapsed_s: wall-clock seconds that all drivers have spent.
         gpu_s: seconds times GPUs that all trials have had.
-        run_cap: number of trials in all, as of the last driver; None if there was no limit.
-        hours, gpu_hours, target: the other limits of the last driver; None where there was none.
-        warm_started: how many trials each other sweep gave, by its name.
-        driven: when the last driver began, seconds since 1970; 0 if there was none.
+        run_cap: total number of trials, as set by the last driver; None without a limit.
+        hours, gpu_hours, target: the other limits that the last driver had; None without a limit.
+        warm_started: number of trials taken over, by the name of the other sweep.
+        driven: start of the last driver, in seconds since 1970; 0 if the sweep had no driver yet.
     """
 
     identity: Mapping[str, Any]
@@ -61,7 +65,7 @@ class SweepRecord:
 
     @classmethod
     def of(cls, attributes: Mapping[str, Any]) -> "SweepRecord":
-        """Read the attributes of a study."""
+        """Make the record from the attributes of a study."""
         budget = attributes.get(BUDGET, {})
         return cls(
             identity=attributes.get(SWEEP, {}),
@@ -77,58 +81,66 @@ class SweepRecord:
 
     @property
     def format(self) -> int:
-        """The format that the sweep was stored in."""
+        """The format in which the sweep was stored."""
         return int(self.identity.get("format", 1))
 
 
 @dataclasses.dataclass(frozen=True)
 class Origin:
-    """The trial that was trained: the trial itself, or the one whose result it took over."""
+    """The trial that was trained for a result.
+
+    That is the trial with the result, or another trial, if the result was taken over.
+    """
 
     sweep: str
     number: int
 
 
 def origin(trial: FrozenTrial, *, sweep: str) -> Origin:
-    """Where the result of a trial of `sweep` comes from."""
+    """The trial that was trained for the result of a trial of `sweep`."""
     taken = trial.user_attrs.get(TAKEN_FROM)
     return Origin(sweep, trial.number) if taken is None else Origin(taken["sweep"], taken["trial"])
 
 
 def taken_from(source: Origin, *, repeats: int | None = None) -> dict[str, Any]:
-    """The attribute of a trial that takes the result of another one over.
+    """The attribute of a trial that takes over the result of another trial.
 
     Args:
         source: the trial that was trained.
-        repeats: number of the trial of the same sweep whose parameters are equal; None for history.
+        repeats: number of the trial of the same sweep that has equal parameters; None for history.
     """
     value: dict[str, Any] = {"sweep": source.sweep, "trial": source.number}
     return {TAKEN_FROM: value if repeats is None else {**value, "repeats": repeats}}
 
 
 def took_over(trial: FrozenTrial) -> bool:
-    """Whether its result is another trial's, of this sweep or another one."""
+    """Whether the trial took over the result of another trial, of the same or another sweep."""
     return TAKEN_FROM in trial.user_attrs
 
 
 def is_history(trial: FrozenTrial, sweep: str) -> bool:
-    """Whether it is a trial of another sweep, taken over by `warm_start`."""
+    """Whether the trial is a trial of another sweep, taken over by `warm_start`."""
     taken = trial.user_attrs.get(TAKEN_FROM, {})
     return bool(taken.get("sweep", sweep) != sweep) and not is_repeat(trial)
 
 
 def is_repeat(trial: FrozenTrial) -> bool:
-    """Whether it was proposed and took over the result of an equal trial instead of training again."""
+    """Whether the sampler proposed the trial and it took over the result of an equal trial.
+
+    Such a trial is not trained again.
+    """
     return "repeats" in trial.user_attrs.get(TAKEN_FROM, {})
 
 
 def is_retry(trial: FrozenTrial) -> bool:
-    """Whether it evaluates a failed trial once more."""
+    """Whether the trial evaluates a failed trial once more."""
     return RETRY_OF in trial.user_attrs
 
 
 def root_of(trial: FrozenTrial) -> int:
-    """Number of the first attempt: the trial itself, or the failed trial that it retries. All have its seed.
+    """Number of the first attempt: the failed trial that a retry repeats, or else the trial itself.
+
+    All attempts have the seed of the first one.
 
     Example:
         >>> from optuna.trial import create_trial
@@ -139,35 +151,41 @@ def root_of(trial: FrozenTrial) -> int:
 
 
 def counts(trial: FrozenTrial, sweep: str) -> bool:
-    """Whether it counts towards `run_cap`: history does not, and a retry has the place of what it retries."""
+    """Whether the trial counts towards `run_cap`.
+
+    History does not count. A retry does not count, because the failed trial counts already.
+    """
     return not is_retry(trial) and not is_history(trial, sweep)
 
 
 def score_key(score: float, number: int, *, goal: Goal) -> tuple[float, int]:
-    """Sorts complete trials best first; of equal ones the lower number comes first. Optuna stores no NaN as a score."""
+    """Key that sorts complete trials best first; among equal scores, the lower number comes first.
+
+    NaN needs no rule, because Optuna does not store NaN as a score.
+    """
     return -goal.sign * score, number
 
 
 def fold_scores(trial: FrozenTrial) -> tuple[float, ...]:
-    """Scores of the finished folds, in fold order; empty while the trial runs."""
+    """Scores of the trial's finished folds, in fold order; empty while the trial runs."""
     return tuple(trial.user_attrs.get(FOLD_SCORES, ()))
 
 
 def reason(trial: FrozenTrial) -> str:
-    """Why it was pruned, why it failed, or whose result it took over; else empty."""
+    """Why the trial was pruned or failed, or whose result it took over; empty for other trials."""
     return str(trial.user_attrs.get(REASON, ""))
 
 
 def notes(trial: FrozenTrial) -> list[str]:
-    """What a reader of its score should know."""
+    """Facts that a reader of the trial's score should know."""
     return list(trial.user_attrs.get(NOTES, ()))
 
 
 def start_point(trial: FrozenTrial) -> str | None:
-    """The entry of `start_with` that it began as, in the form of `start_text`; None for any other trial."""
+    """The entry of `start_with` that the trial began as, in the form of `start_text`, or None."""
     return trial.user_attrs.get(START_POINT)
 
 
 def start_text(point: Mapping[str, Any]) -> str:
-    """An entry of `start_with` as it is stored."""
+    """The text that is stored for an entry of `start_with`."""
     return json.dumps(point, sort_keys=True)

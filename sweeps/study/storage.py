@@ -13,22 +13,24 @@ STORAGE_ERRORS = (StorageInternalError, sa.exc.SQLAlchemyError)
 
 
 def open_storage(url: str, *, must_exist: bool = False) -> RDBStorage:
-    """Open the storage at a database URL; a SQLite file is made when absent.
+    """Open the storage at a database URL; an absent SQLite file is created.
 
-    SQLite keeps its rollback journal: the file may lie on NFS, where WAL does not work.
+    SQLite keeps its default rollback journal. The file may lie on NFS, where WAL does not work.
 
     Args:
-        must_exist: for commands that only read: an absent SQLite file is an error, not a new file.
+        must_exist: True for commands that only read. An absent SQLite file is then an error.
 
     Raises:
-        InputError: not a URL, a server that does not answer or lets us not in, a path that cannot be
-            written, or a storage written by another version of Optuna. Passwords are not shown.
+        InputError: the text is not a URL, the server does not answer or refuses the login, the path
+            cannot be written, or another version of Optuna created the tables. The message does not
+            show the password.
     """
     parsed = parse_url(url)
     file = sqlite_file(parsed)
     if file is not None and must_exist and not file.is_file():
         raise InputError(
-            f"{file}: no sweeps stored here yet. `sweeps run SPACE` starts one; --storage names another place"
+            f"{file}: no sweeps stored here yet. `sweeps run SPACE` starts one; "
+            "--storage names another place"
         )
     if file is not None and not must_exist:
         make_folder(file.parent, option="--storage")
@@ -39,19 +41,30 @@ def open_storage(url: str, *, must_exist: bool = False) -> RDBStorage:
         )
         _check_version(storage, url)
     except (*STORAGE_ERRORS, ImportError, TypeError) as error:
-        said = reason(error)
+        message = reason(error)
         raise InputError(
-            f"--storage {hidden(url)}: cannot be opened ({said}){advice(said)}"
+            f"--storage {hidden(url)}: cannot be opened ({message}){advice(message)}"
         ) from None
     return storage
 
 
 def _check_version(storage: RDBStorage, url: str) -> None:
-    stored, ours = storage.get_current_version(), storage.get_head_version()
-    if stored == ours:
+    """Check that the storage's tables have the version of the installed Optuna.
+
+    Raises:
+        InputError: the tables have another version.
+    """
+    stored = storage.get_current_version()
+    if stored == storage.get_head_version():
         return
     if stored in storage.get_all_versions():
-        what = f"an older version of Optuna. Bring it up to date: optuna storage upgrade --storage {hidden(url)}"
+        what = (
+            "an older version of Optuna. "
+            f"Bring it up to date: optuna storage upgrade --storage {hidden(url)}"
+        )
     else:
-        what = f"a newer version of Optuna than {optuna.__version__}, which is here. Update: pip install -U optuna"
+        what = (
+            f"a newer version of Optuna than {optuna.__version__}, which is here. "
+            "Update: pip install -U optuna"
+        )
     raise InputError(f"--storage {hidden(url)}: its tables were made by {what}")

@@ -1,7 +1,8 @@
-"""The stored sweep: open, create, record, recover. The only file that writes the Optuna storage.
+"""A sweep in the storage: find, create, read, recover. One sweep is one Optuna study.
 
-One sweep is one Optuna study. Writes go through Optuna's public storage interface, one commit each; the
-`Recorder` makes them on a thread of its own, so that no decision waits for the database.
+Only this module and `recorder` write to the Optuna storage. They use Optuna's public storage
+interface, with one commit for each write. While a driver runs, the `Recorder` writes on its own
+thread. Therefore no decision of the driver waits for the database.
 """
 
 import contextlib
@@ -26,13 +27,11 @@ from sweeps.study.storage import STORAGE_ERRORS
 from trainer.metrics import Goal
 
 P = ParamSpec("P")
-
-
 T = TypeVar("T")
 
 
 def _answered(method: Callable[P, T]) -> Callable[P, T]:
-    """The method, with InfrastructureError for a storage that does not answer."""
+    """Decorate a method to raise InfrastructureError when the storage does not answer."""
 
     @functools.wraps(method)
     def call(*args: P.args, **options: P.kwargs) -> T:
@@ -40,7 +39,8 @@ def _answered(method: Callable[P, T]) -> Callable[P, T]:
             return method(*args, **options)
         except STORAGE_ERRORS as error:
             raise InfrastructureError(
-                f"the storage does not answer ({reason(error)}). Run the same command again when it does"
+                f"the storage does not answer ({reason(error)}). "
+                "Run the same command again when it does"
             ) from error
 
     return call
@@ -48,21 +48,28 @@ def _answered(method: Callable[P, T]) -> Callable[P, T]:
 
 @dataclasses.dataclass(frozen=True)
 class StoredSweep:
-    """A sweep in the storage. Its methods raise InfrastructureError when the storage does not answer."""
+    """A sweep in the storage.
+
+    The methods raise InfrastructureError when the storage does not answer.
+
+    Attributes:
+        spec: the fixed part of the spec, which must not change while the sweep goes on.
+    """
 
     storage: RDBStorage
     study_id: int
     name: str
     uuid: str
-    spec: dict[str, Any]  # the fixed part: what must not change while the sweep goes on
+    spec: dict[str, Any]
 
     @classmethod
     @_answered
     def find(cls, storage: RDBStorage, name: str) -> "StoredSweep | None":
-        """The stored sweep of that name, if there is one.
+        """The stored sweep of this name, or None.
 
         Raises:
-            InputError: a study of that name is not ours, or a newer version's.
+            InputError: the study of this name was made by another program, or by a newer version
+                of foldsweep.
         """
         try:
             study_id = storage.get_study_id_from_name(name)
@@ -70,47 +77,60 @@ class StoredSweep:
             return None
         attributes = storage.get_study_user_attrs(study_id)
         if not attributes and not storage.get_n_trials(study_id):
-            return None  # whoever made it died before it was anything
+            return None  # the driver died in `create`, before it stored the attributes
         record = SweepRecord.of(attributes)
         if not record.identity:
             raise InputError(
-                f"{name!r} in this storage is an Optuna study of another program. Give the sweep another name"
+                f"{name!r} in this storage is an Optuna study of another program. "
+                "Give the sweep another name"
             )
         if record.format > FORMAT:
             raise InputError(
-                f"sweep {name!r} was stored by a newer version of foldsweep (format {record.format}; this one "
-                f"knows {FORMAT}). Update: pip install -U foldsweep"
+                f"sweep {name!r} was stored by a newer version of foldsweep "
+                f"(format {record.format}; this one knows {FORMAT}). "
+                "Update: pip install -U foldsweep"
             )
         return cls(storage, study_id, name, record.identity["uuid"], record.identity["spec"])
 
     @classmethod
     @_answered
     def create(cls, storage: RDBStorage, spec: SweepSpec, *, identity: str) -> "StoredSweep":
-        """Store a new sweep, whole or (who dies here leaves an empty study) absent; the caller holds its lease."""
+        """Store a new sweep; the caller holds its lease.
+
+        A process that dies in this method leaves an empty study. `find` treats an empty study as
+        absent, and the next call of `create` replaces it.
+        """
         direction = StudyDirection[spec.metric.goal.name]
         with contextlib.suppress(KeyError):
             storage.delete_study(storage.get_study_id_from_name(spec.name))
         study_id = storage.create_new_study([direction], spec.name)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ExperimentalWarning)  # the dashboard's axis label
-            optuna.load_study(study_name=spec.name, storage=storage).set_metric_names(
-                [spec.metric.name]
-            )
+            warnings.simplefilter("ignore", ExperimentalWarning)  # of set_metric_names
+            study = optuna.load_study(study_name=spec.name, storage=storage)
+            study.set_metric_names([spec.metric.name])  # the axis label of the Optuna dashboard
         fixed = spec.fixed_part()
         about = {"format": FORMAT, "uuid": identity, "metric": spec.metric.name, "spec": fixed}
         storage.set_study_user_attr(study_id, SWEEP, about)
         return cls(storage, study_id, spec.name, identity, fixed)
 
     def update_spec(self, fixed: dict[str, Any]) -> "StoredSweep":
-        """Replace the fixed part, as when the sweep grows; the caller holds its lease."""
+        """Replace the fixed part of the spec, for example when ranges grow.
+
+        The caller holds the lease.
+        """
         self.set_attribute(SWEEP, {**self.record().identity, "spec": fixed})
         return dataclasses.replace(self, spec=fixed)
 
     @_answered
     def trials(self) -> list[FrozenTrial]:
-        """All trials by number; ask once: 5,000 with ten reports each take seconds."""
+        """All trials, ordered by number.
+
+        Call this once: to read 5,000 trials with ten reports each takes seconds.
+        """
         collects = gc.isenabled()
-        gc.disable()  # it would look again and again through a million objects that all stay, half of the time
+        # The garbage collector would take half of the time: it would check a million new objects
+        # again and again, and all of them stay in use.
+        gc.disable()
         try:
             return self.storage.get_all_trials(self.study_id, deepcopy=False)
         finally:
@@ -124,25 +144,30 @@ class StoredSweep:
 
     @_answered
     def record(self) -> SweepRecord:
-        """What `set_attribute` and `Recorder.about_sweep` stored about the sweep as a whole."""
+        """The attributes that `set_attribute` and `Recorder.about_sweep` stored."""
         return SweepRecord.of(self.storage.get_study_user_attrs(self.study_id))
 
     @_answered
     def set_attribute(self, key: str, value: Any) -> None:
-        """Store something about the sweep as a whole, at once; the caller holds its lease."""
+        """Store an attribute of the sweep as a whole, immediately; the caller holds the lease."""
         self.storage.set_study_user_attr(self.study_id, key, value)
 
     @_answered
     def add(self, trial: FrozenTrial) -> int:
-        """Add a trial that is over or waits, at once; returns its number. The caller holds the lease."""
+        """Store a trial that is over or WAITING, immediately, and return its number.
+
+        The caller holds the lease.
+        """
         assert trial.state != TrialState.RUNNING
-        return self.storage.get_trial_number_from_id(
-            self.storage.create_new_trial(self.study_id, template_trial=trial)
-        )
+        trial_id = self.storage.create_new_trial(self.study_id, template_trial=trial)
+        return self.storage.get_trial_number_from_id(trial_id)
 
     @_answered
     def recover(self) -> list[int]:
-        """Mark what a dead driver left RUNNING as interrupted; returns the numbers. The caller holds the lease."""
+        """Mark the trials that a dead driver left RUNNING as interrupted, and return their numbers.
+
+        The caller holds the lease.
+        """
         left = self.ids(TrialState.RUNNING)
         for trial_id in left.values():
             self.storage.set_trial_user_attr(trial_id, INTERRUPTED, True)
@@ -151,7 +176,7 @@ class StoredSweep:
 
     @_answered
     def ids(self, *states: TrialState) -> dict[int, int]:
-        """The storage's ids of the trials in these states, by number."""
+        """The storage's ids of the trials in these states, by trial number."""
         trials = self.storage.get_all_trials(self.study_id, deepcopy=False, states=states)
         return {
             t.number: self.storage.get_trial_id_from_study_id_trial_number(self.study_id, t.number)
