@@ -68,8 +68,9 @@ class Pending:
 
 
 class Asking:
-    """The trials of a sweep that have not begun yet. A caller of any method holds the driver's lock.
+    """The trials of a sweep that have not begun yet.
 
+    The caller of each method holds the driver's lock.
     Attributes:
         cap: number of trials of the sweep in all; None if only the budget ends the sweep.
         pending: the trial whose start is not recorded or not handed out yet, or None.

@@ -67,7 +67,7 @@ class Attempt:
         return bool(_read(self.path).get("token") == self.token)
 
     def end(self) -> None:
-        """Record that this attempt ended by itself: the next attempt does not count it as a death."""
+        """Record that this attempt ended by itself, so the next attempt does not count a death."""
         last = _read(self.path)
         if last.get("token") == self.token:
             self._write(driver=last["driver"], node=last["node"], ended=True)
