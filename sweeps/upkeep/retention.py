@@ -53,9 +53,9 @@ CLOSING_S = 10.0
 class Retention:
     """Removes the files that ended trials no longer need, while a sweep is in progress.
 
-    This is a context manager. It gets the driver's events and removes files on a thread of its own.
-    A file that cannot be removed is logged; the next driver or `sweeps gc` tries again. The work per
-    trial does not depend on the number of earlier trials.
+    This is a context manager. It gets the driver's events and removes files on its own thread. A
+    file that cannot be removed is logged; the next driver or `sweeps gc` tries again. The work for
+    one trial does not depend on the number of earlier trials.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""`sweeps retry`: repeat a failed trial under a new number, with its seed and its finished folds."""
+"""`sweeps retry`: repeat a failed trial with its seed and its finished folds, as a new trial."""
 
 import dataclasses
 import json
