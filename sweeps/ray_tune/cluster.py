@@ -197,7 +197,8 @@ def why_not_joined(error: Exception, *, address: str) -> str:
         )
     return (
         f"{start} ({first_line(error)}). "
-        f"It needs the same Ray version, and with token authentication {AUTH_MODE}=token and the cluster's token"
+        "It needs the same Ray version, and with token authentication "
+        f"{AUTH_MODE}=token and the cluster's token"
     )
 
 

@@ -67,8 +67,8 @@ class TuneReporter:
         """
         now = time.monotonic()
         if not self._interrupted and now - self._checked_at >= LOOK_EVERY_S:
-            self._checked_at = now
             self._interrupted = self._stop_file.exists() or not self.owns()
+            self._checked_at = now
         return self._interrupted
 
     def owns(self) -> bool:

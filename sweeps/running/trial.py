@@ -68,7 +68,8 @@ def _run(assignment: Assignment, reporter: TrialReporter) -> Outcome:
             )
         if isinstance(error, TrainerError):
             return _failed(assignment, reporter, results, " ".join(str(error).split()))
-        name, text = type(error).__name__, first_line(error)
+        name = type(error).__name__
+        text = first_line(error)
         return _failed(assignment, reporter, results, name if text == name else f"{name}: {text}")
     state = _STATES[ended]
     if state is OutcomeState.STOPPED and reporter.owns():

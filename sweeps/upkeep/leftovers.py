@@ -134,7 +134,8 @@ def claims(storage: RDBStorage, *, runs: Path) -> dict[str, set[Origin]]:
     """
     found: dict[str, set[Origin]] = {}
     for name in names(storage):
-        files, stored = SweepFiles.of(runs, name), StoredSweep.find(storage, name)
+        files = SweepFiles.of(runs, name)
+        stored = StoredSweep.find(storage, name)
         if stored is not None and stored.record().warm_started and files.spec.is_file():
             view = SweepView.read(stored)
             try:
