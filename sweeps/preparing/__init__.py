@@ -1,1 +1,1 @@
-"""What happens before the first trial: the data are read and cut, the space is tried, the sweep is opened."""
+"""What happens before the first trial: cut the data, check the search space, open the sweep."""

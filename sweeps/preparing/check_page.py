@@ -1,7 +1,8 @@
 """The page of `sweeps check`: one HTML file that shows a data set before any GPU is used.
 
-It needs nothing beside itself: the style stands in it, thumbnails are data URIs, there is no script, and its own
-Content-Security-Policy forbids every request. So it can be mailed, or opened years later.
+The page needs no other file: it contains its style, its thumbnails are data URIs, it has no script,
+and its Content-Security-Policy forbids every request. So the page can be sent by mail, or opened
+years later.
 """
 
 import base64
@@ -14,15 +15,17 @@ import jinja2
 
 from trainer.files import atomic_write
 
-OPEN_SHEETS = 30  # contact sheets shown unfolded: with hundreds of classes the page stays one to scroll through
-OPEN_PAIRS = 8  # per suspicion
-CAPTION_COLUMNS = 30  # two lines below a thumbnail on a wide screen
+# Number of contact sheets that are open at first. All further sheets are folded, so that a page
+# with hundreds of classes is not too long.
+OPEN_SHEETS = 30
+OPEN_PAIRS = 8  # pairs of images that are open at first, per suspicion
+CAPTION_COLUMNS = 30  # a caption then takes two lines below a thumbnail on a wide screen
 
 _NUMBER = r"[-+\u2212~<>]?\d[\d,.]*(?:e[-+]?\d+)?"  # U+2212 is the minus sign of typesetters
 _LOOKS_LIKE_A_NUMBER = re.compile(
     rf"{_NUMBER}(?: ± {_NUMBER})?(?: ?(?:%|ms|s|h|px|[kMGT]?B))?", re.ASCII
 )
-_MISSING = ("", "-", "–", "—", "nan", "n/a")  # noqa: RUF001  a dash of any length
+_MISSING = ("", "-", "–", "—", "nan", "n/a")  # noqa: RUF001  dashes of several lengths
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,8 +33,10 @@ class Picture:
     """A thumbnail.
 
     Attributes:
-        jpeg: the bytes of a JPEG file, at most about 128 pixels a side; they go into the page as they are.
-        caption: a path, say; its end is shown, the whole text on hovering.
+        jpeg: the bytes of a JPEG file, at most about 128 pixels a side. The page contains them
+            unchanged.
+        caption: for example a path. The page shows the end of the text, and the whole text while
+            the mouse pointer is over it.
     """
 
     jpeg: bytes
@@ -40,7 +45,13 @@ class Picture:
 
 @dataclasses.dataclass(frozen=True)
 class Sheet:
-    """The contact sheet of one class: its name, a remark (`1,234 images`) and some of its images."""
+    """The contact sheet of one class.
+
+    Attributes:
+        title: name of the class.
+        note: a remark about the class (`1,234 images`).
+        pictures: some images of the class.
+    """
 
     title: str
     note: str
@@ -49,7 +60,11 @@ class Sheet:
 
 @dataclasses.dataclass(frozen=True)
 class Pair:
-    """Two images to be compared by eye, and what makes the pair suspicious (`fold 0 | fold 3`)."""
+    """Two images that a reader compares.
+
+    Attributes:
+        note: why the pair is suspicious: the class and fold of each image.
+    """
 
     left: Picture
     right: Picture
@@ -58,7 +73,12 @@ class Pair:
 
 @dataclasses.dataclass(frozen=True)
 class Suspicion:
-    """One kind of suspicion, in a sentence, with examples, the most telling first."""
+    """One kind of suspicion.
+
+    Attributes:
+        text: the suspicion in a sentence.
+        pairs: examples; the clearest example is first.
+    """
 
     text: str
     pairs: tuple[Pair, ...]
@@ -66,7 +86,12 @@ class Suspicion:
 
 @dataclasses.dataclass(frozen=True)
 class PageTable:
-    """A table of formatted cells: every row has as many as there are columns. The first cell names its row."""
+    """A table of formatted cells.
+
+    Attributes:
+        rows: each row has one cell per column; its first cell is the name of the row.
+        note: a remark about the table; may be empty.
+    """
 
     title: str
     columns: tuple[str, ...]
@@ -76,12 +101,13 @@ class PageTable:
 
 @dataclasses.dataclass(frozen=True)
 class CheckPage:
-    """All that the page shows.
+    """The content of the page.
 
     Attributes:
         title: the sweep's name.
         summary: lines of name and value: images, classes, folds.
-        warnings: sentences; what a reader should see first comes first.
+        warnings: sentences; the most important warning is first.
+        sheets: one contact sheet per class.
     """
 
     title: str
@@ -93,14 +119,14 @@ class CheckPage:
 
 
 def write_page(page: CheckPage, path: Path) -> None:
-    """Write `page` as one HTML file, whole or not at all.
+    """Write `page` as one HTML file. The file is never half written.
 
     Raises:
-        ValueError: a row of a table has more or fewer cells than there are columns.
+        ValueError: a row of a table has more or fewer cells than the table has columns.
     """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("sweeps"),
-        autoescape=True,  # class names and paths are the user's, and may hold anything
+        autoescape=True,  # class names and paths come from the user and may contain any text
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -115,22 +141,25 @@ def write_page(page: CheckPage, path: Path) -> None:
     )
     stream.enable_buffering(64)
     with atomic_write(path) as file:
-        # names of files on Linux may hold bytes that are no UTF-8; Python carries them as lone surrogates
+        # file names on Linux may contain bytes that are not UTF-8; Python represents such bytes as
+        # lone surrogates
         stream.dump(file, encoding="utf-8", errors="backslashreplace")
 
 
 def shortened(text: str, columns: int = CAPTION_COLUMNS) -> str:
-    """The end of `text`, after an ellipsis if anything is left out: of a path, the end tells images apart.
+    """The end of `text`, with an ellipsis before it if the text was too long.
 
-    The cut goes to the next slash, if there is one, so that no folder is shown in part.
+    Paths of images differ mostly at their ends. The text is cut at the next slash if there is one,
+    so that no folder name is shown in part.
 
     Args:
-        columns: how wide the result may be, where a Latin letter counts one and a Korean one two.
+        columns: how wide the result may be: a Latin letter counts 1, a Korean letter counts 2.
     """
     widths = [2 if unicodedata.east_asian_width(letter) in "WF" else 1 for letter in text]
     if sum(widths) <= columns:
         return text
-    start, left = len(text), columns - 1
+    start = len(text)
+    left = columns - 1
     while widths[start - 1] <= left:
         start -= 1
         left -= widths[start]
@@ -138,12 +167,13 @@ def shortened(text: str, columns: int = CAPTION_COLUMNS) -> str:
 
 
 def numeric_columns(table: PageTable) -> tuple[bool, ...]:
-    """For each column, whether it is set to the right: at least half of what stands in it looks like a number.
+    """For each column, whether its cells are aligned to the right.
 
-    It is decided for whole columns, so that a class called `7` stays in line with its neighbours.
+    This is so if at least half of the filled cells look like numbers. All cells of a column have
+    the same alignment, so that a class called `7` is aligned like the other classes.
 
     Raises:
-        ValueError: a row has more or fewer cells than there are columns.
+        ValueError: a row has more or fewer cells than the table has columns.
     """
     columns = zip(table.columns, *table.rows, strict=True)
     filled = [[cell for cell in column[1:] if cell.strip() not in _MISSING] for column in columns]

@@ -1,4 +1,4 @@
-"""A sweep's data: read, cleaned, cut, decoded, and written down where people look for it."""
+"""The data of a sweep: read, clean and cut them, and write the results to its directory."""
 
 import json
 from pathlib import Path
@@ -16,16 +16,19 @@ from trainer.files import write_json
 from trainer.images.crops import require
 from trainer.images.manifest import write_label_map, write_manifest
 
-# what decides a cut: sweeps that agree in it hold out the same images
+# The options that decide a cut: sweeps with equal values of these options hold out the same images.
 CUT_KEYS = ("source", "valid", "layout", "image", "label", "group", "box", "keep", "age_borders")
 
 
 def check_data(spec: SweepSpec) -> None:
-    """What shows without reading an image: most mistakes, before anything is written or started.
+    """Check the data without reading an image, before anything is written or started.
+
+    This finds most of a user's mistakes.
 
     Raises:
-        DataError: see read_table and require_boxes; or the corrections or the folds file are missing.
-        ConfigError: a choice needs a library or weights that are missing.
+        DataError: see read_table and require_boxes; or the file of corrections or the folds file is
+            missing.
+        ConfigError: a choice of preprocessing needs a library or weights that are missing.
     """
     read_table(spec.data, fold_column=spec.folds.column)
     require_boxes(spec.data, spec.choices())
@@ -42,24 +45,29 @@ def cut_sweep(
     *,
     read: ReadOptions = PLAIN_READ,
 ) -> Cut:
-    """Read, clean and cut a sweep's data; images keep the folds they had in this sweep, else in the latest alike.
+    """Read, clean and cut a sweep's data.
+
+    Images keep their folds of `earlier_folds`.
 
     Args:
         files: the sweep's directory, below the runs folder; it need not exist.
+        read: see trainer.data.cut.
 
-    For `read` and what is raised see trainer.data.cut.
+    Raises:
+        DataError: see trainer.data.cut.
     """
     return cut_data(spec.data, spec.folds, earlier=earlier_folds(spec, files), read=read)
 
 
 def earlier_folds(spec: SweepSpec, files: SweepFiles) -> Path | None:
-    """The folds file whose images keep their folds: the sweep's own, else the newest of a sweep cut alike.
+    """The folds file whose images keep their folds, or None.
 
-    So an image's fold does not change when rows are corrected or added, and the out-of-fold predictions of
-    sweeps on the same data stay comparable.
+    This is the folds file of the sweep itself. For a new sweep, it is the newest folds file of the
+    other sweeps with the same cut. So an image's fold does not change when rows are corrected or
+    added, and the out-of-fold predictions of sweeps on the same data stay comparable.
     """
     own = _cut_of(files)
-    # a sweep's data may have moved to another folder
+    # the comparison leaves out the paths, because a sweep's data may have moved to another folder
     if (
         own is not None
         and _placeless(own) == _placeless(_identity(spec))
@@ -80,14 +88,17 @@ def earlier_folds(spec: SweepSpec, files: SweepFiles) -> Path | None:
 
 
 def with_folds(spec: SweepSpec, folds: Folds) -> SweepSpec:
-    """The spec with the number of folds and the holdout that the data really have."""
+    """The spec with the number of folds and the holdout share of `folds`."""
     return spec.model_copy(
         update={"folds": spec.folds.model_copy(update={"k": folds.k, "holdout": folds.holdout})}
     )
 
 
 def write_data(files: SweepFiles, cut: Cut, spec: SweepSpec) -> None:
-    """Write the manifest, the label map, what was rejected, and the folds that are frozen from now on."""
+    """Write the manifest, the label map, the rejected rows and the folds.
+
+    The folds do not change any more after this.
+    """
     write_manifest(cut.folds.manifest, cut.folds.fold_N, files.manifest)
     write_label_map(cut.folds.manifest, files.labels)
     write_rejected(cut.data.rejected, files.rejected)
@@ -96,7 +107,11 @@ def write_data(files: SweepFiles, cut: Cut, spec: SweepSpec) -> None:
 
 
 def changes(cut: Cut) -> str | None:
-    """What became of earlier folds, in a line; None if there are none or nothing changed."""
+    """One line about what changed since the earlier folds.
+
+    Returns:
+        None if there are no earlier folds or nothing changed.
+    """
     earlier = cut.earlier
     if earlier is None or earlier.hash == cut.folds.hash:
         return None
@@ -110,6 +125,7 @@ def changes(cut: Cut) -> str | None:
 
 
 def _identity(spec: SweepSpec) -> dict[str, Any]:
+    """The values that decide a cut: sweeps with equal values hold out the same images."""
     data = spec.data.model_dump(mode="json", include=set(CUT_KEYS)) | {"group": spec.data.grouping}
     for name in ("source", "valid"):
         data[name] = None if data[name] is None else str(Path(data[name]).resolve())
@@ -121,11 +137,13 @@ def _identity(spec: SweepSpec) -> dict[str, Any]:
 
 
 def _placeless(identity: dict[str, Any]) -> dict[str, Any]:
+    """An `_identity` without the paths of the data."""
     data = {key: value for key, value in identity["data"].items() if key not in ("source", "valid")}
     return {**identity, "data": data}
 
 
 def _cut_of(files: SweepFiles) -> dict[str, Any] | None:
+    """The `_identity` in a sweep's directory; None if its file is missing or damaged."""
     try:
         value = json.loads(files.cut.read_text())
     except (OSError, ValueError):

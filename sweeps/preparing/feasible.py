@@ -1,4 +1,7 @@
-"""What of a search space can be built at all: names, networks, the user's functions. Asked before a GPU is used."""
+"""Check whether the trials of a search space can work at all, before a GPU is used.
+
+This checks the names of backbones and optimizers, the networks, and the user functions.
+"""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -18,7 +21,7 @@ from trainer.model.timm_names import check_backbone, check_optimizer
 from trainer.training.preflight import remembered_problem, try_functions
 
 NAMED = {"backbone": check_backbone, "optimizer": check_optimizer}
-# what decides whether a network can be built and fed
+# the fields that decide whether a network can be built and can take a batch
 NETWORK_FIELDS = (
     "backbone",
     "weights",
@@ -37,14 +40,16 @@ NETWORK_FIELDS = (
     "batch_size",
     "accumulation",
 )
-MAX_NETWORKS = 500  # combinations that are looked at
+MAX_NETWORKS = 500  # at most this many different networks are checked
 
 
 def check_spec(spec: SweepSpec) -> None:
-    """Everything that can be known before an image is read: most mistakes, before anything is written or started.
+    """Check all that can be checked before an image is read and before anything is written.
+
+    This finds most of a user's mistakes.
 
     Raises:
-        SpecError: names, networks or files of user functions that cannot be, with their lines.
+        SpecError: names, networks or files of user functions that cannot work, with their lines.
         DataError, ConfigError: see `check_data` and `try_user_functions`.
     """
     check_data(spec)
@@ -53,10 +58,13 @@ def check_spec(spec: SweepSpec) -> None:
 
 
 def check_feasible(spec: SweepSpec) -> None:
-    """Ask timm for every name of the space, and whether every network of it can be built.
+    """Check that timm knows every name in the search space and that every network can be built.
+
+    Networks are checked only if all names are correct and all user functions can be loaded.
 
     Raises:
-        SpecError: what cannot, with the lines in the file.
+        SpecError: unknown names, user functions that cannot be loaded, or networks that cannot be
+            built, with their lines in the file.
     """
     problems = list(_name_problems(spec))
     if not problems:
@@ -67,10 +75,10 @@ def check_feasible(spec: SweepSpec) -> None:
 
 
 def try_user_functions(spec: SweepSpec) -> None:
-    """Call the user's metric and losses on made-up predictions of the classes that the data name.
+    """Call the user functions for metric and loss with artificial predictions for the classes.
 
     Raises:
-        ConfigError: one of them fails; the text has its file and line.
+        ConfigError: a user function fails; the message has its file and line.
         DataError: see read_table.
     """
     try_functions(
@@ -125,14 +133,13 @@ def _network_problems(spec: SweepSpec) -> Iterator[Problem]:
 
 
 def _networks(spec: SweepSpec) -> Iterator[TrainConfig]:
-    """Every network that a trial can ask for, each once."""
+    """One configuration for each different network that a trial of this search space can have."""
     seen = set()
-    for values in spec.reachable(
-        *NETWORK_FIELDS, ends=True
-    ):  # nothing here depends on what lies between
+    # the two ends of a range of whole numbers are enough: values between them are no special case
+    for values in spec.reachable(*NETWORK_FIELDS, ends=True):
         try:
             config = TrainConfig(**_representative(nested(values)))
-        except pydantic.ValidationError:  # such a trial fails with that problem
+        except pydantic.ValidationError:  # a trial with these values fails with this error
             continue
         key = config.model_dump_json()
         if key not in seen:
@@ -141,7 +148,10 @@ def _networks(spec: SweepSpec) -> Iterator[TrainConfig]:
 
 
 def _representative(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Values that ask the same of a network, so that few networks are built."""
+    """Small values for which the same networks can be built as for `values`.
+
+    Many different values become equal, so that few networks have to be built.
+    """
     given = {**{name: TrainConfig.model_fields[name].default for name in NETWORK_FIELDS}, **values}
     part = (
         given["batch_size"] // given["accumulation"]
@@ -160,21 +170,28 @@ def _representative(values: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _head_sizes(spec: SweepSpec, config: TrainConfig) -> dict[str, int]:
-    """Two classes per head will do: how many there are is not known before the images are read."""
+    """Number of classes per head for the check: always two.
+
+    The real number is not known before the images are read.
+    """
     columns = spec.data.label_columns
     return dict.fromkeys(columns if config.heads == "separate" else ("class",), 2)
 
 
 def _field_of(spec: SweepSpec, reference: str) -> str:
+    """The parameter, `backbone` or `loss`, that names this user function."""
     return next(name for name in ("backbone", "loss") if reference in spec.space.values_of(name))
 
 
 def _placed(problem: Problem, spec: SweepSpec, file: YamlFile) -> Problem:
-    """With its line, unless --set changed what it is about."""
-    section, name = str(problem.path[0]), problem.path[1] if len(problem.path) > 1 else None
-    then, now = file.values.get(section), spec.raw.get(section)
-    if name is not None and isinstance(then, Mapping) and isinstance(now, Mapping):
-        then, now = then.get(name), now.get(name)
-    if then != now:
+    """The problem with its line in the file; without a line if --set changed the faulty value."""
+    section = str(problem.path[0])
+    name = problem.path[1] if len(problem.path) > 1 else None
+    in_file = file.values.get(section)
+    used = spec.raw.get(section)
+    if name is not None and isinstance(in_file, Mapping) and isinstance(used, Mapping):
+        in_file = in_file.get(name)
+        used = used.get(name)
+    if in_file != used:
         return Problem(problem.path, f"{problem.text} (from --set)")
     return Problem(problem.path, problem.text, file.line(problem.path))

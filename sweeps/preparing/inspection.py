@@ -1,4 +1,4 @@
-"""What `sweeps check` has to say about a data set: tables and warnings, and a page with pictures."""
+"""What `sweeps check` shows about a data set: tables, warnings, and a page with pictures."""
 
 import collections
 import dataclasses
@@ -25,23 +25,24 @@ from trainer.images.preprocessing import Preprocessing
 
 THUMBNAIL = 112  # pixels a side
 MAX_PICTURES = 600  # on all contact sheets together
-MAX_PER_CLASS = 12
-MAX_SHEETS = 200  # classes; a data set of more is told by the tables
-MAX_SIZES = 8
-MAX_NAMED_FOLDS = 6  # columns with the word fold in their heads; more would not fit a terminal
-FACES_TRIED = 100
-FACE_SIDE = 640  # pixels
+MAX_PER_CLASS = 12  # pictures on the contact sheet of one class
+MAX_SHEETS = 200  # further classes have no contact sheet and are only in the tables
+MAX_SIZES = 8  # rows of a table of sizes
+MAX_NAMED_FOLDS = 6  # with more folds, column heads do not have the word fold, to fit a terminal
+FACES_TRIED = 100  # images in which a face is searched
+FACE_SIDE = 640  # pixels a side of an image in which a face is searched
 FOLD_NAMES = {ALWAYS_TRAINED: "always trained", HOLDOUT: "holdout"}
 
 
 @dataclasses.dataclass(frozen=True)
 class Inspection:
-    """Everything but pictures.
+    """The content of the page without the pictures.
 
     Attributes:
-        summary: (name, value) lines.
+        title: the sweep's name.
+        summary: lines of name and value.
         warnings: what a user should repair or know, in full sentences.
-        signs: why a leak is suspected, with example rows.
+        signs: why a leak between the folds is suspected, with example rows.
     """
 
     title: str
@@ -52,8 +53,9 @@ class Inspection:
 
 
 def inspect(spec: SweepSpec, cut: Cut) -> Inspection:
-    """Look at a data set that is cut, and at what was rejected."""
-    found, folds = cut.data, cut.folds
+    """Collect the tables and warnings about a data set and its rejected rows."""
+    found = cut.data
+    folds = cut.folds
     manifest = folds.manifest
     signs = signs_of_leaks(
         manifest,
@@ -86,7 +88,10 @@ def inspect(spec: SweepSpec, cut: Cut) -> Inspection:
 
 
 def page_of(inspection: Inspection, cut: Cut) -> CheckPage:
-    """The page, with a contact sheet per class and the suspicious pairs; reads the images it shows."""
+    """The page with pictures: a contact sheet for each class, and the suspicious pairs.
+
+    This function reads the images that the page shows.
+    """
     manifest = cut.folds.manifest
     chosen = _sheet_rows(manifest)
     paired = [row for sign in inspection.signs for pair in sign.pairs for row in pair]
@@ -124,7 +129,9 @@ def page_of(inspection: Inspection, cut: Cut) -> CheckPage:
 
 
 def _summary(spec: SweepSpec, cut: Cut) -> Iterator[tuple[str, str]]:
-    found, folds, manifest = cut.data, cut.folds, cut.folds.manifest
+    found = cut.data
+    folds = cut.folds
+    manifest = folds.manifest
     yield "source", spec.data.source + (f" and {spec.data.valid}" if spec.data.valid else "")
     rejected = (
         f", {len(found.rejected):,} of {found.rows:,} rows rejected" if found.rejected else ""
@@ -149,7 +156,7 @@ def _summary(spec: SweepSpec, cut: Cut) -> Iterator[tuple[str, str]]:
         count = int((folds.fold_N == mark).sum())
         if count:
             yield name, f"{count:,} images"
-    # `check` decodes nothing: this is what `run` and `prepare` are going to do
+    # `check` itself fills no cache: these lines describe what `run` and `prepare` will decode
     plan = plan_cache(spec.choices(), images=found.to_decode, cache_gb=spec.data.cache_gb)
     for key, size_bytes in plan.sizes_bytes.items():
         yield "decoded", f"{key}: {size_bytes / 1e6:,.1f} MB on disk, once"
@@ -163,7 +170,10 @@ def _summary(spec: SweepSpec, cut: Cut) -> Iterator[tuple[str, str]]:
 
 
 def _faces_found(manifest: Manifest) -> str:
-    """How often a face is found; without one the whole image is used."""
+    """In how many of some evenly spread images a face is found.
+
+    An image without a face is used whole.
+    """
     rows = np.unique(
         np.linspace(0, len(manifest) - 1, min(FACES_TRIED, len(manifest))).astype(np.int64)
     )
@@ -172,7 +182,7 @@ def _faces_found(manifest: Manifest) -> str:
     def has_face(row: int) -> bool:
         try:
             image_HWC = decode(manifest.file(row).read_bytes(), how, reading=manifest.reading)
-        except (OSError, UnreadableError):  # it went away in the meantime
+        except (OSError, UnreadableError):  # the file was removed or changed in the meantime
             return False
         return face_box(image_HWC, weights=manifest.reading.face_weights) is not None
 
@@ -184,14 +194,16 @@ def _warnings(spec: SweepSpec, cut: Cut) -> Iterator[str]:
     found = cut.data
     if too_many(found.rejected, rows=found.rows, data=spec.data):
         yield (
-            f"{len(unusable(found.rejected)):,} of {found.rows:,} rows are rejected, more than data.max_rejected "
-            f"({spec.data.max_rejected:.0%}): `sweeps run` refuses. Repair them (rejected.csv says why), or raise it"
+            f"{len(unusable(found.rejected)):,} of {found.rows:,} rows are rejected, "
+            f"more than data.max_rejected ({spec.data.max_rejected:.0%}): `sweeps run` refuses. "
+            "Repair them (rejected.csv says why), or raise it"
         )
     yield from deviations(cut.folds)
 
 
 def _class_table(cut: Cut) -> PageTable:
-    folds, manifest = cut.folds, cut.folds.manifest
+    folds = cut.folds
+    manifest = folds.manifest
     counts_Kk = folds.counts()
     total_K = np.bincount(manifest.labels_N, minlength=len(manifest.classes))
     few = folds.k <= MAX_NAMED_FOLDS
@@ -241,7 +253,8 @@ def _size_table(cut: Cut) -> PageTable:
     if rest:
         rows.append((f"{len(sizes) - MAX_SIZES:,} other sizes", f"{rest:,}"))
     areas = sorted(sizes, key=lambda size: size[0] * size[1])
-    (low_h, low_w), (high_h, high_w) = areas[0], areas[-1]
+    low_h, low_w = areas[0]
+    high_h, high_w = areas[-1]
     note = f"smallest {low_h} x {low_w}, largest {high_h} x {high_w}"
     return PageTable("Image sizes", ("height x width", "images"), tuple(rows), note)
 
@@ -252,7 +265,7 @@ def _counts_table(title: str, columns: tuple[str, str], counts: dict[str, int]) 
 
 
 def _sheet_rows(manifest: Manifest) -> dict[int, list[int]]:
-    """Rows for the contact sheet of each class, evenly spread over its images."""
+    """For each class, the rows of its contact sheet, evenly spread over the images of the class."""
     classes = range(min(len(manifest.classes), MAX_SHEETS))
     per_class = max(2, min(MAX_PER_CLASS, MAX_PICTURES // max(1, len(classes))))
     order = np.argsort(manifest.labels_N, kind="stable")
@@ -266,10 +279,10 @@ def _sheet_rows(manifest: Manifest) -> dict[int, list[int]]:
 
 
 def _pictures(manifest: Manifest, rows: Iterable[int]) -> Iterator[tuple[int, Picture]]:
-    """Thumbnails; an image that went away in the meantime has none."""
+    """The thumbnail of each row; a file that was removed in the meantime has no thumbnail."""
     how = Preprocessing((THUMBNAIL, THUMBNAIL), "fit")
 
-    def one(row: int) -> tuple[int, Picture] | None:
+    def thumbnail(row: int) -> tuple[int, Picture] | None:
         try:
             image_HWC = decode(manifest.file(row).read_bytes(), how, reading=manifest.reading)
         except (OSError, UnreadableError):
@@ -278,12 +291,13 @@ def _pictures(manifest: Manifest, rows: Iterable[int]) -> Iterator[tuple[int, Pi
         Image.fromarray(image_HWC).save(buffer, "JPEG", quality=80)
         return row, Picture(buffer.getvalue(), manifest.paths[row])
 
-    for found in map_in_order(one, rows):
+    for found in map_in_order(thumbnail, rows):
         if found is not None:
             yield found
 
 
 def _side(cut: Cut, row: int) -> str:
+    """The class of an image, and its fold or the part of the data outside the folds."""
     fold = int(cut.folds.fold_N[row])
     label = cut.folds.manifest.classes[cut.folds.manifest.labels_N[row]]
     return f"{label}, {FOLD_NAMES.get(fold, f'fold {fold}')}"

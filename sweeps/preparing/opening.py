@@ -1,4 +1,4 @@
-"""What stands before a sweep starts: its data, folds, decoded images, directory and identity."""
+"""Begin a sweep or continue it: its directory, its identity, and its entry in the storage."""
 
 import datetime
 import importlib.metadata
@@ -20,7 +20,14 @@ from trainer.files import atomic_write, file_digest, write_json
 
 
 def begin(files: SweepFiles, spec: SweepSpec, cut: Cut, *, identity: str, storage_url: str) -> None:
-    """Write what makes a directory a sweep; `sweep.json` last."""
+    """Write the files that make a directory the directory of a sweep.
+
+    `sweep.json` is written last.
+
+    Args:
+        identity: the sweep's uuid.
+        storage_url: URL of the storage; its password is not written.
+    """
     make_folder(files.directory)
     write_data(files, cut, spec)
     write_spec(files, spec)
@@ -41,7 +48,7 @@ def begin(files: SweepFiles, spec: SweepSpec, cut: Cut, *, identity: str, storag
 
 
 def write_spec(files: SweepFiles, spec: SweepSpec) -> None:
-    """Write the search space as it is now."""
+    """Write today's search space into the sweep's directory."""
     from ruamel.yaml import YAML
 
     with atomic_write(files.spec) as file:
@@ -57,20 +64,24 @@ def open_sweep(
     storage_url: str,
     update: bool = False,
 ) -> StoredSweep:
-    """Continue the sweep of that name, or begin it. The caller holds its lease.
+    """Continue the sweep called `spec.name`, or begin it. The caller holds the sweep's lease.
 
     Args:
-        update: the search space may have grown.
+        files: the sweep's directory.
+        storage_url: see `begin`.
+        update: whether ranges of the search space may be wider than at the beginning.
 
     Raises:
-        InputError: the storage or the folder belong to another sweep, or the search space or the data
-            changed since it began.
+        InputError: the storage or the directory belongs to another sweep; or the search space, the
+            data, a user function's file or local weights changed since the sweep began.
     """
-    stored, identity = StoredSweep.find(storage, spec.name), files.identity()
+    stored = StoredSweep.find(storage, spec.name)
+    identity = files.identity()
     if stored is None:
         if identity is not None and files.has_trials():
             raise InputError(
-                f"{files.directory} holds the trials of a sweep that is not in the storage {hidden(storage_url)}. "
+                f"{files.directory} holds the trials of a sweep that is not in the storage "
+                f"{hidden(storage_url)}. "
                 "Give its --storage, or move the folder away, or choose another name"
             )
         identity = identity or str(uuid.uuid4())
@@ -79,7 +90,8 @@ def open_sweep(
     if identity != stored.uuid:
         what = "has no files of it" if identity is None else "belongs to another sweep of that name"
         raise InputError(
-            f"sweep {spec.name!r} is in the storage {hidden(storage_url)}, but {files.directory} {what}. "
+            f"sweep {spec.name!r} is in the storage {hidden(storage_url)}, "
+            f"but {files.directory} {what}. "
             "Give the --runs folder it was started with, or choose another name"
         )
     growth = difference(stored.spec, spec.fixed_part(), sweep=spec.name)
@@ -92,50 +104,60 @@ def open_sweep(
 
 
 def user_files(spec: SweepSpec) -> tuple[str, ...]:
-    """The user's files that backbone, loss and metric name functions of, relative to the search space."""
+    """The files of user functions for backbone, loss and metric, relative to the search space."""
     return tuple(dict.fromkeys(reference.rpartition(":")[0] for reference in spec.user_functions()))
 
 
 def _refuse_other_code(files: SweepFiles, spec: SweepSpec) -> None:
+    """Check that local weights and files of user functions are the same as at the beginning.
+
+    Raises:
+        InputError: a file changed.
+    """
     for path, digest in files.weights().items():
         if file_digest(Path(path)) != digest:
             raise InputError(
-                f"{path} changed since sweep {spec.name!r} began, so new trials could not be compared with its old "
+                f"{path} changed since sweep {spec.name!r} began, "
+                "so new trials could not be compared with its old "
                 "ones. Bring the weights back, or give the search space another name"
             )
     for name in user_files(spec):
         kept = files.code / name
         if not kept.is_file() or kept.read_bytes() != (spec.folder / name).read_bytes():
             raise InputError(
-                f"{name} changed since sweep {spec.name!r} began ({kept} is what it began with), so new trials could "
-                "not be compared with its old ones. Change it back, or give the search space another name"
+                f"{name} changed since sweep {spec.name!r} began ({kept} is what it began with), "
+                "so new trials could not be compared with its old ones. "
+                "Change it back, or give the search space another name"
             )
 
 
 def refuse_other_data(files: SweepFiles, cut: Cut, spec: SweepSpec) -> None:
-    """A sweep that has begun keeps its data.
+    """Check that the data are the same as at the beginning of the sweep.
 
     Raises:
-        InputError: they changed.
+        InputError: the data changed.
     """
     frozen = files.folds().hash
-    # the cut follows the frozen folds: a folds file from elsewhere shows only in the hash of the beginning
+    # The cut follows the frozen folds. So if somebody replaced the folds file, only the hash in
+    # `sweep.json` differs.
     if cut.folds.hash != frozen or frozen != (files.folds_hash() or frozen):
         raise InputError(
             f"the data of sweep {spec.name!r} changed since it began: images, labels or folds of "
             f"{spec.data.source} are not those of {files.folds_file}. "
-            "Its trials cannot be compared with new ones: choose another name, under which unchanged images keep "
-            "their folds"
+            "Its trials cannot be compared with new ones: choose another name, "
+            "under which unchanged images keep their folds"
         )
 
 
 def _changed(growth: Growth, name: str) -> str:
+    """The message to a user whose search space differs from that at the beginning of the sweep."""
     if growth.allowed:
-        head, end = (
-            f"the search space of sweep {name!r} grew:",
-            "Add --update to go on with the wider one",
-        )
+        head = f"the search space of sweep {name!r} grew:"
+        end = "Add --update to go on with the wider one"
     else:
-        head = f"the search space of sweep {name!r} changed since it began, so new trials could not be compared with its"
-        head, end = f"{head} old ones:", growth.advice
+        head = (
+            f"the search space of sweep {name!r} changed since it began, "
+            "so new trials could not be compared with its old ones:"
+        )
+        end = growth.advice
     return "\n".join([head, *(f"  {line}" for line in growth.lines), end])

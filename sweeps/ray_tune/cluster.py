@@ -1,4 +1,4 @@
-"""Ray: started on this machine or joined, and what it has compared with what a trial asks for."""
+"""Start Ray on this machine or join a Ray cluster, and fit trials into its resources."""
 
 import concurrent.futures
 import contextlib
@@ -21,8 +21,10 @@ from trainer.errors import first_line
 
 CONNECT_TIMEOUT_S = 10.0
 WARM_UP = "sweeps.ray_tune.worker.warm_up"
-EPSILON = 1e-9  # 0.7 / 0.1 is 6.999999999999999
-AUTH_MODE, TOKEN, TOKEN_PATH = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"
+EPSILON = 1e-9  # added before rounding down: 0.7 / 0.1 is 6.999999999999999
+AUTH_MODE = "RAY_AUTH_MODE"
+TOKEN = "RAY_AUTH_TOKEN"
+TOKEN_PATH = "RAY_AUTH_TOKEN_PATH"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,8 +32,11 @@ class Node:
     """One machine of a Ray cluster.
 
     Attributes:
-        id: Ray's own, by which a task is sent there.
-        address: its IP address; several nodes may share a host.
+        id: Ray's id of the node; a task is sent to a node by this id.
+        host: the host's name; several nodes may be on one host.
+        address: the node's IP address.
+        cpus: number of CPUs.
+        gpus: number of GPUs.
     """
 
     id: str
@@ -46,7 +51,20 @@ class Node:
 
 @dataclasses.dataclass(frozen=True)
 class Cluster:
-    """What Ray has: the sums over its nodes. Without nodes it is one machine."""
+    """The resources of a Ray cluster, as sums over its nodes.
+
+    A cluster without nodes stands for one machine with these resources.
+
+    Example:
+        >>> cluster = Cluster.of([
+        ...     Node("a", "host-a", "10.0.0.1", cpus=8, gpus=1),
+        ...     Node("b", "host-b", "10.0.0.2", cpus=16, gpus=2),
+        ... ])
+        >>> cluster.cpus, cluster.gpus
+        (24, 3)
+        >>> trials_at_once(Resources(cpu=4, gpu=0.5), cluster)
+        6
+    """
 
     cpus: float
     gpus: float
@@ -58,23 +76,24 @@ class Cluster:
         return cls(sum(node.cpus for node in nodes), sum(node.gpus for node in nodes), tuple(nodes))
 
     def each(self) -> tuple[Node, ...]:
-        """Its nodes, at least one."""
+        """The nodes of the cluster; at least one."""
         return self.nodes or (Node("", "this machine", "", self.cpus, self.gpus),)
 
 
 @contextlib.contextmanager
 def ray_cluster(address: str | None = None) -> Iterator[Cluster]:
-    """Ray, started on this machine or joined at `address`; shut down (or left) at the end.
+    """Start Ray on this machine, or join the Ray cluster at `address`.
+
+    At the end of the `with` block, Ray is shut down, or the cluster is left.
 
     Raises:
         InputError: the cluster cannot be joined, or Ray cannot start.
     """
     logging.getLogger("ray").setLevel(logging.ERROR)
-    logging.getLogger("ray.tune").setLevel(
-        logging.CRITICAL
-    )  # a dead worker's traceback: the driver says what it means
+    # Tune logs the traceback of a dead worker; the driver reports the reason in plain words instead
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     options: dict[str, Any] = {
-        # "local": whatever lies about from another cluster is not joined by accident
+        # "local" starts a new cluster: without it, Ray may join another cluster by accident
         "address": address or "local",
         "log_to_driver": False,
         "configure_logging": False,
@@ -82,14 +101,17 @@ def ray_cluster(address: str | None = None) -> Iterator[Cluster]:
         "include_dashboard": False if address is None else None,
     }
     if address is None:
-        # workers import torch while this process still prepares (numbers in benchmarks/LOG.md). Not on other
-        # machines: where foldsweep cannot be imported, they would die before the probe can say so
+        # Workers import torch while this process still prepares the sweep (numbers in
+        # benchmarks/LOG.md). A joined cluster gets no hook: on a node where foldsweep cannot be
+        # imported, the workers would die before the probe can report the reason.
         options["runtime_env"] = {"worker_process_setup_hook": WARM_UP}
     else:
         _check_reachable(address)
     try:
         with concurrent.futures.ThreadPoolExecutor(1) as pool:
-            # Tune's import takes 1.3 s, while Ray's processes start. Those die with the thread that started them
+            # The import of Tune takes 1.3 s, so it happens while Ray's processes start. Ray's
+            # processes die together with the thread that started them, so `ray.init` runs on this
+            # thread and the import on the other.
             importing = pool.submit(importlib.import_module, "sweeps.ray_tune.runner")
             ray.init(**options)
             importing.result()
@@ -97,7 +119,8 @@ def ray_cluster(address: str | None = None) -> Iterator[Cluster]:
         text = why_not_started(error) if address is None else why_not_joined(error, address=address)
         raise InputError(text) from error
     try:
-        with contextlib.redirect_stdout(sys.stderr):  # Ray prints what a dead node last did
+        # Ray prints the last log lines of a dead node, and stdout is only for data
+        with contextlib.redirect_stdout(sys.stderr):
             yield Cluster.of([_node(values) for values in ray.nodes() if values["Alive"]])
     finally:
         ray.shutdown()
@@ -115,7 +138,11 @@ def _node(values: dict[str, Any]) -> Node:
 
 
 def _check_reachable(address: str) -> None:
-    """Ray itself tries for many minutes where nobody answers."""
+    """Try to connect to the address, because Ray itself tries an unreachable address for minutes.
+
+    Raises:
+        InputError: the address is not host:port, or no process answers there.
+    """
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not (host and port.isdecimal()):
         raise InputError(
@@ -130,46 +157,60 @@ def _check_reachable(address: str) -> None:
 
 
 def why_not_started(error: Exception) -> str:
-    """What a user can do about a Ray that did not start on this machine."""
+    """The message to a user if Ray did not start on this machine: the reason and what to do."""
     if isinstance(error, OSError) and str(error.filename or "").startswith(
         str(Path.home() / ".ray")
     ):
         return (
-            f"Ray cannot keep its token in {error.filename} ({error.strerror}). Set {TOKEN} to a secret of your own, "
+            f"Ray cannot keep its token in {error.filename} ({error.strerror}). "
+            f"Set {TOKEN} to a secret of your own, "
             "or HOME to a folder that can be written. `sweeps run --local` works without Ray"
         )
     if isinstance(error, ray.exceptions.AuthenticationError):
-        return f"Ray cannot start on this machine: its token is not there ({_token_source()}). {_how_to_give_it()}"
-    return f"Ray cannot start on this machine ({first_line(error)}). `sweeps run --local` works without it"
+        return (
+            f"Ray cannot start on this machine: its token is not there ({_token_source()}). "
+            f"{_how_to_give_token()}"
+        )
+    return (
+        f"Ray cannot start on this machine ({first_line(error)}). "
+        "`sweeps run --local` works without it"
+    )
 
 
 def why_not_joined(error: Exception, *, address: str) -> str:
-    """What a user can do about a cluster that cannot be joined."""
+    """The message to a user if a cluster cannot be joined: the reason and what to do."""
     start = f"--address {address}: cannot join this Ray cluster"
     if any(
         isinstance(cause, ray.exceptions.AuthenticationError) for cause in _causes(error)
     ) or any("InvalidAuthToken" in str(cause) for cause in _causes(error)):
         if os.environ.get(AUTH_MODE, "").lower() != "token":
-            return f"{start}: it asks for a token. Set {AUTH_MODE}=token. {_how_to_give_it()}"
-        return f"{start}: the token is missing or not the cluster's ({_token_source()}). {_how_to_give_it()}"
+            return f"{start}: it asks for a token. Set {AUTH_MODE}=token. {_how_to_give_token()}"
+        return (
+            f"{start}: the token is missing or not the cluster's ({_token_source()}). "
+            f"{_how_to_give_token()}"
+        )
     if "Version mismatch" in str(error):
         details = " ".join(str(error).split()).removeprefix("Version mismatch: ")
-        return f"{start}: the versions differ. {details}. Install the same Python and Ray here and on every node"
+        return (
+            f"{start}: the versions differ. {details}. "
+            "Install the same Python and Ray here and on every node"
+        )
     return (
-        f"{start} ({first_line(error)}). It needs the same Ray version, and with token authentication "
+        f"{start} ({first_line(error)}). "
+        "It needs the same Ray version, and with token authentication "
         f"{AUTH_MODE}=token and the cluster's token"
     )
 
 
-def _how_to_give_it() -> str:
+def _how_to_give_token() -> str:
     return (
-        f"The cluster's token (`ray get-auth-token` on its head prints it) goes into {TOKEN}, into the file that "
-        f"{TOKEN_PATH} names, or into ~/.ray/auth_token"
+        f"The cluster's token (`ray get-auth-token` on its head prints it) goes into {TOKEN}, "
+        f"into the file that {TOKEN_PATH} names, or into ~/.ray/auth_token"
     )
 
 
 def _token_source() -> str:
-    """Where Ray looked, in its order; never the token itself."""
+    """The place from which Ray takes the token, in Ray's order. The text never has the token."""
     if os.environ.get(TOKEN):
         return f"taken from {TOKEN}"
     if os.environ.get(TOKEN_PATH):
@@ -185,14 +226,19 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def gpu_share(resources: Resources, *, gpus: float) -> float:
-    """GPUs per trial: what is asked for, or one where there is one."""
+    """GPUs per trial: the number in the search space, else 1 if there is a GPU, else 0.
+
+    Args:
+        gpus: number of GPUs of the node with the most GPUs.
+    """
     return min(1.0, gpus) if resources.gpu is None else resources.gpu
 
 
 def resolve(resources: Resources, cluster: Cluster) -> Resources:
-    """What one trial gets there, as numbers.
+    """The CPUs and GPUs that one trial gets on this cluster, as numbers.
 
-    `cpu: auto` is a GPU share's part of its node's CPUs, on the node with the fewest per share; one without GPUs.
+    `cpu: auto` divides the CPUs of each node by the number of trials that the node's GPUs hold, and
+    takes the smallest quotient of all nodes, rounded down. Without GPUs, it is 1.
 
     Raises:
         InputError: no node can hold a single trial.
@@ -209,10 +255,10 @@ def resolve(resources: Resources, cluster: Cluster) -> Resources:
 
 
 def trials_at_once(resources: Resources, cluster: Cluster) -> int:
-    """How many trials fit on the cluster.
+    """How many trials fit on the cluster at the same time.
 
     Raises:
-        InputError: not even one does.
+        InputError: no node can hold a single trial.
     """
     wanted = resolve(resources, cluster)
     assert wanted.cpu != "auto"
@@ -221,7 +267,7 @@ def trials_at_once(resources: Resources, cluster: Cluster) -> int:
 
 
 def threads(resources: Resources, cluster: Cluster) -> int:
-    """torch's CPU threads in one trial: whole CPUs, at least one.
+    """Number of torch's CPU threads in one trial: the trial's CPUs rounded down, at least 1.
 
     Raises:
         InputError: no node can hold a single trial.
@@ -232,13 +278,16 @@ def threads(resources: Resources, cluster: Cluster) -> int:
 
 
 def _room(node: Node, *, cpu: float, gpu: float) -> int:
-    """How many trials a node holds."""
+    """How many trials fit on a node, each with `cpu` CPUs and `gpu` GPUs."""
     by_cpu = math.floor(node.cpus / cpu + EPSILON)
     return min(by_cpu, _shares(node.gpus, gpu=gpu)) if gpu else by_cpu
 
 
 def _shares(gpus: float, *, gpu: float) -> int:
-    """Trials that this many GPUs hold. Ray never splits a share over two GPUs: 0.4 fits twice into each."""
+    """How many trials with `gpu` GPUs each fit on `gpus` GPUs.
+
+    Ray never splits a share over two GPUs: a share of 0.4 fits twice on each GPU.
+    """
     whole = math.floor(gpus + EPSILON)
     if gpu >= 1:
         return math.floor(whole / gpu + EPSILON)
@@ -249,7 +298,10 @@ def _shares(gpus: float, *, gpu: float) -> int:
 
 def _no_room(cluster: Cluster, *, cpu: float, gpu: float) -> str:
     asked = f"a trial asks for {cpu:g} CPU and {gpu:g} GPU (resources in the search space), but"
-    advice = "Lower them with --set resources.cpu=... or --set resources.gpu=..., or join a larger cluster with --address"
+    advice = (
+        "Lower them with --set resources.cpu=... or --set resources.gpu=..., "
+        "or join a larger cluster with --address"
+    )
     if gpu and not cluster.gpus:
         advice = f"--set resources.gpu=0 trains without GPU. {advice}"
     if len(cluster.each()) == 1:

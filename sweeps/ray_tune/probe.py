@@ -1,7 +1,8 @@
-"""Before a sweep starts on several machines: does every node see the same files, and run the same versions?
+"""Check before a sweep on several machines that all nodes have the same files and versions.
 
-The driver writes a file of random content into the sweep's directory. A task on every node that can run trials
-reads it there, answers with a file beside it, and tells which versions it runs and what it sees of the data.
+The driver writes a file of random content into the sweep's directory. A task on every node that can
+run trials reads this file and writes another file beside it. The task returns the node's versions
+and which of the data it sees.
 """
 
 import contextlib
@@ -22,8 +23,10 @@ from sweeps.ray_tune.cluster import Cluster, Node
 
 TIMEOUT_S = 60.0
 PACKAGES = ("foldsweep", "ray", "torch")
-TRIAL = "sweeps.running.trial"  # torch with it: the trials of that process need not wait for it
-FOLDER = -1  # in place of a folder's size
+# The module that every node must be able to import. Its import includes torch, so that later trials
+# in the same process need not wait for torch.
+TRIAL = "sweeps.running.trial"
+FOLDER = -1  # stands for the size of a folder
 SAME_FOLDER = "Mount the same folder at this path on every node, or choose another with --runs"
 SAME_DATA = "Make the data visible at the same path on every node"
 SAME_VERSIONS = "Install the same versions on every node"
@@ -31,14 +34,16 @@ SAME_VERSIONS = "Install the same versions on every node"
 
 @dataclasses.dataclass(frozen=True)
 class Seen:
-    """What a node, or this process, sees.
+    """What one node, or this process, sees.
 
     Attributes:
-        content: of the driver's file there; None if it is not there.
-        unwritable: why the answer cannot be written; empty if it can.
+        content: content of the driver's file; None if the node does not see the file.
+        unwritable: why the node cannot write its answer file; empty if it can.
         unimportable: why a trial's code cannot be imported; empty if it can.
-        versions: of Python and of PACKAGES; empty where a package is not installed.
-        sizes_bytes: of each path asked for: FOLDER for a folder, None if it is not there.
+        versions: the versions of Python and of PACKAGES; an empty text for a package that is not
+            installed.
+        sizes_bytes: the size of each path of the data; FOLDER for a folder, None for a path that
+            the node does not see.
     """
 
     content: str | None
@@ -51,30 +56,33 @@ class Seen:
 def probe_nodes(
     cluster: Cluster, *, directory: Path, paths: Sequence[Path], timeout_s: float = TIMEOUT_S
 ) -> None:
-    """Nothing, if every node that can run trials sees the sweep's directory and `paths` as this process does.
+    """Check that every node that can run trials sees the same files as this process.
 
     Args:
-        directory: the sweep's; it exists. The probe's files lie in it for as long as this takes.
-        paths: the data: files and folders.
-        timeout_s: for all nodes together.
+        directory: the sweep's directory, which exists. The probe writes its files there and removes
+            them at the end.
+        paths: the files and folders of the data.
+        timeout_s: the time limit for all nodes together, in seconds.
 
     Raises:
-        InputError: nodes see other files, run other versions, or do not answer; every one is named.
+        InputError: a node sees other files, has other versions, or does not answer. The message
+            names every such node.
     """
     nodes = [node for node in cluster.each() if node.cpus > 0]
-    # new names: what a network file system remembers as absent does not mislead
-    question, content = directory / f"probe-{secrets.token_hex(8)}", secrets.token_hex(16)
+    # Each probe has a new file name: a network file system may remember that an old name is absent.
+    question = directory / f"probe-{secrets.token_hex(8)}"
+    content = secrets.token_hex(16)
     try:
         question.write_text(content)
         arguments = (str(question), [str(path) for path in paths])
-        here = Seen(**_looker()(*arguments, "driver", "sweeps"))
+        driver = Seen(**_observer()(*arguments, "driver", "sweeps"))
         problems: dict[Node, list[str]] = {}
         for node, answer in _ask(nodes, arguments=arguments, timeout_s=timeout_s).items():
             if isinstance(answer, str):
                 problems[node] = [answer]
             else:
                 answered = question.with_name(f"{question.name}-{node.id}").exists()
-                problems[node] = differences(answer, here, directory=directory, answered=answered)
+                problems[node] = differences(answer, driver, directory=directory, answered=answered)
     finally:
         for path in directory.glob(f"{question.name}*"):
             path.unlink(missing_ok=True)
@@ -83,31 +91,34 @@ def probe_nodes(
         raise InputError(report(unfit, nodes=len(nodes)))
 
 
-def differences(there: Seen, here: Seen, *, directory: Path, answered: bool) -> list[str]:
-    """What keeps a node from taking part, and what to do; empty if nothing does.
+def differences(node: Seen, driver: Seen, *, directory: Path, answered: bool) -> list[str]:
+    """Why a node cannot run trials, and what to do; empty if the node can.
 
     Args:
-        answered: the node's answer arrived in this process's directory.
+        node: what the node sees.
+        driver: what this process, the driver, sees.
+        directory: the sweep's directory.
+        answered: whether this process sees the node's answer file in the sweep's directory.
     """
     found = []
-    if there.content != here.content:
+    if node.content != driver.content:
         found.append(f"it sees another folder at {directory} than this machine. {SAME_FOLDER}")
-    elif there.unwritable:
+    elif node.unwritable:
         found.append(
-            f"it cannot write to {directory} ({there.unwritable}). Let its user write there"
+            f"it cannot write to {directory} ({node.unwritable}). Let its user write there"
         )
     elif not answered:
         found.append(f"what it writes to {directory} does not arrive here. {SAME_FOLDER}")
-    for path, size in here.sizes_bytes.items():
-        if size is not None and there.sizes_bytes[path] != size:
-            how = "is not there" if there.sizes_bytes[path] is None else "is another one than here"
+    for path, size in driver.sizes_bytes.items():
+        if size is not None and node.sizes_bytes[path] != size:
+            how = "is not there" if node.sizes_bytes[path] is None else "is another one than here"
             found.append(f"{path} {how}. {SAME_DATA}")
-    if there.unimportable:
-        found.append(f"foldsweep cannot be imported there ({there.unimportable}). {SAME_VERSIONS}")
+    if node.unimportable:
+        found.append(f"foldsweep cannot be imported there ({node.unimportable}). {SAME_VERSIONS}")
     others = [
-        f"{name} {there.versions[name]} (here {version})"
-        for name, version in here.versions.items()
-        if there.versions[name] and _release(there.versions[name]) != _release(version)
+        f"{name} {node.versions[name]} (here {version})"
+        for name, version in driver.versions.items()
+        if node.versions[name] and _release(node.versions[name]) != _release(version)
     ]
     if others:
         found.append(f"it runs {', '.join(others)}. {SAME_VERSIONS}")
@@ -115,7 +126,11 @@ def differences(there: Seen, here: Seen, *, directory: Path, answered: bool) -> 
 
 
 def report(unfit: Mapping[Node, Sequence[str]], *, nodes: int) -> str:
-    """The error's text: each node with what is wrong with it."""
+    """The error message: each unfit node with its problems.
+
+    Args:
+        nodes: number of all nodes that can run trials.
+    """
     lines = [f"{len(unfit)} of the cluster's {nodes} nodes cannot run trials of this sweep"]
     for node, problems in unfit.items():
         lines += [f"  node {node}: {problem}" for problem in problems]
@@ -123,17 +138,17 @@ def report(unfit: Mapping[Node, Sequence[str]], *, nodes: int) -> str:
 
 
 def _release(version: str) -> str:
-    """Without the build's mark: one release of torch has builds for different devices."""
+    """The version without its build suffix: one release of torch has builds for several devices."""
     return version.partition("+")[0]
 
 
 def _ask(
     nodes: Sequence[Node], *, arguments: tuple[str, list[str]], timeout_s: float
 ) -> dict[Node, Seen | str]:
-    """What each node sees, or why it does not say."""
-    look = ray.remote(num_cpus=0, max_retries=0)(_looker())
+    """What each node sees, or why the node does not answer."""
+    observe = ray.remote(num_cpus=0, max_retries=0)(_observer())
     tasks = {
-        node: look.options(
+        node: observe.options(
             scheduling_strategy=NodeAffinitySchedulingStrategy(node.id, soft=False)
         ).remote(*arguments, node.id, TRIAL)
         for node in nodes
@@ -147,19 +162,32 @@ def _ask(
 def _answer(task: Any, *, done: bool, timeout_s: float) -> Seen | str:
     if not done:
         ray.cancel(task, force=True)
-        return f"it did not answer within {timeout_s:g} s. Look at it with `ray status`, or take it off the cluster"
+        return (
+            f"it did not answer within {timeout_s:g} s. "
+            "Look at it with `ray status`, or take it off the cluster"
+        )
     try:
         return Seen(**ray.get(task))
     except ray.exceptions.RayError as error:
         reason = str(error).strip().splitlines()[-1].strip()
-        return f"a task cannot run there ({reason}). Look at it with `ray status`, or take it off the cluster"
+        return (
+            f"a task cannot run there ({reason}). "
+            "Look at it with `ray status`, or take it off the cluster"
+        )
 
 
-def _looker() -> Callable[[str, list[str], str, str], dict[str, Any]]:
-    """The task. A function inside a function travels with its code: foldsweep may be missing where it runs."""
+def _observer() -> Callable[[str, list[str], str, str], dict[str, Any]]:
+    """The task that a node runs.
 
-    def look(question: str, paths: list[str], name: str, module: str) -> dict[str, Any]:
-        path, content, unwritable, unimportable = Path(question), None, "", ""
+    Ray sends a function inside a function together with its code. So the task also runs on a node
+    where foldsweep is not installed.
+    """
+
+    def observe(question: str, paths: list[str], name: str, module: str) -> dict[str, Any]:
+        path = Path(question)
+        content = None
+        unwritable = ""
+        unimportable = ""
         with contextlib.suppress(OSError):
             content = path.read_text()
         try:
@@ -169,11 +197,8 @@ def _looker() -> Callable[[str, list[str], str, str], dict[str, Any]]:
             unwritable = str(error.strerror)
         try:
             importlib.import_module(module)
-        except (
-            ImportError,
-            OSError,
-            RuntimeError,
-        ) as error:  # torch without torchvision's match is a RuntimeError
+        # torch raises a RuntimeError if the installed torchvision does not match it
+        except (ImportError, OSError, RuntimeError) as error:
             unimportable = f"{type(error).__name__}: {error}"
         versions = {"python": platform.python_version()}
         for package in packages:
@@ -193,5 +218,7 @@ def _looker() -> Callable[[str, list[str], str, str], dict[str, Any]]:
             "sizes_bytes": sizes,
         }
 
-    packages, folder = PACKAGES, FOLDER
-    return look
+    # the task uses local names, because the module's own names are missing on such a node
+    packages = PACKAGES
+    folder = FOLDER
+    return observe

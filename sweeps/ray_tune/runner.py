@@ -1,4 +1,4 @@
-"""Tune runs the driver's trials on a cluster."""
+"""Evaluate the driver's trials on a Ray cluster, with Ray Tune."""
 
 import contextlib
 import functools
@@ -23,34 +23,40 @@ from sweeps.running.driver import Driver
 from sweeps.running.messages import RunTrial
 from trainer.errors import first_line
 
-LOST_NODES = 20  # times that a trial may lose its node, beside the deaths of its worker process
-LOOK_EVERY_S = 2.0  # at Ray's head
-REFUSED_S = 10.0  # after which a head that nobody finds is lost
-SILENT_S = (
-    30.0  # and one that is slow: Ray itself ends this process after 60 s, with code 1 and unsaid
-)
+LOST_NODES = 20  # how often a trial may lose its node, in addition to the deaths of its worker
+LOOK_EVERY_S = 2.0  # how often this process connects to Ray's head
+REFUSED_S = 10.0  # after this time, a head that refuses every connection counts as lost
+# After this time, a head that accepts connections but does not answer counts as lost. It is shorter
+# than 60 s: after 60 s Ray itself ends this process with exit code 1 and without a message.
+SILENT_S = 30.0
 
 
 def run_on_ray(driver: Driver, cluster: Cluster, *, trial: RunTrial | None = None) -> None:
-    """Evaluate trials on Ray until the driver has no more. The driver is already entered.
+    """Evaluate trials on Ray until the driver has no more.
+
+    The caller has entered the driver's `with`.
 
     Args:
-        trial: what a worker does with an assignment; None for `sweeps.running.trial.run_trial`, which only the
-            workers import: torch takes seconds that this process does not have to spend.
+        trial: the function with which a worker evaluates an assignment; None for
+            `sweeps.running.trial.run_trial`. Only the workers import that function, because its
+            import of torch takes seconds.
 
     Raises:
-        InfrastructureError: Ray is gone; what was done is recorded.
+        InfrastructureError: Ray does not answer any more; all results so far are recorded.
     """
-    key, tune_folder = uuid.uuid4().hex, tempfile.mkdtemp(prefix="foldsweep-tune-")
+    key = uuid.uuid4().hex
+    tune_folder = tempfile.mkdtemp(prefix="foldsweep-tune-")
     DRIVERS[key] = driver
     fitting = _Fitting(_tuner(driver, cluster, key=key, folder=tune_folder, trial=trial))
     fitting.start()
     _watch(fitting, ray.get_runtime_context().gcs_address)
-    del DRIVERS[key]  # not where Ray is lost: Tune's loop is still there and may ask
+    # If Ray is lost, `_watch` raises and the key stays: Tune's loop still runs and may call the
+    # driver.
+    del DRIVERS[key]
     shutil.rmtree(tune_folder, ignore_errors=True)
     if fitting.error is not None:
         raise fitting.error
-    if not driver.done:  # a killed raylet lets fit() return as if all were well
+    if not driver.done:  # after the death of a raylet, fit() returns without an error
         raise InfrastructureError(
             "Ray ended before the sweep did. Run the same command again to continue"
         )
@@ -69,9 +75,8 @@ def _tuner(
             search_alg=DriverSearcher(key),
             scheduler=DriverScheduler(key),
             num_samples=-1,
-            max_concurrent_trials=trials_at_once(
-                resources, cluster
-            ),  # else Ray asks one trial ahead
+            # without this limit, Ray asks for one trial more than it can start
+            max_concurrent_trials=trials_at_once(resources, cluster),
             reuse_actors=True,
             trial_name_creator=_trial_name,
             trial_dirname_creator=_trial_name,
@@ -86,7 +91,13 @@ def _tuner(
 
 
 class _Fitting(threading.Thread):
-    """Tune's loop on a thread of its own: where Ray's head is gone it never comes back, and signals are not heard."""
+    """Runs Tune's loop on its own thread, so that the main thread can handle signals.
+
+    If Ray's head is lost, Tune's loop never returns.
+
+    Attributes:
+        error: the error that ended Tune's loop, or None.
+    """
 
     def __init__(self, tuner: tune.Tuner) -> None:
         super().__init__(name="tune", daemon=True)
@@ -98,7 +109,8 @@ class _Fitting(threading.Thread):
             self._tuner.fit()
         except (tune.TuneError, ray.exceptions.RayError) as error:
             self.error = InfrastructureError(
-                f"Ray stopped ({first_line(error)}). What was done is recorded: run the same command again to continue"
+                f"Ray stopped ({first_line(error)}). What was done is recorded: "
+                "run the same command again to continue"
             )
         except BaseException as error:  # noqa: BLE001 - a bug: raised again on the caller's thread
             self.error = error
@@ -107,41 +119,55 @@ class _Fitting(threading.Thread):
 def _watch(fitting: _Fitting, head: str) -> None:
     """Wait for the end of Tune's loop.
 
+    Args:
+        head: address of Ray's head, as host:port.
+
     Raises:
         ClusterLostError: Ray's head does not answer any more, or no node is left.
     """
     pulse = _Pulse(head)
     pulse.start()
     while fitting.is_alive():
-        fitting.join(timeout=0.25)  # short: a signal's handler runs between two of these
-        if time.monotonic() - pulse.felt_at > (REFUSED_S if pulse.refused else SILENT_S):
+        # the time is short, because signal handlers run only between two of these calls
+        fitting.join(timeout=0.25)
+        if time.monotonic() - pulse.answered_at > (REFUSED_S if pulse.refused else SILENT_S):
             raise ClusterLostError(
-                f"Ray at {head} does not answer any more, or lost its last node. What was done is recorded: run the "
+                f"Ray at {head} does not answer any more, or lost its last node. "
+                "What was done is recorded: run the "
                 "same command again to continue"
             )
     pulse.over.set()
 
 
 class _Pulse(threading.Thread):
-    """Looks at Ray's head now and then, on a thread of its own: where the head is gone, Ray's calls hang."""
+    """Tests every `LOOK_EVERY_S` whether Ray's head answers.
+
+    The test has its own thread, because Ray's functions do not return if the head is lost.
+
+    Attributes:
+        answered_at: when the head last answered and had a living node, by `time.monotonic`.
+        refused: whether the last connection to the head failed.
+        over: an event that ends the tests.
+    """
 
     def __init__(self, head: str) -> None:
         super().__init__(name="ray's pulse", daemon=True)
         self._head = head
-        self.felt_at, self.refused = time.monotonic(), False
+        self.answered_at = time.monotonic()
+        self.refused = False
         self.over = threading.Event()
 
     def run(self) -> None:
         while not self.over.wait(LOOK_EVERY_S):
             self.refused = not _answers(self._head)
-            with contextlib.suppress(
-                ray.exceptions.RayError, ConnectionError, RuntimeError
-            ):  # as silent as the rest
+            # an error counts as no answer
+            with contextlib.suppress(ray.exceptions.RayError, ConnectionError, RuntimeError):
                 if not self.refused and any(node["Alive"] for node in ray.nodes()):
-                    self.felt_at = time.monotonic()
+                    self.answered_at = time.monotonic()
 
 
 def _answers(address: str) -> bool:
+    """Whether the TCP address (host:port) accepts a connection."""
     host, _, port = address.rpartition(":")
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=LOOK_EVERY_S).close()

@@ -1,4 +1,4 @@
-"""Tune's question "go on or stop?", passed on to the driver."""
+"""Tune's scheduler: it asks the driver whether a trial goes on or stops."""
 
 from typing import Any
 
@@ -10,14 +10,20 @@ from sweeps.running.messages import TrialReport
 
 
 class DriverScheduler(FIFOScheduler):
-    """A picklable shell; trials start in the order the driver gave them out."""
+    """Passes a trial's reports to the driver and returns the driver's decision to Tune.
+
+    The scheduler can be pickled. Trials start in the order in which the driver hands them out.
+    """
 
     def __init__(self, driver_key: str) -> None:
         super().__init__()
         self._driver_key = driver_key
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
-        """Go on or stop, after an epoch. A trial's last result never comes here (it says done)."""
+        """Decide after an epoch whether a trial goes on or stops.
+
+        Tune does not call this method for a trial's last result, which is marked as done.
+        """
         report = TrialReport(**{key: result[key] for key in TrialReport.__dataclass_fields__})
         go_on = DRIVERS[self._driver_key].epoch(trial.config["assignment"]["number"], report)
         return str(TrialScheduler.CONTINUE if go_on else TrialScheduler.STOP)

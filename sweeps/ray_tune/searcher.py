@@ -1,4 +1,4 @@
-"""Tune's question "which trial next?", passed on to the driver."""
+"""Tune's searcher: it asks the driver which trial comes next."""
 
 import dataclasses
 from typing import Any
@@ -13,7 +13,10 @@ from sweeps.running.messages import Assignment, Outcome, OutcomeState
 
 
 class DriverSearcher(Searcher):
-    """A picklable shell: which of Tune's trials is which of ours, and nothing else."""
+    """Passes the driver's assignments to Tune, and the outcomes of trials to the driver.
+
+    The searcher can be pickled. Its only state is the sweep's trial number of each Tune trial.
+    """
 
     def __init__(self, driver_key: str) -> None:
         super().__init__(metric=None, mode=None)
@@ -23,11 +26,16 @@ class DriverSearcher(Searcher):
     def set_search_properties(
         self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any
     ) -> bool:
-        """Metric and direction are the driver's; Tune's are not needed."""
+        """Ignore Tune's metric and direction: the driver knows its own."""
         return True
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        """A trial's assignment, None to be asked again, FINISHED at the end."""
+        """The configuration of the next trial.
+
+        Returns:
+            A mapping with the trial's assignment; None if Tune has to ask again later; FINISHED at
+            the end of the sweep.
+        """
         answer = DRIVERS[self._driver_key].next()
         if answer is Next.FINISHED:
             return str(Searcher.FINISHED)
@@ -40,14 +48,14 @@ class DriverSearcher(Searcher):
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """The trial has ended: by itself, stopped by the driver, or with its worker."""
+        """Notify the driver that a trial has ended: by itself, stopped, or with its worker."""
         number = self._numbers.pop(trial_id, None)
         if number is None:
             return
         driver = DRIVERS[self._driver_key]
-        if (
-            error
-        ):  # workers count the deaths that are a trial's own: here Ray cannot keep any worker going
+        # A worker itself counts the deaths that its trial causes (see Attempt) and reports a failed
+        # trial. So an error here means that Ray cannot keep any worker alive.
+        if error:
             log = driver.files.trial(number).log
             driver.fail(
                 InfrastructureError(
@@ -63,14 +71,14 @@ class DriverSearcher(Searcher):
             driver.finished(number, Outcome(state, fold_scores=scores))
 
     def save(self, checkpoint_path: str) -> None:
-        """Nothing to save: the storage remembers."""
+        """Do nothing: the Optuna storage holds the state."""
 
     def restore(self, checkpoint_path: str) -> None:
-        """Nothing to restore: the storage remembers."""
+        """Do nothing: the Optuna storage holds the state."""
 
     def get_state(self) -> dict[str, Any]:
-        """Nothing."""
+        """An empty state: the Optuna storage holds the state."""
         return {}
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Nothing."""
+        """Do nothing: the Optuna storage holds the state."""

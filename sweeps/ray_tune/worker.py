@@ -1,4 +1,7 @@
-"""One trial inside a Ray worker process. A worker is reused: torch stays imported, images stay mapped."""
+"""One trial inside a worker process of Ray.
+
+A worker process evaluates many trials: torch stays imported, and the images stay mapped in memory.
+"""
 
 import contextlib
 import dataclasses
@@ -24,27 +27,31 @@ from trainer.files import is_disk_full
 logger = logging.getLogger(__name__)
 
 OUTCOME = "outcome"  # key of a trial's last result: the fields of its Outcome as pairs
-LOG_LINES = 20  # of a worker's log, for a trial whose process keeps dying
-_full: list[int] = []  # bytes that trials of this process did not give back
-LOOK_EVERY_S = 0.5  # at the stop file and the attempt file, which may lie on a network
+LOG_LINES = 20  # last lines of the worker's log that a trial keeps if its process dies repeatedly
+# How often the stop file and the attempt file are read. They may be on a network file system.
+LOOK_EVERY_S = 0.5
+# Memory that a trial of this process did not free. If it is not 0, the next trial needs a new
+# process.
+leaked_bytes = 0
 
 
 class TuneReporter:
-    """A trial's way to the driver through Tune.
+    """Passes a trial's reports to the driver through Tune.
 
-    Tune stops a trial by raising SystemExit out of `tune.report`. It is kept as `leave`, to be raised again after the
-    trial has tidied up.
+    Attributes:
+        leave: the SystemExit with which Tune stops a trial, or None. `tune.report` raises it. It is
+            kept here, and raised again after the trial has removed its superfluous files.
     """
 
     def __init__(self, assignment: Assignment, attempt: Attempt) -> None:
         self._stop_file = assignment.sweep.stop(assignment.driver)
         self._attempt = attempt
-        self._looked_at = 0.0
+        self._checked_at = 0.0
         self._interrupted = False
         self.leave: SystemExit | None = None
 
     def report(self, report: TrialReport) -> bool:
-        """Go on?"""
+        """Send a report; returns True if the trial goes on, False if the trial has to stop."""
         try:
             tune.report(dataclasses.asdict(report))
         except SystemExit as error:
@@ -53,68 +60,96 @@ class TuneReporter:
         return True
 
     def interrupted(self) -> bool:
-        """Whether the driver has asked all trials to leave, or the trial belongs to another process now."""
+        """Whether the trial has to stop now and is continued later.
+
+        This is so if the driver has asked all trials to stop, or if another process has begun this
+        trial.
+        """
         now = time.monotonic()
-        if not self._interrupted and now - self._looked_at >= LOOK_EVERY_S:
-            self._looked_at, self._interrupted = now, self._stop_file.exists() or not self.owns()
+        if not self._interrupted and now - self._checked_at >= LOOK_EVERY_S:
+            self._interrupted = self._stop_file.exists() or not self.owns()
+            self._checked_at = now
         return self._interrupted
 
     def owns(self) -> bool:
-        """Whether no other process has begun this trial since."""
+        """Whether no other process has begun this trial since this process began it."""
         return self._attempt.owns()
 
 
 def warm_up() -> None:
-    """Ray calls this in every new worker process, before it has anything to do: torch takes seconds."""
+    """Import a trial's code in a new worker process, before the process gets its first trial.
+
+    Ray calls this function in every new worker process, because the import of torch takes seconds.
+    """
     importlib.import_module("sweeps.running.trial")
     importlib.import_module("trainer.training.memory").settle()
 
 
 def _leave_process(moved: Path) -> None:
-    """Give a trial another process than this one, in which memory is lacking; once.
+    """End this process, so that Ray evaluates the trial in a process with more free memory.
 
-    Ray may hand it to another worker that is as full: then it has to do.
+    This happens at most once per trial. Ray may give the trial to another process that has leaked
+    memory as well: then the trial is evaluated there.
+
+    Args:
+        moved: the file that marks that the trial has left a process before.
     """
     if not moved.exists():
         logger.warning("this worker's last trial left memory behind: Ray starts another one")
         moved.parent.mkdir(parents=True, exist_ok=True)
         moved.touch()
-        os._exit(1)  # Ray tries the trial again
+        os._exit(1)  # Ray evaluates the trial again in another process
 
 
 def evaluate(config: dict[str, Any], *, run_trial: RunTrial | None) -> None:
-    """Tune's trainable: evaluate one assignment and report its outcome as the last result."""
+    """Tune's trainable: evaluate one assignment and report its outcome as the last result.
+
+    Args:
+        config: the trial's configuration in Tune; `assignment` has the fields of an Assignment.
+        run_trial: evaluates the assignment; None for `sweeps.running.trial.run_trial`.
+
+    Raises:
+        FileNotFoundError: this node does not see the sweep's directory.
+        SystemExit: Tune has stopped the trial.
+    """
+    global leaked_bytes
     assignment = Assignment(**config["assignment"])
-    if _full:
+    if leaked_bytes:
         _leave_process(assignment.files.moved)
-    if (
-        not assignment.sweep.directory.is_dir()
-    ):  # of a node that joined later: the others were asked
+    # only a node that joined after the start can fail here: `probe` has tested all other nodes
+    if not assignment.sweep.directory.is_dir():
         raise FileNotFoundError(
             f"{assignment.sweep_directory}: not visible on {socket.gethostname()}"
         )
     try:
         outcome, leave = _attempt(assignment, run_trial)
-    except OSError as error:  # beside the training, which tells by itself
+    # an error outside the training: `run_trial` itself returns an outcome for a full disk
+    except OSError as error:
         if not is_disk_full(error, assignment.sweep.directory):
             raise
-        outcome, leave = Outcome(OutcomeState.NO_SPACE, reason=str(error)), None
+        outcome = Outcome(OutcomeState.NO_SPACE, reason=str(error))
+        leave = None
     except Exception:
         with contextlib.suppress(OSError), assignment.files.log.open("a") as log:
             traceback.print_exc(file=log)
         raise
     if outcome.leftover_bytes:
-        _full.append(outcome.leftover_bytes)
+        leaked_bytes = outcome.leftover_bytes
     if leave is not None:
         raise leave
-    # a list of pairs, since Tune flattens mappings; done: saves Tune a round trip
+    # The outcome is a list of pairs, because Tune flattens mappings. `done` saves one more message
+    # between Tune and this process.
     tune.report({OUTCOME: tuple(dataclasses.asdict(outcome).items()), "done": True})
 
 
 def _attempt(
     assignment: Assignment, run_trial: RunTrial | None
 ) -> tuple[Outcome, SystemExit | None]:
-    """How it ended, and Tune's order to leave if it gave one."""
+    """Evaluate the assignment as a new attempt.
+
+    Returns:
+        The trial's outcome; and the SystemExit of TuneReporter if Tune has stopped the trial.
+    """
     attempt = Attempt.begin(
         assignment.files,
         driver=assignment.driver,
@@ -133,14 +168,15 @@ def _attempt(
             run_trial = trial.run_trial
         with _logged(assignment.files.log):
             outcome = run_trial(assignment, reporter)
-    with contextlib.suppress(
-        OSError
-    ):  # it then counts as a death if the trial ever comes back: better than no outcome
+    # If the file cannot be written, a later attempt at this trial counts a death that did not
+    # happen. This is better than a lost outcome.
+    with contextlib.suppress(OSError):
         attempt.end()
     return outcome, reporter.leave
 
 
 def _gave_up(deaths: int, log: Path) -> Outcome:
+    """The outcome of a trial that is not tried again, because too many of its processes died."""
     lines = log.read_text(errors="replace").splitlines()[-LOG_LINES:] if log.exists() else []
     last = f": {lines[-1].strip()}" if lines else " is empty"
     times = "once" if deaths == 1 else f"{deaths} times"
@@ -150,7 +186,10 @@ def _gave_up(deaths: int, log: Path) -> Outcome:
 
 @contextlib.contextmanager
 def _logged(path: Path) -> Iterator[None]:
-    """Send what this process and its libraries print to a file: it outlives the process, however that ends."""
+    """Append what this process and its libraries print to a file.
+
+    The file still exists after the process has ended, even after a crash.
+    """
     sys.stdout.flush()
     sys.stderr.flush()
     before = [os.dup(number) for number in (1, 2)]
@@ -158,10 +197,10 @@ def _logged(path: Path) -> Iterator[None]:
         with path.open("ab", buffering=0) as file:
             for number in (1, 2):
                 os.dup2(file.fileno(), number)
-            faulthandler.enable(2)  # where in Python a segmentation fault was
+            faulthandler.enable(2)  # prints the Python stack after a segmentation fault
             yield
     finally:
-        with contextlib.suppress(OSError):  # a full disk
+        with contextlib.suppress(OSError):  # the disk may be full
             sys.stdout.flush()
             sys.stderr.flush()
         for number, copy in zip((1, 2), before, strict=True):

@@ -1,1 +1,1 @@
-"""A sweep in progress: the driver with its decisions, a trial on its worker, and the messages between them."""
+"""A sweep in progress: the driver, one trial on its worker, and the values that both exchange."""

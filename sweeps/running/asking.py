@@ -1,6 +1,7 @@
-"""Which trial comes next: interrupted ones first, then proposals of the sampler, up to the cap.
+"""Which trial comes next: interrupted trials first, then proposals of the sampler, up to the cap.
 
-A trial starts only once the storage knows of it. Until then it is pending, and whoever asked comes back later.
+A trial starts only after the storage has recorded it. Until then the trial is pending, and the
+caller has to ask again later.
 """
 
 import concurrent.futures
@@ -15,11 +16,12 @@ from sweeps.search.mirror import Mirror
 from sweeps.study.recorder import Recorder
 from sweeps.study.records import CAP, reason
 
-ASK_WAIT_S = (
-    0.25  # a proposal is usually recorded within 10 ms; past this the caller comes back later
-)
-REPEATS = 20  # results taken over before the caller gets an answer
-MOST_REPEATS = 200  # in a row, after which a sampler has nothing new to propose
+# A proposal is usually recorded within 10 ms. After this time the caller has to ask again.
+ASK_WAIT_S = 0.25
+# Results of equal earlier trials that one call of `next` may reuse before it answers WAIT.
+REPEATS = 20
+# After so many known proposals in a row, the sampler has nothing new to propose.
+MOST_REPEATS = 200
 STATES: dict[EndState, TrialState] = {
     EndState.COMPLETED: TrialState.COMPLETE,
     EndState.PRUNED: TrialState.PRUNED,
@@ -38,12 +40,12 @@ class Next(enum.Enum):
 
 @dataclasses.dataclass
 class Pending:
-    """A trial that starts once the storage knows of it.
+    """A trial that starts as soon as the storage has recorded it.
 
     Attributes:
-        continued: it was interrupted before.
-        recorded: is done once the storage knows.
-        wait_s: how long the next caller waits for that.
+        continued: whether the trial was interrupted before.
+        recorded: a future that is done as soon as the storage has recorded the trial's start.
+        wait_s: how long the next caller waits for `recorded`, in seconds.
     """
 
     number: int
@@ -52,21 +54,26 @@ class Pending:
     wait_s: float = ASK_WAIT_S
 
     def is_recorded(self) -> bool:
-        """Wait a moment for the storage; whether it knows of the trial."""
+        """Wait up to `wait_s` for the storage.
+
+        Returns:
+            Whether the storage has recorded the trial's start.
+        """
         try:
             self.recorded.result(timeout=self.wait_s)
         except concurrent.futures.TimeoutError:
-            self.wait_s = 0.0  # the storage is slow or gone: do not hold up the caller again
+            self.wait_s = 0.0  # the storage is slow or gone: later callers must not wait again
             return False
         return True
 
 
 class Asking:
-    """The trials of a sweep that have not begun yet. Its caller holds the driver's lock.
+    """The trials of a sweep that have not begun yet.
 
+    The caller of each method holds the driver's lock.
     Attributes:
-        cap: number of trials in all, None if only the budget ends the sweep.
-        pending: the trial that is on its way into the storage.
+        cap: number of trials of the sweep in all; None if only the budget ends the sweep.
+        pending: the trial whose start is not recorded or not handed out yet, or None.
     """
 
     def __init__(
@@ -89,16 +96,16 @@ class Asking:
 
     @property
     def waiting(self) -> int:
-        """How many interrupted trials are to be continued."""
+        """Number of interrupted trials that are still to be continued."""
         return len(self._waiting)
 
     @property
     def exhausted(self) -> bool:
-        """Whether nothing is left to begin."""
+        """Whether no trial is left to begin."""
         return not self._waiting and self.pending is None and not self._below_cap()
 
     def next(self) -> Pending | Next:
-        """The trial on its way into the storage, else an interrupted one, else a new one."""
+        """The pending trial if there is one, else an interrupted trial, else a new trial."""
         if self.pending is not None:
             return self.pending
         found = self._continued() if self._waiting else self._proposed()
@@ -107,14 +114,18 @@ class Asking:
         return found
 
     def begin(self, pending: Pending) -> bool:
-        """Hand a pending trial out; whether nobody else did meanwhile."""
+        """Hand a pending trial out.
+
+        Returns:
+            False if another thread has handed out the trial in the meantime.
+        """
         if self.pending is not pending:
             return False
         self.pending = None
         return True
 
     def continue_later(self, number: int) -> None:
-        """Put an interrupted trial at the end of those that are to be continued."""
+        """Put an interrupted trial at the end of the trials that are to be continued."""
         self._waiting.append(number)
 
     def _continued(self) -> Pending:
@@ -130,7 +141,8 @@ class Asking:
                 return self._close("every point of the search space has been tried")
             if self._repeats >= MOST_REPEATS:
                 return self._close(
-                    f"the last {self._repeats} proposals had all been tried before: nothing new comes"
+                    f"the last {self._repeats} proposals had all been tried before: "
+                    "nothing new comes"
                 )
             trial = self._mirror.propose()
             recorded = self._recorder.start(trial)

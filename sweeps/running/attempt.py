@@ -1,7 +1,9 @@
-"""Who may write into a trial's directory: the attempt whose number stands in its `attempt.json`.
+"""Which process may write into a trial's directory: the attempt whose token is in `attempt.json`.
 
-A trial whose worker process died is tried again, and a driver that was cut off may have left workers that do not know
-it yet. The one that began last owns the directory; an earlier one sees another number there and leaves without a word.
+A trial whose worker process died is tried again. A driver that lost its connection may have left
+workers that do not know this yet. So two processes may evaluate one trial at the same time. The
+attempt that began last owns the directory. An earlier attempt reads another token in the file, and
+exits without writing.
 """
 
 import dataclasses
@@ -22,8 +24,11 @@ class Attempt:
     """One try to evaluate a trial.
 
     Attributes:
-        number: from 1, over all drivers.
-        deaths: worker processes that died with this trial under this driver, on nodes that live on.
+        path: the trial's `attempt.json`.
+        number: number of the attempt, from 1; attempts under all drivers are counted.
+        token: a random text that no other attempt has.
+        deaths: number of worker processes that died while they evaluated this trial. Only deaths
+            under this driver count, and only deaths on nodes that are still alive.
     """
 
     path: Path
@@ -40,12 +45,14 @@ class Attempt:
         node: str = "",
         is_alive: Callable[[str], bool] = lambda node: True,
     ) -> "Attempt":
-        """Take the trial's directory over.
+        """Make a new attempt the owner of the trial's directory.
 
         Args:
-            driver: who gave the trial out; what happened under another driver was not the trial's fault.
-            node: where this process is.
-            is_alive: whether a node is still there: a trial is not to blame for the loss of its node.
+            driver: id of the driver that handed out the trial. Deaths under another driver do not
+                count: the trial did not cause them.
+            node: id of the node on which this process runs.
+            is_alive: whether the node with the given id is still in the cluster. The loss of a
+                node does not count as a death: the trial did not cause it.
         """
         last = _read(files.attempt)
         deaths = last.get("deaths", 0) if last.get("driver") == driver else 0
@@ -56,11 +63,11 @@ class Attempt:
         return attempt
 
     def owns(self) -> bool:
-        """Whether no other attempt has begun since."""
+        """Whether no other attempt at this trial has begun since this attempt began."""
         return bool(_read(self.path).get("token") == self.token)
 
     def end(self) -> None:
-        """This process has left the trial by itself: whatever comes next, it did not die."""
+        """Record that this attempt ended by itself, so the next attempt does not count a death."""
         last = _read(self.path)
         if last.get("token") == self.token:
             self._write(driver=last["driver"], node=last["node"], ended=True)
@@ -75,6 +82,5 @@ def _read(path: Path) -> dict[str, Any]:
         values = json.loads(path.read_text())
     except (OSError, ValueError):
         return {}
-    return (
-        values if isinstance(values, dict) and values.keys() >= KEYS else {}
-    )  # else by hand, or a disk that lied
+    # a file without these keys was written by hand, or was damaged on the disk
+    return values if isinstance(values, dict) and values.keys() >= KEYS else {}

@@ -1,8 +1,9 @@
-"""All decisions of a sweep: what to try next, what to stop, what to record, when to end. Knows no Ray.
+"""All decisions of a sweep: what to try next, what to stop, what to record, and when to end.
 
-It decides from an in-memory Optuna study that mirrors the stored one; the recorder writes on its own
-thread. Its methods may be called from several threads; none waits for the storage longer than
-`ASK_WAIT_S`, and none raises because a trial or the storage failed.
+The driver decides from an in-memory Optuna study that mirrors the stored study. A recorder writes
+the decisions to the storage on its own thread. The driver's methods may be called from several
+threads. No method waits for the storage longer than `ASK_WAIT_S`, and no method raises because a
+trial or the storage failed. This module does not depend on Ray.
 """
 
 import contextlib
@@ -52,20 +53,20 @@ from sweeps.study.records import (
 from sweeps.study.stored_sweep import StoredSweep
 
 TICK_S = 1.0
-SPENT_EVERY_S = (
-    15.0  # how often the time spent is written: a killed driver loses at most so much of it
-)
+# The time spent is written this often: a killed driver loses at most 15 s of it.
+SPENT_EVERY_S = 15.0
 FREE = "Free some space and run the same command again to continue"
 
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """What a driver is to do.
+    """What a driver has to do.
 
     Attributes:
-        files: the sweep's directory, absolute, on a path that every worker sees.
-        share: what one trial gets.
-        trial_cap: number of trials in all, earlier ones included; None if only the budget ends the sweep.
+        files: the sweep's directory, as an absolute path that every worker can read and write.
+        share: the part of a machine that one trial gets.
+        trial_cap: number of trials in all, trials of earlier drivers included; None if only the
+            budget ends the sweep.
     """
 
     spec: SweepSpec
@@ -83,17 +84,19 @@ def open_driver(
     patience_s: float = PATIENCE_S,
     fence: Callable[[], None] = lambda: None,
 ) -> "Driver":
-    """Take a stored sweep over. The caller holds its lease.
+    """Make a driver for a stored sweep. The caller holds the sweep's lease.
 
-    Trials that a dead driver left RUNNING become interrupted; they are handed out first.
+    Trials that a dead driver left RUNNING become interrupted; the new driver hands them out first.
 
     Args:
-        listener: gets every event, on the thread that caused it; must not block or raise.
-        patience_s: how long the storage may be silent.
+        listener: gets every event, on the thread that caused the event; must not block or raise.
+        clock: seconds; only differences of its values are used.
+        patience_s: how long the storage may fail to answer, in seconds.
         fence: see Recorder.
     """
     fence()
-    for stop_file in plan.files.stops():  # of killed drivers, whose workers are gone, too
+    # stop files of killed drivers, whose workers are gone as well
+    for stop_file in plan.files.stops():
         stop_file.unlink(missing_ok=True)
     recovered = sweep.recover()
     record = sweep.record()
@@ -117,13 +120,13 @@ def open_driver(
 
 
 class Driver:
-    """One sweep in progress; a context manager, made by `open_driver`.
+    """One sweep in progress: a context manager, made by `open_driver`.
 
-    On leaving, whatever still runs is recorded as interrupted.
+    At the end of the `with` block, trials that still run are recorded as interrupted.
 
     Attributes:
-        interrupted: somebody asked it to interrupt the running trials.
-        failure: what ended it early: the infrastructure or the lease is gone.
+        interrupted: whether a user asked to interrupt the running trials.
+        failure: the error that ended the sweep early: the infrastructure or the lease is lost.
     """
 
     def __init__(
@@ -182,16 +185,20 @@ class Driver:
             for number in list(self._running):
                 self.finished(number, Outcome(OutcomeState.INTERRUPTED))
             pending = self._asking.pending
-            if pending is not None and self._asking.begin(
-                pending
-            ):  # never begun: nobody has to be notified
+            # a pending trial has not begun, so the listener needs no event for its end
+            if pending is not None and self._asking.begin(pending):
                 self._record_end(pending.number, EndState.INTERRUPTED, None, {INTERRUPTED: True})
             self._write_spent()
         self._recorder.close()
         self._stop_file.unlink(missing_ok=True)
 
     def next(self) -> Assignment | Next:
-        """A trial to evaluate now, once its start is recorded."""
+        """A trial to evaluate now. The storage has recorded its start.
+
+        Returns:
+            The trial's assignment; WAIT if the caller has to ask again later; FINISHED if this
+            driver starts no more trials.
+        """
         self.tick()
         with self._lock:
             if self._stopping or self._draining:
@@ -204,15 +211,19 @@ class Driver:
         with self._lock:
             if self._stopping or self._draining:
                 return Next.FINISHED
-            return (
-                self._begin(pending) if self._asking.begin(pending) else Next.WAIT
-            )  # another thread was faster
+            if not self._asking.begin(pending):  # another thread has handed out this trial
+                return Next.WAIT
+            return self._begin(pending)
 
     def epoch(self, number: int, report: TrialReport) -> bool:
-        """Take a report; True to go on, False to stop the trial (it is then pruned).
+        """Take a report of a trial and decide whether the trial goes on.
 
-        A worker that was started again repeats its reports: those before the last known one decide nothing, and that
-        one is answered once more, since the answer may have been lost.
+        A worker that was started again repeats its reports. Reports before the last known report
+        decide nothing. The last known report is answered once more, because the answer may have
+        been lost.
+
+        Returns:
+            True if the trial goes on, False if the trial has to stop (the trial is then pruned).
         """
         with self._lock:
             if number not in self._running or number in self._stop_reasons:
@@ -239,7 +250,7 @@ class Driver:
             return reason is None
 
     def finished(self, number: int, outcome: Outcome) -> None:
-        """A trial has ended on its worker, in whatever way."""
+        """Record that a trial has ended on its worker, whatever its outcome is."""
         with self._lock:
             if number not in self._running:
                 return
@@ -252,7 +263,7 @@ class Driver:
                     number, EndState.COMPLETED, statistics.fmean(scores), {FOLD_SCORES: scores}
                 )
             elif outcome.state == OutcomeState.STOPPED or (
-                # Ctrl-C came between the driver's answer and the end of the trial
+                # the user pressed Ctrl-C between the driver's answer and the end of the trial
                 outcome.state == OutcomeState.INTERRUPTED and number in self._stop_reasons
             ):
                 reason = self._stop_reasons.pop(number, "stopped")
@@ -266,7 +277,8 @@ class Driver:
                 )
             else:
                 self._end(number, EndState.INTERRUPTED, None, {INTERRUPTED: True})
-                if not self._stopping:  # its directory was taken from it: once more
+                # another process took over the trial's directory: evaluate the trial once more
+                if not self._stopping:
                     self._asking.continue_later(number)
                 if outcome.state == OutcomeState.NO_SPACE:
                     self.fail(
@@ -277,7 +289,10 @@ class Driver:
         self.tick()
 
     def tick(self) -> None:
-        """Look at what was spent; called about once a second, and around each trial."""
+        """End the sweep if its budget is spent or its target reached, and write the time spent.
+
+        The driver calls this method about once a second, and before and after each trial.
+        """
         with self._lock:
             best = None if self._tally.best is None else self._tally.best.value
             reason = None if self._stopping else enough(self.spec, self._meter.spent(), best=best)
@@ -289,23 +304,23 @@ class Driver:
 
     def notify(self, event: Event) -> None:
         """Pass an event on to the listener."""
-        # a terminal or a pipe that is gone is no reason to stop training
+        # a closed terminal or a broken pipe is no reason to stop training
         with contextlib.suppress(OSError, ValueError):
             self._listener(event)
 
     def drain(self) -> None:
-        """Start nothing more; running trials go on to their end."""
+        """Start no more trials; running trials go on to their end."""
         with self._lock:
             self._draining = True
 
     def stop(self) -> None:
-        """Start nothing more; running trials leave a checkpoint and end as interrupted."""
+        """Start no more trials; running trials write a checkpoint and end as interrupted."""
         with self._lock:
             self.interrupted = True
             self._interrupt()
 
     def fail(self, error: InfrastructureError) -> None:
-        """The infrastructure or the lease is gone: end as `stop` does, for `error`."""
+        """End as `stop` does, because of `error`: the infrastructure or the lease is lost."""
         with self._lock:
             self.failure = self.failure or error
             if isinstance(error, LeaseLostError):
@@ -314,31 +329,32 @@ class Driver:
 
     @property
     def drained(self) -> bool:
-        """Whether it was asked to start nothing more, and did."""
+        """Whether the driver was asked to start no more trials, and no trial was interrupted."""
         return self._draining and not self._stopping
 
     @property
     def has_results(self) -> bool:
-        """Whether the leaderboard has a trial, another sweep's included."""
+        """Whether the leaderboard has a trial, trials taken over from another sweep included."""
         return bool(self._tally.states[TrialState.COMPLETE] or self._tally.history)
 
     @property
     def stopping(self) -> bool:
-        """Whether running trials are asked to leave."""
+        """Whether running trials are asked to stop now and to be continued later."""
         return self._stopping
 
     @property
     def done(self) -> bool:
-        """Nothing runs, and nothing more is to be started."""
+        """Whether no trial is running and no trial will be started any more."""
         with self._lock:
             return not self._running and (
                 self._stopping or self._draining or self._asking.exhausted
             )
 
     def snapshot(self) -> Snapshot:
-        """Where the sweep stands."""
+        """The sweep's progress at this moment."""
         with self._lock:
-            states, best = self._tally.states, self._tally.best
+            states = self._tally.states
+            best = self._tally.best
             return Snapshot(
                 completed=states[TrialState.COMPLETE],
                 pruned=states[TrialState.PRUNED],
@@ -407,7 +423,8 @@ class Driver:
     def _interrupt(self) -> None:
         if not self._stopping:
             self._stopping = True
-            with contextlib.suppress(OSError):  # a full disk: trials then end with their folds
+            # on a full disk there is no stop file: each trial then ends at the end of its fold run
+            with contextlib.suppress(OSError):
                 self._stop_file.touch()
 
     def _keep_ticking(self) -> None:

@@ -7,17 +7,17 @@ from typing import Any, Protocol
 
 
 class EndState(enum.StrEnum):
-    """How a trial ended, as people see it."""
+    """How a trial ended, as a user reads it."""
 
-    COMPLETED = "completed"  # every fold has a score: it is on the leaderboard
-    PRUNED = "pruned"  # stopped early, with a reason
-    FAILED = "failed"  # its code or its loss failed; `sweeps retry` evaluates it again
-    INTERRUPTED = "interrupted"  # to be continued by the next driver
+    COMPLETED = "completed"  # every fold has a score, so the trial is on the leaderboard
+    PRUNED = "pruned"  # the trial was stopped early, with a reason
+    FAILED = "failed"  # the trial's code or loss failed; `sweeps retry` evaluates the trial again
+    INTERRUPTED = "interrupted"  # the next driver continues the trial
 
 
 @dataclasses.dataclass(frozen=True)
 class TrialStarted:
-    """A trial goes to a worker; `continued` if it was interrupted before."""
+    """A trial was handed to a worker. `continued`: the trial was interrupted before."""
 
     number: int
     params: dict[str, Any]
@@ -26,7 +26,7 @@ class TrialStarted:
 
 @dataclasses.dataclass(frozen=True)
 class FoldFinished:
-    """One more fold of a trial is scored."""
+    """One more fold of a trial has a score. `fold` counts from 0; `k` is the number of folds."""
 
     number: int
     fold: int
@@ -36,7 +36,7 @@ class FoldFinished:
 
 @dataclasses.dataclass(frozen=True)
 class TrialEnded:
-    """A trial is over, or interrupted. `best`: it is the best completed trial so far."""
+    """A trial ended or was interrupted. `best`: it is the best completed trial so far."""
 
     number: int
     state: EndState
@@ -48,7 +48,7 @@ class TrialEnded:
 
 @dataclasses.dataclass(frozen=True)
 class Notice:
-    """Something the user should know."""
+    """A sentence that the user should read."""
 
     text: str
 
@@ -58,7 +58,14 @@ Event = TrialStarted | FoldFinished | TrialEnded | Notice
 
 @dataclasses.dataclass(frozen=True)
 class Running:
-    """A trial on a worker. `fold` from 0, `epoch` 0 before its first report."""
+    """A trial on a worker.
+
+    Attributes:
+        fold: the current fold, from 0.
+        epoch: the last reported epoch, from 1; 0 before the trial's first report.
+        epochs: number of epochs of one fold run.
+        value: the last reported value; None before the trial's first report.
+    """
 
     number: int
     fold: int
@@ -69,11 +76,13 @@ class Running:
 
 @dataclasses.dataclass(frozen=True)
 class Snapshot:
-    """Where a sweep stands.
+    """The progress of a sweep at one moment.
 
     Attributes:
-        cap: trials in all, None if only time ends the sweep.
-        eta_s: estimated seconds to the end, None while nothing is finished.
+        cap: number of trials in all; None if only the budget ends the sweep.
+        k: number of folds.
+        eta_s: estimated seconds to the end; None without a cap, or while no trial has ended.
+        stopping: whether the driver starts no more trials.
     """
 
     completed: int
@@ -91,21 +100,22 @@ class Snapshot:
 
 
 class ProgressView(Protocol):
-    """Shows a sweep while it runs: a terminal, a notebook, or nothing.
+    """Shows a sweep in progress: in a terminal, in a notebook, or not at all.
 
-    `notify` is called from several threads. It must not block, since the driver holds its lock, and not raise.
+    `notify` is called from several threads. It must not block, because the driver holds its lock
+    during the call. It must not raise.
     """
 
     def notify(self, event: Event) -> None:
-        """Something happened."""
+        """Show an event."""
         ...
 
     def watch(self, name: str, snapshot: Callable[[], Snapshot]) -> None:
-        """The sweep of that name begins; `snapshot` says at any time where it stands."""
+        """Begin to show the sweep called `name`; `snapshot` returns its progress at any time."""
         ...
 
     def images(self, what: str, done: int, total: int) -> None:
-        """So many images are read, decoded or compared."""
+        """Show that `done` of `total` images are read, decoded or compared (`what`)."""
         ...
 
 
@@ -113,10 +123,10 @@ class Silent:
     """The view that shows nothing."""
 
     def notify(self, event: Event) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def watch(self, name: str, snapshot: Callable[[], Snapshot]) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def images(self, what: str, done: int, total: int) -> None:
-        """Nothing."""
+        """Do nothing."""

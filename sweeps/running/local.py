@@ -1,4 +1,7 @@
-"""The driver with its trials one after another in this process: for debugging, and the oracle for ray_tune."""
+"""The driver with its trials one after another in this process.
+
+This is for debugging. Tests also compare `ray_tune` with it.
+"""
 
 import time
 
@@ -10,7 +13,7 @@ from sweeps.running.trial import run_trial
 
 
 def run_local(driver: Driver, *, trial: RunTrial = run_trial) -> None:
-    """Evaluate trials until the driver has no more. The driver is already entered."""
+    """Evaluate trials until the driver has no more. The caller has entered the driver's `with`."""
     while (assignment := driver.next()) is not Next.FINISHED:
         if assignment is Next.WAIT:
             time.sleep(0.05)
@@ -23,10 +26,12 @@ def run_local(driver: Driver, *, trial: RunTrial = run_trial) -> None:
 
 
 class _DirectReporter:
-    """A trial in the driver's own process."""
+    """Passes a trial's reports to a driver in the same process."""
 
     def __init__(self, driver: Driver, number: int, attempt: Attempt) -> None:
-        self._driver, self._number, self._attempt = driver, number, attempt
+        self._driver = driver
+        self._number = number
+        self._attempt = attempt
 
     def report(self, report: TrialReport) -> bool:
         return self._driver.epoch(self._number, report)

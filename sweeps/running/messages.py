@@ -1,4 +1,4 @@
-"""What the driver and a trial say to each other; plain values that travel between processes."""
+"""What the driver and a trial send to each other: plain values that can go between processes."""
 
 import dataclasses
 import enum
@@ -13,21 +13,23 @@ class OutcomeState(enum.StrEnum):
     """How a trial ended on its worker."""
 
     COMPLETED = "completed"  # every fold has a score
-    STOPPED = "stopped"  # the driver answered to stop: it is pruned
-    INTERRUPTED = "interrupted"  # it left a checkpoint, to be continued
-    FAILED = "failed"  # its code or its loss failed, for good
-    NO_SPACE = "no_space"  # interrupted by a full disk: the sweep ends, to be continued when there is space
+    STOPPED = "stopped"  # the driver answered to stop, so the trial is pruned
+    INTERRUPTED = "interrupted"  # the trial wrote a checkpoint and is to be continued
+    FAILED = "failed"  # the trial's code or loss failed; the trial is not continued
+    # A full disk interrupted the trial: the sweep ends, and can be continued when there is space.
+    NO_SPACE = "no_space"
 
 
 @dataclasses.dataclass(frozen=True)
 class Share:
-    """What one trial gets of a machine, and how it reads its images.
+    """The part of a machine that one trial gets, and how the trial reads its images.
 
     Attributes:
         device: `cpu` or `cuda`.
-        gpu: GPUs, or a share of one.
-        threads: torch's CPU threads.
-        streamed: keys of the choices of preprocessing that are decoded per batch instead of once.
+        gpu: number of GPUs, or a share of one GPU.
+        threads: number of torch's CPU threads.
+        streamed: keys of the preprocessing choices whose images are decoded for each batch. The
+            images of all other choices are decoded once, into the cache.
     """
 
     device: str = "cpu"
@@ -42,14 +44,24 @@ class Assignment:
 
     Attributes:
         number: the trial's number in the sweep.
-        values: fields of TrainConfig, entries of mappings dotted (`loss_mix.focal`), the seed included.
-        sweep_directory: absolute; holds `folds.npz` and the trials' directories.
-        metric: name of the score in a fold's result, e.g. `f1`; `metric` for the user's own.
-        max_epochs: E, the largest `epochs` in the space.
+        values: fields of TrainConfig with the seed; nested names are dotted (`loss_mix.focal`).
+        sweep_directory: absolute path of the directory with `folds.npz` and the trials.
+        metric: name of the score in a fold's result, e.g. `f1`; `metric` for a user function.
+        max_epochs: E, the largest `epochs` in the search space.
         device, threads, streamed: see Share.
-        driver: names the driver that gave it out; attempts of another one were not this one's failures.
-        retries: times that a dead worker process is replaced.
-        reported: the last step that the driver knows; it is told again, for its answer, and nothing before it.
+        driver: id of the driver that handed out the trial. Worker deaths under another driver do
+            not count against `retries`.
+        retries: how often a dead worker process is replaced.
+        reported: the last step that the driver knows. The trial reports this step again, to get
+            the driver's answer, and does not report earlier steps.
+
+    Example:
+        >>> assignment = Assignment(
+        ...     number=7, values={}, sweep_directory="/runs/mask", metric="f1", max_epochs=10,
+        ...     device="cpu", threads=1,
+        ... )
+        >>> assignment.files.directory.as_posix()
+        '/runs/mask/trial-0007'
     """
 
     number: int
@@ -77,15 +89,19 @@ class Assignment:
 
 @dataclasses.dataclass(frozen=True)
 class TrialReport:
-    """One finished epoch of a trial, or a finished fold: the report of its last epoch again, with the fold's score.
+    """The report of one finished epoch of a trial, or of one finished fold.
+
+    A finished fold repeats the report of its last epoch, with the fold's score added.
 
     Attributes:
-        step: fold x E + epoch; grows, with gaps.
+        step: fold x E + epoch; increases from report to report, with gaps.
         value: mean over the scores of the finished folds and the current fold's value.
         fold: from 0.
         epoch: from 1, up to `epochs`.
-        fold_scores: scores of the finished folds, in fold order; of this one, too, when it has just finished.
-        notes: of this fold so far, see Outcome.
+        epochs: number of epochs of one fold run of this trial.
+        fold_scores: scores of the finished folds, in fold order. The report of a finished fold
+            contains the score of this fold as well.
+        notes: the notes of this fold so far, see Outcome.
     """
 
     step: int
@@ -98,7 +114,7 @@ class TrialReport:
 
     @property
     def fold_finished(self) -> bool:
-        """Whether it tells a fold's score, not an epoch's value."""
+        """Whether this is the report of a finished fold, not of an epoch."""
         return len(self.fold_scores) > self.fold
 
 
@@ -107,11 +123,14 @@ class Outcome:
     """How a trial ended on its worker.
 
     Attributes:
-        fold_scores: of all finished folds, in fold order; all K of them if completed.
-        reason: one line for a failed trial.
-        traceback: of a failed trial, where our code raised.
-        notes: what a reader of the score should know, e.g. that batches were split for want of memory.
-        leftover_bytes: memory that the trial did not give back; its worker process is not to be used again.
+        state: how the trial ended.
+        fold_scores: the scores of all finished folds, in fold order; K scores if completed.
+        reason: one line for a failed trial, else empty.
+        traceback: the traceback of a failed trial, else empty.
+        notes: what a reader of the score should know, e.g. that batches were split because the
+            GPU's memory was too small.
+        leftover_bytes: memory that the trial did not free. If it is not 0, the worker process must
+            not evaluate another trial.
     """
 
     state: OutcomeState
@@ -122,24 +141,26 @@ class Outcome:
     leftover_bytes: int = 0
 
     def __post_init__(self) -> None:
-        object.__setattr__(
-            self, "state", OutcomeState(self.state)
-        )  # a plain text once it has been through Ray
+        # Ray turns the state into a plain text
+        object.__setattr__(self, "state", OutcomeState(self.state))
 
 
 class TrialReporter(Protocol):
-    """A trial's way to the driver. `report` answers go on (True) or stop; all calls as in trainer.training.reporter."""
+    """Passes a trial's reports to the driver.
+
+    The methods are called at the same points as those of `trainer.training.reporter.Reporter`.
+    """
 
     def report(self, report: TrialReport) -> bool:
-        """Go on?"""
+        """Send a report; returns True if the trial goes on, False if the trial has to stop."""
         ...
 
     def interrupted(self) -> bool:
-        """Shall the trial stop now and be continued later?"""
+        """Whether the trial has to stop now and is continued later."""
         ...
 
     def owns(self) -> bool:
-        """May this process still write into the trial's directory?"""
+        """Whether this process may still write into the trial's directory."""
         ...
 
 

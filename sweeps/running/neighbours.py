@@ -1,6 +1,6 @@
-"""The sweeps that run on one machine: a file for each driver that lives, so that they are told of each other.
+"""Which other sweeps run on this machine: each living driver has a file that other drivers read.
 
-Nothing is locked: two sweeps may share GPUs on purpose, and a warning is all that is needed.
+Nothing is locked: two sweeps may share GPUs on purpose, and a warning is enough.
 """
 
 import contextlib
@@ -18,12 +18,15 @@ from trainer.files import write_json
 
 @dataclasses.dataclass(frozen=True)
 class Neighbour:
-    """Another driver of this machine.
+    """Another driver on this machine.
 
     Attributes:
-        started_s: from the start of the machine, see sweeps.processes.
-        runs: the runs folder of its sweep.
-        gpus: of this machine that its trials may use; 0 if they use none.
+        pid: the process id of the driver.
+        started_s: seconds from the start of the machine to the start of the driver's process; see
+            sweeps.processes.
+        sweep: name of the driver's sweep.
+        runs: the runs folder of the driver's sweep.
+        gpus: number of GPUs of this machine that the sweep's trials may use; 0 if they use none.
     """
 
     pid: int
@@ -33,26 +36,30 @@ class Neighbour:
     gpus: float
 
     def lives(self) -> bool:
-        """Whether its process still exists."""
+        """Whether the driver's process still exists."""
         return processes.lives(self.pid, self.started_s)
 
     @property
     def warning(self) -> str:
-        """What to tell the user of a sweep that uses GPUs, too."""
+        """The warning that a user of another sweep with GPUs gets about this driver."""
         return (
-            f"sweep {self.sweep!r} (process {self.pid}) also uses this machine's GPUs ({self.gpus:.1f}): both may run "
+            f"sweep {self.sweep!r} (process {self.pid}) also uses this machine's GPUs "
+            f"({self.gpus:.1f}): both may run "
             "out of GPU memory; use resources.gpu shares or CUDA_VISIBLE_DEVICES"
         )
 
 
 @contextlib.contextmanager
 def registered(sweep: str, *, gpus: float, runs: Path) -> Iterator[list[Neighbour]]:
-    """This process is known as a sweep's driver; those of other sweeps that were known before it.
+    """Register this process as the driver of `sweep` for the time of the `with` block.
+
+    Yields:
+        The drivers that were registered on this machine before this process, by pid.
 
     Raises:
         DataError: the cache folder cannot be written.
     """
-    # a home folder may be shared by machines, whose pids mean nothing here
+    # several machines may share a home folder, and a pid means nothing on another machine
     folder = writable_cache_folder() / "running" / socket.gethostname()
     folder.mkdir(parents=True, exist_ok=True)
     own = Neighbour(os.getpid(), processes.started_s(), sweep, str(runs.resolve()), gpus)
@@ -66,13 +73,13 @@ def registered(sweep: str, *, gpus: float, runs: Path) -> Iterator[list[Neighbou
 
 
 def _living(folder: Path) -> Iterator[Neighbour]:
-    """The drivers that live, by pid; the files of dead ones are removed."""
+    """The living drivers, sorted by pid. The files of dead drivers are removed."""
     for path in sorted(folder.glob("*.json"), key=lambda path: path.stem.zfill(12)):
         try:
             other = Neighbour(**json.loads(path.read_text()))
-        except FileNotFoundError:  # it ended just now
+        except FileNotFoundError:  # this driver has just ended
             continue
-        except (ValueError, TypeError):  # another version's, or not ours
+        except (ValueError, TypeError):  # another version of foldsweep or another program wrote it
             continue
         if other.lives():
             yield other

@@ -1,4 +1,7 @@
-"""One trial on its worker: K fold runs in one directory. Imports neither Ray nor Optuna."""
+"""One trial on its worker: K fold runs in one directory.
+
+This module imports neither Ray nor Optuna.
+"""
 
 import dataclasses
 import functools
@@ -38,15 +41,16 @@ _STATES = {
 
 
 def run_trial(assignment: Assignment, reporter: TrialReporter) -> Outcome:
-    """Train and score all folds that are not finished yet.
+    """Train and score all folds of a trial that are not finished yet.
 
-    A user's mistake or an exception of our own fails the trial and is returned, not raised: the sweep
-    goes on. `SystemExit`, with which Ray ends a worker, passes.
+    A user's mistake or an exception in our own code makes the trial fail. The function returns
+    such a failure and does not raise it, so the sweep goes on. `SystemExit` is not caught, because
+    Ray ends a worker with it.
     """
     device = torch.device(assignment.device)
     before = used_bytes(device)
     outcome = _run(assignment, reporter)
-    # after the last reference to what was trained is gone
+    # measured here, because no reference to the trained models and tensors is left
     return dataclasses.replace(outcome, leftover_bytes=leftover_bytes(before, used_bytes(device)))
 
 
@@ -54,7 +58,7 @@ def _run(assignment: Assignment, reporter: TrialReporter) -> Outcome:
     results: list[FoldResult] = []
     try:
         ended = _run_folds(assignment, reporter, results)
-    except Exception as error:  # noqa: BLE001 - the trial boundary: the traceback goes into the trial
+    except Exception as error:  # noqa: BLE001 - the trial boundary: the trial keeps the traceback
         if is_disk_full(error, assignment.sweep.directory):
             return Outcome(
                 OutcomeState.NO_SPACE,
@@ -64,7 +68,8 @@ def _run(assignment: Assignment, reporter: TrialReporter) -> Outcome:
             )
         if isinstance(error, TrainerError):
             return _failed(assignment, reporter, results, " ".join(str(error).split()))
-        name, text = type(error).__name__, first_line(error)
+        name = type(error).__name__
+        text = first_line(error)
         return _failed(assignment, reporter, results, name if text == name else f"{name}: {text}")
     state = _STATES[ended]
     if state is OutcomeState.STOPPED and reporter.owns():
@@ -76,15 +81,23 @@ def _failed(
     assignment: Assignment, reporter: TrialReporter, results: list[FoldResult], reason: str
 ) -> Outcome:
     if reporter.owns():
-        _tidy(assignment, besides={result.fold for result in results})  # a retry takes these over
-    scores, notes = _scores(assignment, results), _notes(results)
+        # a retry takes over the finished folds with all their files
+        _tidy(assignment, besides={result.fold for result in results})
+    scores = _scores(assignment, results)
+    notes = _notes(results)
     return Outcome(
         OutcomeState.FAILED, scores, reason=reason, traceback=traceback.format_exc(), notes=notes
     )
 
 
 def _tidy(assignment: Assignment, *, besides: Collection[int] = ()) -> None:
-    """A trial that ended for good is not continued: what only that would need takes gigabytes."""
+    """Remove the files that only a continued trial would need, which take gigabytes.
+
+    The trial has ended and will not be continued.
+
+    Args:
+        besides: the folds that keep all their files.
+    """
     kept = {assignment.files.fold(fold) for fold in besides}
     for directory in assignment.files.folds():
         if directory not in kept:
@@ -102,7 +115,11 @@ def _notes(results: list[FoldResult]) -> tuple[str, ...]:
 def _run_folds(
     assignment: Assignment, reporter: TrialReporter, results: list[FoldResult]
 ) -> Ended | None:
-    """Fill `results`, fold by fold."""
+    """Run all folds and append the result of each fold to `results`.
+
+    Returns:
+        How the trial ended early; None if all folds are finished.
+    """
     files = assignment.files
     config = _config(assignment)
     write_json(files.config, config.model_dump(mode="json"))
@@ -125,25 +142,33 @@ def _run_folds(
         if isinstance(result, Ended):
             return result
         results.append(result)
-        if fold + 1 < folds.k and not _tell_fold(assignment, reporter, results):
+        if fold + 1 < folds.k and not _report_fold(assignment, reporter, results):
             return Ended.STOPPED
     if config.checkpoint == "best":
-        metric, goal = assignment.metric, goal_of(assignment.metric, config)
+        metric = assignment.metric
+        goal = goal_of(metric, config)
         results[:] = score_common_epoch(
             results, folds, directory=files.directory, metric=metric, goal=goal
         )
     return None
 
 
-def _tell_fold(assignment: Assignment, reporter: TrialReporter, results: list[FoldResult]) -> bool:
-    """Tell a fold's score before the next one costs anything; whether to go on."""
-    last, scores, max_epochs = results[-1], _scores(assignment, results), assignment.max_epochs
-    if assignment.reported > (last.fold + 1) * max_epochs:  # the answer was to go on
+def _report_fold(
+    assignment: Assignment, reporter: TrialReporter, results: list[FoldResult]
+) -> bool:
+    """Report the score of the last finished fold before the next fold run starts.
+
+    Returns:
+        Whether the trial goes on.
+    """
+    last = results[-1]
+    scores = _scores(assignment, results)
+    max_epochs = assignment.max_epochs
+    # the driver knows a step of a later fold, so its answer to this fold was to go on
+    if assignment.reported > (last.fold + 1) * max_epochs:
         return True
-    step, epochs = (
-        last.fold * max_epochs + last.epochs,
-        int(assignment.values.get("epochs", last.epochs)),
-    )
+    step = last.fold * max_epochs + last.epochs
+    epochs = int(assignment.values.get("epochs", last.epochs))
     return reporter.report(
         TrialReport(step, statistics.fmean(scores), last.fold, last.epochs, epochs, scores)
     )
@@ -159,12 +184,14 @@ def _config(assignment: Assignment) -> TrainConfig:
 
 
 class _FoldReporter:
-    """Turns a fold run's epochs into the trial's reports."""
+    """Turns the epoch reports of a fold run into reports of the trial."""
 
     def __init__(
         self, assignment: Assignment, reporter: TrialReporter, scores: tuple[float, ...]
     ) -> None:
-        self._assignment, self._reporter, self._scores = assignment, reporter, scores
+        self._assignment = assignment
+        self._reporter = reporter
+        self._scores = scores
 
     def epoch(self, report: EpochReport) -> bool:
         step = report.fold * self._assignment.max_epochs + report.epoch
@@ -192,7 +219,8 @@ class _FoldReporter:
         return self._reporter.owns()
 
 
-# a worker serves many trials of one sweep: folds are read once, images are mapped once per choice
+# A worker evaluates many trials of one sweep: the folds are read once, and the images are mapped
+# into memory once for each choice of preprocessing.
 @functools.lru_cache(maxsize=1)
 def _folds(path: Path) -> Folds:
     return load_folds(path)

@@ -1,1 +1,1 @@
-"""What stays of ended trials, what is removed, and what is tried or used again."""
+"""Which files of ended trials stay or go, and which ended trials are repeated or used again."""

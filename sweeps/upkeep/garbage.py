@@ -1,7 +1,8 @@
-"""`sweeps gc`: what whole sweeps no longer need, found on disk and removed. `retention` says what that is.
+"""`sweeps gc`: find and remove the files on disk that a whole sweep no longer needs.
 
-Only inside the directories of trials, and temporary files beside them: the rest of a sweep's directory is small, and
-what `sweeps check` and others leave there is theirs.
+The table in `retention` lists these files. This module removes files inside the directories of
+trials, and temporary files beside these directories. All other files in a sweep's directory are
+small, and `sweeps check` or other programs may have written them: they stay.
 """
 
 import collections
@@ -30,22 +31,25 @@ from sweeps.upkeep.leftovers import (
 )
 
 Kind = Literal["weights", "checkpoints", "temporary", "unknown"]
-OLD_S = 3600.0  # a younger temporary file may be one that a worker on another machine is writing
+# A worker on another machine may still be writing a temporary file that is younger than this.
+OLD_S = 3600.0
 _TRIAL = re.compile(r"trial-(\d{4,})")
 
 
 @dataclasses.dataclass(frozen=True)
 class Collected:
-    """What was removed of one sweep, or would be.
+    """What was removed of one sweep, or would be removed.
 
     Attributes:
-        keep: how many of its best trials keep their weights.
-        weights: files; one per fold.
-        checkpoints: files and folders that only a continued fold run would need.
-        temporary: files and folders whose writer died.
-        unknown: directories of trials that the storage does not know.
-        freed_bytes: a file with another name elsewhere frees nothing.
-        skipped: why nothing was looked at, or None.
+        sweep: name of the sweep.
+        keep: how many of the sweep's best trials keep their weights.
+        weights: number of files with weights; a trial has one such file per fold.
+        checkpoints: number of files and folders that only a continued fold run would need.
+        temporary: number of files and folders whose writing process died.
+        unknown: number of directories of trials that the storage does not know.
+        freed_bytes: bytes that the removal frees. A file that has another hard link elsewhere
+            counts as 0 bytes.
+        skipped: why the sweep was not examined, or None.
     """
 
     sweep: str
@@ -68,19 +72,21 @@ def collect(
     failed_too: bool = False,
     dry_run: bool = False,
 ) -> Collected:
-    """Remove what a sweep no longer needs.
+    """Remove the files that a sweep no longer needs.
 
     Args:
-        claimed: see `claims`.
-        now: seconds since 1970.
-        keep: another number of trials than the search space says.
+        runs: the runs folder.
+        claimed: the trials whose weights other sweeps need, see `claims`.
+        now: the current time, in seconds since 1970.
+        keep: how many of the best trials keep their weights; None for the number in the sweep's
+            search space.
         failed_too: see `superfluous`.
-        dry_run: only say what would go.
+        dry_run: only count what would be removed, and remove nothing.
 
     Raises:
-        SweepBusyError: a driver has it.
-        InputError: its files are not in `runs`, or something cannot be removed.
-        LeaseLostError: a driver came; nothing was removed.
+        SweepBusyError: a driver holds the sweep's lease.
+        InputError: the sweep's files are not in `runs`, or a file cannot be removed.
+        LeaseLostError: a driver has taken the lease in the meantime; nothing was removed.
     """
     files = sweep_files(sweep, runs=runs)
     keep = keep or keep_of(files)
@@ -111,11 +117,12 @@ def collect(
 def find_leftovers(
     directory: Path, parts: Mapping[int, Parts], *, before: float
 ) -> Iterator[tuple[Kind, Path]]:
-    """What may go of a sweep's directory.
+    """Find the files and folders in a sweep's directory that may be removed.
 
     Args:
-        parts: of all trials that the storage knows, see `superfluous`.
-        before: seconds since 1970; temporary files changed later stay.
+        parts: the parts that may be removed, for all trials that the storage knows; see
+            `superfluous`.
+        before: seconds since 1970; temporary files that were changed later stay.
     """
     for entry in sorted(directory.iterdir()):
         match = _TRIAL.fullmatch(entry.name)
@@ -152,7 +159,10 @@ def _is_old_temporary(path: Path, before: float) -> bool:
 
 
 def freed_bytes(paths: Iterable[Path]) -> int:
-    """What the removal of these files and folders frees; a file counts with the last of its names."""
+    """Number of bytes that the removal of these files and folders frees.
+
+    A file may have several hard links. Its bytes count only if all of them are removed.
+    """
     names_gone: collections.Counter[tuple[int, int]] = collections.Counter()
     total = 0
     for path in paths:

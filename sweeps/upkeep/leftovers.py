@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 
 class Part(enum.Enum):
-    """What of a trial's directory may go."""
+    """One kind of files in a trial's directory that may be removed."""
 
     WEIGHTS = "weights"
     EPOCHS = "epochs"  # see trainer.training.kept_epochs
@@ -34,29 +34,45 @@ class Part(enum.Enum):
 
 Parts = frozenset[Part]
 
-
-NOTHING, ALL = Parts(), Parts(Part)
+NOTHING = Parts()
+ALL = Parts(Part)
 
 
 def best_origins(
     trials: Iterable[FrozenTrial], *, sweep: str, goal: Goal, keep: int
 ) -> set[Origin]:
-    """The trials, of this sweep or others, whose weights a sweep keeps."""
+    """The trials whose weights a sweep keeps: its `keep` best trials.
+
+    The sweep may have taken over some of these trials from other sweeps.
+    """
     return {origin(trial, sweep=sweep) for trial in rank(trials, goal=goal, sweep=sweep)[:keep]}
 
 
 def superfluous(
     trials: Iterable[FrozenTrial], *, wanted: Collection[int], failed_too: bool = False
 ) -> dict[int, Parts]:
-    """What of each trial's directory is no longer needed, by number.
+    """The parts of each trial's directory that are no longer needed, by trial number.
 
     Args:
-        trials: all of one sweep.
+        trials: all trials of one sweep, sorted by number.
         wanted: numbers of the complete trials that keep their weights.
-        failed_too: failed trials lose what a retry would take over; a retry then trains their folds again.
+        failed_too: whether failed trials lose the files that a retry would take over. A retry then
+            trains the finished folds again.
+
+    Example:
+        >>> from optuna.trial import create_trial
+        >>> complete = create_trial(value=0.9)
+        >>> superfluous([complete], wanted=[]) == {complete.number: ALL}
+        True
+        >>> superfluous([complete], wanted=[complete.number]) == {
+        ...     complete.number: ALL - {Part.WEIGHTS}
+        ... }
+        True
     """
     known = list(trials)
-    last_tries = {root_of(trial): trial.number for trial in known}  # by number
+    last_tries = {
+        root_of(trial): trial.number for trial in known
+    }  # a later try replaces an earlier
 
     def parts(trial: FrozenTrial) -> Parts:
         if not trial.state.is_finished():
@@ -72,23 +88,25 @@ def superfluous(
 
 
 def files_of(trial: TrialFiles, parts: Parts) -> Iterator[Path]:
-    """The files and folders in a trial's directory that are these parts of it; it need not exist."""
+    """The files and folders of these parts in a trial's directory.
+
+    The directory may be missing: then there are none.
+    """
     for fold in trial.folds() if parts else ():
         if Part.WEIGHTS in parts and (fold / WEIGHTS).exists():
             yield fold / WEIGHTS
         if Part.CHECKPOINT in parts and (fold / CHECKPOINT).exists():
             yield fold / CHECKPOINT
-        if (
-            Part.EPOCHS in parts
-        ):  # the only folders of a fold run, also while they are being removed
+        # the kept epochs are the only folders of a fold run, also while they are being removed
+        if Part.EPOCHS in parts:
             yield from (path for path in fold.iterdir() if path.is_dir())
 
 
 def remove(path: Path) -> None:
-    """Remove a file or a folder; what is gone already is no error.
+    """Remove a file or a folder. A path that does not exist is no error.
 
     Raises:
-        OSError: it cannot be removed.
+        OSError: the file or folder cannot be removed.
     """
     with contextlib.suppress(FileNotFoundError):
         if path.is_dir():
@@ -98,29 +116,32 @@ def remove(path: Path) -> None:
 
 
 def keep_of(files: SweepFiles) -> int:
-    """How many trials keep their weights, as the sweep's search space says.
+    """How many trials keep their weights, according to the sweep's search space.
 
     Raises:
-        InputError: its copy in the sweep's directory is missing or damaged.
+        InputError: the copy of the search space in the sweep's directory is missing or damaged.
     """
     return int(YamlFile(files.spec).values.get("keep", SweepSpec.model_fields["keep"].default))
 
 
 def claims(storage: RDBStorage, *, runs: Path) -> dict[str, set[Origin]]:
-    """The trials whose weights are kept by sweeps that took over trials of others, by the name of these sweeps.
+    """The trials whose weights must stay for sweeps that took over trials of other sweeps.
 
-    A sweep without files keeps none.
+    A sweep without files needs no weights.
+
+    Returns:
+        For each sweep that took over trials, by its name: the trials whose weights it keeps.
     """
     found: dict[str, set[Origin]] = {}
     for name in names(storage):
-        files, stored = SweepFiles.of(runs, name), StoredSweep.find(storage, name)
+        files = SweepFiles.of(runs, name)
+        stored = StoredSweep.find(storage, name)
         if stored is not None and stored.record().warm_started and files.spec.is_file():
             view = SweepView.read(stored)
             try:
                 keep = keep_of(files)
-            except (
-                SweepsError
-            ) as error:  # one sweep's damaged file is no reason to keep all others' weights
+            except SweepsError as error:
+                # the damaged file of one sweep is no reason to keep the weights of all other sweeps
                 logger.warning("%s", error)
                 keep = SweepSpec.model_fields["keep"].default
             found[name] = best_origins(view.trials, sweep=name, goal=view.goal, keep=keep)
@@ -128,6 +149,6 @@ def claims(storage: RDBStorage, *, runs: Path) -> dict[str, set[Origin]]:
 
 
 def needed_elsewhere(claimed: Mapping[str, Collection[Origin]], *, sweep: str) -> frozenset[int]:
-    """Numbers of the trials of `sweep` that keep their weights for another sweep, see `claims`."""
+    """Numbers of the trials of `sweep` whose weights another sweep needs, see `claims`."""
     others = (origins for name, origins in claimed.items() if name != sweep)
     return frozenset(of.number for origins in others for of in origins if of.sweep == sweep)

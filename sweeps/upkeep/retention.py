@@ -1,15 +1,20 @@
-"""Which files of ended trials go: decided here, and removed as a sweep goes on. `garbage` cleans up a whole sweep.
+"""Remove the files of ended trials that are no longer needed, while the sweep is in progress.
 
-| trial               | results, curves, OOF | weights                              | kept epochs | checkpoint |
-|---------------------|----------------------|--------------------------------------|-------------|------------|
-| waiting, running    | stay                 | stay                                 | stay        | stays      |
-| complete            | stay                 | of the best `keep` stay              | go          | goes       |
-| pruned              | stay                 | go                                   | go          | goes       |
-| failed              | stay                 | stay, for a retry takes them over    | stay        | goes       |
-| failed and retried  | stay                 | go: the retry has its own            | go          | goes       |
+`garbage` removes the same files from a whole sweep later.
 
-A trial whose result another sweep took over is ranked there, too: it keeps its weights while either of the two ranks it
-high enough.
+| trial              | results, curves, OOF | weights              | kept epochs | checkpoint |
+|--------------------|----------------------|----------------------|-------------|------------|
+| waiting, running   | stay                 | stay                 | stay        | stays      |
+| complete           | stay                 | the best `keep` stay | go          | goes       |
+| pruned             | stay                 | go                   | go          | goes       |
+| failed             | stay                 | stay (1)             | stay        | goes       |
+| failed and retried | stay                 | go (2)               | go          | goes       |
+
+(1) A retry takes over these weights.
+(2) The retry has its own weights.
+
+Another sweep may take over a trial's result. Then both sweeps rank the trial. The trial keeps its
+weights as long as one of the two sweeps has it among its best `keep` trials.
 """
 
 import bisect
@@ -40,15 +45,17 @@ from trainer.metrics import Goal
 
 logger = logging.getLogger(__name__)
 
-
-CLOSING_S = 10.0  # for a file system that does not answer; what is left goes the next time
+# How long the end of a sweep waits for a file system that does not answer. The next driver removes
+# the files that are left.
+CLOSING_S = 10.0
 
 
 class Retention:
-    """Takes away what ended trials no longer need while a sweep goes on; a context manager.
+    """Removes the files that ended trials no longer need, while a sweep is in progress.
 
-    It listens to the driver and works on a thread of its own. What it cannot remove is logged, and left to the next
-    driver or to `sweeps gc`. Each trial costs the same, however many there were before.
+    This is a context manager. It gets the driver's events and removes files on its own thread. A
+    file that cannot be removed is logged; the next driver or `sweeps gc` tries again. The work for
+    one trial does not depend on the number of earlier trials.
     """
 
     def __init__(
@@ -63,10 +70,13 @@ class Retention:
 
         Args:
             keep: how many of the best complete trials keep their weights.
-            then: told every event after this.
+            then: the next listener; it is called with every event.
         """
-        self._files, self._sweep, self._keep, self._then = files, sweep, keep, then
-        self._goal = Goal.MAXIMIZE  # until the storage is read
+        self._files = files
+        self._sweep = sweep
+        self._keep = keep
+        self._then = then
+        self._goal = Goal.MAXIMIZE  # `_begin` reads the real goal from the storage
         self._needed: frozenset[int] = frozenset()
         self._best: list[tuple[tuple[float, int], Origin]] = []
         self._started: set[int] = set()
@@ -89,13 +99,12 @@ class Retention:
         self._thread.join(CLOSING_S)
 
     def notify(self, event: Event) -> None:
-        """Listen to the driver; neither blocks nor raises."""
+        """Take an event of the driver; this method neither blocks nor raises."""
         self._then(event)
         if isinstance(event, TrialStarted):
             self._started.add(event.number)
-        elif (
-            isinstance(event, TrialEnded) and event.number in self._started
-        ):  # a result taken over has no files
+        # a trial that took over an earlier result was never started, and has no files
+        elif isinstance(event, TrialEnded) and event.number in self._started:
             self._started.remove(event.number)
             self._queue.put(event)
 
@@ -109,11 +118,15 @@ class Retention:
                 "superfluous files stay until `sweeps gc %s` (%s)", self._sweep.name, error
             )
         finally:
-            self._sweep.storage.remove_session()  # this thread's connection
+            self._sweep.storage.remove_session()  # closes the connection of this thread
 
     def _begin(self) -> None:
-        """Look at all trials so far: the last driver may have been killed, or have kept more."""
-        view, name = SweepView.read(self._sweep), self._sweep.name
+        """Remove the superfluous files of all earlier trials.
+
+        The last driver may have been killed before it removed them, or its `keep` was larger.
+        """
+        view = SweepView.read(self._sweep)
+        name = self._sweep.name
         self._goal = view.goal
         self._needed = self._claimed()
         ranked = view.ranked()[: self._keep]
@@ -139,7 +152,8 @@ class Retention:
                 of.number for _, of in self._best[self._keep :] if of.sweep == self._sweep.name
             ]
             del self._best[self._keep :]
-            if worse:  # by now another sweep may have taken them over
+            # another sweep may have taken over these trials since the last time
+            if worse:
                 self._needed = self._claimed()
             for number in set(worse) - self._needed:
                 self._remove(number, Parts({Part.WEIGHTS}))

@@ -1,4 +1,4 @@
-"""`sweeps retry`: a failed trial again, under a new number, with its seed and its finished folds."""
+"""`sweeps retry`: repeat a failed trial with its seed and its finished folds, as a new trial."""
 
 import dataclasses
 import json
@@ -26,7 +26,13 @@ _STATES = {
 
 @dataclasses.dataclass(frozen=True)
 class Retry:
-    """A failed trial, the trial that repeats it, and how many finished folds that one begins with."""
+    """A failed trial and the new trial that repeats it.
+
+    Attributes:
+        failed: number of the failed trial.
+        number: number of the new trial.
+        folds: how many finished folds the new trial takes over.
+    """
 
     failed: int
     number: int
@@ -40,15 +46,20 @@ def retry_failed(
     files: SweepFiles,
     confirm: Callable[[], None],
 ) -> list[Retry]:
-    """Add a trial for each failed one, to be handed out by the next driver. The caller holds the sweep's lease.
+    """Add a new trial for each failed trial. The caller holds the sweep's lease.
+
+    The next driver hands out the new trials.
 
     Args:
-        numbers: of failed trials; without any, all whose last try failed.
-        confirm: makes sure of the lease before anything is stored.
+        numbers: numbers of failed trials; without numbers, all trials whose last try failed.
+        files: the sweep's directory.
+        confirm: called before each write to the storage; raises if the lease is lost.
 
     Raises:
-        InputError: one of them is unknown, did not fail, or has a retry that did not fail; all such are named.
-        InfrastructureError: the files of the new trial cannot be written, or another program adds trials.
+        InputError: a trial is unknown, did not fail, or has a retry that did not fail. The message
+            lists all such trials.
+        InfrastructureError: the files of a new trial cannot be written, or another program adds
+            trials to the sweep.
     """
     trials = sweep.trials()
     return [
@@ -58,12 +69,16 @@ def retry_failed(
 
 
 def choose(trials: Sequence[FrozenTrial], numbers: Collection[int] = ()) -> list[FrozenTrial]:
-    """The failed trials to be repeated: of several tries at one trial the last.
+    """The failed trials that are to be repeated: of several tries at one trial, the last try.
+
+    Args:
+        trials: all trials of a sweep, sorted by number.
+        numbers: see `retry_failed`.
 
     Raises:
         InputError: see `retry_failed`.
     """
-    last_tries = {root_of(trial): trial for trial in trials}  # trials come by number
+    last_tries = {root_of(trial): trial for trial in trials}  # a later try replaces an earlier
     if not numbers:
         return [trial for trial in last_tries.values() if trial.state == TrialState.FAIL]
     known = {trial.number: trial for trial in trials}
@@ -94,7 +109,8 @@ def choose(trials: Sequence[FrozenTrial], numbers: Collection[int] = ()) -> list
 def finished_folds(trial: TrialFiles) -> Iterator[Path]:
     """The fold runs in a failed trial's directory that a retry need not train again.
 
-    Where one epoch is chosen for all folds (`checkpoint: best`), a fold whose kept epochs are gone has no choice left.
+    With `checkpoint: best`, one epoch is chosen for all folds from the kept epochs. Then a fold
+    without kept epochs has to be trained again.
     """
     needs_epochs = _common_epoch(trial.config)
     for fold in trial.folds():
@@ -106,12 +122,15 @@ def finished_folds(trial: TrialFiles) -> Iterator[Path]:
 def _common_epoch(config: Path) -> bool:
     try:
         return bool(json.loads(config.read_text()).get("checkpoint") == "best")
-    except (FileNotFoundError, ValueError):  # it failed before it began
+    except (FileNotFoundError, ValueError):  # the trial failed before it wrote its configuration
         return False
 
 
 def _kept_epochs(fold: Path) -> list[Path]:
-    """The folders of a fold run, see trainer.training.kept_epochs; hidden ones are on their way out."""
+    """The folders with the kept epochs of a fold run, see trainer.training.kept_epochs.
+
+    Hidden folders are being removed, so they do not count.
+    """
     return [path for path in fold.iterdir() if path.is_dir() and not path.name.startswith(".")]
 
 
@@ -123,14 +142,19 @@ def _retry(
     files: SweepFiles,
     confirm: Callable[[], None],
 ) -> Retry:
-    """Files first: a trial that is in the storage has all it begins with."""
-    source, target = (files.trial(n).directory for n in (failed.number, number))
+    """Add a new trial for one failed trial.
+
+    The files are written before the storage. Therefore a new trial in the storage always has the
+    files that it takes over.
+    """
+    source = files.trial(failed.number).directory
+    target = files.trial(number).directory
     try:
-        folds = _take_folds(source, target)
+        folds = _take_over_folds(source, target)
     except OSError as error:
         raise InfrastructureError(
-            f"{target}: the finished folds of trial {failed.number} cannot be put there ({error.strerror}). "
-            "Nothing was changed; run the same command again"
+            f"{target}: the finished folds of trial {failed.number} cannot be put there "
+            f"({error.strerror}). Nothing was changed; run the same command again"
         ) from None
     confirm()
     added = add_retry(sweep, failed)
@@ -139,8 +163,14 @@ def _retry(
     return Retry(failed.number, number, folds)
 
 
-def _take_folds(source: Path, target: Path) -> int:
-    """Put the finished folds of one trial into another's directory, which appears whole or not at all."""
+def _take_over_folds(source: Path, target: Path) -> int:
+    """Put the finished folds of a failed trial into the directory of its retry.
+
+    The new directory appears complete or not at all.
+
+    Returns:
+        The number of finished folds.
+    """
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     folds = list(finished_folds(TrialFiles(source)))
     try:
@@ -148,9 +178,10 @@ def _take_folds(source: Path, target: Path) -> int:
             for file in [fold / name for name in (OOF, CURVE, WEIGHTS)] + [
                 path for folder in _kept_epochs(fold) for path in folder.iterdir()
             ]:
-                _take(file, temporary / file.relative_to(source))
-            _take(fold / RESULT, temporary / fold.name / RESULT)
-        shutil.rmtree(target, ignore_errors=True)  # of a number that was never recorded
+                _link_or_copy(file, temporary / file.relative_to(source))
+            _link_or_copy(fold / RESULT, temporary / fold.name / RESULT)
+        # an existing directory belongs to a trial that was never recorded
+        shutil.rmtree(target, ignore_errors=True)
         if folds:
             temporary.replace(target)
     finally:
@@ -158,8 +189,11 @@ def _take_folds(source: Path, target: Path) -> int:
     return len(folds)
 
 
-def _take(source: Path, target: Path) -> None:
-    """A second name for a file, which nobody changes in place; a copy where file systems have one name each."""
+def _link_or_copy(source: Path, target: Path) -> None:
+    """Give a file a second name, or copy the file where hard links are impossible.
+
+    A second name is safe, because no program changes these files in place.
+    """
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         os.link(source, target)
@@ -168,7 +202,11 @@ def _take(source: Path, target: Path) -> None:
 
 
 def add_retry(sweep: StoredSweep, failed: FrozenTrial) -> int:
-    """Store a waiting trial with the parameters of a failed one; returns its number."""
+    """Store a waiting trial with the parameters of a failed trial.
+
+    Returns:
+        The number of the new trial.
+    """
     trial = create_trial(
         state=TrialState.WAITING,
         params=failed.params,

@@ -1,4 +1,7 @@
-"""`warm_start`: another sweep's finished trials become this one's history, at every start those that are new."""
+"""`warm_start`: the finished trials of another sweep become history of this sweep.
+
+Each start of this sweep adds the trials that the other sweep has finished since the last start.
+"""
 
 import contextlib
 import dataclasses
@@ -17,11 +20,12 @@ from sweeps.study.stored_sweep import StoredSweep
 
 @dataclasses.dataclass(frozen=True)
 class Taken:
-    """What a sweep gave at one start.
+    """What this sweep took over from another sweep at one start.
 
     Attributes:
-        added: trials that are history from now on.
-        unfit: its other trained trials: this space could not have asked them.
+        added: number of trials that are history of this sweep from now on.
+        unfit: number of trained trials that were not taken over, because their parameters lie
+            outside this sweep's search space.
     """
 
     added: int
@@ -29,16 +33,18 @@ class Taken:
 
 
 def warm_start(sweep: StoredSweep, spec: SweepSpec, *, runs: Path) -> dict[str, Taken]:
-    """Add what the sweeps that `warm_start` names have completed since the last start, where it fits the space.
+    """Add the new trials of the sweeps that `warm_start` names, where they fit the search space.
 
-    The caller has the lease. A sweep that was looked at before may be gone, or its files: its trials stay.
+    The caller holds the lease of `sweep`. A source sweep that was read at an earlier start may be
+    missing now, or its files may be missing: the trials that it gave before stay.
 
     Returns:
-        By name the sweeps that gave trials, and those that were looked at for the first time.
+        For each source sweep that gave trials or that was read for the first time, by its name:
+        what was taken over.
 
     Raises:
-        InputError: a sweep named for the first time is not in the storage, or its scores cannot be compared: another
-            metric, other data or folds.
+        InputError: a source sweep that is named for the first time is not in the storage, or its
+            scores cannot be compared, because it has another metric, other data or other folds.
     """
     done = dict(sweep.record().warm_started)
     sources = {
@@ -52,7 +58,8 @@ def warm_start(sweep: StoredSweep, spec: SweepSpec, *, runs: Path) -> dict[str, 
         known = set(_taken_before(sweep, name))
         taken = _take(sweep, spec, sources[name], known=known)
         if taken.added or name not in done:
-            given[name], done[name] = taken, len(known) + taken.added
+            given[name] = taken
+            done[name] = len(known) + taken.added
             sweep.set_attribute(WARM_STARTED, done)
     return given
 
@@ -60,7 +67,7 @@ def warm_start(sweep: StoredSweep, spec: SweepSpec, *, runs: Path) -> dict[str, 
 def _take(
     sweep: StoredSweep, spec: SweepSpec, source: StoredSweep, *, known: Collection[int]
 ) -> Taken:
-    """Add a sweep's trials except those with these numbers."""
+    """Add the trials of `source` to `sweep`, except the trials whose numbers are in `known`."""
     new = [trial for trial in trained(source.trials()) if trial.number not in known]
     space, _ = read_space(source.spec["parameters"])
     fitting = history(spec.space, new, source=source.name, source_space=space)
@@ -70,7 +77,7 @@ def _take(
 
 
 def _taken_before(sweep: StoredSweep, source: str) -> Iterator[int]:
-    """Numbers of the trials of `source` that are history already."""
+    """Numbers of the trials of `source` that are history of `sweep` already."""
     for trial in sweep.trials():
         of = origin(trial, sweep=sweep.name)
         if is_history(trial, sweep.name) and of.sweep == source:
@@ -78,33 +85,45 @@ def _taken_before(sweep: StoredSweep, source: str) -> Iterator[int]:
 
 
 def _source(sweep: StoredSweep, spec: SweepSpec, name: str, *, runs: Path) -> StoredSweep:
+    """Open the source sweep called `name`.
+
+    Raises:
+        InputError: see `warm_start`.
+    """
     known = [other for other in names(sweep.storage) if other != sweep.name]
     source = StoredSweep.find(sweep.storage, name) if name in known else None
     if source is None:
         raise InputError(
-            f"warm_start: no sweep {name!r} in this storage.{did_you_mean(name, known)} `sweeps list` shows them"
+            f"warm_start: no sweep {name!r} in this storage.{did_you_mean(name, known)} "
+            "`sweeps list` shows them"
         )
-    then, now = source.spec["metric"], spec.fixed_part()["metric"]
-    if then != now:
+    metric = spec.fixed_part()["metric"]
+    source_metric = source.spec["metric"]
+    if source_metric != metric:
         raise InputError(
-            f"warm_start: sweep {name!r} has scores of another kind ({then['goal']} {then['name']}; "
-            f"here {now['goal']} {now['name']}). Leave it out"
+            f"warm_start: sweep {name!r} has scores of another kind "
+            f"({source_metric['goal']} {source_metric['name']}; "
+            f"here {metric['goal']} {metric['name']}). Leave it out"
         )
-    theirs, ours = SweepFiles.of(runs, name), SweepFiles.of(runs, sweep.name)
-    if theirs.identity() != source.uuid:
+    source_files = SweepFiles.of(runs, name)
+    own_files = SweepFiles.of(runs, sweep.name)
+    if source_files.identity() != source.uuid:
         raise InputError(
-            f"warm_start: {theirs.directory} has no files of sweep {name!r}. Give the --runs folder of both"
+            f"warm_start: {source_files.directory} has no files of sweep {name!r}. "
+            "Give the --runs folder of both"
         )
-    if theirs.folds_hash() != ours.folds_hash():
+    if source_files.folds_hash() != own_files.folds_hash():
         raise InputError(
-            f"warm_start: sweep {name!r} has other images, labels or folds, so its scores cannot be compared. Leave it "
-            f"out, or give both the same folds: folds: {{file: {theirs.folds_file}}}"
+            f"warm_start: sweep {name!r} has other images, labels or folds, "
+            "so its scores cannot be compared. Leave it "
+            f"out, or give both the same folds: folds: {{file: {source_files.folds_file}}}"
         )
-    for file in sorted(theirs.code.glob("**/*")):
-        here = ours.directory / file.relative_to(theirs.directory)
-        if file.is_file() and here.is_file() and here.read_bytes() != file.read_bytes():
+    for file in sorted(source_files.code.glob("**/*")):
+        own = own_files.directory / file.relative_to(source_files.directory)
+        if file.is_file() and own.is_file() and own.read_bytes() != file.read_bytes():
             raise InputError(
-                f"warm_start: sweep {name!r} began with another {file.name} ({file}), so its scores cannot be "
+                f"warm_start: sweep {name!r} began with another {file.name} ({file}), "
+                "so its scores cannot be "
                 "compared. Leave it out, or rename the function's file"
             )
     return source

@@ -329,7 +329,7 @@ class TestEvaluate:
             taken.append(assignment.number)
             return Outcome("completed", (0.5,), leftover_bytes=0 if len(taken) == 1 else 2**30)
 
-        monkeypatch.setattr(worker, "_full", [])
+        monkeypatch.setattr(worker, "leaked_bytes", 0)
         monkeypatch.setattr("os._exit", leave)
         evaluate(config, run_trial=trial)
         evaluate(config, run_trial=trial)  # it leaves memory behind and is reported as ever
@@ -433,9 +433,8 @@ class TestEvaluate:
             reporter.report(TrialReport(step=1, value=0.5, fold=0, epoch=1, epochs=2))
             return Outcome("stopped", leftover_bytes=2**30)
 
-        full: list[int] = []
-        monkeypatch.setattr(worker, "_full", full)
+        monkeypatch.setattr(worker, "leaked_bytes", 0)
         monkeypatch.setattr(worker, "tune", SimpleNamespace(report=leave))
         with pytest.raises(SystemExit):
             evaluate(config, run_trial=trial)
-        assert full == [2**30]
+        assert worker.leaked_bytes == 2**30
