@@ -145,10 +145,10 @@ def log_loss(probs_NK: Probs, labels_N: Labels) -> float:
 
 
 def expected_calibration_error(probs_NK: Probs, labels_N: Labels) -> float:
-    """The mean distance between confidence and accuracy, from 0 to 1.
+    """The mean distance between confidence (the highest probability) and accuracy, from 0 to 1.
 
-    The images are put into 15 equally wide bins of their highest probability. Each bin counts with
-    its number of images. A bin contains its upper edge and not its lower edge. The result is NaN
+    The images are put into 15 equally wide bins of confidence. Each bin counts with its number of
+    images. A bin contains its upper edge and not its lower edge. The result is NaN
     if a probability is NaN.
 
     Source: Guo et al. 2017, "On Calibration of Modern Neural Networks", equation 3.

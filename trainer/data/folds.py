@@ -30,8 +30,8 @@ from trainer.seeds import derive
 
 FORMAT = 2
 HOLDOUT = -2  # the "fold" of images that no fold run sees
-# The part of its even share by which a class's number of images in a fold may be too large or too
-# small. A larger difference is normal if one group is larger than this part.
+# A class's number of images in a fold may differ from its even share by this part of the share, or
+# by the size of the largest group, if this is more.
 MAX_DEVIATION = 0.1
 
 

@@ -134,8 +134,9 @@ def scan_files(
         )
 
     saved_at = time.monotonic()
-    results = zip(todo, map_in_order(read_one, todo), strict=True)
-    for done, (number, result) in enumerate(results, start=1):
+    for done, (number, result) in enumerate(
+        zip(todo, map_in_order(read_one, todo), strict=True), start=1
+    ):
         records_F[number] = result.record
         if result.error:
             errors[paths[number]] = result.error
@@ -251,8 +252,8 @@ def _read(
             record["fingerprint"] = known["fingerprint"]
         # without a needed image, only the fingerprint decodes the file and shows that it is whole
         elif request.fingerprints or not needed:
-            record["hashed"] = True
             record["fingerprint"] = fingerprint(data, reading=request.reading)
+            record["hashed"] = True
     except UnreadableError as error:
         return _FileResult(record, str(error), [])
     return _FileResult(record, "", pixels)
