@@ -1,7 +1,8 @@
 """`python -m trainer --config X.yaml --fold 0`: train one fold, without any sweep.
 
-The YAML file has `data` and `folds` as a search space does, and any field of TrainConfig.
-Progress goes to stderr, the result as JSON to stdout. Exit codes: 0 done, 2 wrong input, 130 interrupted.
+The YAML file has the sections `data` and `folds`, as in a search space, and any fields of
+TrainConfig. The command writes its progress to stderr and the result as JSON to stdout.
+Exit codes: 0 done, 2 wrong input, 130 interrupted.
 """
 
 import argparse
@@ -35,7 +36,8 @@ from trainer.training.fold_setup import FoldSetup
 from trainer.training.preflight import remembered_problem, try_functions
 from trainer.training.reporter import EpochReport
 
-MESSAGES = {  # where pydantic's own words name our classes
+# type of a pydantic error -> our message, where pydantic's message would name our classes
+MESSAGES = {
     "model_type": "must be a mapping",
     "missing": "missing",
     "extra_forbidden": "unknown key",
@@ -44,42 +46,50 @@ Model = TypeVar("Model", bound=pydantic.BaseModel)
 
 
 class ConsoleReporter:
-    """One line per epoch on stderr; Ctrl-C interrupts at the next safe point."""
+    """Prints one line per epoch to stderr. Ctrl-C interrupts the fold run at the next safe point.
+
+    Attributes:
+        seconds: the duration of each epoch so far.
+    """
 
     def __init__(self) -> None:
         self._interrupted = False
-        self.seconds: list[float] = []  # of each epoch
+        self.seconds: list[float] = []
 
     def epoch(self, report: EpochReport) -> bool:
-        """Print and go on."""
+        """Print the epoch's metrics. The fold run always goes on."""
         m = report.metrics
         self.seconds.append(m["seconds"])
         print(
-            f"fold {report.fold}  epoch {report.epoch}/{report.epochs}  train loss {m['train_loss']:.4f}  "
-            f"loss {m['loss']:.4f}  accuracy {m['accuracy']:.4f}  f1 {m['f1']:.4f}  {m['seconds']:.1f} s",
+            f"fold {report.fold}  epoch {report.epoch}/{report.epochs}  "
+            f"train loss {m['train_loss']:.4f}  loss {m['loss']:.4f}  "
+            f"accuracy {m['accuracy']:.4f}  f1 {m['f1']:.4f}  {m['seconds']:.1f} s",
             file=sys.stderr,
         )
         return True
 
     def past(self, report: EpochReport) -> bool:
-        """Printed before."""
+        """Print nothing: the epoch was printed when it was trained. The fold run always goes on."""
         return True
 
     def interrupted(self) -> bool:
-        """Whether Ctrl-C was pressed."""
+        """Whether the user pressed Ctrl-C."""
         return self._interrupted
 
     def owns(self) -> bool:
-        """Always: who starts two of them on one directory gets what the later one writes."""
+        """Always True: nothing stops a second process from writing into the same directory.
+
+        If a user starts two processes on one directory, the later one overwrites the files.
+        """
         return True
 
     def interrupt(self, *_: object) -> None:
-        """Handle SIGINT."""
+        """Handle SIGINT: ask the fold run to stop."""
         self._interrupted = True
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command; returns the exit code."""
+    """Run the command and return its exit code."""
     parser = argparse.ArgumentParser(
         prog="python -m trainer", description="Train one fold, without any sweep."
     )
@@ -122,7 +132,8 @@ def _train(options: argparse.Namespace) -> int:
         open_images(folds.manifest, view, streamed=streamed, threads=options.threads)
         for view in config.views
     ]
-    reporter, device = ConsoleReporter(), pick_device(options.device)
+    reporter = ConsoleReporter()
+    device = pick_device(options.device)
     phases = TimedPhases(device) if options.profile else NoPhases()
     setup = FoldSetup(
         config=config,
@@ -163,7 +174,7 @@ def _print_profile(phases: TimedPhases, epoch_seconds: Sequence[float]) -> None:
 
 
 class _File(pydantic.BaseModel):
-    """The configuration file: `data`, `folds`, and the fields of TrainConfig."""
+    """The configuration file: `data`, `folds`, and fields of TrainConfig as extra keys."""
 
     model_config = pydantic.ConfigDict(extra="allow")
 
@@ -193,10 +204,11 @@ def _read(path: Path) -> tuple[TrainConfig, Cut]:
 
 
 def _refuse_impossible(config: TrainConfig, file: _File, *, code: Path) -> None:
-    """What shows before an image is decoded.
+    """Refuse a configuration that cannot work, before any image is decoded.
 
     Raises:
-        ConfigError: a library or weights are missing, the network cannot be built, or an own function fails.
+        ConfigError: a library or weights are missing, the network cannot be built, or a user
+            function fails.
     """
     if config.checkpoint == "best":
         raise ConfigError(

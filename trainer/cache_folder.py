@@ -1,6 +1,7 @@
-"""The folder of everything that can be computed again.
+"""The cache folder: it holds only files that foldsweep can compute again.
 
-Decoded images lie there, facts about files, and answers of libraries that take long to load.
+These files are decoded images, facts about image files, and answers of libraries that take long
+to load.
 """
 
 import os
@@ -10,16 +11,19 @@ from trainer.errors import DataError
 
 
 def default_cache_folder() -> Path:
-    """`$SWEEPS_CACHE`, else `~/.cache/foldsweep`. Safe to delete at any time."""
+    """`$SWEEPS_CACHE`, or `~/.cache/foldsweep` if the variable is not set.
+
+    The folder is safe to delete at any time.
+    """
     folder = os.environ.get("SWEEPS_CACHE") or Path.home() / ".cache" / "foldsweep"
     return Path(folder).resolve()
 
 
 def writable_cache_folder(folder: Path | None = None) -> Path:
-    """The cache folder, made if it is absent.
+    """The cache folder `folder`, or the default one. The function creates the folder if needed.
 
     Raises:
-        DataError: it cannot be written.
+        DataError: the folder cannot be created or written to.
     """
     folder = folder or default_cache_folder()
     try:

@@ -1,4 +1,4 @@
-"""Every hyperparameter of one training, with its default, bounds and meaning."""
+"""All hyperparameters of one training, each with its default, bounds and meaning."""
 
 import hashlib
 import json
@@ -51,11 +51,11 @@ class TrainConfig(
     ImageFields,
     NetworkFields,
 ):
-    """The configuration of a fold run; frozen, compared by `fingerprint`.
+    """The configuration of a fold run. It is frozen; `fingerprint` identifies it.
 
-    Field names are the parameter names of a search space; a mapping's entry is written with a dot
-    (`loss_mix.focal`). Sizes are pixels, rates are per optimizer step, epochs are passes over the training part of
-    the fold. docs/parameters.md lists all fields.
+    Field names are the parameter names of a search space. A search space names an entry of a
+    mapping with a dot (`loss_mix.focal`). Sizes are in pixels, rates are per optimizer step, and
+    an epoch is one pass over the training part of the fold. docs/parameters.md lists all fields.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -67,14 +67,16 @@ class TrainConfig(
         return self
 
     def _problems(self) -> list[str]:
-        """Combinations that cannot work, whatever the data and the backbone are."""
+        """One message for each combination of values that works with no data and no backbone."""
         found = []
-        warmup, epochs = self.warmup_epochs, self.epochs
+        warmup = self.warmup_epochs
+        epochs = self.epochs
         if self.scheduler == "cyclic" and self.base_lr > self.lr:
             found.append(f"cyclic needs base_lr <= lr, got base_lr={self.base_lr} and lr={self.lr}")
         if self.scheduler not in ("cyclic", "one_cycle") and warmup and warmup >= epochs:
             found.append(
-                f"warmup_epochs must be below epochs, got warmup_epochs={warmup} and epochs={epochs}"
+                "warmup_epochs must be below epochs, "
+                f"got warmup_epochs={warmup} and epochs={epochs}"
             )
         if self.scheduler in ("cosine", "plateau") and self.min_lr > self.lr:
             found.append(
@@ -88,7 +90,8 @@ class TrainConfig(
             )
         if self.scheduler == "two_stage" and not (self.second_gap or self.second_epoch):
             found.append(
-                "two_stage needs second_gap or second_epoch above 0, or its second stage never begins"
+                "two_stage needs second_gap or second_epoch above 0, "
+                "or its second stage never begins"
             )
         if self.loss == "mixture" and sum(self.loss_mix.values()) <= 0:
             found.append(
@@ -99,7 +102,8 @@ class TrainConfig(
                 f"{name}={getattr(self, name)}" for name in MIXERS if getattr(self, name)
             )
             found.append(
-                f"an image is mixed in one way only: the probabilities must sum to at most 1, got {given}"
+                "an image is mixed in one way only: "
+                f"the probabilities must sum to at most 1, got {given}"
             )
         if self.batch_size % self.accumulation:
             found.append(
@@ -114,47 +118,62 @@ class TrainConfig(
 
     @property
     def size_HW(self) -> tuple[int, int]:
-        """Height and width of the images in pixels."""
+        """The height and width, in pixels, to which images are resized."""
         return parse_size(self.resize)
 
     @property
     def preprocessing(self) -> Preprocessing:
-        """What happens to the images before they are cached (heads with a crop of their own apart)."""
+        """How images are prepared before they are cached, for all heads that use `crop`.
+
+        A head that is named in `head_crops` uses another crop, see `views`.
+        """
         return self.cropped(self.crop)
 
     def cropped(self, crop: Any) -> Preprocessing:
-        """The same with another crop."""
+        """The same preparation as `preprocessing`, with another crop."""
         return Preprocessing(self.size_HW, self.resize_mode, crop, self.background)
 
     @property
     def local_weights(self) -> Path | None:
-        """The file that `weights` names, if it names one."""
+        """The file of weights that `weights` names, or None if `weights` does not name a file."""
         return None if self.weights in ("pretrained", "none") else Path(self.weights)
 
     @property
     def views(self) -> tuple[Preprocessing, ...]:
-        """Every way in which the network sees an image: `preprocessing`, then the other crops of `head_crops`."""
+        """All preparations of an image that the heads use, without repetition.
+
+        `preprocessing` is the first; the other crops of `head_crops` follow in the order of their
+        heads' names.
+        """
         crops = (self.crop, *(self.head_crops[name] for name in sorted(self.head_crops)))
         return tuple(self.cropped(crop) for crop in dict.fromkeys(crops))
 
     def view_of(self, head: str) -> int:
-        """Which of `views` the head of a label column sees."""
+        """The index in `views` of the preparation that the head of a label column uses."""
         return self.views.index(self.cropped(self.head_crops.get(head, self.crop)))
 
     @property
     def augmented(self) -> bool:
-        """Whether an image looks different from epoch to epoch."""
+        """Whether the network gets a different version of an image in each epoch."""
         return any(getattr(self, name) for name in (*AUGMENTERS, *MIXERS)) or self.progressive < 1
 
     def fingerprint(self) -> str:
-        """Hash over every field: two fold runs with one fingerprint and one folds hash are the same."""
-        # sorted: the entries of a mapping have no order
+        """16 hex digits that identify the values of all fields.
+
+        Two fold runs of the same fold with equal fingerprints and equal folds hashes are the same.
+        """
+        # the keys are sorted because the order of a mapping's entries has no meaning
         values = json.dumps(self.model_dump(mode="json"), sort_keys=True)
         return hashlib.sha256(values.encode()).hexdigest()[:16]
 
 
 def nested(values: dict[str, Any]) -> dict[str, Any]:
-    """Dotted names as mappings, `{"loss_mix.focal": 0.6}` as `{"loss_mix": {"focal": 0.6}}`; the rest as it is."""
+    """Turn dotted names into mappings. Names without a dot keep their values.
+
+    Example:
+        >>> nested({"lr": 0.1, "loss_mix.focal": 0.6, "loss_mix.soft_f1": 0.4})
+        {'lr': 0.1, 'loss_mix': {'focal': 0.6, 'soft_f1': 0.4}}
+    """
     result: dict[str, Any] = {}
     for name, value in values.items():
         field, dot, key = name.partition(".")

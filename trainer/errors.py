@@ -1,17 +1,18 @@
-"""What can go wrong in one training, as a user can cause it.
+"""The errors of one training that a user can cause.
 
 TrainerError
 ├── DataError         the manifest, an image or the folds are not usable
-│   └── UnreadableError   one image cannot be read; data preparation counts it and goes on
+│   └── UnreadableError   one image cannot be read; data preparation counts the image and goes on
 ├── ConfigError       the configuration cannot work with this backbone or data
 ├── CheckpointError   a checkpoint is damaged or belongs to another configuration
 ├── OutOfMemoryError  the GPU has too little memory, even with the batch split
-└── NonFiniteLossError     the loss became NaN or infinite; the fold run stopped before the optimizer step
+└── NonFiniteLossError     the loss became NaN or infinite; the fold run stopped before the
+                           optimizer step
 """
 
 
 class TrainerError(Exception):
-    """Base of all errors below; its text is complete and meant for the user."""
+    """The base of all errors below. Its text is a complete message for the user."""
 
 
 class DataError(TrainerError):
@@ -19,7 +20,7 @@ class DataError(TrainerError):
 
 
 class UnreadableError(DataError):
-    """One image cannot be read: its text says why, without the file's name."""
+    """One image cannot be read. The error's text gives the reason, without the file's name."""
 
 
 class ConfigError(TrainerError):
@@ -27,7 +28,7 @@ class ConfigError(TrainerError):
 
 
 class CheckpointError(TrainerError):
-    """A checkpoint is damaged, or belongs to another configuration or other folds."""
+    """A checkpoint is damaged, or it belongs to another configuration or to other folds."""
 
 
 class NonFiniteLossError(TrainerError):
@@ -35,9 +36,18 @@ class NonFiniteLossError(TrainerError):
 
 
 class OutOfMemoryError(TrainerError):
-    """A batch does not fit into the GPU's memory, not even split in parts."""
+    """A batch does not fit into the GPU's memory, even if the batch is split into parts."""
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an exception's text, or its type where it has none: for a message of one line."""
+    """The first line of an exception's text, for a message of one line.
+
+    An exception without text gives the name of its type.
+
+    Example:
+        >>> first_line(OSError("disk full\\nsecond line"))
+        'disk full'
+        >>> first_line(ValueError())
+        'ValueError'
+    """
     return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,4 +1,8 @@
-"""A file is whole or absent: temporary name in the same folder, fsync, `os.replace`."""
+"""Write a file whole or not at all.
+
+Each write goes to a temporary name in the same folder. After an fsync, `os.replace` gives the file
+its final name.
+"""
 
 import contextlib
 import csv
@@ -12,14 +16,15 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-FULL_BYTES = 2**20  # free space below which a failed write is put down to the disk
+FULL_BYTES = 2**20  # below this free space, a failed write counts as caused by a full disk
 
 
 @contextlib.contextmanager
 def atomic_write(path: Path) -> Iterator[BinaryIO]:
-    """Open `path` for writing; it appears only when the block ends without an error.
+    """Open `path` for writing. The file appears only if the block ends without an error.
 
-    The temporary name holds the process id, so two processes never write into each other's file.
+    The temporary name contains the process id. Therefore two processes never write to the same
+    temporary file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -34,9 +39,11 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
 
 
 def is_disk_full(error: BaseException | None, folder: Path) -> bool:
-    """Whether an error comes from writing to a disk (or a quota) that is full.
+    """Whether an error comes from a write to a full disk, or from a used-up quota.
 
-    Libraries that write in C say so in words of their own, or in none: then the disk itself is looked at.
+    Some libraries that write in C have error messages of their own, or messages that do not give
+    the reason. For torch's file writer, the function therefore compares the free space of the disk
+    of `folder` with FULL_BYTES.
     """
     while error is not None:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -50,7 +57,7 @@ def is_disk_full(error: BaseException | None, folder: Path) -> bool:
 
 
 def file_digest(path: Path) -> str:
-    """What a file's content is known by; "missing" where there is none."""
+    """16 hex digits that identify a file's content, or "missing" if there is no file."""
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()[:16]
@@ -59,7 +66,11 @@ def file_digest(path: Path) -> str:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write `value` as indented JSON, whole or not at all. NaN is refused: JSON has none."""
+    """Write `value` as indented JSON, whole or not at all.
+
+    Raises:
+        ValueError: `value` contains NaN or an infinity, which JSON does not have.
+    """
     with atomic_write(path) as file:
         file.write(json.dumps(value, indent=2, allow_nan=False).encode() + b"\n")
 
@@ -75,10 +86,10 @@ def write_csv(path: Path, header: Iterable[str], rows: Iterable[Iterable[object]
 
 
 def fold_directory(trial: Path, fold: int) -> Path:
-    """Where fold run number `fold` of a trial lies."""
+    """The directory of fold run number `fold`, below the directory of its trial."""
     return trial / f"fold-{fold}"
 
 
 def fold_directories(trial: Path) -> list[Path]:
-    """The directories of all fold runs of a trial that have begun, by number."""
+    """The directories of all fold runs of a trial that have begun, in the order of the folds."""
     return sorted(trial.glob("fold-*"), key=lambda path: (len(path.name), path.name))

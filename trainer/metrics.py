@@ -1,4 +1,6 @@
-"""Metrics of a fold, over all its images at once; numpy only, so that reading results needs no torch.
+"""Metrics of a fold, computed over all images of the fold at once.
+
+The module imports numpy and not torch, so that a process can read results without torch.
 
 Shapes: N images, K classes, M non-empty cells of the confusion matrix.
 """
@@ -33,12 +35,12 @@ class Goal(enum.StrEnum):
 
     @property
     def sign(self) -> int:
-        """1 or -1: of two scores multiplied by it, the greater one is the better one."""
+        """1 or -1. A score times the sign is greater for a better score."""
         return 1 if self is Goal.MAXIMIZE else -1
 
     @property
     def worst_possible(self) -> float:
-        """The infinity that no score is worse than."""
+        """The infinity that is worse than every finite score."""
         return -self.sign * math.inf
 
     def better(self, score: float, other: float) -> bool:
@@ -50,7 +52,7 @@ class Goal(enum.StrEnum):
         return not math.isnan(score) and not self.better(target, score)
 
     def best(self, scores: Iterable[float]) -> float:
-        """The best of the scores; of equal ones the first.
+        """The best of the scores. Of equal scores, the first one is returned.
 
         Raises:
             ValueError: there are no scores.
@@ -58,7 +60,7 @@ class Goal(enum.StrEnum):
         return max(scores, key=self._rank)
 
     def worst(self, scores: Iterable[float]) -> float:
-        """The worst of the scores; of equal ones the first.
+        """The worst of the scores. Of equal scores, the first one is returned.
 
         Raises:
             ValueError: there are no scores.
@@ -82,7 +84,10 @@ CALIBRATION_BINS = 15
 
 
 def score_fold(probs_NK: Probs, labels_N: Labels) -> dict[str, float]:
-    """All metrics (see the functions below) but `loss`: what training minimises is not a matter of probabilities."""
+    """All metrics of METRICS except `loss`; the functions below define them.
+
+    `loss` is missing because the training loss cannot be computed from probabilities alone.
+    """
     return {
         "f1": macro_f1(probs_NK, labels_N),
         "accuracy": float((probs_NK.argmax(axis=1) == labels_N).mean()),
@@ -93,17 +98,25 @@ def score_fold(probs_NK: Probs, labels_N: Labels) -> dict[str, float]:
 
 
 def macro_f1(probs_NK: Probs, labels_N: Labels) -> float:
-    """Mean of `f1_per_class` over all K classes."""
+    """The mean of `f1_per_class` over all K classes, from 0 to 1.
+
+    Example:
+        >>> probs_NK = np.array([[0.9, 0.1], [0.2, 0.8], [0.3, 0.7]], dtype=np.float32)
+        >>> round(macro_f1(probs_NK, np.array([0, 1, 0])), 3)
+        0.667
+    """
     return float(f1_per_class(probs_NK, labels_N).mean())
 
 
 def f1_per_class(probs_NK: Probs, labels_N: Labels) -> npt.NDArray[np.float64]:
-    """K values: the F1 of the most probable class; a tie goes to the lower class.
+    """The F1 of each of the K classes, if each image is predicted as its most probable class.
 
-    The label set is fixed: a class that neither occurs nor is predicted counts as 0, as in scikit-learn's
-    `f1_score(labels=range(K), average=None, zero_division=0)`.
+    Of equally probable classes, the class with the lower index is the prediction. The set of
+    classes is fixed: a class without images and without predictions has the F1 0, as in
+    scikit-learn's `f1_score(labels=range(K), average=None, zero_division=0)`.
     """
-    k, predicted_N = probs_NK.shape[1], probs_NK.argmax(axis=1)
+    k = probs_NK.shape[1]
+    predicted_N = probs_NK.argmax(axis=1)
     right_K = np.bincount(labels_N[predicted_N == labels_N], minlength=k)
     both_K = np.bincount(labels_N, minlength=k) + np.bincount(predicted_N, minlength=k)
     f1_K: npt.NDArray[np.float64] = 2 * right_K / np.maximum(both_K, 1)
@@ -111,7 +124,10 @@ def f1_per_class(probs_NK: Probs, labels_N: Labels) -> npt.NDArray[np.float64]:
 
 
 def balanced_accuracy(probs_NK: Probs, labels_N: Labels) -> float:
-    """Mean share of right predictions per class, over the classes that occur, as in scikit-learn."""
+    """The share of right predictions in each class, averaged over the classes that have images.
+
+    The definition is scikit-learn's.
+    """
     k = probs_NK.shape[1]
     right_K = np.bincount(labels_N[probs_NK.argmax(axis=1) == labels_N], minlength=k)
     count_K = np.bincount(labels_N, minlength=k)
@@ -119,17 +135,21 @@ def balanced_accuracy(probs_NK: Probs, labels_N: Labels) -> float:
 
 
 def log_loss(probs_NK: Probs, labels_N: Labels) -> float:
-    """Mean of -log of the true class's probability (natural logarithm), probabilities clipped at 1e-12."""
+    """The mean of -log(probability of the true class), with the natural logarithm.
+
+    Probabilities below 1e-12 count as 1e-12.
+    """
     true_N = probs_NK[np.arange(len(labels_N)), labels_N].astype(np.float64)
-    return float(
-        0.0 - np.log(np.maximum(true_N, 1e-12)).mean()
-    )  # 0.0 -: a perfect prediction has no loss of -0.0
+    # "0.0 -" instead of "-", so that a perfect prediction has the loss 0.0 and not -0.0
+    return float(0.0 - np.log(np.maximum(true_N, 1e-12)).mean())
 
 
 def expected_calibration_error(probs_NK: Probs, labels_N: Labels) -> float:
-    """How far confidence is from accuracy, 0 to 1: over 15 equal bins of the top probability, weighted by images.
+    """The mean distance between confidence (the highest probability) and accuracy, from 0 to 1.
 
-    A bin holds its upper edge, not its lower one; NaN where a probability is NaN.
+    The images are put into 15 equally wide bins of confidence. Each bin counts with its number of
+    images. A bin contains its upper edge and not its lower edge. The result is NaN
+    if a probability is NaN.
 
     Source: Guo et al. 2017, "On Calibration of Modern Neural Networks", equation 3.
     """
@@ -142,9 +162,11 @@ def expected_calibration_error(probs_NK: Probs, labels_N: Labels) -> float:
 
 
 def confusion(probs_NK: Probs, labels_N: Labels) -> npt.NDArray[np.int64]:
-    """The confusion matrix as its M cells that are not 0: rows of actual class, predicted class, number of images.
+    """The M cells of the confusion matrix that are not 0, as M rows of three numbers.
 
-    In the order of the classes. Sparse, since 10,000 classes would make 100 million cells.
+    The numbers are the actual class, the predicted class and the number of images. The rows are
+    sorted by actual class, then by predicted class. Cells with 0 are left out because 10,000
+    classes would make 100 million cells.
     """
     pairs_N2 = np.stack([labels_N, probs_NK.argmax(axis=1)], axis=1)
     cells_M2, count_M = np.unique(pairs_N2, axis=0, return_counts=True)

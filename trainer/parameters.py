@@ -1,4 +1,7 @@
-"""`python -m trainer.parameters > docs/parameters.md`: every parameter with type, bounds, default, meaning, source."""
+"""`python -m trainer.parameters > docs/parameters.md` writes the table of all parameters.
+
+Each row has the parameter's type, bounds, default, meaning and source.
+"""
 
 import enum
 import inspect
@@ -16,20 +19,23 @@ from trainer.config import SECTIONS
 from trainer.fields.declare import UserFunction
 
 BOUNDS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
-HEADER = """\
-# Parameters
-
-Every field of `TrainConfig`. Any of them can stand in a file for `python -m trainer`, and any but `metric`,
-`metric_goal` and `seed` under `parameters` in a search space. What is not named keeps its default. An entry of a
-mapping is written with a dot, e.g. `loss_mix.focal: {min: 0.0, max: 1.0}`. A name before a colon says with which choice
-a parameter counts.
-
-Written by `python -m trainer.parameters`; a test compares.
-"""
+HEADER = (
+    "# Parameters\n"
+    "\n"
+    "Every field of `TrainConfig`. Any of them can stand in a file for `python -m trainer`, "
+    "and any but `metric`,\n"
+    "`metric_goal` and `seed` under `parameters` in a search space. What is not named keeps its "
+    "default. An entry of a\n"
+    "mapping is written with a dot, e.g. `loss_mix.focal: {min: 0.0, max: 1.0}`. A name before a "
+    "colon says with which choice\n"
+    "a parameter counts.\n"
+    "\n"
+    "Written by `python -m trainer.parameters`; a test compares.\n"
+)
 
 
 def page() -> str:
-    """The whole page as Markdown."""
+    """The whole text of docs/parameters.md, as Markdown."""
     sections = (line for section in SECTIONS for line in _section(section))
     return "\n".join(
         [
@@ -46,9 +52,10 @@ def _section(section: Any) -> Iterator[str]:
     yield f"## {section.__doc__}\n"
     yield "| parameter | values | default | meaning |"
     yield "|---|---|---|---|"
-    own = section.__annotations__
+    # without the fields that the section inherits
+    declared = section.__annotations__
     for name, field in section.model_fields.items():
-        if name in own:
+        if name in declared:
             yield f"| `{name}` | {_values(field)} | {_code(field.default)} | {_meaning(field)} |"
     yield ""
 
@@ -70,7 +77,8 @@ def _values(field: FieldInfo) -> str:
 
 
 def _type(annotation: Any) -> str:
-    origin, inner = get_origin(annotation), get_args(annotation)
+    origin = get_origin(annotation)
+    inner = get_args(annotation)
     if annotation == UserFunction:
         return "FILE.py:FUNCTION"
     if origin is Literal:
@@ -95,7 +103,7 @@ def _code(value: Any) -> str:
 
 
 def _plain(value: Any) -> str:
-    # 1e-05 as people write it
+    # 1e-05 becomes 1e-5, as people write it
     return re.sub(r"e([+-])0+", r"e\1", f"{value:g}") if isinstance(value, float) else str(value)
 
 

@@ -1,4 +1,8 @@
-"""Every random choice is named: a seed is derived from its purpose, never carried from draw to draw."""
+"""Seeds of all random choices.
+
+Each random choice derives its seed from the name of its purpose. No generator's state passes from
+one choice to the next.
+"""
 
 import hashlib
 import json
@@ -7,8 +11,15 @@ import json
 def derive(seed: int, *purpose: str | int) -> int:
     """A 63-bit seed for one purpose, e.g. `derive(7, "trial", 3, "fold", 2, "epoch", 5, "order")`.
 
-    The same words give the same seed on every machine, Python version and day; different words give
-    independent ones (BLAKE2b of their JSON, so that `("a", 12)` and `("a1", 2)` differ).
+    Equal arguments give the same seed on every machine, with every Python version and on every
+    day. Different arguments give independent seeds: the seed is the BLAKE2b hash of the arguments'
+    JSON, so that `("a", 12)` and `("a1", 2)` differ.
+
+    Example:
+        >>> derive(7, "trial", 3) == derive(7, "trial", 3)
+        True
+        >>> derive(7, "a", 12) == derive(7, "a1", 2)
+        False
     """
     text = json.dumps([seed, *purpose])
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest()) >> 1

@@ -1,7 +1,10 @@
-'''Functions of the user's own: `metric`, `loss` and `backbone` may name one in a file, as `my_task.py:weighted_kappa`.
+'''Functions of the user's own: `metric`, `loss` and `backbone` may name one in a file, \
+as `my_task.py:weighted_kappa`.
 
-The file stands in the folder of the search space and stands alone: a fold run is known by this file's content, so what
-it needs is in it or in an installed package. What the functions take and give (B batch, K classes, F features, N
+The file stands in the folder of the search space and stands alone: a fold run is known by this \
+file's content, so what
+it needs is in it or in an installed package. What the functions take and give (B batch, \
+K classes, F features, N
 images):
 
     from collections.abc import Sequence
@@ -9,19 +12,24 @@ images):
     from sklearn.metrics import cohen_kappa_score
 
     def weighted_kappa(probs_NK: np.ndarray, labels_N: np.ndarray, classes: Sequence[str]) -> float:
-        """metric: float32 probabilities, class indices, class names; a finite number, `metric_goal` its direction."""
+        """metric: float32 probabilities, class indices, class names; a finite number, \
+`metric_goal` its direction."""
         return cohen_kappa_score(labels_N, probs_NK.argmax(axis=1), weights="quadratic")
 
     def mean_absolute(logits_BK: torch.Tensor, targets_BK: torch.Tensor) -> torch.Tensor:
-        """loss: float32 logits, rows of probabilities (mixed images have several); a scalar, the mean over images."""
+        """loss: float32 logits, rows of probabilities (mixed images have several); a scalar, \
+the mean over images."""
         return (logits_BK.softmax(dim=1) - targets_BK).abs().sum(dim=1).mean()
 
     def two_sizes(size_HW: tuple[int, int], pretrained: bool) -> torch.nn.Module:
         """backbone: maps images (B, 3, H, W) to features (B, F); the classifier is added to it."""
-        return timm.create_model("resnet18" if size_HW[0] < 128 else "resnet50", pretrained=pretrained, num_classes=0)
+        return timm.create_model("resnet18" if size_HW[0] < 128 else "resnet50", \
+pretrained=pretrained, num_classes=0)
 
 Only what calls a loss or backbone imports torch: metrics are read by processes without it.
 '''
+# The docstring above is a section of docs/parameters.md. A backslash joins two lines of the source
+# into one line of that document.
 
 from __future__ import annotations
 
@@ -52,8 +60,8 @@ if TYPE_CHECKING:
     from trainer.config import TrainConfig
 
 Function = Callable[..., Any]
-MODULE_PREFIX = "foldsweep_own_"  # by which a frame of the user's file is known in a traceback
-TRIED_ROWS = 64
+MODULE_PREFIX = "foldsweep_own_"  # marks a frame of the user's file in a traceback
+TRIED_ROWS = 64  # images in a random batch
 LONGEST_TEXT = 300  # characters of an exception's text that are shown
 LONGEST_LIST = 10  # names that are shown
 CALLS = {
@@ -65,7 +73,7 @@ CALLS = {
 
 @dataclasses.dataclass(frozen=True)
 class _Source:
-    """A user's file as it was read, once: what is run is what was hashed."""
+    """A user's file. It is read once, so that the executed bytes are the hashed bytes."""
 
     name: str
     path: Path
@@ -77,7 +85,10 @@ class _Source:
 
 
 class _Loader(importlib.abc.SourceLoader):
-    """Compiles the bytes given: no byte code beside the user's file, and none from there."""
+    """Compiles the bytes of a `_Source`.
+
+    The loader neither reads nor writes a file of byte code beside the user's file.
+    """
 
     def __init__(self, source: _Source) -> None:
         self._source = source
@@ -90,7 +101,7 @@ class _Loader(importlib.abc.SourceLoader):
 
 
 def user_references(config: TrainConfig) -> dict[str, str]:
-    """The functions of the user's own that `config` uses, by field: {"loss": "my_task.py:my_loss"}."""
+    """The user functions that `config` uses, by field: {"loss": "my_task.py:my_loss"}."""
     fields = {"backbone": config.backbone, "loss": config.loss, "metric": config.metric}
     return {
         field: value
@@ -100,7 +111,9 @@ def user_references(config: TrainConfig) -> dict[str, str]:
 
 
 def code_digest(config: TrainConfig, folder: Path | None) -> str:
-    """16 hex digits over the content of the files that `user_references` names; "" if there are none.
+    """16 hex digits that identify the content of the files that `user_references` names.
+
+    Without user functions, the result is "".
 
     Raises:
         ConfigError: a file cannot be read.
@@ -113,10 +126,13 @@ def code_digest(config: TrainConfig, folder: Path | None) -> str:
 
 
 def load_user_function(reference: str, folder: Path | None) -> Function:
-    """The function that `reference` names, its file relative to `folder`. A file is run once per process and content.
+    """The function that `reference` names. The path of its file is relative to `folder`.
+
+    A process executes the same content of a file only once.
 
     Raises:
-        ConfigError: no folder, no such file, the file does not run, or it has no such function.
+        ConfigError: there is no folder or no such file, the file raises an error, or the file has
+            no such function.
     """
     source = _read(reference, folder)
     module = _imported(source)
@@ -138,32 +154,38 @@ def call_metric(
     classes: Sequence[str],
     reference: str,
 ) -> float:
-    """The user's metric of these predictions; it gets copies, so that nothing it does to them is kept.
+    """The value of the user's metric for these predictions.
+
+    The function gets copies of the arrays, so that it cannot change the caller's arrays.
 
     Raises:
-        ConfigError: it raised, or returned no finite number.
+        ConfigError: the function raised an error, or did not return a finite number.
     """
-    with _blamed(reference, "metric"):
+    with _as_config_error(reference, "metric"):
         value = function(probs_NK.copy(), labels_N.copy(), tuple(classes))
-    number = value.item() if getattr(value, "shape", None) == () else value  # of numpy or torch
+    # numpy and torch have scalars with an empty shape
+    number = value.item() if getattr(value, "shape", None) == () else value
     if isinstance(number, bool) or not isinstance(number, numbers.Real):
         raise ConfigError(f"{reference} returned {_shown(value)}; a metric returns one number")
     if not math.isfinite(number):
         raise ConfigError(
-            f"{reference} returned {_shown(value)}; a metric returns a finite number, whatever is predicted"
+            f"{reference} returned {_shown(value)}; "
+            "a metric returns a finite number, whatever is predicted"
         )
     return float(number)
 
 
 def call_loss(function: Function, logits_BK: Tensor, targets_BK: Tensor, reference: str) -> Tensor:
-    """The user's loss of a batch; not finite is left to whoever minimises it.
+    """The value of the user's loss for a batch.
+
+    The value may be NaN or infinite: the caller must check whether it is finite.
 
     Raises:
-        ConfigError: it raised, or returned no scalar tensor.
+        ConfigError: the function raised an error, or did not return a scalar tensor.
     """
     import torch
 
-    with _blamed(reference, "loss", passing=(torch.OutOfMemoryError,)):
+    with _as_config_error(reference, "loss", passing=(torch.OutOfMemoryError,)):
         loss = function(logits_BK, targets_BK)
     if not isinstance(loss, torch.Tensor) or loss.shape != ():
         raise ConfigError(
@@ -175,51 +197,56 @@ def call_loss(function: Function, logits_BK: Tensor, targets_BK: Tensor, referen
 def call_backbone(
     function: Function, size_HW: tuple[int, int], pretrained: bool, reference: str
 ) -> nn.Module:
-    """The user's backbone.
+    """The module that the user's backbone function builds for images of `size_HW`.
 
     Raises:
-        ConfigError: it raised, or returned no module.
+        ConfigError: the function raised an error, or did not return a module.
     """
     from torch import nn
 
-    with _blamed(reference, "backbone"):
+    with _as_config_error(reference, "backbone"):
         backbone = function(size_HW, pretrained)
     if not isinstance(backbone, nn.Module):
         raise ConfigError(
-            f"{reference} returned {_shown(backbone)}; a backbone function returns a torch.nn.Module"
+            f"{reference} returned {_shown(backbone)}; "
+            "a backbone function returns a torch.nn.Module"
         )
     return backbone
 
 
 def try_metric(function: Function, classes: Sequence[str], *, reference: str) -> float:
-    """Its value for random predictions of at least 64 images, all classes among them (up to 1,024).
+    """The value of the user's metric for random predictions of 64 to 1,024 images.
+
+    Every class has at least one image if there are at most 1,024 classes.
 
     Raises:
         ConfigError: see `call_metric`.
     """
-    rng, k = np.random.default_rng(0), len(classes)
+    rng = np.random.default_rng(0)
+    k = len(classes)
     labels_N = rng.permutation(np.arange(max(TRIED_ROWS, min(k, 1_024)), dtype=np.int64) % k)
     probs_NK = rng.dirichlet(np.ones(k), len(labels_N)).astype(np.float32)
     return call_metric(function, probs_NK, labels_N, classes, reference)
 
 
 def try_loss(function: Function, n_classes: int, *, reference: str) -> float:
-    """Its value for 64 random images, half of them mixed of two classes.
+    """The value of the user's loss for 64 random images. Half of the images mix two classes.
 
     Raises:
-        ConfigError: see `call_loss`; or it has no gradient, or one that is not finite.
+        ConfigError: see `call_loss`; or the loss has no gradient, or the loss or its gradient is
+            not finite.
     """
     import torch
 
     generator = torch.Generator().manual_seed(0)
     logits_BK = torch.randn(TRIED_ROWS, n_classes, generator=generator).requires_grad_()
     one_hot_BK = torch.eye(n_classes)[torch.arange(TRIED_ROWS) % n_classes]
-    own_B1 = torch.ones(TRIED_ROWS, 1)
-    own_B1[::2] = torch.rand(TRIED_ROWS // 2, 1, generator=generator)
-    targets_BK = one_hot_BK * own_B1 + one_hot_BK.roll(1, dims=0) * (1 - own_B1)
+    share_B1 = torch.ones(TRIED_ROWS, 1)
+    share_B1[::2] = torch.rand(TRIED_ROWS // 2, 1, generator=generator)
+    targets_BK = one_hot_BK * share_B1 + one_hot_BK.roll(1, dims=0) * (1 - share_B1)
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
         loss = call_loss(function, logits_BK, targets_BK, reference)
-        with _blamed(reference, "loss"):
+        with _as_config_error(reference, "loss"):
             (gradient,) = (
                 torch.autograd.grad(loss, logits_BK, allow_unused=True)
                 if loss.requires_grad
@@ -239,21 +266,24 @@ def try_loss(function: Function, n_classes: int, *, reference: str) -> float:
 def try_backbone(
     function: Function, size_HW: tuple[int, int], *, reference: str, pretrained: bool = False
 ) -> int:
-    """Number of features F that it gives for two images of `size_HW`; torch's random numbers stay as they were.
+    """The number of features F that the user's backbone computes for two images of `size_HW`.
+
+    The call does not change the state of torch's global random generator on the CPU.
 
     Raises:
-        ConfigError: see `call_backbone`; or its module fails, or does not give features (B, F).
+        ConfigError: see `call_backbone`; or the module raises an error, or its output does not
+            have the shape (B, F).
     """
     import torch
 
     with torch.random.fork_rng(devices=[]):
         backbone = call_backbone(function, size_HW, pretrained, reference).eval()
-        with _blamed(reference, "backbone"), torch.inference_mode():
+        with _as_config_error(reference, "backbone"), torch.inference_mode():
             features = backbone(torch.zeros(2, 3, *size_HW))
     if not isinstance(features, torch.Tensor) or features.ndim != 2 or len(features) != 2:
         raise ConfigError(
-            f"{reference} made of 2 images (2, 3, {size_HW[0]}, {size_HW[1]}) {_shown(features)}; a backbone gives "
-            "features (2, F): pool its maps, e.g. with .mean(dim=(2, 3))"
+            f"{reference} made of 2 images (2, 3, {size_HW[0]}, {size_HW[1]}) {_shown(features)}; "
+            "a backbone gives features (2, F): pool its maps, e.g. with .mean(dim=(2, 3))"
         )
     return features.shape[1]
 
@@ -287,26 +317,35 @@ def _imported(source: _Source) -> ModuleType:
     assert spec.loader is not None
     module = sys.modules[name] = importlib.util.module_from_spec(spec)
     try:
-        with _blamed(source.name, "import", passing=(), folder=source.path.parent):
+        with _as_config_error(source.name, "import", passing=(), folder=source.path.parent):
             spec.loader.exec_module(module)
     except BaseException:
-        del sys.modules[name]  # half of a module
+        del sys.modules[name]  # the module is incomplete
         raise
     return module
 
 
 @contextlib.contextmanager
-def _blamed(
+def _as_config_error(
     what: str, call: str, *, passing: tuple[type[Exception], ...] = (), folder: Path | None = None
 ) -> Iterator[None]:
-    """What the user's code raises becomes one line with its place in the user's file; `passing` stays as it is."""
+    """Turn errors of the user's code into a ConfigError of one line.
+
+    The line names the place in the user's file. Exceptions of the types in `passing`, and
+    MemoryError, are raised unchanged.
+
+    Args:
+        what: the file or the reference that the message begins with.
+        call: "import", or the field of the user function that is called.
+        folder: the folder of the user's file, if the file is being imported.
+    """
     untouched: tuple[type[Exception], ...] = (MemoryError, *passing)
     try:
         yield
     except untouched:
         raise
     except (Exception, SystemExit) as error:
-        line = _own_line(error)
+        line = _user_line(error)
         where = what if line is None else f"{what}, line {line}"
         text = _one_line(error.msg if isinstance(error, SyntaxError) else str(error))
         hint = ""
@@ -321,20 +360,20 @@ def _blamed(
         raise ConfigError(f"{where}: {type(error).__name__}: {text}{hint}") from error
 
 
-def _own_line(error: BaseException) -> int | None:
-    """The line of the user's file that an exception came through last."""
+def _user_line(error: BaseException) -> int | None:
+    """The line of the user's file in the innermost frame that belongs to this file."""
     if isinstance(error, SyntaxError):
         return error.lineno
-    own = [
+    lines = [
         line
         for frame, line in traceback.walk_tb(error.__traceback__)
         if frame.f_globals.get("__name__", "").startswith(MODULE_PREFIX)
     ]
-    return own[-1] if own else None
+    return lines[-1] if lines else None
 
 
 def _functions(module: ModuleType) -> list[str]:
-    """What the user's file itself defines and could be meant."""
+    """The names of the public callables that the user's file itself defines."""
     return [
         name
         for name, value in vars(module).items()
@@ -345,7 +384,7 @@ def _functions(module: ModuleType) -> list[str]:
 
 
 def _hint(name: str, known: Sequence[str], *, has: str = "It has") -> str:
-    """The nearest of the known names, and the first of them all."""
+    """A hint for a message: the known name that is most similar, and the first known names."""
     near = difflib.get_close_matches(name, known, n=1)
     meant = f" Did you mean {near[0]!r}?" if near else ""
     return f"{meant} {has}: {', '.join(known[:LONGEST_LIST])}" if known else meant
@@ -357,7 +396,11 @@ def _one_line(text: str) -> str:
 
 
 def _shown(value: Any) -> str:
-    """What a function returned, in a few words: a number as it is, else its kind, and its shape if it has one."""
+    """A short text for a value that a user function returned.
+
+    The text of a number is the number. The text of any other value is its type, and its shape if
+    the value has one.
+    """
     if isinstance(value, numbers.Number):
         return _one_line(str(value))
     shape = getattr(value, "shape", None)

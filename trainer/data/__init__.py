@@ -1,1 +1,1 @@
-"""The labelled images: read from a CSV or a folder, cleaned, checked for leaks, cut into folds."""
+"""Labelled images: read them from a table or a folder, clean them, find leaks, make folds."""

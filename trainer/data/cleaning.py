@@ -1,4 +1,7 @@
-"""Which rows of a table can be used: pure decisions, each rejected row with its reason, each repair counted."""
+"""Decide which rows of a table can be used.
+
+Each rejected row has a reason, and each repair is counted. The functions read no image file.
+"""
 
 import collections
 import dataclasses
@@ -16,7 +19,8 @@ from trainer.images.manifest import PART_MARK
 
 DROP = "drop"
 Flags = npt.NDArray[np.bool_]
-REPAIRS = {  # traits of a file (see trainer.images.picture) -> what is done about them
+# trait of a file (see trainer.images.picture) -> the repair that the user sees
+REPAIRS = {
     "alpha": "transparent pixels filled",
     "palette": "palettes turned to RGB",
     "cmyk": "CMYK turned to RGB",
@@ -29,7 +33,14 @@ REPAIRS = {  # traits of a file (see trainer.images.picture) -> what is done abo
 
 @dataclasses.dataclass(frozen=True)
 class Rejected:
-    """A row that is not used, and why."""
+    """A row that is not used.
+
+    Attributes:
+        line: the line of the row in its file, or 0 for a folder.
+        path: the path of the image, as the source has it.
+        reason: the kind of problem, e.g. "no label".
+        detail: the problem of this row.
+    """
 
     line: int
     path: str
@@ -39,14 +50,14 @@ class Rejected:
 
 @dataclasses.dataclass(frozen=True)
 class FileFacts:
-    """What reading the files of a table's N rows showed; rows of one file repeat it.
+    """Facts about the files of a table's N rows. Rows with the same file have the same facts.
 
     Attributes:
-        errors: for rows whose file cannot be read, why.
-        sizes_N2: height and width as displayed; 0 for those.
-        traits_N: a bit per entry of `REPAIRS`.
-        digests_N: content of each file.
-        fingerprints_N4: 256-bit perceptual hash, or None if nobody asked.
+        errors: for each row whose file cannot be read, the reason.
+        sizes_N2: the height and width of the image as displayed; 0 if the file cannot be read.
+        traits_N: one bit for each entry of `REPAIRS`, the lowest bit for the first entry.
+        digests_N: the hash of each file's content.
+        fingerprints_N4: the 256-bit perceptual hashes, or None if they were not requested.
     """
 
     errors: dict[int, str]
@@ -58,14 +69,14 @@ class FileFacts:
 
 @dataclasses.dataclass(frozen=True)
 class Cleaned:
-    """The rows that are left.
+    """The M rows that can be used.
 
     Attributes:
-        rows_M: their numbers in the table, ascending.
-        labels: the class of each, after corrections.
-        boxes_M4: whole pixels inside the image, or None.
+        rows_M: the numbers of these rows in the table, ascending.
+        labels: the label of each of these rows, after corrections.
+        boxes_M4: the boxes of these rows in whole pixels inside the image, or None.
         rejected: all other rows.
-        repaired: what was done to which of the rows that are left.
+        repaired: for each kind of repair, the repaired rows among `rows_M`.
     """
 
     rows_M: npt.NDArray[np.int64]
@@ -76,13 +87,16 @@ class Cleaned:
 
 
 def clean(table: Table, facts: FileFacts, data: DataOptions) -> Cleaned:
-    """Decide about every row: unusable files, boxes and labels go, corrections have the last word.
+    """Reject the rows with an unusable file, box or label, and correct labels.
+
+    A correction replaces the label of the table, or it drops the row.
 
     Raises:
         DataError: the corrections cannot be used.
     """
     reasons = dict(_unusable(table, facts))
-    boxes_N4, clipped_N = None, np.zeros(len(table), dtype=bool)
+    boxes_N4: npt.NDArray[np.int32] | None = None
+    clipped_N = np.zeros(len(table), dtype=bool)
     if table.boxes_N4 is not None:
         boxes_N4, clipped_N, bad = clean_boxes(
             table.boxes_N4, facts.sizes_N2, clip=data.bad_boxes == "clip"
@@ -97,7 +111,7 @@ def clean(table: Table, facts: FileFacts, data: DataOptions) -> Cleaned:
             reasons.setdefault(row, ("no label", f"{empty} is empty"))
     for row in dropped:
         reasons.setdefault(row, ("correction", DROP))
-    reasons |= _twice(table, labels, boxes_N4, set(reasons))
+    reasons |= _repeated_rows(table, labels, boxes_N4, set(reasons))
     kept = [row for row in range(len(table)) if row not in reasons]
     rows_M = np.array(kept, dtype=np.int64)
     repaired = {
@@ -124,12 +138,24 @@ def clean(table: Table, facts: FileFacts, data: DataOptions) -> Cleaned:
 def clean_boxes(
     boxes_N4: npt.NDArray[np.float64], sizes_N2: npt.NDArray[np.int32], *, clip: bool
 ) -> tuple[npt.NDArray[np.int32], Flags, dict[int, str]]:
-    """Boxes in whole pixels, which of them were cut at the edge, and what is wrong with those that cannot be used.
+    """Round boxes to whole pixels, and find the boxes that cannot be used.
 
     Args:
-        boxes_N4: left, top, right, bottom.
-        sizes_N2: height and width of each image.
-        clip: cut boxes that leave the image; otherwise they cannot be used.
+        boxes_N4: left, top, right and bottom of each box in pixels.
+        sizes_N2: the height and width of each image in pixels.
+        clip: True to cut a box at the edge of the image. False to reject a box that is partly
+            outside the image.
+
+    Returns:
+        The boxes inside the image; whether each usable box was cut; and a problem for each row
+        whose box cannot be used.
+
+    Example:
+        >>> boxes_N4 = np.array([[-2.0, 0.0, 5.2, 8.0], [3.0, 3.0, 3.0, 9.0]])
+        >>> sizes_N2 = np.array([[10, 10], [10, 10]], dtype=np.int32)
+        >>> boxes_N4, clipped_N, bad = clean_boxes(boxes_N4, sizes_N2, clip=True)
+        >>> boxes_N4[0].tolist(), clipped_N.tolist(), bad
+        ([0, 0, 5, 8], [True, False], {1: '[3, 3, 3, 9] is empty'})
     """
     unreadable_N: Flags = ~np.asarray(np.isfinite(boxes_N4).all(axis=1))
     with np.errstate(invalid="ignore"):
@@ -159,7 +185,7 @@ def clean_boxes(
 
 
 def write_rejected(rejected: list[Rejected], path: Path) -> None:
-    """Write `rejected.csv`; a header alone says that nothing was."""
+    """Write the file `rejected.csv`. Without rejected rows, the file has only a header."""
     write_csv(
         path,
         ("line", "path", "reason", "detail"),
@@ -168,22 +194,26 @@ def write_rejected(rejected: list[Rejected], path: Path) -> None:
 
 
 def unusable(rejected: list[Rejected]) -> list[Rejected]:
-    """The rows that nobody chose to leave out."""
+    """The rejected rows with a problem: not near-duplicates, and not rows that the user dropped."""
     return [entry for entry in rejected if entry.reason not in ("near duplicate", "correction")]
 
 
 def too_many(rejected: list[Rejected], *, rows: int, data: DataOptions) -> bool:
-    """Whether more of the rows are unusable than `data.max_rejected` allows."""
-    return (
-        len(unusable(rejected)) > data.max_rejected * rows + 1e-9
-    )  # 0.29 * 100 is a little less than 29
+    """Whether the number of unusable rows is above the share `data.max_rejected` of all rows."""
+    # 1e-9, because 0.29 * 100 is a little less than 29
+    return len(unusable(rejected)) > data.max_rejected * rows + 1e-9
 
 
 def refuse_too_many(rejected: list[Rejected], *, rows: int, data: DataOptions) -> None:
-    """A data set of which much is unusable is a mistake in the options more often than bad data.
+    """Refuse a data set with too many unusable rows.
+
+    The reason is more often a mistake in the options than bad images.
+
+    Args:
+        rows: the number of all rows of the source.
 
     Raises:
-        DataError: there are too many.
+        DataError: there are more unusable rows than `data.max_rejected` allows.
     """
     if not too_many(rejected, rows=rows, data=data):
         return
@@ -194,13 +224,14 @@ def refuse_too_many(rejected: list[Rejected], *, rows: int, data: DataOptions) -
         f"{f'line {e.line}: ' if e.line else ''}{e.path} ({e.reason}: {e.detail})" for e in bad
     ]
     raise DataError(
-        f"{data.source}: {len(bad):,} of {rows:,} rows cannot be used ({most}), more than data.max_rejected "
-        f"({data.max_rejected:.0%}) allows. Repair them, or raise it; the rejected.csv of `sweeps check` lists them"
-        f"{named(examples)}"
+        f"{data.source}: {len(bad):,} of {rows:,} rows cannot be used ({most}), "
+        f"more than data.max_rejected ({data.max_rejected:.0%}) allows. Repair them, or raise it; "
+        f"the rejected.csv of `sweeps check` lists them{named(examples)}"
     )
 
 
 def _unusable(table: Table, facts: FileFacts) -> list[tuple[int, tuple[str, str]]]:
+    """The rows whose file cannot be used, each with (reason, detail)."""
     no_path = [
         (row, ("no path", "the path is empty")) for row, path in enumerate(table.paths) if not path
     ]
@@ -210,11 +241,13 @@ def _unusable(table: Table, facts: FileFacts) -> list[tuple[int, tuple[str, str]
 def _corrected(
     table: Table, data: DataOptions
 ) -> tuple[list[tuple[str, ...]], list[int], list[int]]:
-    """Labels after the corrections, the rows to drop, and the rows whose label changed."""
+    """The labels after the corrections, the rows to drop, and the rows whose label changed."""
     if data.corrections is None:
         return table.labels, [], []
     corrections = _read_corrections(Path(data.corrections), table)
-    labels, dropped, corrected = list(table.labels), [], []
+    labels = list(table.labels)
+    dropped: list[int] = []
+    corrected: list[int] = []
     for row, path in enumerate(table.paths):
         correction = corrections.get(_normal(path, table))
         if correction is None:
@@ -230,9 +263,14 @@ def _corrected(
 
 
 def _read_corrections(path: Path, table: Table) -> dict[str, tuple[str, ...]]:
-    """For each path its new parts (empty: as it was), or (DROP,).
+    """The correction of each path in a file of corrections.
 
-    With several label columns a file may hold those columns, or `label` with the joined name.
+    A correction is (DROP,), or one value for each label column. An empty value means that the
+    column is not corrected. If the table has several label columns, the file may have the same
+    columns, or one column `label` with the joined name of the class.
+
+    Raises:
+        DataError: the file is missing or has other columns, or a correction cannot be used.
     """
     if not path.is_file():
         raise DataError(f"{path}: no such file (data.corrections)")
@@ -242,15 +280,18 @@ def _read_corrections(path: Path, table: Table) -> dict[str, tuple[str, ...]]:
         [name for name in table.label_columns if name in frame.columns] if several else ["label"]
     )
     if "path" not in frame.columns or not set(wanted) <= set(frame.columns):
-        there = ", ".join(repr(str(name)) for name in frame.columns)
-        raise DataError(f"{path}: corrections need the columns path and label; there: {there}")
-    known_paths, known_labels = {_normal(image, table) for image in table.paths}, set(table.labels)
+        present = ", ".join(repr(str(name)) for name in frame.columns)
+        raise DataError(f"{path}: corrections need the columns path and label; there: {present}")
+    known_paths = {_normal(image, table) for image in table.paths}
+    known_labels = set(table.labels)
     known_parts = [set(parts) for parts in zip(*table.labels, strict=True)]
     known = ", ".join(sorted(PART_MARK.join(label) for label in known_labels if all(label))[:20])
     corrections: dict[str, tuple[str, ...]] = {}
     problems = []
     for row, *cells in frame[["path", *wanted]].itertuples(name=None):
-        line, image, values = row + 2, _normal(cells[0], table), tuple(map(str, cells[1:]))
+        line = row + 2
+        image = _normal(cells[0], table)
+        values = tuple(map(str, cells[1:]))
         if not any(cells):
             continue
         new = _parse_correction(values, wanted, table)
@@ -274,7 +315,7 @@ def _read_corrections(path: Path, table: Table) -> dict[str, tuple[str, ...]]:
 def _parse_correction(
     values: tuple[str, ...], columns: list[str], table: Table
 ) -> tuple[str, ...] | None:
-    """The parts that a row of the corrections gives; None if it says nothing that can be understood."""
+    """The correction in one row of a file of corrections, or None if the row has no valid one."""
     if DROP in values:
         return (DROP,)
     if columns == ["label"] and table.label_columns != ("label",):
@@ -285,23 +326,30 @@ def _parse_correction(
 
 
 def _is_part(new: tuple[str, ...], known_parts: list[set[str]]) -> bool:
-    """Whether only some columns are corrected, and each to a value that it has elsewhere."""
+    """Whether a correction changes some columns only, each to a known value of the column."""
     return not all(new) and all(
         not part or part in known for part, known in zip(new, known_parts, strict=True)
     )
 
 
-def _twice(
+def _repeated_rows(
     table: Table,
     labels: list[tuple[str, ...]],
     boxes_N4: npt.NDArray[np.int32] | None,
-    gone: set[int],
+    rejected: set[int],
 ) -> dict[int, tuple[str, str]]:
-    """An image that is named twice would lie on both sides of a split; with two classes nobody knows which holds."""
+    """The rows to reject because another row has the same image, each with (reason, detail).
+
+    Otherwise one image could be on both sides of a split. If two rows give an image different
+    classes, both rows are rejected, because the right class is unknown.
+
+    Args:
+        rejected: rows that are rejected already; they are ignored.
+    """
     first: dict[tuple[object, ...], int] = {}
     reasons: dict[int, tuple[str, str]] = {}
     for row, path in enumerate(table.paths):
-        if row in gone:
+        if row in rejected:
             continue
         key = (_normal(path, table), *(() if boxes_N4 is None else boxes_N4[row].tolist()))
         earlier = first.setdefault(key, row)
@@ -318,6 +366,9 @@ def _twice(
 
 
 def _normal(path: str, table: Table) -> str:
-    """`a/./b.jpg`, `a//b.jpg` and the absolute path of `a/b.jpg` are one; only odd paths pay for it."""
+    """A path in its normal form: `a/./b.jpg`, `a//b.jpg` and an absolute path become `a/b.jpg`.
+
+    Paths that look normal already are not processed, to save time.
+    """
     path = path.removeprefix(f"{table.root}/")
     return os.path.normpath(path) if "./" in path or "//" in path or path.startswith(".") else path

@@ -1,4 +1,7 @@
-"""The data cut into folds as the options say: the one way from two sections of a YAML file to `Folds`."""
+"""Read a data set and cut it into folds, as the sections `data` and `folds` of a YAML file say.
+
+All commands use `cut_data` to make folds.
+"""
 
 import dataclasses
 from pathlib import Path
@@ -14,7 +17,7 @@ class Cut:
     """A data set and its folds.
 
     Attributes:
-        earlier: the folds that images kept their places from, or None.
+        earlier: the earlier folds from which known images kept their fold, or None.
     """
 
     data: DataSet
@@ -29,10 +32,11 @@ def cut_data(
     earlier: Path | None = None,
     read: ReadOptions = PLAIN_READ,
 ) -> Cut:
-    """Read, clean and cut; for `read` see `read_data_set`.
+    """Read and clean the data set, and cut it into folds.
 
     Args:
-        earlier: a folds file whose images keep their folds unless `folds.file` names another.
+        earlier: a folds file. Its images keep their folds, unless `folds.file` names another file.
+        read: see `read_data_set`.
 
     Raises:
         DataError: see `read_data_set` and `make_folds`.
@@ -43,20 +47,28 @@ def cut_data(
     if found.fixed_N is not None:
         return Cut(found, fixed_folds(found.manifest, found.fixed_N), None)
     if folds.file is not None and before is not None:
-        _refuse_strangers(found, before, file=folds.file, source=data.source)
-    # earlier folds decide how many there are and what none of them sees, unless the user says so too
-    asked = folds.model_fields_set
-    k = before.k if before is not None and "k" not in asked else folds.k
-    holdout = before.holdout if before is not None and "holdout" not in asked else folds.holdout
+        _refuse_other_images(found, before, file=folds.file, source=data.source)
+    # the number of folds and the holdout come from the earlier folds, unless the user sets them
+    given = folds.model_fields_set
+    k = before.k if before is not None and "k" not in given else folds.k
+    holdout = before.holdout if before is not None and "holdout" not in given else folds.holdout
     cut = make_folds(found.manifest, k=k, seed=folds.seed, holdout=holdout, earlier=before)
     return Cut(found, cut, before)
 
 
-def _refuse_strangers(found: DataSet, before: Folds, *, file: str, source: str) -> None:
-    """A folds file of other images, or of these under other paths, would pin nothing and say so nowhere."""
-    here, there = found.manifest.identities(), before.manifest.identities()
-    if not set(here) & set(there):
+def _refuse_other_images(found: DataSet, before: Folds, *, file: str, source: str) -> None:
+    """Refuse a folds file that has none of the data set's images, or has them under other paths.
+
+    Such a file would have no effect, and the user would not notice it.
+
+    Raises:
+        DataError: the folds file and the data set have no image in common.
+    """
+    images = found.manifest.identities()
+    known = before.manifest.identities()
+    if not set(images) & set(known):
         raise DataError(
-            f"{file}: none of its {len(there):,} images is in {source}: its paths look like {there[0][0]!r}, those of "
-            f"the data like {here[0][0]!r}. Give the folds file of this data, or leave folds.file out"
+            f"{file}: none of its {len(known):,} images is in {source}: "
+            f"its paths look like {known[0][0]!r}, those of the data like {images[0][0]!r}. "
+            "Give the folds file of this data, or leave folds.file out"
         )

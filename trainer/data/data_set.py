@@ -1,4 +1,7 @@
-"""From what the user says about the data to a clean manifest, in one pass over the files."""
+"""Read a data set as the user's options say, and make a clean manifest of it.
+
+The image files are read in one pass, or in two passes if only one image per cluster is kept.
+"""
 
 import contextlib
 import dataclasses
@@ -16,20 +19,23 @@ from trainer.images.cache import CachePlan, PoolWriter, make_room, plan_cache, p
 from trainer.images.manifest import PART_MARK, Manifest, order_classes
 from trainer.images.preprocessing import Preprocessing
 
-MIN_SIDE = 48  # pixels: a fingerprint has 17 x 16 cells; digits of 32 x 32 are all alike to it
-Progress = Callable[[str, int, int], None]  # what is done, images done, images in all
+# Pixels. The fingerprint of a smaller image says too little: a fingerprint has 17 x 16 cells, and
+# the fingerprints of digits of 32 x 32 pixels are all similar.
+MIN_SIDE = 48
+Progress = Callable[[str, int, int], None]  # name of the step, images done, all images
 
 
 @dataclasses.dataclass(frozen=True)
 class ReadOptions:
-    """What a command wants from the reading of a data set, beside what the user says about the data.
+    """What a command needs from `read_data_set`, in addition to the user's `DataOptions`.
 
     Attributes:
-        choices: what to decode on the way; the cache has them afterwards, as far as they fit.
-        fingerprints: look for near-duplicates even if nothing depends on them.
-        tolerant: go on however many rows are rejected, to show them.
-        on_rejected: called with the unusable rows before anything is refused because of them.
-        progress: called with (what, images done, images in all).
+        choices: the preparations of the images for which the cache is filled, as far as the
+            decoded images fit into the cache.
+        fingerprints: find near-duplicates even if no option of the user needs them.
+        tolerant: accept any number of rejected rows, so that the command can show them.
+        on_rejected: called with the rejected rows, before an error because of them is raised.
+        progress: called with (name of the step, images done, all images).
     """
 
     choices: Sequence[Preprocessing] = ()
@@ -44,17 +50,19 @@ PLAIN_READ = ReadOptions()
 
 @dataclasses.dataclass(frozen=True)
 class DataSet:
-    """Images that are ready to be cut into folds, and what became of the others.
+    """N images that are ready to be cut into folds, and the rejected rows.
 
     Attributes:
-        rows: rows of the source.
-        rejected: rows that are not used.
-        repairs: what was done to how many of the images.
-        sizes_N2: height and width of each image's file, as displayed.
-        clusters_N: number of each image's near-duplicate cluster, or None if nobody asked.
-        fixed_N: the fold that the source gives each image, or None.
-        to_decode: how many images each choice makes.
-        plan: which of the choices asked for are kept decoded.
+        manifest: the N images.
+        rows: the number of all rows of the source.
+        rejected: the rows that are not used.
+        repairs: for each kind of repair, the number of repaired images.
+        sizes_N2: the height and width of each image's file, as displayed.
+        clusters_N: the number of each image's near-duplicate cluster, or None if near-duplicates
+            were not requested.
+        fixed_N: the fold of each image in the source's fold column, or None without such a column.
+        to_decode: the number of images that the cache needs for each preparation.
+        plan: which of the requested preparations are kept decoded in the cache.
     """
 
     manifest: Manifest
@@ -71,18 +79,18 @@ class DataSet:
 def read_data_set(
     data: DataOptions, *, fold_column: str | None = None, read: ReadOptions = PLAIN_READ
 ) -> DataSet:
-    """Read the source, read every file once, and clean.
+    """Read the source and all its image files, and reject the rows that cannot be used.
 
     Args:
-        fold_column: the column of fixed folds.
+        fold_column: the column with fixed folds, or None.
 
     Raises:
         DataError: the source, its files or the cache cannot be used.
-        ConfigError: a choice needs a library or weights that are missing.
+        ConfigError: a preparation of the images needs a library or weights that are missing.
     """
     table = read_table(data, fold_column=fold_column)
     require_boxes(data, read.choices)
-    # where most images may go, they are chosen first and decoded after that
+    # with one image per cluster, most images may be rejected: decode only the kept images, later
     at_once = data.keep == "all"
     plan = plan_cache(read.choices if at_once else (), images=len(table), cache_gb=data.cache_gb)
     facts = _scan(
@@ -113,14 +121,15 @@ def read_data_set(
 
 
 def require_boxes(data: DataOptions, choices: Sequence[Preprocessing]) -> None:
-    """A choice that cuts boxes out needs to know where they are.
+    """Refuse `crop: box` if the options do not name the columns of the box.
 
     Raises:
-        DataError: it does not.
+        DataError: a preparation crops boxes, and `data.box` is not set.
     """
     if any(how.crop == "box" for how in choices) and data.box is None:
         raise DataError(
-            f"{data.source}: crop: box needs the columns of the box: data.box: [left, top, right, bottom]"
+            f"{data.source}: crop: box needs the columns of the box: "
+            "data.box: [left, top, right, bottom]"
         )
 
 
@@ -137,7 +146,7 @@ def _scan(
     if pools:
         make_room(pools, images=len(table), cache_gb=data.cache_gb)
     with contextlib.ExitStack() as stack:
-        # in one order everywhere: two processes never wait for each other's second lock
+        # every process locks the pools in the same order, so that two processes cannot deadlock
         ordered = sorted(pools, key=lambda pool: pool.pixels)
         writers = [stack.enter_context(PoolWriter(pool)) for pool in ordered]
         return scan_files(
@@ -161,29 +170,35 @@ def _data_set(
     plan: CachePlan,
     progress: Progress | None,
 ) -> DataSet:
-    rows_N, labels, boxes_N4 = cleaned.rows_M, cleaned.labels, cleaned.boxes_M4
-    rejected, clusters_N = cleaned.rejected, None
+    rows_N = cleaned.rows_M
+    labels = cleaned.labels
+    boxes_N4 = cleaned.boxes_M4
+    rejected = cleaned.rejected
+    clusters_N: npt.NDArray[np.int64] | None = None
     if facts.fingerprints_N4 is not None:
         clusters_N = _clusters(facts, rows_N, data, progress)
         if data.keep == "one_per_cluster":
             kept, more = _one_per_cluster(table, rows_N, clusters_N, labels)
-            rows_N, labels, clusters_N = rows_N[kept], [labels[at] for at in kept], clusters_N[kept]
+            rows_N = rows_N[kept]
+            labels = [labels[at] for at in kept]
+            clusters_N = clusters_N[kept]
             boxes_N4 = None if boxes_N4 is None else boxes_N4[kept]
             rejected = [*rejected, *more]
     parts, labels_N = order_classes(labels, label_columns=table.label_columns, orders=table.orders)
     if len(parts) < 2:
         raise DataError(
-            f"{table.name}: only one class ({PART_MARK.join(parts[0])!r}); classification needs at least two"
+            f"{table.name}: only one class ({PART_MARK.join(parts[0])!r}); "
+            "classification needs at least two"
         )
     paths = tuple(table.paths[row] for row in rows_N)
     groups = None
     if data.group == NEAR_DUPLICATES:
         assert clusters_N is not None
-        # named after an image and not a place in the source: the order of the rows decides nothing
+        # a group has the name of an image, so that it does not depend on the order of the rows
         first_of = dict(sorted(zip(clusters_N.tolist(), paths, strict=True), reverse=True))
         groups = tuple(first_of[cluster] for cluster in clusters_N.tolist())
     elif table.groups is not None:
-        # an image without a group stands for itself
+        # an image without a group becomes a group of one image
         groups = tuple(table.groups[row] or f"image {table.paths[row]}" for row in rows_N)
     manifest = Manifest(
         root=table.root,
@@ -218,13 +233,14 @@ def _data_set(
 def _clusters(
     facts: FileFacts, rows_N: npt.NDArray[np.int64], data: DataOptions, progress: Progress | None
 ) -> npt.NDArray[np.int64]:
-    """Near-duplicates among these rows of the table.
+    """The near-duplicate cluster of each of the rows `rows_N`, as the lowest position in a cluster.
 
-    The fingerprints of tiny and flat images say too little: those are alike only if their files are.
+    The fingerprints of tiny images and of images with one colour say too little. Such images are
+    near-duplicates only if their files are identical.
     """
     from trainer.data.duplicates import near_duplicate_clusters
 
-    told = (
+    report = (
         None if progress is None else lambda done, total: progress("comparing images", done, total)
     )
     assert facts.fingerprints_N4 is not None
@@ -238,7 +254,7 @@ def _clusters(
         [first.setdefault(digest, at) for at, digest in enumerate(digests)], dtype=np.int64
     )
     found = near_duplicate_clusters(
-        fingerprints_N4[rows], distance=data.near_distance, progress=told
+        fingerprints_N4[rows], distance=data.near_distance, progress=report
     )
     clusters_N[rows] = rows[found]
     return clusters_N
@@ -250,17 +266,23 @@ def _one_per_cluster(
     clusters_N: npt.NDArray[np.int64],
     labels: list[tuple[str, ...]],
 ) -> tuple[list[int], list[Rejected]]:
-    """Keep the middle image of each cluster and class: near-duplicates of two classes are no duplicates."""
+    """The positions to keep, and the other rows as rejected rows.
+
+    The middle image of each cluster and class is kept. Near-duplicates with different classes do
+    not count as duplicates.
+    """
     from trainer.data.duplicates import one_per_cluster
 
     first: dict[tuple[object, ...], int] = {}
     keys = zip(clusters_N.tolist(), labels, strict=True)
     split_N = np.array([first.setdefault(key, at) for at, key in enumerate(keys)], dtype=np.int64)
     kept_of = {split_N[at]: int(rows_N[at]) for at in one_per_cluster(split_N).tolist()}
-    kept, rejected = [], []
+    kept: list[int] = []
+    rejected: list[Rejected] = []
     for at, row in enumerate(rows_N.tolist()):
         twin = kept_of[split_N[at]]
-        if table.paths[row] == table.paths[twin]:  # with boxes, all of the image that is kept
+        # the same path, because an image with several boxes has several rows, which are all kept
+        if table.paths[row] == table.paths[twin]:
             kept.append(at)
             continue
         detail = f"{table.where(twin)} stands for it"

@@ -1,12 +1,16 @@
-"""Near-duplicate images: exact single-link clusters of 256-bit perceptual hashes.
+"""Find near-duplicate images: exact single-link clusters of 256-bit perceptual hashes.
 
-Shapes: N images, M distinct hashes (numbered by their first row; an entirely flat one comes last), 4 words of 64 bits
-per hash, P linked pairs, R x C a block of pairs.
+Shapes: N images, M distinct hashes (numbered by their first row; the hash of images with one colour
+comes last), 4 words of 64 bits per hash, P linked pairs, R x C pairs of a block.
 
-Two ways find the same pairs. Bands: two hashes within `distance` bits are equal in at least one of distance + 1 bands
-of bits, so only hashes with an equal band are compared (Norouzi et al. 2012, "Fast Search in Hamming Space with
-Multi-Index Hashing"). Photos have bits that depend on each other, and long distances make short bands: where the bands
-would compare too many, all pairs are compared in blocks, by their 64 most telling bits first.
+Two methods find the same pairs:
+
+- Bands. The bits are divided into distance + 1 bands. Two hashes that differ in at most `distance`
+  bits are equal in at least one band. Therefore only hashes with an equal band are compared
+  (Norouzi et al. 2012, "Fast Search in Hamming Space with Multi-Index Hashing").
+- Blocks. All pairs are compared, first by the 64 most informative bits. This method is used if the
+  bands would compare too many pairs. Bands compare many pairs if the bits of photos depend on each
+  other, or if a long distance makes the bands short.
 """
 
 from collections.abc import Callable, Iterator
@@ -21,51 +25,74 @@ Progress = Callable[[int, int], None]
 
 BITS = 256
 MAX_DISTANCE = 64
-BLOCK_ROWS, BLOCK_COLUMNS = 16, 8192  # 1 MiB of words: stays in the second-level cache of one core
-JOINED_AT_ONCE = 2**17  # joining costs as much as going over all images
+# a block has 1 MiB of words, which fit into the second-level cache of one core
+BLOCK_ROWS = 16
+BLOCK_COLUMNS = 8192
+JOINED_AT_ONCE = 2**17  # links; each join takes as long as one pass over all images
 BAND_COST = 24  # measured: a pair with an equal band takes as long as 20 to 30 pairs of a block
-MANY = 32  # one pair in so many: from there on, picking them one by one takes longer than comparing all words
-SAMPLED = 4096  # hashes that tell which bits are telling
+# If more than one pair of a block in MANY is a candidate, it is faster to compare all words of the
+# block than to pick the candidates one by one.
+MANY = 32
+SAMPLED = 4096  # hashes from which the most informative bits are computed
 
 
 def near_duplicate_clusters(
     hashes_N4: Words, *, distance: int, progress: Progress | None = None
 ) -> Rows:
-    """Link images whose hashes differ in at most `distance` bits, and links of links (single link).
+    """Put images whose hashes differ in at most `distance` bits into one cluster (single link).
+
+    Single link means that a cluster can contain two images that differ in more bits, if a chain of
+    similar images connects them.
 
     Args:
-        hashes_N4: perceptual hashes; all zeros is an entirely flat picture, which matches only its like.
-        distance: bits, 0..64.
-        progress: told how many of the N images' worth of work are done: from 0, ascending, at last N.
+        hashes_N4: perceptual hashes. A hash of zeros stands for an image with one colour; such an
+            image is a near-duplicate only of other images with one colour.
+        distance: the largest number of different bits, 0..64.
+        progress: called with (done, N) while the work goes on. `done` begins with 0, does not
+            decrease, and ends with N.
 
     Returns:
-        For each image the lowest row of its cluster (its own row where it is alone).
+        For each image, the lowest row of its cluster. An image without near-duplicates has its own
+        row.
 
     Raises:
         ValueError: the hashes are not N x 4 words of 64 bits, or the distance is outside 0..64.
+
+    Example:
+        >>> hashes_N4 = np.array([[7, 0, 0, 0], [~7, 0, 0, 0], [6, 0, 0, 0]]).astype(np.uint64)
+        >>> near_duplicate_clusters(hashes_N4, distance=1).tolist()
+        [0, 1, 0]
     """
     _refuse(hashes_N4, distance)
     first_M, hash_N = _distinct(hashes_N4)
     root_M = np.arange(len(first_M))
 
-    def tell(share: float) -> None:
+    def report(share: float) -> None:
         if progress is not None:
             progress(round(share * len(hashes_N4)), len(hashes_N4))
 
     pending: list[Links] = []
     count = 0
-    for links in _links(hashes_N4[first_M], distance=distance, root_M=root_M, tell=tell):
+    for links in _links(hashes_N4[first_M], distance=distance, root_M=root_M, report=report):
         pending.append(links)
         count += len(links[0])
         if count >= JOINED_AT_ONCE:
             _join(root_M, pending)
-            pending, count = [], 0
+            pending = []
+            count = 0
     _join(root_M, pending)
     return first_M[root_M[hash_N]]
 
 
 def one_per_cluster(clusters_N: Rows) -> Rows:
-    """Rows to keep, ascending: the middle row of each cluster (of a video its middle frame; of two the first)."""
+    """The middle row of each cluster, in ascending order of the rows.
+
+    For a video this is the middle frame. A cluster of two images gives its first image.
+
+    Example:
+        >>> one_per_cluster(np.array([0, 0, 0, 3, 3])).tolist()
+        [1, 3]
+    """
     order_N = np.argsort(clusters_N, kind="stable")
     _, begins, counts = np.unique(clusters_N[order_N], return_index=True, return_counts=True)
     return np.sort(order_N[begins + (counts - 1) // 2])
@@ -81,7 +108,10 @@ def _refuse(hashes_N4: Words, distance: int) -> None:
 
 
 def _distinct(hashes_N4: Words) -> tuple[Rows, Rows]:
-    """The first row of each distinct hash, ascending but for the flat one at the end, and each row's hash."""
+    """The first row of each distinct hash, and the number of each row's hash.
+
+    The first rows are in ascending order. The hash of zeros is an exception: it comes last.
+    """
     order_N = np.lexsort(hashes_N4.T)
     sorted_N4 = hashes_N4[order_N]
     new_N = np.ones(len(order_N), dtype=bool)
@@ -96,47 +126,60 @@ def _distinct(hashes_N4: Words) -> tuple[Rows, Rows]:
 
 
 def _join(root_M: Rows, links: list[Links]) -> None:
-    """Put linked hashes into one cluster, in place; afterwards each root is the lowest number of its cluster."""
+    """Put linked hashes into one cluster, and change `root_M` in place.
+
+    Afterwards the root of each hash is the lowest number in its cluster.
+    """
     if not links:
         return
     a_P, b_P = (np.concatenate([link[side] for link in links]) for side in (0, 1))
     while True:
-        a_P, b_P = root_M[a_P], root_M[b_P]
+        a_P = root_M[a_P]
+        b_P = root_M[b_P]
         apart = a_P != b_P
         if not apart.any():
             return
-        a_P, b_P = a_P[apart], b_P[apart]
+        a_P = a_P[apart]
+        b_P = b_P[apart]
         np.minimum.at(root_M, np.maximum(a_P, b_P), np.minimum(a_P, b_P))
-        while (root_M[root_M] != root_M).any():  # halves the way to the root each time
+        while (root_M[root_M] != root_M).any():  # each step halves the distance to the root
             root_M[:] = root_M[root_M]
 
 
 def _links(
-    hashes_M4: Words, *, distance: int, root_M: Rows, tell: Callable[[float], None]
+    hashes_M4: Words, *, distance: int, root_M: Rows, report: Callable[[float], None]
 ) -> Iterator[Links]:
-    """All linked pairs of distinct hashes, but for those that `root_M` (it may change meanwhile) shows joined.
+    """Yield all linked pairs of distinct hashes that have different roots.
 
-    Bands may yield a pair twice.
+    The caller may change `root_M` between two results. The method with bands may yield a pair
+    twice.
     """
-    if len(hashes_M4) and not hashes_M4[-1].any():  # flat
-        hashes_M4, root_M = hashes_M4[:-1], root_M[:-1]
-    tell(0.0)
+    # the hash of zeros, of images with one colour, is linked with no other hash
+    if len(hashes_M4) and not hashes_M4[-1].any():
+        hashes_M4 = hashes_M4[:-1]
+        root_M = root_M[:-1]
+    report(0.0)
     if distance and len(hashes_M4) > 1:
-        order = _telling_bits(hashes_M4)
-        count = max(distance + 1, BITS // 64)  # a band fits into one word
+        order = _informative_bits(hashes_M4)
+        count = max(distance + 1, BITS // 64)  # at least 4 bands, so that a band fits into one word
         bands = [order[number::count] for number in range(count)]
         if _bands_are_cheap(hashes_M4, bands):
-            yield from _band_links(hashes_M4, bands, distance=distance, root_M=root_M, tell=tell)
+            yield from _band_links(
+                hashes_M4, bands, distance=distance, root_M=root_M, report=report
+            )
         else:
             words_4M = np.stack(
-                [_picked(hashes_M4, order[at : at + 64]) for at in range(0, BITS, 64)]
+                [_picked_bits(hashes_M4, order[at : at + 64]) for at in range(0, BITS, 64)]
             )
-            yield from _block_links(words_4M, distance=distance, root_M=root_M, tell=tell)
-    tell(1.0)
+            yield from _block_links(words_4M, distance=distance, root_M=root_M, report=report)
+    report(1.0)
 
 
-def _telling_bits(hashes_M4: Words) -> list[int]:
-    """All bits, those first that vary most and depend least (linearly) on the ones before: greedy."""
+def _informative_bits(hashes_M4: Words) -> list[int]:
+    """All bits in the order of their information, chosen by a greedy method.
+
+    The next bit is the bit that varies most and depends least (linearly) on the bits before it.
+    """
     sample_S4 = hashes_M4[
         np.linspace(0, len(hashes_M4) - 1, min(SAMPLED, len(hashes_M4))).astype(np.int64)
     ]
@@ -164,8 +207,8 @@ def _telling_bits(hashes_M4: Words) -> list[int]:
     return order
 
 
-def _picked(hashes_M4: Words, bits: list[int]) -> Words:
-    """These at most 64 bits of each hash, in one word."""
+def _picked_bits(hashes_M4: Words, bits: list[int]) -> Words:
+    """The given bits of each hash (at most 64) in one word."""
     word_M = np.zeros(len(hashes_M4), dtype=np.uint64)
     for bit in bits:
         word_M <<= np.uint64(1)
@@ -174,9 +217,10 @@ def _picked(hashes_M4: Words, bits: list[int]) -> Words:
 
 
 def _bands_are_cheap(hashes_M4: Words, bands: list[list[int]]) -> bool:
+    """Whether the method with bands takes at most as long as the method with blocks."""
     affordable = len(hashes_M4) * (len(hashes_M4) - 1) // 2 // BAND_COST
     for bits in bands:
-        word_M = np.sort(_picked(hashes_M4, bits))
+        word_M = np.sort(_picked_bits(hashes_M4, bits))
         bounds = np.flatnonzero(np.concatenate([[True], word_M[1:] != word_M[:-1], [True]]))
         sizes = np.diff(bounds)
         affordable -= int((sizes * (sizes - 1) // 2).sum())
@@ -191,17 +235,18 @@ def _band_links(
     *,
     distance: int,
     root_M: Rows,
-    tell: Callable[[float], None],
+    report: Callable[[float], None],
 ) -> Iterator[Links]:
     for number, bits in enumerate(bands):
-        tell(number / len(bands))
-        word_M = _picked(hashes_M4, bits)
-        order_M = np.argsort(word_M, kind="stable")  # equal words keep their order, so a < b
+        report(number / len(bands))
+        word_M = _picked_bits(hashes_M4, bits)
+        order_M = np.argsort(word_M, kind="stable")  # stable, so that a < b in each pair
         word_M = word_M[order_M]
-        place_P, step = np.arange(len(word_M)), 1
+        place_P = np.arange(len(word_M))
+        step = 1
         while len(place_P := place_P[: np.searchsorted(place_P, len(word_M) - step)]):
             place_P = place_P[word_M[place_P] == word_M[place_P + step]]
-            yield from _within(
+            yield from _near_pairs(
                 hashes_M4,
                 order_M[place_P],
                 order_M[place_P + step],
@@ -212,36 +257,40 @@ def _band_links(
 
 
 def _block_links(
-    words_4M: Words, *, distance: int, root_M: Rows, tell: Callable[[float], None]
+    words_4M: Words, *, distance: int, root_M: Rows, report: Callable[[float], None]
 ) -> Iterator[Links]:
     count = words_4M.shape[1]
     hashes_M4 = np.ascontiguousarray(words_4M.T)
     room = np.empty(BLOCK_ROWS * BLOCK_COLUMNS, dtype=np.uint64)
     for top in range(0, count, BLOCK_ROWS):
         if top % (64 * BLOCK_ROWS) == 0:
-            tell(1 - (1 - top / count) ** 2)
+            report(1 - (1 - top / count) ** 2)
         root_R = root_M[top : top + BLOCK_ROWS]
         for left in range(top, count, BLOCK_COLUMNS):
             root_C = root_M[left : left + BLOCK_COLUMNS]
             if (root_C == root_R[0]).all() and (root_R == root_R[0]).all():
                 continue
-            near_RC = _perhaps_near(words_4M, top, left, distance=distance, room=room)
+            near_RC = _candidate_pairs(words_4M, top, left, distance=distance, room=room)
             near = np.count_nonzero(near_RC)
             if near > near_RC.size // MANY:
                 near_RC &= root_R[:, None] != root_C
             if near:
-                row_P, column_P = np.divmod(
-                    np.flatnonzero(near_RC), len(root_C)
-                )  # faster than nonzero() of two axes
+                # divmod of one axis is faster than nonzero() of two axes
+                row_P, column_P = np.divmod(np.flatnonzero(near_RC), len(root_C))
                 above = row_P + top < column_P + left
-                a_P, b_P = row_P[above] + top, column_P[above] + left
-                yield from _within(hashes_M4, a_P, b_P, distance=distance, root_M=root_M)
+                a_P = row_P[above] + top
+                b_P = column_P[above] + left
+                yield from _near_pairs(hashes_M4, a_P, b_P, distance=distance, root_M=root_M)
 
 
-def _perhaps_near(
+def _candidate_pairs(
     words_4M: Words, top: int, left: int, *, distance: int, room: Words
 ) -> npt.NDArray[np.bool_]:
-    """The near pairs of a block and some others: by the first word, or where it leaves many, by all four."""
+    """The pairs of a block that may be near: all near pairs, and some pairs that are not near.
+
+    The function compares the first word of the hashes. If this leaves many pairs, the function
+    compares all four words.
+    """
     rows_4R1 = words_4M[:, top : top + BLOCK_ROWS, None]
     columns_4C = words_4M[:, left : left + BLOCK_COLUMNS]
     shape = (rows_4R1.shape[1], columns_4C.shape[1])
@@ -252,17 +301,18 @@ def _perhaps_near(
         return near_RC
     for word in range(1, len(words_4M)):
         bits_RC += np.bitwise_count(np.bitwise_xor(rows_4R1[word], columns_4C[word], out=word_RC))
-    np.less_equal(
-        bits_RC, distance, out=near_RC
-    )  # a byte takes 256 different bits for none: one of the others
+    # bits_RC has one byte per pair, in which 256 different bits become 0: such a pair is kept too
+    np.less_equal(bits_RC, distance, out=near_RC)
     return near_RC
 
 
-def _within(
+def _near_pairs(
     hashes_M4: Words, a_P: Rows, b_P: Rows, *, distance: int, root_M: Rows
 ) -> Iterator[Links]:
+    """Yield the near pairs among the given pairs, unless the two hashes have the same root."""
     apart = root_M[a_P] != root_M[b_P]
-    a_P, b_P = a_P[apart], b_P[apart]
+    a_P = a_P[apart]
+    b_P = b_P[apart]
     bits_P = np.bitwise_count(hashes_M4[a_P] ^ hashes_M4[b_P]).sum(axis=1, dtype=np.int64)
     near = bits_P <= distance
     if near.any():

@@ -1,4 +1,7 @@
-"""Images in folders as rows: a folder per class, or the mask competition's folder per person."""
+"""Turn images in folders into rows.
+
+A source has one folder per class, or one folder per person as in the mask competition.
+"""
 
 import dataclasses
 import itertools
@@ -7,7 +10,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-# what trainer.images.decode reads; HEIC is none of it, and rather rejected by name than never seen
+# The formats that trainer.images.decode reads, and HEIC. HEIC cannot be read: its files are listed
+# here so that the user sees them among the rejected rows.
 IMAGE_SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
 ) | frozenset(
@@ -27,19 +31,22 @@ IMAGE_SUFFIXES = frozenset(
     }
 )
 PROFILE = re.compile(r"(?P<person>[^_]+)_(?P<gender>[^_]+)_(?P<race>[^_]+)_(?P<age>\d{1,3})")
-MASKS = (
-    "mask",
-    "incorrect",
-    "normal",
-)  # beginnings of a photo's name, in the order of the competition's classes
+# the first word of a photo's file name, in the order of the competition's classes
+MASKS = ("mask", "incorrect", "normal")
 GENDERS = ("male", "female")
 Columns = dict[str, list[str]]
-PATH = "\0path"  # no column of a user has this name
+PATH = "\0path"  # the zero byte makes this name different from all column names of users
 
 
 @dataclasses.dataclass
 class Part:
-    """One source: its columns, the path under the name `PATH`."""
+    """The rows of one source.
+
+    Attributes:
+        columns: the values of each column; the column `PATH` has the paths.
+        lines: the line of each row in its file, or 0 for a folder.
+        ignored: (path, reason) of each file that is not a row.
+    """
 
     columns: Columns
     lines: list[int]
@@ -47,8 +54,10 @@ class Part:
 
 
 def class_folders(source: Path) -> Part:
-    """One sub-folder per class, images at any depth below it."""
-    paths, labels, ignored = [], [], _beside(source)
+    """The rows of a folder with one sub-folder per class. Images may be at any depth below it."""
+    paths: list[str] = []
+    labels: list[str] = []
+    ignored = _images_beside_folders(source)
     for folder in _sub_folders(source):
         for path in _images(folder, source, ignored):
             paths.append(path)
@@ -57,10 +66,16 @@ def class_folders(source: Path) -> Part:
 
 
 def profiles(source: Path, borders: tuple[int, ...]) -> Part:
-    """The mask competition's layout: one folder per person, its photos named by how the mask sits."""
+    """The rows of a folder in the mask competition's layout.
+
+    The source has one sub-folder per person. The name of a photo begins with a word of MASKS.
+
+    Args:
+        borders: the ages at which a new age band begins, see `age_bands`.
+    """
     names = ("mask", "gender", "age", "race", "person")
     columns: Columns = {name: [] for name in (PATH, *names)}
-    part = Part(columns, [], _beside(source))
+    part = Part(columns, [], _images_beside_folders(source))
     for folder in _sub_folders(source):
         profile = PROFILE.fullmatch(folder.name)
         for path in _images(folder, source, part.ignored):
@@ -84,13 +99,25 @@ def profiles(source: Path, borders: tuple[int, ...]) -> Part:
 
 
 def age_bands(borders: tuple[int, ...]) -> tuple[str, ...]:
-    """Names of the bands that the borders make: (30, 60) gives <30, 30-59, >=60."""
+    """The names of the age bands between the borders, in ascending order.
+
+    Example:
+        >>> age_bands((30, 60))
+        ('<30', '30-59', '>=60')
+    """
     middle = [f"{low}-{high - 1}" for low, high in itertools.pairwise(borders)]
     return (f"<{borders[0]}", *middle, f">={borders[-1]}")
 
 
 def age_band(age: int, borders: tuple[int, ...]) -> str:
-    """The band of an age in years; a border belongs to the band above it."""
+    """The name of the band of an age in years. A border belongs to the band above it.
+
+    Example:
+        >>> age_band(59, (30, 60))
+        '30-59'
+        >>> age_band(60, (30, 60))
+        '>=60'
+    """
     return age_bands(borders)[sum(age >= border for border in borders)]
 
 
@@ -100,8 +127,8 @@ def _sub_folders(source: Path) -> Iterator[Path]:
             yield folder
 
 
-def _beside(source: Path) -> list[tuple[str, str]]:
-    """Images that lie in no sub-folder, and why they are no rows."""
+def _images_beside_folders(source: Path) -> list[tuple[str, str]]:
+    """(path, reason) of each image that is directly in the source. Such an image is not a row."""
     names = sorted(
         path.name for path in source.iterdir() if _is_image(path.name) and path.is_file()
     )
@@ -109,11 +136,15 @@ def _beside(source: Path) -> list[tuple[str, str]]:
 
 
 def _images(folder: Path, source: Path, ignored: list[tuple[str, str]]) -> list[str]:
-    """Image files below a folder, relative to the source, sorted; links are followed, each folder once.
+    """The sorted paths of the image files below a folder, relative to the source.
 
-    Links back are added to `ignored`: what they lead to is read already, or belongs to other classes.
+    The function follows links, and it reads each folder once. A link to a parent folder, or to a
+    folder that was read before, is added to `ignored`: its images are read already, or they belong
+    to other classes.
     """
-    found, seen, home = [], set(), os.path.realpath(folder)
+    found: list[str] = []
+    seen: set[str] = set()
+    home = os.path.realpath(folder)
     for parent, folders, files in os.walk(folder, followlinks=True):
         real = os.path.realpath(parent)
         base = Path(parent).relative_to(source).as_posix()
@@ -133,5 +164,10 @@ def _is_image(name: str) -> bool:
 
 
 def within(path: str, root: str) -> bool:
-    """Whether a resolved path is a resolved folder or below it."""
+    """Whether `path` is the folder `root` or below it. Both paths must be resolved.
+
+    Example:
+        >>> within("/data/cats/1.jpg", "/data/cats"), within("/data/cats2", "/data/cats")
+        (True, False)
+    """
     return path == root or path.startswith(root.rstrip(os.sep) + os.sep)

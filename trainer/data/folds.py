@@ -1,7 +1,9 @@
-"""Stratified folds that keep groups whole and images where they were, frozen to one file whose hash stands in
-every result.
+"""Stratified folds, frozen to one file. Every result contains the hash of the folds.
 
-Shapes: N images, K classes, U units (a group, or an image without one), B bins (the folds, and the holdout).
+The folds keep each group whole, and they can keep images in the folds of an earlier cut. A unit is
+a group, or an image without a group. A bin is a fold or the holdout.
+
+Shapes: N images, K classes, k folds, U units, B bins.
 """
 
 import dataclasses
@@ -28,9 +30,9 @@ from trainer.seeds import derive
 
 FORMAT = 2
 HOLDOUT = -2  # the "fold" of images that no fold run sees
-MAX_DEVIATION = (
-    0.1  # of a class's count in a fold from its even share, unless one group is larger than that
-)
+# A class's number of images in a fold may differ from its even share by this part of the share, or
+# by the size of the largest group, if this is more.
+MAX_DEVIATION = 0.1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,9 +40,12 @@ class Folds:
     """A manifest with the fold that holds out each image.
 
     Attributes:
-        fold_N: for each image, the fold (0..k-1) whose model never sees it in training; ALWAYS_TRAINED (-1)
-            for an image that is never held out, HOLDOUT (-2) for one that no fold run sees.
-        k: folds; 1 only where the source fixes them.
+        fold_N: for each image, the fold (0..k-1) whose model never sees the image in training.
+            ALWAYS_TRAINED (-1) for an image that is never held out, HOLDOUT (-2) for an image that
+            no fold run sees.
+        k: the number of folds. It can be 1 only if a column of the source fixes the folds.
+        seed: the seed of the cut; 0 if a column of the source fixes the folds.
+        holdout: the requested share of the images in the holdout, from 0 to 1.
     """
 
     manifest: Manifest
@@ -51,7 +56,11 @@ class Folds:
 
     @functools.cached_property
     def hash(self) -> str:
-        """Over all that decides what is trained and scored: paths, contents, boxes, classes, folds."""
+        """16 hex digits that identify everything that decides the training and the scores.
+
+        This is: the paths, contents, boxes and classes of the images, their folds, and the fill
+        colour.
+        """
         manifest = self.manifest
         head = [
             FORMAT,
@@ -66,19 +75,22 @@ class Folds:
         return digest.hexdigest()[:16]
 
     def train_rows(self, fold: int) -> Ints:
-        """Manifest rows that fold run `fold` trains on, ascending."""
+        """The manifest rows that fold run `fold` trains on, ascending."""
         return np.flatnonzero((self.fold_N != fold) & (self.fold_N != HOLDOUT))
 
     def valid_rows(self, fold: int) -> Ints:
-        """Manifest rows that fold run `fold` is scored on, ascending."""
+        """The manifest rows that fold run `fold` is scored on, ascending."""
         return np.flatnonzero(self.fold_N == fold)
 
     def scored_rows(self) -> Ints:
-        """Manifest rows that some fold run is scored on: those of the out-of-fold predictions."""
+        """The manifest rows that have an out-of-fold prediction, ascending.
+
+        Each of these rows is in the held-out part of exactly one fold run.
+        """
         return np.flatnonzero(self.fold_N >= 0)
 
     def counts(self) -> npt.NDArray[np.int64]:
-        """Images per class and fold (K, k)."""
+        """The number of images of each class that each fold holds out (K, k)."""
         scored = self.scored_rows()
         flat = self.manifest.labels_N[scored] * self.k + self.fold_N[scored]
         return np.bincount(flat, minlength=len(self.manifest.classes) * self.k).reshape(-1, self.k)
@@ -89,17 +101,21 @@ def make_folds(
 ) -> Folds:
     """Cut the manifest into k stratified folds of whole groups.
 
-    Groups are placed one after another, the largest first, where their classes are missing most (as in
-    scikit-learn's StratifiedGroupKFold); single images then fill every class up to its even share. Ties and the
-    order of equals come from the seed and the group's images, never from their place in the source.
+    Groups are placed one after another in descending order of size. Each group goes to the fold
+    that lacks its classes most, as in scikit-learn's StratifiedGroupKFold. Single images then fill
+    every class up to its even share. The seed, and the names of groups or the paths of images,
+    decide ties and the order of groups of equal size. The order of the rows in the source decides
+    nothing.
 
     Args:
-        holdout: share of the images to leave out of all folds.
-        earlier: folds whose images keep their place; only images and groups that it does not know are placed.
-            A group that grew together from several folds goes where most of its images are.
+        holdout: the share of the images that is left out of all folds, from 0 to 1.
+        earlier: folds whose images keep their folds. Only new images and new groups are placed. If
+            a group has images in several of the earlier folds, the whole group goes to the fold
+            with most of these images.
 
     Raises:
-        DataError: a class has fewer groups (or images) than k, so some fold would lack it, or a fold is empty.
+        DataError: a class has fewer groups (or images) than k, so that a fold would lack the class;
+            a fold is empty; or the earlier folds do not fit the other arguments.
     """
     if k < 2:
         raise DataError(f"folds.k must be at least 2, got {k}")
@@ -133,10 +149,14 @@ def make_folds(
 
 
 def fixed_folds(manifest: Manifest, fixed_N: Ints) -> Folds:
-    """The folds that the source gives.
+    """The folds that a column of the source fixes.
+
+    Args:
+        fixed_N: the fold of each image, or ALWAYS_TRAINED.
 
     Raises:
-        DataError: a fold is empty, a class cannot be learned in a fold, or a group lies on both sides of a split.
+        DataError: a fold is empty, a class has no training images in a fold run, or a group is on
+            both sides of a split.
     """
     k = int(fixed_N.max(initial=ALWAYS_TRAINED)) + 1
     if k == 0:
@@ -149,23 +169,28 @@ def fixed_folds(manifest: Manifest, fixed_N: Ints) -> Folds:
 
 
 def moved(folds: Folds, earlier: Folds) -> int:
-    """How many images lie in another fold than before; only groups that grew together move."""
+    """The number of images that are in another fold than in the earlier folds.
+
+    An image moves only if its group has images in several of the earlier folds.
+    """
     before = dict(zip(earlier.manifest.identities(), earlier.fold_N.tolist(), strict=True))
     now = zip(folds.manifest.identities(), folds.fold_N.tolist(), strict=True)
     return sum(before.get(identity, fold) != fold for identity, fold in now)
 
 
 def deviations(folds: Folds) -> list[str]:
-    """What is odd about a cut that is valid: classes that a fold lacks, and shares that are not what they should be.
+    """Warnings about valid folds: classes without images in a fold, and uneven shares.
 
-    A class may hold MAX_DEVIATION more or fewer of a fold's images than its even share, or what the largest
-    group adds at once, if that is more.
+    The number of images of a class in a fold may differ from the even share by MAX_DEVIATION of the
+    even share, or by the size of the largest group, if this is more.
     """
-    counts_Kk, classes = folds.counts(), folds.manifest.classes
+    counts_Kk = folds.counts()
+    classes = folds.manifest.classes
     found = _odd_holdout(folds)
     for label, fold in np.argwhere(counts_Kk == 0).tolist():
         found.append(
-            f"fold {fold} has no image of class {classes[label]!r}: its F1 there is 0 for every trial"
+            f"fold {fold} has no image of class {classes[label]!r}: "
+            "its F1 there is 0 for every trial"
         )
     if folds.k > 1:
         even_K1 = counts_Kk.sum(axis=1, keepdims=True) / folds.k
@@ -184,19 +209,26 @@ def deviations(folds: Folds) -> list[str]:
 
 
 def _odd_holdout(folds: Folds) -> list[str]:
-    """A holdout that is empty, or further from its share than the largest group explains."""
-    images, asked = int((folds.fold_N == HOLDOUT).sum()), folds.holdout * len(folds.fold_N)
+    """A warning if the holdout is empty, or far from its share.
+
+    The size of the largest group can explain a smaller difference.
+    """
+    images = int((folds.fold_N == HOLDOUT).sum())
+    requested = folds.holdout * len(folds.fold_N)
     largest = int(np.bincount(_units(folds.manifest)[0]).max())
-    far = abs(images - asked) > max(MAX_DEVIATION * asked, largest) or not images
+    far = abs(images - requested) > max(MAX_DEVIATION * requested, largest) or not images
     return (
-        [f"the holdout has {images:,} images, {asked:,.0f} were asked for"]
+        [f"the holdout has {images:,} images, {requested:,.0f} were asked for"]
         if folds.holdout and far
         else []
     )
 
 
 def _units(manifest: Manifest) -> tuple[Ints, list[tuple[str, ...]]]:
-    """For each image its unit, and what each unit is known by; the boxes of one photo are one unit."""
+    """The unit of each image, and the name of each unit for its random number.
+
+    Without groups, the boxes of one photo are one unit.
+    """
     grouped = manifest.groups is not None
     of_N = manifest.paths if manifest.groups is None else manifest.groups
     names = sorted(set(of_N))
@@ -206,6 +238,11 @@ def _units(manifest: Manifest) -> tuple[Ints, list[tuple[str, ...]]]:
 
 
 def _refuse_small_classes(manifest: Manifest, units_N: Ints, *, k: int) -> None:
+    """Refuse classes with fewer units than folds.
+
+    Raises:
+        DataError: there is such a class.
+    """
     pairs = np.unique(np.stack([manifest.labels_N, units_N]), axis=1)
     counts_K = np.bincount(pairs[0], minlength=len(manifest.classes))
     small = [
@@ -216,13 +253,17 @@ def _refuse_small_classes(manifest: Manifest, units_N: Ints, *, k: int) -> None:
     if small:
         what = "images" if manifest.groups is None else "groups"
         raise DataError(
-            f"{manifest.root}: {len(small)} of {len(manifest.classes)} classes have fewer {what} than the {k} folds: "
-            f"{', '.join(small[:10])}. Add images, drop these classes, or lower folds.k"
+            f"{manifest.root}: {len(small)} of {len(manifest.classes)} classes have fewer {what} "
+            f"than the {k} folds: {', '.join(small[:10])}. "
+            "Add images, drop these classes, or lower folds.k"
         )
 
 
 def _kept(manifest: Manifest, units_N: Ints, earlier: Folds, *, bins: int) -> Ints:
-    """The bin (U) of each unit in the earlier folds; -1 for new ones."""
+    """The bin (U) of each unit in the earlier folds, or -1 for a new unit.
+
+    If a unit's images are in several bins, the bin with most of these images is chosen.
+    """
     before = dict(zip(earlier.manifest.identities(), earlier.fold_N.tolist(), strict=True))
     bin_N = np.array(
         [before.get(identity, -1) for identity in manifest.identities()], dtype=np.int64
@@ -236,7 +277,7 @@ def _kept(manifest: Manifest, units_N: Ints, earlier: Folds, *, bins: int) -> In
 
 
 def _largest_units(manifest: Manifest) -> npt.NDArray[np.float64]:
-    """For each class (K) the most images that one unit adds to it, at least 1."""
+    """For each class (K), the largest number of its images in one unit, at least 1."""
     units_N, _ = _units(manifest)
     pairs, counts = np.unique(np.stack([manifest.labels_N, units_N]), axis=1, return_counts=True)
     largest_K = np.ones(len(manifest.classes))
@@ -245,7 +286,12 @@ def _largest_units(manifest: Manifest) -> npt.NDArray[np.float64]:
 
 
 def _refuse_impossible(folds: Folds) -> None:
-    """Every split is validated, whoever made it."""
+    """Refuse folds that cannot be used, both folds from `make_folds` and folds from a column.
+
+    Raises:
+        DataError: a fold is empty, a group is on both sides of a split, or a class has no training
+            images in a fold run.
+    """
     manifest = folds.manifest
     empty = [str(fold) for fold in range(folds.k) if not len(folds.valid_rows(fold))]
     if empty:
@@ -253,8 +299,9 @@ def _refuse_impossible(folds: Folds) -> None:
     split = _split_groups(folds)
     if split:
         raise DataError(
-            f"{manifest.root}: {len(split)} groups have images on both sides of a split, so a model would be scored on "
-            f"groups that it has seen. Repair folds.column, or leave data.group out if that is meant{named(split)}"
+            f"{manifest.root}: {len(split)} groups have images on both sides of a split, "
+            "so a model would be scored on groups that it has seen. "
+            f"Repair folds.column, or leave data.group out if that is meant{named(split)}"
         )
     unlearned = list(_unlearned(folds))
     if unlearned:
@@ -266,6 +313,7 @@ def _refuse_impossible(folds: Folds) -> None:
 
 
 def _split_groups(folds: Folds) -> list[str]:
+    """One text for each group with images in several folds: the group and its folds."""
     groups = folds.manifest.groups
     if groups is None:
         return []
@@ -282,7 +330,9 @@ def _split_groups(folds: Folds) -> list[str]:
 
 
 def _unlearned(folds: Folds) -> Iterator[str]:
-    labels_N, classes = folds.manifest.labels_N, folds.manifest.classes
+    """Yield one text for each class whose images outside the holdout are all in one fold."""
+    labels_N = folds.manifest.labels_N
+    classes = folds.manifest.classes
     total_K = np.bincount(labels_N[folds.fold_N != HOLDOUT], minlength=len(classes))
     for label, fold in np.argwhere(
         (folds.counts() == total_K[:, None]) & (total_K[:, None] > 0)
@@ -291,7 +341,7 @@ def _unlearned(folds: Folds) -> Iterator[str]:
 
 
 def save_folds(folds: Folds, path: Path) -> None:
-    """Freeze `folds` to `path`, whole or not at all."""
+    """Write `folds` to the file `path`, whole or not at all."""
     manifest = folds.manifest
     head = {
         "format": FORMAT,
@@ -304,7 +354,8 @@ def save_folds(folds: Folds, path: Path) -> None:
         "class_parts": manifest.class_parts,
         "reading": dataclasses.asdict(manifest.reading),
     }
-    # fixed-width unicode arrays: no pickle in a file that people will exchange
+    # Texts are stored as fixed-width unicode arrays. They need no pickle, which is not safe in a
+    # file that people exchange.
     arrays = {
         "head": np.array(json.dumps(head)),
         "paths": np.array(manifest.paths),
@@ -326,18 +377,19 @@ def save_folds(folds: Folds, path: Path) -> None:
 
 
 def load_folds(path: Path) -> Folds:
-    """Read frozen folds.
+    """Read a file that `save_folds` wrote.
 
     Raises:
-        DataError: the file is missing, damaged, of another version, or its content does not match its hash.
+        DataError: the file is missing, damaged or of another version, or its content does not
+            match its hash.
     """
     try:
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             head = json.loads(str(file["head"]))
             if head["format"] != FORMAT:
                 raise DataError(
-                    f"{path}: a folds file of another version of foldsweep (format {head['format']}, not {FORMAT}). "
-                    "Move it away to cut anew"
+                    f"{path}: a folds file of another version of foldsweep "
+                    f"(format {head['format']}, not {FORMAT}). Move it away to cut anew"
                 )
             arrays = {name: file[name] for name in file.files}
         folds = _from_arrays(head, arrays)
@@ -356,7 +408,8 @@ def load_folds(path: Path) -> Folds:
         raise DataError(f"{path}: not a readable folds file ({error})") from None
     if folds.hash != head["hash"]:
         raise DataError(
-            f"{path}: the folds file was changed after it was frozen (hash {folds.hash}, not {head['hash']})"
+            f"{path}: the folds file was changed after it was frozen "
+            f"(hash {folds.hash}, not {head['hash']})"
         )
     return folds
 

@@ -1,8 +1,10 @@
-"""Signs that images belong together although they lie on both sides of a split: one person, video, file twice.
+"""Find signs of leaks: images on different sides of a split that seem to belong together.
 
-Shapes: N images, U units (images that seem to belong together: a folder, a name, a cluster), P pairs of rows.
+Such images show one person or are from one video, or they are copies of one file. A unit is a set
+of images that seem to belong together: a folder, a name or a cluster. A side is a fold, "always
+trained on" (-1) or the holdout (-2). A unit leaks if its images are on several sides.
 
-A side is a fold, "always trained on" (-1) or the holdout (-2). A unit leaks where its images lie on several sides.
+Shapes: N images, U units, P pairs of rows.
 """
 
 import dataclasses
@@ -28,7 +30,7 @@ Kind = Literal["folder", "name", "identical", "contradiction", "near_duplicate",
 
 OTHER_SIDES = {-1: "the images always trained on", -2: "the holdout"}
 
-# what makes folders and names units, see _seem_units
+# Conditions under which folders or file names count as units, see _seem_units and _names.
 MIN_UNITS = 5
 MIN_LEAKING = 3
 BIG_SHARE = 1 / 4
@@ -39,12 +41,14 @@ MIN_AGREEMENT = 0.05
 PURE = 0.9
 MAX_PER_CLASS = 1.5
 MAX_BELOW_CLASSES = 3
-MIN_NAMED_SHARE = (
-    0.2  # of all images have a name that others share; random names agree by chance in fewer
-)
+# This share of all images must share their name with other images. Random names agree by chance for
+# a smaller share.
+MIN_NAMED_SHARE = 0.2
+# Conditions under which digits at the end of a file name are a counter, see _without_counter.
 MAX_COUNTER_DIGITS = 8
 MAX_DIGITS_AFTER_DIGITS = 5
 SEPARATORS = str.maketrans(" -.", "___")
+# words that belong to the counter: `ann_frame12` is an image of `ann`
 COUNTED = (
     "frame",
     "image",
@@ -56,7 +60,7 @@ COUNTED = (
     "face",
     "사진",
     "프레임",
-)  # ann_frame12: Ann
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,8 +68,8 @@ class Sign:
     """One reason to suspect a leak.
 
     Attributes:
-        text: one line for the user: what was seen, how much of it, what to do.
-        pairs: at most MAX_PAIRS example pairs of rows, most telling first.
+        text: one line for the user: the observation, the numbers, and what to do.
+        pairs: at most MAX_PAIRS example pairs of rows; the clearest examples come first.
     """
 
     kind: Kind
@@ -81,16 +85,18 @@ def signs_of_leaks(
     clusters_N: npt.ArrayLike | None = None,
     groups: Sequence[str] | None = None,
 ) -> list[Sign]:
-    """What suggests that images on different sides of a split belong together, surest first.
+    """All signs that images on different sides of a split belong together, the surest sign first.
 
     Args:
-        fold_N: fold that holds each image out; -1 always trained on, -2 holdout.
-        digests: of each file's content (an empty one is unknown): one each, or an array with one row each.
-        clusters_N: a number per image, the same for near-duplicates.
-        groups: the group of each image that the folds were meant to keep together (an empty one is none).
+        fold_N: the fold that holds out each image; -1 for always trained on, -2 for the holdout.
+        digests: the hash of each file's content, as a sequence or as an array with one row per
+            image. An empty hash means that the content is unknown.
+        clusters_N: one number per image; near-duplicates have the same number.
+        groups: the group of each image that the folds should keep together. An empty text means
+            that the image has no group.
 
     Raises:
-        ValueError: one of the arguments has another length than the manifest.
+        ValueError: the length of one of the arguments is not the number of images.
     """
     sides_N = np.asarray(fold_N, dtype=np.int64)
     content = None if digests is None else units_of(content_keys(digests))
@@ -118,25 +124,29 @@ def signs_of_leaks(
 
 
 def _given(**units: Units | None) -> list[tuple[str, Units]]:
+    """(name, units) of each argument that is not None."""
     return [(what, value) for what, value in units.items() if value is not None]
 
 
-# signs
+# one function for each kind of sign
 
 
 def _group_sign(groups: Units | None, sides_N: Rows) -> Sign | None:
+    """A sign if a group is on several sides."""
     if groups is None or not (pairs := differing_pairs(groups, sides_N)):
         return None
     return Sign(
         "group",
-        f"{_of(groups.varied_U(sides_N))} groups have images in several folds, "
-        f"e.g. {_example(groups, pairs[0], sides_N)}: a model is scored on groups that it was trained on. "
+        f"{_share_text(groups.varied_U(sides_N))} groups have images in several folds, "
+        f"e.g. {_example(groups, pairs[0], sides_N)}: "
+        "a model is scored on groups that it was trained on. "
         "Give all rows of a group one fold, or leave the folds to folds.k instead of folds.column",
         pairs,
     )
 
 
 def _contradiction_sign(manifest: Manifest, content: Units | None) -> Sign | None:
+    """A sign if identical files have different classes."""
     if content is None or not (pairs := differing_pairs(content, manifest.labels_N)):
         return None
     contradict_U = content.varied_U(manifest.labels_N)
@@ -144,21 +154,25 @@ def _contradiction_sign(manifest: Manifest, content: Units | None) -> Sign | Non
     classes = " and ".join(repr(manifest.classes[manifest.labels_N[row]]) for row in (a, b))
     return Sign(
         "contradiction",
-        f"{_count(contradict_U.sum(), 'file is', 'files are')} there several times with different classes "
+        f"{_count(contradict_U.sum(), 'file is', 'files are')} there several times "
+        "with different classes "
         f"({_count(content.sizes_U[contradict_U].sum(), 'image', 'images')}), "
-        f"e.g. {manifest.where(a)} and {manifest.where(b)} as {classes}. Correct or drop them: data.corrections",
+        f"e.g. {manifest.where(a)} and {manifest.where(b)} as {classes}. "
+        "Correct or drop them: data.corrections",
         pairs,
     )
 
 
 def _identical_sign(manifest: Manifest, content: Units | None, sides_N: Rows) -> Sign | None:
+    """A sign if identical files are on several sides."""
     if content is None or not (pairs := differing_pairs(content, sides_N)):
         return None
     leaking_U = content.varied_U(sides_N)
     return Sign(
         "identical",
         f"{_count(leaking_U.sum(), 'file is', 'files are')} in several folds, byte for byte "
-        f"({_count(content.sizes_U[leaking_U].sum(), 'image', 'images')}), e.g. {_two(manifest, pairs[0], sides_N)}. "
+        f"({_count(content.sizes_U[leaking_U].sum(), 'image', 'images')}), "
+        f"e.g. {_pair_text(manifest, pairs[0], sides_N)}. "
         "Set data.keep: one_per_cluster, or data.group: near_duplicates",
         pairs,
     )
@@ -167,9 +181,11 @@ def _identical_sign(manifest: Manifest, content: Units | None, sides_N: Rows) ->
 def _near_duplicate_sign(
     manifest: Manifest, sides_N: Rows, *, clusters: Units | None, content: Units | None
 ) -> Sign | None:
+    """A sign if near-duplicates are on several sides."""
     if clusters is None:
         return None
-    if content is not None:  # nothing but copies of one file: told as identical
+    # without the clusters that contain only copies of one file: `_identical_sign` reports them
+    if content is not None:
         alone_N = np.where(
             content.unit_N < 0, len(content.names) + np.arange(len(manifest)), content.unit_N
         )
@@ -180,15 +196,20 @@ def _near_duplicate_sign(
     return Sign(
         "near_duplicate",
         f"{_count(leaking_U.sum(), 'cluster', 'clusters')} of near-duplicates "
-        f"({_count(clusters.sizes_U[leaking_U].sum(), 'image', 'images')}) have images in several folds, "
-        f"e.g. {_two(manifest, pairs[0], sides_N)}. "
-        "Name a group: data.group (a column, or near_duplicates), or set data.keep: one_per_cluster",
+        f"({_count(clusters.sizes_U[leaking_U].sum(), 'image', 'images')}) "
+        "have images in several folds, "
+        f"e.g. {_pair_text(manifest, pairs[0], sides_N)}. "
+        "Name a group: data.group (a column, or near_duplicates), "
+        "or set data.keep: one_per_cluster",
         pairs,
     )
 
 
 def _folders(manifest: Manifest, sides_N: Rows, *, grouped: bool) -> Sign | None:
-    """Folders other than those that are named as the class of most of their images."""
+    """A sign if folders are on several sides.
+
+    A folder does not count if its name is the class of more than half of its images.
+    """
     units = units_of(path.rpartition("/")[0] for path in manifest.paths)
     classes = {_plain(name): label for label, name in enumerate(manifest.classes)}
     class_U = np.array(
@@ -206,7 +227,12 @@ def _folders(manifest: Manifest, sides_N: Rows, *, grouped: bool) -> Sign | None
 def _names(
     manifest: Manifest, sides_N: Rows, *, grouped: bool, across_folders: bool
 ) -> Sign | None:
-    """Stems of file names; where folders are a sign already, only those that several folders share."""
+    """A sign if images with the same stem of their file names are on several sides.
+
+    Args:
+        across_folders: count only stems that are in several folders, because the folders are a
+            sign already.
+    """
     units = units_of(_stems(manifest))
     if across_folders:
         folders = units_of([path.rpartition("/")[0] for path in manifest.paths])
@@ -227,6 +253,12 @@ def _sign_of_units(
     sides_N: Rows,
     grouped: bool,
 ) -> Sign | None:
+    """A sign if at least MIN_LEAKING of the units leak, and if the units seem to be real units.
+
+    Args:
+        noun: the units' name in the text for the user.
+        grouped: whether the user has named groups.
+    """
     several_U = (units.sizes_U > 1) & (units.sizes_U <= BIG_SHARE * len(manifest))
     units = units.only(several_U)
     leaking_U = units.varied_U(sides_N)
@@ -240,26 +272,30 @@ def _sign_of_units(
     )
     return Sign(
         kind,
-        f"{_of(leaking_U)} {noun} with several images have them in several folds, "
-        f"e.g. {_example(units, pairs[0], sides_N)}: probably one person, video or object each. {todo}",
+        f"{_share_text(leaking_U)} {noun} with several images have them in several folds, "
+        f"e.g. {_example(units, pairs[0], sides_N)}: "
+        f"probably one person, video or object each. {todo}",
         pairs,
     )
 
 
 def _seem_units(units: Units, manifest: Manifest) -> bool:
-    """Whether folders (or names) of several images seem to be persons, videos or objects. They do not where
+    """Whether units (folders or names of several images) seem to be persons, videos or objects.
 
-    - they are fewer than MIN_UNITS = 5: sources, or parts of the data (one with more than BIG_SHARE = a quarter of
-      all images is none at all);
-    - they have more than SIZE_OF_ROOT = 3 times the square root of N images on average: with 10,000 images that is
-      33 folders of 300, which could be videos, against 32 of 313, taken for shards, sites or years;
-    - less than half of them have a digit in the name, and they have more than MANY_OF_A_WORD = 20 images on
-      average: kinds of something (breeds within a species), for persons known by name have fewer photos;
-    - they have more than MANY_OF_ANY_CLASS = 50 images on average, and two images of one agree in the class hardly
-      more often than any two (MIN_AGREEMENT = 0.05 of the way from there to always): shards of a shuffled set;
-    - each has a single class (PURE = 0.9 of the images: some labels are corrected), and they are a layout of the
-      classes: at most MAX_PER_CLASS = 1.5 of them per class; as many names, each of a single class
-      (`train/n01440764`, `valid/n01440764`); or at most MAX_BELOW_CLASSES = 3 names in all (`cat/train`, `cat/valid`).
+    The units do not seem to be persons, videos or objects in any of these cases:
+
+    - There are fewer than MIN_UNITS = 5 units. Then the units are sources or parts of the data. (A
+      folder or name with more than BIG_SHARE = a quarter of all images is never a unit.)
+    - The units have more than SIZE_OF_ROOT = 3 times the square root of N images on average. Then
+      the units are shards, sites or years. With 10,000 images, the limit is 300 images: 33 folders
+      of 300 images could be videos, and 32 folders of 313 images are taken for shards.
+    - Fewer than half of the units have a digit in the name, and the units have more than
+      MANY_OF_A_WORD = 20 images on average. Then the units are kinds of something (breeds within a
+      species): persons that are known by name have fewer photos.
+    - The units have more than MANY_OF_ANY_CLASS = 50 images on average, and the `agreement` in the
+      class within a unit is below MIN_AGREEMENT = 0.05. Then the units are shards of a shuffled
+      data set.
+    - The units are a layout of the classes, see `_is_layout_of_classes`.
     """
     sizes_U = units.sizes_U
     if len(sizes_U) < MIN_UNITS:
@@ -277,6 +313,17 @@ def _seem_units(units: Units, manifest: Manifest) -> bool:
 
 
 def _is_layout_of_classes(units: Units, manifest: Manifest) -> bool:
+    """Whether each unit has a single class, and the units seem to be folders of the classes.
+
+    Units have a single class each if PURE = 0.9 of all images have the most frequent class of their
+    unit, because some labels may have been corrected. The last part of a unit's path is its name.
+    The units are a layout of the classes in any of these cases:
+
+    - There are at most MAX_PER_CLASS = 1.5 units per class.
+    - There are at most MAX_PER_CLASS names per class, and each name has a single class
+      (`train/n01440764`, `valid/n01440764`).
+    - There are at most MAX_BELOW_CLASSES = 3 names (`cat/train`, `cat/valid`).
+    """
     if purity(units, manifest.labels_N) < PURE:
         return False
     last = units_of([name.rpartition("/")[2] for name in units.names])
@@ -287,11 +334,15 @@ def _is_layout_of_classes(units: Units, manifest: Manifest) -> bool:
     return len(names.names) <= few
 
 
-# names
+# the stems of file names
 
 
 def _stems(manifest: Manifest) -> list[str]:
-    """File names without the counter at their end and without the class; empty where nothing else is in them."""
+    """The file name of each image, without the counter at its end and without the class.
+
+    The class is removed if at least half of the file names contain it. A stem is empty if the file
+    name contains nothing else.
+    """
     classes = [_plain(name) for name in manifest.classes]
     paths = [path.rpartition("/") for path in manifest.paths]
     stems = [_without_counter(_plain(name.rpartition(".")[0] or name)) for _, _, name in paths]
@@ -300,11 +351,12 @@ def _stems(manifest: Manifest) -> list[str]:
         _without_class(stem, classes[label]) for stem, label in zip(stems, labels, strict=True)
     ]
     if sum(map(str.__ne__, stems, without)) >= len(stems) / 2:
-        # `25_0_2` of class 25 becomes `0_2` (attributes); but 12 in `cat_12` and `dog_12` are two
+        # The stem `25_0_2` of class 25 becomes `0_2`, the attributes. But `cat_12` and `dog_12` do
+        # not become `12`, because they are two units.
         stems = [
             stem if rest.isdecimal() else rest for stem, rest in zip(stems, without, strict=True)
         ]
-    # a plain number counts within its folder
+    # the same number in two folders makes two units
     return [
         f"{folder}/{stem}" if folder and stem.isdecimal() else stem
         for stem, (folder, _, _) in zip(stems, paths, strict=True)
@@ -312,17 +364,25 @@ def _stems(manifest: Manifest) -> list[str]:
 
 
 def _plain(name: str) -> str:
-    """One spelling of Unicode (file systems have two of Korean), of case and of what separates words."""
+    """A name in one spelling: Unicode in the form NFC, small letters, and `_` between words.
+
+    NFC is needed because file systems have two Unicode forms for Korean.
+    """
     if not name.isascii():
         name = unicodedata.normalize("NFC", name)
     return name.casefold().translate(SEPARATORS)
 
 
 def _without_counter(stem: str) -> str:
-    """`ann_01`, `ann2` and `ann_frame0031` are all of `ann`; `0001` is of nothing; what has no counter stays."""
-    if "_rf_" in stem:  # Roboflow names the augmented copies of one image <name>_jpg.rf.<hash>
+    """A file name (see `_plain`) without the counter at its end.
+
+    `ann_01`, `ann2` and `ann_frame0031` become `ann`, and `0001` becomes the empty text. A name
+    without a counter does not change.
+    """
+    # Roboflow gives the augmented copies of an image the name <name>_jpg.rf.<hash>
+    if "_rf_" in stem:
         return stem.partition("_rf_")[0]
-    if stem.endswith(")"):  # `IMG 12 (3)`
+    if stem.endswith(")"):  # e.g. `IMG 12 (3)`
         before, _, number = stem[:-1].rpartition("(")
         return before.rstrip("_") if number.isdecimal() else stem
     rest = stem.rstrip("0123456789")
@@ -333,22 +393,23 @@ def _without_counter(stem: str) -> str:
     for word in COUNTED if name.endswith(COUNTED) else ():
         if name.endswith(word) and name[: -len(word)].rstrip("_") != name[: -len(word)]:
             return name[: -len(word)].rstrip("_")
-    is_time = name[-1].isdecimal() and digits > MAX_DIGITS_AFTER_DIGITS  # 20240131_174525
-    is_hash = name == rest and not name.isalpha()  # f3a9c21: no separator
+    is_time = name[-1].isdecimal() and digits > MAX_DIGITS_AFTER_DIGITS  # e.g. 20240131_174525
+    is_hash = name == rest and not name.isalpha()  # e.g. f3a9c21, without a separator
     return stem if is_time or is_hash or digits > MAX_COUNTER_DIGITS else name
 
 
 def _without_class(stem: str, name: str) -> str:
+    """The stem without the first occurrence of the class `name` as a whole word."""
     if name not in stem:
         return stem
     return f"_{stem}_".replace(f"_{name}_", "_", 1).strip("_")
 
 
-# words for units
+# parts of the texts for the user
 
 
 def _example(units: Units, pair: tuple[int, int], sides_N: Rows) -> str:
-    """The unit of a pair, and where its images are: `ann (7 images in folds 0, 2, 4)`."""
+    """The unit of a pair and the sides of its images: `ann (7 images in folds 0, 2, 4)`."""
     unit = units.unit_N[pair[0]]
     sides = np.unique(sides_N[units.unit_N == unit]).tolist()
     folds = [str(side) for side in sides if side >= 0]
@@ -362,7 +423,8 @@ def _example(units: Units, pair: tuple[int, int], sides_N: Rows) -> str:
     return f"{units.names[unit]} ({units.sizes_U[unit]:,} images in {where})"
 
 
-def _two(manifest: Manifest, pair: tuple[int, int], sides_N: Rows) -> str:
+def _pair_text(manifest: Manifest, pair: tuple[int, int], sides_N: Rows) -> str:
+    """The two images of a pair, each with its side."""
     return " and ".join(f"{manifest.where(row)} ({_side(int(sides_N[row]))})" for row in pair)
 
 
@@ -370,7 +432,7 @@ def _side(side: int) -> str:
     return OTHER_SIDES.get(side, f"fold {side}")
 
 
-def _of(leaking_U: npt.NDArray[np.bool_]) -> str:
+def _share_text(leaking_U: npt.NDArray[np.bool_]) -> str:
     return f"{leaking_U.sum():,} of {len(leaking_U):,}"
 
 

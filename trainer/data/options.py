@@ -1,4 +1,4 @@
-"""What a user says about the data and the folds: the sections `data` and `folds` of a YAML file."""
+"""The user's options for the data and the folds: the sections `data` and `folds` of a YAML file."""
 
 import re
 from pathlib import Path
@@ -62,18 +62,23 @@ Colour = Annotated[str, BeforeValidator(_colour)]
 
 
 class Section(BaseModel):
-    """The base of every section of a YAML file: frozen, and nothing is guessed.
+    """The base class of every section of a YAML file. A section is frozen.
 
-    An unknown key is an error, and so is a value of another type ("5" for 5).
+    An unknown key is an error. A value of another type ("5" instead of 5) is an error, too.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
 class DataOptions(Section):
-    """Where the images are, which columns say what, and what to do with the odd ones.
+    """Where the images are, what the columns mean, and how to treat unusual images.
 
-    Paths in a CSV or Parquet file are relative to its folder; all other paths to the working folder.
+    Paths in a CSV or Parquet file are relative to the folder of this file. All other paths are
+    relative to the working folder.
+
+    Example:
+        >>> DataOptions(source="train.csv", label="kind").label_columns
+        ('kind',)
     """
 
     source: Annotated[
@@ -86,7 +91,8 @@ class DataOptions(Section):
     layout: Annotated[
         Literal["profile_folders"] | None,
         Field(
-            description="profile_folders: <id>_<gender>_<race>_<age>/ with photos named mask*, incorrect*, normal*."
+            description="profile_folders: <id>_<gender>_<race>_<age>/ "
+            "with photos named mask*, incorrect*, normal*."
         ),
     ] = None
     image: Annotated[str, Field(description="The column with the image's path.")] = "path"
@@ -158,7 +164,11 @@ class DataOptions(Section):
 
     @property
     def grouping(self) -> str | None:
-        """The group in effect: photos of profile folders belong to their person unless `group` says otherwise."""
+        """The column of the groups, or NEAR_DUPLICATES, or None.
+
+        If the layout is profile_folders and the user does not set `group`, the persons are the
+        groups.
+        """
         if (
             self.group is None
             and self.layout == "profile_folders"
@@ -169,18 +179,18 @@ class DataOptions(Section):
 
     @property
     def label_columns(self) -> tuple[str, ...]:
-        """The columns that make the class."""
+        """The columns whose values together make the class."""
         profile = self.layout == "profile_folders"
         return tuple(self.label or (("mask", "gender", "age") if profile else ("label",)))
 
     @property
     def needs_fingerprints(self) -> bool:
-        """Whether near-duplicates decide something."""
+        """Whether the data set can be cleaned and cut only if near-duplicates are known."""
         return self.group == NEAR_DUPLICATES or self.keep == "one_per_cluster"
 
     @property
     def reading(self) -> Reading:
-        """How the files become pixels."""
+        """How the image files become pixels."""
         fill = COLOURS.get(self.fill) or tuple(int(self.fill[at : at + 2], 16) for at in (1, 3, 5))
         return Reading(
             fill_rgb=(fill[0], fill[1], fill[2]),
@@ -191,7 +201,7 @@ class DataOptions(Section):
 
 
 class FoldOptions(Section):
-    """How the images are cut."""
+    """How the images are cut into folds."""
 
     k: Annotated[int, Field(ge=2, le=100, description="Folds; not used with column.")] = 5
     seed: Annotated[int, Field(ge=0, description="Another seed cuts otherwise.")] = 42
@@ -206,7 +216,8 @@ class FoldOptions(Section):
     column: Annotated[
         str | None,
         Field(
-            description="Fixed folds: a column with fold numbers from 0; empty or -1 is always trained on."
+            description="Fixed folds: a column with fold numbers from 0; "
+            "empty or -1 is always trained on."
         ),
     ] = None
     file: Annotated[

@@ -1,7 +1,8 @@
-"""Where each unit of images goes, so that every bin gets its share of every class.
+"""Choose a bin for each unit of images, so that every bin gets its share of every class.
 
-Shapes: N images, K classes, U units (a group, or an image without one), B bins (the folds, and the
-holdout), L classes of one unit.
+A unit is a group, or an image without a group. A bin is a fold or the holdout.
+
+Shapes: N images, K classes, U units, B bins, L classes of one unit.
 """
 
 import dataclasses
@@ -11,18 +12,19 @@ import numpy.typing as npt
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
-Surplus = tuple[Floats, Floats]  # what is there above the even share, and that share
+Surplus = tuple[Floats, Floats]  # images in a bin minus the even share; the even share
 
 
 @dataclasses.dataclass(frozen=True)
 class _Bins:
-    """How full the bins are. The counts grow while units are placed.
+    """The numbers of images in the bins. The numbers grow while units are placed.
 
     Attributes:
-        shares_B: the share of all images that each bin is meant to get.
+        labels_N: the class of each image of the data set.
+        shares_B: the share of all images that each bin should get, from 0 to 1.
         even_KB: the even share of each class in each bin, in images.
-        counts_KB: the images of each class in each bin so far.
-        filled_B: all images in each bin so far.
+        counts_KB: the number of images of each class in each bin so far.
+        filled_B: the number of all images in each bin so far.
     """
 
     labels_N: Ints
@@ -35,15 +37,25 @@ class _Bins:
 def place_units(
     labels_N: Ints, units_N: Ints, bins_U: Ints, *, order: list[int], shares_B: Floats
 ) -> None:
-    """Give every unit that has none a bin, in `bins_U`.
+    """Choose a bin for every unit that has no bin yet, and write it into `bins_U`.
 
-    Units of several images are placed first, the largest first; single images then fill every class
-    up to its even share.
+    Units of several images are placed first, in descending order of size. Single images then fill
+    every class up to its even share.
 
     Args:
-        bins_U: the bin of each unit, or -1; changed in place.
-        order: a random number for each unit, which decides among equals.
-        shares_B: the share of all images that each bin is meant to get.
+        labels_N: the class of each image.
+        units_N: the unit of each image, from 0 to U-1.
+        bins_U: the bin of each unit, or -1 for a unit without a bin; changed in place.
+        order: a random number for each unit, which decides the order of units of equal size.
+        shares_B: the share of all images that each bin should get, from 0 to 1.
+
+    Example:
+        >>> labels_N = np.array([0, 0, 0, 0])
+        >>> units_N = np.array([0, 0, 1, 2])
+        >>> bins_U = np.full(3, -1)
+        >>> place_units(labels_N, units_N, bins_U, order=[5, 2, 9], shares_B=np.array([0.5, 0.5]))
+        >>> np.bincount(bins_U[units_N]).tolist()  # the number of images in each bin
+        [2, 2]
     """
     bins = _bins(labels_N, units_N, bins_U, shares_B=shares_B)
     sizes_U = np.bincount(units_N)
@@ -66,8 +78,9 @@ def place_units(
 
 
 def _bins(labels_N: Ints, units_N: Ints, bins_U: Ints, *, shares_B: Floats) -> _Bins:
-    """The bins with the units that have their place already."""
-    n_classes, n_bins = int(labels_N.max()) + 1, len(shares_B)
+    """The bins, filled with the units that have a bin already."""
+    n_classes = int(labels_N.max()) + 1
+    n_bins = len(shares_B)
     placed = bins_U[units_N] >= 0
     flat = labels_N[placed] * n_bins + bins_U[units_N[placed]]
     counts_KB = (
@@ -78,7 +91,10 @@ def _bins(labels_N: Ints, units_N: Ints, bins_U: Ints, *, shares_B: Floats) -> _
 
 
 def _place_group(bins: _Bins, labels: Ints, *, turn: int) -> int:
-    """The bin of a group whose images have these classes."""
+    """Choose the bin of a group whose images have the classes `labels`, and fill the bin.
+
+    `turn` makes groups without a preference go to different bins.
+    """
     classes_L, count_L = np.unique(labels, return_counts=True)
     even_LB = bins.even_KB[classes_L]
     even_B = len(bins.labels_N) * bins.shares_B
@@ -94,7 +110,10 @@ def _place_group(bins: _Bins, labels: Ints, *, turn: int) -> int:
 
 
 def _place_images(bins: _Bins, count: int, *, label: int) -> Ints:
-    """The bins of `count` single images of a class, in order."""
+    """Choose the bins of `count` single images of a class, and fill the bins.
+
+    The bins are returned in ascending order.
+    """
     missing_B = bins.even_KB[label] - bins.counts_KB[label]
     quota_B = _quotas(count, missing_B, filled_B=bins.filled_B / bins.shares_B)
     bins.counts_KB[label] += quota_B
@@ -103,13 +122,15 @@ def _place_images(bins: _Bins, count: int, *, label: int) -> Ints:
 
 
 def _best_bin(classes_LB: Surplus, whole_B: Surplus, *, count_L: Ints, turn: int) -> int:
-    """The bin where the squared distance from the even share grows least.
+    """The bin in which the squared distance from the even share grows least.
 
-    Each class is weighted by its rarity.
+    A rare class has more weight than a frequent class: each distance is divided by the even share.
 
     Args:
-        classes_LB: for each of a unit's L classes; `whole_B` for all images.
-        count_L: images that the unit adds to each of them.
+        classes_LB: the surplus of each of the unit's L classes in each bin.
+        whole_B: the surplus of all images in each bin.
+        count_L: the number of images that the unit adds to each of its classes.
+        turn: the bin with which the search begins; of equally good bins, the first one is chosen.
     """
     added_L1 = count_L[:, None]
     size = int(count_L.sum())
@@ -117,15 +138,20 @@ def _best_bin(classes_LB: Surplus, whole_B: Surplus, *, count_L: Ints, turn: int
     surplus_B, even_B = whole_B
     cost_B = (added_L1 * (2 * surplus_LB + added_L1) / even_LB).sum(axis=0)
     cost_B += size * (2 * surplus_B + size) / even_B
-    # of equally good bins another one each time
+    # the roll begins the search at another bin for each unit, so that ties do not fill one bin
     cost_B = np.roll(np.round(cost_B, 9), -turn)
     return int((cost_B.argmin() + turn) % len(cost_B))
 
 
 def _quotas(total: int, missing_B: Floats, *, filled_B: Floats) -> Ints:
-    """How many of `total` images each bin gets.
+    """The number of images that each bin gets, out of `total` images of one class.
 
-    A bin gets what it misses; what rounding leaves goes to the emptiest bins.
+    A bin gets a number in proportion to its missing images. The images that remain after rounding
+    down go first to the bins with the largest rounding loss, and among equals to the emptiest bin.
+
+    Args:
+        missing_B: the number of images that each bin lacks up to its even share of the class.
+        filled_B: the number of all images in each bin, divided by the share of the bin.
     """
     missing_B = np.maximum(missing_B, 0)
     if missing_B.sum() > 0:

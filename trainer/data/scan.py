@@ -1,7 +1,9 @@
-"""Read every file once: what it is, whether it can be read at all, and its pixels for every choice on the way.
+"""Read every image file once: its facts, and its pixels for every preparation in the cache.
 
-What was learned of a file is remembered with its size and modification time, and asked for again only when
-these change. F distinct files, N rows.
+The facts about a file are stored in the cache folder, together with the file's size and its
+modification time. The file is read again only if the size or the time changes.
+
+Shapes: F distinct files, N rows, B boxes of one file, R rows with a file that is known.
 """
 
 import dataclasses
@@ -36,9 +38,9 @@ RECORD = np.dtype(
     [
         ("stat", "<i8", (2,)),  # size in bytes, modification time in ns
         ("digest", DIGEST),
-        ("size", "<i4", (2,)),  # height, width as displayed
+        ("size", "<i4", (2,)),  # height and width as displayed
         ("traits", "<u2"),
-        ("hashed", "?"),
+        ("hashed", "?"),  # whether the fingerprint is known
         ("fingerprint", "<u8", (4,)),
     ]
 )
@@ -46,8 +48,14 @@ Progress = Callable[[int, int], None]
 
 
 @dataclasses.dataclass(frozen=True)
-class _Seen:
-    """One file after reading it; `error` is empty for a good one."""
+class _FileResult:
+    """The result of reading one file.
+
+    Attributes:
+        record: the facts about the file, of the type RECORD.
+        error: the reason why the file cannot be read, or an empty text.
+        pixels: (pool, key, image) of each image that a pool lacks.
+    """
 
     record: npt.NDArray[np.void]
     error: str
@@ -55,12 +63,12 @@ class _Seen:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Wanted:
-    """What is wanted of every file that is read.
+class _Request:
+    """What the scan needs from every file that it reads.
 
     Attributes:
-        fingerprints: also the perceptual hash.
-        writers: open pools that get the pixels they lack.
+        fingerprints: compute the perceptual hash, too.
+        writers: the open pools, each of which gets the images that it lacks.
         clip_boxes: whether boxes are cut at the image's edge.
     """
 
@@ -80,16 +88,18 @@ def scan_files(
     folder: Path | None = None,
     progress: Progress | None = None,
 ) -> FileFacts:
-    """Facts about the file of every row; unreadable files are facts, too.
+    """The facts about the file of every row. A file that cannot be decoded is no error.
 
     Args:
-        fingerprints: also the perceptual hash of each file.
-        writers: open pools that get the pixels of every row they lack, decoded from the same bytes.
+        fingerprints: compute the perceptual hash of each file, too.
+        writers: the open pools of the cache. Each pool gets the images of the rows that it lacks,
+            decoded from the same bytes as the facts.
         clip_boxes: whether boxes are cut at the image's edge (see `clean_boxes`).
+        folder: the cache folder, or None for the default one.
         progress: called with (files done, files to read).
 
     Raises:
-        DataError: a file vanished while it was read.
+        DataError: a file does not exist any more, or the operating system cannot read it.
     """
     paths = list(dict.fromkeys(path for path in table.paths if path))
     file_of = {path: number for number, path in enumerate(paths)}
@@ -111,24 +121,26 @@ def scan_files(
             _lacking_files(writer, records_F, files_N, table.boxes_N4, clip=clip_boxes) & ~bad_F
         )
     todo = np.flatnonzero(wanted_F).tolist()
-    wanted = _Wanted(reading, fingerprints, writers, clip_boxes)
+    request = _Request(reading, fingerprints, writers, clip_boxes)
 
-    def one(number: int) -> _Seen:
+    def read_one(number: int) -> _FileResult:
         boxes = None if boxes_of is None else boxes_of(number)
         return _read(
             table.root / paths[number],
-            wanted,
+            request,
             stat=stats_F2[number],
             known=records_F[number],
             boxes=boxes,
         )
 
     saved_at = time.monotonic()
-    for done, (number, seen) in enumerate(zip(todo, map_in_order(one, todo), strict=True), start=1):
-        records_F[number] = seen.record
-        if seen.error:
-            errors[paths[number]] = seen.error
-        for writer, key, image_HWC in seen.pixels:
+    for done, (number, result) in enumerate(
+        zip(todo, map_in_order(read_one, todo), strict=True), start=1
+    ):
+        records_F[number] = result.record
+        if result.error:
+            errors[paths[number]] = result.error
+        for writer, key, image_HWC in result.pixels:
             writer.add(key, image_HWC)
         if progress is not None:
             progress(done, len(todo))
@@ -148,14 +160,17 @@ def _lacking_files(
     *,
     clip: bool,
 ) -> npt.NDArray[np.bool_]:
-    """For each file that is known whether the pool lacks one of its images."""
-    how, digests = writer.pool.how, records_F["digest"].tolist()
+    """For each file, whether the pool lacks one of its images.
+
+    With boxes, the result is False for a file without facts: the file is read in any case.
+    """
+    how = writer.pool.how
+    digests = records_F["digest"].tolist()
     if how.crop != "box":
         return np.array([writer.lacks(digest) for digest in digests], dtype=bool)
     assert boxes_N4 is not None
-    rows = np.flatnonzero(
-        np.append(records_F["size"].all(axis=1), False)[files_N]
-    )  # a row without a path: the last
+    # a row without a path has the file number -1 and therefore takes the appended False
+    rows = np.flatnonzero(np.append(records_F["size"].all(axis=1), False)[files_N])
     clean_R4, _, bad = clean_boxes(boxes_N4[rows], records_F["size"][files_N[rows]], clip=clip)
     lacking_F = np.zeros(len(records_F), dtype=bool)
     for at, (file, box) in enumerate(zip(files_N[rows].tolist(), clean_R4.tolist(), strict=True)):
@@ -171,7 +186,7 @@ def _images(
     boxes_B4: npt.NDArray[np.float64] | None,
     clip: bool,
 ) -> Iterator[tuple[bytes, Box | None]]:
-    """Keys and boxes of the images that a choice makes of one file."""
+    """The keys and boxes of the images that a preparation makes from one file."""
     boxes: list[Box | None] = [None]
     if how.crop == "box":
         assert boxes_B4 is not None
@@ -183,57 +198,72 @@ def _images(
 
 def _read(
     file: Path,
-    wanted: _Wanted,
+    request: _Request,
     *,
     stat: npt.NDArray[np.int64],
     known: npt.NDArray[np.void],
     boxes: npt.NDArray[np.float64] | None,
-) -> _Seen:
-    """Read one file; every file is decoded at least once, or a truncated one would be found in training."""
+) -> _FileResult:
+    """Read one file.
+
+    Every file is decoded at least once, so that a truncated file is found before the training.
+
+    Args:
+        stat: the size and the modification time of the file.
+        known: the facts from the memory, or zeros.
+        boxes: the boxes of the file's rows as the source has them, or None if no pool needs them.
+
+    Raises:
+        DataError: the operating system cannot read the file.
+    """
     try:
         data = file.read_bytes()
     except OSError as error:
         raise DataError(f"{file}: the image cannot be read ({error.strerror})") from None
     record = np.zeros((), dtype=RECORD)
-    record["stat"], record["digest"] = stat, np.void(content_digest(data))
+    record["stat"] = stat
+    record["digest"] = np.void(content_digest(data))
     pixels: list[tuple[PoolWriter, bytes, Pixels]] = []
     try:
-        seen = look(data, reading=wanted.reading)
-        record["size"] = seen.size_HW
-        record["traits"] = sum(1 << list(REPAIRS).index(trait) for trait in seen.traits)
-        asked = [
+        facts = look(data, reading=request.reading)
+        record["size"] = facts.size_HW
+        record["traits"] = sum(1 << list(REPAIRS).index(trait) for trait in facts.traits)
+        needed = [
             (writer, key, box)
-            for writer in wanted.writers
+            for writer in request.writers
             for key, box in _images(
-                writer.pool.how, record["digest"].item(), record["size"], boxes, wanted.clip_boxes
+                writer.pool.how, record["digest"].item(), record["size"], boxes, request.clip_boxes
             )
         ]
         lacking = [
             (writer, key, box, writer.elsewhere(key))
-            for writer, key, box in asked
+            for writer, key, box in needed
             if writer.lacks(key)
         ]
         to_decode = [(writer, key, box) for writer, key, box, image in lacking if image is None]
         choices = [(writer.pool.how, box) for writer, _, box in to_decode]
-        images = decode_all(data, choices, reading=wanted.reading)
+        images = decode_all(data, choices, reading=request.reading)
         pixels = [
             (writer, key, image) for (writer, key, _), image in zip(to_decode, images, strict=True)
         ]
         pixels += [(writer, key, image) for writer, key, _, image in lacking if image is not None]
         if known["hashed"] and known["digest"] == record["digest"]:
-            record["hashed"], record["fingerprint"] = True, known["fingerprint"]
-        elif wanted.fingerprints or not asked:  # what was decoded, now or before, is whole
-            record["hashed"], record["fingerprint"] = (
-                True,
-                fingerprint(data, reading=wanted.reading),
-            )
+            record["hashed"] = True
+            record["fingerprint"] = known["fingerprint"]
+        # without a needed image, only the fingerprint decodes the file and shows that it is whole
+        elif request.fingerprints or not needed:
+            record["fingerprint"] = fingerprint(data, reading=request.reading)
+            record["hashed"] = True
     except UnreadableError as error:
-        return _Seen(record, str(error), [])
-    return _Seen(record, "", pixels)
+        return _FileResult(record, str(error), [])
+    return _FileResult(record, "", pixels)
 
 
 class _Memory:
-    """What is known of the files below one folder; a file of the cache, safe to delete."""
+    """The facts about the files below one folder, stored in one file of the cache folder.
+
+    This file is safe to delete.
+    """
 
     def __init__(self, root: Path, reading: Reading, folder: Path | None) -> None:
         name = hashlib.sha256(
@@ -248,12 +278,15 @@ class _Memory:
                 self._paths, self._errors = json.loads(bytes(file["text"]))
                 self._records = file["records"]
         except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
-            pass  # nothing is known yet, or nothing any more
+            pass  # the memory does not exist yet, or it is damaged: all files are read again
 
     def recall(
         self, paths: list[str], stats_F2: npt.NDArray[np.int64]
     ) -> tuple[npt.NDArray[np.void], dict[str, str]]:
-        """Records (F) of unchanged files, zeros for all others; and the errors of unchanged files."""
+        """The records (F) and the errors of unchanged files.
+
+        The records of all other files are zeros.
+        """
         row_of = {path: row for row, path in enumerate(self._paths)}
         rows_F = np.array([row_of.get(path, -1) for path in paths], dtype=np.int64)
         records_F = np.zeros(len(paths), dtype=RECORD)
@@ -270,7 +303,7 @@ class _Memory:
     def keep(
         self, paths: list[str], records_F: npt.NDArray[np.void], errors: dict[str, str]
     ) -> None:
-        """Remember these files, and those known before."""
+        """Store the facts about these files, and keep the facts about all other known files."""
         known: npt.NDArray[np.bool_] = np.asarray(records_F["stat"].any(axis=1))
         now = {path for path, is_known in zip(paths, known, strict=True) if is_known}
         others = [row for row, path in enumerate(self._paths) if path not in now]
@@ -295,9 +328,10 @@ def _stat(file: Path) -> tuple[int, int]:
 def _raw_boxes(
     table: Table, files_N: npt.NDArray[np.int64]
 ) -> Callable[[int], npt.NDArray[np.float64]]:
-    """For each file the boxes of its rows, as written."""
+    """A function from the number of a file to the boxes of its rows, as the source has them."""
     assert table.boxes_N4 is not None
-    boxes_N4, order = table.boxes_N4, np.argsort(files_N, kind="stable")
+    boxes_N4 = table.boxes_N4
+    order = np.argsort(files_N, kind="stable")
     starts = np.searchsorted(files_N[order], np.arange(files_N.max() + 2))
     return lambda file: boxes_N4[order[starts[file] : starts[file + 1]]]
 
@@ -309,7 +343,8 @@ def _facts(
     errors: dict[str, str],
     fingerprints: bool,
 ) -> FileFacts:
-    # rows without a path take the zeros at the end
+    """The facts about the files, repeated for each row."""
+    # a row without a path has the file number -1 and therefore takes the appended zeros
     records_N = np.append(records_F, np.zeros(1, dtype=RECORD))[files_N]
     return FileFacts(
         errors={row: errors[path] for row, path in enumerate(table.paths) if path in errors},

@@ -1,4 +1,8 @@
-"""From a folder, a CSV or a Parquet file to a table of rows, as they were written: nothing is judged yet."""
+"""Read a folder, a CSV file or a Parquet file into a table of rows.
+
+The table has the values as the source has them. trainer.data.cleaning decides which rows can be
+used.
+"""
 
 import csv
 import dataclasses
@@ -31,25 +35,30 @@ if TYPE_CHECKING:
     import pandas as pd
 
 TABLE_SUFFIXES = frozenset({".csv", ".tsv", ".txt", ".parquet", ".pq"})
-MAX_NAMED = 10  # rows named in one message; the rest is counted
+MAX_NAMED = 10  # rows that one message names; the message only counts the other rows
 FOLD = "fold"  # the column that `data.valid` adds: empty for the first source, 0 for the second
-ALWAYS_TRAINED = -1
+ALWAYS_TRAINED = -1  # the "fold" of images that are never held out
 
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """N rows of a source; empty text is what was missing.
+    """The N rows of a source. A missing value is an empty text.
 
     Attributes:
-        name: the source, for messages.
-        root: absolute folder that `paths` are relative to.
-        lines: where each row was written (a CSV's header is line 1); 0 for folders.
-        labels: N tuples, one value per label column.
-        orders: for a label column, its values in the order of the classes; other values follow, sorted.
-        groups: N group names, or None.
-        boxes_N4: left, top, right, bottom as written (NaN where unreadable), or None.
-        fixed_N: the fold that the source gives each row, or None; ALWAYS_TRAINED for none.
-        ignored: (path, reason) of files that are no row.
+        name: the name of the source, for messages.
+        root: the absolute folder to which `paths` are relative.
+        paths: the path of each row's image.
+        lines: the line of each row in its file (a CSV's header is line 1), or 0 for a folder.
+        label_columns: the names of the columns that make the class.
+        labels: N tuples with one value for each label column.
+        orders: for a label column, its values in the order of the classes. Values that are not in
+            this list come later, in sorted order.
+        groups: the name of each row's group, or None.
+        boxes_N4: left, top, right and bottom as the source has them, or None. A value that is not
+            a number is NaN.
+        fixed_N: the fold of each row in the fold column, or None without such a column. A row
+            without a fold has ALWAYS_TRAINED.
+        ignored: (path, reason) of each file that is not a row.
     """
 
     name: str
@@ -65,10 +74,11 @@ class Table:
     ignored: list[tuple[str, str]] = dataclasses.field(default_factory=list)
 
     def __len__(self) -> int:
+        """The number of rows."""
         return len(self.paths)
 
     def only(self, rows: list[int]) -> "Table":
-        """These rows."""
+        """A table with only the given rows."""
         return dataclasses.replace(
             self,
             paths=[self.paths[row] for row in rows],
@@ -80,16 +90,19 @@ class Table:
         )
 
     def where(self, row: int) -> str:
-        """Name `row` for a message: its line, if it has one, and its path."""
+        """The name of `row` for a message: its line, if the source has lines, and its path."""
         return f"line {self.lines[row]}: {self.paths[row]}" if self.lines[row] else self.paths[row]
 
 
 def read_table(data: DataOptions, *, fold_column: str | None = None) -> Table:
-    """Read the source, and `data.valid` beside it.
+    """Read `data.source` and `data.valid` into one table.
+
+    Args:
+        fold_column: the column with fixed folds, or None.
 
     Raises:
-        DataError: a source is missing, unreadable or empty, lacks a column, names files that do not exist,
-            or leaves its folder.
+        DataError: a source is missing, unreadable or empty; a column is missing; an image file does
+            not exist; or an image file is outside the folder of its source.
     """
     sources = [Path(data.source), *([Path(data.valid)] if data.valid is not None else [])]
     parts = [_read(source, data) for source in sources]
@@ -101,8 +114,8 @@ def read_table(data: DataOptions, *, fold_column: str | None = None) -> Table:
             part.columns.setdefault(FOLD, [fold] * len(part.lines))
     shared = set.intersection(*(set(part.columns) for part in parts))
     columns: Columns = {name: [] for name in parts[0].columns if name in shared}
-    for part, own_root in zip(parts, roots, strict=True):
-        prefix = os.path.relpath(own_root.resolve(), root)
+    for part, part_root in zip(parts, roots, strict=True):
+        prefix = os.path.relpath(part_root.resolve(), root)
         if prefix != ".":
             part.columns[PATH] = [
                 path and os.path.join(prefix, path) for path in part.columns[PATH]
@@ -127,10 +140,16 @@ def read_table(data: DataOptions, *, fold_column: str | None = None) -> Table:
 def _refuse_one_fold_column(
     parts: "list[Part]", sources: list[Path], fold_column: str | None
 ) -> None:
+    """Refuse two sources of which only one has a column `fold`, if this column fixes the folds.
+
+    Raises:
+        DataError: this is the case.
+    """
     has = [FOLD in part.columns for part in parts]
     if fold_column == FOLD and has[0] != has[1]:
         raise DataError(
-            f"{sources[has.index(True)]} has a column {FOLD!r} of its own and the other source has none, so it is not "
+            f"{sources[has.index(True)]} has a column {FOLD!r} of its own "
+            "and the other source has none, so it is not "
             "clear what is held out: rename the column, or give it to both"
         )
 
@@ -144,19 +163,22 @@ def _read(source: Path, data: DataOptions) -> Part:
         )
     elif not source.is_file():
         raise DataError(
-            f"{source}: no such file or folder. Set data.source to one (`sweeps demo digits` writes one)"
+            f"{source}: no such file or folder. "
+            "Set data.source to one (`sweeps demo digits` writes one)"
         )
     elif data.layout is not None:
         raise DataError(f"{source}: data.layout {data.layout} needs a folder, and this is a file")
     elif source.suffix.lower() not in TABLE_SUFFIXES:
         raise DataError(
-            f"{source}: not a table of images. Known: {', '.join(sorted(TABLE_SUFFIXES))}, or a folder"
+            f"{source}: not a table of images. "
+            f"Known: {', '.join(sorted(TABLE_SUFFIXES))}, or a folder"
         )
     else:
         part = _file(source, data)
     if not part.lines:
         raise DataError(
-            f"{source}: no images found. A CSV needs at least one row, a folder one sub-folder per class"
+            f"{source}: no images found. "
+            "A CSV needs at least one row, a folder one sub-folder per class"
         )
     return part
 
@@ -164,33 +186,38 @@ def _read(source: Path, data: DataOptions) -> Part:
 def _file(source: Path, data: DataOptions) -> Part:
     frame = read_frame(source)
     if data.image not in frame.columns:
-        raise DataError(f"{source}: no column {data.image!r} (data.image). {_there(frame.columns)}")
+        present = _columns_text(frame.columns)
+        raise DataError(f"{source}: no column {data.image!r} (data.image). {present}")
     columns = {str(name): frame[name].tolist() for name in frame.columns}
     columns[PATH] = columns[data.image]
     return Part(columns, [int(row) + 2 for row in frame.index])
 
 
 def read_frame(source: Path) -> "pd.DataFrame":
-    """A CSV (comma, semicolon or tab, UTF-8 with or without a BOM) or Parquet file, every cell as text.
+    """Read a CSV or Parquet file. Every cell becomes a text.
 
-    Missing values, and the text `nan` that pandas writes for them, become empty. A CSV's blank lines are left out;
-    the index counts them, so that a message names the line an editor shows.
+    A CSV file is separated by commas, semicolons or tabs, and it is UTF-8 with or without a BOM.
+    Missing values become empty texts, and so does the text `nan` that pandas writes for them. Blank
+    lines of a CSV file are left out, but the index of the frame counts them. Therefore a message
+    can name the line that an editor shows.
 
     Raises:
-        DataError: it is empty or not readable, or two of its columns have one name.
+        DataError: the file is empty or not readable, or two of its columns have the same name.
     """
-    import pandas as pd  # 0.4 s, which `sweeps best` need not spend
+    import pandas as pd  # this takes 0.4 s, which `sweeps best` should not need
 
     try:
         if source.suffix.lower() in (".parquet", ".pq"):
-            frame = pd.read_parquet(source).astype(object)  # a category takes no new value
+            # object, because a column of categories does not accept an empty text
+            frame = pd.read_parquet(source).astype(object)
             names = [str(name) for name in frame.columns]
             frame = frame.apply(
                 lambda column: column.map(_text, na_action="ignore").fillna("")
             ).reset_index(drop=True)
         else:
             separator, names = _header(source)
-            with warnings.catch_warnings():  # a row longer than the header only warns
+            # for a row that is longer than the header, pandas only gives a warning
+            with warnings.catch_warnings():
                 warnings.simplefilter("error", pd.errors.ParserWarning)
                 frame = pd.read_csv(
                     source,
@@ -218,24 +245,35 @@ def read_frame(source: Path) -> "pd.DataFrame":
         kind = "Parquet" if source.suffix.lower() in (".parquet", ".pq") else "CSV"
         raise DataError(f"{source}: not a readable {kind} file ({str(error).strip()})") from None
     if len(set(names)) < len(names):
-        raise DataError(f"{source}: two columns have one name. {_there(names)}")
+        raise DataError(f"{source}: two columns have one name. {_columns_text(names)}")
     return frame.where(~frame.isin(["nan", "NaN"]), "").astype(str)
 
 
 def _text(value: object) -> str:
-    """A cell of a Parquet file: 3.0 is the 3 that it was before a missing value made the column real."""
+    """The text of a Parquet file's cell.
+
+    3.0 becomes "3": a missing value turns a column of whole numbers into real numbers.
+
+    Example:
+        >>> _text(3.0), _text(2.5), _text("a")
+        ('3', '2.5', 'a')
+    """
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def _header(source: Path) -> tuple[str, list[str]]:
-    """What a header is separated by (the comma if there is one, else a semicolon or a tab), and the names in it."""
+    """The separator of a CSV file's header, and the names of the columns in the header.
+
+    The separator is the first of comma, semicolon and tab that is in the header.
+    """
     with source.open(encoding="utf-8-sig", newline="") as file:
         header = file.readline()
     mark = next((mark for mark in (",", ";", "\t") if mark in header), ",")
     return mark, [name for name in next(csv.reader([header], delimiter=mark), []) if name]
 
 
-def _there(columns: object) -> str:
+def _columns_text(columns: object) -> str:
+    """The names of the columns, as a sentence for a message."""
     names = list(columns)  # type: ignore[call-overload]
     return f"Columns there: {', '.join(repr(str(name)) for name in names)}"
 
@@ -250,12 +288,19 @@ def _table(
     fold_column: str | None,
     only_first: Set[str],
 ) -> Table:
+    """The table with the columns that the options name.
+
+    Args:
+        columns: the columns that all sources have.
+        only_first: the names of the columns that only the first of two sources has.
+    """
+
     def column(name: str, key: str) -> list[str]:
         if name in only_first:
             raise DataError(f"{data.valid}: no column {name!r}, which {data.source} has")
         if name not in columns:
-            there = [other for other in columns if other != PATH]
-            raise DataError(f"{data.source}: no column {name!r} ({key}). {_there(there)}")
+            present = [other for other in columns if other != PATH]
+            raise DataError(f"{data.source}: no column {name!r} ({key}). {_columns_text(present)}")
         return columns[name]
 
     profile = data.layout == "profile_folders"
@@ -295,7 +340,11 @@ def _boxes(columns: list[list[str]], *, xywh: bool) -> npt.NDArray[np.float64]:
 
 
 def _fixed(source: str, name: str, values: list[str]) -> npt.NDArray[np.int64]:
-    """Fold numbers of a column; `1.0` is what a spreadsheet makes of 1."""
+    """The fold numbers in a column. `1.0` is accepted because spreadsheets turn 1 into 1.0.
+
+    Raises:
+        DataError: a value is not a fold number.
+    """
     numbers: dict[str, int] = {"": ALWAYS_TRAINED}
     for value in set(values) - {""}:
         if not re.fullmatch(r"(-1|\d{1,3})(\.0+)?", value):
@@ -308,7 +357,13 @@ def _fixed(source: str, name: str, values: list[str]) -> npt.NDArray[np.int64]:
 
 
 def _refuse_other_codes(table: Table) -> None:
-    """Names that are not UTF-8, as an archive from Korean Windows has them, fit into no CSV and no JSON."""
+    """Refuse file names that are not UTF-8, because neither CSV nor JSON can contain them.
+
+    For example, an archive from a Korean Windows has such names.
+
+    Raises:
+        DataError: there are such names.
+    """
     names = [*map(table.where, range(len(table))), *(path for path, _ in table.ignored)]
     odd = [
         os.fsencode(name).decode(errors="backslashreplace") for name in names if not _is_utf8(name)
@@ -329,15 +384,24 @@ def _is_utf8(name: str) -> bool:
 
 
 def _refuse_outside(table: Table, data: DataOptions, *, homes: list[str]) -> None:
-    """Files must exist, and lie below the folder of a source unless the user says otherwise.
+    """Refuse image files that do not exist or are outside the folders of the sources.
 
-    Folders are resolved once each: 200,000 rows are judged in about a second.
+    `data.allow_outside` allows files outside these folders. Each folder is resolved only once, so
+    that the check of 200,000 rows takes about a second.
+
+    Args:
+        homes: the resolved folders of the sources.
+
+    Raises:
+        DataError: there are such files.
     """
-    root, missing, outside = str(table.root), [], []
+    root = str(table.root)
+    missing: list[str] = []
+    outside: list[str] = []
     inside: dict[str, bool] = {}
     for row, path in enumerate(table.paths):
         if not path:
-            continue  # counted by the cleaning
+            continue  # trainer.data.cleaning rejects rows without a path
         file = os.path.join(root, path)
         try:
             mode = os.lstat(file).st_mode
@@ -350,7 +414,8 @@ def _refuse_outside(table: Table, data: DataOptions, *, homes: list[str]) -> Non
                 if within is None:
                     within = inside[folder] = _within_any(os.path.realpath(folder), homes)
         except (OSError, ValueError):  # ValueError: a NUL in the path
-            mode, within = 0, True
+            mode = 0
+            within = True
         if not stat.S_ISREG(mode):
             missing.append(table.where(row))
         elif not within:
@@ -362,7 +427,8 @@ def _refuse_outside(table: Table, data: DataOptions, *, homes: list[str]) -> Non
         )
     if outside and not data.allow_outside:
         raise DataError(
-            f"{table.name}: {len(outside)} of {len(table)} images lie outside {' and '.join(homes)}. "
+            f"{table.name}: {len(outside)} of {len(table)} images lie "
+            f"outside {' and '.join(homes)}. "
             f"Set data.allow_outside: true if that is meant{named(outside)}"
         )
 
@@ -372,6 +438,11 @@ def _within_any(path: str, folders: list[str]) -> bool:
 
 
 def named(entries: list[str]) -> str:
-    """The first entries, each on a line of its own, and how many more there are."""
+    """The first MAX_NAMED entries, each on a separate line, and the number of the other entries.
+
+    Example:
+        >>> named(["line 2: a.jpg", "line 3: b.jpg"])
+        '\\n  line 2: a.jpg\\n  line 3: b.jpg'
+    """
     shown = "".join(f"\n  {entry}" for entry in entries[:MAX_NAMED])
     return shown + (f"\n  and {len(entries) - MAX_NAMED} more" if len(entries) > MAX_NAMED else "")
