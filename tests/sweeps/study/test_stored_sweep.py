@@ -31,7 +31,6 @@ from sweeps.study.stored_sweep import StoredSweep
 from tests.postgres import Server
 from tests.sweeps.conftest import close
 
-WAIT_S = 30.0  # how long a test waits for another thread before it fails
 Make = Callable[..., SweepSpec]
 
 
