@@ -1,4 +1,4 @@
-"""A search space file with the `--set` overrides of the command, before anything in it is understood."""
+"""A search space file with the `--set` overrides of the command, before its meaning is checked."""
 
 import json
 from collections.abc import Iterable, Mapping

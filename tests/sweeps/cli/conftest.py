@@ -202,3 +202,16 @@ def _write_oof(directory: Path, rows: np.ndarray, labels_N: np.ndarray, wrong: i
     predicted[:wrong] = (predicted[:wrong] + 1) % 3
     directory.mkdir(parents=True)
     np.savez(directory / "oof.npz", rows=rows, probs=np.eye(3, dtype=np.float32)[predicted])
+
+
+@pytest.fixture
+def rows(photos: Path) -> list[str]:
+    """Lines of a CSV beside the folder of photos."""
+    head, *lines = (photos / "train.csv").read_text().splitlines()
+    return [head, *(f"photos/{line}" for line in lines)]
+
+
+@pytest.fixture
+def two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of this machine, whatever it has."""
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)

@@ -18,7 +18,7 @@ from sweeps.study.lease import Lease, Times, find_holder
 from sweeps.study.recorder import Recorder
 from sweeps.study.storage import open_storage
 from tests.sweeps.cli.conftest import Ended
-from tests.sweeps.running.test_driver import report
+from tests.sweeps.running.curve_sweep import report
 
 END = """\
 files      runs/tiny

@@ -3,7 +3,6 @@
 import dataclasses
 import errno
 import json
-import re
 import statistics
 from collections.abc import Callable
 from pathlib import Path
@@ -11,96 +10,18 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from sweeps.running import trial
 from sweeps.running.messages import Assignment, Outcome, TrialReport
 from sweeps.running.trial import run_trial
-from tests.fakes import manifest_of, write_photos
+from tests.sweeps.running.trial_runs import VALUES, Listener, oof, result
 from trainer.data.data_set import read_data_set
-from trainer.data.folds import load_folds, make_folds, save_folds
+from trainer.data.folds import make_folds, save_folds
 from trainer.data.options import DataOptions
 from trainer.images.cache import find_images
 from trainer.images.preprocessing import Preprocessing
 from trainer.training.fold_setup import FoldSetup
-from trainer.training.memory import used_bytes
 from trainer.training.result import FoldResult
-
-VALUES = {
-    "backbone": "test_efficientnet",
-    "weights": "none",
-    "resize": 16,
-    "batch_size": 10,
-    "epochs": 2,
-    "lr": 0.01,
-    "seed": 5,
-}
-
-
-class Listener:
-    """Keeps the reports of epochs and of folds; stops, interrupts or loses the trial when told to."""
-
-    def __init__(
-        self,
-        *,
-        stop_at: int = 0,
-        interrupt_at: int = 0,
-        lost_at: int = 0,
-        stop_after_fold: int | None = None,
-    ) -> None:
-        self.reports: list[TrialReport] = []
-        self.folds: list[TrialReport] = []
-        self._stop_at, self._interrupt_at, self._lost_at = stop_at, interrupt_at, lost_at
-        self._stop_after_fold = stop_after_fold
-
-    def report(self, report: TrialReport) -> bool:
-        if report.fold_finished:
-            self.folds.append(report)
-            return report.fold != self._stop_after_fold
-        self.reports.append(report)
-        return len(self.reports) != self._stop_at
-
-    def owns(self) -> bool:
-        return not 0 < self._lost_at <= len(self.reports)
-
-    def interrupted(self) -> bool:
-        return 0 < self._interrupt_at <= len(self.reports)
-
-    @property
-    def steps(self) -> list[int]:
-        return [report.step for report in self.reports]
-
-
-@pytest.fixture(autouse=True)
-def _own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("SWEEPS_CACHE", str(tmp_path / "cache"))
-
-
-@pytest.fixture
-def assignment(tmp_path: Path) -> Callable[..., Assignment]:
-    """A trial of a sweep with two folds over 60 images in three classes."""
-    folds = make_folds(manifest_of(write_photos(tmp_path / "photos")), k=2, seed=0)
-    save_folds(folds, tmp_path / "runs" / "toy" / "folds.npz")
-
-    def make(*, metric: str = "f1", **values: Any) -> Assignment:
-        return Assignment(
-            number=3,
-            values={**VALUES, **values},
-            sweep_directory=str(tmp_path / "runs" / "toy"),
-            metric=metric,
-            max_epochs=4,  # another trial of the space trains longer
-            device="cpu",
-            threads=1,
-        )
-
-    return make
-
-
-def result(assignment: Assignment, fold: int) -> dict[str, Any]:
-    loaded: dict[str, Any] = json.loads(
-        (assignment.files.directory / f"fold-{fold}" / "result.json").read_text()
-    )
-    return loaded
 
 
 def test_every_epoch_of_every_fold_is_reported_with_the_mean_over_folds(
@@ -309,136 +230,6 @@ def test_a_trial_that_is_interrupted_before_its_first_step_reports_nothing(
     assert listener.reports == []
 
 
-# --- the user's own metric
-
-
-AGREEMENT = """
-def agreement(probs_NK, labels_N, classes):
-    return float((probs_NK.argmax(axis=1) == labels_N).mean()) + 10 * len(classes)
-"""
-
-
-@pytest.fixture
-def own(assignment: Callable[..., Assignment]) -> Callable[..., Assignment]:
-    """A trial that is scored by a function in the sweep's code folder."""
-
-    def make(code: str = AGREEMENT, **values: Any) -> Assignment:
-        given = assignment(metric="metric", **values)
-        given = dataclasses.replace(
-            given, values={**given.values, "metric": "my_task.py:agreement"}
-        )
-        (Path(given.sweep_directory) / "code").mkdir(exist_ok=True)
-        (Path(given.sweep_directory) / "code" / "my_task.py").write_text(code)
-        return given
-
-    return make
-
-
-def oof(assignment: Assignment, fold: int) -> tuple[Any, Any]:
-    with np.load(assignment.files.directory / f"fold-{fold}" / "oof.npz") as file:
-        return file["rows"], file["probs"]
-
-
-def right(assignment: Assignment, fold: int) -> float:
-    """The share of the held-out images that are predicted right."""
-    rows_N, probs_NK = oof(assignment, fold)
-    labels_N = load_folds(Path(assignment.sweep_directory) / "folds.npz").manifest.labels_N
-    return float((probs_NK.argmax(axis=1) == labels_N[rows_N]).mean())
-
-
-class TestOwnMetric:
-    def test_it_is_the_score_of_every_report_and_fold(self, own: Callable[..., Assignment]):
-        given, listener = own(), Listener()
-        outcome = run_trial(given, listener)
-        assert outcome.state == "completed"
-        assert outcome.fold_scores == pytest.approx([30 + right(given, fold) for fold in range(2)])
-        assert listener.reports[1].value == outcome.fold_scores[0]
-        assert result(given, 0)["metrics"]["metric"] == outcome.fold_scores[0]
-        assert result(given, 0)["metrics"]["accuracy"] == pytest.approx(outcome.fold_scores[0] - 30)
-
-    def test_a_mistake_in_it_fails_the_trial_with_its_line(self, own: Callable[..., Assignment]):
-        outcome = run_trial(own("def agreement(*_):\n    return [][1]\n"), Listener())
-        assert (outcome.state, outcome.fold_scores) == ("failed", ())
-        assert outcome.reason == "my_task.py:agreement, line 2: IndexError: list index out of range"
-
-    def test_with_another_file_it_is_another_trial(self, own: Callable[..., Assignment]):
-        first = run_trial(own(epochs=1), Listener())
-        again = Listener()
-        changed = run_trial(own(AGREEMENT.replace("10 *", "20 *"), epochs=1), again)
-        assert again.steps == [1, 5]
-        assert changed.fold_scores == pytest.approx([score + 30 for score in first.fold_scores])
-
-    def test_a_file_that_is_not_there_fails_the_trial(self, own: Callable[..., Assignment]):
-        given = own()
-        file = Path(given.sweep_directory) / "code" / "my_task.py"
-        file.unlink()
-        assert (
-            run_trial(given, Listener()).reason == f"my_task.py:agreement: there is no file {file}."
-        )
-
-
-# --- one common epoch
-
-
-def curve(assignment: Assignment, fold: int, name: str) -> list[float]:
-    path = assignment.files.directory / f"fold-{fold}" / "curve.csv"
-    names = path.read_text().splitlines()[0].split(",")
-    column = np.loadtxt(path, delimiter=",", skiprows=1, usecols=names.index(name), ndmin=1)
-    return [float(value) for value in column]
-
-
-COMMON = {"checkpoint": "best", "epochs": 4, "optimizer": "sgd", "lr": 0.05, "scheduler": "none"}
-
-
-class TestCommonEpoch:
-    """checkpoint: best."""
-
-    def test_all_folds_are_scored_by_the_epoch_that_is_best_on_average(
-        self, assignment: Callable[..., Assignment]
-    ):
-        given = assignment(**COMMON)
-        outcome = run_trial(given, Listener())
-        curves = [curve(given, fold, "f1") for fold in range(2)]
-        epoch = int(np.argmax(np.mean(curves, axis=0)))
-        assert outcome.fold_scores == tuple(values[epoch] for values in curves)
-        for fold in range(2):
-            found = result(given, fold)
-            assert (found["scored_epoch"], found["epochs"], found["biased"]) == (
-                epoch + 1,
-                4,
-                False,
-            )
-            assert found["metrics"]["f1"] == curves[fold][epoch]
-            assert found["metrics"]["accuracy"] == pytest.approx(right(given, fold))
-        assert sorted(path.name for path in Path(given.files.directory, "fold-0").iterdir()) == [
-            "curve.csv", "model.safetensors", "oof.npz", "result.json",
-        ]  # fmt: skip
-
-    def test_the_goal_of_an_own_metric_decides_which_is_best(self, own: Callable[..., Assignment]):
-        chosen = []
-        for number, (goal, best) in enumerate((("maximize", np.argmax), ("minimize", np.argmin))):
-            given = dataclasses.replace(own(metric_goal=goal, **COMMON), number=number)
-            run_trial(given, Listener())
-            mean = np.mean([curve(given, fold, "metric") for fold in range(2)], axis=0)
-            assert (
-                result(given, 0)["scored_epoch"]
-                == result(given, 1)["scored_epoch"]
-                == int(best(mean)) + 1
-            )
-            chosen.append(int(best(mean)))
-        assert chosen[0] != chosen[1]
-
-    def test_an_interrupted_trial_ends_the_same(self, assignment: Callable[..., Assignment]):
-        given = assignment(**{**COMMON, "epochs": 2})
-        assert run_trial(given, Listener(interrupt_at=3)).state == "interrupted"
-        ended = run_trial(given, Listener())
-        undisturbed = dataclasses.replace(given, number=4)
-        assert run_trial(undisturbed, Listener()) == ended
-        again = Listener()
-        assert run_trial(dataclasses.replace(given, reported=6), again) == ended
-        assert again.steps == [6]
-
-
 # --- what a fold run hands on
 
 
@@ -497,52 +288,6 @@ class TestWhatFoldsLeave:
         )
 
 
-class TestLeftover:
-    """256 MB of a tensor that is never written take no memory of this machine."""
-
-    @pytest.fixture(params=["a trial that ends", "a trial that fails"])
-    def hoarding(
-        self, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
-    ) -> list[torch.Tensor]:
-        hoard: list[torch.Tensor] = []
-        run_fold = trial.run_fold
-
-        def keep(*args: Any, **options: Any) -> Any:
-            hoard.append(torch.empty(128 * 2**20, dtype=torch.uint8))
-            if request.param == "a trial that fails":
-                raise ValueError
-            return run_fold(*args, **options)
-
-        monkeypatch.setattr(trial, "run_fold", keep)
-        return hoard
-
-    def test_what_a_trial_left_in_memory_is_told(
-        self, assignment: Callable[..., Assignment], hoarding: list[torch.Tensor]
-    ):
-        outcome = run_trial(assignment(epochs=1), Listener())
-        kept = len(hoarding) * 128 * 2**20
-        assert kept <= outcome.leftover_bytes < kept + 2**20
-        hoarding.clear()
-
-    def test_a_trial_gives_back_what_it_used_however_it_ends(
-        self, assignment: Callable[..., Assignment]
-    ):
-        class Breaking(Listener):
-            def report(self, report: TrialReport) -> bool:
-                raise RuntimeError("x")
-
-        device, given = (
-            torch.device("cpu"),
-            assignment(epochs=1, optimizer="madgrad", ema=0.9, checkpoint="best"),
-        )
-        run_trial(given, Listener())  # what is kept for all trials of a worker
-        before = used_bytes(device)
-        for number, listener, state in ((4, Listener(), "completed"), (5, Breaking(), "failed")):
-            outcome = run_trial(dataclasses.replace(given, number=number), listener)
-            assert (outcome.state, outcome.leftover_bytes) == (state, 0)
-            assert used_bytes(device) <= before * 1.01
-
-
 # --- weights, labels and crops
 
 
@@ -588,115 +333,3 @@ def test_each_head_may_see_its_own_crop(assignment: Callable[..., Assignment], t
     assert probs_NK.shape[1] == 6  # the joint classes
     for how in (Preprocessing((16, 16)), Preprocessing((16, 16), crop="box")):
         assert find_images(folds.manifest, how) is not None
-
-
-class TestFailures:
-    def test_a_gpu_that_is_not_there_fails_the_trial(
-        self, assignment: Callable[..., Assignment], monkeypatch: pytest.MonkeyPatch
-    ):
-        monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-        outcome = run_trial(dataclasses.replace(assignment(), device="cuda"), Listener())
-        assert (outcome.state, outcome.leftover_bytes) == ("failed", 0)
-        assert (
-            outcome.reason == "device cuda: torch sees no CUDA GPU on this machine. Use cpu or auto"
-        )
-
-    @pytest.mark.parametrize(
-        ("values", "reason"),
-        [
-            (
-                {"scheduler": "cyclic", "base_lr": 0.1},
-                "configuration: cyclic needs base_lr <= lr, got base_lr=0.1 and lr=0.01",
-            ),
-            ({"lr": 0.0}, "lr: Input should be greater than 0"),
-            ({"warmup": 1}, "warmup: Extra inputs are not permitted"),
-            (
-                {"loss": "mixture", "loss_mix.focal": -1},
-                "loss_mix.focal: Input should be greater than or equal to 0",
-            ),
-        ],
-        ids=["choices that do not fit", "out of bounds", "unknown", "an entry out of bounds"],
-    )
-    def test_a_configuration_that_cannot_be_fails_with_one_line(
-        self, assignment: Callable[..., Assignment], values: dict[str, Any], reason: str
-    ):
-        given = assignment(**values)
-        outcome = run_trial(given, Listener())
-        assert (outcome.state, outcome.fold_scores, outcome.reason) == ("failed", (), reason)
-        assert not given.files.directory.exists()
-
-    def test_a_loss_that_becomes_nan_fails_with_where_and_what_to_do(
-        self, assignment: Callable[..., Assignment]
-    ):
-        given = assignment(
-            optimizer="sgd", lr=10.0, momentum=0.99, scheduler="none", epochs=4, batch_size=4
-        )
-        outcome = run_trial(given, Listener())
-        assert outcome.state == "failed"
-        values = r"\(lr=10, optimizer=sgd, backbone=test_efficientnet(, batch of 4 with [^)]+)?\)"
-        assert re.fullmatch(
-            rf"fold 0, epoch \d(, step \d+)?: the (training|validation) loss is (nan|inf) {values}\. "
-            "A lower lr or a warm-up usually helps",
-            outcome.reason,
-        )
-        assert "NonFiniteLossError" in outcome.traceback
-
-    def test_an_exception_of_our_own_fails_with_its_traceback_and_the_finished_folds(
-        self, assignment: Callable[..., Assignment], monkeypatch: pytest.MonkeyPatch
-    ):
-        run_fold = trial.run_fold
-
-        def broken(setup: FoldSetup, *args: Any) -> Any:
-            if setup.fold == 1:
-                raise KeyError("batch\nof lines")
-            return run_fold(setup, *args)
-
-        monkeypatch.setattr(trial, "run_fold", broken)
-        given = assignment(epochs=1)
-        outcome = run_trial(given, Listener())
-        assert outcome.state == "failed"
-        assert outcome.fold_scores == (result(given, 0)["metrics"]["f1"],)
-        assert outcome.reason == r"KeyError: 'batch\nof lines'"
-        assert outcome.traceback.startswith("Traceback (most recent call last):")
-        assert 'raise KeyError("batch\\nof lines")' in outcome.traceback
-
-    def test_an_exception_without_words_is_named(
-        self, assignment: Callable[..., Assignment], monkeypatch: pytest.MonkeyPatch
-    ):
-        def broken(*args: Any, **options: Any) -> Any:
-            raise ValueError
-
-        monkeypatch.setattr(trial, "run_fold", broken)
-        assert run_trial(assignment(), Listener()).reason == "ValueError"
-
-    def test_a_damaged_checkpoint_fails_with_one_line(self, assignment: Callable[..., Assignment]):
-        given = assignment(epochs=1)
-        checkpoint = given.files.directory / "fold-0" / "last.ckpt"
-        checkpoint.parent.mkdir(parents=True)
-        checkpoint.write_bytes(b"not a checkpoint at all")
-        outcome = run_trial(given, Listener())
-        assert outcome.state == "failed"
-        assert outcome.reason.startswith(f"{checkpoint}: the checkpoint is damaged")
-        assert "\n" not in outcome.reason
-
-    def test_missing_folds_fail_with_their_path(
-        self, assignment: Callable[..., Assignment], tmp_path: Path
-    ):
-        given = dataclasses.replace(assignment(), sweep_directory=str(tmp_path / "elsewhere"))
-        assert (
-            run_trial(given, Listener()).reason
-            == f"{tmp_path}/elsewhere/folds.npz: no such folds file"
-        )
-
-    @pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt])
-    def test_the_order_to_leave_passes(
-        self, assignment: Callable[..., Assignment], error: type[BaseException]
-    ):
-        """Ray ends a worker's trial by raising SystemExit out of a report."""
-
-        class Leaving(Listener):
-            def report(self, report: TrialReport) -> bool:
-                raise error
-
-        with pytest.raises(error):
-            run_trial(assignment(), Leaving())

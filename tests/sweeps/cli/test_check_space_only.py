@@ -1,0 +1,235 @@
+"""`sweeps check --space-only`: the language alone, W&B's sweep files included."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.sweeps.cli.conftest import Ended
+
+pytestmark = pytest.mark.usefixtures("two_cores")
+
+
+WANDB = """\
+program: train.py
+method: bayes
+name: My sweep!
+metric: {name: val.loss, goal: minimize, target: 0.1, impute: best}
+early_terminate: {type: hyperband, s: 2, eta: 3, max_iter: 27}
+command: ["${env}", python, "${program}"]
+parameters:
+  lr: {distribution: log_uniform, min: -9.21034, max: 0}
+  decay: {distribution: normal, mu: 1e-1, sigma: 0.5}
+  units: {distribution: q_log_uniform_values, min: 16, max: 256, q: 16}
+  opt: {values: [adam, sgd], probabilities: [0.7, 0.3]}
+  model:
+    parameters:
+      layers: {values: [[64, 64], {conv: 3}]}
+      act: {value: relu}
+  momentum: {min: 0.5, max: 0.9, when: {opt: sgd}}
+"""
+
+
+class TestSpaceOnly:
+    """The language alone."""
+
+    def test_a_sweep_file_of_wandbs_is_shown_as_it_is(self, sweeps: Callable[..., Ended]):
+        Path("theirs.yaml").write_text(WANDB)
+        notice = (
+            "lr: log_uniform is deprecated, its min and max are exponents of e: write "
+            "distribution: log_uniform_values, min: 0.0001, max: 1"
+        )
+        name = (
+            "name: 'My sweep!' cannot name a folder: letters, digits, '.', '_' and '-', starting with a letter or "
+            "digit, at most 100; `sweeps run` needs another name"
+        )
+        assert sweeps("check", "--space-only", "theirs.yaml") == Ended(
+            0,
+            """\
+sweep      My sweep!: minimize val.loss, method bayes (tpe)
+early end  hyperband: keep_at_least 20, max_iter 27, s 2, eta 3.0, strict False
+points     a continuous space
+  sampled lr             log scale 0.0001 to 1
+  sampled decay          normal (mu 0.1, sigma 0.5)
+  sampled units          whole numbers log scale 16 to 256 in steps of 16
+  sampled opt            adam (0.7), sgd (0.3)
+  sampled model.layers   [64, 64], {'conv': 3}
+  fixed   model.act      relu
+  sampled momentum       0.5 to 0.9  when opt in sgd
+""",
+            f"note: not used here: program, command, metric.impute\nnote: {name}\nnote: {notice}\n",
+        )
+        assert not Path("runs").exists()
+        ended = sweeps("check", "--space-only", "theirs.yaml", "--json")
+        assert (ended.code, ended.err) == (0, "")
+        found = json.loads(ended.out)
+        assert found.pop("notices") == [
+            "not used here: program, command, metric.impute",
+            name,
+            notice,
+        ]
+        parameters = found.pop("parameters")
+        assert found == {
+            "name": "My sweep!",
+            "method": "bayes",
+            "sampler": "tpe",
+            "metric": {"name": "val.loss", "goal": "minimize", "target": 0.1},
+            "run_cap": None,
+            "grid_points": None,
+            "grid_points_or_more": False,
+            "early_terminate": {
+                "type": "hyperband",
+                "min_iter": None,
+                "max_iter": 27,
+                "s": 2,
+                "eta": 3.0,
+                "strict": False,
+                "keep_at_least": 20,
+            },
+        }
+        assert list(parameters) == [
+            "lr",
+            "decay",
+            "units",
+            "opt",
+            "model.layers",
+            "model.act",
+            "momentum",
+        ]
+        assert parameters["units"] == {
+            "kind": "q_log_uniform_values",
+            "min": 16,
+            "max": 256,
+            "q": 16,
+            "integer": True,
+            "log": True,
+            "law": {"name": "log_uniform", "low": 16, "high": 256},
+            "when": {},
+        }
+        assert parameters["decay"]["law"] == {"name": "normal", "mu": 0.1, "sigma": 0.5}
+        weighted = {
+            "kind": "categorical",
+            "values": ["adam", "sgd"],
+            "probabilities": [0.7, 0.3],
+            "when": {},
+        }
+        assert parameters["opt"] == weighted
+        assert parameters["model.layers"]["values"] == [[64, 64], {"conv": 3}]
+        assert parameters["model.act"] == {"kind": "constant", "value": "relu", "when": {}}
+        assert parameters["momentum"]["when"] == {"opt": ["sgd"]}
+
+    @pytest.mark.parametrize(
+        ("entry", "shown", "points", "or_more"),
+        [
+            ("{a: {min: 1, max: 3}, b: {values: [x, y], when: {a: 2}}}", "4", 4, False),
+            ("{a: {min: 1, max: 3000000}}", "1,000,000 or more", 1_000_000, True),
+            ("{a: {distribution: q_beta, q: 0.1}}", "11", 11, False),
+        ],
+    )
+    def test_a_grid_is_counted(
+        self, sweeps: Callable[..., Ended], entry: str, shown: str, points: int, or_more: bool
+    ):
+        Path("grid.yaml").write_text(f"method: grid\nparameters: {entry}\n")
+        ended = sweeps("check", "--space-only", "grid.yaml")
+        assert ended.out.splitlines()[:2] == [
+            "sweep      grid: method grid (grid)",
+            f"points     {shown}",
+        ]
+        found = json.loads(sweeps("check", "--space-only", "grid.yaml", "--json").out)
+        assert (found["grid_points"], found["grid_points_or_more"]) == (points, or_more)
+
+    def test_a_search_space_of_ours_is_read_as_well(
+        self, sweeps: Callable[..., Ended], space: Callable[..., Path]
+    ):
+        path = space(("photos/train.csv", "not/there.csv"))
+        assert sweeps("check", "--space-only", path).code == 0
+        assert (
+            "minimize" in sweeps("check", "--space-only", path, "--set", "metric={name: any}").out
+        )
+
+    def test_a_key_that_is_null_is_absent(self, sweeps: Callable[..., Ended]):
+        keys = ("early_terminate", "metric", "run_cap", "name", "sampler")
+        Path("x.yaml").write_text("method: random\nparameters: {a: {values: [1, 2]}}\n")
+        plain = sweeps("check", "--space-only", "x.yaml", "--json")
+        with Path("x.yaml").open("a") as file:
+            file.writelines(f"{key}: null\n" for key in keys)
+        assert sweeps("check", "--space-only", "x.yaml", "--json") == plain
+        assert plain.code == 0
+
+    def test_a_missing_goal_is_a_note(self, sweeps: Callable[..., Ended]):
+        Path("x.yaml").write_text(
+            "method: bayes\nmetric: {name: any}\nparameters: {a: {values: [1, 2]}}\n"
+        )
+        ended = sweeps("check", "--space-only", "x.yaml")
+        expected = (
+            "note: metric.goal is missing: W&B minimises then; `sweeps run` wants it written\n"
+        )
+        assert (ended.code, ended.err) == (0, expected)
+
+    def test_all_problems_are_told_with_their_lines(self, sweeps: Callable[..., Ended]):
+        Path("wrong.yaml").write_text(
+            """\
+metod: bayes
+method: grid
+metric: {goal: lowest}
+early_terminate: {type: hyperbnd}
+run_cap: 0
+parameters:
+  lr: {distribution: normal, min: 0}
+  drop: {min: 0.0, max: 1.0}
+  opt: {values: [a, b], probabilities: [1]}
+  c: {value: 1, when: {op: a}}
+"""
+        )
+        assert sweeps("check", "--space-only", "wrong.yaml", "--set", "sampler=tpe") == Ended(
+            2,
+            "",
+            """\
+error: wrong.yaml: 9 problems
+  sampler: 'tpe' does not fit method: grid. Allowed: grid, brute_force; tpe goes with method: bayes or custom (from \
+--set)
+  line 1  metod: unknown key. Did you mean 'method'? Allowed here: budget, data, description, early_terminate, folds, \
+keep, method, metric, name, parameters, resources, retries, run_cap, sampler, seed, start_with, warm_start
+  line 3  metric.name: missing. Known: valid/f1, valid/accuracy, valid/balanced_accuracy, valid/loss, valid/log_loss, \
+valid/ece
+  line 3  metric.goal: unknown value 'lowest'. Known: maximize, minimize
+  line 4  early_terminate.type: unknown value 'hyperbnd'. Did you mean 'hyperband'? Known: none, hyperband, median, \
+percentile, patient, threshold, wilcoxon
+  line 5  run_cap: input should be greater than or equal to 1, got 0
+  line 7  parameters.lr.min: normal takes no 'min'. Allowed: distribution, mu, sigma, when
+  line 9  parameters.opt.probabilities: expected a list of 2 probabilities, one for each value, got [1]
+  line 10  parameters.c.when.op: unknown parameter 'op'. Did you mean 'opt'?
+""",
+        )
+
+    @pytest.mark.parametrize(
+        ("text", "problem"),
+        [
+            ("method: bayes", "line 1  method: bayes learns from a metric, and there is none. "),
+            (
+                "early_terminate: {type: hyperband, min_iter: 3}",
+                "line 1  early_terminate: hyperband compares trials by a metric, and there is none. ",
+            ),
+            (
+                "method: [grid]",
+                "line 1  method: unknown value ['grid']. Known: bayes, random, grid, custom",
+            ),
+            ("start_with: [{b: 1}]", "line 1  start_with.0.b: unknown parameter 'b'. Known: a"),
+            ("name: 3", "line 1  name: input should be a valid string, got 3"),
+        ],
+    )
+    def test_a_rule_of_the_language_is_kept(
+        self, sweeps: Callable[..., Ended], text: str, problem: str
+    ):
+        Path("x.yaml").write_text(f"{text}\nparameters: {{a: {{values: [1, 2]}}}}\n")
+        ended = sweeps("check", "--space-only", "x.yaml")
+        assert (ended.code, ended.out) == (2, "")
+        assert ended.err.startswith(f"error: x.yaml: 1 problem\n  {problem}")
+
+    def test_json_is_of_the_language_alone(
+        self, sweeps: Callable[..., Ended], space: Callable[..., Path]
+    ):
+        ended = sweeps("check", space(), "--json")
+        expected = "error: --json goes with --space-only; the page of `sweeps check` has the data\n"
+        assert ended == Ended(2, "", expected)

@@ -1,0 +1,181 @@
+"""Drivers that are stopped or drained: what runs is continued by the next one."""
+
+import concurrent.futures
+import dataclasses
+from collections.abc import Callable
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from sweeps.paths import SweepFiles
+from sweeps.running.asking import Next
+from sweeps.running.events import Notice, TrialStarted
+from sweeps.running.messages import Outcome
+from sweeps.search.sampling import propose
+from sweeps.study.recorder import Recorder
+from tests.sweeps.running.curve_sweep import Sweep, completed, handed_out, report
+
+
+class TestStopping:
+    def test_stop_asks_running_trials_to_leave_and_starts_nothing_more(
+        self, sweep: Callable[..., Sweep]
+    ):
+        curve = sweep()
+        with curve.driver() as driver:
+            stop_file = SweepFiles(curve.folder).stop(handed_out(driver).driver)
+            assert not stop_file.exists()
+            driver.stop()
+            assert stop_file.exists()
+            assert (driver.stopping, driver.interrupted, driver.done) == (True, True, False)
+            assert driver.next() is Next.FINISHED
+            driver.finished(0, Outcome("interrupted", (0.5,)))
+            assert driver.done
+        assert not stop_file.exists()
+        assert curve.trial(0).state == TrialState.WAITING
+        assert curve.trial(0).user_attrs["interrupted"] is True
+        assert [type(event).__name__ for event in curve.events] == ["TrialStarted", "TrialEnded"]
+
+    def test_leaving_records_what_still_runs_as_interrupted(self, sweep: Callable[..., Sweep]):
+        curve = sweep()
+
+        def leave_by_an_exception() -> None:
+            with curve.driver() as driver:
+                handed_out(driver)
+                handed_out(driver)
+                driver.epoch(1, report(0, 1, 0.5))
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            leave_by_an_exception()
+        assert [trial.state for trial in curve.stored.trials()] == [TrialState.WAITING] * 2
+        assert [trial.user_attrs for trial in curve.stored.trials()] == [{"interrupted": True}] * 2
+        assert curve.trial(1).intermediate_values == {1: 0.5}
+
+    def test_a_trial_that_was_asked_for_but_not_handed_out_is_continued_too(
+        self, sweep: Callable[..., Sweep]
+    ):
+        curve = sweep()
+        with curve.driver() as driver:
+            curve.storage.open.clear()
+            assert driver.next() is Next.WAIT
+            driver.stop()
+            assert driver.next() is Next.FINISHED
+            curve.storage.open.set()
+        assert [trial.state for trial in curve.stored.trials()] == [TrialState.WAITING]
+        with curve.driver() as driver:
+            assert handed_out(driver).number == 0
+
+    def test_a_trial_that_never_began_is_not_told_to_have_ended(self, sweep: Callable[..., Sweep]):
+        curve = sweep()
+        with curve.driver() as driver:
+            curve.storage.open.clear()
+            assert driver.next() is Next.WAIT
+            driver.stop()
+            curve.storage.open.set()
+        assert curve.events == []
+
+    def test_interrupted_trials_come_first_with_their_number_parameters_and_reports(
+        self, sweep: Callable[..., Sweep]
+    ):
+        curve = sweep("run_cap=4")
+        with curve.driver() as driver:
+            first, second = handed_out(driver), handed_out(driver)
+            driver.epoch(0, report(0, 1, 0.5))
+            driver.stop()
+        before = [(trial.params, trial.intermediate_values) for trial in curve.stored.trials()]
+        curve.events.clear()
+        with curve.driver() as driver:
+            assert driver.snapshot().interrupted == 2
+            again = [handed_out(driver), handed_out(driver)]
+            assert [dataclasses.replace(given, driver=first.driver) for given in again] == [
+                dataclasses.replace(first, reported=1),  # its last known step
+                second,
+            ]
+            assert driver.snapshot().interrupted == 0
+            assert [trial.state for trial in curve.stored.trials()] == [TrialState.RUNNING] * 2
+            assert handed_out(driver).number == 2
+            assert driver.epoch(0, report(0, 1, 0.5))
+            driver.finished(0, completed(0.5, 0.5, 0.5))
+        assert [(trial.params, trial.intermediate_values) for trial in curve.stored.trials()][
+            :2
+        ] == before
+        assert curve.trial(0).state == TrialState.COMPLETE
+        assert [e.continued for e in curve.events if isinstance(e, TrialStarted)] == [
+            True,
+            True,
+            False,
+        ]
+
+    def test_trials_of_a_dead_driver_are_recovered_with_a_notice(self, sweep: Callable[..., Sweep]):
+        curve = sweep()
+        study = optuna.create_study(direction="maximize")
+        dead = Recorder(curve.stored, on_failed=lambda error: pytest.fail(str(error)))
+        for number in range(2):
+            dead.start(propose(study, curve.spec, number=number))
+        dead.report(1, 1, 0.5)
+        dead.close()  # no end was recorded
+        SweepFiles(curve.folder).stop("of a killed driver").touch()
+        with curve.driver() as driver:
+            assert curve.events == [Notice("the last driver died; trials to be continued: 0, 1")]
+            assert not list(SweepFiles(curve.folder).stops())  # or every trial would leave at once
+            assert [handed_out(driver).number for _ in range(3)] == [0, 1, 2]
+        assert curve.trial(1).intermediate_values == {1: 0.5}
+        assert curve.trial(1).user_attrs == {"interrupted": True}
+
+
+class TestDraining:
+    def test_running_trials_go_on_to_their_end_and_nothing_more_starts(
+        self, sweep: Callable[..., Sweep]
+    ):
+        curve = sweep()
+        with curve.driver() as driver:
+            handed_out(driver)
+            driver.drain()
+            assert driver.next() is Next.FINISHED
+            assert driver.epoch(0, report(0, 1, 0.5))
+            assert (driver.stopping, driver.interrupted, driver.done) == (False, False, False)
+            assert driver.snapshot().stopping
+            assert not list(SweepFiles(curve.folder).stops())
+            driver.finished(0, completed(0.5, 0.5, 0.5))
+            assert driver.done
+        assert [trial.state for trial in curve.stored.trials()] == [TrialState.COMPLETE]
+
+    def test_interrupted_trials_are_left_for_the_next_driver(self, sweep: Callable[..., Sweep]):
+        curve = sweep()
+        with curve.driver() as driver:
+            handed_out(driver)
+        with curve.driver() as driver:
+            driver.drain()
+            assert driver.next() is Next.FINISHED
+            assert driver.done
+        assert curve.trial(0).state == TrialState.WAITING
+
+    def test_a_trial_that_is_on_its_way_into_the_storage_does_not_start(
+        self, sweep: Callable[..., Sweep]
+    ):
+        curve = sweep()
+        result = concurrent.futures.Future.result
+        with curve.driver() as driver, pytest.MonkeyPatch.context() as patch:
+
+            def drained_meanwhile(
+                self: concurrent.futures.Future[None], timeout: float | None = None
+            ) -> None:
+                driver.drain()
+                return result(self, timeout)
+
+            patch.setattr(concurrent.futures.Future, "result", drained_meanwhile)
+            while (
+                answer := driver.next()
+            ) is Next.WAIT:  # the machine is busy, and the storage slow
+                pass
+            assert answer is Next.FINISHED
+        assert curve.events == []
+        assert [trial.state for trial in curve.stored.trials()] == [TrialState.WAITING]
+
+    def test_now_is_more_than_a_drain(self, sweep: Callable[..., Sweep]):
+        with sweep().driver() as driver:
+            handed_out(driver)
+            driver.drain()
+            driver.stop()
+            assert (driver.stopping, driver.interrupted) == (True, True)
