@@ -62,7 +62,8 @@ def _check_language(space: Path, settings: list[str], *, as_json: bool) -> None:
     if top.early_terminate.type != "none":
         given = top.early_terminate.model_dump(exclude={"type"}, exclude_none=True)
         print(
-            f"early end  {top.early_terminate.type}: {', '.join(f'{key} {value}' for key, value in given.items())}"
+            f"early end  {top.early_terminate.type}: "
+            f"{', '.join(f'{key} {value}' for key, value in given.items())}"
         )
     print(f"points     {_points(found.grid_points())}")
     _print_parameters(found.space.parameters)
@@ -113,7 +114,8 @@ def _print_space(spec: "SweepSpec") -> None:
     from sweeps.space.spec import MAX_GRID
 
     print(
-        f"sweep      {spec.name}: {spec.metric.goal} {spec.metric.name}, method {spec.method} ({spec.search})"
+        f"sweep      {spec.name}: {spec.metric.goal} {spec.metric.name}, method {spec.method} "
+        f"({spec.search})"
     )
     ends = [f"{spec.trial_cap} trials"] if spec.trial_cap else []
     ends += [f"{spec.budget.hours} hours"] if spec.budget.hours else []

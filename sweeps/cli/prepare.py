@@ -32,7 +32,8 @@ def prepare(space: Space, settings: Settings = None, runs: Runs = None) -> None:
         make_folder(files.directory)
         write_data(files, cut, spec)
     print(
-        f"images     {len(folds.manifest):,} of {found.rows:,} rows, {len(folds.manifest.classes):,} classes"
+        f"images     {len(folds.manifest):,} of {found.rows:,} rows, "
+        f"{len(folds.manifest.classes):,} classes"
     )
     print(f"folds      {folds.k}, hash {folds.hash}")
     for key, size_bytes in found.plan.sizes_bytes.items():

@@ -76,7 +76,8 @@ def write_faces(
     if persons < 1 or min(size_HW) < 16:
         size = f"{size_HW[0]}x{size_HW[1]}"
         raise DataError(
-            f"cannot draw {persons} persons of {size} pixels; at least 1 person and 16x16 pixels are needed"
+            f"cannot draw {persons} persons of {size} pixels; at least 1 person and 16x16 pixels "
+            "are needed"
         )
     progress = progress or (lambda done, total: None)
     asked = {"persons": persons, "size_HW": list(size_HW), "seed": seed}
@@ -89,7 +90,8 @@ def write_faces(
         write_json(folder / "faces.json", {**asked, "complete": True})
     except OSError as error:
         raise DataError(
-            f"{folder}: the faces cannot be written ({error.strerror or error}). Choose another folder"
+            f"{folder}: the faces cannot be written ({error.strerror or error}). Choose another "
+            "folder"
         ) from None
     progress(persons, persons)
     return folder / "images"
@@ -110,7 +112,8 @@ def _claim(folder: Path, asked: dict[str, Any]) -> None:
             )
     elif (folder / "images").exists():
         raise DataError(
-            f"{folder / 'images'}: exists, but was not drawn here (no faces.json). Choose another folder"
+            f"{folder / 'images'}: exists, but was not drawn here (no faces.json). Choose another "
+            "folder"
         )
     else:
         write_json(source, {**asked, "complete": False})

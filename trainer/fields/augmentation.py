@@ -99,7 +99,8 @@ class MixingFields(BaseModel):
     half_cutmix: Annotated[
         float,
         about(
-            "Probability that the left or right half comes from another image; labels half and half.",
+            "Probability that the left or right half comes from another image; labels half and "
+            "half.",
             source="mask project",
             ge=0,
             le=1,

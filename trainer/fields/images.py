@@ -33,8 +33,8 @@ class ImageFields(BaseModel):
     head_crops: Annotated[
         dict[str, Crop],
         about(
-            "heads: separate only: another crop for a label column, e.g. {mask: face}; the others use `crop`. "
-            "The backbone then sees each image once per different crop.",
+            "heads: separate only: another crop for a label column, e.g. {mask: face}; the others "
+            "use `crop`. The backbone then sees each image once per different crop.",
             source="mask project: age and gender need clothes, mask needs the face",
         ),
     ] = {}
@@ -44,8 +44,8 @@ class ImageFields(BaseModel):
     normalise: Annotated[
         Normalise,
         about(
-            "Mean and std: what the backbone's weights expect, imagenet's, those of the training part of "
-            "the fold (dataset), or none (values in 0..1)."
+            "Mean and std: what the backbone's weights expect, imagenet's, those of the training "
+            "part of the fold (dataset), or none (values in 0..1)."
         ),
     ] = "backbone"
 

@@ -52,7 +52,8 @@ def build_backbone(config: TrainConfig, *, code: Path | None = None) -> nn.Modul
     if is_user_function(config.backbone):
         if config.pooling != "default":
             raise ConfigError(
-                f"pooling={config.pooling} is for timm's models; {config.backbone} pools itself. Use pooling: default"
+                f"pooling={config.pooling} is for timm's models; {config.backbone} pools itself. "
+                "Use pooling: default"
             )
         backbone = call_backbone(
             load_user_function(config.backbone, code), config.size_HW, pretrained, config.backbone
@@ -91,7 +92,8 @@ def feature_width(backbone: nn.Module, size_HW: tuple[int, int], *, name: str) -
             tuple(features.shape) if isinstance(features, torch.Tensor) else type(features).__name__
         )
         raise ConfigError(
-            f"backbone {name} gives {shape} for one image, not one vector (1, F). Choose another one"
+            f"backbone {name} gives {shape} for one image, not one vector (1, F). Choose another "
+            "one"
         )
     return features.shape[1]
 
@@ -148,8 +150,8 @@ def _refuse_cut_patches(model: nn.Module, config: TrainConfig) -> None:
         near = "x".join(str(max(1, round(side / patch)) * patch) for side, patch in sides)
         patches = "x".join(str(patch) for _, patch in sides)
         raise ConfigError(
-            f"backbone {config.backbone} does not take resize {config.resize}: sides must be multiples of its patches "
-            f"of {patches} pixels, e.g. {near}"
+            f"backbone {config.backbone} does not take resize {config.resize}: sides must be "
+            f"multiples of its patches of {patches} pixels, e.g. {near}"
         )
 
 

@@ -57,8 +57,8 @@ def load_checkpoint(path: Path, *, identity: dict[str, Any]) -> dict[str, Any] |
     if version != FORMAT or found != identity:
         different = sorted(key for key in identity if found.get(key) != identity[key]) or ["format"]
         raise CheckpointError(
-            f"{path}: the checkpoint belongs to another fold run (different: {', '.join(different)}). "
-            "Remove it, or use another directory"
+            f"{path}: the checkpoint belongs to another fold run (different: "
+            f"{', '.join(different)}). Remove it, or use another directory"
         )
     assert isinstance(state, dict)
     return state

@@ -92,7 +92,8 @@ def _n_frozen(order: _Order, backbone: nn.Module, config: TrainConfig, epoch: in
         near = difflib.get_close_matches(stage, list(order.ends), n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
         raise ConfigError(
-            f"freeze: backbone {config.backbone} has no stage {stage!r}.{hint} Its stages are {', '.join(known)}"
+            f"freeze: backbone {config.backbone} has no stage {stage!r}.{hint} Its stages are "
+            f"{', '.join(known)}"
         )
     return order.ends[stage]
 

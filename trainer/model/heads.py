@@ -51,8 +51,8 @@ class Heads:
         columns = manifest.label_columns
         if len(columns) < 2 or not manifest.class_parts:
             raise ConfigError(
-                f"heads: separate needs several label columns, got 1 ({columns[0]}). Use heads: joint, or name all "
-                "columns that make the class, e.g. label: [mask, gender, age]"
+                f"heads: separate needs several label columns, got 1 ({columns[0]}). Use heads: "
+                "joint, or name all columns that make the class, e.g. label: [mask, gender, age]"
             )
         values = [list(dict.fromkeys(parts)) for parts in zip(*manifest.class_parts, strict=True)]
         class_of = tuple(

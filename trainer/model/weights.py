@@ -67,7 +67,8 @@ def load_backbone_weights(backbone: nn.Module, path: Path, *, name: str) -> None
             best = misfit
     assert best is not None
     raise ConfigError(
-        f"weights: {path} does not fit backbone {name}: {best.text()}. Name a file with weights of this backbone"
+        f"weights: {path} does not fit backbone {name}: {best.text()}. Name a file with weights "
+        "of this backbone"
     )
 
 
@@ -125,11 +126,12 @@ def _read(path: Path, *, device: str) -> Any:
         found = _unsafe_names(path)
         if not found:
             raise ConfigError(
-                f"weights: {path} is damaged, no torch file, or an old one that could run code. {advice}"
+                f"weights: {path} is damaged, no torch file, or an old one that could run code. "
+                f"{advice}"
             ) from error
         raise ConfigError(
-            f"weights: {path} holds Python objects ({_few(found)}), which could run code and are not loaded. "
-            "Save its state dict alone: torch.save(model.state_dict(), path)"
+            f"weights: {path} holds Python objects ({_few(found)}), which could run code and are "
+            "not loaded. Save its state dict alone: torch.save(model.state_dict(), path)"
         ) from error
     except (safetensors.SafetensorError, *DAMAGED) as error:
         reason = first_line(error)
@@ -167,7 +169,8 @@ def _named(content: Any, path: Path) -> State:
         else type(content).__name__
     )
     raise ConfigError(
-        f"weights: {path} holds no state dict ({held}). Save one: torch.save(model.state_dict(), path)"
+        f"weights: {path} holds no state dict ({held}). Save one: torch.save(model.state_dict(), "
+        "path)"
     )
 
 
