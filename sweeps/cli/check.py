@@ -1,4 +1,4 @@
-"""`sweeps check`: validate a search space and look at its data; start nothing."""
+"""`sweeps check`: validate a search space and its data. The command starts no sweep."""
 
 import json
 import os
@@ -18,14 +18,16 @@ if TYPE_CHECKING:
     from sweeps.space.spec import SweepSpec
     from trainer.data.cleaning import Rejected
 
-MAX_ROWS = 40  # of a table on the terminal
+MAX_ROWS = 40  # rows of one table that are printed on the terminal
 
 
 SpaceOnly = Annotated[
     bool,
     typer.Option(
         "--space-only",
-        help="Check W&B's language alone: any W&B sweep file will do. Parameters may have any name.",
+        help=(
+            "Check W&B's language alone: any W&B sweep file will do. Parameters may have any name."
+        ),
     ),
 ]
 
@@ -40,7 +42,7 @@ def check(
     """Validate a search space, its data and its folds; show what a sweep would do. Starts nothing.
 
     Every image is read once to find what is unreadable, repeated or leaking; what was learned is remembered.
-    """
+    """  # noqa: E501 - the help text
     if space_only:
         _check_language(space, settings or [], as_json=as_json)
     elif as_json:
@@ -87,7 +89,8 @@ def _check_all(space: Path, settings: list[str], runs: Path) -> None:
     files = SweepFiles.of(runs, spec.name)
 
     def keep_rejected(entries: "list[Rejected]") -> None:
-        if entries:  # whatever is refused after this
+        # The file is written at once: it must exist even if a later step refuses the data.
+        if entries:
             make_folder(files.check.directory)
             write_rejected(entries, files.check.rejected)
 

@@ -1,4 +1,4 @@
-"""`sweeps gc`: remove what sweeps no longer need."""
+"""`sweeps gc`: remove files that sweeps no longer need."""
 
 import dataclasses
 import json
@@ -49,12 +49,13 @@ def gc(
     """Free disk space: weights beyond the best trials, and what interrupted and dead processes left behind.
 
     Results, curves and out-of-fold predictions stay. A sweep that is running now is left alone.
-    """
+    """  # noqa: E501 - the help text
     from sweeps.results.view import find_sweep, names
     from sweeps.upkeep.garbage import Collected, collect
     from sweeps.upkeep.leftovers import claims
 
-    folder, found = runs_folder(runs), opened(storage, runs)
+    folder = runs_folder(runs)
+    found = opened(storage, runs)
     chosen = names(found) if sweep is None else [find_sweep(found, sweep_name(sweep)).name]
     claimed = claims(found, runs=folder)
     done: list[Collected] = []
@@ -113,8 +114,9 @@ def _freed(done: "list[Collected]") -> int:
 
 
 def _size(size_bytes: float) -> str:
-    """Bytes for people: 1.2 GB."""
+    """The size with a decimal unit that people can read, such as 1.2 GB."""
     unit, *larger = ("B", "kB", "MB", "GB", "TB")
     while size_bytes >= 1000 and larger:
-        size_bytes, (unit, *larger) = size_bytes / 1000, larger
+        size_bytes /= 1000
+        unit, *larger = larger
     return f"{size_bytes:.0f} {unit}" if unit == "B" else f"{size_bytes:.1f} {unit}"

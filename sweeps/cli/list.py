@@ -1,4 +1,4 @@
-"""`sweeps list`: all sweeps of a storage."""
+"""`sweeps list`: list all sweeps of a storage."""
 
 import dataclasses
 import json

@@ -1,4 +1,4 @@
-"""`sweeps retry`: failed trials again."""
+"""`sweeps retry`: have failed trials evaluated again."""
 
 import sys
 from typing import Annotated
@@ -19,7 +19,7 @@ def retry(
     storage: Storage = None,
     runs: Runs = None,
 ) -> None:
-    """Have failed trials evaluated again, as new trials with the same seed that keep their finished folds."""
+    """Have failed trials evaluated again, as new trials with the same seed that keep their finished folds."""  # noqa: E501 - the help text
     from sweeps.results.view import sweep_files
     from sweeps.study.lease import Lease
     from sweeps.upkeep.retry import retry_failed
