@@ -1,4 +1,4 @@
-"""How long a fold run trains, and which of its epochs scores it."""
+"""The fields for how long a fold run trains, and for which of its epochs is scored."""
 
 from typing import Annotated, Literal
 

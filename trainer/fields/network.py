@@ -1,4 +1,4 @@
-"""Backbone, weights, heads, and which layers are frozen."""
+"""The fields of the network: backbone, weights, heads, and which layers are frozen."""
 
 from typing import Annotated, Any, Literal
 
@@ -67,7 +67,10 @@ class NetworkFields(BaseModel):
             "Which layers are not trained: none; backbone (all but the classifier); "
             "all_but_last_block; or up_to:STAGE, a stage or module of the timm model and all "
             "before it, e.g. up_to:layer3. Frozen batch norms keep their statistics.",
-            source="landmark project: ResNet-50 frozen up to the third stage; pet expression: last block only",
+            source=(
+                "landmark project: ResNet-50 frozen up to the third stage; "
+                "pet expression: last block only"
+            ),
         ),
     ] = "none"
     unfreeze_epoch: Annotated[
@@ -87,7 +90,7 @@ class NetworkFields(BaseModel):
     @field_validator("freeze", mode="before")
     @classmethod
     def _freeze_is_known(cls, value: Any) -> Any:
-        if isinstance(value, dict) and set(value) == {"up_to"}:  # freeze: {up_to: layer3}
+        if isinstance(value, dict) and set(value) == {"up_to"}:  # the YAML form {up_to: layer3}
             value = f"{UP_TO}{value['up_to']}"
         if not isinstance(value, str) or not (
             value in FREEZE or value.removeprefix(UP_TO) not in (value, "")

@@ -1,4 +1,4 @@
-"""What is minimised, and which images it is minimised on."""
+"""The fields of the loss, and of how often each image is drawn in training."""
 
 from typing import Annotated, Literal
 

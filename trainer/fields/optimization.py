@@ -1,4 +1,4 @@
-"""Optimizer, its step, and the learning rate."""
+"""The fields of the optimizer, its step, and the learning rate."""
 
 from typing import Annotated, Literal
 
