@@ -28,7 +28,8 @@ WEARINGS = {  # heights of the upper and the lower edge of the mask
     "chin": (0.77, 1.24),
     "eyes": (-0.42, 0.22),
 }
-SHADE_PX = 128  # longer side of the light map; the map is blurred, so more pixels show no more
+# Lines on the right side of the face: beside the mouth, under the eye, two beside the eye and two
+# on the forehead.
 WRINKLES = (
     ((0.17, 0.3), (0.3, 0.46), (0.33, 0.64)),
     ((0.21, 0.06), (0.31, 0.09), (0.43, 0.06)),

@@ -33,8 +33,8 @@ def hue(images_SCHW: Tensor, shift_S: Tensor) -> Tensor:
     """Turn the colours around the colour circle; the shift is a share of the circle.
 
     The largest and the smallest channel value of a pixel stay the same. Only the hue h of the pixel
-    changes (0..6, red at 0, green at 2). As a function of h, each channel is a trapezium. The
-    selection uses `sign` and `lerp`, because torch.where takes two to five times as long on the CPU.
+    changes (0..6, red at 0, green at 2). As a function of h, each channel is a trapezium. `sign`
+    and `lerp` select the values, because torch.where takes two to five times as long on the CPU.
     """
     red, green, blue = images_SCHW.unbind(1)
     high = torch.maximum(torch.maximum(red, green), blue)

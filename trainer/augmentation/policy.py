@@ -126,7 +126,7 @@ def moves(planned: Plan, *, size_HW: tuple[int, int]) -> Reals:
 
 
 def recolour(images_BCHW: Tensor, planned: Plan) -> None:
-    """Apply the planned colour operations to the images, in index."""
+    """Apply the planned colour operations to the images, in place."""
     for index, operation in enumerate(OPERATIONS.values()):
         selected_B = planned.operation_B == index
         if operation.recolour and selected_B.any():
