@@ -78,7 +78,7 @@ def gc(
                 raise
             done.append(Collected(name, skipped=str(error)))
     if as_json:
-        rows = [dataclasses.asdict(one) for one in done]
+        rows = [dataclasses.asdict(collected) for collected in done]
         print(
             json.dumps({"dry_run": dry_run, "sweeps": rows, "freed_bytes": _freed(done)}, indent=2)
         )
@@ -89,19 +89,23 @@ def gc(
 def _print(done: "list[Collected]", *, dry_run: bool) -> None:
     from sweeps.cli.tables import print_table
 
-    for one in done:
-        if one.skipped is not None:
-            print(f"note: {one.sweep}: skipped. {one.skipped}", file=sys.stderr)
+    for collected in done:
+        if collected.skipped is not None:
+            print(f"note: {collected.sweep}: skipped. {collected.skipped}", file=sys.stderr)
     rows = [
-        [one.sweep, *(str(getattr(one, kind)) for kind in KINDS), _size(one.freed_bytes)]
-        for one in done
-        if one.skipped is None
+        [
+            collected.sweep,
+            *(str(getattr(collected, kind)) for kind in KINDS),
+            _size(collected.freed_bytes),
+        ]
+        for collected in done
+        if collected.skipped is None
     ]
     if len(rows) > 1:
         rows.append(
             [
                 "all",
-                *(str(sum(getattr(one, kind) for one in done)) for kind in KINDS),
+                *(str(sum(getattr(collected, kind) for collected in done)) for kind in KINDS),
                 _size(_freed(done)),
             ]
         )
@@ -110,7 +114,7 @@ def _print(done: "list[Collected]", *, dry_run: bool) -> None:
 
 
 def _freed(done: "list[Collected]") -> int:
-    return sum(one.freed_bytes for one in done)
+    return sum(collected.freed_bytes for collected in done)
 
 
 def _size(size_bytes: float) -> str:

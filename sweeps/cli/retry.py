@@ -28,13 +28,13 @@ def retry(
     files = sweep_files(found, runs=runs_folder(runs))
     with Lease.acquire(found.storage.engine, found.name) as lease:
         added = retry_failed(found, trials or (), files=files, confirm=lease.confirm)
-    for one in added:
+    for retried in added:
         kept = (
             "no finished fold"
-            if not one.folds
-            else f"{one.folds} finished fold{'s' if one.folds != 1 else ''}"
+            if not retried.folds
+            else f"{retried.folds} finished fold{'s' if retried.folds != 1 else ''}"
         )
-        print(f"trial {one.number} repeats trial {one.failed}, with {kept} of it")
+        print(f"trial {retried.number} repeats trial {retried.failed}, with {kept} of it")
     what = (
         "`sweeps run SPACE` runs them"
         if added

@@ -110,7 +110,7 @@ class Pen:
         colour: Colour | int,
         depth: float = 0,
     ) -> None:
-        """Draw a filled ellipse around (x, y); `radii` are the horizontal and the vertical one."""
+        """Draw a filled ellipse around (x, y) with a horizontal and a vertical radius."""
         angles_N = np.arange(28) * (np.pi / 14)
         points_N2 = np.stack(
             [x + radii[0] * np.cos(angles_N), y + radii[1] * np.sin(angles_N)], axis=1

@@ -23,8 +23,8 @@ CELLS = tuple(
 )
 # The first 36 persons take the cells in turn, so that small data sets contain every class.
 CYCLED = 36
-# Later persons come in blocks of 40, with so many persons of each cell. The shares are about those
-# of the competition.
+# Later persons come in blocks of 40. These are the persons of each cell in a block. The shares of
+# the cells are similar to those in the competition.
 PER_BLOCK = (12, 7, 10, 8, 2, 1)
 AGES = {  # the usual ages, then the rarer ages; the upper end is excluded
     "young": ((18, 26), (26, 30)),

@@ -210,7 +210,7 @@ class Mixing:
 def _others(count: int, rng: np.random.Generator) -> Rows:
     """For each index in the batch another index.
 
-    All other indices have the same probability. In a batch of one image, the index is that image's.
+    All other indices have the same probability. In a batch of one image, the index is its own.
     """
     places = np.arange(count)
     if count == 1:

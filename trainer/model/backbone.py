@@ -191,12 +191,12 @@ def _reason(config: TrainConfig, options: dict[str, Any], error: Exception) -> s
             f": its pretrained weights cannot be loaded ({text}). "
             "Connect this machine to the model hub or fill its local cache, or set weights: none"
         )
-    others = {name: value for name, value in options.items() if name != "global_pool"}
-    if others != options and _builds(config.backbone, others):
+    without_pooling = {name: value for name, value in options.items() if name != "global_pool"}
+    if without_pooling != options and _builds(config.backbone, without_pooling):
         taken = [
             name
             for name in get_args(Pooling)[1:]
-            if _builds(config.backbone, {**others, "global_pool": name})
+            if _builds(config.backbone, {**without_pooling, "global_pool": name})
         ]
         return (
             f" does not take pooling {config.pooling} ({text}). "

@@ -25,7 +25,7 @@ def known_backbones() -> frozenset[str]:
 
 
 def known_optimizers() -> frozenset[str]:
-    """The optimizer names of the installed timm, without those that `EXCLUDED` matches."""
+    """The optimizer names of the installed timm, without the names that `EXCLUDED` matches."""
     return frozenset(name for name in _names()["optimizers"] if _reason_against(name) is None)
 
 

@@ -44,9 +44,9 @@ COUNTER = "num_batches_tracked"
 def load_backbone_weights(backbone: nn.Module, path: Path, *, name: str) -> None:
     """Load every parameter and buffer of `backbone` from a .safetensors or torch file.
 
-    The file holds one of three: the weights of the backbone, the weights of timm's whole model
-    (whose classifier is left out), or the weights of a foldsweep network (`model.safetensors` of a
-    fold run, whose heads are left out). If timm has a filter function for the architecture, the
+    The file holds the weights of the backbone, the weights of timm's whole model (whose classifier
+    is left out), or the weights of a foldsweep network (`model.safetensors` of a fold run, whose
+    heads are left out). If timm has a filter function for the architecture, the
     filter rewrites older names and position embeddings of another image size. For a backbone on the
     meta device, names and shapes are compared and nothing is copied.
 
@@ -199,12 +199,12 @@ def _readings(found: State, backbone: nn.Module) -> Iterator[State]:
     """
     readings = [found]
     if all(key.startswith(("backbone.", "heads.")) for key in found):
-        ours = {
+        of_network = {
             key.removeprefix("backbone."): found[key]
             for key in found
             if key.startswith("backbone.")
         }
-        readings.append(ours)
+        readings.append(of_network)
     yield from readings
     rewrite = _filter_of(backbone)
     for state in readings if rewrite else ():
