@@ -1,4 +1,7 @@
-"""The command `sweeps`. Heavy libraries are imported inside the commands: `sweeps --help` must be quick."""
+"""The command `sweeps`.
+
+Each command imports heavy libraries inside its function, because `sweeps --help` must be quick.
+"""
 
 import logging
 import os
@@ -31,7 +34,10 @@ from trainer.files import is_disk_full
 
 app = typer.Typer(
     name="sweeps",
-    help="Find out which backbone, optimizer, schedule and loss to trust for an image classification task.",
+    help=(
+        "Find out which backbone, optimizer, schedule and loss to trust for an image "
+        "classification task."
+    ),
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -78,19 +84,22 @@ def _leave(*_: object) -> None:
 
 
 def main() -> None:
-    """Entry point: errors a user can cause are one block on stderr and an exit code; bugs keep their traceback."""
-    signal.signal(signal.SIGINT, _leave)  # `sweeps run` has its own handler while trials run
+    """Run the command line.
+
+    An error that a user can cause becomes one block on stderr and an exit code. A bug keeps its
+    traceback.
+    """
+    signal.signal(signal.SIGINT, _leave)  # while trials run, `sweeps run` has its own handler
     try:
         app()
-    except BrokenPipeError:  # `sweeps best | head`
+    except BrokenPipeError:  # the reader of a pipe has ended, as in `sweeps best | head`
         sys.stderr.close()
         sys.exit(0)
     except ClusterLostError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.stderr.flush()
-        os._exit(
-            error.exit_code
-        )  # Ray's own farewell waits for its head, and then ends the process with code 1
+        # With sys.exit, Ray's exit handler would wait for the lost head and then set exit code 1.
+        os._exit(error.exit_code)
     except SweepsError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)

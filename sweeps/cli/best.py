@@ -1,4 +1,4 @@
-"""`sweeps best`: the leaderboard."""
+"""`sweeps best`: print the leaderboard of a sweep."""
 
 import json
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""`sweeps check`: validate a search space and look at its data; start nothing."""
+"""`sweeps check`: validate a search space and its data. The command starts no sweep."""
 
 import json
 import os
@@ -18,14 +18,16 @@ if TYPE_CHECKING:
     from sweeps.space.spec import SweepSpec
     from trainer.data.cleaning import Rejected
 
-MAX_ROWS = 40  # of a table on the terminal
+MAX_ROWS = 40  # rows of one table that are printed on the terminal
 
 
 SpaceOnly = Annotated[
     bool,
     typer.Option(
         "--space-only",
-        help="Check W&B's language alone: any W&B sweep file will do. Parameters may have any name.",
+        help=(
+            "Check W&B's language alone: any W&B sweep file will do. Parameters may have any name."
+        ),
     ),
 ]
 
@@ -40,7 +42,7 @@ def check(
     """Validate a search space, its data and its folds; show what a sweep would do. Starts nothing.
 
     Every image is read once to find what is unreadable, repeated or leaking; what was learned is remembered.
-    """
+    """  # noqa: E501 - the help text
     if space_only:
         _check_language(space, settings or [], as_json=as_json)
     elif as_json:
@@ -62,7 +64,8 @@ def _check_language(space: Path, settings: list[str], *, as_json: bool) -> None:
     if top.early_terminate.type != "none":
         given = top.early_terminate.model_dump(exclude={"type"}, exclude_none=True)
         print(
-            f"early end  {top.early_terminate.type}: {', '.join(f'{key} {value}' for key, value in given.items())}"
+            f"early end  {top.early_terminate.type}: "
+            f"{', '.join(f'{key} {value}' for key, value in given.items())}"
         )
     print(f"points     {_points(found.grid_points())}")
     _print_parameters(found.space.parameters)
@@ -86,7 +89,8 @@ def _check_all(space: Path, settings: list[str], runs: Path) -> None:
     files = SweepFiles.of(runs, spec.name)
 
     def keep_rejected(entries: "list[Rejected]") -> None:
-        if entries:  # whatever is refused after this
+        # The file is written at once: it must exist even if a later step refuses the data.
+        if entries:
             make_folder(files.check.directory)
             write_rejected(entries, files.check.rejected)
 
@@ -113,7 +117,8 @@ def _print_space(spec: "SweepSpec") -> None:
     from sweeps.space.spec import MAX_GRID
 
     print(
-        f"sweep      {spec.name}: {spec.metric.goal} {spec.metric.name}, method {spec.method} ({spec.search})"
+        f"sweep      {spec.name}: {spec.metric.goal} {spec.metric.name}, method {spec.method} "
+        f"({spec.search})"
     )
     ends = [f"{spec.trial_cap} trials"] if spec.trial_cap else []
     ends += [f"{spec.budget.hours} hours"] if spec.budget.hours else []

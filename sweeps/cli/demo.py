@@ -10,16 +10,16 @@ import typer
 
 
 class Sample(enum.StrEnum):
-    """The sample data sets."""
+    """The sample data sets that `sweeps demo` can write."""
 
     digits = "digits"
     faces = "faces"
 
 
 SPACES = {Sample.digits: "digits.yaml", Sample.faces: "mask.yaml"}
-PERSONS = 200  # of the faces, seven photos each
-SIZE = "512x384"
-SMALLEST = 16  # pixels a side of a face
+PERSONS = 200  # drawn persons; each person has seven photos
+SIZE = "512x384"  # height x width of a photo in pixels
+SMALLEST = 16  # shortest side of a photo in pixels
 
 
 def demo(
@@ -47,7 +47,8 @@ def demo(
 
     if sample is Sample.digits and (persons, size) != (None, None):
         raise InputError("--persons and --size are for faces; the digits are what they are")
-    persons, size = persons or PERSONS, size or SIZE
+    persons = persons or PERSONS
+    size = size or SIZE
     size_HW = _size_of_faces(size)
     make_folder(folder / sample, option="--data")
     if sample is Sample.digits:
@@ -74,10 +75,10 @@ def demo(
 
 
 def _size_of_faces(size: str) -> tuple[int, int]:
-    """Height and width.
+    """The height and width of a photo in pixels.
 
     Raises:
-        InputError: it is none, or smaller than a face can be drawn.
+        InputError: `size` is not a valid size, or it is too small for a face.
     """
     from sweeps.errors import InputError
     from trainer.fields.images import parse_size
@@ -105,7 +106,7 @@ def _write_faces(folder: Path, *, persons: int, size_HW: tuple[int, int]) -> Pat
 
 
 def _packaged(resource: object, name: str) -> bytes:
-    """The search space that travels in the wheel; in a checkout it lies beside the package."""
+    """The search space file from the wheel; in a checkout the file is beside the package."""
     path = Path(str(resource))
     if not path.is_file():
         path = Path(__file__).parents[2] / "search_spaces" / name

@@ -1,4 +1,4 @@
-"""`sweeps gc`: remove what sweeps no longer need."""
+"""`sweeps gc`: remove files that sweeps no longer need."""
 
 import dataclasses
 import json
@@ -49,12 +49,13 @@ def gc(
     """Free disk space: weights beyond the best trials, and what interrupted and dead processes left behind.
 
     Results, curves and out-of-fold predictions stay. A sweep that is running now is left alone.
-    """
+    """  # noqa: E501 - the help text
     from sweeps.results.view import find_sweep, names
     from sweeps.upkeep.garbage import Collected, collect
     from sweeps.upkeep.leftovers import claims
 
-    folder, found = runs_folder(runs), opened(storage, runs)
+    folder = runs_folder(runs)
+    found = opened(storage, runs)
     chosen = names(found) if sweep is None else [find_sweep(found, sweep_name(sweep)).name]
     claimed = claims(found, runs=folder)
     done: list[Collected] = []
@@ -77,7 +78,7 @@ def gc(
                 raise
             done.append(Collected(name, skipped=str(error)))
     if as_json:
-        rows = [dataclasses.asdict(one) for one in done]
+        rows = [dataclasses.asdict(collected) for collected in done]
         print(
             json.dumps({"dry_run": dry_run, "sweeps": rows, "freed_bytes": _freed(done)}, indent=2)
         )
@@ -88,19 +89,23 @@ def gc(
 def _print(done: "list[Collected]", *, dry_run: bool) -> None:
     from sweeps.cli.tables import print_table
 
-    for one in done:
-        if one.skipped is not None:
-            print(f"note: {one.sweep}: skipped. {one.skipped}", file=sys.stderr)
+    for collected in done:
+        if collected.skipped is not None:
+            print(f"note: {collected.sweep}: skipped. {collected.skipped}", file=sys.stderr)
     rows = [
-        [one.sweep, *(str(getattr(one, kind)) for kind in KINDS), _size(one.freed_bytes)]
-        for one in done
-        if one.skipped is None
+        [
+            collected.sweep,
+            *(str(getattr(collected, kind)) for kind in KINDS),
+            _size(collected.freed_bytes),
+        ]
+        for collected in done
+        if collected.skipped is None
     ]
     if len(rows) > 1:
         rows.append(
             [
                 "all",
-                *(str(sum(getattr(one, kind) for one in done)) for kind in KINDS),
+                *(str(sum(getattr(collected, kind) for collected in done)) for kind in KINDS),
                 _size(_freed(done)),
             ]
         )
@@ -109,12 +114,13 @@ def _print(done: "list[Collected]", *, dry_run: bool) -> None:
 
 
 def _freed(done: "list[Collected]") -> int:
-    return sum(one.freed_bytes for one in done)
+    return sum(collected.freed_bytes for collected in done)
 
 
 def _size(size_bytes: float) -> str:
-    """Bytes for people: 1.2 GB."""
+    """The size with a decimal unit that people can read, such as 1.2 GB."""
     unit, *larger = ("B", "kB", "MB", "GB", "TB")
     while size_bytes >= 1000 and larger:
-        size_bytes, (unit, *larger) = size_bytes / 1000, larger
+        size_bytes /= 1000
+        unit, *larger = larger
     return f"{size_bytes:.0f} {unit}" if unit == "B" else f"{size_bytes:.1f} {unit}"

@@ -1,4 +1,4 @@
-"""`sweeps list`: all sweeps of a storage."""
+"""`sweeps list`: list all sweeps of a storage."""
 
 import dataclasses
 import json
@@ -19,7 +19,8 @@ def list_sweeps(as_json: Json = False, storage: Storage = None, runs: Runs = Non
     summaries = [summarise(SweepView.read(find_sweep(found, name))) for name in readable]
     for name in unreadable:
         print(
-            f"note: sweep {name!r} was made by a newer version of foldsweep. Update: pip install -U foldsweep",
+            f"note: sweep {name!r} was made by a newer version of foldsweep. Update: pip install "
+            "-U foldsweep",
             file=sys.stderr,
         )
     if as_json:

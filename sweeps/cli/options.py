@@ -50,22 +50,22 @@ SweepName = Annotated[
 
 
 def runs_folder(runs: Path | None) -> Path:
-    """`--runs`, else `$SWEEPS_RUNS`, else `runs`."""
+    """The folder of all results: `--runs`, else `$SWEEPS_RUNS`, else `runs`."""
     return runs or Path(os.environ.get("SWEEPS_RUNS") or "runs")
 
 
 def storage_url(storage: str | None, runs: Path) -> str:
-    """`--storage`, else `$SWEEPS_STORAGE`, else a SQLite file in the runs folder."""
+    """The URL from `--storage` or `$SWEEPS_STORAGE`, else of a SQLite file in the runs folder."""
     from sweeps.paths import default_storage
 
     return storage or os.environ.get("SWEEPS_STORAGE") or default_storage(runs)
 
 
 def opened(storage: str | None, runs: Path | None) -> "RDBStorage":
-    """The storage that the options name, which must exist.
+    """The storage that the options name; the storage must exist.
 
     Raises:
-        InputError: it does not, or cannot be opened.
+        InputError: the storage does not exist or cannot be opened.
     """
     from sweeps.study.storage import open_storage
 
@@ -76,7 +76,7 @@ def stored(sweep: str | None, storage: str | None, runs: Path | None) -> "Stored
     """The sweep that the options name: by its name, by its YAML, or the latest.
 
     Raises:
-        InputError: there is no such sweep, or no storage.
+        InputError: the sweep or the storage does not exist.
     """
     from sweeps.results.view import find_sweep
 
@@ -84,7 +84,7 @@ def stored(sweep: str | None, storage: str | None, runs: Path | None) -> "Stored
 
 
 def sweep_name(given: str | None) -> str | None:
-    """A sweep's name from what the user gave: a name, or a path to its YAML.
+    """The sweep's name, from a name or from the path of the sweep's YAML file; None stays None.
 
     Raises:
         InputError: the YAML file does not exist.

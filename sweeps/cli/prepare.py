@@ -1,4 +1,4 @@
-"""`sweeps prepare`: read, clean, cut and decode a sweep's data ahead of time."""
+"""`sweeps prepare`: read, clean, cut and decode the data before a sweep starts."""
 
 import sys
 
@@ -9,7 +9,7 @@ def prepare(space: Space, settings: Settings = None, runs: Runs = None) -> None:
     """Do all that a sweep does to its data before the first trial: clean, cut, decode. Starts nothing.
 
     A machine without a GPU can do it; `sweeps run` then starts at once.
-    """
+    """  # noqa: E501 - the help text
     from sweeps.cli.progress import reading_images
     from sweeps.paths import SweepFiles, make_folder
     from sweeps.preparing.data import changes, cut_sweep, write_data
@@ -25,14 +25,16 @@ def prepare(space: Space, settings: Settings = None, runs: Runs = None) -> None:
     files = SweepFiles.of(runs_folder(runs), spec.name)
     with reading_images() as progress:
         cut = cut_sweep(spec, files, read=ReadOptions(choices=spec.choices(), progress=progress))
-    found, folds = cut.data, cut.folds
+    found = cut.data
+    folds = cut.folds
     if files.identity() is not None:
         refuse_other_data(files, cut, spec)
     else:
         make_folder(files.directory)
         write_data(files, cut, spec)
     print(
-        f"images     {len(folds.manifest):,} of {found.rows:,} rows, {len(folds.manifest.classes):,} classes"
+        f"images     {len(folds.manifest):,} of {found.rows:,} rows, "
+        f"{len(folds.manifest.classes):,} classes"
     )
     print(f"folds      {folds.k}, hash {folds.hash}")
     for key, size_bytes in found.plan.sizes_bytes.items():

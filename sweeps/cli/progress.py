@@ -1,4 +1,4 @@
-"""How a running sweep looks: one live view on a terminal, one line per event elsewhere."""
+"""The progress of a running sweep: a live view on a terminal, else one line per event."""
 
 import contextlib
 import datetime
@@ -30,12 +30,18 @@ from sweeps.running.events import (
     TrialStarted,
 )
 
-IMAGES_EVERY_S = 30.0  # between two plain lines about the images
+IMAGES_EVERY_S = 30.0  # time between two plain lines about the images
 
 
 @contextlib.contextmanager
 def reading_images() -> Iterator[Callable[[str, int, int], None]]:
-    """How far the images are, for commands without a sweep: a bar on a terminal, else a line now and then."""
+    """Show how many images are done, in a command that runs no sweep.
+
+    On a terminal the progress is a bar, else a line every `IMAGES_EVERY_S` seconds.
+
+    Yields:
+        a function that takes the name of the activity, the images done and the images in all.
+    """
     console = Console(stderr=True)
     if not console.is_terminal:
         yield PlainProgress().images
@@ -43,16 +49,16 @@ def reading_images() -> Iterator[Callable[[str, int, int], None]]:
     with RichProgress(*RichProgress.get_default_columns(), console=console, transient=True) as bar:
         tasks: dict[str, TaskID] = {}
 
-        def tell(what: str, done: int, total: int) -> None:
+        def report(what: str, done: int, total: int) -> None:
             if what not in tasks:
                 tasks[what] = bar.add_task(what, total=total)
             bar.update(tasks[what], completed=done, total=total)
 
-        yield tell
+        yield report
 
 
 class Progress(ProgressView, Protocol):
-    """A view of a running sweep; leaving the context puts the terminal back in order."""
+    """A view of a running sweep. Leaving the context restores the terminal."""
 
     def __enter__(self) -> "Progress": ...
 
@@ -65,21 +71,22 @@ class Progress(ProgressView, Protocol):
 
 
 def choose_progress(*, plain: bool) -> Progress:
-    """The live view on a terminal, else plain lines."""
+    """The live view if stderr is a terminal and `plain` is false, else plain lines."""
     console = Console(stderr=True)
     return PlainProgress() if plain or not console.is_terminal else LiveProgress(console)
 
 
 class PlainProgress:
-    """One line per event on stderr, with the time of day."""
+    """A view that prints one line per event on stderr, with the time of day."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
-        self._stream, self._lock = stream or sys.stderr, threading.Lock()
+        self._stream = stream or sys.stderr
+        self._lock = threading.Lock()
         self._snapshot: Callable[[], Snapshot] | None = None
         self._images_at = time.monotonic()
 
     def notify(self, event: Event) -> None:
-        """Print a line."""
+        """Print the event as one line."""
         line = describe(event)
         if isinstance(event, TrialEnded) and self._snapshot is not None:
             line += f"  [{_counts(self._snapshot())}]"
@@ -91,11 +98,11 @@ class PlainProgress:
             )
 
     def watch(self, name: str, snapshot: Callable[[], Snapshot]) -> None:
-        """Show the counts from now on."""
+        """From now on, add the counts of the sweep to the line of an ended trial."""
         self._snapshot = snapshot
 
     def images(self, what: str, done: int, total: int) -> None:
-        """A line every half minute, and one at the end."""
+        """Print a line every half minute, and a line when all images are done."""
         now = time.monotonic()
         if done == total or now - self._images_at > IMAGES_EVERY_S:
             self._images_at = now
@@ -114,35 +121,37 @@ class PlainProgress:
 
 
 class LiveProgress:
-    """One view that renews itself four times a second; notices, failures and new bests scroll above it.
+    """A view that is drawn again four times a second.
 
-    A thread of its own draws: it asks the driver for a snapshot before it takes any lock of rich's, since
-    the driver reports events while it holds its own.
+    Notices, failed trials and trials with a new best score are printed above the view.
+
+    A separate thread draws. The driver holds its own lock while it reports an event. Therefore the
+    thread asks the driver for a snapshot before the thread takes any lock of rich.
     """
 
     def __init__(self, console: Console) -> None:
-        self._console, self._live = (
-            console,
-            Live(console=console, auto_refresh=False, transient=True),
-        )
+        self._console = console
+        self._live = Live(console=console, auto_refresh=False, transient=True)
         self._name = ""
         self._snapshot: Callable[[], Snapshot] | None = None
         self._before = Text("reading the data and starting Ray")
         self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
-        self._left = threading.Event()
-        self._thread = threading.Thread(target=self._draw_on, name="progress", daemon=True)
+        self._closed = threading.Event()
+        self._thread = threading.Thread(
+            target=self._draw_until_closed, name="progress", daemon=True
+        )
 
     def notify(self, event: Event) -> None:
-        """Keep the event for the next drawing."""
+        """Keep the event until the thread draws next."""
         self._events.put(event)
 
     def watch(self, name: str, snapshot: Callable[[], Snapshot]) -> None:
-        """Show this sweep from now on."""
+        """From now on, show this sweep."""
         self._name = name
         self._snapshot = snapshot
 
     def images(self, what: str, done: int, total: int) -> None:
-        """Show how far the images are."""
+        """Show how many images are done."""
         self._before = Text(f"{what}: {done:,} of {total:,}")
 
     def __enter__(self) -> "LiveProgress":
@@ -156,15 +165,15 @@ class LiveProgress:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._left.set()
+        self._closed.set()
         self._thread.join()
         self._draw()
         self._live.stop()
         if self._snapshot is not None:
             self._console.print(_counts(self._snapshot()), highlight=False, markup=False)
 
-    def _draw_on(self) -> None:
-        while not self._left.wait(0.25):
+    def _draw_until_closed(self) -> None:
+        while not self._closed.wait(0.25):
             self._draw()
 
     def _draw(self) -> None:
@@ -185,7 +194,7 @@ class LiveProgress:
 
 
 def describe(event: Event) -> str:
-    """An event as one line."""
+    """The event as one line of text."""
     if isinstance(event, Notice):
         return event.text
     if isinstance(event, TrialStarted):
@@ -203,7 +212,7 @@ def describe(event: Event) -> str:
 
 
 def render(name: str, snapshot: Snapshot) -> RenderableType:
-    """The live view of one moment."""
+    """The live view of one snapshot."""
     head = Text.assemble((name, "bold"), "  ", _counts(snapshot))
     if snapshot.stopping:
         head.append(

@@ -1,4 +1,4 @@
-"""`sweeps retry`: failed trials again."""
+"""`sweeps retry`: have failed trials evaluated again."""
 
 import sys
 from typing import Annotated
@@ -19,7 +19,7 @@ def retry(
     storage: Storage = None,
     runs: Runs = None,
 ) -> None:
-    """Have failed trials evaluated again, as new trials with the same seed that keep their finished folds."""
+    """Have failed trials evaluated again, as new trials with the same seed that keep their finished folds."""  # noqa: E501 - the help text
     from sweeps.results.view import sweep_files
     from sweeps.study.lease import Lease
     from sweeps.upkeep.retry import retry_failed
@@ -28,13 +28,13 @@ def retry(
     files = sweep_files(found, runs=runs_folder(runs))
     with Lease.acquire(found.storage.engine, found.name) as lease:
         added = retry_failed(found, trials or (), files=files, confirm=lease.confirm)
-    for one in added:
+    for retried in added:
         kept = (
             "no finished fold"
-            if not one.folds
-            else f"{one.folds} finished fold{'s' if one.folds != 1 else ''}"
+            if not retried.folds
+            else f"{retried.folds} finished fold{'s' if retried.folds != 1 else ''}"
         )
-        print(f"trial {one.number} repeats trial {one.failed}, with {kept} of it")
+        print(f"trial {retried.number} repeats trial {retried.failed}, with {kept} of it")
     what = (
         "`sweeps run SPACE` runs them"
         if added

@@ -72,7 +72,7 @@ def run(
 
 
 def _conclude(spec: "SweepSpec", result: "RunResult", options: "RunOptions") -> None:
-    """Say how it ended and what to do next; errors carry the exit code."""
+    """Print how the sweep ended and what to do next; an exception carries the exit code."""
     from sweeps.sweep import RunState
 
     if result.state is RunState.NOT_BEGUN:

@@ -1,4 +1,4 @@
-"""`sweeps status`: how far a sweep is."""
+"""`sweeps status`: show the progress of a sweep."""
 
 import dataclasses
 import json
@@ -18,7 +18,9 @@ def status(
     from sweeps.results.view import SweepView
 
     view = SweepView.read(stored(sweep, storage, runs))
-    summary, failed, noted = summarise(view), failures(view), notes(view)
+    summary = summarise(view)
+    failed = failures(view)
+    noted = notes(view)
     if as_json:
         print(
             json.dumps(
@@ -67,7 +69,8 @@ def _counts(summary: "Summary") -> str:
 
 
 def _left(summary: "Summary") -> str:
-    left, parts = summary.left, []
+    left = summary.left
+    parts = []
     if left.trials is not None:
         parts.append("1 trial" if left.trials == 1 else f"{left.trials} trials")
     if left.hours is not None:

@@ -1,4 +1,4 @@
-"""`sweeps stop`: ask a sweep's driver, wherever it runs, to end."""
+"""`sweeps stop`: ask the driver of a sweep to stop; the driver may be on any machine."""
 
 from typing import Annotated
 
@@ -22,8 +22,9 @@ def stop(
     from sweeps.results.view import find_sweep
     from sweeps.study.lease import find_holder, request_stop
 
-    found, name = opened(storage, runs), sweep_name(sweep)
-    # a driver that is still at its data holds the lease of a sweep that is not stored yet
+    found = opened(storage, runs)
+    name = sweep_name(sweep)
+    # While a driver prepares its data, it holds the lease of a sweep that is not stored yet.
     if name is None or find_holder(found.engine, name) is None:
         name = find_sweep(found, name).name
     holder = request_stop(found.engine, name, now=now)

@@ -1,4 +1,4 @@
-"""Tables on stdout, for people and for pipes."""
+"""Tables on stdout, for terminals and for pipes."""
 
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -9,13 +9,17 @@ from rich.table import Table
 if TYPE_CHECKING:
     from sweeps.results.leaderboard import Leaderboard
 
-PIPE_WIDTH = 160  # a pipe or a file has no width of its own
+PIPE_WIDTH = 160  # characters per line in a pipe or a file, which have no width of their own
 
 
 def print_table(
     columns: Sequence[str], rows: Iterable[Sequence[str]], *, right: Iterable[str] = ()
 ) -> None:
-    """Print rows under their columns; those named in `right` are aligned right, the last one may wrap."""
+    """Print rows under their column names; only the last column may wrap.
+
+    Args:
+        right: the columns whose cells are aligned right.
+    """
     table = Table(box=None, pad_edge=False)
     for name in columns:
         last = name == columns[-1]
@@ -50,7 +54,7 @@ def print_leaderboard(found: "Leaderboard") -> None:
         ]
         for row in found.trials
     ]
-    if any(row.taken_from for row in found.trials):  # warm_start
+    if any(row.taken_from for row in found.trials):  # only after warm_start
         columns.insert(1, "of sweep")
         for cells, row in zip(rows, found.trials, strict=True):
             source = row.taken_from
@@ -60,7 +64,12 @@ def print_leaderboard(found: "Leaderboard") -> None:
 
 
 def format_value(value: Any) -> str:
-    """A parameter's value, floats with three significant digits."""
+    """The value of a parameter as text; a float has three significant digits.
+
+    Example:
+        >>> format_value(0.000123456), format_value("adamw")
+        ('0.000123', 'adamw')
+    """
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 

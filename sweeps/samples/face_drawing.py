@@ -1,6 +1,7 @@
-"""Draw a person's photo with Pillow: a head, what it wears, light and noise.
+"""Draw a photo of a person with Pillow: head, clothes, mask, glasses, light and noise.
 
-Face units: the centre of the head is (0, 0), the top of the skull y = -1, the chin y = 1; x grows to the right.
+Face units: the centre of the head is (0, 0), the top of the skull is y = -1 and the chin is y = 1.
+x grows to the right.
 """
 
 import dataclasses
@@ -21,13 +22,15 @@ FABRICS: tuple[tuple[str, Colour], ...] = (
     ("plain", (206, 160, 168)),
     ("dots", (72, 96, 128)),
 )
-WEARINGS = {
+WEARINGS = {  # heights of the upper and the lower edge of the mask
     "right": (0.1, 1.08),
     "nose free": (0.43, 1.1),
     "chin": (0.77, 1.24),
     "eyes": (-0.42, 0.22),
-}  # top, bottom
-WRINKLES = (  # on the right side: beside the mouth, under the eye, two beside it, two on the forehead
+}
+# Lines on the right side of the face: beside the mouth, under the eye, two beside the eye and two
+# on the forehead.
+WRINKLES = (
     ((0.17, 0.3), (0.3, 0.46), (0.33, 0.64)),
     ((0.21, 0.06), (0.31, 0.09), (0.43, 0.06)),
     ((0.5, -0.08), (0.6, -0.13)),
@@ -35,12 +38,12 @@ WRINKLES = (  # on the right side: beside the mouth, under the eye, two beside i
     ((0, -0.42), (0.3, -0.4)),
     ((0, -0.52), (0.3, -0.5)),
 )
-SHADE_PX = 128  # longer side of the light map; it is blurred, so more would show nothing
+SHADE_PX = 128  # longer side of the light map; the map is blurred, so more pixels would not show
 
 
 @dataclasses.dataclass(frozen=True)
 class Looks:
-    """What all photos of one person share. Lengths are in face units, amounts in 0..1."""
+    """The appearance of one person in all photos. Lengths are in face units, amounts in 0..1."""
 
     gender: str
     race: str
@@ -51,24 +54,24 @@ class Looks:
     clothes: Colour
     trim: Colour
     wall: Colour
-    door: tuple[float, float]  # left and right edge of something behind, in image widths
-    width: float  # half of the head's
-    jaw: float  # width of the chin against an oval's
+    door: tuple[float, float]  # left and right edge of a door behind the person, in image widths
+    width: float  # half of the head's width
+    jaw: float  # width of the chin divided by the chin width of an oval head
     eye: float  # half of an eye's width
-    nose: float  # half of its width
-    mouth: float  # half of its width
-    brow: float  # thickness
-    hair_length: float  # 0 above the ears, 1 on the chest
-    hairline: float  # y in the middle of the forehead
-    parting: float  # x
+    nose: float  # half of the nose's width
+    mouth: float  # half of the mouth's width
+    brow: float  # thickness of an eyebrow
+    hair_length: float  # 0: the hair ends above the ears; 1: on the chest
+    hairline: float  # y of the hair's edge in the middle of the forehead
+    parting: float  # x of the hair's parting
     wrinkles: float
     beard: float
     glasses: bool
     collar: str
-    sun: float  # how much lighter the right edge of a photo is than the middle, grey levels
+    sun: float  # grey levels by which a photo's right edge is lighter than its middle
 
     def half_width(self, y: npt.ArrayLike) -> Floats:
-        """Of the head at the heights y."""
+        """Half of the head's width at the heights y."""
         y_N = np.asarray(y, dtype=float)
         oval_N = np.maximum(0, 1 - np.abs(y_N) ** 2.4) ** 0.46
         return np.asarray(self.width * oval_N * (1 - (1 - self.jaw) * np.maximum(y_N, 0) ** 1.5))
@@ -76,20 +79,26 @@ class Looks:
 
 @dataclasses.dataclass(frozen=True)
 class Pen:
-    """Draws shapes given in face units; `depth` is how far a shape follows when the head turns (1: the nose)."""
+    """A tool that draws shapes, which are given in face units.
+
+    The `depth` of a shape is the share of the head's turn by which the shape moves. It is 1 for the
+    nose.
+    """
 
     draw: ImageDraw.ImageDraw
     centre: tuple[float, float]  # x, y in pixels
     unit: float  # pixels
-    roll: float  # radians, small
-    turn: tuple[float, float]  # face units to the right and down
+    roll: float  # rotation of the head in the image; a small angle in radians
+    turn: tuple[float, float]  # movement of the nose to the right and down, in face units
 
     def pixels(self, points: npt.ArrayLike, depth: float) -> list[tuple[int, int]]:
+        """The points, given in face units, as whole pixels (x, y)."""
         x_N, y_N = (np.asarray(points, dtype=float) + np.multiply(self.turn, depth)).T * self.unit
         turned = (x_N - self.roll * y_N + self.centre[0], y_N + self.roll * x_N + self.centre[1])
         return list(zip(*(np.rint(axis_N).astype(int).tolist() for axis_N in turned), strict=True))
 
     def fill(self, points: npt.ArrayLike, colour: Colour | int, *, depth: float = 0) -> None:
+        """Draw a filled polygon."""
         self.draw.polygon(self.pixels(points, depth), fill=colour)
 
     def oval(
@@ -101,6 +110,7 @@ class Pen:
         colour: Colour | int,
         depth: float = 0,
     ) -> None:
+        """Draw a filled ellipse around (x, y) with a horizontal and a vertical radius."""
         angles_N = np.arange(28) * (np.pi / 14)
         points_N2 = np.stack(
             [x + radii[0] * np.cos(angles_N), y + radii[1] * np.sin(angles_N)], axis=1
@@ -110,6 +120,7 @@ class Pen:
     def line(
         self, points: npt.ArrayLike, colour: Colour, *, width: float, depth: float = 1
     ) -> None:
+        """Draw a line through the points; `width` is in face units, and at least a pixel."""
         pixels = max(1, round(width * self.unit))
         self.draw.line(self.pixels(points, depth), fill=colour, width=pixels, joint="curve")
 
@@ -117,11 +128,14 @@ class Pen:
 def take_photo(
     looks: Looks, photo: str, *, size_HW: tuple[int, int], rng: np.random.Generator
 ) -> Image.Image:
-    """One photo of a person: another pose, mask, light and noise each time."""
+    """Draw one photo of a person. Pose, mask, light and noise are drawn from `rng`.
+
+    Args:
+        photo: one of `PHOTOS`; "normal" has no mask, and each of `WORN` has a mask worn correctly.
+    """
     height, width = size_HW
-    finer = (
-        4 if max(size_HW) < 256 else 2 if max(size_HW) < 1536 else 1
-    )  # drawn larger, then averaged: smooth edges
+    # The photo is drawn at several times its size and then averaged, which makes edges smooth.
+    finer = 4 if max(size_HW) < 256 else 2 if max(size_HW) < 1536 else 1
     canvas = Image.new("RGB", (width * finer, height * finer), looks.wall)
     smaller = SHADE_PX / max(size_HW)
     shade = Image.new("L", (max(2, round(width * smaller)), max(2, round(height * smaller))), 128)
@@ -156,7 +170,7 @@ def _pen(image: Image.Image, pose: Floats) -> Pen:
 
 
 def _draw_behind(pen: Pen, looks: Looks, *, shift: float) -> None:
-    """What stands on the wall, clothes, long hair and neck."""
+    """Draw what is behind the head: the door in the wall, clothes, long hair and neck."""
     width, height = pen.draw.im.size
     left, right = (round((edge + shift) * width) for edge in looks.door)
     pen.draw.rectangle(
@@ -188,7 +202,7 @@ def _draw_behind(pen: Pen, looks: Looks, *, shift: float) -> None:
 
 
 def _draw_head(pen: Pen, looks: Looks) -> None:
-    """Ears, head and the hair on it."""
+    """Draw the ears, the head and the hair on the head."""
     for side in (-1, 1):
         pen.oval(
             side * looks.width,
@@ -199,9 +213,8 @@ def _draw_head(pen: Pen, looks: Looks) -> None:
         )
     y_N = -np.cos(np.linspace(0, np.pi, 26))
     pen.fill(_mirrored(looks.half_width(y_N), y_N), looks.skin)
-    side_y = -0.1 + 0.3 * min(
-        1, 2 * looks.hair_length
-    )  # how far it comes down in front of the ears
+    # the height at which the hair in front of the ears ends
+    side_y = -0.1 + 0.3 * min(1, 2 * looks.hair_length)
     outer_N = side_y - (1 + side_y) * np.sin(np.linspace(0, np.pi / 2, 24))
     across_N = np.linspace(-1, 1, 25)
     x_N = looks.half_width(outer_N) * 1.1 + 0.02
@@ -221,7 +234,7 @@ def _draw_head(pen: Pen, looks: Looks) -> None:
 
 
 def _draw_features(pen: Pen, looks: Looks, *, smile: float) -> None:
-    """Eyes, brows, nose, mouth and wrinkles."""
+    """Draw the eyes, brows, nose, wrinkles, beard and mouth."""
     dark = mixed(looks.skin, (50, 10, 0), 0.34)
     for side in (-1, 1):
         _draw_eye(pen, looks, x=side * 0.31)
@@ -246,7 +259,8 @@ def _draw_features(pen: Pen, looks: Looks, *, smile: float) -> None:
     if looks.beard:
         _draw_beard(pen, looks)
     across_N = np.linspace(-1, 1, 11)
-    x_N, middle_N = looks.mouth * across_N, 0.58 - smile * across_N**2
+    x_N = looks.mouth * across_N
+    middle_N = 0.58 - smile * across_N**2
     middle_N2 = np.stack([x_N, middle_N], axis=1)
     for bow, colour in ((-0.055, mixed(looks.lips, (60, 0, 0), 0.15)), (0.08, looks.lips)):
         lip_N2 = np.stack([x_N, middle_N + bow * (1 - across_N**2)], axis=1)
@@ -255,8 +269,9 @@ def _draw_features(pen: Pen, looks: Looks, *, smile: float) -> None:
 
 
 def _draw_beard(pen: Pen, looks: Looks) -> None:
-    """From the ears to below the nose; it is drawn over the wrinkles."""
-    across_N, jaw_y_N = np.linspace(-1, 1, 21), np.sin(np.linspace(0.1, np.pi / 2, 16))
+    """Draw a beard from the ears to below the nose, over the wrinkles."""
+    across_N = np.linspace(-1, 1, 21)
+    jaw_y_N = np.sin(np.linspace(0.1, np.pi / 2, 16))
     edge_N = 0.43 + 0.14 * (np.abs(across_N) - 0.45).clip(0) - 0.47 * np.abs(across_N) ** 6
     edge_N2 = np.stack([across_N * looks.half_width(edge_N) * 0.99, edge_N], axis=1)
     jaw_N2 = _mirrored(looks.half_width(jaw_y_N) * 0.99, jaw_y_N)
@@ -273,15 +288,21 @@ def _draw_eye(pen: Pen, looks: Looks, *, x: float) -> None:
 
 
 def _draw_mask(pen: Pen, looks: Looks, *, wearing: str, rng: np.random.Generator) -> None:
-    """A mask between two heights, its loops to the ears and what its fabric shows."""
+    """Draw a mask with its ear loops and the pattern of its fabric.
+
+    Args:
+        wearing: a key of `WEARINGS`, which gives the heights of the mask's edges.
+    """
     pattern, colour = FABRICS[rng.integers(len(FABRICS))]
     cloth = mixed(colour, any_colour(rng), rng.uniform(0, 0.18))
-    fold, white = mixed(cloth, (70, 76, 90), 0.22), mixed(cloth, (255, 255, 255), 0.6)
+    fold = mixed(cloth, (70, 76, 90), 0.22)
+    white = mixed(cloth, (255, 255, 255), 0.6)
     top, bottom = WEARINGS[wearing] + rng.uniform(-0.025, 0.025, 2)
-    across_N, tilt = np.linspace(-1, 1, 17), rng.uniform(-0.03, 0.03)
+    across_N = np.linspace(-1, 1, 17)
+    tilt = rng.uniform(-0.03, 0.03)
 
     def level(share: float) -> Floats:
-        """Points from left to right, 0 along the upper and 1 along the lower edge."""
+        """Points from left to right; share 0 is the mask's upper edge, share 1 its lower edge."""
         y_N = top + share * (bottom - top) + across_N * tilt + across_N**2 * (0.12 - 0.34 * share)
         x_N = across_N * looks.half_width(np.minimum(y_N, 0.8)) * (0.97 + 0.03 * share)
         return np.stack(
@@ -330,7 +351,7 @@ def _draw_glasses(pen: Pen, looks: Looks) -> None:
 
 
 def _draw_shade(pen: Pen, looks: Looks) -> None:
-    """Grey levels around 128: what makes the head round and sets it off from the neck."""
+    """Draw shadow and light that make the head look round, as grey levels around 128."""
     bright = 1 if looks.sun > 0 else -1
     pen.fill([(-0.5, 0.8), (0.5, 0.8), (0.42, 1.3), (-0.42, 1.3)], 92)
     pen.oval(0, 0, radii=(looks.width, 1), colour=118)
@@ -345,7 +366,7 @@ def _draw_shade(pen: Pen, looks: Looks) -> None:
 def _expose(
     photo: Image.Image, shade: Image.Image, *, sun: float, rng: np.random.Generator
 ) -> Image.Image:
-    """Light, shadow and noise. Whole numbers only, so that every machine rounds alike."""
+    """Add light, shadow and noise; only integers are used, so every machine rounds the same."""
     exposure = 118 + rng.integers(-10, 11)
     slope_HW = np.rint(
         [[exposure + 6 - sun, exposure + 6 + sun], [exposure - 6 - sun, exposure - 6 + sun]]
@@ -358,7 +379,7 @@ def _expose(
     light_HW1 = np.asarray(light.resize(photo.size, Image.Resampling.BILINEAR), dtype=np.uint16)[
         :, :, None
     ]
-    pixels_HWC = np.asarray(photo) * light_HW1  # at most 255 * 255: fits 16 bits
+    pixels_HWC = np.asarray(photo) * light_HW1  # at most 255 * 255, which fits into 16 bits
     pixels_HWC >>= 7
     pixels_HWC += (
         np.frombuffer(rng.bytes(pixels_HWC.size), dtype=np.uint8).reshape(pixels_HWC.shape) >> 4
@@ -367,18 +388,26 @@ def _expose(
 
 
 def _mirrored(x_N: Floats, y_N: Floats) -> Floats:
-    """The outline whose right side these points are."""
+    """A symmetric outline, from the points of its right side."""
     right_N2 = np.stack([x_N, y_N], axis=1)
     return np.concatenate([right_N2, right_N2[::-1] * (-1, 1)])
 
 
 def mixed(first: Colour, second: Colour, share: float) -> Colour:
-    """`share` of the second colour."""
+    """A mixture of two colours.
+
+    Args:
+        share: the weight of the second colour, 0..1; the first colour has the weight 1 - share.
+
+    Example:
+        >>> mixed((0, 100, 200), (100, 100, 0), 0.25)
+        (25, 100, 150)
+    """
     red, green, blue = (round(a + (b - a) * share) for a, b in zip(first, second, strict=True))
     return red, green, blue
 
 
 def any_colour(rng: np.random.Generator) -> Colour:
-    """Neither black nor white."""
+    """A random colour that is neither near black nor near white."""
     red, green, blue = rng.integers(30, 230, 3).tolist()
     return red, green, blue

@@ -1,4 +1,7 @@
-"""Sample data like the mask competition's: drawn persons, seven photos each, eighteen classes."""
+"""The faces sample data set, similar to the data of the mask competition.
+
+The data set has drawn persons with seven photos each, and eighteen classes.
+"""
 
 import functools
 import json
@@ -18,21 +21,17 @@ from trainer.seeds import derive
 CELLS = tuple(
     (gender, band) for band in ("young", "middle", "old") for gender in ("female", "male")
 )
-CYCLED = 36  # the first persons go through the cells in turn, so that small sets hold every class
-PER_BLOCK = (
-    12,
-    7,
-    10,
-    8,
-    2,
-    1,
-)  # persons of each cell in the blocks of 40 after them; about the competition's shares
-AGES = {
+# The first 36 persons take the cells in turn, so that small data sets contain every class.
+CYCLED = 36
+# Later persons come in blocks of 40. These are the persons of each cell in a block. The shares of
+# the cells are similar to those in the competition.
+PER_BLOCK = (12, 7, 10, 8, 2, 1)
+AGES = {  # the usual ages, then the rarer ages; the upper end is excluded
     "young": ((18, 26), (26, 30)),
     "middle": ((50, 60), (30, 50)),
     "old": ((60, 61), (61, 71)),
-}  # usual, rarer
-SKINS: dict[str, tuple[Colour, Colour]] = {  # lightest, darkest
+}
+SKINS: dict[str, tuple[Colour, Colour]] = {  # the lightest and the darkest colour
     "Asian": ((244, 212, 184), (212, 168, 130)),
     "Caucasian": ((247, 218, 200), (226, 180, 154)),
     "Indian": ((196, 146, 106), (150, 104, 70)),
@@ -57,26 +56,32 @@ def write_faces(
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:
-    """Draw `images/<id>_<gender>_<race>_<age>/` with seven JPEG files each: mask1 ... mask5, incorrect_mask, normal.
+    """Draw a folder `images/<id>_<gender>_<race>_<age>/` with seven JPEG files for each person.
 
-    A person depends on the seed and the person's number only, not on the count. Of each gender and age band
-    (below 30, below 60, from 60) there are at least max(6, persons / 40) persons from 36 persons on, and one
-    from 6 on. Whole persons are left alone, so the same call completes an interrupted one.
+    The files are mask1 ... mask5, incorrect_mask and normal. The photos of a person depend only on
+    the seed, the person's number and the size, not on the count of persons. With at least 36
+    persons, each pair of gender and age band (below 30, below 60, from 60) has at least
+    max(6, persons / 40) persons. With at least 6 persons, each pair has at least one person. A
+    person whose photos are complete is not drawn again, so the same call completes an interrupted
+    call.
 
     Args:
-        size_HW: from 16 x 16 pixels.
-        progress: called with (persons done, persons in all).
+        size_HW: the height and width of a photo in pixels, at least 16 each.
+        progress: a function called with the persons done and the persons in all.
 
     Returns:
-        the folder `images`; `faces.json` beside it says what was asked for and, last of all, that it is complete.
+        the folder `images`. The file `faces.json` beside it holds the arguments. As the last step,
+        that file records that the data set is complete.
 
     Raises:
-        DataError: an argument is out of range, the folder holds other images, or it cannot be written.
+        DataError: an argument is out of range, the folder holds other images, or the folder cannot
+            be written.
     """
     if persons < 1 or min(size_HW) < 16:
         size = f"{size_HW[0]}x{size_HW[1]}"
         raise DataError(
-            f"cannot draw {persons} persons of {size} pixels; at least 1 person and 16x16 pixels are needed"
+            f"cannot draw {persons} persons of {size} pixels; at least 1 person and 16x16 pixels "
+            "are needed"
         )
     progress = progress or (lambda done, total: None)
     asked = {"persons": persons, "size_HW": list(size_HW), "seed": seed}
@@ -89,14 +94,19 @@ def write_faces(
         write_json(folder / "faces.json", {**asked, "complete": True})
     except OSError as error:
         raise DataError(
-            f"{folder}: the faces cannot be written ({error.strerror or error}). Choose another folder"
+            f"{folder}: the faces cannot be written ({error.strerror or error}). Choose another "
+            "folder"
         ) from None
     progress(persons, persons)
     return folder / "images"
 
 
 def _claim(folder: Path, asked: dict[str, Any]) -> None:
-    """Write what is going to be drawn, unless the folder says so already: two sets never mix."""
+    """Write the arguments to `faces.json`, so that two data sets never mix in one folder.
+
+    Raises:
+        DataError: the folder holds another data set, or images without a `faces.json`.
+    """
     source = folder / "faces.json"
     if source.is_file():
         try:
@@ -110,7 +120,8 @@ def _claim(folder: Path, asked: dict[str, Any]) -> None:
             )
     elif (folder / "images").exists():
         raise DataError(
-            f"{folder / 'images'}: exists, but was not drawn here (no faces.json). Choose another folder"
+            f"{folder / 'images'}: exists, but was not drawn here (no faces.json). Choose another "
+            "folder"
         )
     else:
         write_json(source, {**asked, "complete": False})
@@ -125,10 +136,15 @@ def _in_words(faces: Any) -> str:
 
 
 def _write_person(folder: Path, number: int, *, size_HW: tuple[int, int], seed: int) -> None:
-    """The person's folder appears whole: drawn elsewhere, then renamed. An empty file is what a power cut leaves."""
+    """Draw the photos of one person, unless they are complete.
+
+    The photos are drawn in a draft folder, which is then renamed, so that the person's folder is
+    whole or absent. A power cut can leave an empty file; such a file counts as missing.
+    """
     looks = looks_of(number, seed=seed)
     name = f"{number + 1:06d}_{looks.gender}_{looks.race}_{looks.age}"
-    final, draft = folder / "images" / name, folder / ".drafts" / name
+    final = folder / "images" / name
+    draft = folder / ".drafts" / name
     files = [final / f"{photo}.jpg" for photo in PHOTOS]
     if all(file.is_file() and file.stat().st_size for file in files):
         return
@@ -142,7 +158,7 @@ def _write_person(folder: Path, number: int, *, size_HW: tuple[int, int], seed: 
 
 
 def _cell(number: int, *, seed: int) -> tuple[str, str]:
-    """Gender and age band of a person, so that any first n persons hold enough of each."""
+    """The gender and age band of a person; for any n, the first n persons hold enough of each."""
     if number < CYCLED:
         return CELLS[number % len(CELLS)]
     block, place = divmod(number - CYCLED, sum(PER_BLOCK))
@@ -153,7 +169,11 @@ def _cell(number: int, *, seed: int) -> tuple[str, str]:
 
 
 def looks_of(number: int, *, seed: int) -> Looks:
-    """Draw a person. Age and gender show through what overlaps: people seem up to 15 years older or younger."""
+    """Draw the appearance of a person at random.
+
+    The visible signs of age and gender overlap between the classes: a person seems up to about
+    15 years older or younger than their age.
+    """
     rng = np.random.default_rng(derive(seed, "faces", "person", number, "looks"))
     gender, band = _cell(number, seed=seed)
     age = int(rng.integers(*AGES[band][rng.random() < 0.25]))
@@ -163,9 +183,8 @@ def looks_of(number: int, *, seed: int) -> Looks:
     feminine = (1 if gender == "female" else -1) + rng.normal(0, 0.8)
     skin = mixed(*SKINS[race], rng.random())
     natural = HAIRS[rng.integers(6 if race == "Caucasian" else 3)]
-    grey = (
-        0 if rng.random() < 0.25 else np.clip((seems - 44) / 22 + rng.normal(0, 0.2), 0, 1)
-    )  # a quarter dyes
+    # a quarter of the persons dye their hair
+    grey = 0 if rng.random() < 0.25 else np.clip((seems - 44) / 22 + rng.normal(0, 0.2), 0, 1)
     clothes = mixed(
         any_colour(rng), (226, 120, 150) if feminine > 0 else (40, 48, 70), rng.uniform(0, 0.6)
     )

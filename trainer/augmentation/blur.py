@@ -9,16 +9,19 @@ import torch
 from torch import Tensor
 from torch.nn.functional import conv2d, pad
 
-REACH = 3.0  # sigmas that a kernel reaches; 0.3 % of the weight lies beyond
+REACH = 3.0  # a kernel reaches this many sigmas; 0.3 % of the weight is outside
 
 
 def blur(images_SCHW: Tensor, sigma_S: Tensor, *, largest_sigma: float) -> Tensor:
-    """Blurred along the rows, then along the columns; the image is mirrored at its edges.
+    """The images, blurred along the rows and then along the columns.
+
+    An image is mirrored at its edges.
 
     Args:
-        sigma_S: in pixels.
-        largest_sigma: decides the length of all kernels, so that an image's result does not depend on its neighbours
-            in the batch. A kernel ends where the mirrored image would repeat itself.
+        sigma_S: the sigma of each image in pixels.
+        largest_sigma: sets the length of all kernels, so that the result of an image does not
+            depend on the other images of the batch. A kernel is cut where the mirrored image would
+            repeat itself.
     """
     count, channels, height, width = images_SCHW.shape
     across, down = (min(math.ceil(REACH * largest_sigma), side - 1) for side in (width, height))
@@ -30,10 +33,10 @@ def blur(images_SCHW: Tensor, sigma_S: Tensor, *, largest_sigma: float) -> Tenso
         planes_1PHW = conv2d(
             pad(planes_1PHW, around, mode="reflect"), kernel, groups=count * channels
         )
-    return planes_1PHW.view_as(images_SCHW).clamp_(0, 1)  # weights sum to 1 up to rounding
+    return planes_1PHW.view_as(images_SCHW).clamp_(0, 1)  # the weights sum to 1 only up to rounding
 
 
 def _kernel(sigma_S: Tensor, *, reach: int) -> Tensor:
-    """Weights (S, T) with sum 1, T = 2 * reach + 1."""
+    """The weights (S, T) of each image's kernel, with sum 1 and T = 2 * reach + 1."""
     taps_T = torch.arange(-reach, reach + 1, device=sigma_S.device, dtype=torch.float32)
     return torch.softmax(-0.5 * (taps_T / sigma_S[:, None]) ** 2, dim=1)

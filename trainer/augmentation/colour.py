@@ -1,37 +1,40 @@
-"""Colour operations with one strength per image; torchvision's formulas, whose own operators take one per batch.
+"""Colour operations with one strength per image.
 
-Shapes: S images, contiguous, 3 channels, values 0..1; H, W as in images; L levels. Every function may write into the
-images and gives values in 0..1.
+The formulas are torchvision's; the operators of torchvision take one strength per batch. Every
+function may write into the images, and returns images with values in 0..1.
+
+Shapes: S images, contiguous, 3 channels, values 0..1; H, W as in images.
 """
 
 import torch
 from torch import Tensor
 from torchvision.transforms.v2 import functional
 
-TINY = 1e-12  # replaces a range of 0 in a division whose numerator is 0, too
+TINY = 1e-12  # replaces a divisor of 0 where the numerator is 0 as well
 
 
 def brightness(images_SCHW: Tensor, factor_S: Tensor) -> Tensor:
-    """Times the factor."""
+    """Multiply the values by the factor."""
     return images_SCHW.mul_(_per_image(factor_S)).clamp_(0, 1)
 
 
 def contrast(images_SCHW: Tensor, factor_S: Tensor) -> Tensor:
-    """Away from the image's mean grey, or towards it for a factor below 1."""
+    """Move values away from the image's mean grey, or towards it if the factor is below 1."""
     mean_S111 = grey_plane(images_SCHW).mean(dim=(1, 2, 3), keepdim=True)
     return _blend(images_SCHW, mean_S111, factor_S)
 
 
 def saturation(images_SCHW: Tensor, factor_S: Tensor) -> Tensor:
-    """Away from the pixel's grey, or towards it for a factor below 1."""
+    """Move values away from the pixel's grey, or towards it if the factor is below 1."""
     return _blend(images_SCHW, grey_plane(images_SCHW), factor_S)
 
 
 def hue(images_SCHW: Tensor, shift_S: Tensor) -> Tensor:
-    """Turn the colours; the shift is a share of the colour circle.
+    """Turn the colours around the colour circle; the shift is a share of the circle.
 
-    The largest and smallest channel of a pixel stay, only its hue h (0..6, red at 0, green at 2) moves; each channel
-    is a trapezium over h. sign and lerp select: torch.where takes two to five times as long on the CPU.
+    The largest and the smallest channel value of a pixel stay the same. Only the hue h of the pixel
+    changes (0..6, red at 0, green at 2). As a function of h, each channel is a trapezium. `sign`
+    and `lerp` select the values, because torch.where takes two to five times as long on the CPU.
     """
     red, green, blue = images_SCHW.unbind(1)
     high = torch.maximum(torch.maximum(red, green), blue)
@@ -50,40 +53,43 @@ def hue(images_SCHW: Tensor, shift_S: Tensor) -> Tensor:
 
 
 def grey(images_SCHW: Tensor) -> Tensor:
-    """The same grey in all three channels."""
+    """Set all three channels to the pixel's grey."""
     return images_SCHW.copy_(grey_plane(images_SCHW))
 
 
 def posterize(images_SCHW: Tensor, bits_S: Tensor) -> Tensor:
-    """2 to the power of `bits` levels per channel, each at its lower end."""
+    """Reduce each channel to 2 ** bits levels, each value to the lower end of its level."""
     levels_S111 = _per_image(bits_S.exp2())
     return torch.minimum(images_SCHW.mul_(levels_S111).floor_(), levels_S111 - 1).div_(levels_S111)
 
 
 def solarize(images_SCHW: Tensor, threshold_S: Tensor) -> Tensor:
-    """Values from the threshold on are inverted."""
+    """Invert the values at or above the threshold."""
     return torch.where(images_SCHW >= _per_image(threshold_S), 1 - images_SCHW, images_SCHW)
 
 
 def sharpness(images_SCHW: Tensor, factor_S: Tensor) -> Tensor:
-    """Away from the smoothed image, or towards it for a factor below 1; the outermost pixels stay."""
+    """Move values away from the smoothed image, or towards it if the factor is below 1.
+
+    The outermost pixels do not change.
+    """
     return _blend(images_SCHW, functional.adjust_sharpness(images_SCHW, 0.0), factor_S)
 
 
 def autocontrast(images_SCHW: Tensor, _: Tensor) -> Tensor:
-    """Each channel stretched over 0..1."""
+    """Stretch the values of each channel over 0..1."""
     stretched_SCHW: Tensor = functional.autocontrast(images_SCHW)
     return stretched_SCHW
 
 
 def equalize(images_SCHW: Tensor, _: Tensor) -> Tensor:
-    """Each channel's 256 levels spread so that they are equally frequent."""
+    """Spread the 256 levels of each channel so that all levels are about equally frequent."""
     equalized_SCHW: Tensor = functional.equalize(images_SCHW)
     return equalized_SCHW
 
 
 def grey_plane(images_SCHW: Tensor) -> Tensor:
-    """Luma, (S, 1, H, W)."""
+    """The grey value (luma) of each pixel, (S, 1, H, W)."""
     luma_S1HW: Tensor = functional.rgb_to_grayscale(images_SCHW)
     return luma_S1HW
 

@@ -1,6 +1,7 @@
-"""A rectangle of noise in an image.
+"""Random erasing: a rectangle of noise in an image.
 
-Shapes: B images of the batch, S of them selected; C, H, W as in images; V = C * H * W values of an image.
+Shapes: B images of the batch, S of them selected; C, H, W as in images; V = C * H * W values of an
+image.
 """
 
 import numpy as np
@@ -11,14 +12,14 @@ from trainer.augmentation.draws import Booleans, Draws, Integers, sides
 from trainer.augmentation.selection import change
 from trainer.images.device import to_device
 
-SMALLEST_AREA = 0.02
-RATIO = 10 / 3  # sides up to 1 : 3.3, as torchvision's RandomErasing
+SMALLEST_AREA = 0.02  # share of the image's area
+RATIO = 10 / 3  # sides up to 1 : 3.3, as in torchvision's RandomErasing
 
 
 def erase(images_BCHW: Tensor, chosen_B: Booleans, *, draws: Draws, largest_area: float) -> None:
-    """Overwrite one rectangle in each of the chosen images with even noise in 0..1, in place.
+    """Overwrite one rectangle in each of the chosen images with uniform noise in 0..1, in place.
 
-    Source: Zhong et al. 2020; their filling RE-R, a random value per pixel and channel.
+    Source: Zhong et al. 2020, with the variant RE-R: a random value per pixel and channel.
     """
     if not chosen_B.any():
         return
@@ -39,7 +40,7 @@ def erase(images_BCHW: Tensor, chosen_B: Booleans, *, draws: Draws, largest_area
 
 
 def _corners(draws: Draws, *, largest_area: float, size_HW: tuple[int, int]) -> Integers:
-    """Top, bottom, left, right (B, 4); the last row and column are outside."""
+    """Top, bottom, left and right of each rectangle (B, 4); bottom and right are excluded."""
     area = (SMALLEST_AREA, largest_area)
     height_B, width_B = np.rint(
         sides(draws, "erasing", area=area, ratio=RATIO, size_HW=size_HW)
@@ -50,7 +51,7 @@ def _corners(draws: Draws, *, largest_area: float, size_HW: tuple[int, int]) -> 
 
 
 def _inside(corners_4S: Tensor, images_SCHW: Tensor) -> Tensor:
-    """1.0 inside the rectangle and 0.0 outside, (S, 1, H, W)."""
+    """A mask (S, 1, H, W) that is 1.0 inside the rectangle and 0.0 outside."""
     top, bottom, left, right = corners_4S[:, :, None]
     row_H = torch.arange(images_SCHW.shape[2], device=images_SCHW.device)
     column_W = torch.arange(images_SCHW.shape[3], device=images_SCHW.device)
@@ -61,10 +62,12 @@ def _inside(corners_4S: Tensor, images_SCHW: Tensor) -> Tensor:
 
 
 def noise(seeds_S: Tensor, *, count: int) -> Tensor:
-    """Even noise (S, count) in 0..1, 1 excluded, of int32 seeds: each value is a hash of its seed and place.
+    """Uniform noise (S, count) in 0..1, 1 excluded.
 
-    Made on the device: a batch of 256 images at 224 has up to 13 million values, which take the host 40 ms, and
-    generators of the CPU and of GPUs give different numbers.
+    Each value is a hash of the image's int32 seed and the value's index. The noise is computed on
+    the device: a batch of 256 images at 224 x 224 pixels needs up to 13 million values, which take
+    40 ms on the host. torch's generators are not used, because they give different numbers on a CPU
+    and a GPU.
 
     Source: the hash `lowbias32`, C. Wellons, "Prospecting for Hash Functions", 2018.
     """
@@ -76,5 +79,5 @@ def noise(seeds_S: Tensor, *, count: int) -> Tensor:
 
 
 def _shifted(x_SV: Tensor, bits: int) -> Tensor:
-    """int32 to the right as if it were unsigned."""
+    """The int32 values shifted to the right by `bits`, as if the values were unsigned."""
     return x_SV.bitwise_right_shift(bits).bitwise_and_(2 ** (32 - bits) - 1)

@@ -1,10 +1,11 @@
-"""Mixing each image of a batch with another one: CutMix, one-class CutMix, half-image CutMix, MixUp.
+"""Mixing each image of a batch with another image: CutMix, one-class CutMix, half CutMix, MixUp.
 
-A batch's plan is drawn on the host, so that a CPU and a GPU mix the same, and nothing waits for the device: first the
-rows to load, then the images on the device, whatever was done to them in between.
+The plan of a batch is drawn on the host. Therefore a CPU and a GPU mix images in the same way, and
+the host never waits for the device. The plan first names the rows to load. Later the plan mixes the
+loaded images on the device, after any augmentation of these images.
 
-Shapes: B batch, X images loaded for it (the batch, then E extra partners), C channels, H height, W width, K classes,
-N images of the manifest.
+Shapes: B batch, X images loaded for the batch (the batch, then E extra partners), C channels,
+H height, W width, K classes, N images of the manifest.
 """
 
 import dataclasses
@@ -19,7 +20,7 @@ from trainer.images.device import to_device
 
 Rows = npt.NDArray[np.int64]
 Size = tuple[int, int]
-ALONE = len(MIXERS)  # the way of an image that is not mixed; the others are indices into MIXERS
+ALONE = len(MIXERS)  # the way of an image that is not mixed; all other ways index MIXERS
 CUTMIX, ONE_CLASS, HALF, MIXUP = range(len(MIXERS))
 
 
@@ -28,13 +29,16 @@ class MixPlan:
     """How one batch is mixed. The same plan can be applied to several views of the images.
 
     Attributes:
-        rows: X rows of the manifest to load: the batch's B, then the partners that it lacks.
-        size_HW: height and width of the images, pixels.
-        way_B: index into MIXERS, or ALONE.
-        partner_B: where among the X images the other image is; the image itself if ALONE.
-        box_B4: top, bottom, left, right of the pixels taken from the partner, ends excluded; empty but for cuts.
-        blend_B: MixUp's weight of the image itself, else 1.
-        label_B: the share of the target that stays with the image's own label; float32.
+        rows: the X rows of the manifest to load: the B rows of the batch, then the rows of partners
+            that are not in the batch.
+        size_HW: the height and width of the images in pixels.
+        way_B: for each image an index into MIXERS, or ALONE.
+        partner_B: the index of the other image among the X images. If an image is ALONE, the
+            index of the image itself.
+        box_B4: top, bottom, left and right of the pixels taken from the partner; bottom and right
+            are excluded. The box is empty if the way is MIXUP or ALONE.
+        blend_B: the weight of the image itself if the way is MIXUP, else 1.
+        label_B: the share of the target that the image's own label keeps; float32.
     """
 
     rows: Rows
@@ -46,24 +50,26 @@ class MixPlan:
     label_B: npt.NDArray[np.float32]
 
     def images(self, images_XCHW: Tensor) -> Tensor:
-        """The mixed images (B, C, H, W) in the memory format given; the very input where no image is mixed.
+        """The mixed images (B, C, H, W) in the memory format of the input.
 
-        Floating point where MixUp is used; cut images take their pixels as they are.
+        If no image is mixed, the result is the input itself. MixUp needs floating point images.
+        The cutting ways copy pixels without changing them.
         """
         assert images_XCHW.shape[0] == len(self.rows)
         assert tuple(images_XCHW.shape[2:]) == self.size_HW
         if (self.way_B == ALONE).all():
             return images_XCHW
-        # a copy, not torch.index_copy: that one would lose channels_last
+        # torch.index_copy would lose the memory format channels_last, so the images are cloned
         mixed_BCHW = images_XCHW[: len(self.way_B)].clone(memory_format=torch.preserve_format)
         self._cut(images_XCHW, mixed_BCHW)
         self._blend(images_XCHW, mixed_BCHW)
         return mixed_BCHW
 
     def targets(self, targets_XK: Tensor) -> Tensor:
-        """Targets (B, K) of the mixed images, given the loaded images' own; rows keep their sum.
+        """The targets (B, K) of the mixed images, from the targets of the loaded images.
 
-        One-class partners have the image's own label: it stays as it is.
+        Each row keeps its sum. With one-class CutMix the partner has the same label, so the target
+        does not change.
         """
         if (self.way_B == ALONE).all():
             return targets_XK
@@ -75,8 +81,9 @@ class MixPlan:
         cut = np.flatnonzero((self.way_B != ALONE) & (self.way_B != MIXUP))
         if not len(cut):
             return
-        device, (height, width) = images_XCHW.device, self.size_HW
-        # one transfer for all indices: image, partner, top, bottom, left, right
+        device = images_XCHW.device
+        height, width = self.size_HW
+        # all indices go to the device in one transfer: image, partner, top, bottom, left, right
         table = np.concatenate([cut[:, None], self.partner_B[cut, None], self.box_B4[cut]], axis=1)
         own, partner, *edges = to_device(np.ascontiguousarray(table.T), device)
         top, bottom, left, right = (edge[:, None, None, None] for edge in edges)
@@ -99,26 +106,31 @@ class MixPlan:
 class Mixing:
     """The mixing of one fold run.
 
-    `cutmix`, `one_class_cutmix`, `half_cutmix` and `mixup` are the probabilities that an image is mixed in that way;
-    an image is mixed in one way at most. Its strength and partner are its own, too. The partner is another image of
-    the batch; for one_class_cutmix another image of the same class out of all images trained on. An image without a
-    possible partner stays as it is.
+    The hyperparameters `cutmix`, `one_class_cutmix`, `half_cutmix` and `mixup` are the
+    probabilities that an image is mixed in that way. An image is mixed in at most one way. Each
+    image has its own strength and partner. The partner is another image of the batch. For
+    one_class_cutmix the partner is another image of the same class, from all images of the training
+    part. An image without a possible partner is not mixed.
 
-    Source: Yun et al. 2019 (CutMix) with the label's share corrected for boxes that the border cuts off, as in their
-    code; Zhang et al. 2018 (MixUp); one-class CutMix of the product images project; half-image CutMix of the mask
-    project. Torchvision draws one box and weight per batch, timm's loop over images has neither of the other two.
+    Source: Yun et al. 2019 (CutMix), where the label's share is corrected for boxes that the
+    image's border cuts off, as in the authors' code; Zhang et al. 2018 (MixUp); product images
+    project (one-class CutMix); mask project (half-image CutMix). torchvision draws one box and one
+    weight per batch. timm, which loops over images, has neither one-class nor half-image CutMix.
     """
 
     def __init__(self, config: TrainConfig, labels_N: Rows, train_rows: Rows) -> None:
         """
         Args:
-            labels_N: classes of all images.
-            train_rows: the rows among which one-class partners are; batches are taken from them.
+            labels_N: the classes of all images.
+            train_rows: the rows of the training part. Batches and one-class partners come from
+                these rows.
         """
-        self._size_HW, self._labels_N = config.size_HW, labels_N
+        self._size_HW = config.size_HW
+        self._labels_N = labels_N
         self._probability = np.array([getattr(config, name) for name in MIXERS])
-        self._cut_alpha, self._blend_alpha = config.cutmix_alpha, config.mixup_alpha
-        # all rows of class k: self._by_class[start_K[k] : start_K[k] + count_K[k]]
+        self._cut_alpha = config.cutmix_alpha
+        self._blend_alpha = config.mixup_alpha
+        # The rows of class k are self._by_class[start_K[k] : start_K[k] + count_K[k]].
         self._by_class = train_rows[np.argsort(labels_N[train_rows], kind="stable")]
         self._count_K = np.bincount(labels_N[train_rows], minlength=int(labels_N.max()) + 1)
         self._start_K = np.cumsum(self._count_K) - self._count_K
@@ -128,22 +140,28 @@ class Mixing:
         )
 
     def plan(self, rows_B: Rows, *, seed: int, size_HW: Size | None = None) -> MixPlan:
-        """How the batch of these rows is mixed; only `seed` decides.
+        """The plan for a batch. The same rows, seed and size always give the same plan.
 
         Args:
-            size_HW: of the images to be mixed, where it is not the configuration's (progressive resize).
+            rows_B: the rows of the batch.
+            size_HW: the size of the images to be mixed, if it differs from the configuration's size
+                (progressive resize).
         """
-        size_HW, rng, count = size_HW or self._size_HW, np.random.default_rng(seed), len(rows_B)
+        size_HW = size_HW or self._size_HW
+        rng = np.random.default_rng(seed)
+        count = len(rows_B)
         way_B = np.searchsorted(np.cumsum(self._probability), rng.random(count), side="right")
         same_class_B = self._same_class(rows_B, rng)
         way_B[(way_B == ONE_CLASS) & (same_class_B < 0)] = ALONE
         if count == 1:
             way_B[way_B != ONE_CLASS] = ALONE
         partner_B = _others(count, rng)
-        one_class, alone = way_B == ONE_CLASS, way_B == ALONE
+        one_class = way_B == ONE_CLASS
+        alone = way_B == ALONE
         partner_B[one_class] = count + np.arange(one_class.sum())
         partner_B[alone] = np.flatnonzero(alone)
-        box_B4, blend_B = self._boxes(way_B, size_HW, rng), self._blends(way_B, rng)
+        box_B4 = self._boxes(way_B, size_HW, rng)
+        blend_B = self._blends(way_B, rng)
         pixels_B = (box_B4[:, 1] - box_B4[:, 0]) * (box_B4[:, 3] - box_B4[:, 2])
         label_B = np.where(
             way_B == MIXUP, blend_B, 1 - pixels_B / (size_HW[0] * size_HW[1])
@@ -153,16 +171,19 @@ class Mixing:
         return MixPlan(rows, size_HW, way_B, partner_B, box_B4, blend_B, label_B)
 
     def _same_class(self, rows_B: Rows, rng: np.random.Generator) -> Rows:
-        """For each row another one of its class, all with the same probability; -1 where there is none."""
+        """For each row another row of the same class, or -1 if there is no other row.
+
+        All other rows of the class have the same probability.
+        """
         label_B = self._labels_N[rows_B]
         others_B = self._count_K[label_B] - 1
         place_B = rng.integers(np.maximum(others_B, 1))
-        place_B += place_B >= self._place_N[rows_B]  # leaves out the image itself
+        place_B += place_B >= self._place_N[rows_B]  # skips the image itself
         at_B = self._start_K[label_B] + np.where(others_B > 0, place_B, 0)
         return np.where(others_B > 0, self._by_class[at_B], -1)
 
     def _boxes(self, way_B: Rows, size_HW: Size, rng: np.random.Generator) -> Rows:
-        """Top, bottom, left, right of each image's box."""
+        """Top, bottom, left and right of the box (B, 4) of each image."""
         area_B = 1 - rng.beta(self._cut_alpha, self._cut_alpha, len(way_B))
         height_B, width_B = ((side * np.sqrt(area_B)).astype(np.int64) for side in size_HW)
         y_B, x_B = (rng.integers(side, size=len(way_B)) for side in size_HW)
@@ -174,7 +195,8 @@ class Mixing:
         ]
         box_B4 = np.stack(edges, axis=1).clip(0, np.repeat(size_HW, 2))
         height, width = size_HW
-        left, right = [0, height, 0, width // 2], [0, height, width // 2, width]
+        left = [0, height, 0, width // 2]
+        right = [0, height, width // 2, width]
         half_B4 = np.where(rng.random(len(way_B))[:, None] < 0.5, left, right)
         way_B1 = way_B[:, None]
         cut_B4 = np.where((way_B1 == CUTMIX) | (way_B1 == ONE_CLASS), box_B4, 0)
@@ -186,7 +208,10 @@ class Mixing:
 
 
 def _others(count: int, rng: np.random.Generator) -> Rows:
-    """For each place of the batch another one, all with the same probability; a batch of one has only itself."""
+    """For each index in the batch another index.
+
+    All other indices have the same probability. In a batch of one image, the index is its own.
+    """
     places = np.arange(count)
     if count == 1:
         return places

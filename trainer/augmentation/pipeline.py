@@ -1,4 +1,4 @@
-"""The augmentations of a configuration, one after another, each on the images that its draw chose.
+"""The augmentations of a configuration, in order, each on the images that its draw chose.
 
 Shapes: B images of the batch, S of them selected; C, H, W as in images.
 """
@@ -17,12 +17,17 @@ from trainer.augmentation.erasing import erase
 from trainer.augmentation.selection import change, strengths
 from trainer.config import AUGMENTERS, TrainConfig
 
-CROP_RATIO = 4 / 3
-SMALLEST_SIGMA = 0.1  # pixels; as torchvision's GaussianBlur
+CROP_RATIO = 4 / 3  # largest height / width of a resized crop
+SMALLEST_SIGMA = 0.1  # pixels, as in torchvision's GaussianBlur
 
 
 class Part(NamedTuple):
-    """A part of jitter: the strength that changes nothing, and the operation."""
+    """A part of jitter.
+
+    Attributes:
+        neutral: the strength that does not change an image.
+        recolour: the operation on images and their strengths.
+    """
 
     neutral: float
     recolour: Callable[[Tensor, Tensor], Tensor]
@@ -37,10 +42,11 @@ JITTER = {
 
 
 class Augmenter:
-    """Changes each image of each batch in its own way.
+    """The augmentation of batches. Each image of a batch is changed in its own way.
 
-    In this order: flips, resized crop, affine map and the policy's moves as one map; jitter (brightness, contrast,
-    saturation, hue: always in this order, where torchvision draws one); grey; the policy's colours; blur; erasing.
+    The order is: flips, resized crop, affine map and the moves of the policy as one map; jitter;
+    grey; the colour operations of the policy; blur; erasing. The order in jitter is always
+    brightness, contrast, saturation, hue; torchvision draws this order at random.
 
     Attributes:
         active: whether any augmentation is configured.
@@ -51,21 +57,24 @@ class Augmenter:
         self.active = any(getattr(config, name) for name in AUGMENTERS)
 
     def __call__(self, images_BCHW: Tensor, *, seed: int) -> Tensor:
-        """The batch augmented as `seed` decides; its input where nothing is configured.
+        """The augmented batch; the input itself if no augmentation is configured.
 
         Args:
-            images_BCHW: float32 RGB in 0..1, on any device and in any memory format; may be written into.
+            images_BCHW: float32 RGB images in 0..1, on any device and in any memory format. They
+                may be overwritten.
+            seed: the source of all draws.
 
         Returns:
-            float32 in 0..1 of the same shape, channels last in memory. One seed gives the same draws on every
-            device; an image's draws depend neither on the other augmentations nor on the images after it.
+            images of the same shape, float32 in 0..1, channels last in memory. A seed gives the
+            same draws on every device. The draws of an image depend neither on other augmentations
+            nor on the images after this image in the batch.
         """
         if not self.active:
             return images_BCHW
         draws = Draws(seed, count=len(images_BCHW))
         images_BCHW = images_BCHW.contiguous(memory_format=torch.channels_last)
         planned = policy.plan(draws, probability=self._config.trivial)
-        # autocast would resample and blur in bfloat16
+        # autocast would resample and blur images in bfloat16
         with torch.no_grad(), torch.autocast(images_BCHW.device.type, enabled=False):
             self._move(images_BCHW, draws, planned=planned)
             self._jitter(images_BCHW, draws)
@@ -78,7 +87,8 @@ class Augmenter:
         return images_BCHW
 
     def _move(self, images_BCHW: Tensor, draws: Draws, *, planned: policy.Plan) -> None:
-        config, size_HW = self._config, (images_BCHW.shape[2], images_BCHW.shape[3])
+        config = self._config
+        size_HW = (images_BCHW.shape[2], images_BCHW.shape[3])
         horizontal_B = draws.chosen("flip", probability=config.flip)
         vertical_B = draws.chosen("flip vertical", probability=config.flip_vertical)
         cropped_B = draws.chosen("crop", probability=config.resized_crop)

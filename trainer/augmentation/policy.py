@@ -2,9 +2,10 @@
 
 Shapes: B images of the batch, S of them selected; H, W of an image.
 
-Source: Mueller and Hutter 2021, "TrivialAugment: Tuning-free Yet State-of-the-Art Data Augmentation"; operations,
-ranges and 31 strengths are those of torchvision's TrivialAugmentWide. Our deviations: bilinear instead of nearest
-sampling, and mirrored instead of black beyond the edges.
+Source: Mueller and Hutter 2021, "TrivialAugment: Tuning-free Yet State-of-the-Art Data
+Augmentation". Operations, ranges and the 31 strengths are those of torchvision's
+TrivialAugmentWide. Deviations: sampling is bilinear instead of nearest, and an image is mirrored
+outside its edges instead of black.
 """
 
 import dataclasses
@@ -25,13 +26,13 @@ Recolouring = Callable[[Tensor, Tensor], Tensor]
 
 @dataclasses.dataclass(frozen=True)
 class Operation:
-    """One entry of the list; without `move` and `recolour` it is the identity.
+    """One operation of the list. An operation without `move` and `recolour` is the identity.
 
     Attributes:
-        strengths: one per bin.
-        signed: whether the strength is negative half of the time.
-        move: maps (B, 3, 3) of strengths (B) and the size of the images.
-        recolour: images (S, 3, H, W) at strengths (S).
+        strengths: the strength of each of the 31 bins.
+        signed: whether the strength is negative with probability 0.5.
+        move: a function from strengths (B) and the size of the images to maps (B, 3, 3).
+        recolour: a function from images (S, 3, H, W) and strengths (S) to images.
     """
 
     strengths: Reals
@@ -80,20 +81,29 @@ OPERATIONS: dict[str, Operation] = {
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """What the policy does to each image: the operation's place in `OPERATIONS` (0 is the identity), and how much."""
+    """What the policy does to each image.
+
+    Attributes:
+        operation_B: the index of the operation in `OPERATIONS`; 0 is the identity.
+        strength_B: the strength of the operation, with its sign.
+    """
 
     operation_B: Integers
     strength_B: Reals
 
     @property
     def moved_B(self) -> Booleans:
-        """Which images are moved, not recoloured."""
-        moving = [place for place, operation in enumerate(OPERATIONS.values()) if operation.move]
+        """For each image whether its operation moves pixels, rather than changing colours."""
+        moving = [index for index, operation in enumerate(OPERATIONS.values()) if operation.move]
         return np.isin(self.operation_B, moving)
 
 
 def plan(draws: Draws, *, probability: float) -> Plan:
-    """Operation, strength and sign for each image."""
+    """Draw the operation, strength and sign for each image.
+
+    Args:
+        probability: of an operation for an image; other images get the identity.
+    """
     chosen_B = draws.chosen("trivial", probability=probability)
     if not chosen_B.any():
         return Plan(np.zeros(draws.count, dtype=np.int64), np.zeros(draws.count))
@@ -106,27 +116,29 @@ def plan(draws: Draws, *, probability: float) -> Plan:
 
 
 def moves(planned: Plan, *, size_HW: tuple[int, int]) -> Reals:
-    """Maps (B, 3, 3) of the planned moves; the identity for all other images."""
+    """The maps (B, 3, 3) of the planned moves; the identity for images that are not moved."""
     maps_B33 = np.tile(np.eye(3), (len(planned.operation_B), 1, 1))
-    for place, operation in enumerate(OPERATIONS.values()):
-        here_B = planned.operation_B == place
-        if operation.move and here_B.any():
-            maps_B33[here_B] = operation.move(planned.strength_B[here_B], size_HW)
+    for index, operation in enumerate(OPERATIONS.values()):
+        selected_B = planned.operation_B == index
+        if operation.move and selected_B.any():
+            maps_B33[selected_B] = operation.move(planned.strength_B[selected_B], size_HW)
     return maps_B33
 
 
 def recolour(images_BCHW: Tensor, planned: Plan) -> None:
-    """The planned colour operations, in place."""
-    for place, operation in enumerate(OPERATIONS.values()):
-        here_B = planned.operation_B == place
-        if operation.recolour and here_B.any():
-            _recolour(images_BCHW, here_B, operation.recolour, strength_B=planned.strength_B)
+    """Apply the planned colour operations to the images, in place."""
+    for index, operation in enumerate(OPERATIONS.values()):
+        selected_B = planned.operation_B == index
+        if operation.recolour and selected_B.any():
+            _recolour(images_BCHW, selected_B, operation.recolour, strength_B=planned.strength_B)
 
 
 def _recolour(
-    images_BCHW: Tensor, here_B: Booleans, recolouring: Recolouring, *, strength_B: Reals
+    images_BCHW: Tensor, selected_B: Booleans, recolouring: Recolouring, *, strength_B: Reals
 ) -> None:
-    strength_S = strengths(strength_B, here_B, images_BCHW.device)
+    strength_S = strengths(strength_B, selected_B, images_BCHW.device)
     change(
-        images_BCHW, here_B, operation=lambda selected_SCHW: recolouring(selected_SCHW, strength_S)
+        images_BCHW,
+        selected_B,
+        operation=lambda selected_SCHW: recolouring(selected_SCHW, strength_S),
     )

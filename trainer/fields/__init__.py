@@ -1,5 +1,7 @@
-"""The hyperparameters, by section; `trainer.config.TrainConfig` is all of them together.
+"""The hyperparameters, by section; `trainer.config.TrainConfig` has the fields of all sections.
 
-Every field is a parameter name of a search space. Its description says meaning and unit, its `source` where the method
-comes from; `python -m trainer.parameters` writes both to docs/parameters.md.
+The name of each field is a parameter name in a search space. The description of a field gives its
+meaning and unit, and the `source` names the paper or project of the method. The command
+`python -m trainer.parameters` writes both to docs/parameters.md, and the docstring of each section
+class as the section's title.
 """

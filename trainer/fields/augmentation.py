@@ -1,4 +1,8 @@
-"""Augmentation and mixing: for each image of each batch anew whether and how much, on the device, in batches."""
+"""The fields of augmentation and of mixing.
+
+Whether an image is changed, and by how much, is drawn anew for each image of each batch. The images
+of a batch are changed together, on the device.
+"""
 
 from typing import Annotated
 
@@ -76,7 +80,7 @@ class AugmentationFields(BaseModel):
 
 
 class MixingFields(BaseModel):
-    """Mixing two images; at most one of the four for an image, so their probabilities sum to at most 1"""
+    """Mixing two images; at most one of the four for an image, so their probabilities sum to at most 1"""  # noqa: E501 - the title in docs/parameters.md
 
     cutmix: Annotated[
         float,
@@ -99,7 +103,8 @@ class MixingFields(BaseModel):
     half_cutmix: Annotated[
         float,
         about(
-            "Probability that the left or right half comes from another image; labels half and half.",
+            "Probability that the left or right half comes from another image; labels half and "
+            "half.",
             source="mask project",
             ge=0,
             le=1,

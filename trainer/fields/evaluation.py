@@ -1,4 +1,4 @@
-"""How long a fold run trains, and which of its epochs scores it."""
+"""The fields for how long a fold run trains, and for which of its epochs is scored."""
 
 from typing import Annotated, Literal
 
@@ -19,8 +19,9 @@ class TrainingFields(BaseModel):
     progressive: Annotated[
         float,
         about(
-            "Share of each side that training starts with; it grows linearly to the full size over progressive_epochs. "
-            "1: full size throughout. The held-out fold is always scored at full size.",
+            "Share of each side that training starts with; it grows linearly to the full size "
+            "over progressive_epochs. 1: full size throughout. The held-out fold is always scored "
+            "at full size.",
             source="Tan and Le 2021 (EfficientNetV2)",
             gt=0,
             le=1,
@@ -37,8 +38,9 @@ class TrainingFields(BaseModel):
     patience: Annotated[
         int,
         about(
-            "Early stopping: epochs without improvement of `monitor` (in each stage of two_stage); 0 switches it off. "
-            "The held-out fold then decides how long to train for its own score, a slight bias.",
+            "Early stopping: epochs without improvement of `monitor` (in each stage of "
+            "two_stage); 0 switches it off. The held-out fold then decides how long to train for "
+            "its own score, a slight bias.",
             ge=0,
             le=10_000,
         ),
@@ -46,8 +48,8 @@ class TrainingFields(BaseModel):
     monitor: Annotated[
         Monitor,
         about(
-            "What early stopping, plateau and checkpoint: fold_best watch on the held-out fold; metric is your own "
-            "function."
+            "What early stopping, plateau and checkpoint: fold_best watch on the held-out fold; "
+            "metric is your own function."
         ),
     ] = "loss"
     min_delta: Annotated[
@@ -61,15 +63,16 @@ class ScoringFields(BaseModel):
     checkpoint: Annotated[
         Literal["last", "best", "fold_best"],
         about(
-            "Which epoch scores a fold: last; best (one common epoch, best on average over the folds, chosen when all "
-            "are done); fold_best (each fold's own best epoch by `monitor`: biased, 0.4-0.5 points too good)."
+            "Which epoch scores a fold: last; best (one common epoch, best on average over the "
+            "folds, chosen when all are done); fold_best (each fold's own best epoch by "
+            "`monitor`: biased, 0.4-0.5 points too good)."
         ),
     ] = "last"
     tta: Annotated[
         Tta,
         about(
-            "Test-time augmentation: mean probabilities over the image and its mirror image (flip), over five crops of "
-            "7/8 of each side and the image (crops), or over both."
+            "Test-time augmentation: mean probabilities over the image and its mirror image "
+            "(flip), over five crops of 7/8 of each side and the image (crops), or over both."
         ),
     ] = "none"
     metric: Annotated[

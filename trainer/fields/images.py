@@ -1,4 +1,4 @@
-"""What happens to an image before it is cached."""
+"""The fields for how an image is prepared before it is cached, and the sizes of images."""
 
 import re
 from typing import Annotated, Literal
@@ -7,7 +7,7 @@ from pydantic import BaseModel, field_validator
 
 from trainer.fields.declare import about
 
-MAX_SIDE = 4096
+MAX_SIDE = 4096  # pixels
 ResizeMode = Literal["stretch", "fit", "crop"]
 Crop = Literal["none", "box", "face"]
 Background = Literal["keep", "remove"]
@@ -33,8 +33,8 @@ class ImageFields(BaseModel):
     head_crops: Annotated[
         dict[str, Crop],
         about(
-            "heads: separate only: another crop for a label column, e.g. {mask: face}; the others use `crop`. "
-            "The backbone then sees each image once per different crop.",
+            "heads: separate only: another crop for a label column, e.g. {mask: face}; the others "
+            "use `crop`. The backbone then sees each image once per different crop.",
             source="mask project: age and gender need clothes, mask needs the face",
         ),
     ] = {}
@@ -44,8 +44,8 @@ class ImageFields(BaseModel):
     normalise: Annotated[
         Normalise,
         about(
-            "Mean and std: what the backbone's weights expect, imagenet's, those of the training part of "
-            "the fold (dataset), or none (values in 0..1)."
+            "Mean and std: what the backbone's weights expect, imagenet's, those of the training "
+            "part of the fold (dataset), or none (values in 0..1)."
         ),
     ] = "backbone"
 
@@ -57,10 +57,14 @@ class ImageFields(BaseModel):
 
 
 def parse_size(value: int | str) -> tuple[int, int]:
-    """`224` or `"280x210"` (height x width) as (height, width) in pixels.
+    """The height and width in pixels, from one number for a square or from "HxW".
+
+    Example:
+        >>> parse_size(224), parse_size("280x210")
+        ((224, 224), (280, 210))
 
     Raises:
-        ValueError: not of that form, or a side outside 8..4096.
+        ValueError: the value is neither a number nor "HxW", or a side is outside 8..4096.
     """
     match = re.fullmatch(r"(\d+)(?:x(\d+))?", str(value))
     height, width = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)

@@ -1,4 +1,4 @@
-"""Backbone, weights, heads, and which layers are frozen."""
+"""The fields of the network: backbone, weights, heads, and which layers are frozen."""
 
 from typing import Annotated, Any, Literal
 
@@ -18,21 +18,24 @@ class NetworkFields(BaseModel):
     backbone: Annotated[
         str,
         about(
-            "A timm model, e.g. resnet18 or efficientnet_b0.ra_in1k, or your own function my_task.py:my_backbone.",
+            "A timm model, e.g. resnet18 or efficientnet_b0.ra_in1k, or your own function "
+            "my_task.py:my_backbone.",
             min_length=1,
         ),
     ] = "resnet18"
     weights: Annotated[
         str,
         about(
-            "pretrained (timm's, from its model hub), none (random), or the path of a .safetensors or torch file with "
-            "weights of this backbone; the file's classifier is left out."
+            "pretrained (timm's, from its model hub), none (random), or the path of a "
+            ".safetensors or torch file with weights of this backbone; the file's classifier is "
+            "left out."
         ),
     ] = "pretrained"
     pooling: Annotated[
         Pooling,
         about(
-            "How feature maps become one vector: the backbone's own way (default), avg, max, both, or the token."
+            "How feature maps become one vector: the backbone's own way (default), avg, max, "
+            "both, or the token."
         ),
     ] = "default"
     head_norm: Annotated[
@@ -45,24 +48,29 @@ class NetworkFields(BaseModel):
     heads: Annotated[
         Literal["joint", "separate"],
         about(
-            "joint: one classifier over all classes. separate: one per label column; the probabilities of a class are "
-            "the product of its parts', scaled to sum 1 over the classes that occur.",
+            "joint: one classifier over all classes. separate: one per label column; the "
+            "probabilities of a class are the product of its parts', scaled to sum 1 over the "
+            "classes that occur.",
             source="mask project: mask, gender and age apart",
         ),
     ] = "joint"
     head_weights: Annotated[
         dict[str, Annotated[float, about("", ge=0)]],
         about(
-            "heads: separate only: weight of a label column's loss, e.g. {age: 2.0}; the others count 1."
+            "heads: separate only: weight of a label column's loss, e.g. {age: 2.0}; the others "
+            "count 1."
         ),
     ] = {}
     freeze: Annotated[
         str,
         about(
-            "Which layers are not trained: none; backbone (all but the classifier); all_but_last_block; or "
-            "up_to:STAGE, a stage or module of the timm model and all before it, e.g. up_to:layer3. Frozen batch norms "
-            "keep their statistics.",
-            source="landmark project: ResNet-50 frozen up to the third stage; pet expression: last block only",
+            "Which layers are not trained: none; backbone (all but the classifier); "
+            "all_but_last_block; or up_to:STAGE, a stage or module of the timm model and all "
+            "before it, e.g. up_to:layer3. Frozen batch norms keep their statistics.",
+            source=(
+                "landmark project: ResNet-50 frozen up to the third stage; "
+                "pet expression: last block only"
+            ),
         ),
     ] = "none"
     unfreeze_epoch: Annotated[
@@ -74,14 +82,15 @@ class NetworkFields(BaseModel):
     def _weights_are_known(cls, value: str) -> str:
         if value not in ("pretrained", "none") and not value.endswith(WEIGHT_FILES):
             raise ValueError(
-                f"weights are pretrained, none, or a file that ends with {', '.join(WEIGHT_FILES)}, got {value!r}"
+                "weights are pretrained, none, or a file that ends with "
+                f"{', '.join(WEIGHT_FILES)}, got {value!r}"
             )
         return value
 
     @field_validator("freeze", mode="before")
     @classmethod
     def _freeze_is_known(cls, value: Any) -> Any:
-        if isinstance(value, dict) and set(value) == {"up_to"}:  # freeze: {up_to: layer3}
+        if isinstance(value, dict) and set(value) == {"up_to"}:  # the YAML form {up_to: layer3}
             value = f"{UP_TO}{value['up_to']}"
         if not isinstance(value, str) or not (
             value in FREEZE or value.removeprefix(UP_TO) not in (value, "")

@@ -1,4 +1,4 @@
-"""What is minimised, and which images it is minimised on."""
+"""The fields of the loss, and of how often each image is drawn in training."""
 
 from typing import Annotated, Literal
 
@@ -16,15 +16,15 @@ class LossFields(BaseModel):
     loss: Annotated[
         LossName | UserFunction,
         about(
-            "cross_entropy, label_smoothing, focal, soft_f1, mixture (of these, see loss_mix), or your own function "
-            "my_task.py:my_loss."
+            "cross_entropy, label_smoothing, focal, soft_f1, mixture (of these, see loss_mix), or "
+            "your own function my_task.py:my_loss."
         ),
     ] = "cross_entropy"
     loss_mix: Annotated[
         dict[MixedName, Annotated[float, about("", ge=0)]],
         about(
-            "mixture: the weight of each loss, e.g. {soft_f1: 0.4, focal: 0.6}; as parameters of a search space "
-            "loss_mix.soft_f1 and so on.",
+            "mixture: the weight of each loss, e.g. {soft_f1: 0.4, focal: 0.6}; as parameters of "
+            "a search space loss_mix.soft_f1 and so on.",
             source="mask project: F1 and focal mixed",
         ),
     ] = {}
@@ -44,8 +44,9 @@ class LossFields(BaseModel):
     class_weights: Annotated[
         Literal["none", "balanced", "effective_number"],
         about(
-            "Weights against imbalance, from the training part of the fold, scaled to mean 1 over its images: balanced "
-            "(1 / images of the class) or effective_number. For every loss but soft_f1 and your own.",
+            "Weights against imbalance, from the training part of the fold, scaled to mean 1 over "
+            "its images: balanced (1 / images of the class) or effective_number. For every loss "
+            "but soft_f1 and your own.",
             source="King and Zeng 2001 (scikit-learn's balanced); Cui et al. 2019",
         ),
     ] = "none"
@@ -61,7 +62,7 @@ class LossFields(BaseModel):
     sampling: Annotated[
         Literal["shuffled", "balanced"],
         about(
-            "shuffled: each image once per epoch. balanced: as many draws, with repetition, every class equally often "
-            "on average."
+            "shuffled: each image once per epoch. balanced: as many draws, with repetition, every "
+            "class equally often on average."
         ),
     ] = "shuffled"

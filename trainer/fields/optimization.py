@@ -1,4 +1,4 @@
-"""Optimizer, its step, and the learning rate."""
+"""The fields of the optimizer, its step, and the learning rate."""
 
 from typing import Annotated, Literal
 
@@ -25,7 +25,8 @@ class OptimizerFields(BaseModel):
     optimizer: Annotated[
         str,
         about(
-            "adam, adamw, sgd, rmsprop, radam, lion, madgrad, or any other optimizer of timm by name.",
+            "adam, adamw, sgd, rmsprop, radam, lion, madgrad, or any other optimizer of timm by "
+            "name.",
             min_length=1,
         ),
     ] = "adamw"
@@ -50,7 +51,8 @@ class OptimizerFields(BaseModel):
     layer_decay: Annotated[
         float,
         about(
-            "Factor of the learning rate from each layer to the one before it; 1: the same everywhere.",
+            "Factor of the learning rate from each layer to the one before it; 1: the same "
+            "everywhere.",
             source="Clark et al. 2020 (ELECTRA); Bao et al. 2022 (BEiT); timm's layer groups",
             gt=0,
             le=1,
@@ -70,8 +72,8 @@ class OptimizerFields(BaseModel):
     accumulation: Annotated[
         int,
         about(
-            "Equal parts in which a batch goes through the network; batch_size stays the images per optimizer step. "
-            "Batch norm and soft_f1 see one part at a time.",
+            "Equal parts in which a batch goes through the network; batch_size stays the images "
+            "per optimizer step. Batch norm and soft_f1 see one part at a time.",
             ge=1,
             le=4_096,
         ),
@@ -79,8 +81,8 @@ class OptimizerFields(BaseModel):
     ema: Annotated[
         float,
         about(
-            "Decay per step of a moving average of the weights; 0: none. It rises with step t as 1 - (1 + t)^(-2/3) up "
-            "to this value. The fold is then scored by the average.",
+            "Decay per step of a moving average of the weights; 0: none. It rises with step t as "
+            "1 - (1 + t)^(-2/3) up to this value. The fold is then scored by the average.",
             source="Polyak and Juditsky 1992; timm's ModelEmaV3 with warm-up",
             ge=0,
             lt=1,
@@ -94,8 +96,9 @@ class ScheduleFields(BaseModel):
     scheduler: Annotated[
         SchedulerName,
         about(
-            "How the learning rate moves. none, step, multistep, exponential, cosine, one_cycle and cyclic are "
-            "functions of the step; plateau and two_stage also look at the epochs so far."
+            "How the learning rate moves. none, step, multistep, exponential, cosine, one_cycle "
+            "and cyclic are functions of the step; plateau and two_stage also look at the epochs "
+            "so far."
         ),
     ] = "cosine"
     warmup_epochs: Annotated[
@@ -128,7 +131,8 @@ class ScheduleFields(BaseModel):
     rise: Annotated[
         float,
         about(
-            "one_cycle: share of all steps with a rising rate, from lr / 25; it falls to lr / 250,000.",
+            "one_cycle: share of all steps with a rising rate, from lr / 25; it falls to lr / "
+            "250,000.",
             source="Smith and Topin 2018; torch's OneCycleLR, without its cycle of the momentum",
             gt=0,
             lt=1,
@@ -157,8 +161,8 @@ class ScheduleFields(BaseModel):
     second_lr: Annotated[
         float,
         about(
-            "two_stage: the rate of the second stage, which starts from the state before the epoch that ended the "
-            "first.",
+            "two_stage: the rate of the second stage, which starts from the state before the "
+            "epoch that ended the first.",
             source="product images project: 1e-4, then 1e-7",
             gt=0,
             le=10,
@@ -167,15 +171,16 @@ class ScheduleFields(BaseModel):
     second_gap: Annotated[
         float,
         about(
-            "two_stage: the first stage ends when validation loss minus training loss exceeds its smallest value so "
-            "far by more than this; 0: only second_epoch ends it.",
+            "two_stage: the first stage ends when validation loss minus training loss exceeds its "
+            "smallest value so far by more than this; 0: only second_epoch ends it.",
             ge=0,
         ),
     ] = 0.1
     second_epoch: Annotated[
         int,
         about(
-            "two_stage: the first epoch of the second stage at the latest; 0: only the gap decides.",
+            "two_stage: the first epoch of the second stage at the latest; 0: only the gap "
+            "decides.",
             ge=0,
         ),
     ] = 0

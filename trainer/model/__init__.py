@@ -1,1 +1,1 @@
-"""The network: backbone, heads, pretrained weights, what is frozen, and its file."""
+"""The network: backbone, heads, pretrained weights, frozen layers, and the file of weights."""

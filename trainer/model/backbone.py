@@ -1,4 +1,7 @@
-"""Backbones: images to features, any timm model by name or the user's own function; never silently random.
+"""Backbones, which turn images into features: any timm model by name, or a user function.
+
+If pretrained weights cannot be loaded, building a backbone fails. It never falls back to random
+weights.
 
 Shapes: B batch, F features, H height, W width in pixels.
 """
@@ -22,7 +25,7 @@ from trainer.user_code import call_backbone, load_user_function
 
 MeanStd = tuple[tuple[float, float, float], tuple[float, float, float]]
 IMAGENET: MeanStd = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-# what timm and layers raise when they cannot be built, or not for a size
+# what timm and torch layers raise when they cannot be built, or do not accept an image size
 FAILURES = (
     ArithmeticError,
     AssertionError,
@@ -37,22 +40,26 @@ FAILURES = (
 
 
 def build_backbone(config: TrainConfig, *, code: Path | None = None) -> nn.Module:
-    """Images (B, 3, H, W) to pooled features (B, F), with `config.weights`, in train mode.
+    """A module from images (B, 3, H, W) to pooled features (B, F), in train mode.
 
-    The classifier is not part of it (what comes before it is: vgg keeps its 4096-wide layers). Random weights are those
-    of timm, drawn from torch's global generator. With torch.device("meta") as context only names and shapes exist.
+    The module has the weights that `config.weights` names, and no classifier. All layers before
+    the classifier stay: vgg keeps its 4096-wide layers. Random weights are timm's initial weights,
+    drawn from torch's global generator. Under `torch.device("meta")` the module has only names and
+    shapes.
 
     Args:
-        code: the folder of the user's file, for a backbone of their own.
+        code: the folder of the user's file, if the backbone is a user function.
 
     Raises:
-        ConfigError: unknown name, a size or pooling that the model does not take, or weights that cannot be had.
+        ConfigError: the name is unknown, the model does not accept the size or the pooling, or the
+            weights cannot be loaded.
     """
     pretrained = config.weights == "pretrained"
     if is_user_function(config.backbone):
         if config.pooling != "default":
             raise ConfigError(
-                f"pooling={config.pooling} is for timm's models; {config.backbone} pools itself. Use pooling: default"
+                f"pooling={config.pooling} is for timm's models; {config.backbone} pools itself. "
+                "Use pooling: default"
             )
         backbone = call_backbone(
             load_user_function(config.backbone, code), config.size_HW, pretrained, config.backbone
@@ -60,18 +67,20 @@ def build_backbone(config: TrainConfig, *, code: Path | None = None) -> nn.Modul
     else:
         backbone = _timm_model(config, pretrained=pretrained)
     if config.weights not in ("pretrained", "none"):
-        feature_width(
-            backbone, config.size_HW, name=config.backbone
-        )  # a wrong size is told before its weights
+        # The size is checked first: a wrong size must not be reported as wrong weights.
+        feature_width(backbone, config.size_HW, name=config.backbone)
         load_backbone_weights(backbone, Path(config.weights), name=config.backbone)
     return backbone.train()
 
 
 def feature_width(backbone: nn.Module, size_HW: tuple[int, int], *, name: str) -> int:
-    """F, by a forward pass of one black image; the module's mode stays.
+    """The number of features F, from a forward pass of one black image.
+
+    Whether the backbone is in train or eval mode is the same afterwards.
 
     Raises:
-        ConfigError: the forward pass fails (what a model does not take shows there only), or gives no (B, F).
+        ConfigError: the forward pass fails, or its result is not of shape (B, F). Only a forward
+            pass shows whether a model accepts a size.
     """
     height, width = size_HW
     device = next((parameter.device for parameter in backbone.parameters()), torch.device("cpu"))
@@ -91,25 +100,35 @@ def feature_width(backbone: nn.Module, size_HW: tuple[int, int], *, name: str) -
             tuple(features.shape) if isinstance(features, torch.Tensor) else type(features).__name__
         )
         raise ConfigError(
-            f"backbone {name} gives {shape} for one image, not one vector (1, F). Choose another one"
+            f"backbone {name} gives {shape} for one image, not one vector (1, F). Choose another "
+            "one"
         )
     return features.shape[1]
 
 
 def takes_one_size(config: TrainConfig) -> bool:
-    """Whether the backbone is built for `config.size_HW` and takes no other (position embeddings, windows)."""
+    """Whether a backbone built for `config.size_HW` accepts no other image size.
+
+    Position embeddings or windows can be the reason.
+    """
     settings = timm.get_pretrained_cfg(config.backbone)
     return settings is not None and settings.fixed_input_size
 
 
 def has_pretrained_weights(config: TrainConfig) -> bool:
-    """Whether timm knows of weights for the backbone; whether they can be fetched here, only fetching tells."""
+    """Whether timm lists pretrained weights for the backbone.
+
+    Whether this machine can download the weights is known only after the download.
+    """
     settings = timm.get_pretrained_cfg(config.backbone)
     return settings is not None and bool(settings.has_weights)
 
 
 def normalisation(config: TrainConfig) -> MeanStd:
-    """Mean and std per channel (values in 0..1) for every choice of `normalise` but dataset, which is measured."""
+    """The mean and std per channel, for images with values in 0..1.
+
+    Not for `normalise: dataset`, whose mean and std are measured on the training part of the fold.
+    """
     if config.normalise == "none":
         return (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
     settings = timm.get_pretrained_cfg(config.backbone) if config.normalise == "backbone" else None
@@ -120,7 +139,7 @@ def _timm_model(config: TrainConfig, *, pretrained: bool) -> nn.Module:
     problem = check_backbone(config.backbone)
     if problem:
         raise ConfigError(f"backbone: {problem}")
-    # timm is strict about pretrained weights only with the classifier that they were made with
+    # timm checks pretrained weights strictly only if the model has the classifier of these weights
     options: dict[str, Any] = {} if pretrained else {"num_classes": 0}
     if takes_one_size(config):
         options["img_size"] = config.size_HW
@@ -139,7 +158,14 @@ def _timm_model(config: TrainConfig, *, pretrained: bool) -> nn.Module:
 
 
 def _refuse_cut_patches(model: nn.Module, config: TrainConfig) -> None:
-    """timm leaves out what is over when a side is no multiple of the patch: up to 15 of 16 pixels, without a word."""
+    """Refuse an image size whose sides are not multiples of the patch size.
+
+    Without an error or a warning, timm ignores the rest of such a side: up to 15 pixels with
+    patches of 16.
+
+    Raises:
+        ConfigError: a side is not a multiple of the patch size.
+    """
     embed = getattr(model, "patch_embed", None)
     if not isinstance(embed, PatchEmbed) or embed.dynamic_img_pad:
         return
@@ -148,27 +174,34 @@ def _refuse_cut_patches(model: nn.Module, config: TrainConfig) -> None:
         near = "x".join(str(max(1, round(side / patch)) * patch) for side, patch in sides)
         patches = "x".join(str(patch) for _, patch in sides)
         raise ConfigError(
-            f"backbone {config.backbone} does not take resize {config.resize}: sides must be multiples of its patches "
-            f"of {patches} pixels, e.g. {near}"
+            f"backbone {config.backbone} does not take resize {config.resize}: sides must be "
+            f"multiples of its patches of {patches} pixels, e.g. {near}"
         )
 
 
 def _reason(config: TrainConfig, options: dict[str, Any], error: Exception) -> str:
-    """Which choice made timm fail: it is built again without them, on the meta device, where that costs little."""
+    """The text that names the choice which made timm fail.
+
+    To find the choice, the model is built again without single options. The meta device makes that
+    cheap.
+    """
     text = first_line(error)
     if config.weights == "pretrained" and _builds(config.backbone, options):
         return (
             f": its pretrained weights cannot be loaded ({text}). "
             "Connect this machine to the model hub or fill its local cache, or set weights: none"
         )
-    others = {name: value for name, value in options.items() if name != "global_pool"}
-    if others != options and _builds(config.backbone, others):
+    without_pooling = {name: value for name, value in options.items() if name != "global_pool"}
+    if without_pooling != options and _builds(config.backbone, without_pooling):
         taken = [
             name
             for name in get_args(Pooling)[1:]
-            if _builds(config.backbone, {**others, "global_pool": name})
+            if _builds(config.backbone, {**without_pooling, "global_pool": name})
         ]
-        return f" does not take pooling {config.pooling} ({text}). It takes {', '.join(['default', *taken])}"
+        return (
+            f" does not take pooling {config.pooling} ({text}). "
+            f"It takes {', '.join(['default', *taken])}"
+        )
     return f" does not take resize {config.resize}: {text}"
 
 

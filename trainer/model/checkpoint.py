@@ -1,4 +1,7 @@
-"""State on disk, whole or absent: the checkpoint of an unfinished fold run, the weights of a finished one."""
+"""The files of a fold run's state: the checkpoint while unfinished, the weights when finished.
+
+Each file is written atomically, so it is whole or absent.
+"""
 
 import pickle
 from pathlib import Path
@@ -12,7 +15,7 @@ from trainer.errors import CheckpointError, first_line
 from trainer.files import atomic_write
 
 FORMAT = 1
-# what torch.load raises for files that are cut off, overwritten or not checkpoints at all
+# what torch.load raises for files that are truncated, overwritten or no checkpoints
 DAMAGED = (
     OSError,
     RuntimeError,
@@ -27,28 +30,37 @@ DAMAGED = (
 
 
 def save_checkpoint(path: Path, state: dict[str, Any], *, identity: dict[str, Any]) -> None:
-    """Write `state` (tensors, numbers, strings, lists and dicts of them) under `identity`."""
+    """Write a checkpoint.
+
+    Args:
+        state: tensors, numbers and strings, also in lists and dicts.
+        identity: what identifies the fold run; `load_checkpoint` compares it.
+    """
     with atomic_write(path) as file:
         torch.save({"format": FORMAT, "identity": identity, "state": state}, file)
 
 
 def load_checkpoint(path: Path, *, identity: dict[str, Any]) -> dict[str, Any] | None:
-    """The state saved at `path`, in host memory, or None if there is none.
+    """The state saved at `path`, in host memory, or None if the file does not exist.
 
-    Networks and optimizers move to the device what belongs there. Step counters stay: an optimizer that reads one on
-    the host would wait for the device in every step.
+    Networks and optimizers later move their tensors to the device. Step counters stay in host
+    memory: the optimizer reads them on the host, and would otherwise wait for the device in every
+    step.
 
     Args:
-        identity: must equal the one saved: a checkpoint continues only the very same fold run.
+        identity: must equal the saved identity: a checkpoint continues only the same fold run.
 
     Raises:
-        CheckpointError: damaged, or saved by another configuration, other folds or another version.
+        CheckpointError: the file is damaged, or was saved by another configuration, other folds or
+            another version.
     """
     if not path.is_file():
         return None
     try:
         saved = torch.load(path, map_location="cpu", weights_only=True)
-        version, found, state = saved["format"], saved["identity"], saved["state"]
+        version = saved["format"]
+        found = saved["identity"]
+        state = saved["state"]
     except DAMAGED as error:
         reason = first_line(error)
         raise CheckpointError(
@@ -57,15 +69,15 @@ def load_checkpoint(path: Path, *, identity: dict[str, Any]) -> dict[str, Any] |
     if version != FORMAT or found != identity:
         different = sorted(key for key in identity if found.get(key) != identity[key]) or ["format"]
         raise CheckpointError(
-            f"{path}: the checkpoint belongs to another fold run (different: {', '.join(different)}). "
-            "Remove it, or use another directory"
+            f"{path}: the checkpoint belongs to another fold run (different: "
+            f"{', '.join(different)}). Remove it, or use another directory"
         )
     assert isinstance(state, dict)
     return state
 
 
 def save_weights(path: Path, model: nn.Module) -> None:
-    """Write the model's weights as safetensors, which load without running code."""
+    """Write the model's weights as a safetensors file, which is loaded without running code."""
     state = {
         name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()
     }
@@ -74,10 +86,10 @@ def save_weights(path: Path, model: nn.Module) -> None:
 
 
 def load_weights(path: Path, model: nn.Module) -> None:
-    """Fill `model` with weights written by `save_weights`.
+    """Load weights that `save_weights` wrote into `model`.
 
     Raises:
-        CheckpointError: missing, damaged, or of another network.
+        CheckpointError: the file is missing or damaged, or has the weights of another network.
     """
     try:
         model.load_state_dict(safetensors.torch.load_file(path))

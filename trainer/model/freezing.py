@@ -1,9 +1,10 @@
 """Which parts of a network are trained in an epoch.
 
-The modules of a backbone have an order, in which they were defined (`nn.Module.modules`: a module, then what is inside
-it). What is frozen is a beginning of that order, so it is one number. For timm's models it is the order of the forward
-pass. A parameter belongs to the module that holds it; those of the backbone itself (position embeddings, tokens) come
-first.
+The modules of a backbone are ordered as they were defined (`nn.Module.modules`: a module, then the
+modules inside it). For timm's models this is the order of the forward pass. The frozen modules are
+always the first n modules in this order, so one number describes them. A parameter belongs to the
+module that holds it directly. The parameters of the backbone module itself (position embeddings,
+tokens) come first.
 """
 
 import dataclasses
@@ -19,14 +20,15 @@ from trainer.model.network import Network
 
 
 def apply_freezing(network: Network, config: TrainConfig, *, epoch: int) -> None:
-    """Set what is trained in `epoch` (from 1); to be called after `network.train()`, as often as one likes.
+    """Set which parameters are trained in `epoch`, which counts from 1.
 
-    Frozen parameters need no gradient, so no graph is built for a frozen beginning of the backbone. Modules that are
-    frozen with all that is inside them go to eval mode: batch norms keep their statistics, dropout and stochastic depth
-    are off. Heads are always trained.
+    Call this function after `network.train()`. Repeated calls are allowed. Frozen parameters need
+    no gradient, so torch builds no graph for the frozen first modules. A module that is frozen
+    together with all modules inside it is set to eval mode: batch norms keep their statistics, and
+    dropout and stochastic depth are off. Heads are always trained.
 
     Raises:
-        ConfigError: `freeze` names a stage that the backbone lacks.
+        ConfigError: `freeze` names a stage that the backbone does not have.
     """
     order = _Order.of(network.backbone)
     n_frozen = _n_frozen(order, network.backbone, config, epoch)
@@ -39,14 +41,18 @@ def apply_freezing(network: Network, config: TrainConfig, *, epoch: int) -> None
 
 
 def frozen_backbone(config: TrainConfig, *, epoch: int) -> bool:
-    """Whether nothing but the heads is trained in `epoch` (from 1), so that features can be computed once."""
+    """Whether only the heads are trained in `epoch`, which counts from 1.
+
+    The features of an image are then the same in each epoch and can be computed once.
+    """
     return config.freeze == "backbone" and not _thawed(config, epoch)
 
 
 def stages(backbone: nn.Module) -> list[str]:
-    """Names for `up_to:`, in order: the stages that timm lists, and the parts of the backbone that have parameters.
+    """The suggested names for `up_to:`, in the order of the modules.
 
-    Any other module of the backbone can be named, too.
+    These names are the stages that timm lists, and the direct children of the backbone that have
+    parameters. `up_to:` also accepts the name of any other module of the backbone.
     """
     named = {*_listed(backbone), *_parts(backbone)}
     return [name for name, _ in _Order.of(backbone).modules if name in named]
@@ -54,7 +60,13 @@ def stages(backbone: nn.Module) -> list[str]:
 
 @dataclasses.dataclass(frozen=True)
 class _Order:
-    """The modules of a backbone in order, each with its name, and where each ends: the index after its last inside."""
+    """The modules of a backbone in order.
+
+    Attributes:
+        modules: the name of each module, and the module.
+        starts: for each name the index of the module.
+        ends: for each name the index after the last module inside the module.
+    """
 
     modules: list[tuple[str, nn.Module]]
     starts: dict[str, int]
@@ -71,14 +83,14 @@ class _Order:
         return cls(modules, {name: index_of[id(module)] for name, module in modules}, ends)
 
     def has_parameters(self, start: int, end: int) -> bool:
-        """Whether modules `start` to before `end` hold any."""
+        """Whether a module from `start` up to but excluding `end` holds parameters."""
         return any(
             True for _, module in self.modules[start:end] for _ in module.parameters(recurse=False)
         )
 
 
 def _n_frozen(order: _Order, backbone: nn.Module, config: TrainConfig, epoch: int) -> int:
-    """How many modules are frozen: so many first ones."""
+    """The number n of frozen modules; the first n modules are frozen."""
     freeze = config.freeze
     if freeze == "none" or _thawed(config, epoch):
         return 0
@@ -92,7 +104,8 @@ def _n_frozen(order: _Order, backbone: nn.Module, config: TrainConfig, epoch: in
         near = difflib.get_close_matches(stage, list(order.ends), n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
         raise ConfigError(
-            f"freeze: backbone {config.backbone} has no stage {stage!r}.{hint} Its stages are {', '.join(known)}"
+            f"freeze: backbone {config.backbone} has no stage {stage!r}.{hint} Its stages are "
+            f"{', '.join(known)}"
         )
     return order.ends[stage]
 
@@ -102,14 +115,15 @@ def _thawed(config: TrainConfig, epoch: int) -> bool:
 
 
 def _last_block(order: _Order, backbone: nn.Module) -> int:
-    """Where the last stage with parameters begins.
+    """The index of the first module of the last stage with parameters.
 
-    timm's list names what ends a stage. Where that has no parameters itself (vgg: an activation), the stage is all
-    since the one before.
+    timm's list names the module that ends each stage. If that module has no parameters (vgg: an
+    activation), the stage consists of all modules after the previous stage.
     """
     begin = end_before = 0
     for name in _listed(backbone) or list(_parts(backbone)):
-        start, end = order.starts[name], order.ends[name]
+        start = order.starts[name]
+        end = order.ends[name]
         if not order.has_parameters(start, end):
             start = end_before
         if order.has_parameters(start, end):
@@ -119,7 +133,7 @@ def _last_block(order: _Order, backbone: nn.Module) -> int:
 
 
 def _listed(backbone: nn.Module) -> list[str]:
-    """timm's feature_info, without names that are no module of this model."""
+    """The module names in timm's feature_info, without names that this model does not have."""
     info = getattr(backbone, "feature_info", None) or ()
     names = {name for name, _ in backbone.named_modules()}
     return [

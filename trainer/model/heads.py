@@ -1,4 +1,4 @@
-"""What the classifiers predict: the joint classes at once, or each label column apart.
+"""What the classifiers predict: the joint classes together, or each label column separately.
 
 Shapes: B batch, K joint classes, P heads, K_p classes of head p.
 """
@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import numpy.typing as npt
 import torch
-import torch.nn.functional as F  # noqa: N812 - torch's own convention
+import torch.nn.functional as F  # noqa: N812 - torch's convention
 from torch import Tensor
 
 from trainer.errors import ConfigError
@@ -20,18 +20,24 @@ from trainer.images.manifest import Manifest
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Heads:
-    """The P classifiers of a network, and how they make up the K joint classes.
+    """The P classifiers of a network, and how their classes form the K joint classes.
 
     Attributes:
-        names: "class" for the one joint head, else the label columns.
-        sizes: K_p of each head.
-        class_of: for each head K indices: which of its classes is part of joint class k.
+        names: "class" for the single joint head, else the label columns.
+        sizes: the number of classes K_p of each head.
+        class_of: for each head K indices; index k is the class of the head in joint class k.
+
+    Example:
+        >>> class_of = np.array([0, 0, 1]), np.array([0, 2, 1])
+        >>> heads = Heads(("mask", "age"), (2, 3), class_of)
+        >>> [targets.tolist() for targets in heads.targets(torch.tensor([[0.0, 1.0, 0.0]]))]
+        [[[1.0, 0.0]], [[0.0, 0.0, 1.0]]]
     """
 
     names: tuple[str, ...]
     sizes: tuple[int, ...]
     class_of: tuple[npt.NDArray[np.int64], ...]
-    # `class_of` on each device that asked: one copy, not one per step
+    # a copy of `class_of` for each device, so that the indices are not copied in each step
     _on_devices: dict[torch.device, tuple[Tensor, ...]] = dataclasses.field(
         default_factory=dict, repr=False
     )
@@ -43,16 +49,18 @@ class Heads:
 
     @classmethod
     def separate(cls, manifest: Manifest) -> Heads:
-        """One head per label column; its classes are the column's values in order of first appearance.
+        """One head per label column.
+
+        The classes of a head are the column's values, in order of first appearance.
 
         Raises:
-            ConfigError: the data have a single label column.
+            ConfigError: the manifest has a single label column.
         """
         columns = manifest.label_columns
         if len(columns) < 2 or not manifest.class_parts:
             raise ConfigError(
-                f"heads: separate needs several label columns, got 1 ({columns[0]}). Use heads: joint, or name all "
-                "columns that make the class, e.g. label: [mask, gender, age]"
+                f"heads: separate needs several label columns, got 1 ({columns[0]}). Use heads: "
+                "joint, or name all columns that make the class, e.g. label: [mask, gender, age]"
             )
         values = [list(dict.fromkeys(parts)) for parts in zip(*manifest.class_parts, strict=True)]
         class_of = tuple(
@@ -62,10 +70,13 @@ class Heads:
         return cls(columns, tuple(map(len, values)), class_of)
 
     def refuse_unknown(self, names: Iterable[str], *, field: str) -> None:
-        """Check the keys of `head_weights` and the like.
+        """Check that the keys of a field such as `head_weights` are names of heads.
+
+        Args:
+            field: the name of the field, for the message.
 
         Raises:
-            ConfigError: a name is no head.
+            ConfigError: a name is not the name of a head.
         """
         for name in names:
             if name not in self.names:
@@ -74,20 +85,31 @@ class Heads:
                 )
 
     def targets(self, targets_BK: Tensor) -> list[Tensor]:
-        """For each head (B, K_p): the target mass of all joint classes that share a part."""
+        """The targets (B, K_p) of each head.
+
+        The target of a head's class is the sum of the targets of all joint classes with that class.
+
+        Args:
+            targets_BK: the targets of the joint classes.
+        """
         if len(self.sizes) == 1:
             return [targets_BK]
-        # not a product with a 0/1 matrix: autocast would round the targets of mixed images to bfloat16
+        # A product with a 0/1 matrix would be shorter, but autocast would then round the targets of
+        # mixed images to bfloat16.
         return [
             targets_BK.new_zeros(len(targets_BK), size).index_add_(1, class_of_K, targets_BK)
             for size, class_of_K in zip(self.sizes, self._class_of(targets_BK.device), strict=True)
         ]
 
     def log_probs(self, logits: Sequence[Tensor]) -> Tensor:
-        """Log-probabilities (B, K) in float32 of logits (B, K_p) per head; their exp sums to 1 over the K classes.
+        """The log-probabilities (B, K) of the joint classes in float32; their exp sums to 1.
 
-        Several heads: the product of the parts' probabilities, as if they were independent; scaled, since parts can
-        meet in classes that do not occur.
+        With several heads, the probability of a joint class is the product of its heads'
+        probabilities, as if the heads were independent. The products are then scaled to sum 1,
+        because some combinations of classes do not occur as a joint class.
+
+        Args:
+            logits: the logits (B, K_p) of each head.
         """
         if len(self.sizes) == 1:
             return F.log_softmax(logits[0].float(), dim=1)

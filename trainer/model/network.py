@@ -1,7 +1,9 @@
-"""The network: one backbone, and a classifier per head on its features.
+"""The network: one backbone, and on its features one classifier per head.
 
-Shapes: B batch, C channels, H height, W width, F features. A network of several crops gets one tensor per view (see
-TrainConfig.views) and gives one tensor of logits (B, classes of the head) per head.
+A network with several crops gets one tensor of images per view (see `TrainConfig.views`). A network
+returns one tensor of logits (B, classes of the head) per head.
+
+Shapes: B batch, C channels, H height, W width, F features.
 """
 
 from collections.abc import Sequence
@@ -18,7 +20,7 @@ Logits = tuple[Tensor, ...]
 
 
 class Head(nn.Module):
-    """Features (B, F) to logits: batch norm if wanted, dropout, one linear layer."""
+    """A classifier on features (B, F): optional batch norm, dropout, one linear layer."""
 
     def __init__(self, width: int, n_classes: int, *, norm: bool, dropout: float) -> None:
         super().__init__()
@@ -27,17 +29,18 @@ class Head(nn.Module):
         self.linear = nn.Linear(width, n_classes)
 
     def forward(self, features_BF: Tensor) -> Tensor:
-        """Logits."""
+        """The logits (B, classes of the head)."""
         logits: Tensor = self.linear(self.dropout(self.norm(features_BF)))
         return logits
 
 
 class Network(nn.Module):
-    """Backbone and heads.
+    """A backbone and its heads.
 
     Attributes:
-        view_of: which view each head sees.
-        fixed: names of the backbone's parameters that its own author keeps from training, whatever is frozen or not.
+        view_of: for each head the index of the view that the head gets.
+        fixed: names of the parameters that the backbone itself excludes from training. They are
+            never trained, whatever the configuration freezes.
     """
 
     def __init__(
@@ -52,38 +55,48 @@ class Network(nn.Module):
         )
 
     def forward(self, views: Sequence[Tensor]) -> Logits:
-        """Logits of images (B, C, H, W) per view.
+        """The logits of each head.
 
-        All views go through the backbone together: one large batch is faster than several small ones, and its batch
-        norms then see the same mixture of crops in every step as their running statistics hold.
+        All views go through the backbone as one batch, because one large batch is faster than
+        several small batches. Also, the batch norms then see in each step the same mixture of crops
+        that their running statistics describe.
+
+        Args:
+            views: the images (B, C, H, W) of each view.
         """
         if len(views) == 1:
             return self.classify([self.features(views[0])])
         return self.classify(self.features(torch.cat(tuple(views))).chunk(len(views)))
 
     def features(self, images_BCHW: Tensor) -> Tensor:
-        """Features (B, F), the backbone's output."""
+        """The features (B, F), which are the output of the backbone."""
         features_BF: Tensor = self.backbone(images_BCHW)
         return features_BF
 
     def classify(self, features: Sequence[Tensor]) -> Logits:
-        """Logits of features (B, F) per view."""
+        """The logits of each head.
+
+        Args:
+            features: the features (B, F) of each view.
+        """
         return tuple(
             head(features[view]) for head, view in zip(self.heads, self.view_of, strict=True)
         )
 
 
 def build_network(config: TrainConfig, heads: Heads, *, code: Path | None) -> Network:
-    """The network of `config` in train mode.
+    """The network of `config`, in train mode.
 
-    The heads' initial weights are torch's (nn.Linear: uniform in +-1/sqrt(F), weights and biases), drawn after the
-    backbone's from torch's global generator, which the caller seeds.
+    The initial weights of the heads are torch's (nn.Linear: weights and biases are uniform in
+    +-1/sqrt(F)). They are drawn after the weights of the backbone from torch's global generator,
+    which the caller seeds.
 
     Args:
-        code: the folder of the user's file, for a backbone of their own.
+        code: the folder of the user's file, if the backbone is a user function.
 
     Raises:
-        ConfigError: `head_crops` names no head, or the backbone cannot be built (see there).
+        ConfigError: `head_crops` names an unknown head, or the backbone cannot be built (see
+            `build_backbone`).
     """
     heads.refuse_unknown(config.head_crops, field="head_crops")
     backbone = build_backbone(config, code=code)

@@ -1,4 +1,4 @@
-"""Which backbones and optimizers there are; without importing torch once the answer is known."""
+"""The names of timm's backbones and optimizers; torch is imported only when no list is cached."""
 
 import difflib
 import fnmatch
@@ -9,8 +9,8 @@ from typing import Any
 from trainer.cache_folder import writable_cache_folder
 from trainer.files import write_json
 
-# patterns of timm's optimizers that cannot train here -> the reason;
-# tests/trainer/learning/test_optimizers.py tries all others
+# Names of timm's optimizers (as patterns) that foldsweep cannot use, with the reason.
+# tests/trainer/learning/test_optimizers.py tries all other optimizers.
 EXCLUDED = {
     "adahessian": "it needs second derivatives",
     "bnb*": "it needs the bitsandbytes package",
@@ -20,24 +20,25 @@ EXCLUDED = {
 
 
 def known_backbones() -> frozenset[str]:
-    """Names that the installed timm accepts, with and without a pretrained tag."""
+    """The backbone names that the installed timm accepts, with and without a pretrained tag."""
     return _names()["backbones"]
 
 
 def known_optimizers() -> frozenset[str]:
-    """Names of the installed timm's optimizers, without those that `EXCLUDED` matches."""
+    """The optimizer names of the installed timm, without the names that `EXCLUDED` matches."""
     return frozenset(name for name in _names()["optimizers"] if _reason_against(name) is None)
 
 
 def check_backbone(name: str) -> str | None:
-    """What is wrong with a backbone name, or None."""
+    """A text that describes what is wrong with the name of a backbone, or None."""
     command = "`python -c 'import timm; print(timm.list_models())'`"
     return _problem("model", name, known=known_backbones(), command=command)
 
 
 def check_optimizer(name: str) -> str | None:
-    """What is wrong with an optimizer's name, or None."""
-    known, reason = _names()["optimizers"], _reason_against(name)
+    """A text that describes what is wrong with the name of an optimizer, or None."""
+    known = _names()["optimizers"]
+    reason = _reason_against(name)
     if name in known and reason is not None:
         return f"{name!r} cannot train here: {reason}. Choose another one"
     command = "`python -c 'import timm.optim; print(timm.optim.list_optimizers())'`"
@@ -45,7 +46,10 @@ def check_optimizer(name: str) -> str | None:
 
 
 def _names() -> dict[str, frozenset[str]]:
-    """timm's answers. Importing timm takes 4-6 s, so they are remembered per version in the cache folder."""
+    """The names of timm's backbones and optimizers.
+
+    Importing timm takes 4-6 s. Therefore the cache folder keeps the names for each version of timm.
+    """
     path = writable_cache_folder() / f"timm-{importlib.metadata.version('timm')}-names.json"
     if not path.is_file():
         import timm
@@ -64,7 +68,9 @@ def _names() -> dict[str, frozenset[str]]:
 def _problem(kind: str, name: str, *, known: frozenset[str], command: str) -> str | None:
     if name in known:
         return None
-    near = difflib.get_close_matches(name.lower(), sorted(known), n=3)  # all names are lower case
+    near = difflib.get_close_matches(
+        name.lower(), sorted(known), n=3
+    )  # all names in timm are lower case
     hint = f" Nearest: {', '.join(map(repr, near))}." if near else ""
     return f"timm has no {kind} {name!r}.{hint} {command} lists them"
 

@@ -1,4 +1,7 @@
-"""Weights of a backbone from a local file: read without running code, and loaded wholly or not at all."""
+"""Weights of a backbone from a local file.
+
+The file is read without running code. Either all weights of the backbone are loaded or none.
+"""
 
 import argparse
 import dataclasses
@@ -18,14 +21,12 @@ from trainer.errors import ConfigError, first_line
 from trainer.model.checkpoint import DAMAGED
 
 State = dict[str, Tensor]
-# where training scripts put the weights inside a checkpoint; averaged ones first, as timm does
+# keys of the weights in the checkpoints of training scripts; as in timm, averaged weights first
 WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model")
-PREFIXES = (
-    "_orig_mod.",
-    "module.",
-    "_orig_mod.",
-)  # of torch.compile and DistributedDataParallel, in either order
-# timm keeps the function that rewrites an architecture's checkpoints in its module, under one of these names
+# prefixes from torch.compile and DistributedDataParallel, in either order
+PREFIXES = ("_orig_mod.", "module.", "_orig_mod.")
+# The module of an architecture in timm can have a function that rewrites old checkpoints. The
+# function has one of these names.
 FILTERS = (
     "checkpoint_filter_fn",
     "_filter_fn",
@@ -34,23 +35,27 @@ FILTERS = (
     "checkpoint_filter_fn_classifier",
 )
 FILTER_FAILURES = (AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
-SHOWN = 3  # names of each kind in a message
-COUNTER = "num_batches_tracked"  # of batch norms; older files lack it, torch starts it at 0 and timm never reads it
+SHOWN = 3  # how many names of each kind a message shows
+# The counter of a batch norm may be missing, as in older files: torch starts the counter at 0, and
+# timm never reads it.
+COUNTER = "num_batches_tracked"
 
 
 def load_backbone_weights(backbone: nn.Module, path: Path, *, name: str) -> None:
-    """Fill every parameter and buffer of `backbone` from a .safetensors or torch file.
+    """Load every parameter and buffer of `backbone` from a .safetensors or torch file.
 
-    The file holds the backbone's own weights, timm's whole model (its classifier is left out), or a network of ours
-    (`model.safetensors` of a fold run; its heads are left out). What the architecture's filter in timm rewrites is
-    rewritten: older names, and position embeddings of another image size. On the meta device nothing is copied: names
-    and shapes are compared.
+    The file holds the weights of the backbone, the weights of timm's whole model (whose classifier
+    is left out), or the weights of a foldsweep network (`model.safetensors` of a fold run, whose
+    heads are left out). If timm has a filter function for the architecture, the
+    filter rewrites older names and position embeddings of another image size. For a backbone on the
+    meta device, names and shapes are compared and nothing is copied.
 
     Args:
-        name: the backbone's, for messages.
+        name: the name of the backbone, for messages.
 
     Raises:
-        ConfigError: no such file, damaged, code inside, or weights that do not fit exactly.
+        ConfigError: the file does not exist, is damaged or contains code, or its weights do not fit
+            the backbone exactly.
     """
     wanted = backbone.state_dict()
     on_meta = any(tensor.is_meta for tensor in wanted.values())
@@ -67,17 +72,24 @@ def load_backbone_weights(backbone: nn.Module, path: Path, *, name: str) -> None
             best = misfit
     assert best is not None
     raise ConfigError(
-        f"weights: {path} does not fit backbone {name}: {best.text()}. Name a file with weights of this backbone"
+        f"weights: {path} does not fit backbone {name}: {best.text()}. Name a file with weights "
+        "of this backbone"
     )
 
 
 @dataclasses.dataclass(frozen=True)
 class _Misfit:
-    """How a file's weights differ from those wanted."""
+    """The differences between the weights in a file and the weights that a backbone needs.
+
+    Attributes:
+        missing: names that only the backbone has.
+        unknown: names that only the file has.
+        reshaped: names with both shapes, where the shapes differ.
+    """
 
     missing: list[str]
     unknown: list[str]
-    reshaped: list[str]  # with both shapes
+    reshaped: list[str]
 
     @classmethod
     def between(cls, state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> "_Misfit":
@@ -107,7 +119,7 @@ class _Misfit:
 
 
 def _read(path: Path, *, device: str) -> Any:
-    """The content of a file; on the meta device names and shapes only."""
+    """The content of a file; on the meta device only names and shapes."""
     advice = "Name a whole .safetensors or torch file with a state dict"
     if not path.is_file():
         raise ConfigError(
@@ -118,18 +130,19 @@ def _read(path: Path, *, device: str) -> Any:
             return (
                 _safetensors_shapes(path) if device == "meta" else safetensors.torch.load_file(path)
             )
-        # timm's training checkpoints hold their arguments: plain values
+        # checkpoints of timm's training script hold its arguments, which are plain values
         with torch.serialization.safe_globals([argparse.Namespace]):
             return torch.load(path, map_location=device, weights_only=True)
     except pickle.UnpicklingError as error:
         found = _unsafe_names(path)
         if not found:
             raise ConfigError(
-                f"weights: {path} is damaged, no torch file, or an old one that could run code. {advice}"
+                f"weights: {path} is damaged, no torch file, or an old one that could run code. "
+                f"{advice}"
             ) from error
         raise ConfigError(
-            f"weights: {path} holds Python objects ({_few(found)}), which could run code and are not loaded. "
-            "Save its state dict alone: torch.save(model.state_dict(), path)"
+            f"weights: {path} holds Python objects ({_few(found)}), which could run code and are "
+            "not loaded. Save its state dict alone: torch.save(model.state_dict(), path)"
         ) from error
     except (safetensors.SafetensorError, *DAMAGED) as error:
         reason = first_line(error)
@@ -138,7 +151,7 @@ def _read(path: Path, *, device: str) -> Any:
 
 def _safetensors_shapes(path: Path) -> State:
     with safetensors.safe_open(path, framework="pt") as file:
-        names = file.keys()  # the file itself cannot be iterated over
+        names = file.keys()  # the file object itself is not iterable
         return {
             name: torch.empty(file.get_slice(name).get_shape(), device="meta") for name in names
         }
@@ -148,11 +161,11 @@ def _unsafe_names(path: Path) -> list[str]:
     try:
         return sorted(torch.serialization.get_unsafe_globals_in_checkpoint(path))
     except DAMAGED:
-        return []  # not the zip file that torch.save writes
+        return []  # the file is not a zip file, which torch.save writes
 
 
 def _named(content: Any, path: Path) -> State:
-    """The state dict in what a file holds, without the prefixes of wrapped modules."""
+    """The state dict in the content of a file; its names have no prefixes of wrapper modules."""
     if isinstance(content, Mapping):
         wrapped = next(
             (content[key] for key in WRAPPERS if isinstance(content.get(key), Mapping)), content
@@ -167,7 +180,8 @@ def _named(content: Any, path: Path) -> State:
         else type(content).__name__
     )
     raise ConfigError(
-        f"weights: {path} holds no state dict ({held}). Save one: torch.save(model.state_dict(), path)"
+        f"weights: {path} holds no state dict ({held}). Save one: torch.save(model.state_dict(), "
+        "path)"
     )
 
 
@@ -178,22 +192,26 @@ def _unwrapped(key: str) -> str:
 
 
 def _readings(found: State, backbone: nn.Module) -> Iterator[State]:
-    """What the file's names can mean: the backbone's own, those of a network of ours, and each as timm rewrites it."""
+    """The state dicts that the file can mean.
+
+    First come the names as they are, then the names as those of a foldsweep network, then both as
+    timm's filter rewrites them.
+    """
     readings = [found]
     if all(key.startswith(("backbone.", "heads.")) for key in found):
-        ours = {
+        of_network = {
             key.removeprefix("backbone."): found[key]
             for key in found
             if key.startswith("backbone.")
         }
-        readings.append(ours)
+        readings.append(of_network)
     yield from readings
     rewrite = _filter_of(backbone)
     for state in readings if rewrite else ():
         assert rewrite is not None
         try:
             yield rewrite(dict(state), backbone)
-        except FILTER_FAILURES:  # not the layout that it expects
+        except FILTER_FAILURES:  # the names are not what the filter expects
             continue
 
 
@@ -208,7 +226,10 @@ def _filter_of(backbone: nn.Module) -> Callable[[State, nn.Module], State] | Non
 
 
 def _without_classifier(state: State, backbone: nn.Module, wanted: Mapping[str, Tensor]) -> State:
-    """Without what the whole model has in its head and the backbone has not, e.g. `head.fc.weight`."""
+    """The state without the classifier of timm's whole model, which a backbone lacks.
+
+    An example of a left-out name is `head.fc.weight`.
+    """
     names = getattr(backbone, "pretrained_cfg", {}).get("classifier") or ()
     heads = {name.partition(".")[0] for name in ((names,) if isinstance(names, str) else names)}
     return {
