@@ -1,4 +1,4 @@
-"""Which images an epoch trains on, and in which order.
+"""The images that an epoch trains on, and their order.
 
 Shapes: N images of the manifest, T images trained on. An epoch draws T images.
 """

@@ -328,12 +328,15 @@ def _from_levels(image: Image.Image, fill_rgb: tuple[int, int, int]) -> Image.Im
     values_HW = np.asarray(image)
     finite_HW = np.isfinite(values_HW)
     finite = values_HW[finite_HW] if not finite_HW.all() else values_HW
-    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
+    low = float(finite.min()) if finite.size else 0.0
+    high = float(finite.max()) if finite.size else 0.0
     if image.mode != "F" and low >= 0 and high <= 65535:
         grey_HW = (values_HW >> 8).astype(np.uint8)
     else:
         fits = [top for top in (1.0, 255.0) if image.mode == "F" and low >= 0 and high <= top]
-        low, high = (0.0, fits[0]) if fits else (low, high)
+        if fits:
+            low = 0.0
+            high = fits[0]
         unit_HW = (np.where(finite_HW, values_HW, low).astype(np.float64) - low) / (
             (high - low) or 1
         )

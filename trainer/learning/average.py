@@ -10,8 +10,7 @@ class WeightAverage:
     """timm's ModelEmaV3 with warm-up: after step t, average = d * average + (1 - d) * weights.
 
     d is 1 - (1 + t)^(-2/3), at most `decay`. At the first step (t = 0) d is 0, so the average is a
-    copy of the weights. Because d grows slowly, the random initial weights have no influence even
-    in a short training.
+    copy of the weights. Therefore the random initial weights are never a part of the average.
 
     Buffers are averaged like weights. Batch norm's running statistics describe the activations of
     the weights at the same step. Therefore averaged weights need averaged statistics; the

@@ -188,7 +188,8 @@ class HostGuard:
     """A guard that reads the loss on the host before every step."""
 
     def __init__(self, device: torch.device) -> None:
-        self._copied = torch.cuda.Event() if device.type == "cuda" else None  # type: ignore[no-untyped-call]
+        on_gpu = device.type == "cuda"
+        self._copied = torch.cuda.Event() if on_gpu else None  # type: ignore[no-untyped-call]
         self._loss = torch.zeros(())
 
     def see(self, loss: Tensor) -> None:
