@@ -283,6 +283,8 @@ def _rembg() -> tuple[Any, Any]:
         ) from None
 
     class LocalSession(U2netCustomSession):  # type: ignore[misc]
+        """A rembg session for a local model file."""
+
         @classmethod
         def download_models(cls, *args: Any, **kwargs: Any) -> str:
             return str(kwargs["model_path"])

@@ -45,9 +45,9 @@ class Stepper:
 
     The loss may be finite although the gradients are NaN or infinite. With `clip_norm` the norm of
     the gradients is computed anyway, and a norm that is not finite makes the step a bad step too.
-    The exception is an optimizer on a GPU that cannot skip a step there: reading the norm would
-    leave the GPU idle. If the norm is not checked, the step is taken and makes weights NaN, and the
-    loss of the next step stops the training.
+    The exception is an optimizer that cannot skip a step on the GPU: reading the norm would leave
+    the GPU idle. If the norm is not checked, the step is taken and makes weights NaN, and the loss
+    of the next step stops the training.
 
     Attributes:
         updating: whether the optimizer has begun a step and not ended it; such a step cannot be

@@ -39,7 +39,7 @@ def used_bytes(device: torch.device) -> int:
     if device.type == "cuda":
         torch.cuda.empty_cache()
         return torch.cuda.memory_reserved(device) - resident_bytes()
-    # `isinstance` would read the class of lazy proxies, and some proxies then print a warning
+    # not `isinstance`, which reads the class of lazy proxies: some proxies then print a warning
     kinds = (torch.Tensor, torch.nn.Parameter)
     tensors = [
         thing for thing in gc.get_objects() if type(thing) in kinds and thing.device.type == "cpu"
