@@ -1,1 +1,1 @@
-"""One image file becomes pixels on the device: decoded once, cached, loaded in batches."""
+"""From an image file to pixels on the device: decoding, the cache, and batches."""

@@ -1,11 +1,16 @@
-"""Decoded images on disk: once per image and choice of preprocessing, mapped by every trial, fold and epoch.
+"""The cache of decoded images on disk.
 
-A *pool* is two files that only grow: `.pixels` holds decoded images of one choice one after another, `.index` a
-record for each: the content it was decoded from, and its channel sums. Pixels reach the disk before their record
-does, so a build that was killed continues where it stopped, and adding images to a data set decodes only those.
-Processes that map a pool share its pages through the operating system.
+Each image is decoded once per choice of preprocessing. Every trial, fold and epoch maps the decoded
+images into memory.
 
-Shapes: N images of a manifest, M images of a pool; H, W, C as in images.
+A *pool* is a pair of files that only grow. The `.pixels` file holds the decoded images of one
+choice, one after another. The `.index` file holds one record per image: the key of the content that
+the image was decoded from, and the image's channel sums. Pixels are written to the disk before
+their record. Therefore a killed build continues where it stopped, and adding images to a data set
+decodes only the added images. Processes that map a pool share its pages through the operating
+system.
+
+Shapes: N images of a manifest, M images of a pool, H height, W width, C channels.
 """
 
 import contextlib
@@ -32,24 +37,27 @@ from trainer.images.manifest import DIGEST, Manifest
 from trainer.images.preprocessing import Box, Preprocessing, Reading
 
 logger = logging.getLogger(__name__)
-FORMAT = "2"  # raised when decoding gives other pixels
+FORMAT = "2"  # must be increased when a change of the decoder changes the pixels
 RECORD = np.dtype([("key", DIGEST), ("sums", "<u8", (3,)), ("squares", "<u8", (3,))])
-FLUSH_BYTES = 64 * 2**20  # pixels between two moments at which a killed build can continue
-PATIENCE_S = 2.0  # before a user is told what this process waits for
-SPARE_BYTES = 2**30  # left free on the disk: checkpoints and results need room too
+FLUSH_BYTES = 64 * 2**20  # a killed build loses at most this much of decoded pixels
+PATIENCE_S = 2.0  # wait for the lock before the user is warned
+SPARE_BYTES = 2**30  # stays free on the disk for checkpoints and results
 GB = 1e9
 Keys = npt.NDArray[np.void]
 
 
 def image_key(digest: bytes, how: Preprocessing, box: Box | None) -> bytes:
-    """What decides an image's pixels besides the choice: its file's content, and the box that is cut out."""
+    """Return the key of an image: a digest of its file's content and of the box that is cut out.
+
+    The key and the choice `how` together decide the image's pixels.
+    """
     if how.crop != "box":
         return digest
     return hashlib.sha256(digest + np.array(box, dtype="<i4").tobytes()).digest()[:16]
 
 
 def image_keys(manifest: Manifest, how: Preprocessing) -> Keys:
-    """The keys (N) of all images."""
+    """Return the keys (N) of all images."""
     assert manifest.digests_N is not None, "the files have not been read"
     if how.crop != "box":
         return manifest.digests_N
@@ -62,24 +70,29 @@ def image_keys(manifest: Manifest, how: Preprocessing) -> Keys:
 
 @dataclasses.dataclass(frozen=True)
 class Pool:
-    """The two files of one choice and one data set; they need not exist."""
+    """The two files of one choice of preprocessing and one data set. The files may not exist yet.
+
+    Attributes:
+        pixels: the path of the `.pixels` file.
+        how: the choice.
+    """
 
     pixels: Path
     how: Preprocessing
 
     @property
     def index(self) -> Path:
-        """The file of the records."""
+        """The path of the `.index` file, which holds the records."""
         return self.pixels.with_suffix(".index")
 
     @property
     def image_bytes(self) -> int:
-        """What one image takes."""
+        """The size of one decoded image."""
         height, width = self.how.size_HW
         return height * width * 3
 
     def records(self) -> npt.NDArray[np.void]:
-        """The records (M) of all images that are wholly on disk."""
+        """Return the records (M) of all images that are completely on disk."""
         try:
             with self.index.open("rb") as file:
                 records = np.frombuffer(bytearray(file.read()), dtype=np.uint8)
@@ -87,24 +100,28 @@ class Pool:
                 len(records) // RECORD.itemsize, self.pixels.stat().st_size // self.image_bytes
             )
         except FileNotFoundError:
-            count, records = 0, np.empty(0, dtype=np.uint8)
+            count = 0
+            records = np.empty(0, dtype=np.uint8)
         return records[: count * RECORD.itemsize].view(RECORD)
 
     def open(self, keys_N: Keys) -> Decoded | None:
-        """Map the images of these keys; None if one is missing."""
+        """Map the images of these keys into memory; None if an image is missing."""
         records = self.records()
         slots = _find(records["key"], keys_N)
         if slots is None:
             return None
         images_MHWC = self.mapped(len(records))
-        with contextlib.suppress(OSError):  # of another user
-            os.utime(self.index)  # when it was used last
+        with contextlib.suppress(OSError):  # the file may belong to another user
+            os.utime(self.index)  # `make_room` removes the pools that were used least recently
         return Decoded(
             images_MHWC, slots_N=slots, sums_MC=records["sums"], squares_MC=records["squares"]
         )
 
     def mapped(self, count: int) -> Pixels:
-        """The first images (count, H, W, 3), their pages shared; what is written to them stays in this process."""
+        """Map the first `count` images (count, H, W, 3) into memory.
+
+        Processes share the mapped pages. A write to the array changes only this process's copy.
+        """
         images_MHWC: Pixels = np.memmap(
             self.pixels, dtype=np.uint8, mode="c", shape=(count, *self.how.size_HW, 3)
         )
@@ -112,14 +129,17 @@ class Pool:
 
 
 class PoolWriter:
-    """Adds images to a pool; the context holds the pool's lock, so that two processes build it once."""
+    """Adds images to a pool.
+
+    The context manager holds the pool's lock, so that two processes do not decode the same images.
+    """
 
     def __init__(self, pool: Pool) -> None:
         self.pool = pool
         self._lock = filelock.FileLock(pool.pixels.with_suffix(".lock"))
         self._keys: set[bytes] = set()
         self._elsewhere: dict[bytes, tuple[Pixels, int]] | None = None
-        self._looking = threading.Lock()
+        self._indexing = threading.Lock()
         self._records: list[tuple[bytes, npt.NDArray[np.uint64], npt.NDArray[np.uint64]]] = []
         self._files = contextlib.ExitStack()
 
@@ -151,19 +171,23 @@ class PoolWriter:
         try:
             self.flush()
         finally:
-            with contextlib.suppress(
-                OSError
-            ):  # a full disk, which `flush` has named: closing writes the rest again
+            # closing writes the remaining data again; for a full disk `flush` has raised already
+            with contextlib.suppress(OSError):
                 self._files.close()
             self._lock.release()
 
     def lacks(self, key: bytes) -> bool:
-        """Whether the image of this key is still to be added. Safe to ask from any thread."""
+        """Return whether the pool has no image with this key. Any thread may call this method."""
         return key not in self._keys
 
     def elsewhere(self, key: bytes) -> Pixels | None:
-        """The image as another data set, or this one at another place, had it decoded. Safe to ask from any thread."""
-        with self._looking:  # once, and only if an image is lacking: other data sets may be large
+        """Return the decoded image from another pool of the same choice, or None.
+
+        The other pool belongs to another data set, or to this data set in another folder. Any
+        thread may call this method.
+        """
+        # the other pools are indexed once, and only if an image is missing: they may be large
+        with self._indexing:
             if self._elsewhere is None:
                 self._elsewhere = dict(self._siblings())
         if key not in self._elsewhere:
@@ -172,10 +196,10 @@ class PoolWriter:
         return np.array(images_MHWC[slot])
 
     def _siblings(self) -> Iterator[tuple[bytes, tuple[Pixels, int]]]:
-        """Where the other pools of this choice have which image."""
+        """Yield each key in the other pools of this choice, with its mapped pool and slot."""
         for path in self.pool.pixels.parent.glob("*.pixels"):
             other = Pool(path, self.pool.how)
-            with contextlib.suppress(OSError, ValueError):  # removed meanwhile, or empty
+            with contextlib.suppress(OSError, ValueError):  # the pool was removed or is empty
                 if path != self.pool.pixels:
                     records = other.records()
                     images_MHWC = other.mapped(len(records))
@@ -185,10 +209,10 @@ class PoolWriter:
                     )
 
     def add(self, key: bytes, image_HWC: Pixels) -> None:
-        """Append an image, unless it came in between.
+        """Append an image, unless the pool has an image with this key already.
 
         Raises:
-            DataError: the disk is full; what was added before stays.
+            DataError: the disk is full; the images that were added before stay in the pool.
         """
         if not self.lacks(key):
             return
@@ -202,7 +226,7 @@ class PoolWriter:
             self.flush()
 
     def flush(self) -> None:
-        """Bring pixels to the disk, then their records."""
+        """Write the added pixels to the disk, and then their records."""
         if not self._records:
             return
         try:
@@ -221,7 +245,7 @@ class PoolWriter:
 def pool_of(
     root: Path, how: Preprocessing, *, reading: Reading, folder: Path | None = None
 ) -> Pool:
-    """The pool that images below `root` are added to."""
+    """Return the pool for the images below `root`; new images of this choice are added to it."""
     name = hashlib.sha256(str(root).encode()).hexdigest()[:16]
     return Pool(_choice_folder(how, reading, writable_cache_folder(folder)) / f"{name}.pixels", how)
 
@@ -229,14 +253,16 @@ def pool_of(
 def find_images(
     manifest: Manifest, how: Preprocessing, *, folder: Path | None = None
 ) -> Decoded | None:
-    """The decoded images if this machine has them all, wherever the data lay when they were decoded."""
+    """Return the decoded images if a pool on this node has all of them, else None.
+
+    The images may have been decoded when the data were in another folder.
+    """
     own = pool_of(manifest.root, how, reading=manifest.reading, folder=folder)
     others = sorted(own.pixels.parent.glob("*.pixels"))
     keys_N = image_keys(manifest, how)
     for path in [own.pixels, *(path for path in others if path != own.pixels)]:
-        with contextlib.suppress(
-            FileNotFoundError, ValueError
-        ):  # removed between its index and its pixels
+        # the pool may be removed after its index was read and before its pixels are mapped
+        with contextlib.suppress(FileNotFoundError, ValueError):
             images = Pool(path, how).open(keys_N)
             if images is not None:
                 return images
@@ -251,20 +277,23 @@ def open_images(
     threads: int,
     folder: Path | None = None,
 ) -> ImageSource:
-    """The images of a manifest whose files have been read, decoded first if this machine does not have them.
+    """Open the images of a manifest whose files have been read.
+
+    Images that the cache of this node does not have are decoded first.
 
     Args:
-        streamed: keys of the choices to decode per batch.
-        threads: that decode batches.
+        streamed: keys of the choices that are decoded batch by batch and not cached.
+        threads: number of threads that decode the batches.
 
     Raises:
-        DataError: an image cannot be read any more; it is named.
+        DataError: an image cannot be read any more; the message names the image.
     """
     if how.key in set(streamed):
         return Streamed(manifest, how, threads=threads)
     images = find_images(manifest, how, folder=folder)
-    if images is None:  # another node of a cluster, or a cache that was emptied meanwhile
-        keys_N, rows = image_keys(manifest, how), np.arange(len(manifest))
+    if images is None:  # on another node of a cluster, or after the cache was emptied
+        keys_N = image_keys(manifest, how)
+        rows = np.arange(len(manifest))
         decoding = Streamed(manifest, how, threads=os.cpu_count() or 1)
         with PoolWriter(
             pool_of(manifest.root, how, reading=manifest.reading, folder=folder)
@@ -279,10 +308,12 @@ def open_images(
 
 @dataclasses.dataclass(frozen=True)
 class CachePlan:
-    """Which choices are kept decoded, which are decoded per batch, and what that takes.
+    """The choices that are cached, the choices that are decoded batch by batch, and their sizes.
 
     Attributes:
-        sizes_bytes: of each kept choice, by its key.
+        kept: the choices whose decoded images are cached.
+        streamed: the choices whose images are decoded batch by batch.
+        sizes_bytes: the size of each choice in `kept`, by its key.
     """
 
     kept: tuple[Preprocessing, ...]
@@ -293,7 +324,12 @@ class CachePlan:
 def plan_cache(
     choices: Sequence[Preprocessing], *, images: int, cache_gb: float | None
 ) -> CachePlan:
-    """Keep the smallest choices while they fit into `cache_gb` together; the rest is streamed."""
+    """Cache the smallest choices as long as their total fits into `cache_gb`; stream all others.
+
+    Args:
+        images: the number of images of the data set.
+        cache_gb: None means no limit.
+    """
     kept: list[Preprocessing] = []
     sizes: dict[str, int] = {}
     for how in sorted(choices, key=lambda how: (how.size_HW[0] * how.size_HW[1], how.key)):
@@ -308,10 +344,13 @@ def plan_cache(
 def make_room(
     pools: Sequence[Pool], *, images: int, cache_gb: float | None, folder: Path | None = None
 ) -> list[Path]:
-    """Remove the pools used least recently until `images` fit into each of `pools`; what was removed.
+    """Remove the least recently used pools until `images` images fit into each of `pools`.
+
+    Returns:
+        The `.pixels` files that were removed.
 
     Raises:
-        DataError: the disk is too small even so.
+        DataError: the disk is still too small.
     """
     folder = writable_cache_folder(folder)
     needed = sum(max(0, images * pool.image_bytes - _size(pool.pixels)) for pool in pools)
@@ -327,30 +366,32 @@ def make_room(
             total -= size
             removed.append(oldest)
     if cache_gb is not None and total + needed > cache_gb * GB:
-        for (
-            pool
-        ) in pools:  # more images than the data have: old ones, which no row asks for any more
+        # a pool with more images than the data set has old images that no row needs any more
+        for pool in pools:
             if _size(pool.pixels) > images * pool.image_bytes and _remove(pool.pixels):
                 removed.append(pool.pixels)
         needed = sum(max(0, images * pool.image_bytes - _size(pool.pixels)) for pool in pools)
     free = shutil.disk_usage(folder).free - SPARE_BYTES
     if needed > max(0, free):
         raise DataError(
-            f"{folder}: decoded images need {needed / GB:,.1f} GB more, and the disk has {max(0, free) / GB:,.1f} GB "
-            "to spare. Set $SWEEPS_CACHE to a larger disk, sample fewer or smaller resize values, or set data.cache_gb "
-            f"below {needed / GB:,.1f}: what does not fit is then decoded batch by batch, which is slower"
+            f"{folder}: decoded images need {needed / GB:,.1f} GB more, and the disk has "
+            f"{max(0, free) / GB:,.1f} GB to spare. Set $SWEEPS_CACHE to a larger disk, sample "
+            "fewer or smaller resize values, or set data.cache_gb "
+            f"below {needed / GB:,.1f}: what does not fit is then decoded batch by batch, "
+            "which is slower"
         )
     return removed
 
 
 def _remove(pixels: Path) -> bool:
-    """Remove a pool unless somebody is adding to it; those who have mapped it keep their pages."""
+    """Remove a pool unless a process adds images to it; return whether the pool was removed.
+
+    Processes that have mapped the pool keep its pages.
+    """
     try:
         with filelock.FileLock(pixels.with_suffix(".lock"), timeout=0):
-            for path in (
-                pixels.with_suffix(".index"),
-                pixels,
-            ):  # an index without pixels would be believed
+            # the index first: an index without its pixels must not remain
+            for path in (pixels.with_suffix(".index"), pixels):
                 path.unlink(missing_ok=True)
     except filelock.Timeout:
         return False
@@ -358,7 +399,7 @@ def _remove(pixels: Path) -> bool:
 
 
 def _choice_folder(how: Preprocessing, reading: Reading, folder: Path) -> Path:
-    """One folder per choice, named by what a person recognises and a hash of the rest."""
+    """Return the folder of a choice, named by its readable key and a hash of the other settings."""
     rest: list[object] = [FORMAT, reading.fill_rgb]
     for used, weights in (
         (how.crop == "face", reading.face_weights),
@@ -371,7 +412,7 @@ def _choice_folder(how: Preprocessing, reading: Reading, folder: Path) -> Path:
 
 
 def _find(have_M: Keys, want_N: Keys) -> npt.NDArray[np.int64] | None:
-    """Where each wanted key is; None if one is missing."""
+    """Return the slot of each wanted key; None if a key is missing."""
     slot_of = {key: slot for slot, key in enumerate(have_M.tolist())}
     slots = [slot_of.get(key, -1) for key in want_N.tolist()]
     return None if -1 in slots else np.array(slots, dtype=np.int64)
@@ -379,8 +420,10 @@ def _find(have_M: Keys, want_N: Keys) -> npt.NDArray[np.int64] | None:
 
 @contextlib.contextmanager
 def _at(path: Path, position: int) -> Iterator[BinaryIO]:
-    """The file, cut off at `position`, ready to be appended to."""
-    if not position:  # a pool that lost its index may still be mapped: its readers keep their pages
+    """Open the file, truncate it at `position`, and append from there."""
+    # A pool that lost its index may still be mapped. Its readers keep their pages if a new file is
+    # made instead of truncating the old file.
+    if not position:
         path.unlink(missing_ok=True)
     with path.open("r+b" if path.exists() else "w+b") as file:
         file.truncate(position)
@@ -391,7 +434,8 @@ def _at(path: Path, position: int) -> Iterator[BinaryIO]:
 def _disk_error(error: OSError, path: Path) -> DataError:
     what = "the disk is full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else str(error)
     return DataError(
-        f"{path}: decoded images cannot be written ({what}). Make room, or set $SWEEPS_CACHE to another disk"
+        f"{path}: decoded images cannot be written ({what}). Make room, or set $SWEEPS_CACHE to "
+        "another disk"
     )
 
 

@@ -1,8 +1,9 @@
-"""Where the face and the foreground of a picture are, found by optional libraries: OpenCV, and rembg on request.
+"""The face and the foreground of a picture, found by optional libraries: OpenCV or rembg.
 
-Without weights, both come out of OpenCV 4's package: the Haar cascade `haarcascade_frontalface_alt2.xml` and
-GrabCut. OpenCV 5 ships no cascades, so the extra `crops` asks for OpenCV 4. Nothing here is ever downloaded.
-Every call runs on one thread (decoding already keeps all cores busy) and gives the same answer on any thread.
+Without weights, OpenCV 4's package finds both: the face with the Haar cascade
+`haarcascade_frontalface_alt2.xml`, and the foreground with GrabCut. OpenCV 5 ships no cascades, so
+the extra `crops` requires OpenCV 4. This module never downloads anything. Every call uses one
+thread, because decoding already keeps all cores busy, and gives the same result on any thread.
 """
 
 import functools
@@ -19,72 +20,73 @@ from trainer.errors import ConfigError
 from trainer.fields.images import Background, Crop
 from trainer.images.preprocessing import Box, Reading
 
-SEARCHED_SIDE = (
-    320  # pixels: faces are sought in a copy of at most this side; YuNet knows faces of 10 to 300
-)
-SMALLEST_FACE = 24  # pixels of that copy, for the cascade
-NEIGHBOURS = (
-    5  # overlapping finds that make a face: in 98 of 100 LFW faces and none of 100 other pictures
-)
-GRABCUT_SIDE = (
-    256  # pixels: 0.6 s a photo; 512 took 3.6 s and found 32 % foreground instead of 31 %
-)
+# longest side in pixels of the copy in which faces are searched; YuNet finds faces of 10 to 300
+# pixels
+SEARCHED_SIDE = 320
+SMALLEST_FACE = 24  # side in pixels of the searched copy; the cascade ignores smaller faces
+# Overlapping detections that the cascade needs for a face. With 5 the cascade found a face in 98 of
+# 100 LFW pictures of faces and in none of 100 other pictures.
+NEIGHBOURS = 5
+# Longest side in pixels of the copy that GrabCut works on: 0.6 s per photo. With 512 GrabCut took
+# 3.6 s and found 32 % foreground instead of 31 %.
+GRABCUT_SIDE = 256
 GRABCUT_ROUNDS = 5
-FRAME = 0.05  # of each side: what GrabCut begins with as background
-MARGIN_LEFT, MARGIN_TOP, MARGIN_RIGHT, MARGIN_BOTTOM = (
-    0.3,
-    0.5,
-    0.3,
-    0.3,
-)  # of the found face's width and height
+FRAME = 0.05  # share of each side that GrabCut takes as background at the start
+# margins around a detected face, as shares of its width (left, right) and height (top, bottom)
+MARGIN_LEFT = 0.3
+MARGIN_TOP = 0.5
+MARGIN_RIGHT = 0.3
+MARGIN_BOTTOM = 0.3
 Rgb = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
 Found = npt.NDArray[np.float64]
 
 
 def face_box(rgb_HWC: Rgb, *, weights: str | None) -> Box | None:
-    """The largest face with hair and chin, clipped to the image; None without a face.
+    """Return the largest face with hair and chin, clipped to the image; None without a face.
 
-    A detector's box ends in the forehead and at the lips, so it grows by 30 % of its width to the left and
-    to the right, by 50 % of its height upwards and by 30 % downwards. Of two faces of one size the left one
-    is taken. The cascade finds upright frontal faces of at least 1/13 of the longer side.
+    A detector's box ends at the forehead and at the lips. Therefore the box is enlarged by 30 % of
+    its width on the left and on the right, by 50 % of its height at the top and by 30 % at the
+    bottom. If two faces have the same size, the left face is taken. The cascade finds upright
+    frontal faces of at least 1/13 of the longer side.
 
     Args:
-        weights: a YuNet model (.onnx) for `cv2.FaceDetectorYN`, tried only with a stand-in of its outputs;
-            None for the Haar cascade of OpenCV 4.
+        weights: a YuNet model (.onnx) for `cv2.FaceDetectorYN`; None means the Haar cascade of
+            OpenCV 4. YuNet was tested only with a fake of its outputs.
 
     Raises:
-        ConfigError: as `require`.
+        ConfigError: see `require`.
 
-    Source: Viola and Jones 2001, with Lienhart's cascades as OpenCV ships them; Wu et al. 2023, "YuNet".
+    Source: Viola and Jones 2001, with Lienhart's cascades as OpenCV ships them; Wu et al. 2023,
+    "YuNet".
     """
-    look = _detector(weights)
+    detect = _detector(weights)
     small_HWC = _shrunk(rgb_HWC, longest=SEARCHED_SIDE)
-    found_F4 = look(small_HWC)
+    found_F4 = detect(small_HWC)
     if len(found_F4) == 0:
         return None
     height, width = rgb_HWC.shape[:2]
     scale = max(height, width) / max(small_HWC.shape[:2])
     x, y, w, h = min(found_F4.tolist(), key=lambda box: (-box[2] * box[3], box[0], box[1]))
-    left, top = (
-        max(0, round((x - MARGIN_LEFT * w) * scale)),
-        max(0, round((y - MARGIN_TOP * h) * scale)),
-    )
+    left = max(0, round((x - MARGIN_LEFT * w) * scale))
+    top = max(0, round((y - MARGIN_TOP * h) * scale))
     right = min(width, round((x + (1 + MARGIN_RIGHT) * w) * scale))
     bottom = min(height, round((y + (1 + MARGIN_BOTTOM) * h) * scale))
     return (left, top, right, bottom) if left < right and top < bottom else None
 
 
 def foreground_mask(rgb_HWC: Rgb, *, weights: str | None) -> Mask:
-    """(H, W), True on the foreground; all True where none, or nothing else, is found.
+    """Return a mask (H, W) that is True on the foreground.
+
+    The mask is True everywhere if no foreground is found.
 
     Args:
-        weights: a model of the U2-Net family (u2net, u2netp, u2net_human_seg, silueta; .onnx) for rembg, whose
-            mask counts from 0.5; None for GrabCut, which takes a frame of 5 % for background and knows nothing
-            of what a picture shows.
+        weights: a model of the U2-Net family (u2net, u2netp, u2net_human_seg, silueta; .onnx) for
+            rembg; a pixel is foreground from a mask value of 0.5. None means GrabCut, which assumes
+            that the outer 5 % of each side are background and knows nothing about objects.
 
     Raises:
-        ConfigError: as `require`.
+        ConfigError: see `require`.
 
     Source: Rother, Kolmogorov and Blake 2004, "GrabCut"; Qin et al. 2020, "U2-Net".
     """
@@ -95,19 +97,20 @@ def foreground_mask(rgb_HWC: Rgb, *, weights: str | None) -> Mask:
 
 
 def require(crop: Crop, background: Background, *, reading: Reading) -> None:
-    """Prove that what these two need is installed and that their weights can be read and used.
+    """Check that the packages for `crop` and `background` are installed and their weights usable.
 
     Raises:
-        ConfigError: with every package to install, and every file that is absent or not such a model.
+        ConfigError: the message names every package to install, and every file of weights that does
+            not exist or is not a suitable model.
     """
     problems = []
-    for needed, prove in (
+    for needed, check in (
         (crop == "face", lambda: _detector(reading.face_weights)),
         (background == "remove", lambda: _foreground_ready(reading.background_weights)),
     ):
         try:
             if needed:
-                prove()
+                check()
         except ConfigError as error:
             problems.append(str(error))
     if problems:
@@ -115,19 +118,26 @@ def require(crop: Crop, background: Background, *, reading: Reading) -> None:
 
 
 def _opencv(purpose: str) -> Any:
-    """OpenCV on one thread: on four, the cascade's finds come in another order each time."""
+    """Import OpenCV and set it to one thread.
+
+    With four threads the order of the cascade's detections changes from call to call.
+    """
     try:
         import cv2
     except ImportError as error:
         raise ConfigError(
-            f"{purpose} needs OpenCV, which cannot be imported ({error}). Install it: pip install 'foldsweep[crops]'"
+            f"{purpose} needs OpenCV, which cannot be imported ({error}). "
+            "Install it: pip install 'foldsweep[crops]'"
         ) from None
     cv2.setNumThreads(1)
     return cv2
 
 
 def _shrunk(rgb_HWC: Rgb, *, longest: int) -> Rgb:
-    """The image with no side above `longest`, by area averaging; smaller ones as they are."""
+    """Shrink the image by area averaging until no side is above `longest`.
+
+    A smaller image is returned unchanged.
+    """
     height, width = rgb_HWC.shape[:2]
     scale = longest / max(height, width)
     if scale >= 1:
@@ -136,11 +146,14 @@ def _shrunk(rgb_HWC: Rgb, *, longest: int) -> Rgb:
     return np.asarray(Image.fromarray(rgb_HWC).resize(size_WH, Image.Resampling.BOX))
 
 
-# faces: boxes found are (F, 4) of left, top, width, height in pixels of the searched copy
+# Faces. Detected boxes are (F, 4): left, top, width, height in pixels of the searched copy.
 
 
 class _Detectors(threading.local):
-    """OpenCV's detectors keep state while they look: each thread has its own, built once (13 ms)."""
+    """One set of detectors per thread, because OpenCV's detectors keep state during a detection.
+
+    Building a detector takes 13 ms.
+    """
 
     def __init__(self) -> None:
         self.by_weights: dict[str | None, Callable[[Rgb], Found]] = {}
@@ -166,53 +179,53 @@ def _cascade(cv2: Any) -> Callable[[Rgb], Found]:
         )
     cascade = cv2.CascadeClassifier(str(file))
 
-    def look(rgb_HWC: Rgb) -> Found:
+    def detect(rgb_HWC: Rgb) -> Found:
         grey_HW = cv2.cvtColor(rgb_HWC, cv2.COLOR_RGB2GRAY)
         found = cascade.detectMultiScale(
             grey_HW, minNeighbors=NEIGHBOURS, minSize=(SMALLEST_FACE, SMALLEST_FACE)
         )
-        return np.asarray(found, dtype=np.float64).reshape(-1, 4)  # an empty tuple without a face
+        # without a face `found` is an empty tuple
+        return np.asarray(found, dtype=np.float64).reshape(-1, 4)
 
-    return look
+    return detect
 
 
 def _yunet(cv2: Any, weights: str) -> Callable[[Rgb], Found]:
     _must_exist(weights, key="data.face_weights")
 
-    def look(rgb_HWC: Rgb) -> Found:
+    def detect(rgb_HWC: Rgb) -> Found:
         height, width = rgb_HWC.shape[:2]
         detector.setInputSize((width, height))
-        found_F15 = detector.detect(cv2.cvtColor(rgb_HWC, cv2.COLOR_RGB2BGR))[
-            1
-        ]  # None without a face
+        found_F15 = detector.detect(cv2.cvtColor(rgb_HWC, cv2.COLOR_RGB2BGR))[1]
+        # without a face `found_F15` is None
         return np.zeros((0, 4)) if found_F15 is None else found_F15[:, :4].astype(np.float64)
 
     try:
         detector = cv2.FaceDetectorYN.create(weights, "", (SEARCHED_SIDE, SEARCHED_SIDE))
-        look(
-            np.zeros((64, 64, 3), dtype=np.uint8)
-        )  # a readable model of something else fails only here
+        # a model of another kind can be read, and fails only at its first detection
+        detect(np.zeros((64, 64, 3), dtype=np.uint8))
     except cv2.error as error:
         raise ConfigError(
-            f"data.face_weights: {weights} is not a YuNet model that OpenCV {cv2.__version__} can read ({_line(error)})"
+            f"data.face_weights: {weights} is not a YuNet model that OpenCV {cv2.__version__} "
+            f"can read ({_line(error)})"
         ) from None
-    return look
+    return detect
 
 
-# foregrounds
+# Foregrounds.
 
 
 def _grabcut(rgb_HWC: Rgb) -> Mask:
     cv2 = _opencv("background: remove")
     small_HWC = _shrunk(rgb_HWC, longest=GRABCUT_SIDE)
     height, width = small_HWC.shape[:2]
-    if min(height, width) < 3:  # nothing inside of the frame
+    if min(height, width) < 3:  # no pixel is inside the frame
         return np.ones(rgb_HWC.shape[:2], dtype=np.bool_)
-    x, y = max(1, round(FRAME * width)), max(1, round(FRAME * height))
+    x = max(1, round(FRAME * width))
+    y = max(1, round(FRAME * height))
     labels_HW = np.zeros((height, width), dtype=np.uint8)
-    cv2.setRNGSeed(
-        0
-    )  # of this thread: OpenCV has one generator per thread, so that no lock is needed
+    # OpenCV has one random generator per thread, so no lock is needed
+    cv2.setRNGSeed(0)
     rectangle = (x, y, width - 2 * x, height - 2 * y)
     cv2.grabCut(small_HWC, labels_HW, rectangle, None, None, GRABCUT_ROUNDS, cv2.GC_INIT_WITH_RECT)
     mask_HW = np.isin(labels_HW, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.uint8) * 255
@@ -220,7 +233,7 @@ def _grabcut(rgb_HWC: Rgb) -> Mask:
     return np.asarray(large_HW >= 128)
 
 
-_LOADING = threading.Lock()  # a model of 176 MB must not be loaded once per thread
+_LOADING = threading.Lock()  # all threads share one model, which may take 176 MB
 
 
 def _session(weights: str) -> Any:
@@ -230,11 +243,15 @@ def _session(weights: str) -> Any:
 
 @functools.lru_cache(maxsize=1)
 def _loaded(weights: str) -> Any:
-    """A rembg session on a local file. It runs on the CPU and on the calling thread; threads may share it."""
+    """Return a rembg session for a local model file.
+
+    The session runs on the CPU and on the calling thread. Threads may share the session.
+    """
     _must_exist(weights, key="data.background_weights")
     onnxruntime, session_class = _rembg()
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
     try:
         session = session_class(
             "u2net_custom", options, model_path=weights, providers=["CPUExecutionProvider"]
@@ -242,20 +259,22 @@ def _loaded(weights: str) -> Any:
         _predicted(session, np.zeros((64, 64, 3), dtype=np.uint8))
     except _misfits(onnxruntime) as error:
         raise ConfigError(
-            f"data.background_weights: {weights} is no model of the U2-Net family that rembg can use ({_line(error)})"
+            f"data.background_weights: {weights} is no model of the U2-Net family that rembg "
+            f"can use ({_line(error)})"
         ) from None
     return session
 
 
 def _rembg() -> tuple[Any, Any]:
-    """Onnxruntime, and rembg's session for a model file.
+    """Return onnxruntime, and a rembg session class that opens a local model file.
 
-    Rembg's own way to a file, `new_session("u2net_custom", model_path=...)`, refuses files outside of its folder
-    in the user's home (seen in 2.0.80 and 2.0.86). Its sessions ask `download_models` for the path, so this one
-    answers with the file and nothing can be downloaded.
+    Rembg's function for a local file, `new_session("u2net_custom", model_path=...)`, refuses files
+    outside rembg's folder in the user's home (seen in 2.0.80 and 2.0.86). A rembg session calls
+    `download_models` for the path of its model. `LocalSession` overrides `download_models` to
+    return the path of the local file, so rembg cannot download anything.
     """
     try:
-        import onnxruntime  # first: without it, importing rembg ends the process
+        import onnxruntime  # before rembg: importing rembg without onnxruntime ends the process
         from rembg.sessions.u2net_custom import U2netCustomSession
     except ImportError as error:
         raise ConfigError(
@@ -264,6 +283,8 @@ def _rembg() -> tuple[Any, Any]:
         ) from None
 
     class LocalSession(U2netCustomSession):  # type: ignore[misc]
+        """A rembg session for a local model file."""
+
         @classmethod
         def download_models(cls, *args: Any, **kwargs: Any) -> str:
             return str(kwargs["model_path"])
@@ -272,7 +293,10 @@ def _rembg() -> tuple[Any, Any]:
 
 
 def _misfits(onnxruntime: Any) -> tuple[type[Exception], ...]:
-    """What a file raises that is no such model. Onnxruntime's errors have no base class of their own."""
+    """Return the exceptions that rembg raises for a file that is no model of the U2-Net family.
+
+    Onnxruntime's exceptions have no common base class of their own.
+    """
     errors = onnxruntime.capi.onnxruntime_pybind11_state
     names = (
         "Fail",
@@ -282,15 +306,16 @@ def _misfits(onnxruntime: Any) -> tuple[type[Exception], ...]:
         "NotImplemented",
         "RuntimeException",
     )
-    return (
-        IndexError,
-        ValueError,
-        *(getattr(errors, name) for name in names),
-    )  # the first two: outputs of other shapes
+    # a model with outputs of other shapes raises IndexError or ValueError
+    return (IndexError, ValueError, *(getattr(errors, name) for name in names))
 
 
 def _predicted(session: Any, rgb_HWC: Rgb) -> npt.NDArray[np.uint8]:
-    """(H, W), 0 to 255. A model that says the same everywhere makes rembg divide 0 by 0: no foreground."""
+    """Return the model's mask (H, W) with values 0 to 255.
+
+    If the model gives the same value everywhere, rembg divides 0 by 0: such a mask has no
+    foreground.
+    """
     with np.errstate(invalid="ignore"):
         (mask,) = session.predict(Image.fromarray(rgb_HWC))
     return np.asarray(mask)

@@ -1,4 +1,7 @@
-"""A picture becomes pixels: cut out, freed of its background, resized; or 256 bits that say what it looks like."""
+"""From the bytes of an image file to pixels: crop, remove the background, resize.
+
+This module also computes the fingerprint of an image: 256 bits for the search of near-duplicates.
+"""
 
 import math
 from collections.abc import Sequence
@@ -13,14 +16,14 @@ from trainer.images.preprocessing import Box, Preprocessing, Reading
 
 Images = npt.NDArray[np.uint8]
 
-FACE_SIDE = 640  # pixels of the long side in which faces are sought
+FACE_SIDE = 640  # pixels of the longer side of the copy in which a face is searched
 HASH_CELLS_HW = (16, 17)
-HASH_CELL = 8  # pixels averaged to a cell along each side
-HASH_STEP = 2.0  # grey levels between neighbours; less is noise of the compression, not content
+HASH_CELL = 8  # side in pixels of the square that is averaged to one cell
+HASH_STEP = 2.0  # grey levels between neighbours; a smaller step is compression noise, not content
 
 
 def decode(data: bytes, how: Preprocessing, *, reading: Reading, box: Box | None = None) -> Images:
-    """The picture as (H, W, 3) uint8 RGB of exactly `how.size_HW`; see `decode_all`."""
+    """Return the picture as (H, W, 3) uint8 RGB of exactly `how.size_HW`; see `decode_all`."""
     (image_HWC,) = decode_all(data, [(how, box)], reading=reading)
     return image_HWC
 
@@ -28,20 +31,22 @@ def decode(data: bytes, how: Preprocessing, *, reading: Reading, box: Box | None
 def decode_all(
     data: bytes, wanted: Sequence[tuple[Preprocessing, Box | None]], *, reading: Reading
 ) -> list[Images]:
-    """The picture once for each choice, each a function of the bytes, the choice, its box and `reading` alone.
+    """Return the picture once for each choice of preprocessing.
 
-    Choices that need the same scale of a JPEG, and all choices of other files, share one decoding.
+    Each result depends only on the bytes, the choice, its box and `reading`. A JPEG is decoded once
+    for all choices that need the same scale; any other file is decoded once for all choices.
 
-    The picture is set upright, made 8-bit RGB (of an animation the first frame), cropped, freed of its background
-    and resized: area averaging where both sides shrink, bilinear otherwise. JPEGs are decoded at the smallest of
-    1/8, 1/4, 1/2, 1/1 that leaves twice the pixels needed along each side: within 2 grey levels of a full decode
-    on photos, in about a third of the time.
+    The picture is turned upright and converted to 8-bit RGB (the first frame of an animation). Then
+    it is cropped, its background is removed, and it is resized: by area averaging if both sides
+    shrink, otherwise bilinearly. A JPEG is decoded at the smallest scale of 1/8, 1/4, 1/2 and 1/1
+    that leaves twice the needed pixels along each side. On photos the result differs from a full
+    decode by at most 2 grey levels and takes about a third of the time.
 
     Args:
-        wanted: the choices; the box is what `crop: box` cuts out, inside the image.
+        wanted: the choices, each with the box that `crop: box` cuts out.
 
     Raises:
-        UnreadableError: the file cannot be decoded, or a box leaves the image.
+        UnreadableError: the file cannot be decoded, or a box is not inside the image.
     """
     kept: Kept = {}
     return [_decoded(data, how, reading=reading, box=box, kept=kept) for how, box in wanted]
@@ -75,18 +80,21 @@ def _decoded(
 
 
 def fingerprint(data: bytes, *, reading: Reading) -> npt.NDArray[np.uint64]:
-    """256 bits that survive resizing and recompression: (4,) words, the first cell in the highest bit.
+    """Return 256 bits that resizing and recompression hardly change, as (4,) words.
 
-    A bit says whether a cell of 16 x 16 is darker than its right neighbour by more than `HASH_STEP`, so flat
-    regions give zeros instead of noise, and an entirely flat picture, whatever its colour, gives only zeros.
+    Each bit belongs to one cell of a grid of 16 x 16; the first cell has the highest bit. The bit
+    is 1 if the cell is darker than its right neighbour by more than `HASH_STEP`. Therefore flat
+    regions give zeros instead of noise, and an entirely flat picture of any colour gives only
+    zeros.
 
     Raises:
-        UnreadableError: the file cannot be decoded to its end.
+        UnreadableError: the file cannot be decoded completely.
 
-    Source: N. Krawetz 2013, "Kind of Like That" (dHash); finer, with the step as our deviation.
+    Source: N. Krawetz 2013, "Kind of Like That" (dHash). Our deviations: a finer grid, and the
+    step.
     """
     rows, columns = HASH_CELLS_HW
-    size_WH = columns * HASH_CELL, rows * HASH_CELL
+    size_WH = (columns * HASH_CELL, rows * HASH_CELL)
     picture = read_picture(
         data,
         reading=reading,
@@ -103,7 +111,7 @@ def fingerprint(data: bytes, *, reading: Reading) -> npt.NDArray[np.uint64]:
 def _part(
     data: bytes, how: Preprocessing, *, reading: Reading, box: Box | None, kept: Kept
 ) -> tuple[Picture, Area]:
-    """The picture, and which part of it is used: the box, else all."""
+    """Return the picture and the area that is used: the box, or the whole area without a box."""
 
     def scale_for(full_WH: Size_WH) -> int:
         shown, size_WH = _placement(box or (0, 0, *full_WH), how)
@@ -121,7 +129,11 @@ def _part(
 
 
 def _face(data: bytes, how: Preprocessing, *, reading: Reading, kept: Kept) -> tuple[Picture, Area]:
-    """The picture, and the part of it that holds the face: sought in a small copy, cut from a finer one."""
+    """Return the picture and the area of its largest face, or the whole area without a face.
+
+    The face is searched in a small copy. If the result needs more pixels than the decoded picture
+    has, the file is decoded again at a finer scale.
+    """
     from trainer.images.crops import face_box
 
     picture = read_picture(
@@ -134,12 +146,13 @@ def _face(data: bytes, how: Preprocessing, *, reading: Reading, kept: Kept) -> t
     )
     width, height = picture.size_WH
     shrink = min(1, FACE_SIDE / max(width, height))
-    small_WH = max(1, round(width * shrink)), max(1, round(height * shrink))
+    small_WH = (max(1, round(width * shrink)), max(1, round(height * shrink)))
     small = picture.resized(picture.whole, small_WH).convert("RGB")
     face = face_box(np.array(small), weights=reading.face_weights)
     region = picture.whole
     if face is not None:
-        x, y = width / small_WH[0], height / small_WH[1]
+        x = width / small_WH[0]
+        y = height / small_WH[1]
         region = (round(face[0] * x), round(face[1] * y), round(face[2] * x), round(face[3] * y))
     shown, size_WH = _placement(region, how)
     needed = _draft_scale((shown[2] - shown[0], shown[3] - shown[1]), size_WH)
@@ -151,39 +164,47 @@ def _face(data: bytes, how: Preprocessing, *, reading: Reading, kept: Kept) -> t
 def _without_background(
     picture: Picture, region: Area, *, shown: Area, size_WH: Size_WH, reading: Reading
 ) -> Picture:
-    """The region with everything but the foreground painted over, at most twice as fine as it will be shown."""
+    """Return the region with everything except the foreground painted with `reading.fill_rgb`.
+
+    The resolution is at most twice the resolution of the result.
+    """
     from trainer.images.crops import foreground_mask
 
-    sides = region[2] - region[0], region[3] - region[1]
-    shown_sides = shown[2] - shown[0], shown[3] - shown[1]
+    sides = (region[2] - region[0], region[3] - region[1])
+    shown_sides = (shown[2] - shown[0], shown[3] - shown[1])
     width, height = (
         math.ceil(min(side, 2 * target * side / shown_side))
         for side, shown_side, target in zip(sides, shown_sides, size_WH, strict=True)
     )
     rgb_HWC = np.array(picture.resized(region, (width, height)).convert("RGB"))
     rgb_HWC[~foreground_mask(rgb_HWC, weights=reading.background_weights)] = reading.fill_rgb
-    scale_XY = width / sides[0], height / sides[1]
-    offset_XY = -region[0] * scale_XY[0], -region[1] * scale_XY[1]
+    scale_XY = (width / sides[0], height / sides[1])
+    offset_XY = (-region[0] * scale_XY[0], -region[1] * scale_XY[1])
     return Picture(Image.fromarray(rgb_HWC), picture.size_WH, scale_XY, offset_XY)
 
 
 def _placement(region: Area, how: Preprocessing) -> tuple[Area, Size_WH]:
-    """The part of the region that is shown, and its size in the result; what remains of that is padding."""
+    """Return the part of the region that the result shows, and the size of that part in the result.
+
+    The other pixels of the result are padding.
+    """
     height, width = how.size_HW
     left, top, right, bottom = region
-    full_width, full_height = right - left, bottom - top
+    full_width = right - left
+    full_height = bottom - top
     if how.resize_mode == "stretch":
         return region, (width, height)
-    ratios = width / full_width, height / full_height
+    ratios = (width / full_width, height / full_height)
     if how.resize_mode == "fit":
         ratio = min(ratios)
         return region, (max(1, round(full_width * ratio)), max(1, round(full_height * ratio)))
     ratio = max(ratios)
-    x, y = max(0.0, full_width - width / ratio) / 2, max(0.0, full_height - height / ratio) / 2
+    x = max(0.0, full_width - width / ratio) / 2
+    y = max(0.0, full_height - height / ratio) / 2
     return (left + x, top + y, right - x, bottom - y), (width, height)
 
 
 def _draft_scale(shown_WH: tuple[float, float], size_WH: Size_WH) -> int:
-    """Of 8, 4, 2 and 1 the largest divisor that leaves twice the pixels needed along both sides."""
+    """Return the largest divisor of 8, 4, 2 and 1 that leaves twice the needed pixels per side."""
     finest = min(shown / (2 * needed) for shown, needed in zip(shown_WH, size_WH, strict=True))
     return next((scale for scale in (8, 4, 2) if finest >= scale), 1)

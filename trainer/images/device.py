@@ -1,4 +1,4 @@
-"""From host memory to the device, without waiting for what the device still has to do."""
+"""Copies from host memory to the device that do not wait for the work queued on the device."""
 
 import numpy as np
 import numpy.typing as npt
@@ -7,7 +7,11 @@ from torch import Tensor
 
 
 def to_device(values: npt.NDArray[np.generic], device: torch.device) -> Tensor:
-    """The values on the device. A copy from pageable memory would wait behind the kernels: it goes by pinned memory."""
+    """Return the values as a tensor on the device.
+
+    For a GPU the values go through pinned memory: a copy from pageable memory would wait for the
+    kernels that are queued on the GPU.
+    """
     tensor = torch.from_numpy(values)
     return (
         tensor.pin_memory().to(device, non_blocking=True)

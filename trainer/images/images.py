@@ -1,6 +1,7 @@
 """Pixels for given rows of a manifest: from the decoded cache, or decoded batch by batch.
 
-Shapes: N images of the manifest, M slots of a cache file, B of a batch; H, W, C as in images.
+Shapes: N images of the manifest, M slots of a cache file, B images of a batch, H height, W width,
+C channels, V = 256 values of a pixel.
 """
 
 import collections
@@ -19,23 +20,29 @@ from trainer.images.preprocessing import Preprocessing, Size
 
 Pixels = npt.NDArray[np.uint8]
 Rows = npt.NDArray[np.int64]
-SAMPLED = 10_000  # images that a mean is measured on; the same ones whether they are decoded already or not
-BATCHES_AHEAD = 2  # decoded before they are asked for
+SAMPLED = 10_000  # images that a mean is measured on; `Decoded` and `Streamed` use the same images
+BATCHES_AHEAD = 2  # batches that are decoded before the caller asks for them
 
 
 @dataclasses.dataclass(frozen=True)
 class ChannelSums:
-    """Sums over the pixels of one image or many: enough for mean and standard deviation."""
+    """Sums over the pixels of one or more images, from which mean and standard deviation follow.
+
+    Attributes:
+        total_C: the sum of the pixel values (0..255) of each channel.
+        squares_C: the sum of their squares.
+        pixels: the number of pixels of one channel.
+    """
 
     total_C: npt.NDArray[np.float64]
     squares_C: npt.NDArray[np.float64]
     pixels: int
 
     def mean_std(self) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
-        """Mean and standard deviation per channel, values in 0..1."""
+        """Return mean and standard deviation per channel, for pixel values in 0..1."""
         mean_C = self.total_C / self.pixels
         std_C = np.sqrt(np.maximum(self.squares_C / self.pixels - mean_C**2, 0))
-        # a channel without any variation would be divided by zero
+        # at least 1e-3: images are divided by it, and a constant channel has a deviation of 0
         red, green, blue = (mean_C / 255).tolist()
         red_std, green_std, blue_std = np.maximum(std_C / 255, 1e-3).tolist()
         return (red, green, blue), (red_std, green_std, blue_std)
@@ -46,7 +53,8 @@ class ImageSource(Protocol):
 
     Attributes:
         size_HW: height and width.
-        resident_bytes: what all N images take in memory, or None where they are not to be held there.
+        resident_bytes: memory that all N images take; None if the images must not be held in
+            memory.
     """
 
     size_HW: Size
@@ -55,16 +63,16 @@ class ImageSource(Protocol):
     def __len__(self) -> int: ...
 
     def batches(self, rows: Iterable[Rows]) -> Iterator[Pixels]:
-        """For each array of B rows its pixels (B, H, W, 3)."""
+        """Yield the pixels (B, H, W, 3) of each array of B rows."""
         ...
 
     def channel_sums(self, rows: Rows) -> ChannelSums:
-        """Over these rows; over SAMPLED of them, evenly spaced, where there are more."""
+        """Return the sums over these rows, or over `SAMPLED` evenly spaced ones of more rows."""
         ...
 
 
 class Decoded:
-    """Images in memory or in a memory map: what is taken is copied, nothing else is."""
+    """Decoded images in memory or in a memory map. Only the images of a batch are copied."""
 
     def __init__(
         self,
@@ -76,12 +84,16 @@ class Decoded:
     ) -> None:
         """
         Args:
-            slots_N: where each image of the manifest lies; None: in manifest order.
-            sums_MC: sums over each image's pixels, `squares_MC` of their squares; computed where not given.
+            slots_N: index into `images_MHWC` of each image of the manifest; None means that the
+                images are in manifest order.
+            sums_MC: the sum of each image's pixels; None means that it is computed when needed.
+            squares_MC: the sum of their squares; None means the same.
         """
-        # a plain array, not numpy's memmap: indexing that one makes more of them
-        self._images_MHWC, self._slots_N = np.asarray(images_MHWC), slots_N
-        self._sums_MC, self._squares_MC = sums_MC, squares_MC
+        # a plain array, because indexing numpy's memmap makes a new memmap for each batch
+        self._images_MHWC = np.asarray(images_MHWC)
+        self._slots_N = slots_N
+        self._sums_MC = sums_MC
+        self._squares_MC = squares_MC
         self.size_HW = (images_MHWC.shape[1], images_MHWC.shape[2])
         count = len(images_MHWC) if slots_N is None else len(slots_N)
         self.resident_bytes: int | None = count * int(np.prod(images_MHWC.shape[1:]))
@@ -90,7 +102,7 @@ class Decoded:
         return len(self._images_MHWC) if self._slots_N is None else len(self._slots_N)
 
     def take(self, rows: Rows) -> Pixels:
-        """Pixels (B, H, W, 3) of these rows, a copy."""
+        """Return a copy of the pixels (B, H, W, 3) of these rows."""
         return self._images_MHWC[rows if self._slots_N is None else self._slots_N[rows]]
 
     def batches(self, rows: Iterable[Rows]) -> Iterator[Pixels]:
@@ -106,7 +118,7 @@ class Decoded:
         rows = _sampled(rows)
         slots = rows if self._slots_N is None else self._slots_N[rows]
         height, width = self.size_HW
-        # whole numbers: the same mean in whatever order the slots were filled
+        # sums of whole numbers are exact: the mean does not depend on the order of the slots
         return ChannelSums(
             self._sums_MC[slots].sum(axis=0).astype(np.float64),
             self._squares_MC[slots].sum(axis=0).astype(np.float64),
@@ -115,12 +127,17 @@ class Decoded:
 
 
 class Streamed:
-    """Images decoded when they are asked for, some batches ahead: for data that no disk here can hold decoded."""
+    """Images that are decoded batch by batch, up to `BATCHES_AHEAD` batches ahead.
+
+    This source is for data whose decoded images do not fit on the disk of this node.
+    """
 
     resident_bytes: int | None = None
 
     def __init__(self, manifest: Manifest, how: Preprocessing, *, threads: int) -> None:
-        self._manifest, self._how, self._threads = manifest, how, threads
+        self._manifest = manifest
+        self._how = how
+        self._threads = threads
         self.size_HW = how.size_HW
 
     def __len__(self) -> int:
@@ -130,33 +147,35 @@ class Streamed:
         """See ImageSource.
 
         Raises:
-            DataError: a file cannot be read any more; it is named.
+            DataError: a file cannot be read any more; the message names the file.
         """
         waiting: collections.deque[list[concurrent.futures.Future[Pixels]]] = collections.deque()
         pool = concurrent.futures.ThreadPoolExecutor(self._threads)
         try:
             for batch in rows:
-                waiting.append([pool.submit(self._one, row) for row in batch.tolist()])
+                waiting.append([pool.submit(self._decoded, row) for row in batch.tolist()])
                 if len(waiting) > BATCHES_AHEAD:
                     yield np.stack([future.result() for future in waiting.popleft()])
             while waiting:
                 yield np.stack([future.result() for future in waiting.popleft()])
-        finally:  # an interrupted epoch waits for the images in work, not for those ahead
+        finally:  # an interrupted epoch waits only for images that a thread decodes at this moment
             pool.shutdown(cancel_futures=True)
 
     def channel_sums(self, rows: Rows) -> ChannelSums:
         """See ImageSource."""
         chosen = _sampled(rows)
-        total, squares = np.zeros(3, np.uint64), np.zeros(3, np.uint64)
+        total = np.zeros(3, np.uint64)
+        squares = np.zeros(3, np.uint64)
         for (image_HWC,) in self.batches(chosen[:, None]):
             more, more_squares = image_sums(image_HWC)
-            total, squares = total + more, squares + more_squares
+            total = total + more
+            squares = squares + more_squares
         height, width = self.size_HW
         return ChannelSums(
             total.astype(np.float64), squares.astype(np.float64), len(chosen) * height * width
         )
 
-    def _one(self, row: int) -> Pixels:
+    def _decoded(self, row: int) -> Pixels:
         manifest = self._manifest
         try:
             data = manifest.file(row).read_bytes()
@@ -176,8 +195,8 @@ def _sampled(rows: Rows) -> Rows:
 
 
 def image_sums(image_HWC: Pixels) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
-    """Per channel the sum of the pixels, and of their squares."""
-    # through the histogram: 256 products in place of one per pixel
+    """Return the sum of the pixels of each channel, and the sum of their squares."""
+    # from the histogram: 256 products instead of one product per pixel
     counts_CV = np.stack(
         [np.bincount(image_HWC[..., channel].ravel(), minlength=256) for channel in range(3)]
     )

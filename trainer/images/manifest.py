@@ -1,4 +1,6 @@
-"""The table of images (path, class, group, box) that the folds are cut from: clean, and frozen with them.
+"""The manifest: the cleaned table of images (path, class, group, box) that the folds are cut from.
+
+The manifest is frozen together with the folds.
 
 Shapes: N images, K classes, P label columns.
 """
@@ -20,25 +22,27 @@ PART_MARK = " / "  # between the parts of a joint class's name
 
 
 def content_digest(data: bytes) -> bytes:
-    """What a file's content is known by."""
+    """Return the digest that identifies a file's content: the first 16 bytes of its SHA-256."""
     return hashlib.sha256(data).digest()[: DIGEST.itemsize]
 
 
 @dataclasses.dataclass(frozen=True)
 class Manifest:
-    """N images and what is known of them.
+    """N images with their classes, groups, boxes and digests.
 
     Attributes:
         root: folder that `paths` are relative to.
         paths: N paths, relative to `root`.
         labels_N: N class indices into `classes`.
-        classes: K class names; of several label columns their values, joined by " / ".
-        lines: where each image was named, for messages: the CSV line (the header is line 1), or 0.
-        label_columns: the P columns that make the class.
-        class_parts: for each class its P values; empty with a single label column.
-        groups: N group names, or None where every image stands for itself.
+        classes: K class names. With several label columns a name has the value of each column,
+            joined by " / ".
+        lines: the CSV line that names each image, for messages (the header is line 1); 0 if the
+            data source is not a CSV file.
+        label_columns: the P columns that together make the class.
+        class_parts: the P values of each class; empty with a single label column.
+        groups: N group names; None if every image is a group of its own.
         boxes_N4: left, top, right, bottom in pixels of the image as displayed, or None.
-        digests_N: the content of each file, or None where nobody has read them.
+        digests_N: the content digest of each file; None if the files have not been read.
         reading: how the files become pixels.
     """
 
@@ -58,22 +62,25 @@ class Manifest:
         return len(self.paths)
 
     def file(self, row: int) -> Path:
-        """Absolute path of the image in `row`."""
+        """Return the absolute path of the image in `row`."""
         return self.root / self.paths[row]
 
     def where(self, row: int) -> str:
-        """Name `row` for a message: its CSV line, if it has one, and its path."""
+        """Return the name of `row` for a message: its CSV line, if it has one, and its path."""
         return f"line {self.lines[row]}: {self.paths[row]}" if self.lines[row] else self.paths[row]
 
     def box(self, row: int) -> tuple[int, int, int, int] | None:
-        """The box of `row`, if the data have boxes."""
+        """Return the box of `row`, or None if the data have no boxes."""
         if self.boxes_N4 is None:
             return None
         left, top, right, bottom = self.boxes_N4[row].tolist()
         return left, top, right, bottom
 
     def identities(self) -> list[tuple[str, ...]]:
-        """What an image is known by when other rows come and go: its path, and its box if it has one."""
+        """Return what identifies each image: its path, and its box if it has one.
+
+        An identity stays the same when other rows are added or removed.
+        """
         if self.boxes_N4 is None:
             return [(path,) for path in self.paths]
         return [
@@ -87,9 +94,12 @@ def order_classes(
     label_columns: Sequence[str],
     orders: Mapping[str, Sequence[str]],
 ) -> tuple[list[tuple[str, ...]], npt.NDArray[np.int64]]:
-    """The K distinct labels in order, and each image's index into them.
+    """Return the K distinct labels in order, and each image's index into these labels.
 
-    Values of a column are in the order given for it; others follow, as numbers where all are whole numbers.
+    Args:
+        labels: one label per image; a label has one value per label column.
+        orders: the order of a column's values, by column. Values without a given order follow: in
+            numeric order if all of them are whole numbers, else in alphabetical order.
     """
     ranks = []
     for column, values in zip(label_columns, map(set, zip(*labels, strict=True)), strict=True):
@@ -105,7 +115,7 @@ def order_classes(
 
 
 def write_label_map(manifest: Manifest, path: Path) -> None:
-    """Write which class an index means, as JSON: index to name, and the parts of joint classes."""
+    """Write the class of each index as JSON: the class name, and the parts of a joint class."""
     columns = manifest.label_columns
     value: dict[str, object] = {
         "classes": {str(number): name for number, name in enumerate(manifest.classes)}
@@ -119,7 +129,7 @@ def write_label_map(manifest: Manifest, path: Path) -> None:
 
 
 def write_manifest(manifest: Manifest, fold_N: npt.NDArray[np.int64], path: Path) -> None:
-    """Write the images as CSV: path, class, index, fold, and group and box where there are any."""
+    """Write the images as CSV: path, class, index, fold, and any group and box."""
     header = ["path", "class", "index", "fold"]
     columns: list[Sequence[object]] = [
         manifest.paths,

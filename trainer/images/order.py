@@ -1,6 +1,6 @@
-"""Which images an epoch trains on, and in which order.
+"""The images that an epoch trains on, and their order.
 
-Shapes: N images of the manifest, T images trained on, which are the draws of an epoch, too.
+Shapes: N images of the manifest, T images trained on. An epoch draws T images.
 """
 
 from typing import Literal
@@ -15,10 +15,11 @@ Rows = npt.NDArray[np.int64]
 def epoch_rows(
     train_rows: Rows, labels_N: Rows, *, sampling: Literal["shuffled", "balanced"], seed: int
 ) -> Rows:
-    """T rows in the order of an epoch, which only `seed` decides.
+    """Return the T rows of an epoch in their order, which depends only on `seed`.
 
-    shuffled: each of `train_rows` once. balanced: T draws with repetition, first a class, all that occur in
-    `train_rows` with the same probability, then one of its images.
+    With "shuffled" each of `train_rows` comes once. With "balanced" each of the T draws picks a
+    class and then one image of that class, with repetition. All classes in `train_rows` have the
+    same probability.
     """
     if sampling == "shuffled":
         order_T = torch.randperm(

@@ -1,4 +1,7 @@
-"""Many images at once, in order, in bounded memory: Pillow and hashlib work without the interpreter's lock."""
+"""Work on many images in parallel threads, with results in order and bounded memory.
+
+Threads are enough, because Pillow and hashlib release Python's global interpreter lock (GIL).
+"""
 
 import collections
 import concurrent.futures
@@ -8,18 +11,24 @@ from typing import TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-AHEAD = 4  # results per thread that may wait to be taken
+AHEAD = 4  # finished results per thread that may wait for the caller
 
 
 def cores() -> int:
-    """Cores that this process may use."""
+    """Return the number of CPU cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def map_in_order(
     function: Callable[[Item], Result], items: Iterable[Item], *, threads: int | None = None
 ) -> Iterator[Result]:
-    """`map` over threads; only a few results are ever held, however many items there are."""
+    """Call `function` on each item like `map`, in threads.
+
+    At most `AHEAD` results per thread are in memory, for any number of items.
+
+    Args:
+        threads: number of threads; None means one per core.
+    """
     threads = threads or cores()
     waiting: collections.deque[concurrent.futures.Future[Result]] = collections.deque()
     with concurrent.futures.ThreadPoolExecutor(threads) as pool:

@@ -1,7 +1,8 @@
-"""One image file becomes a picture: upright, 8 bits, transparency filled. What its header says, without decoding.
+"""Decode an image file to an upright 8-bit picture without transparency, or read only its header.
 
-The functions keep no state between calls and run in many threads at once; Pillow decodes without the GIL.
-Whatever Pillow raises for a file becomes `UnreadableError`.
+The functions keep no state between calls and run in many threads at the same time, because Pillow
+releases Python's global interpreter lock (GIL) while it decodes. Every exception that Pillow raises
+for a file becomes `UnreadableError`.
 """
 
 import contextlib
@@ -21,18 +22,18 @@ from PIL import ExifTags, Image, ImageFile, JpegImagePlugin, UnidentifiedImageEr
 from trainer.errors import UnreadableError
 from trainer.images.preprocessing import Reading, Size
 
-Area = tuple[
-    float, float, float, float
-]  # left, top, right, bottom in pixels of the image as displayed
-Size_WH = tuple[int, int]  # as Pillow counts
+# left, top, right, bottom in pixels of the image as displayed
+Area = tuple[float, float, float, float]
+Size_WH = tuple[int, int]  # width, height: Pillow's order
 
 TRAITS = ("alpha", "palette", "cmyk", "16-bit", "grey", "rotated", "animated")
-# Named, so that Pillow tries no format without a signature and never hands a file to Ghostscript (EPS).
+# Only these formats are tried: Pillow must not try formats without a signature, and must not pass a
+# file to Ghostscript (EPS).
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000", "AVIF")
 SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG", b"RIFF", b"GIF8", b"BM", b"II*\0", b"MM\0*")
 GREY_MODES = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B", "I;16N", "F"})
 
-UPRIGHT = {  # EXIF orientation -> what shows the picture upright
+UPRIGHT = {  # EXIF orientation -> the transposition that turns the picture upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -41,13 +42,14 @@ UPRIGHT = {  # EXIF orientation -> what shows the picture upright
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-LYING, MIRRORED_X, MIRRORED_Y = (
-    (5, 6, 7, 8),
-    (2, 3, 6, 7),
-    (3, 4, 7, 8),
-)  # swapped sides; reversed after `UPRIGHT`
+LYING = (5, 6, 7, 8)  # orientations for which `UPRIGHT` swaps width and height
+# orientations for which `UPRIGHT` reverses the columns (X) or the rows (Y)
+MIRRORED_X = (2, 3, 6, 7)
+MIRRORED_Y = (3, 4, 7, 8)
 
-PILLOW_FAILURES = (  # collected from its plugins; MemoryError is not the file's fault
+# Exceptions that Pillow's plugins raise for a damaged file. MemoryError is missing on purpose,
+# because the file does not cause it.
+PILLOW_FAILURES = (
     ArithmeticError,
     AssertionError,
     AttributeError,
@@ -63,23 +65,24 @@ PILLOW_FAILURES = (  # collected from its plugins; MemoryError is not the file's
     zlib.error,
 )
 
-# One filter for the process instead of `catch_warnings` around each call, which is not thread-safe. If somebody
-# takes the filters away, the warnings are printed and everything below holds all the same.
+# These filters are set once per process, because `catch_warnings` around each call is not
+# thread-safe. Without the filters the warnings would be printed, and the functions below would
+# still be correct.
 warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
-warnings.filterwarnings(
-    "ignore", category=UserWarning, module=r"PIL\."
-)  # broken EXIF, MPO: the picture is whole
+# Pillow warns of broken EXIF data and broken MPO files, but their picture is complete.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 _limit_lock = threading.Lock()
 
 
 @dataclasses.dataclass(frozen=True)
 class Look:
-    """What a file's header says.
+    """Size and traits of an image, from the header of its file.
 
     Attributes:
-        size_HW: as displayed, after EXIF orientation.
-        traits: of `TRAITS`. "alpha" includes transparent colours of palette, grey and RGB; "grey" includes 1 bit
-            and floats; "animated" includes files of several pages.
+        size_HW: height and width as displayed, after the EXIF orientation is applied.
+        traits: a subset of `TRAITS`. "alpha" includes transparent colours of palette, grey and RGB
+            images; "grey" includes images of 1 bit and of floats; "animated" includes files with
+            several pages.
     """
 
     size_HW: Size
@@ -87,10 +90,13 @@ class Look:
 
 
 def look(data: bytes, *, reading: Reading) -> Look:
-    """Size and traits from the header, without decoding.
+    """Return size and traits from the header, without decoding the pixels.
+
+    A PNG file whose orientation may follow its pixels is decoded.
 
     Raises:
-        UnreadableError: the file is empty, no image, damaged in its header, or has too many pixels.
+        UnreadableError: the file is empty or no image, its header is damaged, or it has too many
+            pixels.
     """
     with _failures(data, reading):
         image = _open(data, reading)
@@ -104,11 +110,11 @@ def look(data: bytes, *, reading: Reading) -> Look:
 
 @dataclasses.dataclass(frozen=True)
 class Picture:
-    """Decoded and upright, `L` or `RGB`, often smaller than the file says.
+    """A decoded upright picture of mode `L` or `RGB`, possibly at a smaller scale than the file.
 
     Attributes:
-        size_WH: of the picture at full scale.
-        scale_XY, offset_XY: pixel x of the full picture lies at x * scale + offset of `image`.
+        size_WH: width and height of the picture at full scale.
+        scale_XY, offset_XY: coordinate x of the full picture is x * scale + offset in `image`.
     """
 
     image: Image.Image
@@ -118,28 +124,41 @@ class Picture:
 
     @property
     def whole(self) -> Area:
+        """The area of the whole picture, in pixels of the full picture."""
         return (0, 0, *self.size_WH)
 
     def resized(self, area: Area, size_WH: Size_WH) -> Image.Image:
-        """The area (in pixels of the full picture) at that size; what lies outside has no influence."""
-        (scale_x, scale_y), (x, y), (width, height) = self.scale_XY, self.offset_XY, self.image.size
-        left, right = max(0, area[0] * scale_x + x), min(width, area[2] * scale_x + x)
-        top, bottom = max(0, area[1] * scale_y + y), min(height, area[3] * scale_y + y)
-        image, (x, y) = self.image, (math.floor(left), math.floor(top))
+        """Resize the area (in pixels of the full picture) to `size_WH`.
+
+        Pixels outside the area do not change the result.
+        """
+        scale_x, scale_y = self.scale_XY
+        offset_x, offset_y = self.offset_XY
+        width, height = self.image.size
+        left = max(0, area[0] * scale_x + offset_x)
+        right = min(width, area[2] * scale_x + offset_x)
+        top = max(0, area[1] * scale_y + offset_y)
+        bottom = min(height, area[3] * scale_y + offset_y)
+        image = self.image
+        x = math.floor(left)
+        y = math.floor(top)
         touched = (x, y, math.ceil(right), math.ceil(bottom))
         if touched != (0, 0, width, height):
-            image = image.crop(touched)  # Pillow's filters look beyond the box they are given
-        ratios = (right - left) / size_WH[0], (bottom - top) / size_WH[1]
+            # Pillow's filters also read pixels outside the box that `resize` gets
+            image = image.crop(touched)
+        ratios = ((right - left) / size_WH[0], (bottom - top) / size_WH[1])
         if min(ratios) < 1:
             resampling = Image.Resampling.BILINEAR
         elif max(scale_x, scale_y) == 1 or all(ratio.is_integer() for ratio in ratios):
             resampling = Image.Resampling.BOX
-        else:  # BOX takes pixels whole: of 2.01 already averaged ones it gave 3.0 grey levels error, this 1.6
+        else:
+            # BOX uses only whole pixels. For a ratio of 2.01 pixels that are averages already, BOX
+            # gave an error of 3.0 grey levels, HAMMING 1.6.
             resampling = Image.Resampling.HAMMING
         return image.resize(size_WH, resampling, (left - x, top - y, right - x, bottom - y))
 
 
-Kept = dict[int, Picture]  # pictures of one file by the scale they were decoded at
+Kept = dict[int, Picture]  # decoded pictures of one file, by the divisor of their sides
 
 
 def read_picture(
@@ -150,8 +169,18 @@ def read_picture(
     kept: Kept,
     grey: bool = False,
 ) -> Picture:
-    """The whole file decoded; a JPEG with its sides divided by what `scale_for` says to its displayed size."""
-    scale, full_WH = 1, None
+    """Decode the whole file; a JPEG is decoded with its sides divided by `scale_for(its size)`.
+
+    Args:
+        scale_for: returns the divisor (1, 2, 4 or 8) for the size of a JPEG as displayed.
+        kept: the pictures of this file that are decoded already; the new picture is added.
+        grey: whether the picture has mode `L`.
+
+    Raises:
+        UnreadableError: the file cannot be decoded.
+    """
+    scale = 1
+    full_WH = None
     with _failures(data, reading):
         image = _open(data, reading)
         if isinstance(image, JpegImagePlugin.JpegImageFile):
@@ -168,21 +197,27 @@ def read_picture(
     if image.mode.startswith("I") or image.mode == "F":
         flat = _from_levels(image, reading.fill_rgb)
     else:
-        with _failures(data, reading):  # a transparent colour may lie outside the palette
+        with _failures(data, reading):  # a transparent colour may be outside the palette
             flat = _flat(image, reading.fill_rgb)
     if grey:
         flat = flat.convert("L")
     upright = flat.transpose(UPRIGHT[orientation]) if orientation != 1 else flat
     full_WH = full_WH or upright.size
-    # a scaled JPEG's last column and row stand for fewer than `scale` pixels; mirrored, they come first
-    missing_x, missing_y = upright.width - full_WH[0] / scale, upright.height - full_WH[1] / scale
-    offset_XY = missing_x * (orientation in MIRRORED_X), missing_y * (orientation in MIRRORED_Y)
+    # The last column and row of a scaled JPEG may represent fewer than `scale` pixels. In a
+    # mirrored picture this column or row is the first.
+    missing_x = upright.width - full_WH[0] / scale
+    missing_y = upright.height - full_WH[1] / scale
+    offset_XY = (missing_x * (orientation in MIRRORED_X), missing_y * (orientation in MIRRORED_Y))
     kept[scale] = Picture(upright, full_WH, (1 / scale, 1 / scale), offset_XY)
     return kept[scale]
 
 
 def _open(data: bytes, reading: Reading) -> ImageFile.ImageFile:
-    """Header only. Pillow's limit is one for the process, so it is only ever raised; ours is exact, right after."""
+    """Open the file and read only its header.
+
+    Pillow has one pixel limit per process, so this function never lowers Pillow's limit. The exact
+    limit of `reading` is checked after Pillow's limit.
+    """
     if not data:
         raise UnreadableError("empty file")
     with _limit_lock:
@@ -195,7 +230,7 @@ def _open(data: bytes, reading: Reading) -> ImageFile.ImageFile:
 
 @contextlib.contextmanager
 def _failures(data: bytes, reading: Reading) -> Iterator[None]:
-    """Whatever Pillow raises inside, as an UnreadableError that says why."""
+    """Convert Pillow's exceptions in the `with` block to an UnreadableError with the reason."""
     try:
         yield
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -220,7 +255,8 @@ def _too_large(pixels: int, reading: Reading) -> UnreadableError:
 
 
 def _orientation(image: ImageFile.ImageFile) -> int:
-    """1 to 8; 1 where EXIF says nothing or nonsense. Of what is loaded: PNG's own `getexif` would decode."""
+    """Return the EXIF orientation, 1 to 8; 1 if EXIF has no valid orientation."""
+    # only of the data loaded so far: the `getexif` of a PNG image would decode the pixels
     try:
         orientation = Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1)
     except PILLOW_FAILURES:
@@ -229,36 +265,42 @@ def _orientation(image: ImageFile.ImageFile) -> int:
 
 
 def _displayed(image: ImageFile.ImageFile, orientation: int) -> Size_WH:
-    """The size after turning. Pillow turns TIFF by itself, its size at once."""
+    """Return the size of the upright image. Pillow turns a TIFF image, and its size, by itself."""
     width, height = image.size
     return (height, width) if orientation in LYING and image.format != "TIFF" else (width, height)
 
 
 def _orientation_follows_pixels(data: bytes) -> bool:
-    """Whether a PNG may say how it is turned behind its pixels, where Pillow finds it only after decoding."""
+    """Return whether a PNG file may store its orientation after its pixels.
+
+    Pillow finds such an orientation only after decoding.
+    """
     marks = (b"eXIf", b"XML:com.adobe.xmp", b"Raw profile type exif")
     return max(map(data.rfind, marks)) > data.find(b"IDAT")
 
 
 def _traits(image: ImageFile.ImageFile) -> frozenset[str]:
-    """Of an opened file, before it is loaded; "rotated" is not among them."""
+    """Return the traits of an opened file before its pixels are loaded, without "rotated"."""
     has = {
         "alpha": image.has_transparency_data,
         "palette": image.mode in ("P", "PA"),
         "cmyk": image.mode == "CMYK",
         "16-bit": image.mode.startswith("I") or any(";16" in str(tile.args) for tile in image.tile),
         "grey": image.mode in GREY_MODES,
-        # an MPO's further pictures are a second view or a gain map
+        # the other pictures of an MPO file are a second view or a gain map, not an animation
         "animated": image.format != "MPO" and getattr(image, "is_animated", False),
     }
     return frozenset(trait for trait in TRAITS if has.get(trait))
 
 
-# colours
+# Colours.
 
 
 def _flat(image: Image.Image, fill_rgb: tuple[int, int, int]) -> Image.Image:
-    """As `L` or `RGB`, transparency filled. A copy only where there is something to convert."""
+    """Return the image as `L` or `RGB`, with transparency filled with `fill_rgb`.
+
+    The image is copied only if it must be converted.
+    """
     if image.has_transparency_data:
         rgba = (image.convert("LA") if image.mode == "La" else image).convert("RGBA")
         canvas = Image.new("RGB", image.size, fill_rgb)
@@ -269,7 +311,8 @@ def _flat(image: Image.Image, fill_rgb: tuple[int, int, int]) -> Image.Image:
     if image.mode == "LAB":
         from PIL import ImageCms
 
-        lab, rgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+        lab = ImageCms.createProfile("LAB")
+        rgb = ImageCms.createProfile("sRGB")
         converted = ImageCms.profileToProfile(image, lab, rgb, outputMode="RGB")
         assert converted is not None
         return converted
@@ -277,19 +320,23 @@ def _flat(image: Image.Image, fill_rgb: tuple[int, int, int]) -> Image.Image:
 
 
 def _from_levels(image: Image.Image, fill_rgb: tuple[int, int, int]) -> Image.Image:
-    """Integers and floats as `L`, or as `RGB` where a level is transparent.
+    """Return an image of integers or floats as `L`, or as `RGB` if one level is transparent.
 
-    Integers of 16 bits lose the lower 8; floats are taken as 0..1 or 0..255; other ranges are stretched.
+    Integers of 16 bits lose their lower 8 bits. Floats are read as 0..1 or as 0..255. The levels of
+    any other range are stretched to 0..255.
     """
     values_HW = np.asarray(image)
     finite_HW = np.isfinite(values_HW)
     finite = values_HW[finite_HW] if not finite_HW.all() else values_HW
-    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
+    low = float(finite.min()) if finite.size else 0.0
+    high = float(finite.max()) if finite.size else 0.0
     if image.mode != "F" and low >= 0 and high <= 65535:
         grey_HW = (values_HW >> 8).astype(np.uint8)
     else:
         fits = [top for top in (1.0, 255.0) if image.mode == "F" and low >= 0 and high <= top]
-        low, high = (0.0, fits[0]) if fits else (low, high)
+        if fits:
+            low = 0.0
+            high = fits[0]
         unit_HW = (np.where(finite_HW, values_HW, low).astype(np.float64) - low) / (
             (high - low) or 1
         )

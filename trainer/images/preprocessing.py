@@ -1,7 +1,7 @@
-"""What happens to an image before it is cached: values that name one way of looking at the data.
+"""The settings that decide how an image file becomes the pixels in the cache.
 
-`Reading` belongs to the data set and is the same for every trial; `Preprocessing` is what a trial samples.
-Together with the bytes of a file (and its box) they decide every pixel.
+`Reading` belongs to the data set and is the same for every trial. A trial samples `Preprocessing`.
+`Reading`, `Preprocessing`, the bytes of a file and its box together decide every pixel.
 """
 
 import dataclasses
@@ -9,7 +9,8 @@ import dataclasses
 from trainer.fields.images import Background, Crop, ResizeMode
 
 Size = tuple[int, int]  # height, width in pixels
-# left, top, right, bottom in pixels of the image as displayed; right and bottom lie outside
+# left, top, right, bottom in pixels of the image as displayed; column `right` and row `bottom` are
+# just outside the box
 Box = tuple[int, int, int, int]
 
 
@@ -18,10 +19,14 @@ class Reading:
     """How the files of a data set become pixels.
 
     Attributes:
-        fill_rgb: the colour under transparent pixels, behind a removed background and around a fitted image.
-        max_pixels: images of more pixels are refused (Pillow's guard against decompression bombs).
-        face_weights: a YuNet model (.onnx) for `crop: face`; None for the detector inside OpenCV's package.
-        background_weights: a rembg model (.onnx) for `background: remove`; None for OpenCV's GrabCut.
+        fill_rgb: the colour under transparent pixels, in place of a removed background and around a
+            fitted image.
+        max_pixels: an image with more pixels is refused (Pillow's guard against decompression
+            bombs).
+        face_weights: a YuNet model (.onnx) for `crop: face`; None means the detector in OpenCV's
+            package.
+        background_weights: a rembg model (.onnx) for `background: remove`; None means OpenCV's
+            GrabCut.
     """
 
     fill_rgb: tuple[int, int, int] = (255, 255, 255)
@@ -32,14 +37,19 @@ class Reading:
 
 @dataclasses.dataclass(frozen=True)
 class Preprocessing:
-    """One sampled way of looking at the images.
+    """One sampled choice of preprocessing.
 
     Attributes:
         size_HW: height and width of the result.
-        resize_mode: `stretch` changes the aspect; `fit` keeps it and pads with `Reading.fill_rgb`; `crop` keeps
-            it and cuts the middle out.
-        crop: what is cut out first: nothing, the row's box, or the largest face (the whole image without one).
-        background: `remove` paints everything but the foreground with `Reading.fill_rgb`.
+        resize_mode: `stretch` changes the aspect ratio; `fit` keeps the aspect ratio and pads with
+            `Reading.fill_rgb`; `crop` keeps the aspect ratio and cuts out the middle.
+        crop: the part that is cut out first: none, the row's box, or the largest face. An image
+            without a face is used whole.
+        background: `remove` paints everything except the foreground with `Reading.fill_rgb`.
+
+    Example:
+        >>> Preprocessing((280, 210), "fit", crop="face").key
+        '280x210-fit-face'
     """
 
     size_HW: Size
@@ -49,7 +59,7 @@ class Preprocessing:
 
     @property
     def key(self) -> str:
-        """Short, readable and fit for a file name: `256x256-stretch`, `280x210-fit-face-remove`."""
+        """A short name for file names: `256x256-stretch`, `280x210-fit-face-remove`."""
         height, width = self.size_HW
         parts = [
             f"{height}x{width}",

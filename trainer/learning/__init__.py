@@ -1,1 +1,1 @@
-"""What happens in an epoch: loss, optimizer, learning rate, one step after another."""
+"""Training steps: loss, optimizer, learning rate, weight average and early stopping."""

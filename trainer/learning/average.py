@@ -1,4 +1,4 @@
-"""A moving average of the network's weights, scored in their place."""
+"""A moving average of the network's weights, which scores the fold instead of the last weights."""
 
 from typing import Any, cast
 
@@ -9,10 +9,13 @@ from torch import nn
 class WeightAverage:
     """timm's ModelEmaV3 with warm-up: after step t, average = d * average + (1 - d) * weights.
 
-    d is 1 - (1 + t)^(-2/3), at most `decay`; the first step (t = 0) so copies the weights, and a short training forgets
-    its random start. Buffers are averaged like weights: batch norm's running statistics describe the activations
-    of the weights at their step, so that averaged weights go with averaged statistics, while those of the last step
-    would belong to another network. Whole numbers (batch norm's step counter) are copied.
+    d is 1 - (1 + t)^(-2/3), at most `decay`. At the first step (t = 0) d is 0, so the average is a
+    copy of the weights. Therefore the random initial weights are never a part of the average.
+
+    Buffers are averaged like weights. Batch norm's running statistics describe the activations of
+    the weights at the same step. Therefore averaged weights need averaged statistics; the
+    statistics of the last step would belong to another network. Whole numbers (batch norm's step
+    counter) are copied.
     """
 
     def __init__(self, network: nn.Module, decay: float) -> None:
@@ -25,13 +28,16 @@ class WeightAverage:
         return cast(nn.Module, self._average.module)
 
     def update(self, network: nn.Module, step: int) -> None:
-        """Take in the weights after `step` optimizer steps (1, 2, ...: its t is one less)."""
+        """Update the average with the weights after `step` optimizer steps.
+
+        `step` counts from 1; t of the class docstring is `step - 1`.
+        """
         self._average.update(network, step=step)
 
     def state_dict(self) -> dict[str, Any]:
-        """All that is remembered: the averaged weights and buffers."""
+        """Return the averaged weights and buffers."""
         return self.network.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from `state_dict`."""
+        """Replace the averaged weights and buffers by those that `state_dict` returned."""
         self.network.load_state_dict(state)

@@ -1,6 +1,7 @@
-"""What the epochs so far say: which was best, and whether more of them help. Pure functions of a fold run's curve.
+"""The best epoch of a fold run and early stopping, as pure functions of the fold run's curve.
 
-A curve has one row per finished epoch, with the metrics of its report. NaN is never an improvement.
+A curve has one row per finished epoch, with the metrics of the epoch's report. A value of NaN is
+never an improvement.
 """
 
 import math
@@ -13,20 +14,29 @@ Curve = Sequence[Mapping[str, float]]
 
 
 def goal_of(metric: str, config: TrainConfig) -> Goal:
-    """The direction in which a metric gets better; `metric` is the name of the user's metric."""
+    """Return the direction in which `metric` gets better.
+
+    The name "metric" means the user's metric, whose direction is `config.metric_goal`.
+    """
     return config.metric_goal if metric == "metric" else METRICS[metric]
 
 
 def best_epoch(curve: Curve, *, metric: str, goal: Goal) -> int:
-    """The epoch (from 1) with the best value; ties go to the earlier one."""
+    """Return the epoch (from 1) with the best value of `metric`; the first of equal epochs."""
     values = [row[metric] for row in curve]
-    return 1 + values.index(goal.best(values))  # of NaN alone, too: the very object is found
+    # `index` also works if all values are NaN, because it compares the identity of objects first
+    return 1 + values.index(goal.best(values))
 
 
 def improvements(config: TrainConfig, curve: Curve) -> list[bool]:
-    """For each epoch whether `monitor` is better than ever before by more than `min_delta`."""
+    """Return for each epoch whether it is an improvement.
+
+    An epoch is an improvement if its value of `monitor` is better than the value of the last
+    improvement by more than `min_delta`.
+    """
     sign = goal_of(config.monitor, config).sign
-    best, improved = -math.inf, []
+    best = -math.inf
+    improved = []
     for row in curve:
         score = sign * row[config.monitor]
         improved.append(score > best + config.min_delta)
@@ -35,10 +45,11 @@ def improvements(config: TrainConfig, curve: Curve) -> list[bool]:
 
 
 def stops_early(config: TrainConfig, curve: Curve, *, counted_from: int = 1) -> bool:
-    """Whether `patience` epochs have passed without an improvement.
+    """Return whether the last `patience` epochs had no improvement.
 
     Args:
-        counted_from: the first epoch of the stage in progress: a second stage gets its own patience.
+        counted_from: the first epoch of the current stage. Epochs before it do not count, so that a
+            second stage has its own patience.
     """
     if not config.patience:
         return False

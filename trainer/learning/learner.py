@@ -1,4 +1,7 @@
-"""What learns in a fold run: network, optimizer, weight average, and in how many parts a batch goes through them."""
+"""The learner of a fold run: its network, optimizer and weight average.
+
+The learner also splits batches into parts when the GPU's memory is too small.
+"""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -26,8 +29,10 @@ class Learner:
     """Network, optimizer and weight average of one fold run, and their state.
 
     Attributes:
-        parts: in which a batch goes through the network; `accumulation`, or more once memory was too small.
-        notes: what happened to them.
+        network: the network that is trained.
+        parts: the number of parts that a batch is split into; at first `accumulation`, more after
+            memory was too small.
+        notes: messages about batches that were split.
     """
 
     def __init__(
@@ -42,9 +47,9 @@ class Learner:
     ) -> None:
         """
         Args:
-            network: on the device that it is trained on.
-            parts: of an earlier fold of this trial.
-            make_room: gives back device memory that only others would use.
+            network: the network, on the device where it is trained.
+            parts: the parts that an earlier fold of this trial ended with.
+            make_room: frees device memory that this fold run does not use.
         """
         self._config = config
         self._phases = phases
@@ -63,24 +68,23 @@ class Learner:
             phases=phases,
         )
         self.parts = max(config.accumulation, parts)
-        self._split = (
-            parts > config.accumulation
-        )  # memory was too small before: there is no second chance
+        # batches are split only once per trial; an earlier fold may have split them
+        self._split = parts > config.accumulation
         self.notes: list[str] = []
 
     @property
     def scored(self) -> Network:
-        """The network that the fold is scored by."""
+        """The network that scores the fold: the averaged network if `ema` is set."""
         return self.network if self._average is None else cast(Network, self._average.network)
 
     @property
     def lr(self) -> float:
-        """The learning rate of the last step, before layer decay and head_lr_factor."""
+        """The learning rate of the last step, without layer_decay and head_lr_factor."""
         group = self._optimizer.param_groups[0]
         return float(group["lr"] / group["lr_scale"])
 
     def weights_and_moments(self) -> dict[str, Any]:
-        """References to the state that training changes."""
+        """Return the state that training changes, as references and not as copies."""
         return {
             "network": self.network.state_dict(),
             "optimizer": self._optimizer.state_dict(),
@@ -88,14 +92,14 @@ class Learner:
         }
 
     def restore_weights_and_moments(self, state: dict[str, Any]) -> None:
-        """Take over what `weights_and_moments` gave."""
+        """Restore a state that `weights_and_moments` returned."""
         self.network.load_state_dict(state["network"])
         self._optimizer.load_state_dict(state["optimizer"])
         if self._average is not None:
             self._average.load_state_dict(state["average"])
 
     def state(self) -> dict[str, Any]:
-        """All of it, for a checkpoint."""
+        """Return the complete state for a checkpoint."""
         return {
             **self.weights_and_moments(),
             "parts": self.parts,
@@ -104,12 +108,19 @@ class Learner:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Take over a checkpoint's state."""
+        """Restore the state of a checkpoint."""
         self.restore_weights_and_moments(state)
-        self.parts, self._split, self.notes = state["parts"], state["split"], state["notes"]
+        self.parts = state["parts"]
+        self._split = state["split"]
+        self.notes = state["notes"]
 
     def begin_epoch(self, epoch: int, *, forward: Forward) -> None:
-        """Train mode, as far as layers are not frozen in this epoch (from 1); batches go through `forward`."""
+        """Set train mode for all layers that are not frozen in this epoch.
+
+        Args:
+            epoch: the epoch, counted from 1.
+            forward: the forward pass of this epoch's batches.
+        """
         self.network.train()
         apply_freezing(self.network, self._config, epoch=epoch)
         self._forward = forward
@@ -117,11 +128,19 @@ class Learner:
     def step(
         self, views: Sequence[Tensor], targets_BK: Tensor, *, lr: float, index: int, at: str
     ) -> Tensor:
-        """Take optimizer step `index` at the rate `lr`; the mean loss, on the device.
+        """Take optimizer step `index` with the learning rate `lr`.
+
+        Args:
+            views: see `Stepper.step`.
+            targets_BK: see `Stepper.step`.
+            at: fold and epoch, for messages.
+
+        Returns:
+            The mean loss of the batch, on the device.
 
         Raises:
-            NonFiniteStep: see Stepper.
-            OutOfMemoryError: also split batches do not fit.
+            NonFiniteStep: see `Stepper.step`.
+            OutOfMemoryError: the GPU's memory is too small even for split batches.
         """
         set_lr(self._optimizer, lr)
         images = len(targets_BK)
@@ -137,29 +156,33 @@ class Learner:
         return loss
 
     def check(self) -> None:
-        """See Stepper."""
+        """See `Stepper.check`."""
         self._stepper.check()
 
     def _parts_of(self, images: int) -> int:
-        """A batch that is smaller than usual (few images in all) goes in fewer parts, not in single images."""
+        """Return the number of parts for a batch of `images` images.
+
+        A batch that is smaller than `batch_size`, because the data set is small, is split into
+        fewer parts and not into single images.
+        """
         batch_size = self._config.batch_size
         return self.parts if images >= batch_size else max(1, images * self.parts // batch_size)
 
     def within_memory(self, action: Callable[[], Answer], *, at: str) -> Answer:
-        """What `action` gives; with batches split once more where memory was too small for the first try.
+        """Return the result of `action`; if memory is too small, split batches and try once more.
 
         Args:
-            action: can be repeated, and looks at `parts`.
+            action: a function that may be repeated and that uses `parts`.
             at: fold and epoch, for messages.
 
         Raises:
-            OutOfMemoryError: with the numbers.
+            OutOfMemoryError: memory is too small even so; the message has the sizes.
         """
         try:
             return action()
         except torch.OutOfMemoryError as error:
             self._split_batches(error, at=at)
-        # outside of the handler, whose traceback holds what did not fit
+        # outside the `except` block: the traceback of the error keeps its tensors alive
         self._make_room()
         torch.cuda.empty_cache()
         try:
@@ -168,30 +191,35 @@ class Learner:
             raise self._too_little(error, at=at) from None
 
     def _split_batches(self, error: torch.OutOfMemoryError, *, at: str) -> None:
-        """Twice as many parts from now on, or the next number that divides a batch; once per trial."""
+        """Double the number of parts, or use the next higher number that divides `batch_size`.
+
+        This happens once per trial.
+        """
         batch_size = self._config.batch_size
         parts = next(
             (p for p in range(2 * self.parts, 4 * self.parts) if batch_size % p == 0),
             2 * self.parts,
         )
-        # moments that were half updated cannot be tried again; batch norm cannot train on single images
+        # A step cannot be repeated after the optimizer has updated a part of its moments. Batch
+        # norm cannot train on single images.
         if self._split or self._stepper.updating or batch_size // parts < 2:
             raise self._too_little(error, at=at) from None
-        self.parts, self._split = parts, True
+        self.parts = parts
+        self._split = True
         self.notes.append(
-            f"{at}: CUDA out of memory ({sizes(self._config)}); batches were split into {parts} parts of "
-            f"{batch_size // parts}"
+            f"{at}: CUDA out of memory ({sizes(self._config)}); batches were split into {parts} "
+            f"parts of {batch_size // parts}"
         )
         logger.warning("%s", self.notes[-1])
 
     def _too_little(self, error: torch.OutOfMemoryError, *, at: str) -> OutOfMemoryError:
         parts = f", with batches in {self.parts} parts" if self.parts > 1 else ""
         return OutOfMemoryError(
-            f"{at}: CUDA out of memory ({sizes(self._config)}{parts}). A smaller batch_size or resize helps, or more "
-            f"accumulation. Torch says: {first_line(error)}"
+            f"{at}: CUDA out of memory ({sizes(self._config)}{parts}). A smaller batch_size or "
+            f"resize helps, or more accumulation. Torch says: {first_line(error)}"
         )
 
 
 def sizes(config: TrainConfig) -> str:
-    """What the memory of a fold run depends on."""
+    """Return the settings that decide how much memory a fold run needs, for messages."""
     return f"batch_size={config.batch_size}, backbone={config.backbone}, resize={config.resize}"

@@ -1,7 +1,10 @@
-"""Losses by name: logits (B, K) and targets (B, K), each row a probability distribution, to one mean value.
+"""Losses by name: functions of logits (B, K) and targets (B, K) that return one mean value.
 
-Shapes: B batch, K classes of one head, N images trained on. Except for soft_f1, which counts over a batch, a loss is
-a mean over images: the losses of a batch's equal parts have the whole batch's loss as their mean.
+Each row of the targets is a probability distribution. Every loss except soft_f1 is a mean over the
+images. Therefore the mean of the losses of a batch's equal parts is the loss of the whole batch.
+soft_f1 is computed from sums over the batch.
+
+Shapes: B images of a batch, K classes of one head, N images trained on.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,7 +23,7 @@ from trainer.model.heads import Heads
 Loss = Callable[[Tensor, Tensor], Tensor]
 HeadsLoss = Callable[[Sequence[Tensor], Tensor], Tensor]
 Weights = Tensor | None  # K class weights
-NO_CLASS = 1e-7  # keeps the soft F1 of a class without any mass at 0
+NO_CLASS = 1e-7  # makes the soft F1 of a class without any probability 0 instead of 0 / 0
 
 
 def build_loss(
@@ -31,14 +34,17 @@ def build_loss(
     device: torch.device,
     own: Loss | None = None,
 ) -> HeadsLoss:
-    """What a fold run minimises: from logits per head and joint targets (B, K) the weighted mean of the heads' losses.
+    """Return the loss that a fold run minimises: the weighted mean of the heads' losses.
+
+    The returned function takes the logits of each head and the targets (B, K) of the joint classes.
 
     Args:
-        labels_N: joint classes of the images trained on: class weights may know nothing of the held-out fold.
-        own: the user's function where `config.loss` names one; it is called for each head.
+        labels_N: joint classes of the images trained on. Class weights must not depend on the
+            held-out fold.
+        own: the user function if `config.loss` names one; it is called for each head.
 
     Raises:
-        ConfigError: `head_weights` names no label column, or leaves no head with a weight.
+        ConfigError: `head_weights` has a name that is no label column, or all weights are 0.
     """
     head_weights = _head_weights(config, heads)
     losses = []
@@ -49,9 +55,13 @@ def build_loss(
 
     def loss(logits: Sequence[Tensor], targets_BK: Tensor) -> Tensor:
         parts = zip(head_weights, losses, logits, heads.targets(targets_BK), strict=True)
-        # a head that counts nothing is left out: 0 times a logit that is not finite would not be 0
+        # a head with weight 0 is left out, because 0 times NaN or infinity is not 0
         return torch.stack(
-            [weight * one(head.float(), t) for weight, one, head, t in parts if weight]
+            [
+                weight * head_loss(head_logits.float(), targets)
+                for weight, head_loss, head_logits, targets in parts
+                if weight
+            ]
         ).sum()
 
     return loss
@@ -60,12 +70,17 @@ def build_loss(
 def class_weights(
     config: TrainConfig, counts_K: npt.NDArray[np.int64]
 ) -> npt.NDArray[np.float64] | None:
-    """Weights against imbalance, or None; a class without images trained on has weight 0.
+    """Return class weights (K) against class imbalance, or None if `class_weights` is "none".
 
-    Their mean over the images trained on is 1, so that a learning rate means the same with and without them.
+    A class without training images has weight 0. The mean of the weights over the training images
+    is 1, so that a learning rate has the same effect with and without class weights.
 
-    Source: balanced: King and Zeng 2001, equal to scikit-learn's `compute_class_weight("balanced")` over the classes
-    that occur. effective_number: Cui et al. 2019, equation 2, who scale to mean 1 over the classes instead.
+    Args:
+        counts_K: the number of training images of each class.
+
+    Source: balanced: King and Zeng 2001, equal to scikit-learn's `compute_class_weight("balanced")`
+    for the classes that occur. effective_number: Cui et al. 2019, equation 2. Our deviation: Cui et
+    al. scale the mean over the classes to 1 instead.
     """
     if config.class_weights == "none":
         return None
@@ -81,7 +96,7 @@ def class_weights(
 
 
 def _head_weights(config: TrainConfig, heads: Heads) -> list[float]:
-    """One weight per head, with sum 1."""
+    """Return one weight per head; the sum of the weights is 1."""
     heads.refuse_unknown(config.head_weights, field="head_weights")
     weights = [config.head_weights.get(name, 1.0) for name in heads.names]
     if sum(weights) <= 0:
@@ -101,18 +116,22 @@ def _cross_entropy(config: TrainConfig, weights_K: Weights) -> Loss:
 
 
 def _label_smoothing(config: TrainConfig, weights_K: Weights) -> Loss:
-    """Szegedy et al. 2016: `smoothing` of the target mass is spread evenly over all classes."""
+    """Szegedy et al. 2016: the share `smoothing` of a target is spread evenly over all classes."""
     return lambda logits_BK, targets_BK: F.cross_entropy(
         logits_BK, targets_BK, weight=weights_K, label_smoothing=config.smoothing
     )
 
 
 def _focal(config: TrainConfig, weights_K: Weights) -> Loss:
-    """Lin et al. 2017: mean of sum_k t_k (1 - p_k)^gamma (-log p_k); their alpha are the class weights."""
+    """Lin et al. 2017: the mean over images of sum_k t_k (1 - p_k)^gamma (-log p_k).
+
+    The class weights are the alpha of Lin et al.
+    """
 
     def loss(logits_BK: Tensor, targets_BK: Tensor) -> Tensor:
         log_p_BK = F.log_softmax(logits_BK, dim=1)
-        # -expm1 keeps 1 - p exact near p = 1; clamped since p = 1 has no gradient for gamma < 1
+        # -expm1 keeps 1 - p exact near p = 1. The value is clamped, because for gamma < 1 the
+        # gradient at p = 1 does not exist.
         easy_BK = torch.clamp(-torch.expm1(log_p_BK), min=1e-8) ** config.focal_gamma
         share_BK = targets_BK if weights_K is None else targets_BK * weights_K
         return (share_BK * easy_BK * -log_p_BK).sum(dim=1).mean()
@@ -121,14 +140,15 @@ def _focal(config: TrainConfig, weights_K: Weights) -> Loss:
 
 
 def _soft_f1(config: TrainConfig, weights_K: Weights) -> Loss:
-    """One minus macro F1 with probabilities in place of decisions, over all K classes.
+    """One minus the macro F1 over all K classes, with probabilities instead of decisions.
 
-    With tp = sum p t, fp = sum p (1 - t), fn = sum (1 - p) t over the batch, F1 of a class is 2 tp / (2 tp + fp + fn),
-    whose denominator is sum p + sum t. A class that the batch lacks counts 0, as in our macro F1: it adds a constant
-    and no gradient, so batches should be large against K.
+    With tp = sum p t, fp = sum p (1 - t), fn = sum (1 - p) t over the batch, F1 of a class is
+    2 tp / (2 tp + fp + fn). The denominator is sum p + sum t. A class without images in the batch
+    has an F1 of 0, as in our macro F1. Such a class adds a constant to the loss and no gradient, so
+    the batch size should be much larger than K.
 
-    Source: Haltuf's "Best loss function for F1-score metric" (a public notebook of 2018), there with precision and
-    recall apart, each with an epsilon of its own.
+    Source: Haltuf's "Best loss function for F1-score metric" (a public notebook of 2018). Our
+    deviation: the notebook computes precision and recall separately, each with its own epsilon.
     """
 
     def loss(logits_BK: Tensor, targets_BK: Tensor) -> Tensor:
@@ -144,7 +164,10 @@ def _soft_f1(config: TrainConfig, weights_K: Weights) -> Loss:
 
 
 def _mixture(config: TrainConfig, weights_K: Weights) -> Loss:
-    """Sum of the losses in `loss_mix`, each times its weight as given: 0.4 and 0.6 stay so, as do 4 and 6."""
+    """The sum of the losses in `loss_mix`, each multiplied by its weight.
+
+    The weights are not normalised: weights of 4 and 6 give ten times the loss of 0.4 and 0.6.
+    """
     parts = [
         (weight, LOSSES[name](config, weights_K))
         for name, weight in sorted(config.loss_mix.items())

@@ -1,4 +1,7 @@
-"""Optimizers by name, in groups: the learning rate by layer and head, weight decay away from norms and biases."""
+"""Optimizers by name, and their parameter groups.
+
+The groups give layers and heads their own learning rates, and norms and biases no weight decay.
+"""
 
 import fnmatch
 import inspect
@@ -17,7 +20,7 @@ from trainer.errors import ConfigError
 from trainer.model.timm_names import check_optimizer
 
 with warnings.catch_warnings():
-    # madgrad 1.3 still imports a name that torch has deprecated; nothing of ours depends on it
+    # madgrad 1.3 imports a name that torch has deprecated; our code does not use this name
     warnings.simplefilter("ignore")
     from madgrad import MADGRAD
 
@@ -25,18 +28,21 @@ Groups = list[dict[str, Any]]
 
 
 def build_optimizer(network: nn.Module, config: TrainConfig, *, device: torch.device) -> Optimizer:
-    """The optimizer of `config` over all parameters of `network`, frozen ones included: they may thaw later.
+    """Return the optimizer of `config` for all parameters of `network`.
 
-    Its groups carry `lr_scale`, the factor of the learning rate that `set_lr` applies. adam, adamw and sgd are fused,
-    on the CPU too: a step over resnet18 then takes 30 ms instead of 59 (adam), over efficientnet_b0 7 instead of 20
-    (adamw) and 4 instead of 10 (sgd), on one thread.
+    Frozen parameters are included, because a later epoch may unfreeze them. Each parameter group
+    has `lr_scale`, a factor of the learning rate that `set_lr` applies. adam, adamw and sgd are
+    fused, on the CPU too. On one thread a fused step takes 30 ms instead of 59 ms for resnet18 with
+    adam, and for efficientnet_b0 7 ms instead of 20 ms with adamw and 4 ms instead of 10 ms with
+    sgd.
 
     Args:
-        network: has `backbone` and `heads`.
-        device: where the parameters are.
+        network: a network with `backbone` and `heads`.
+        device: the device of the parameters.
 
     Raises:
-        ConfigError: an optimizer that there is not, or layer_decay with a backbone that has no layer groups.
+        ConfigError: the optimizer does not exist, or `layer_decay` is set and the backbone has no
+            layer groups.
     """
     problem = check_optimizer(config.optimizer)
     if problem is not None:
@@ -44,36 +50,35 @@ def build_optimizer(network: nn.Module, config: TrainConfig, *, device: torch.de
     assert all(parameter.device.type == device.type for parameter in network.parameters())
     optimizer = OPTIMIZERS.get(config.optimizer, _of_timm)(_groups(network, config), config)
     for group in optimizer.param_groups:
-        if (
-            "max_lr_snapshot" in group
-        ):  # timm's corrected weight decay is lr^2 / (highest lr): of this group, that is
+        # timm's corrected weight decay is lr^2 / (highest lr), with the highest lr of this group
+        if "max_lr_snapshot" in group:
             group["max_lr_snapshot"] = config.lr * group["lr_scale"]
     set_lr(optimizer, config.lr)
     return optimizer
 
 
 def set_lr(optimizer: Optimizer, lr: float) -> None:
-    """Give every group its share of the learning rate `lr`."""
+    """Set the learning rate of every group to `lr` times the group's `lr_scale`."""
     for group in optimizer.param_groups:
         group["lr"] = lr * group["lr_scale"]
 
 
 def skips_on_device(optimizer: Optimizer) -> bool:
-    """Whether `step()` does nothing, without asking the host, while `optimizer.found_inf` is a tensor of 1.
+    """Return whether `optimizer.step()` can skip a step on the device, without asking the host.
 
-    torch's fused kernels read the attributes `found_inf` (float, no dimensions, 0 or 1, on the parameters' device) and
-    `grad_scale`, which its GradScaler sets.
+    Such an optimizer skips a step if its attribute `found_inf` is 1. torch's fused kernels read the
+    attributes `found_inf` (a float tensor without dimensions, 0 or 1, on the parameters' device)
+    and `grad_scale`, which torch's GradScaler sets.
     """
     fused = all(group.get("fused") for group in optimizer.param_groups)
     return fused and isinstance(optimizer, torch.optim.Adam | torch.optim.SGD)
 
 
 def _groups(network: nn.Module, config: TrainConfig) -> Groups:
-    """All parameters by the factor of their learning rate and their weight decay; as few groups as possible."""
+    """Return one group per pair of learning rate factor and weight decay that occurs."""
     backbone = network.get_submodule("backbone")
-    exempt: Collection[str] = getattr(
-        backbone, "no_weight_decay", tuple
-    )()  # names or patterns, as timm reads them
+    # names or patterns of names, as timm uses them
+    exempt: Collection[str] = getattr(backbone, "no_weight_decay", tuple)()
     scales = layer_scales(backbone, config)
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in network.named_parameters():
@@ -90,18 +95,22 @@ def _groups(network: nn.Module, config: TrainConfig) -> Groups:
 
 
 def layer_scales(backbone: nn.Module, config: TrainConfig) -> dict[str, float]:
-    """The factor of the learning rate for each parameter of the backbone, by name; absent names have factor 1.
+    """Return the learning rate factor of each parameter of the backbone, by name.
 
-    The layers are timm's groups of the whole model: what no group matches (a last norm, a neck) belongs to the
-    classifier's layer, whose factor is 1, as in `timm.optim.param_groups_layer_decay`.
+    A parameter whose name is missing has factor 1. The layers are timm's groups of the whole model.
+    A parameter that no group matches (a last norm, a neck) belongs to the classifier's layer, whose
+    factor is 1, as in `timm.optim.param_groups_layer_decay`.
+
+    Raises:
+        ConfigError: `layer_decay` is set and the backbone has no layer groups.
     """
     if config.layer_decay == 1:
         return {}
     matcher = getattr(backbone, "group_matcher", None)
     if matcher is None:
         raise ConfigError(
-            f"layer_decay={config.layer_decay}: backbone {config.backbone} does not say what its layers are "
-            "(timm's group_matcher). Use layer_decay: 1"
+            f"layer_decay={config.layer_decay}: backbone {config.backbone} does not say what its "
+            "layers are (timm's group_matcher). Use layer_decay: 1"
         )
     layers = group_with_matcher(_names_with_classifier(backbone), matcher(), reverse=True)
     last = max(layers.values())
@@ -109,7 +118,7 @@ def layer_scales(backbone: nn.Module, config: TrainConfig) -> dict[str, float]:
 
 
 def _names_with_classifier(backbone: nn.Module) -> Iterator[tuple[str, None]]:
-    """The parameters' names as timm's own model has them, whose classifier is our heads."""
+    """Yield the parameters' names in timm's complete model, where our heads are the classifier."""
     yield from ((name, None) for name, _ in backbone.named_parameters())
     classifier = getattr(backbone, "pretrained_cfg", {}).get("classifier") or "heads"
     yield f"{classifier if isinstance(classifier, str) else classifier[0]}.weight", None
@@ -126,7 +135,7 @@ def _adamw(groups: Groups, config: TrainConfig) -> Optimizer:
 
 
 def _sgd(groups: Groups, config: TrainConfig) -> Optimizer:
-    """Sutskever et al. 2013, torch's variant of Nesterov's momentum."""
+    """Sutskever et al. 2013, with torch's variant of Nesterov's momentum."""
     nesterov = config.nesterov and config.momentum > 0
     optimizer = torch.optim.SGD(
         groups, lr=config.lr, momentum=config.momentum, nesterov=nesterov, fused=True
@@ -137,10 +146,10 @@ def _sgd(groups: Groups, config: TrainConfig) -> Optimizer:
 
 
 def _start_momentum(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-    """Give parameters that have their first gradient a momentum of 0, the same start as torch's.
+    """Start the momentum of each parameter that has its first gradient at 0, as torch does.
 
-    torch's fused kernel would read uninitialised memory if its first step is skipped, and fails on a group of which
-    only a part has thawed.
+    Without this hook torch's fused kernel would read uninitialised memory if its first step is
+    skipped. The kernel would also fail on a group of which only a part is unfrozen.
     """
     for group in optimizer.param_groups:
         for parameter in group["params"]:
@@ -149,7 +158,7 @@ def _start_momentum(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
 
 
 def _rmsprop(groups: Groups, config: TrainConfig) -> Optimizer:
-    """Tieleman and Hinton 2012; torch's defaults (alpha 0.99)."""
+    """Tieleman and Hinton 2012, with torch's defaults (alpha 0.99)."""
     return torch.optim.RMSprop(groups, lr=config.lr, momentum=config.momentum)
 
 
@@ -159,32 +168,34 @@ def _radam(groups: Groups, config: TrainConfig) -> Optimizer:
 
 
 def _lion(groups: Groups, config: TrainConfig) -> Optimizer:
-    """Chen et al. 2023; timm's, torch has none."""
+    """Chen et al. 2023. This is timm's Lion, because torch has no Lion."""
     optimizer: Optimizer = timm.optim.Lion(groups, lr=config.lr, betas=(config.momentum, 0.99))
     return optimizer
 
 
 def _madgrad(groups: Groups, config: TrainConfig) -> Optimizer:
-    """Defazio and Jelassi 2021, the authors' package; it has no fused form."""
+    """Defazio and Jelassi 2021, from the authors' package, which has no fused version."""
     optimizer: Optimizer = MADGRAD(groups, lr=config.lr, momentum=config.momentum)
     return optimizer
 
 
 def _of_timm(groups: Groups, config: TrainConfig) -> Optimizer:
-    """Any other optimizer of timm, with its own defaults but for lr, weight decay and momentum.
+    """Any other optimizer of timm, with timm's defaults except for lr, weight decay and momentum.
 
-    `momentum` is its momentum where it has one, else the first of its betas where it has betas by default.
+    `config.momentum` sets the optimizer's momentum. For an optimizer without momentum it sets the
+    first beta, if the optimizer has betas by default.
     """
     info = timm.optim.get_optimizer_info(config.optimizer)
     settings: dict[str, Any] = dict(info.defaults or {})
     known = inspect.signature(info.opt_class).parameters
     if info.has_momentum:
         settings["momentum"] = config.momentum
-        if config.momentum == 0 and "nesterov" in known:  # several refuse one without the other
+        # several optimizers refuse nesterov without momentum
+        if config.momentum == 0 and "nesterov" in known:
             settings["nesterov"] = False
     elif info.has_betas:
         betas = settings.get("betas", known["betas"].default)
-        if betas is not None:  # None: adafactor keeps no first moment
+        if betas is not None:  # adafactor has None, because it keeps no first moment
             settings["betas"] = (config.momentum, *betas[1:])
     optimizer: Optimizer = timm.optim.create_optimizer_v2(
         groups, opt=config.optimizer, lr=config.lr, **settings

@@ -1,4 +1,4 @@
-"""How the time of an epoch splits into phases: data, forward, backward, optimizer, metrics."""
+"""The time that an epoch spends in each phase: data, forward, backward, optimizer, metrics."""
 
 import contextlib
 import time
@@ -9,18 +9,18 @@ import torch
 
 
 class Phases(Protocol):
-    """Told by the training what it is doing. Phases follow each other; none lies inside another."""
+    """Receives the name of each phase of the training. Phases are never nested."""
 
     def phase(self, name: str) -> contextlib.AbstractContextManager[None]:
-        """The block that follows belongs to phase `name`."""
+        """Return a context manager for a block of code that belongs to phase `name`."""
         ...
 
 
 class NoPhases:
-    """Nobody asked."""
+    """Measures nothing."""
 
     def phase(self, name: str) -> contextlib.AbstractContextManager[None]:
-        """Costs nothing: one block that does nothing serves all phases."""
+        """Return a context manager that does nothing; all phases share it, so it costs no time."""
         return _NOTHING
 
 
@@ -30,19 +30,25 @@ _NOTHING = contextlib.nullcontext()
 class TimedPhases:
     """Sums the seconds of each phase.
 
-    On a GPU it waits for the device at the borders of a phase, or its work would count for a later one: the phases
-    are right, their sum is more than the same epoch takes unwatched.
+    On a GPU the clock is read after the device has finished its queued work, at the beginning and
+    at the end of each phase. Otherwise the device's work would count for a later phase. Therefore
+    the time of each phase is right, but the sum is more than the same epoch takes without
+    measurement.
+
+    Attributes:
+        seconds: the seconds of each phase, in the order in which the phases first began.
     """
 
     def __init__(
         self, device: torch.device, *, clock: Callable[[], float] = time.perf_counter
     ) -> None:
-        self._device, self._clock = device, clock
-        self.seconds: dict[str, float] = {}  # by phase, in the order of their first appearance
+        self._device = device
+        self._clock = clock
+        self.seconds: dict[str, float] = {}
 
     @contextlib.contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """A block that fails counts, too."""
+        """Add the time of the block to phase `name`, even if the block raises an exception."""
         begin = self._now()
         try:
             yield

@@ -1,7 +1,8 @@
-"""Learning rates as stateless functions of the optimizer step and of the epochs so far: nothing to save or restore.
+"""Learning rate schedules, as functions of the optimizer step and of the epochs so far.
 
-Positions are in epochs as a real number: step / steps_per_epoch, from 0 up to `config.epochs`. A curve has one row per
-finished epoch, in order, as it is recorded: `epoch` (from 1), `loss`, `train_loss`, `f1` and the other metrics.
+The functions have no state, so there is nothing to save or restore. A position is a real number of
+epochs: step / steps_per_epoch, from 0 to `config.epochs`. A curve has one row per finished epoch,
+in order: `epoch` (from 1), `loss`, `train_loss`, `f1` and the other metrics.
 """
 
 import bisect
@@ -13,28 +14,39 @@ from trainer.config import TrainConfig
 from trainer.fields.optimization import SchedulerName
 from trainer.learning.curve import Curve, improvements
 
-FEEDBACK = frozenset(
-    {"plateau", "two_stage"}
-)  # look at the curve; the others are functions of the step alone
-OWN_RISE = frozenset({"cyclic", "one_cycle"})  # begin low by themselves: no warm-up
-TOLERANCE = 1e-9  # epochs: a border between two positions is met in spite of rounding
+# schedulers that depend on the curve; all other schedulers depend only on the step
+FEEDBACK = frozenset({"plateau", "two_stage"})
+# schedulers without warm-up, because they start with a low rate themselves
+OWN_RISE = frozenset({"cyclic", "one_cycle"})
+TOLERANCE = 1e-9  # epochs; a position this close before a border counts as on it (rounding)
 
 
 def lr_at(config: TrainConfig, *, step: int, steps_per_epoch: int, curve: Curve) -> float:
-    """The learning rate of optimizer step `step` (the first is 0).
+    """Return the learning rate of optimizer step `step`, counted from 0.
 
     Args:
-        curve: at least the epochs before that of `step` for a scheduler of `FEEDBACK`; later ones are not looked at.
+        curve: the curve of the fold run. For a scheduler in `FEEDBACK` the curve must have all
+            epochs before the epoch of `step`; later epochs are ignored.
+
+    Example:
+        >>> config = TrainConfig(
+        ...     scheduler="step", lr=0.1, step_epochs=2, step_gamma=0.5, warmup_epochs=0
+        ... )
+        >>> [lr_at(config, step=step, steps_per_epoch=10, curve=[]) for step in (0, 19, 20)]
+        [0.1, 0.1, 0.05]
     """
-    at = _At(step, steps_per_epoch, curve[: step // steps_per_epoch])
-    return SCHEDULES[config.scheduler](config, at) * _warm_up(config, at)
+    moment = _Moment(step, steps_per_epoch, curve[: step // steps_per_epoch])
+    return SCHEDULES[config.scheduler](config, moment) * _warm_up(config, moment)
 
 
 def second_stage_epoch(config: TrainConfig, curve: Curve) -> int | None:
-    """two_stage: the first epoch (from 1) of the second stage as far as `curve` tells; None: not yet known, or never.
+    """Return the first epoch (from 1) of the second stage of the scheduler two_stage.
 
-    The first stage ends with the epoch whose gap (validation minus training loss) exceeds the smallest gap before it
-    by more than `second_gap`; the second begins at `second_epoch` at the latest.
+    None means that the epochs in `curve` do not decide it yet, or that there is no second stage.
+
+    The gap of an epoch is its validation loss minus its training loss. The first stage ends with
+    the epoch whose gap exceeds the smallest gap before it by more than `second_gap`. The second
+    stage begins at epoch `second_epoch` at the latest.
     """
     if config.scheduler != "two_stage":
         return None
@@ -43,10 +55,10 @@ def second_stage_epoch(config: TrainConfig, curve: Curve) -> int | None:
 
 
 def goes_back(config: TrainConfig, curve: Curve) -> bool:
-    """two_stage: whether the last epoch of `curve` ended the first stage by its gap.
+    """Return whether the last epoch of `curve` ended the first stage of two_stage by its gap.
 
-    Exactly then the state from before that epoch must be restored. The undone epoch stays in the curve, and the next
-    one has the next number.
+    Only in this case the state from before that epoch must be restored. The undone epoch stays in
+    the curve, and the next epoch has the next number.
     """
     return (
         config.scheduler == "two_stage"
@@ -56,7 +68,10 @@ def goes_back(config: TrainConfig, curve: Curve) -> bool:
 
 
 def _widened_epoch(config: TrainConfig, curve: Curve) -> int | None:
-    """The first epoch of the first stage whose gap is too wide. A gap of NaN is, even in the first epoch."""
+    """Return the first epoch of the first stage whose gap is too wide, or None.
+
+    A gap of NaN is too wide, even in the first epoch.
+    """
     if not config.second_gap:
         return None
     smallest = math.inf
@@ -71,55 +86,61 @@ def _widened_epoch(config: TrainConfig, curve: Curve) -> int | None:
 
 
 @dataclasses.dataclass(frozen=True)
-class _At:
-    """A moment of the training."""
+class _Moment:
+    """A moment of the training: the beginning of an optimizer step."""
 
     step: int
     steps_per_epoch: int
-    curve: Curve  # of the epochs before this one
+    curve: Curve  # the epochs before the epoch of `step`
 
     @property
     def position(self) -> float:
-        """In epochs, at the beginning of the step."""
+        """The number of epochs before the step, as a real number."""
         return self.step / self.steps_per_epoch
 
     @property
     def finished(self) -> int:
-        """Whole epochs before this one."""
+        """The number of finished epochs before the step."""
         return self.step // self.steps_per_epoch
 
 
-def _warm_up(config: TrainConfig, at: _At) -> float:
-    """Linear from 0 to 1; it counts from step 1, so that the first step is not wasted on a rate of 0."""
-    if config.scheduler in OWN_RISE or at.position >= config.warmup_epochs:
+def _warm_up(config: TrainConfig, moment: _Moment) -> float:
+    """Return the warm-up factor, which rises linearly from 0 to 1.
+
+    The factor of the first step is above 0, because a step with a rate of 0 would be wasted.
+    """
+    if config.scheduler in OWN_RISE or moment.position >= config.warmup_epochs:
         return 1.0
-    return min(1.0, (at.position + 1 / at.steps_per_epoch) / config.warmup_epochs)
+    return min(1.0, (moment.position + 1 / moment.steps_per_epoch) / config.warmup_epochs)
 
 
-def _none(config: TrainConfig, at: _At) -> float:
+def _none(config: TrainConfig, moment: _Moment) -> float:
     return config.lr
 
 
-def _step(config: TrainConfig, at: _At) -> float:
-    """torch's StepLR, stepped once per epoch."""
-    return config.lr * config.step_gamma ** (at.finished // config.step_epochs)
+def _step(config: TrainConfig, moment: _Moment) -> float:
+    """torch's StepLR with one scheduler step per epoch."""
+    return config.lr * config.step_gamma ** (moment.finished // config.step_epochs)
 
 
-def _multistep(config: TrainConfig, at: _At) -> float:
-    """torch's MultiStepLR, stepped once per epoch; a milestone may lie inside an epoch."""
+def _multistep(config: TrainConfig, moment: _Moment) -> float:
+    """torch's MultiStepLR with one scheduler step per epoch; a milestone may be inside an epoch."""
     return config.lr * config.step_gamma ** bisect.bisect_right(
-        config.milestones, at.position + TOLERANCE
+        config.milestones, moment.position + TOLERANCE
     )
 
 
-def _exponential(config: TrainConfig, at: _At) -> float:
-    """torch's ExponentialLR, stepped once per epoch."""
-    return config.lr * config.epoch_gamma**at.finished
+def _exponential(config: TrainConfig, moment: _Moment) -> float:
+    """torch's ExponentialLR with one scheduler step per epoch."""
+    return config.lr * config.epoch_gamma**moment.finished
 
 
-def _cosine(config: TrainConfig, at: _At) -> float:
-    """Half a cosine from lr to min_lr after the warm-up, once or in cycles (Loshchilov and Hutter 2017)."""
-    elapsed = max(0.0, at.position - config.warmup_epochs)
+def _cosine(config: TrainConfig, moment: _Moment) -> float:
+    """Half a cosine from lr to min_lr after the warm-up, once or in cycles.
+
+    Source: Loshchilov and Hutter 2017.
+    """
+    elapsed = max(0.0, moment.position - config.warmup_epochs)
     if config.restart_epochs:
         share = _share_of_cycle(elapsed / config.restart_epochs, config.restart_factor)
     else:
@@ -128,11 +149,12 @@ def _cosine(config: TrainConfig, at: _At) -> float:
 
 
 def _share_of_cycle(elapsed: float, factor: float) -> float:
-    """How much of its cycle has passed, in [0, 1).
+    """Return the share of the current cycle that has passed, in [0, 1).
 
     Args:
-        elapsed: since the first cycle began, in lengths of that cycle.
-        factor: length of each cycle over the one before, >= 1. n cycles take (factor^n - 1) / (factor - 1).
+        elapsed: time since the first cycle began, in lengths of the first cycle.
+        factor: the length of each cycle divided by the length of the cycle before, >= 1. n cycles
+            take (factor^n - 1) / (factor - 1).
     """
     if factor == 1:
         return max(0.0, elapsed - math.floor(elapsed + TOLERANCE))
@@ -142,49 +164,49 @@ def _share_of_cycle(elapsed: float, factor: float) -> float:
     return min(1.0, max(0.0, (elapsed - begin) / factor**cycle))
 
 
-def _one_cycle(config: TrainConfig, at: _At) -> float:
-    """torch's OneCycleLR with its defaults: cosine from lr / 25 up to lr, then down to lr / 250,000."""
-    top, last = (
-        config.rise * config.epochs * at.steps_per_epoch - 1,
-        config.epochs * at.steps_per_epoch - 1,
-    )
-    if at.step < top:
-        return _between(config.lr / 25, config.lr, at.step / top)
-    return _between(config.lr, config.lr / 25e4, (at.step - top) / (last - top))
+def _one_cycle(config: TrainConfig, moment: _Moment) -> float:
+    """torch's OneCycleLR with its defaults: cosine from lr / 25 to lr, then to lr / 250,000."""
+    top = config.rise * config.epochs * moment.steps_per_epoch - 1
+    last = config.epochs * moment.steps_per_epoch - 1
+    if moment.step < top:
+        return _between(config.lr / 25, config.lr, moment.step / top)
+    return _between(config.lr, config.lr / 25e4, (moment.step - top) / (last - top))
 
 
 def _between(start: float, end: float, share: float) -> float:
-    """Along half a cosine."""
+    """Return the value at `share` of half a cosine from `start` to `end`."""
     return end + (start - end) * 0.5 * (1 + math.cos(math.pi * share))
 
 
-def _cyclic(config: TrainConfig, at: _At) -> float:
-    """Smith 2017, triangular: from base_lr up to lr and down again in `cycle_epochs`."""
-    phase = at.position / config.cycle_epochs % 1
+def _cyclic(config: TrainConfig, moment: _Moment) -> float:
+    """Smith 2017, triangular: from base_lr up to lr and down again within `cycle_epochs` epochs."""
+    phase = moment.position / config.cycle_epochs % 1
     return config.base_lr + (config.lr - config.base_lr) * (1 - abs(2 * phase - 1))
 
 
-def _plateau(config: TrainConfig, at: _At) -> float:
+def _plateau(config: TrainConfig, moment: _Moment) -> float:
     """torch's ReduceLROnPlateau (threshold_mode abs, no cooldown) after every epoch of the curve.
 
-    Deviation: it drops after `plateau_patience` epochs without improvement, torch after one more than its patience.
-    A NaN is no improvement.
+    Our deviation: the rate drops after `plateau_patience` epochs without improvement; torch's rate
+    drops one epoch later. NaN is no improvement.
     """
-    bad = drops = 0
-    for better in improvements(config, at.curve):
+    bad = 0
+    drops = 0
+    for better in improvements(config, moment.curve):
         bad = 0 if better else bad + 1
         if bad == config.plateau_patience:
-            drops, bad = drops + 1, 0
+            drops += 1
+            bad = 0
     return max(config.min_lr, config.lr * config.step_gamma**drops)
 
 
-def _two_stage(config: TrainConfig, at: _At) -> float:
-    """lr in the first stage, second_lr in the second."""
-    begin = second_stage_epoch(config, at.curve)
-    return config.lr if begin is None or at.finished + 1 < begin else config.second_lr
+def _two_stage(config: TrainConfig, moment: _Moment) -> float:
+    """`lr` in the first stage, `second_lr` in the second stage."""
+    begin = second_stage_epoch(config, moment.curve)
+    return config.lr if begin is None or moment.finished + 1 < begin else config.second_lr
 
 
-SCHEDULES: dict[SchedulerName, Callable[[TrainConfig, _At], float]] = {
+SCHEDULES: dict[SchedulerName, Callable[[TrainConfig, _Moment], float]] = {
     "none": _none,
     "step": _step,
     "multistep": _multistep,

@@ -1,6 +1,6 @@
-"""One optimizer step: the only place with a forward and a backward pass of training.
+"""One optimizer step. All forward and backward passes of the training are in this module.
 
-Shapes: B batch, H height, W width, K classes.
+Shapes: B images of a batch, H height, W width, K classes.
 """
 
 import math
@@ -16,31 +16,42 @@ from trainer.learning.optimizers import skips_on_device
 from trainer.learning.phases import Phases
 
 
-class NonFiniteStep(Exception):  # noqa: N818 - it names the step; the user sees a NonFiniteLossError
+class NonFiniteStep(Exception):  # noqa: N818 - internal; the user sees a NonFiniteLossError
     """A step that was not taken, because its loss or the norm of its gradients is NaN or infinite.
 
-    `what` names the bad one, `value` is it; `step` is the index that the caller gave, `loss` the step's loss.
+    Attributes:
+        step: the index that the caller gave.
+        loss: the loss of the step.
+        what: the name of the quantity that is NaN or infinite.
+        value: the value of this quantity.
     """
 
     def __init__(self, *, step: int, loss: float, norm: float | None) -> None:
-        self.step, self.loss = step, loss
+        self.step = step
+        self.loss = loss
         bad_norm = norm is not None and math.isfinite(loss)
-        self.what, self.value = (
-            ("norm of the gradients", norm) if bad_norm else ("training loss", loss)
-        )
+        self.what = "norm of the gradients" if bad_norm else "training loss"
+        self.value = norm if bad_norm else loss
         super().__init__(f"step {step}: the {self.what} is {self.value}")
 
 
 class Stepper:
-    """Takes optimizer steps, none with a loss that is not finite.
+    """Takes optimizer steps, but no step whose loss is NaN or infinite (a bad step).
 
-    An optimizer that skips on the device (`skips_on_device`) is told there: the host never waits, the first bad step
-    and all after it change nothing, and `check` says so later. For any other optimizer the host looks at the loss
-    before the step; on a GPU it waits for the forward pass only, while the backward pass is on its way.
+    An optimizer that can skip a step on the device (`skips_on_device`) does so, and the host never
+    waits. The first bad step and all steps after it change nothing. `check` raises the error later.
+    For any other optimizer the host reads the loss before the step. On a GPU the host then waits
+    only for the forward pass, while the GPU works on the backward pass.
 
-    Finite losses with bad gradients: with `clip_norm` their norm is at hand and counts like the loss, except on a GPU
-    with an optimizer that does not skip there, where looking at it would leave the device idle. Without the norm
-    such a step is taken; it makes weights NaN, and the loss of the next step stops the training.
+    The loss may be finite although the gradients are NaN or infinite. With `clip_norm` the norm of
+    the gradients is computed anyway, and a norm that is not finite makes the step a bad step too.
+    The exception is an optimizer that cannot skip a step on the GPU: reading the norm would leave
+    the GPU idle. If the norm is not checked, the step is taken and makes weights NaN, and the loss
+    of the next step stops the training.
+
+    Attributes:
+        updating: whether the optimizer has begun a step and not ended it; such a step cannot be
+            repeated.
     """
 
     def __init__(
@@ -55,33 +66,39 @@ class Stepper:
     ) -> None:
         """
         Args:
-            network: turns views into logits per head.
-            clip_norm: largest norm of all gradients together; 0: not clipped.
-            device: where everything is. On a GPU forward passes are autocast to bfloat16.
+            network: a function from views to the logits of each head.
+            clip_norm: the largest norm of all gradients together; 0 means no clipping.
+            device: the device of network, views and targets. On a GPU forward passes are autocast
+                to bfloat16.
         """
-        self._network, self._optimizer, self._loss = network, optimizer, loss
-        self._clip_norm, self._phases = clip_norm, phases
+        self._network = network
+        self._optimizer = optimizer
+        self._loss = loss
+        self._clip_norm = clip_norm
+        self._phases = phases
         self._autocast = device.type == "cuda"
         self._parameters = [
             parameter for group in optimizer.param_groups for parameter in group["params"]
         ]
         self._guard = guard_for(optimizer, device)
-        self.updating = False  # the optimizer began a step and did not end it: such a step cannot be tried again
+        self.updating = False
 
     def step(
         self, views: Sequence[Tensor], targets_BK: Tensor, *, parts: int, index: int
     ) -> Tensor:
-        """Take the step; the mean loss over the batch, on the device.
+        """Take one optimizer step and return the mean loss over the batch, on the device.
 
         Args:
-            views: each (B, 3, H, W); one per way in which the heads see an image.
-            targets_BK: each row a probability distribution over the joint classes.
-            parts: equal parts (the first ones larger by one image if they cannot be) that go through the network one
-                after another; their gradients are added, weighted by their sizes.
-            index: of the step, as `NonFiniteStep` names it.
+            views: one tensor (B, 3, H, W) per crop of the images that a head uses; see
+                TrainConfig.views.
+            targets_BK: each row is a probability distribution over the joint classes.
+            parts: the number of equal parts that the batch is split into; if necessary the first
+                parts have one image more. The parts go through the network one after another. Their
+                gradients are added, weighted by the sizes of the parts.
+            index: the index of the step, for `NonFiniteStep`.
 
         Raises:
-            NonFiniteStep: the optimizer did not step.
+            NonFiniteStep: this step or a step before it was bad, and the optimizer took no step.
         """
         try:
             loss = self._gradients(views, targets_BK, min(parts, len(targets_BK)))
@@ -90,15 +107,17 @@ class Stepper:
                 self.updating = True
                 self._optimizer.step()
                 self.updating = False
-        finally:  # also when memory ran out halfway: a second try must not add to half of the gradients
+        finally:
+            # After an out-of-memory error the step is repeated. The second try must not add to the
+            # gradients of the first try.
             self._optimizer.zero_grad(set_to_none=True)
         return loss
 
     def check(self) -> None:
-        """Read on the host what the device found out: waits for it.
+        """Wait for the device and read on the host whether all steps so far were taken.
 
         Raises:
-            NonFiniteStep: the first bad step; no step was taken since.
+            NonFiniteStep: the first bad step; no step was taken after it.
         """
         self._guard.check()
 
@@ -121,64 +140,69 @@ class Stepper:
         return total
 
     def _clip(self) -> Tensor | None:
-        """The norm of all gradients before they are clipped, or None."""
+        """Clip the gradients and return their norm before clipping; None without `clip_norm`."""
         if not self._clip_norm:
             return None
         return torch.nn.utils.clip_grad_norm_(self._parameters, self._clip_norm)
 
 
 class Guard(Protocol):
-    """Keeps a step with a loss that is not finite from changing anything.
+    """Prevents a step with a loss that is NaN or infinite (a bad step) from changing anything.
 
-    `see` may be called more than once per step, with the loss of the parts so far; the last one is the step's.
+    `see` is called once for each part of a batch, with the total loss of the parts so far. The
+    value of the last call is the loss of the step.
     """
 
     def see(self, loss: Tensor) -> None:
-        """The forward pass is queued, the backward pass is not."""
+        """Receive the loss: the forward pass is queued, the backward pass is not queued yet."""
         ...
 
     def allow(self, index: int, loss: Tensor, *, norm: Tensor | None) -> None:
-        """The optimizer steps next.
+        """Check the step that the optimizer takes next.
 
         Raises:
-            NonFiniteStep: it must not.
+            NonFiniteStep: the step is bad, and the optimizer must not take it.
         """
         ...
 
     def check(self) -> None:
-        """Make sure that every step so far was taken.
+        """Check that every step so far was taken.
 
         Raises:
-            NonFiniteStep: the first that was not.
+            NonFiniteStep: the first step that was not taken.
         """
         ...
 
 
 def guard_for(optimizer: Optimizer, device: torch.device) -> Guard:
-    """On a CPU there is nothing to wait for: the loss is known before the step."""
+    """Return the guard for this optimizer and device.
+
+    On a CPU the host knows the loss before the step without waiting, so a HostGuard is enough.
+    """
     if device.type != "cpu" and skips_on_device(optimizer):
         return DeviceGuard(optimizer, device)
     return HostGuard(device)
 
 
 class HostGuard:
-    """The host knows the loss before every step."""
+    """A guard that reads the loss on the host before every step."""
 
     def __init__(self, device: torch.device) -> None:
-        self._copied = torch.cuda.Event() if device.type == "cuda" else None  # type: ignore[no-untyped-call]
+        on_gpu = device.type == "cuda"
+        self._copied = torch.cuda.Event() if on_gpu else None  # type: ignore[no-untyped-call]
         self._loss = torch.zeros(())
 
     def see(self, loss: Tensor) -> None:
-        """Queue the copy of the loss between the two passes."""
+        """Queue the copy of the loss to the host, between the forward and the backward pass."""
         self._loss = loss.to("cpu", non_blocking=True)
         if self._copied is not None:
             self._copied.record()
 
     def allow(self, index: int, loss: Tensor, *, norm: Tensor | None) -> None:
-        """Wait for the copy, while a GPU does the backward pass."""
+        """Wait for the copy of the loss, while a GPU does the backward pass."""
         if self._copied is not None:
             self._copied.synchronize()
-            norm = None  # known only at the end of the backward pass
+            norm = None  # the GPU knows the norm only at the end of the backward pass
         values = [float(self._loss), 0.0 if norm is None else float(norm)]
         if not all(map(math.isfinite, values)):
             raise NonFiniteStep(
@@ -186,43 +210,45 @@ class HostGuard:
             )
 
     def check(self) -> None:
-        """Nothing is left to find out."""
+        """Do nothing: `allow` has checked every step."""
 
 
 class DeviceGuard:
-    """The device knows, and its optimizer skips: two or three tiny kernels per step, no waiting."""
+    """A guard whose optimizer skips bad steps on the device.
+
+    The guard needs two or three tiny kernels per step, and the host does not wait.
+    """
 
     def __init__(self, optimizer: Optimizer, device: torch.device) -> None:
         assert skips_on_device(optimizer)
-        self._poison = torch.zeros(
-            (), device=device
-        )  # 0 until the first bad step, then NaN for ever
+        # 0 until the first bad step, and NaN from then on
+        self._nan_if_bad = torch.zeros((), device=device)
         self._found_inf = torch.zeros((), device=device)
-        self._seen: list[
-            tuple[int, Tensor, Tensor | None]
-        ] = []  # index, loss and norm of the steps since `check`
+        # index, loss and norm of the steps since the last `check`
+        self._unchecked: list[tuple[int, Tensor, Tensor | None]] = []
         optimizer.found_inf = self._found_inf  # type: ignore[attr-defined]
 
     def see(self, loss: Tensor) -> None:
-        """Nothing is needed before the backward pass."""
+        """Do nothing: this guard needs the loss only in `allow`."""
 
     def allow(self, index: int, loss: Tensor, *, norm: Tensor | None) -> None:
-        """Tell the optimizer whether this step or one before it is bad."""
+        """Set the optimizer's `found_inf` to 1 if this step or a step before it is bad."""
         for value in (loss,) if norm is None else (loss, norm):
-            self._poison.add_(value, alpha=0)  # 0 times NaN or infinity is NaN
-        self._found_inf.copy_(torch.isnan(self._poison))
-        self._seen.append((index, loss, norm))
+            self._nan_if_bad.add_(value, alpha=0)  # 0 times NaN or infinity is NaN
+        self._found_inf.copy_(torch.isnan(self._nan_if_bad))
+        self._unchecked.append((index, loss, norm))
 
     def check(self) -> None:
-        """Read the losses and norms since the last look, in one copy."""
-        if not self._seen:
+        """Read the losses and norms of the steps since the last call, in one copy."""
+        if not self._unchecked:
             return
-        count, values = len(self._seen), [loss for _, loss, _ in self._seen]
-        values += [loss if norm is None else norm for _, loss, norm in self._seen]
+        count = len(self._unchecked)
+        values = [loss for _, loss, _ in self._unchecked]
+        values += [loss if norm is None else norm for _, loss, norm in self._unchecked]
         known = torch.stack(values).tolist()
         for (index, _, norm), loss, other in zip(
-            self._seen, known[:count], known[count:], strict=True
+            self._unchecked, known[:count], known[count:], strict=True
         ):
             if not (math.isfinite(loss) and math.isfinite(other)):
                 raise NonFiniteStep(step=index, loss=loss, norm=None if norm is None else other)
-        self._seen.clear()
+        self._unchecked.clear()

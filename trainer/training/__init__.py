@@ -1,1 +1,1 @@
-"""One fold run from its first epoch to its result, and what it writes."""
+"""One fold run from its first epoch to its result, and the files that it writes."""

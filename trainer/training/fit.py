@@ -1,8 +1,9 @@
-"""One fold run: train on K-1 folds, score the held-out one, leave a directory that is complete or continues.
+"""One fold run: train on K-1 folds and score the held-out fold.
 
-The directory holds `last.ckpt` while the fold run is unfinished (and `epochs/`, see kept_epochs.py), and at its end
-`curve.csv`, `oof.npz`, `model.safetensors` and, written last, `result.json`: where that file stands, the fold is done
-for ever.
+The directory of an unfinished fold run has `last.ckpt`, from which the fold run can continue, and
+possibly `epochs/` (see kept_epochs.py). The directory of a finished fold run has `curve.csv`,
+`oof.npz`, `model.safetensors` and `result.json`. `result.json` is written last: if it exists, the
+fold is never trained again.
 """
 
 import enum
@@ -23,19 +24,20 @@ CHECKPOINT_EVERY_S = 60.0
 
 
 class Ended(enum.Enum):
-    """How a fold run can end without a result."""
+    """The ways in which a fold run can end without a result."""
 
-    STOPPED = "stopped"  # for good; its checkpoint is gone
-    INTERRUPTED = (
-        "interrupted"  # to be continued, from its checkpoint or by the process that took it over
-    )
+    STOPPED = "stopped"  # the fold run never continues, and its checkpoint is removed
+    # The fold run can continue from its checkpoint, or another process has taken it over.
+    INTERRUPTED = "interrupted"
 
 
 def pick_device(name: str = "auto") -> torch.device:
-    """`cpu`, `cuda`, or for `auto` the GPU where there is one.
+    """Return the torch device named `cpu`, `cuda` or `auto`.
+
+    `auto` means the GPU if this node has a GPU, else the CPU.
 
     Raises:
-        ConfigError: cuda is asked for and there is none.
+        ConfigError: `name` is `cuda` and torch finds no GPU.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
@@ -52,20 +54,25 @@ def run_fold(
     checkpoint_every_s: float = CHECKPOINT_EVERY_S,
     clock: Callable[[], float] = time.monotonic,
 ) -> FoldResult | Ended:
-    """Train and score one fold, or continue where its directory says it stopped.
+    """Train and score one fold, or continue an unfinished fold run from its checkpoint.
 
-    A continued fold run equals an uninterrupted one bit for bit on the CPU, given the same `threads`.
+    On the CPU a continued fold run equals an uninterrupted fold run bit for bit, with the same
+    number of `threads`.
 
     Args:
-        phases: told what the time is spent on.
-        checkpoint_every_s: least time between two checkpoints while nothing asks for one.
+        phases: receives the phases of the training, to measure their time; None measures nothing.
+        checkpoint_every_s: the least time between two checkpoints, unless the fold run is
+            interrupted.
+        clock: returns the time in seconds.
 
     Raises:
-        NonFiniteLossError: a loss became NaN or infinite; nothing of that step was applied.
+        NonFiniteLossError: a loss became NaN or infinite; the optimizer did not take that step.
         OutOfMemoryError: even split batches do not fit into the GPU's memory.
-        ConfigError, CheckpointError: see there.
+        ConfigError: the configuration does not work with this data or this node.
+        CheckpointError: the checkpoint is damaged or belongs to another fold run.
     """
-    config, directory = setup.config, setup.directory
+    config = setup.config
+    directory = setup.directory
     done = read_result(directory, config_hash=setup.config_hash, folds_hash=setup.folds.hash)
     if done is not None:
         again = epochs_again(
@@ -74,55 +81,59 @@ def run_fold(
         return done if all(map(reporter.past, again)) else Ended.STOPPED
     _set_up_torch(setup.device, setup.threads)
     try:
-        run = FoldRun(setup, phases=phases or NoPhases())
-        run.resume()
-        return _to_the_end(run, reporter, checkpoint_every_s=checkpoint_every_s, clock=clock)
-    except torch.OutOfMemoryError as error:  # beside the network's passes, where batches are split
+        fold_run = FoldRun(setup, phases=phases or NoPhases())
+        fold_run.resume()
+        return _finish(fold_run, reporter, checkpoint_every_s=checkpoint_every_s, clock=clock)
+    except torch.OutOfMemoryError as error:
+        # Too little memory for the passes of the network is handled by splitting batches. This
+        # error happened in another place.
         raise OutOfMemoryError(
-            f"fold {setup.fold}: CUDA out of memory ({sizes(config)}). A smaller batch_size or resize helps. "
-            f"Torch says: {first_line(error)}"
+            f"fold {setup.fold}: CUDA out of memory ({sizes(config)}). A smaller batch_size or "
+            f"resize helps. Torch says: {first_line(error)}"
         ) from None
 
 
-def _to_the_end(
-    run: FoldRun, reporter: Reporter, *, checkpoint_every_s: float, clock: Callable[[], float]
+def _finish(
+    fold_run: FoldRun, reporter: Reporter, *, checkpoint_every_s: float, clock: Callable[[], float]
 ) -> FoldResult | Ended:
-    if not all(map(reporter.past, run.past)):
-        run.drop()
+    """Train all remaining epochs and write the result."""
+    if not all(map(reporter.past, fold_run.past)):
+        fold_run.drop()
         return Ended.STOPPED
-    saved_at, on_disk = (
-        clock(),
-        True,
-    )  # the start of the next epoch can be restored (at first: from the seed)
-    while not run.complete:
-        report = run.train_epoch(interrupted=reporter.interrupted if on_disk else _never)
+    saved_at = clock()
+    # whether the state before the next epoch can be restored: from a checkpoint, or from the seed
+    # before the first epoch
+    on_disk = True
+    while not fold_run.complete:
+        report = fold_run.train_epoch(interrupted=reporter.interrupted if on_disk else _never)
         if report is None:
             return Ended.INTERRUPTED
         go_on = reporter.epoch(report)
         if not reporter.owns():
             return Ended.INTERRUPTED
         if not go_on:
-            run.drop()
+            fold_run.drop()
             return Ended.STOPPED
         on_disk = False
-        if run.complete:
+        if fold_run.complete:
             break
         interrupted = reporter.interrupted()
         if interrupted or clock() - saved_at >= checkpoint_every_s:
-            run.save()
-            saved_at, on_disk = clock(), True
+            fold_run.save()
+            saved_at = clock()
+            on_disk = True
         if interrupted:
             return Ended.INTERRUPTED
-    return run.finish()
+    return fold_run.finish()
 
 
 def _set_up_torch(device: torch.device, threads: int) -> None:
     torch.set_num_threads(threads)
     if device.type == "cuda":
-        torch.backends.cudnn.benchmark = (
-            True  # sizes stay the same: the fastest algorithm is tried out once
-        )
-        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+        # tensor sizes stay the same, so cuDNN searches the fastest algorithm only once
+        torch.backends.cudnn.benchmark = True
+        torch.backends.cuda.matmul.allow_tf32 = True
+        torch.backends.cudnn.allow_tf32 = True
 
 
 def _never() -> bool:

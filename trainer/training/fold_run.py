@@ -1,4 +1,4 @@
-"""The moving parts of a fold run between two epochs: what is trained on what, what is saved, what is written."""
+"""A fold run in progress: it trains epochs, saves checkpoints and writes the result."""
 
 import copy
 import logging
@@ -41,15 +41,20 @@ from trainer.training.tta_views import Views
 from trainer.user_code import call_loss, load_user_function
 
 logger = logging.getLogger(__name__)
-Row = dict[str, float]  # one epoch: `epoch` and the metrics of its EpochReport
-CHECKED_EVERY = 200  # steps between two looks at what the device knows of non-finite losses
-NAMED = 3  # images of a bad batch
+Row = dict[str, float]  # one epoch of the curve: `epoch` and the metrics of its EpochReport
+CHECKED_EVERY = 200  # steps between two checks on the host for losses that are NaN or infinite
+NAMED = 3  # images of a bad batch that the error message names
 
 
 def epochs_again(
     rows: Sequence[Row], *, fold: int, epochs: int, notes: Sequence[str]
 ) -> Iterator[EpochReport]:
-    """The reports of epochs that a curve holds."""
+    """Yield the report of each epoch in the rows of a curve.
+
+    Args:
+        epochs: the number of epochs of the configuration.
+        notes: the notes of the fold run, which every report gets.
+    """
     for row in rows:
         metrics = {name: value for name, value in row.items() if name != "epoch"}
         yield EpochReport(
@@ -58,11 +63,15 @@ def epochs_again(
 
 
 class FoldRun:
-    """One training in progress. It lives for one call of `run_fold` and holds everything that takes memory."""
+    """A fold run in progress.
+
+    The object exists during one call of `run_fold` and holds everything that takes memory.
+    """
 
     def __init__(self, setup: FoldSetup, *, phases: Phases) -> None:
-        """Build everything; nothing is written yet."""
-        config, manifest = setup.config, setup.folds.manifest
+        """Build network, optimizer and inputs. No file is written."""
+        config = setup.config
+        manifest = setup.folds.manifest
         self._setup = setup
         self._config = config
         self._phases = phases
@@ -73,7 +82,8 @@ class FoldRun:
         )
         loss = self._build_loss()
         self._scoring = Scoring(setup, loss=loss, rows=self._rows)
-        # layers draw initial weights and dropout masks from torch's global generator: seeded by purpose each time
+        # layers draw initial weights and dropout masks from torch's global generator, so it is
+        # seeded before each use
         torch.manual_seed(derive(setup.seed, "weights"))
         network = build_network(config, self._heads, code=setup.code)
         self._learner = Learner(
@@ -93,8 +103,9 @@ class FoldRun:
 
     @property
     def complete(self) -> bool:
-        """All epochs are done, or early stopping ended them."""
-        done, second = len(self._curve), self._second_stage
+        """Whether all epochs are done or early stopping has ended the training."""
+        done = len(self._curve)
+        second = self._second_stage
         counted_from = second if second is not None and second <= done + 1 else 1
         return done >= self._config.epochs or stops_early(
             self._config, self._curve, counted_from=counted_from
@@ -102,7 +113,7 @@ class FoldRun:
 
     @property
     def past(self) -> Iterator[EpochReport]:
-        """The epochs done so far."""
+        """The reports of the epochs done so far."""
         return epochs_again(
             self._curve,
             fold=self._setup.fold,
@@ -111,7 +122,7 @@ class FoldRun:
         )
 
     def resume(self) -> None:
-        """Continue from the checkpoint, if one stands."""
+        """Continue from the checkpoint, if the directory has one."""
         state = load_checkpoint(self._checkpoint, identity=self._setup.identity)
         if state is None:
             return
@@ -131,12 +142,23 @@ class FoldRun:
         self._scoring.forget_others(self._curve)
 
     def drop(self) -> None:
-        """Remove everything that only a continued fold run would need: an optimizer's state costs 0.2-2 GB."""
+        """Remove all files that only a continued fold run needs.
+
+        The state of an optimizer takes 0.2-2 GB.
+        """
         leave_results_only(self._setup.directory)
 
     def train_epoch(self, *, interrupted: Callable[[], bool]) -> EpochReport | None:
-        """Train and score the next epoch; None if interrupted before its end."""
-        start, epoch = time.perf_counter(), len(self._curve) + 1
+        """Train and score the next epoch and return its report.
+
+        Args:
+            interrupted: called before each step; True ends the epoch at once.
+
+        Returns:
+            The report, or None if the epoch was interrupted.
+        """
+        start = time.perf_counter()
+        epoch = len(self._curve) + 1
         self._prepare(epoch)
         before = (
             copy.deepcopy(self._learner.weights_and_moments()) if self._may_go_back(epoch) else None
@@ -166,9 +188,10 @@ class FoldRun:
         return report
 
     def finish(self) -> FoldResult:
-        """Write curve, OOF and weights, then the result; the checkpoint goes."""
-        directory, epoch = self._setup.directory, self._scoring.epoch_of(self._curve)
-        # the result of an earlier configuration must not stand beside what follows
+        """Write curve, OOF and weights, then the result, and remove the checkpoint."""
+        directory = self._setup.directory
+        epoch = self._scoring.epoch_of(self._curve)
+        # the result of an earlier configuration must not exist beside the new files
         (directory / RESULT).unlink(missing_ok=True)
         write_csv(directory / CURVE, self._curve[0], (row.values() for row in self._curve))
         probs_NK = self._scoring.write(epoch, self._learner.scored)
@@ -208,7 +231,11 @@ class FoldRun:
         return second_stage_epoch(self._config, self._curve) if two_stage else None
 
     def _may_go_back(self, epoch: int) -> bool:
-        """Whether this epoch may end the first stage by its gap; after the last one there is nothing to go back for."""
+        """Return whether the state before this epoch may have to be restored after the epoch.
+
+        This is the case if the epoch may end the first stage of two_stage by its gap. After the
+        last epoch nothing is restored, because no epoch follows.
+        """
         if (
             self._config.scheduler != "two_stage"
             or not self._config.second_gap
@@ -231,7 +258,8 @@ class FoldRun:
 
     def _build_inputs(self) -> ImageInputs:
         images = self._setup.images
-        if self._config.normalise == "dataset":  # of what this fold run may see
+        # the statistics must not depend on the held-out fold
+        if self._config.normalise == "dataset":
             self._mean_std = images[0].channel_sums(self._setup.train_rows).mean_std()
         else:
             self._mean_std = normalisation(self._config)
@@ -242,7 +270,7 @@ class FoldRun:
         return ImageInputs(self._config, batches, self._rows)
 
     def _prepare(self, epoch: int) -> None:
-        """What is trained in this epoch, and on what."""
+        """Set train mode for the epoch, and compute features once if the backbone is frozen."""
         self._learner.begin_epoch(epoch, forward=self._inputs.forward)
         if self._features_wanted and self._inputs is self._images:
             with self._phases.phase("features"):
@@ -256,9 +284,10 @@ class FoldRun:
         )
 
     def _optimize(self, epoch: int, interrupted: Callable[[], bool]) -> float | None:
-        """One pass over the training rows: the mean loss, or None if interrupted."""
+        """Train on all training rows once; return the mean loss, or None if interrupted."""
         total = torch.zeros((), device=self._setup.device)
-        first_step, at = (epoch - 1) * self._steps, self._setup.at(epoch)
+        first_step = (epoch - 1) * self._steps
+        at = self._setup.at(epoch)
         try:
             for step, (views, targets_BK) in enumerate(self._batches(epoch), start=first_step):
                 if interrupted():
@@ -283,19 +312,22 @@ class FoldRun:
 
     @property
     def _scored_at_once(self) -> int:
-        """Images; a forward pass alone needs less memory than a step."""
+        """The batch size of scoring: a forward pass alone needs less memory than a step."""
         return max(1, 2 * self._config.batch_size // self._learner.parts)
 
     def _score(self, epoch: int) -> dict[str, float]:
-        """Metrics of the held-out fold."""
+        """Return the metrics of the held-out fold."""
         at = self._setup.at(epoch)
         prediction = self._learner.within_memory(self._predict, at=at)
         return self._scoring.score(prediction, at=at, lr=self._learner.lr)
 
     def _predict(self) -> Prediction:
-        scored, batch_size = self._learner.scored, self._scored_at_once
         return predict(
-            scored, self._inputs, self._setup.valid_rows, heads=self._heads, batch_size=batch_size
+            self._learner.scored,
+            self._inputs,
+            self._setup.valid_rows,
+            heads=self._heads,
+            batch_size=self._scored_at_once,
         )
 
     def _non_finite_step(self, bad: NonFiniteStep, epoch: int) -> NonFiniteLossError:
@@ -311,7 +343,7 @@ class FoldRun:
 
 
 def heads_of(config: TrainConfig, folds: Folds) -> Heads:
-    """One head over all classes, or one per label column."""
+    """Return one head for all joint classes, or one head per label column (`heads: separate`)."""
     manifest = folds.manifest
     return (
         Heads.joint(len(manifest.classes)) if config.heads == "joint" else Heads.separate(manifest)

@@ -1,4 +1,4 @@
-"""What a fold run is about: its configuration, its data, its files and its machine."""
+"""The setup of a fold run: its configuration, data, files and device."""
 
 import dataclasses
 import functools
@@ -18,16 +18,17 @@ from trainer.training.result import config_hash
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class FoldSetup:
-    """One fold run, before anything of it is built.
+    """The setup of one fold run. Network and optimizer are not built yet.
 
     Attributes:
         images: one source per view of `config.views`, in manifest order.
         fold: the fold that is held out and scored.
-        directory: where the fold run writes its files.
-        threads: torch's CPU threads; other numbers add in another order and give other last bits.
-        code: the folder of the user's functions.
-        parts: in how many parts a batch went through the network in an earlier fold of this trial,
-            after it had run out of memory.
+        directory: the folder of the fold run's files.
+        threads: torch's CPU threads. Another number of threads adds numbers in another order, and
+            the last bits of the results differ.
+        code: the folder of the user functions.
+        parts: the number of parts that batches were split into in an earlier fold of this trial,
+            after that fold ran out of memory; 1 if batches were not split.
     """
 
     config: TrainConfig
@@ -42,27 +43,27 @@ class FoldSetup:
 
     @functools.cached_property
     def config_hash(self) -> str:
-        """Identifies the configuration and the files that it refers to, see `config_hash`."""
+        """The identity of the configuration and of the files that it names, see `config_hash`."""
         return config_hash(self.config, self.code)
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What a checkpoint must agree with to be continued."""
+        """The identity that a checkpoint must have so that this fold run can continue from it."""
         return {"config": self.config_hash, "folds": self.folds.hash, "fold": self.fold}
 
     @functools.cached_property
     def seed(self) -> int:
-        """Every random number of the fold run derives from it."""
+        """The seed from which every random number of the fold run is derived."""
         return derive(self.config.seed, "fold", self.fold)
 
     @functools.cached_property
     def train_rows(self) -> Ints:
-        """The manifest rows that are trained on, ascending."""
+        """The manifest rows of the training images, ascending."""
         return self.folds.train_rows(self.fold)
 
     @functools.cached_property
     def valid_rows(self) -> Ints:
-        """The manifest rows that are scored, ascending."""
+        """The manifest rows of the held-out fold, which are scored, ascending."""
         return self.folds.valid_rows(self.fold)
 
     @property
@@ -71,5 +72,5 @@ class FoldSetup:
         return self.folds.manifest.labels_N[self.valid_rows]
 
     def at(self, epoch: int) -> str:
-        """Fold and epoch, for messages."""
+        """Return fold and epoch for messages."""
         return f"fold {self.fold}, epoch {epoch}"

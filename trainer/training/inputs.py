@@ -1,7 +1,10 @@
-"""What the network is fed: images, augmented for training; or, behind a frozen backbone, features computed once.
+"""The inputs of the network: images, or features of a frozen backbone that are computed once.
 
-Shapes: B images of a batch, X images loaded for it (B and partners to mix in), K classes, F features, T
-TTA views of an image when it is scored. A batch holds one tensor per view (see TrainConfig.views).
+Training images are augmented.
+
+Shapes: B images of a batch, X images loaded for a batch (the B images and the partners for mixing),
+K classes, F features, T TTA views of an image that is scored. A batch has one tensor per crop that
+the heads use (see TrainConfig.views).
 """
 
 import collections
@@ -28,22 +31,28 @@ from trainer.seeds import derive
 from trainer.training.tta_views import Views, tta_views
 
 Labels = npt.NDArray[np.int64]
-STRIDE = 32  # progressive resize: sides are multiples of what most backbones shrink an image by
+STRIDE = 32  # progressive resize uses multiples of the factor by which most backbones shrink images
 
 
 class Inputs(Protocol):
-    """Batches for training and for scoring, and the part of the network that they go through."""
+    """Batches for training and for scoring, and the forward pass for these batches."""
 
     def epoch(self, epoch: int, *, seed: int) -> Iterator[tuple[Views, Tensor]]:
-        """One epoch of training batches with their targets (B, K); `seed` (the fold run's) and `epoch` decide all."""
+        """Yield the training batches of one epoch with their targets (B, K).
+
+        The batches depend only on `epoch` and on `seed`, the seed of the fold run.
+        """
         ...
 
     def held_out(self, rows_N: Rows, *, batch_size: int) -> Iterator[Iterator[Views]]:
-        """Every row once and in order, T TTA views of each batch, one after another; the plain one first."""
+        """Yield the T TTA views of each batch one after another, the plain view first.
+
+        The batches have every row once and in order.
+        """
         ...
 
     def forward(self, network: Network, views: Sequence[Tensor]) -> Logits:
-        """Logits per head."""
+        """Return the logits of each head."""
         ...
 
 
@@ -61,7 +70,7 @@ class TrainingRows:
     n_classes: int
 
     def batches(self, epoch_seed: int) -> Iterator[Rows]:
-        """The rows of each batch of an epoch, in order."""
+        """Yield the rows of each batch of an epoch, in order."""
         rows_N = epoch_rows(
             self.train_rows,
             self.labels_N,
@@ -71,7 +80,7 @@ class TrainingRows:
         return whole_batches(rows_N, batch_size=self.config.batch_size)
 
     def one_hot(self, rows: Rows, device: torch.device) -> Tensor:
-        """Targets (rows, K)."""
+        """Return the one-hot targets (number of rows, K) of these rows."""
         return F.one_hot(to_device(self.labels_N[rows], device), self.n_classes).float()
 
 
@@ -81,9 +90,11 @@ class ImageInputs:
     def __init__(self, config: TrainConfig, batches: Sequence[Batches], rows: TrainingRows) -> None:
         """
         Args:
-            batches: one per view of `config.views`, on the device.
+            batches: one object per view of `config.views`, on the device.
         """
-        self._config, self._batches, self._rows = config, batches, rows
+        self._config = config
+        self._batches = batches
+        self._rows = rows
         self._augment = Augmenter(config)
         self._mixing = Mixing(config, labels_N=rows.labels_N, train_rows=rows.train_rows)
 
@@ -92,7 +103,7 @@ class ImageInputs:
         seed = derive(seed, "epoch", epoch)
         size_HW = size_at(self._config, epoch)
         for step, (plan, pixels) in enumerate(self._loaded(seed, size_HW)):
-            augment = derive(seed, "augment", step)  # every view of an image alike
+            augment = derive(seed, "augment", step)  # all views of an image are augmented alike
             views = [
                 plan.images(self._prepared(view, pixels_XHWC, size_HW, augment))
                 for view, pixels_XHWC in enumerate(pixels)
@@ -105,7 +116,7 @@ class ImageInputs:
             yield tta_views(plain, self._config.tta)
 
     def plain(self, rows_N: Rows, *, batch_size: int) -> Iterator[Views]:
-        """Every row once and in order, as it is."""
+        """Yield batches of every row once and in order, without augmentation."""
         streams = [
             batches.pixels(split(rows_N, batch_size=batch_size)) for batches in self._batches
         ]
@@ -118,9 +129,10 @@ class ImageInputs:
         return logits
 
     def _loaded(self, seed: int, size_HW: Size) -> Iterator[tuple[MixPlan, tuple[Tensor, ...]]]:
-        """Each batch's plan and its pixels per view.
+        """Yield the mixing plan of each batch and the batch's pixels for each view.
 
-        Where images are decoded per batch, rows are asked for ahead of time: plans wait for their pixels.
+        A source that decodes batch by batch takes rows ahead of time. Therefore plans wait in a
+        queue until their pixels are decoded.
         """
         waiting: list[collections.deque[MixPlan]] = [collections.deque() for _ in self._batches]
 
@@ -136,22 +148,25 @@ class ImageInputs:
             for batches, plans in zip(self._batches, waiting, strict=True)
         ]
         for pixels in zip(*streams, strict=True):
-            plan, *_ = [plans.popleft() for plans in waiting]  # the same for every view
+            plan, *_ = [plans.popleft() for plans in waiting]  # the plans of all views are equal
             yield plan, pixels
 
     def _prepared(self, view: int, pixels_XHWC: Tensor, size_HW: Size, seed: int) -> Tensor:
         batches = self._batches[view]
         smaller = size_HW != tuple(pixels_XHWC.shape[1:3])
-        if not (self._augment.active or smaller):  # straight from the bytes
+        if not (self._augment.active or smaller):  # uint8 pixels are normalised in one pass
             return batches.normalised(pixels_XHWC)
         images_XCHW = unit(pixels_XHWC)
-        if smaller:  # first: the rest is cheaper then
+        if smaller:  # before the augmentation, which is faster with smaller images
             images_XCHW = F.interpolate(images_XCHW, size_HW, mode="bilinear", antialias=True)
         return batches.normalised_unit(self._augment(images_XCHW, seed=seed))
 
 
 class FeatureInputs:
-    """Features of all images that the fold run needs, computed once: for a frozen backbone without augmentation."""
+    """Features of all images of the fold run, computed once.
+
+    Features replace images if the backbone is frozen and nothing is augmented.
+    """
 
     def __init__(
         self,
@@ -163,10 +178,11 @@ class FeatureInputs:
         valid_rows: Rows,
         batch_size: int,
     ) -> None:
-        """Leaves the network in eval mode.
+        """Compute the features. The network is in eval mode afterwards.
 
         Args:
-            valid_rows: their features are computed for every TTA view, those of `train_rows` for the plain one.
+            train_rows: rows whose features are computed for the plain view.
+            valid_rows: rows whose features are computed for every TTA view.
         """
         self._rows = rows
         plain = ([views] for views in images.plain(train_rows, batch_size=batch_size))
@@ -186,42 +202,52 @@ class FeatureInputs:
         return (self._valid.of(rows_B) for rows_B in split(rows_N, batch_size=batch_size))
 
     def forward(self, network: Network, views: Sequence[Tensor]) -> Logits:
-        """See Inputs: the heads alone."""
+        """See Inputs. Features go only through the heads."""
         return network.classify(views)
 
 
 class _Features:
-    """Features of some rows, per TTA view and crop."""
+    """Features of some rows, for each TTA view and each crop."""
 
     @torch.inference_mode()
     def __init__(self, network: Network, batches: Iterable[Iterable[Views]], rows_N: Rows) -> None:
         network.eval()
         parts = [
-            [[_seen(network, images_BCHW) for images_BCHW in views] for views in tta]
+            [[_features_of(network, images_BCHW) for images_BCHW in views] for views in tta]
             for tta in batches
         ]
         self._tta = [
             [torch.cat(pieces) for pieces in zip(*same_view, strict=True)]
             for same_view in zip(*parts, strict=True)
         ]
-        self._at = np.zeros(
-            int(rows_N.max()) + 1, dtype=np.int64
-        )  # row of the manifest -> row of the features
-        self._at[rows_N] = np.arange(len(rows_N))
+        # row of the manifest -> row of the features
+        self._index_of = np.zeros(int(rows_N.max()) + 1, dtype=np.int64)
+        self._index_of[rows_N] = np.arange(len(rows_N))
 
     def of(self, rows_B: Rows) -> Iterator[Views]:
-        """For each TTA view of these rows the features (B, F) per crop."""
-        at_B = to_device(self._at[rows_B], self._tta[0][0].device)
-        return ([features_NF[at_B] for features_NF in views] for views in self._tta)
+        """Yield the features (B, F) of each crop, for each TTA view of these rows."""
+        index_B = to_device(self._index_of[rows_B], self._tta[0][0].device)
+        return ([features_NF[index_B] for features_NF in views] for views in self._tta)
 
 
-def _seen(network: Network, images_BCHW: Tensor) -> Tensor:
+def _features_of(network: Network, images_BCHW: Tensor) -> Tensor:
     with torch.autocast("cuda", dtype=torch.bfloat16, enabled=images_BCHW.is_cuda):
         return network.features(images_BCHW).float()
 
 
 def size_at(config: TrainConfig, epoch: int) -> Size:
-    """Height and width of the training images of an epoch (from 1): progressive resize, else the full size."""
+    """Return height and width of the training images of `epoch`, counted from 1.
+
+    With progressive resize the size grows from epoch to epoch. Otherwise it is always the full
+    size.
+
+    Example:
+        >>> config = TrainConfig(
+        ...     resize=256, epochs=8, warmup_epochs=0, progressive=0.5, progressive_epochs=4
+        ... )
+        >>> [size_at(config, epoch) for epoch in (1, 3, 5)]
+        [(128, 128), (192, 192), (256, 256)]
+    """
     height, width = config.size_HW
     until = config.progressive_epochs or config.epochs // 2
     share = (

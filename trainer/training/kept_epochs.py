@@ -1,8 +1,9 @@
-"""Epochs that may yet score a fold: weights and probabilities of each, in the fold run's directory.
+"""The kept epochs of a fold run: weights and probabilities of each epoch that may score the fold.
 
-A fold that is scored by its last epoch keeps none. `fold_best` keeps those that were the best so far, and of these at
-each checkpoint only the last. `best` keeps all, until all folds are done and one common epoch is chosen; that is K
-times `epochs` times the weights for as long as a trial lasts.
+`checkpoint: last` keeps no epoch. `fold_best` keeps each epoch that is the best so far; at each
+checkpoint only the latest of these epochs stays. `best` keeps all epochs until all folds are done
+and one common epoch is chosen. During a trial `best` needs the disk space of K times `epochs` times
+the weights.
 """
 
 import dataclasses
@@ -29,38 +30,51 @@ from trainer.training.result import (
     write_result,
 )
 
-FOLDER, GONE = "epochs", ".epochs.gone"
+FOLDER = "epochs"
+GONE = ".epochs.gone"  # the new name of the folder while it is removed
 
 
 class KeptEpochs:
-    """The kept epochs of one fold run."""
+    """The kept epochs of one fold run. The object is false if no epoch was kept.
+
+    Args:
+        directory: the directory of the fold run.
+    """
 
     def __init__(self, directory: Path) -> None:
-        self._fold, self._directory = directory, directory / FOLDER
+        self._fold = directory
+        self._directory = directory / FOLDER
 
     def keep(self, epoch: int, network: nn.Module, *, rows_N: Rows, probs_NK: Probs) -> None:
-        """Write an epoch; one of the same number is replaced."""
+        """Write weights and probabilities of an epoch; an epoch of the same number is replaced."""
         save_weights(self._weights(epoch), network)
         write_oof(self._oof(epoch), rows_N, probs_NK)
 
     def keep_only(self, epoch: int) -> None:
-        """Remove all but one."""
+        """Remove all kept epochs except `epoch`."""
         for path in self._directory.glob("*"):
             if path not in (self._weights(epoch), self._oof(epoch)):
                 path.unlink()
 
     def probs(self, epoch: int) -> Probs:
-        """The probabilities of an epoch."""
+        """Return the probabilities of a kept epoch."""
         return read_probs(self._oof(epoch))
 
     def adopt(self, epoch: int) -> None:
-        """Make an epoch the one that the fold run leaves; it stays kept until `discard`."""
+        """Copy a kept epoch to the final weights and OOF of the fold run.
+
+        The epoch stays kept until `discard`.
+        """
         for kept, final in ((self._weights(epoch), WEIGHTS), (self._oof(epoch), OOF)):
             with kept.open("rb") as source, atomic_write(self._fold / final) as file:
                 shutil.copyfileobj(source, file)
 
     def discard(self) -> None:
-        """Remove all, and what an earlier call left: from here on they do not count, even if it is cut short."""
+        """Remove all kept epochs, and the files that an earlier interrupted call left.
+
+        The folder is renamed first, so that no epoch counts as kept even if this call is
+        interrupted.
+        """
         gone = self._fold / GONE
         shutil.rmtree(gone, ignore_errors=True)
         if self:
@@ -78,7 +92,7 @@ class KeptEpochs:
 
 
 def leave_results_only(fold: Path) -> None:
-    """Remove what only a continued fold run, or a choice among its epochs, would need."""
+    """Remove the checkpoint and the kept epochs from the directory of a fold run."""
     (fold / CHECKPOINT).unlink(missing_ok=True)
     KeptEpochs(fold).discard()
 
@@ -86,36 +100,44 @@ def leave_results_only(fold: Path) -> None:
 def score_common_epoch(
     results: Sequence[FoldResult], folds: Folds, *, directory: Path, metric: str, goal: Goal
 ) -> list[FoldResult]:
-    """Score all folds of a trial by one epoch: the best on average over the folds, of those that every fold reached.
+    """Score all folds of a trial by one common epoch.
 
-    Safe to repeat: a fold that was scored so before keeps its result, and the choice follows from the curves alone.
+    The common epoch is the epoch with the best mean over the folds, of the epochs that every fold
+    has reached. The call may be repeated: the choice depends only on the curves, and a fold that
+    was scored by an earlier call keeps its result.
 
     Args:
-        directory: the trial's; fold n lies in `fold-n`.
+        directory: the directory of the trial; the directory of fold n is `fold-n` in it.
     """
-    places = [fold_directory(directory, result.fold) for result in results]
-    curves = [read_curve(place) for place in places]
+    directories = [fold_directory(directory, result.fold) for result in results]
+    curves = [read_curve(fold) for fold in directories]
     mean = [
         {metric: float(np.mean([row[metric] for row in rows]))}
         for rows in zip(*curves, strict=False)
     ]
     epoch = best_epoch(mean, metric=metric, goal=goal)
     return [
-        _scored(result, curve[epoch - 1], folds, place=place, epoch=epoch)
-        for result, curve, place in zip(results, curves, places, strict=True)
+        _scored(result, curve[epoch - 1], folds, directory=fold, epoch=epoch)
+        for result, curve, fold in zip(results, curves, directories, strict=True)
     ]
 
 
 def _scored(
-    result: FoldResult, row: Mapping[str, float], folds: Folds, *, place: Path, epoch: int
+    result: FoldResult, row: Mapping[str, float], folds: Folds, *, directory: Path, epoch: int
 ) -> FoldResult:
-    kept = KeptEpochs(place)
+    """Score one fold by `epoch`, whose row of the curve is `row`, and write the fold's result."""
+    kept = KeptEpochs(directory)
     if kept:
         labels_N = folds.manifest.labels_N[folds.valid_rows(result.fold)]
         scores = {name: row[name] for name in result.metrics}
         kept.adopt(epoch)
-        found = details(kept.probs(epoch), labels_N)
-        result = dataclasses.replace(result, scored_epoch=epoch, metrics=scores, **found)  # type: ignore[arg-type]
-        write_result(place, result)
+        per_class = details(kept.probs(epoch), labels_N)
+        result = dataclasses.replace(
+            result,
+            scored_epoch=epoch,
+            metrics=scores,
+            **per_class,  # type: ignore[arg-type]
+        )
+        write_result(directory, result)
     kept.discard()
     return result

@@ -1,4 +1,7 @@
-"""What a fold run leaves behind: a worker that serves hundreds of trials must not fill up."""
+"""The memory that a trial leaves in use.
+
+The memory of a worker that trains hundreds of trials must not grow.
+"""
 
 import atexit
 import gc
@@ -7,32 +10,36 @@ import torch
 
 from trainer.images.batches import resident_bytes
 
-TOLERANCE = 0.01  # of what was in use before
-# workspaces that libraries keep from their first use on (cuBLAS: 8 to 32 MiB per handle), and unused parts of blocks
+TOLERANCE = 0.01  # share of the memory that was in use before the trial
+# workspaces that libraries keep after their first use (cuBLAS: 8 to 32 MiB per handle), and unused
+# parts of memory blocks
 SLACK_BYTES = 64 * 2**20
 
 
 def settle() -> None:
-    """Take what is imported by now out of the garbage collector's sight; once per process, before its first trial.
+    """Exclude all objects that exist now from garbage collection.
 
-    A look at a trial's tensors then takes 1 ms in place of 250.
+    This function is called once per process, before the first trial. The search for a trial's
+    tensors then takes 1 ms instead of 250 ms.
     """
     gc.collect()
     gc.freeze()
-    atexit.register(gc.unfreeze)  # extension modules complain of what is left at the exit
+    # extension modules print warnings about objects that still exist at the exit
+    atexit.register(gc.unfreeze)
 
 
 def used_bytes(device: torch.device) -> int:
-    """Memory that live tensors take, beyond the decoded data sets that all trials of a worker share.
+    """Return the memory of live tensors, without the decoded data sets that all trials share.
 
-    On a GPU what torch holds there, after it has given back what it can: others may share the card. On the CPU the
-    storages of all tensors that Python knows.
+    On a GPU this is the memory that torch has reserved, after torch has released its unused memory,
+    because other processes may share the GPU. On the CPU this is the size of the storages of all
+    tensors that Python's garbage collector finds.
     """
     gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()
         return torch.cuda.memory_reserved(device) - resident_bytes()
-    # not isinstance: it asks lazy proxies for their class, and some of them warn
+    # not `isinstance`, which reads the class of lazy proxies: some proxies then print a warning
     kinds = (torch.Tensor, torch.nn.Parameter)
     tensors = [
         thing for thing in gc.get_objects() if type(thing) in kinds and thing.device.type == "cpu"
@@ -46,6 +53,14 @@ def used_bytes(device: torch.device) -> int:
 
 
 def leftover_bytes(before: int, after: int) -> int:
-    """What a trial left in memory; 0 within 1 % of what was in use before it, and within what libraries keep."""
+    """Return the memory that a trial left in use.
+
+    The result is 0 up to 1 % of the memory in use before the trial, and up to `SLACK_BYTES`, which
+    libraries keep.
+
+    Args:
+        before: memory in use before the trial.
+        after: memory in use after the trial.
+    """
     left = after - before
     return left if left > max(TOLERANCE * before, SLACK_BYTES) else 0

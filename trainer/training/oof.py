@@ -1,7 +1,7 @@
-"""The file of out-of-fold probabilities: every image predicted by the fold run that did not see it.
+"""The OOF file: out-of-fold probabilities of images, from the fold run that did not train on them.
 
-A fold run leaves one file with the manifest rows that it was scored on and their probabilities.
-This module alone knows what the file is called and how it is laid out.
+Each fold run writes one file with the manifest rows of its held-out fold and their probabilities.
+Only this module knows the name and the format of the file.
 
 Shapes: N images of the manifest, M rows of one file, K classes.
 """
@@ -20,32 +20,36 @@ from trainer.images.images import Rows
 from trainer.metrics import Probs
 
 OOF = "oof.npz"
-ROWS, PROBS = "rows", "probs"  # the arrays in it
-# what numpy and zipfile raise when a file is damaged
+# the names of the arrays in the file
+ROWS = "rows"
+PROBS = "probs"
+# the exceptions that numpy and zipfile raise for a damaged file
 DAMAGES = (OSError, EOFError, ValueError, KeyError, IndexError, zipfile.BadZipFile, zlib.error)
 
 
 def write_oof(path: Path, rows_M: Rows, probs_MK: Probs) -> None:
-    """Write the probabilities of the held-out rows, whole or not at all."""
+    """Write the probabilities of the held-out rows; the file is complete or does not exist."""
     with atomic_write(path) as file:
         np.savez(file, **{ROWS: rows_M, PROBS: probs_MK})  # type: ignore[arg-type]
 
 
 def read_probs(path: Path) -> Probs:
-    """The probabilities (M, K) of one file that this process has written."""
+    """Return the probabilities (M, K) of one file that this process has written."""
     return _arrays(path)[1]
 
 
 def read_oof(trial_directory: Path, folds: Folds) -> Probs:
-    """The trial's probabilities (N, K) in manifest order, put together from its folds.
+    """Return the probabilities (N, K) of a trial in manifest order, from the files of its folds.
 
-    Rows that no fold holds out (the holdout, and what a fixed cut always trains on) are NaN.
+    Rows that are in no held-out fold are NaN: the holdout, and the images of a fixed split that are
+    always trained on.
 
     Raises:
-        DataError: a fold's file is missing or damaged, or the folds do not cover every other image
-            exactly once.
+        DataError: the file of a fold is missing or damaged, or an image of a held-out fold is not
+            predicted exactly once.
     """
-    n_images, n_classes = len(folds.manifest), len(folds.manifest.classes)
+    n_images = len(folds.manifest)
+    n_classes = len(folds.manifest.classes)
     probs_NK = np.full((n_images, n_classes), np.nan, dtype=np.float32)
     times_N: npt.NDArray[np.int64] = np.zeros(n_images, dtype=np.int64)
     for fold in range(folds.k):
@@ -62,13 +66,14 @@ def read_oof(trial_directory: Path, folds: Folds) -> Probs:
     wrong_N = times_N != (folds.fold_N >= 0)
     if wrong_N.any():
         raise DataError(
-            f"{trial_directory}: {wrong_N.sum()} of {n_images} images are not predicted exactly once"
+            f"{trial_directory}: {wrong_N.sum()} of {n_images} images are not predicted "
+            "exactly once"
         )
     return probs_NK
 
 
 def _arrays(path: Path) -> tuple[Rows, Probs]:
-    # opened here, for numpy leaves a damaged archive open
+    # `path.open` closes the file; numpy does not close a damaged archive
     with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
         return np.asarray(file[ROWS]), np.asarray(file[PROBS])
 

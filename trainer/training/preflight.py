@@ -1,7 +1,8 @@
-"""Whether a network can be built and fed, before there are weights, data or a GPU.
+"""A check whether a network can be built and trained, before weights, data or a GPU are needed.
 
-On torch's meta device a network has names and shapes but no memory: building it and sending an image through takes
-0.1-1 s, and fails where the real one would. torch and timm are imported only for an answer that is not remembered.
+On torch's meta device a network has names and shapes but no memory. Building such a network and
+its forward pass of one image take 0.1-1 s and fail where the real network would fail. torch and
+timm are imported only if the answer is not in the cache folder.
 """
 
 import functools
@@ -22,7 +23,8 @@ from trainer.images.manifest import PART_MARK
 if TYPE_CHECKING:
     from trainer.model.network import Network
 
-# what decides an answer besides the configuration: these files below trainer/ and the libraries' versions
+# Besides the configuration, the answer depends on these files below trainer/ and on the versions of
+# these libraries.
 DECIDING_FILES = (
     "config.py",
     "learning/optimizers.py",
@@ -40,20 +42,22 @@ DECIDING_LIBRARIES = ("timm", "torch")
 def network_problem(
     config: TrainConfig, head_sizes: Mapping[str, int], *, code: Path | None
 ) -> str | None:
-    """What is wrong with this network, in one line, or None.
+    """Return one line about the problem of this network, or None if there is no problem.
 
-    Asked are: backbone and its weights (their existence; a local file's names and shapes), size, pooling, frozen stage,
-    batch norm of single images, layer decay, progressive resize, names in head_crops and head_weights. A backbone of
-    the user's own is called for real, without its pretrained weights, on the CPU.
+    Checked are the backbone, its weights (whether they exist; names and shapes of a local file),
+    image size, pooling, frozen stage, batch norm of single images, layer decay, progressive resize,
+    and the names in head_crops and head_weights. A backbone that is a user function is really built
+    on the CPU, without its pretrained weights.
 
     Args:
-        head_sizes: classes by head, see `trainer.model.heads.Heads`; one head of any name for `heads: joint`.
-        code: the folder of the user's file, for a backbone of their own.
+        head_sizes: the number of classes of each head, see `trainer.model.heads.Heads`; for
+            `heads: joint` one head with any name.
+        code: the folder of the user functions.
     """
     import torch
 
     try:
-        # the user's function may draw from the global generator, which is not ours to move
+        # a user function may use the global random generator, whose state must not change
         with torch.random.fork_rng(devices=[]):
             _check(config, head_sizes, code)
     except ConfigError as error:
@@ -64,9 +68,10 @@ def network_problem(
 def remembered_problem(
     config: TrainConfig, head_sizes: Mapping[str, int], *, code: Path | None
 ) -> str | None:
-    """The same, from the cache folder if it was asked before.
+    """Return the same as `network_problem`, from the cache folder if the answer is stored there.
 
-    A backbone of the user's own and local weights are asked anew each time: their files may have changed.
+    A backbone that is a user function and local weights are checked at each call, because their
+    files may have changed.
 
     Raises:
         DataError: the cache folder cannot be written.
@@ -79,7 +84,7 @@ def remembered_problem(
     try:
         answer: dict[str, str | None] = json.loads(path.read_text())
         return answer["problem"]
-    except (OSError, ValueError, LookupError, TypeError):  # never asked, or not written by us
+    except (OSError, ValueError, LookupError, TypeError):  # no stored answer, or a damaged file
         problem = network_problem(config, head_sizes, code=code)
     write_json(path, {"problem": problem, "question": question})
     return problem
@@ -93,14 +98,18 @@ def try_functions(
     heads: Collection[str],
     code: Path,
 ) -> None:
-    """Call the user's losses and metric on made-up predictions, before anything is decoded or trained.
+    """Call the user's loss and metric functions with invented predictions, before any training.
 
     Args:
-        labels: N labels as the data name them, one value per label column; read only if there is something to try.
-        heads: joint, separate or both: a loss is called with the classes of each head.
+        losses: references to user functions, as in `loss`.
+        metric: a reference to a user function, or None.
+        labels: returns N labels, each with one value per label column; called only if there is a
+            user function.
+        heads: "joint", "separate" or both; a loss is called with the classes of each head.
+        code: the folder of the user functions.
 
     Raises:
-        ConfigError: a function fails; the text has its file and line.
+        ConfigError: a function fails; the message has the file and line.
     """
     if not losses and metric is None:
         return
@@ -122,7 +131,10 @@ def try_functions(
 
 
 def _question(config: TrainConfig, head_sizes: Mapping[str, int]) -> dict[str, Any]:
-    """All that an answer depends on; what does not change it is left out, so that few networks are built."""
+    """Return everything that an answer depends on.
+
+    Settings that do not change the answer are left out, so that few networks are built.
+    """
     given = {**config.head_crops, **config.head_weights}
     return {
         "decided_by": _deciders(),
@@ -154,7 +166,7 @@ def _deciders() -> dict[str, str]:
 
 
 def _check(config: TrainConfig, head_sizes: Mapping[str, int], code: Path | None) -> None:
-    """The same as `network_problem`, as a ConfigError."""
+    """Raise a ConfigError with the problem that `network_problem` returns."""
     import torch
 
     from trainer.model.backbone import has_pretrained_weights
@@ -164,17 +176,17 @@ def _check(config: TrainConfig, head_sizes: Mapping[str, int], code: Path | None
 
     heads = Heads(tuple(head_sizes), tuple(head_sizes.values()), class_of=())
     heads.refuse_unknown(config.head_weights, field="head_weights")
-    own = is_user_function(config.backbone)
-    if own:  # first of all alone: what fails in it is told with its line
+    by_user = is_user_function(config.backbone)
+    if by_user:  # called alone first, so that its error is reported with its line
         try_backbone(
             load_user_function(config.backbone, code), config.size_HW, reference=config.backbone
         )
     without = (
         config.model_copy(update={"weights": "none"}) if config.weights == "pretrained" else config
     )
-    with torch.device("cpu" if own else "meta"):
+    with torch.device("cpu" if by_user else "meta"):
         network = build_network(without, heads, code=code)
-    if without is not config and not own and not has_pretrained_weights(config):
+    if without is not config and not by_user and not has_pretrained_weights(config):
         raise ConfigError(
             f"backbone {config.backbone}: timm has no pretrained weights of it. Set weights: none"
         )
@@ -202,9 +214,9 @@ def _check_training(network: "Network", config: TrainConfig) -> None:
         for name, part in parts.items():
             if any(isinstance(module, _BatchNorm) and module.training for module in part.modules()):
                 raise ConfigError(
-                    f"{name} has batch norm, which needs more than one image at a time, got batch_size="
-                    f"{config.batch_size} in accumulation={config.accumulation} parts. Raise batch_size or lower "
-                    "accumulation"
+                    f"{name} has batch norm, which needs more than one image at a time, "
+                    f"got batch_size={config.batch_size} in accumulation={config.accumulation} "
+                    "parts. Raise batch_size or lower accumulation"
                 )
 
 
@@ -216,8 +228,8 @@ def _check_progressive(network: "Network", config: TrainConfig) -> None:
         return
     if takes_one_size(config):
         raise ConfigError(
-            f"progressive={config.progressive}: backbone {config.backbone} takes images of one size only. "
-            "Set progressive: 1"
+            f"progressive={config.progressive}: backbone {config.backbone} takes images of one "
+            "size only. Set progressive: 1"
         )
     try:
         feature_width(network.backbone, size_at(config, 1), name=config.backbone)

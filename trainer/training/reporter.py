@@ -1,4 +1,7 @@
-"""The trainer's only word to the outside: after every epoch, how it went; the answer is go on or stop."""
+"""The reporter: a fold run reports every epoch to it, and it decides whether to go on or to stop.
+
+The trainer has no other connection to the code that uses it.
+"""
 
 import dataclasses
 from collections.abc import Mapping
@@ -9,9 +12,13 @@ from typing import Protocol
 class EpochReport:
     """One finished epoch of one fold run, scored on the whole held-out fold.
 
-    `metrics` has those of trainer.metrics.METRICS for the held-out fold (and `metric`, the user's own), `train_loss`
-    (mean over the epoch's steps), `lr` (at the last step) and `seconds`. `notes` say what a reader of the score should
-    know, all of the fold run so far.
+    Attributes:
+        epoch: the epoch, counted from 1.
+        epochs: the number of epochs of the configuration.
+        metrics: the metrics of trainer.metrics.METRICS for the held-out fold, `metric` if the user
+            has a metric function, `train_loss` (mean over the epoch's steps), `lr` (of the last
+            step) and `seconds`.
+        notes: all messages of the fold run so far that a reader of the score should know.
     """
 
     fold: int
@@ -22,48 +29,56 @@ class EpochReport:
 
 
 class Reporter(Protocol):
-    """What a fold run asks of the world around it.
-
-    `epoch` is called once after each epoch, in order; False ends the fold run for good (it is pruned: its
-    checkpoint is removed). `past` tells the epochs that a continued or finished fold run has on disk, in order and
-    before it goes on: what was said just before a process died may not have been heard. `interrupted` is polled before
-    each optimizer step and must be cheap; True means that the machine is wanted back: the fold run leaves a checkpoint
-    and can be continued later. `owns` is asked before anything is written: False means that another process has taken
-    the fold run's directory over.
-    """
+    """The interface through which a fold run reports its epochs and learns whether to go on."""
 
     def epoch(self, report: EpochReport) -> bool:
-        """Go on?"""
+        """Receive the report of a new epoch and return whether to go on.
+
+        The fold run calls this method once after each epoch, in order. False prunes the fold run:
+        it never continues, and its checkpoint is removed.
+        """
         ...
 
     def past(self, report: EpochReport) -> bool:
-        """Go on, given an epoch trained earlier?"""
+        """Receive the report of an epoch trained earlier and return whether to go on.
+
+        A continued or finished fold run first reports the epochs that it has on disk, in order,
+        because the last reports of a process that died may be lost.
+        """
         ...
 
     def interrupted(self) -> bool:
-        """Shall this fold run stop now and be continued later?"""
+        """Return whether the fold run must stop now and be continued later.
+
+        The fold run calls this method before each optimizer step, so the method must be fast. True
+        means that the node is needed for something else. The fold run then leaves a checkpoint.
+        """
         ...
 
     def owns(self) -> bool:
-        """May this process still write into the fold run's directory?"""
+        """Return whether this process may still write to the directory of the fold run.
+
+        The fold run calls this method before it writes anything. False means that another process
+        has taken over the directory.
+        """
         ...
 
 
 class SilentReporter:
-    """Says nothing and always goes on."""
+    """A reporter that drops every report and never stops a fold run."""
 
     def epoch(self, report: EpochReport) -> bool:
-        """Go on."""
+        """Return True: go on."""
         return True
 
     def past(self, report: EpochReport) -> bool:
-        """Go on."""
+        """Return True: go on."""
         return True
 
     def interrupted(self) -> bool:
-        """Never."""
+        """Return False: the fold run is never interrupted."""
         return False
 
     def owns(self) -> bool:
-        """Always."""
+        """Return True: no other process takes over the directory."""
         return True

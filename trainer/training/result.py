@@ -1,4 +1,4 @@
-"""What a finished fold run leaves: `result.json`, its curve, and the weights beside it.
+"""The files of a finished fold run: `result.json`, `curve.csv` and the weights.
 
 Shapes: N held-out images, K classes.
 """
@@ -14,24 +14,28 @@ from trainer.files import file_digest, write_json
 from trainer.metrics import Labels, Probs, confusion, f1_per_class
 from trainer.user_code import code_digest
 
-RESULT, WEIGHTS, CURVE = "result.json", "model.safetensors", "curve.csv"
-CHECKPOINT = "last.ckpt"  # while it is unfinished
+RESULT = "result.json"
+WEIGHTS = "model.safetensors"
+CURVE = "curve.csv"
+CHECKPOINT = "last.ckpt"  # only while the fold run is unfinished
 
 
 @dataclasses.dataclass(frozen=True)
 class FoldResult:
-    """What `result.json` holds.
+    """The content of `result.json`.
 
     Attributes:
-        epochs: trained, early stopping included.
-        scored_epoch: the one that `metrics`, OOF and weights are of, see TrainConfig.checkpoint.
-        biased: the epoch was chosen on the fold that it scores, which flatters by 0.4-0.5 points.
-        metrics: on the held-out fold (with the averaged weights where `ema` is set).
+        epochs: the number of epochs that were trained; early stopping may have ended them.
+        scored_epoch: the epoch of `metrics`, OOF and weights, see TrainConfig.checkpoint.
+        biased: whether the epoch was chosen on the fold that it scores. Such a score is too good by
+            0.4-0.5 points.
+        metrics: the metrics of the held-out fold, with the averaged weights if `ema` is set.
         f1_per_class: K values, in the order of the classes.
-        confusion: rows (actual class, predicted class, images) where there are any.
-        mean, std: what the images were normalised with, which prediction needs again.
-        accumulation: parts in which batches went through the network; more than asked for after too little memory.
-        notes: what happened on the way that a reader of the score should know.
+        confusion: rows (actual class, predicted class, images) of the pairs that occur.
+        mean, std: the values that the images were normalised with; prediction needs them again.
+        accumulation: the number of parts that batches were split into; more than the
+            configuration's value if memory was too small.
+        notes: messages of the fold run that a reader of the score should know.
     """
 
     fold: int
@@ -53,7 +57,11 @@ class FoldResult:
 
 
 def config_hash(config: TrainConfig, code: Path | None) -> str:
-    """The identity of a configuration, with the content of the user's own functions and weights; not their place."""
+    """Return the identity of a configuration.
+
+    The identity depends on the content of the user functions and of local weights, but not on the
+    paths of these files.
+    """
     if config.local_weights is not None:
         config = config.model_copy(update={"weights": file_digest(config.local_weights)})
     digest = code_digest(config, code)
@@ -61,32 +69,35 @@ def config_hash(config: TrainConfig, code: Path | None) -> str:
 
 
 def read_result(directory: Path, *, config_hash: str, folds_hash: str) -> FoldResult | None:
-    """The result of a finished fold run of this very configuration and these folds, else None."""
+    """Return the result of a finished fold run with exactly this configuration and these folds.
+
+    The result is None if `result.json` or the weights do not exist, or if `result.json` belongs to
+    another configuration or other folds.
+    """
     path = directory / RESULT
-    if not (
-        path.is_file() and (directory / WEIGHTS).is_file()
-    ):  # weights that are not among the best are removed
+    # without weights the fold is trained again; only the best trials keep their weights
+    if not (path.is_file() and (directory / WEIGHTS).is_file()):
         return None
     try:
         result = FoldResult(**json.loads(path.read_text()))
-    except (ValueError, TypeError):  # of another version
+    except (ValueError, TypeError):  # another version of foldsweep wrote the file
         return None
     return result if (result.config_hash, result.folds_hash) == (config_hash, folds_hash) else None
 
 
 def write_result(directory: Path, result: FoldResult) -> None:
-    """Write `result.json`, the last file of a fold run: where it stands, the fold is done."""
+    """Write `result.json`, the last file of a fold run: if the file exists, the fold is done."""
     write_json(directory / RESULT, dataclasses.asdict(result))
 
 
 def read_curve(directory: Path) -> list[dict[str, float]]:
-    """The epochs of a finished fold run: `epoch` and the metrics of its reports."""
+    """Return the curve of a finished fold run: `epoch` and the metrics of each report."""
     with (directory / CURVE).open(newline="") as file:
         return [{name: float(text) for name, text in row.items()} for row in csv.DictReader(file)]
 
 
 def details(probs_NK: Probs, labels_N: Labels) -> Mapping[str, list[float] | list[list[int]]]:
-    """The fields of a result that say how each class fares."""
+    """Return the fields of a result that describe single classes: `f1_per_class`, `confusion`."""
     return {
         "f1_per_class": f1_per_class(probs_NK, labels_N).tolist(),
         "confusion": confusion(probs_NK, labels_N).tolist(),

@@ -1,6 +1,7 @@
-"""How a fold run is scored.
+"""The scoring of a fold run.
 
-These are the metrics of its held-out fold, the epoch that counts, and what is kept of that epoch.
+This module computes the metrics of the held-out fold, chooses the epoch that scores the fold, and
+writes the weights and probabilities of that epoch.
 """
 
 import math
@@ -23,10 +24,10 @@ from trainer.user_code import call_metric, load_user_function
 
 
 class Scoring:
-    """Scores the held-out fold after every epoch and keeps what the fold run may end with.
+    """Scores the held-out fold after every epoch and keeps the epochs that may score the fold.
 
-    `checkpoint: last` scores a fold by its last epoch and keeps none. `fold_best` keeps the best
-    epoch so far. `best` keeps all of them, until one common epoch is chosen over all folds.
+    `checkpoint: last` scores a fold by its last epoch and keeps no epoch. `fold_best` keeps the
+    best epoch so far. `best` keeps all epochs until one common epoch is chosen for all folds.
     """
 
     def __init__(self, setup: FoldSetup, *, loss: HeadsLoss, rows: TrainingRows) -> None:
@@ -37,28 +38,31 @@ class Scoring:
         self._rows = rows
         self._metric = load_user_function(config.metric, setup.code) if config.metric else None
         self._kept = KeptEpochs(setup.directory)
-        self._probs: Probs | None = None  # of the last epoch, for the held-out rows
+        self._probs: Probs | None = None  # probabilities of the held-out rows, from the last epoch
 
     @property
     def metric_names(self) -> tuple[str, ...]:
-        """What a fold is scored by: all of METRICS, and `metric` where the user has a function."""
+        """The names of a fold's metrics: METRICS, and `metric` if there is a user function."""
         return (*METRICS, "metric") if self._metric is not None else tuple(METRICS)
 
     @property
     def biased(self) -> bool:
-        """Whether the epoch is chosen on the very fold that it scores."""
+        """Whether the epoch is chosen on the same fold that it scores."""
         return self._config.checkpoint == "fold_best"
 
     def score(self, prediction: Prediction, *, at: str, lr: float) -> dict[str, float]:
-        """The metrics of an epoch whose prediction for the held-out rows this is.
+        """Return the metrics of an epoch.
 
         Args:
+            prediction: the prediction of the epoch for the held-out rows.
             at: fold and epoch, for messages.
+            lr: the learning rate of the last step, for messages.
 
         Raises:
-            NonFiniteLossError: the loss, or the loss of the probabilities, is NaN or infinite.
+            NonFiniteLossError: the loss, or the log loss of the probabilities, is NaN or infinite.
         """
-        probs_NK, labels_N = prediction.probs_NK, self._setup.valid_labels
+        probs_NK = prediction.probs_NK
+        labels_N = self._setup.valid_labels
         self._probs = probs_NK
         scores = {**score_fold(probs_NK, labels_N), "loss": self._held_out_loss(prediction)}
         for name in ("loss", "log_loss"):
@@ -74,18 +78,19 @@ class Scoring:
 
     def keep(self, curve: Curve, network: Network) -> None:
         """Keep the last epoch of the curve if it may score the fold."""
-        epoch, checkpoint = len(curve), self._config.checkpoint
-        if checkpoint == "best" or (self.biased and self.epoch_of(curve) == epoch):
+        epoch = len(curve)
+        keeps_all = self._config.checkpoint == "best"
+        if keeps_all or (self.biased and self.epoch_of(curve) == epoch):
             assert self._probs is not None
             self._kept.keep(epoch, network, rows_N=self._setup.valid_rows, probs_NK=self._probs)
 
     def forget_others(self, curve: Curve) -> None:
-        """Remove the epochs that no state on disk needs once a checkpoint is written."""
+        """Remove the kept epochs that are not needed after a checkpoint is written."""
         if self.biased:
             self._kept.keep_only(self.epoch_of(curve))
 
     def epoch_of(self, curve: Curve) -> int:
-        """The epoch (from 1) that scores the fold."""
+        """Return the epoch (from 1) that scores the fold."""
         if not self.biased:
             return len(curve)
         monitor = self._config.monitor
@@ -95,7 +100,7 @@ class Scoring:
         """Write probabilities and weights of the epoch that scores the fold.
 
         Args:
-            network: that of the last epoch.
+            network: the network of the last epoch.
 
         Returns:
             The probabilities that were written.
@@ -104,13 +109,17 @@ class Scoring:
         if self.biased:
             self._kept.adopt(epoch)
             return self._kept.probs(epoch)
-        assert self._probs is not None  # a fold run is never saved after its last epoch
+        # no checkpoint is written after the last epoch, so this object has scored the last epoch
+        assert self._probs is not None
         write_oof(directory / OOF, self._setup.valid_rows, self._probs)
         save_weights(directory / WEIGHTS, network)
         return self._probs
 
     def discard(self) -> None:
-        """Remove the kept epochs once the result is written, unless all folds still choose among them."""
+        """Remove the kept epochs after the result is written.
+
+        With `checkpoint: best` the epochs stay, because one common epoch is chosen after all folds.
+        """
         if self._config.checkpoint != "best":
             self._kept.discard()
 
@@ -123,12 +132,12 @@ class Scoring:
 def non_finite_loss(
     setup: FoldSetup, what: str, value: float | None, *, at: str, lr: float, batch: str = ""
 ) -> NonFiniteLossError:
-    """The error for a loss that is NaN or infinite, with what it depends on.
+    """Return the error for a loss that is NaN or infinite; its message has the main settings.
 
     Args:
-        what: what has the value, e.g. "training loss".
+        what: the name of the quantity that has the value, e.g. "training loss".
         at: fold, epoch and step.
-        batch: the images of the batch, in words.
+        batch: a description of the images of the batch.
     """
     config = setup.config
     return NonFiniteLossError(

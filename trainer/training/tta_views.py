@@ -1,7 +1,7 @@
-"""Test-time augmentation: several views of an image, whose probabilities are averaged.
+"""Test-time augmentation (TTA): the probabilities of several views of an image are averaged.
 
-Shapes: B images of a batch, C channels, H height, W width. A batch holds one tensor per crop that
-the heads see (see TrainConfig.views); a TTA view changes all of them alike.
+Shapes: B images of a batch, C channels, H height, W width. A batch has one tensor per crop that the
+heads use (see TrainConfig.views). A TTA view changes all tensors of a batch in the same way.
 """
 
 from collections.abc import Callable, Iterator
@@ -12,8 +12,8 @@ from torch import Tensor
 from trainer.fields.evaluation import Tta
 
 Views = list[Tensor]
-CROPPED = 7 / 8  # of each side, by test-time crops
-# where a crop lies, from the top and from the left: 0 at that edge, 1 at the opposite one
+CROPPED = 7 / 8  # share of each side that a test-time crop has
+# the position of a crop from top and left: 0 is the top or left edge, 1 is the opposite edge
 CORNERS = ((0.0, 0.0), (0.0, 1.0), (1.0, 0.0), (1.0, 1.0), (0.5, 0.5))
 
 
@@ -26,12 +26,14 @@ def _mirrored(images_BCHW: Tensor) -> Tensor:
 
 
 def _cropped(top: float, left: float, *, mirrored: bool) -> Callable[[Tensor], Tensor]:
-    """A crop of CROPPED of each side, resized to the full size; for its place see CORNERS."""
+    """Return a function that crops images at a position of CORNERS and resizes to the full size."""
 
     def transform(images_BCHW: Tensor) -> Tensor:
         height, width = images_BCHW.shape[2:]
-        rows, columns = round(CROPPED * height), round(CROPPED * width)
-        y, x = round(top * (height - rows)), round(left * (width - columns))
+        rows = round(CROPPED * height)
+        columns = round(CROPPED * width)
+        y = round(top * (height - rows))
+        x = round(left * (width - columns))
         part_BCHW = images_BCHW[:, :, y : y + rows, x : x + columns]
         part_BCHW = F.interpolate(part_BCHW, (height, width), mode="bilinear", align_corners=False)
         return _mirrored(part_BCHW) if mirrored else part_BCHW
@@ -50,8 +52,9 @@ TTA_TRANSFORMS: dict[Tta, list[Callable[[Tensor], Tensor]]] = {
 
 
 def tta_views(plain: Views, tta: Tta) -> Iterator[Views]:
-    """The TTA views of a batch, the plain one first.
+    """Yield the TTA views of a batch, the plain view first.
 
-    They are made one after another: together they could be twelve times a batch.
+    The views are made one after another, because all views together could need twelve times the
+    memory of a batch.
     """
     return ([transform(images_BCHW) for images_BCHW in plain] for transform in TTA_TRANSFORMS[tta])
