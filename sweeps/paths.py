@@ -13,7 +13,8 @@ from typing import Any
 from urllib.parse import quote
 
 from sweeps.errors import InputError
-from trainer.data.folds import Folds, load_folds
+from trainer.data.fold_files import load_folds
+from trainer.data.folds import Folds
 from trainer.files import fold_directories, fold_directory
 
 

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sweeps.errors import InfrastructureError, InputError
+from sweeps.errors import InputError
 from sweeps.paths import SweepFiles, default_storage, make_folder
 from sweeps.running.events import Notice, ProgressView, Silent, Snapshot
 from sweeps.study.database import PATIENCE_S
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from sweeps.study.lease import Lease
     from sweeps.study.stored_sweep import StoredSweep
     from trainer.data.cut import Cut
+from sweeps.running.signals import PendingSignals, StopRequest
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,64 +88,6 @@ class RunResult:
     has_results: bool = False
 
 
-class _StopRequest(Exception):  # noqa: N818 - it is not an error: a user asked to stop
-    """A user asked the sweep to stop before its driver started."""
-
-
-class PendingSignals:
-    """Keeps the reports of the lease's thread until a driver can receive them.
-
-    The lease reports that it is lost, or that a user asked to stop.
-    """
-
-    def __init__(self, view: ProgressView) -> None:
-        self._view = view
-        self._driver: Driver | None = None
-        self._lost: InfrastructureError | None = None
-        self._stop_now: bool | None = None
-
-    def on_lost(self, error: InfrastructureError) -> None:
-        """Keep the error of a lost lease, or pass it on to the driver."""
-        self._lost = error
-        self._pass_on()
-
-    def on_stop(self, now: bool) -> None:
-        """Keep a stop request of `sweeps stop`, or pass it on to the driver.
-
-        Args:
-            now: True to interrupt running trials; False to let them finish.
-        """
-        how = "running trials are interrupted" if now else "running trials go on to their end"
-        self._view.notify(Notice(f"asked to stop by `sweeps stop`: {how}"))
-        self._stop_now = now
-        self._pass_on()
-
-    def connect(self, driver: "Driver") -> None:
-        """Pass the kept report and all later reports on to this driver."""
-        self._driver = driver
-        self._pass_on()
-
-    def check(self) -> None:
-        """Raise the kept report; for use while there is no driver.
-
-        Raises:
-            InfrastructureError: the lease is lost.
-            _StopRequest: a user asked to stop.
-        """
-        if self._lost is not None:
-            raise self._lost
-        if self._stop_now is not None:
-            raise _StopRequest
-
-    def _pass_on(self) -> None:
-        if self._driver is None:
-            return
-        if self._lost is not None:
-            self._driver.fail(self._lost)
-        elif self._stop_now is not None:
-            (self._driver.stop if self._stop_now else self._driver.drain)()
-
-
 def run_sweep(
     spec: "SweepSpec", options: RunOptions = RunOptions(), *, view: ProgressView | None = None
 ) -> RunResult:
@@ -182,7 +125,7 @@ def run_sweep(
     ) as lease:
         try:
             driver = _run(spec, _Context(options, shown, signals, storage, files, lease))
-        except _StopRequest:
+        except StopRequest:
             return RunResult(RunState.NOT_BEGUN)
     if driver is None:
         return RunResult(RunState.DONE_BEFORE)
@@ -331,8 +274,9 @@ def _driver(
     `Retention` removes the weights of trials that are no longer among the best. `registered` finds
     other sweeps on this machine, and the user is warned of those that use GPUs, too.
     """
-    from sweeps.running.driver import Plan, open_driver
+    from sweeps.running.driver import Plan
     from sweeps.running.neighbours import registered
+    from sweeps.running.take_over import open_driver
     from sweeps.upkeep.retention import Retention
 
     options = context.options

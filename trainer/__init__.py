@@ -11,7 +11,8 @@ from trainer.lazy import lazy
 
 if TYPE_CHECKING:
     from trainer.config import TrainConfig
-    from trainer.data.folds import Folds, load_folds
+    from trainer.data.fold_files import load_folds
+    from trainer.data.folds import Folds
     from trainer.errors import TrainerError
     from trainer.metrics import METRICS, Goal, score_fold
     from trainer.training.fit import run_fold

@@ -9,7 +9,8 @@ from sweeps.space.spec import SweepSpec
 from trainer.data.cleaning import write_rejected
 from trainer.data.cut import Cut, cut_data
 from trainer.data.data_set import PLAIN_READ, ReadOptions, require_boxes
-from trainer.data.folds import Folds, moved, save_folds
+from trainer.data.fold_files import save_folds
+from trainer.data.folds import Folds, moved
 from trainer.data.sources import read_table
 from trainer.errors import DataError
 from trainer.files import write_json

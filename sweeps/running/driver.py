@@ -32,11 +32,10 @@ from sweeps.running.events import (
     TrialStarted,
 )
 from sweeps.running.messages import Assignment, Outcome, OutcomeState, Share, TrialReport
-from sweeps.search.budget import Meter, Spent, enough
+from sweeps.search.budget import Meter, enough
 from sweeps.search.distributions import fields_of
 from sweeps.search.mirror import Mirror
 from sweeps.space.spec import SweepSpec
-from sweeps.study.database import PATIENCE_S
 from sweeps.study.recorder import Recorder
 from sweeps.study.records import (
     BUDGET,
@@ -50,11 +49,14 @@ from sweeps.study.records import (
     REASON,
     TRACEBACK,
 )
-from sweeps.study.stored_sweep import StoredSweep
 
 TICK_S = 1.0
+
+
 # The time spent is written this often: a killed driver loses at most 15 s of it.
 SPENT_EVERY_S = 15.0
+
+
 FREE = "Free some space and run the same command again to continue"
 
 
@@ -73,50 +75,6 @@ class Plan:
     files: SweepFiles
     share: Share
     trial_cap: int | None
-
-
-def open_driver(
-    plan: Plan,
-    sweep: StoredSweep,
-    *,
-    listener: Callable[[Event], None] = lambda event: None,
-    clock: Callable[[], float] = time.monotonic,
-    patience_s: float = PATIENCE_S,
-    fence: Callable[[], None] = lambda: None,
-) -> "Driver":
-    """Make a driver for a stored sweep. The caller holds the sweep's lease.
-
-    Trials that a dead driver left RUNNING become interrupted; the new driver hands them out first.
-
-    Args:
-        listener: gets every event, on the thread that caused the event; must not block or raise.
-        clock: seconds; only differences of its values are used.
-        patience_s: how long the storage may fail to answer, in seconds.
-        fence: see Recorder.
-    """
-    fence()
-    # stop files of killed drivers, whose workers are gone as well
-    for stop_file in plan.files.stops():
-        stop_file.unlink(missing_ok=True)
-    recovered = sweep.recover()
-    record = sweep.record()
-    driver = Driver(
-        plan,
-        mirror=Mirror(plan.spec, sweep.trials()),
-        recorder=Recorder(
-            sweep, on_failed=lambda error: driver.fail(error), patience_s=patience_s, fence=fence
-        ),
-        meter=Meter(Spent(record.elapsed_s, record.gpu_s), gpu=plan.share.gpu, clock=clock),
-        listener=listener,
-        clock=clock,
-    )
-    if recovered:
-        driver.notify(
-            Notice(
-                f"the last driver died; trials to be continued: {', '.join(map(str, recovered))}"
-            )
-        )
-    return driver
 
 
 class Driver:

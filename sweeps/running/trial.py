@@ -16,7 +16,8 @@ import torch
 
 from sweeps.running.messages import Assignment, Outcome, OutcomeState, TrialReport, TrialReporter
 from trainer.config import TrainConfig, nested
-from trainer.data.folds import Folds, load_folds
+from trainer.data.fold_files import load_folds
+from trainer.data.folds import Folds
 from trainer.errors import TrainerError, first_line
 from trainer.files import is_disk_full, write_json
 from trainer.images.cache import open_images

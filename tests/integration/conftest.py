@@ -17,8 +17,9 @@ from ruamel.yaml import YAML
 from sweeps.paths import SweepFiles
 from sweeps.preparing.data import cut_sweep
 from sweeps.preparing.opening import open_sweep
-from sweeps.running.driver import Driver, Plan, open_driver
+from sweeps.running.driver import Driver, Plan
 from sweeps.running.messages import Share
+from sweeps.running.take_over import open_driver
 from sweeps.samples.digits import write_digits
 from sweeps.space.spec import SweepSpec
 from sweeps.space.spec_reader import read_spec

@@ -9,7 +9,7 @@ import pytest
 
 from tests.fakes import write_photos
 from tests.integration.conftest import command
-from trainer.data.folds import load_folds
+from trainer.data.fold_files import load_folds
 from trainer.training.oof import read_oof
 
 MY_TASK = '''\

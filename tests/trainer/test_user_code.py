@@ -19,11 +19,9 @@ from trainer.user_code import (
     call_metric,
     code_digest,
     load_user_function,
-    try_backbone,
-    try_loss,
-    try_metric,
     user_references,
 )
+from trainer.user_code_checks import try_backbone, try_loss, try_metric
 
 CLASSES = ("a", "b", "c")
 PROBS_NK, LABELS_N = np.eye(3, dtype=np.float32)[[0, 1, 1]], np.array([0, 1, 2])

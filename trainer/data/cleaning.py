@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from trainer.data.frames import read_frame
 from trainer.data.options import DataOptions
-from trainer.data.sources import Table, named, read_frame
+from trainer.data.sources import Table, named
 from trainer.errors import DataError
 from trainer.files import write_csv
 from trainer.images.manifest import PART_MARK

@@ -7,7 +7,8 @@ import dataclasses
 from pathlib import Path
 
 from trainer.data.data_set import PLAIN_READ, DataSet, ReadOptions, read_data_set
-from trainer.data.folds import Folds, fixed_folds, load_folds, make_folds
+from trainer.data.fold_files import load_folds
+from trainer.data.folds import Folds, fixed_folds, make_folds
 from trainer.data.options import DataOptions, FoldOptions
 from trainer.errors import DataError
 

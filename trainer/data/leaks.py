@@ -8,13 +8,13 @@ Shapes: N images, U units, P pairs of rows.
 """
 
 import dataclasses
-import unicodedata
 from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from trainer.data.name_stems import plain_name, stems_of
 from trainer.data.units import (
     Rows,
     Units,
@@ -28,39 +28,44 @@ from trainer.images.manifest import Manifest
 
 Kind = Literal["folder", "name", "identical", "contradiction", "near_duplicate", "group"]
 
+
 OTHER_SIDES = {-1: "the images always trained on", -2: "the holdout"}
+
 
 # Conditions under which folders or file names count as units, see _seem_units and _names.
 MIN_UNITS = 5
+
+
 MIN_LEAKING = 3
+
+
 BIG_SHARE = 1 / 4
+
+
 SIZE_OF_ROOT = 3
+
+
 MANY_OF_A_WORD = 20
+
+
 MANY_OF_ANY_CLASS = 50
+
+
 MIN_AGREEMENT = 0.05
+
+
 PURE = 0.9
+
+
 MAX_PER_CLASS = 1.5
+
+
 MAX_BELOW_CLASSES = 3
+
+
 # This share of all images must share their name with other images. Random names agree by chance for
 # a smaller share.
 MIN_NAMED_SHARE = 0.2
-# Conditions under which digits at the end of a file name are a counter, see _without_counter.
-MAX_COUNTER_DIGITS = 8
-MAX_DIGITS_AFTER_DIGITS = 5
-SEPARATORS = str.maketrans(" -.", "___")
-# words that belong to the counter: `ann_frame12` is an image of `ann`
-COUNTED = (
-    "frame",
-    "image",
-    "img",
-    "photo",
-    "pic",
-    "crop",
-    "copy",
-    "face",
-    "사진",
-    "프레임",
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,9 +131,6 @@ def signs_of_leaks(
 def _given(**units: Units | None) -> list[tuple[str, Units]]:
     """(name, units) of each argument that is not None."""
     return [(what, value) for what, value in units.items() if value is not None]
-
-
-# one function for each kind of sign
 
 
 def _group_sign(groups: Units | None, sides_N: Rows) -> Sign | None:
@@ -211,9 +213,10 @@ def _folders(manifest: Manifest, sides_N: Rows, *, grouped: bool) -> Sign | None
     A folder does not count if its name is the class of more than half of its images.
     """
     units = units_of(path.rpartition("/")[0] for path in manifest.paths)
-    classes = {_plain(name): label for label, name in enumerate(manifest.classes)}
+    classes = {plain_name(name): label for label, name in enumerate(manifest.classes)}
     class_U = np.array(
-        [classes.get(_plain(name.rpartition("/")[2]), -1) for name in units.names], dtype=np.int64
+        [classes.get(plain_name(name.rpartition("/")[2]), -1) for name in units.names],
+        dtype=np.int64,
     )
     named_N = np.append(class_U, -1)[units.unit_N] == manifest.labels_N
     units = units.only(
@@ -233,7 +236,7 @@ def _names(
         across_folders: count only stems that are in several folders, because the folders are a
             sign already.
     """
-    units = units_of(_stems(manifest))
+    units = units_of(stems_of(manifest))
     if across_folders:
         folders = units_of([path.rpartition("/")[0] for path in manifest.paths])
         units = units.only(units.varied_U(folders.unit_N))
@@ -332,80 +335,6 @@ def _is_layout_of_classes(units: Units, manifest: Manifest) -> bool:
     if purity(names, manifest.labels_N) < PURE:
         return len(names.names) <= MAX_BELOW_CLASSES or len(units.names) <= few
     return len(names.names) <= few
-
-
-# the stems of file names
-
-
-def _stems(manifest: Manifest) -> list[str]:
-    """The file name of each image, without the counter at its end and without the class.
-
-    The class is removed if at least half of the file names contain it. A stem is empty if the file
-    name contains nothing else.
-    """
-    classes = [_plain(name) for name in manifest.classes]
-    paths = [path.rpartition("/") for path in manifest.paths]
-    stems = [_without_counter(_plain(name.rpartition(".")[0] or name)) for _, _, name in paths]
-    labels = manifest.labels_N.tolist()
-    without = [
-        _without_class(stem, classes[label]) for stem, label in zip(stems, labels, strict=True)
-    ]
-    if sum(map(str.__ne__, stems, without)) >= len(stems) / 2:
-        # The stem `25_0_2` of class 25 becomes `0_2`, the attributes. But `cat_12` and `dog_12` do
-        # not become `12`, because they are two units.
-        stems = [
-            stem if rest.isdecimal() else rest for stem, rest in zip(stems, without, strict=True)
-        ]
-    # the same number in two folders makes two units
-    return [
-        f"{folder}/{stem}" if folder and stem.isdecimal() else stem
-        for stem, (folder, _, _) in zip(stems, paths, strict=True)
-    ]
-
-
-def _plain(name: str) -> str:
-    """A name in one spelling: Unicode in the form NFC, small letters, and `_` between words.
-
-    NFC is needed because file systems have two Unicode forms for Korean.
-    """
-    if not name.isascii():
-        name = unicodedata.normalize("NFC", name)
-    return name.casefold().translate(SEPARATORS)
-
-
-def _without_counter(stem: str) -> str:
-    """A file name (see `_plain`) without the counter at its end.
-
-    `ann_01`, `ann2` and `ann_frame0031` become `ann`, and `0001` becomes the empty text. A name
-    without a counter does not change.
-    """
-    # Roboflow gives the augmented copies of an image the name <name>_jpg.rf.<hash>
-    if "_rf_" in stem:
-        return stem.partition("_rf_")[0]
-    if stem.endswith(")"):  # e.g. `IMG 12 (3)`
-        before, _, number = stem[:-1].rpartition("(")
-        return before.rstrip("_") if number.isdecimal() else stem
-    rest = stem.rstrip("0123456789")
-    name = rest.rstrip("_#")
-    digits = len(stem) - len(rest)
-    if not digits or not name:
-        return stem if name else ""
-    for word in COUNTED if name.endswith(COUNTED) else ():
-        if name.endswith(word) and name[: -len(word)].rstrip("_") != name[: -len(word)]:
-            return name[: -len(word)].rstrip("_")
-    is_time = name[-1].isdecimal() and digits > MAX_DIGITS_AFTER_DIGITS  # e.g. 20240131_174525
-    is_hash = name == rest and not name.isalpha()  # e.g. f3a9c21, without a separator
-    return stem if is_time or is_hash or digits > MAX_COUNTER_DIGITS else name
-
-
-def _without_class(stem: str, name: str) -> str:
-    """The stem without the first occurrence of the class `name` as a whole word."""
-    if name not in stem:
-        return stem
-    return f"_{stem}_".replace(f"_{name}_", "_", 1).strip("_")
-
-
-# parts of the texts for the user
 
 
 def _example(units: Units, pair: tuple[int, int], sides_N: Rows) -> str:

@@ -113,7 +113,8 @@ def try_functions(
     """
     if not losses and metric is None:
         return
-    from trainer.user_code import load_user_function, try_loss, try_metric
+    from trainer.user_code import load_user_function
+    from trainer.user_code_checks import try_loss, try_metric
 
     parts = sorted(set(labels()))
     sizes = {len(parts)} if "joint" in heads else set()
@@ -172,7 +173,8 @@ def _check(config: TrainConfig, head_sizes: Mapping[str, int], code: Path | None
     from trainer.model.backbone import has_pretrained_weights
     from trainer.model.heads import Heads
     from trainer.model.network import build_network
-    from trainer.user_code import load_user_function, try_backbone
+    from trainer.user_code import load_user_function
+    from trainer.user_code_checks import try_backbone
 
     heads = Heads(tuple(head_sizes), tuple(head_sizes.values()), class_of=())
     heads.refuse_unknown(config.head_weights, field="head_weights")

@@ -11,7 +11,7 @@ from PIL import Image
 
 from tests.sweeps.cli.checks import shown, warnings, write_rows
 from tests.sweeps.cli.conftest import Ended
-from trainer.data.folds import load_folds
+from trainer.data.fold_files import load_folds
 
 pytestmark = pytest.mark.usefixtures("two_cores")
 

@@ -13,7 +13,7 @@ import pytest
 
 from tests.sweeps.cli.conftest import Ended
 from trainer.data import scan
-from trainer.data.folds import load_folds
+from trainer.data.fold_files import load_folds
 from trainer.images import images
 from trainer.images.cache import PoolWriter
 

@@ -23,7 +23,7 @@ from sweeps.preparing.data import (
 from sweeps.space.spec import SweepSpec
 from trainer.data.cut import Cut
 from trainer.data.data_set import ReadOptions
-from trainer.data.folds import load_folds
+from trainer.data.fold_files import load_folds
 from trainer.errors import ConfigError, DataError
 from trainer.images.preprocessing import Preprocessing
 

@@ -16,7 +16,7 @@ from sweeps.preparing.opening import open_sweep, user_files
 from sweeps.space.spec import SweepSpec
 from sweeps.space.yaml_file import YamlFile
 from sweeps.study.stored_sweep import StoredSweep
-from trainer.data.folds import save_folds
+from trainer.data.fold_files import save_folds
 
 Make = Callable[..., SweepSpec]
 URL = "postgresql://user:secret@host/db"

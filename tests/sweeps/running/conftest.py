@@ -11,7 +11,8 @@ from sweeps.running.messages import Assignment
 from tests.fakes import manifest_of, write_photos
 from tests.sweeps.running.curve_sweep import Sweep
 from tests.sweeps.running.trial_runs import VALUES
-from trainer.data.folds import make_folds, save_folds
+from trainer.data.fold_files import save_folds
+from trainer.data.folds import make_folds
 
 
 @pytest.fixture

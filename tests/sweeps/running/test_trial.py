@@ -16,7 +16,8 @@ from sweeps.running.messages import Assignment, Outcome, TrialReport
 from sweeps.running.trial import run_trial
 from tests.sweeps.running.trial_runs import VALUES, Listener, oof, result
 from trainer.data.data_set import read_data_set
-from trainer.data.folds import make_folds, save_folds
+from trainer.data.fold_files import save_folds
+from trainer.data.folds import make_folds
 from trainer.data.options import DataOptions
 from trainer.images.cache import find_images
 from trainer.images.preprocessing import Preprocessing

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from sweeps.running.messages import Assignment, TrialReport
-from trainer.data.folds import load_folds
+from trainer.data.fold_files import load_folds
 
 VALUES = {
     "backbone": "test_efficientnet",

@@ -21,7 +21,8 @@ from PIL import ExifTags, Image
 
 from trainer.data.cleaning import REPAIRS
 from trainer.data.data_set import DataSet, ReadOptions, read_data_set
-from trainer.data.folds import make_folds, save_folds
+from trainer.data.fold_files import save_folds
+from trainer.data.folds import make_folds
 from trainer.data.options import DataOptions
 from trainer.data.sources import ALWAYS_TRAINED
 from trainer.errors import DataError

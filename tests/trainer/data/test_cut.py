@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from trainer.data.cut import Cut, cut_data
-from trainer.data.folds import HOLDOUT, save_folds
+from trainer.data.fold_files import save_folds
+from trainer.data.folds import HOLDOUT
 from trainer.data.options import DataOptions, FoldOptions
 from trainer.errors import DataError
 

@@ -1,0 +1,67 @@
+"""What the threads of a lease report before a sweep has a driver."""
+
+from typing import TYPE_CHECKING
+
+from sweeps.errors import InfrastructureError
+from sweeps.running.events import Notice, ProgressView
+
+if TYPE_CHECKING:
+    from sweeps.running.driver import Driver
+
+
+class StopRequest(Exception):  # noqa: N818 - it is not an error: a user asked to stop
+    """A user asked the sweep to stop before its driver started."""
+
+
+class PendingSignals:
+    """Keeps the reports of the lease's thread until a driver can receive them.
+
+    The lease reports that it is lost, or that a user asked to stop.
+    """
+
+    def __init__(self, view: ProgressView) -> None:
+        self._view = view
+        self._driver: Driver | None = None
+        self._lost: InfrastructureError | None = None
+        self._stop_now: bool | None = None
+
+    def on_lost(self, error: InfrastructureError) -> None:
+        """Keep the error of a lost lease, or pass it on to the driver."""
+        self._lost = error
+        self._pass_on()
+
+    def on_stop(self, now: bool) -> None:
+        """Keep a stop request of `sweeps stop`, or pass it on to the driver.
+
+        Args:
+            now: True to interrupt running trials; False to let them finish.
+        """
+        how = "running trials are interrupted" if now else "running trials go on to their end"
+        self._view.notify(Notice(f"asked to stop by `sweeps stop`: {how}"))
+        self._stop_now = now
+        self._pass_on()
+
+    def connect(self, driver: "Driver") -> None:
+        """Pass the kept report and all later reports on to this driver."""
+        self._driver = driver
+        self._pass_on()
+
+    def check(self) -> None:
+        """Raise the kept report; for use while there is no driver.
+
+        Raises:
+            InfrastructureError: the lease is lost.
+            StopRequest: a user asked to stop.
+        """
+        if self._lost is not None:
+            raise self._lost
+        if self._stop_now is not None:
+            raise StopRequest
+
+    def _pass_on(self) -> None:
+        if self._driver is None:
+            return
+        if self._lost is not None:
+            self._driver.fail(self._lost)
+        elif self._stop_now is not None:
+            (self._driver.stop if self._stop_now else self._driver.drain)()

@@ -1,0 +1,59 @@
+"""A driver takes a stored sweep over, whatever the last driver left."""
+
+import time
+from collections.abc import Callable
+
+from sweeps.running.driver import Driver, Plan
+from sweeps.running.events import (
+    Event,
+    Notice,
+)
+from sweeps.search.budget import Meter, Spent
+from sweeps.search.mirror import Mirror
+from sweeps.study.database import PATIENCE_S
+from sweeps.study.recorder import Recorder
+from sweeps.study.stored_sweep import StoredSweep
+
+
+def open_driver(
+    plan: Plan,
+    sweep: StoredSweep,
+    *,
+    listener: Callable[[Event], None] = lambda event: None,
+    clock: Callable[[], float] = time.monotonic,
+    patience_s: float = PATIENCE_S,
+    fence: Callable[[], None] = lambda: None,
+) -> "Driver":
+    """Make a driver for a stored sweep. The caller holds the sweep's lease.
+
+    Trials that a dead driver left RUNNING become interrupted; the new driver hands them out first.
+
+    Args:
+        listener: gets every event, on the thread that caused the event; must not block or raise.
+        clock: seconds; only differences of its values are used.
+        patience_s: how long the storage may fail to answer, in seconds.
+        fence: see Recorder.
+    """
+    fence()
+    # stop files of killed drivers, whose workers are gone as well
+    for stop_file in plan.files.stops():
+        stop_file.unlink(missing_ok=True)
+    recovered = sweep.recover()
+    record = sweep.record()
+    driver = Driver(
+        plan,
+        mirror=Mirror(plan.spec, sweep.trials()),
+        recorder=Recorder(
+            sweep, on_failed=lambda error: driver.fail(error), patience_s=patience_s, fence=fence
+        ),
+        meter=Meter(Spent(record.elapsed_s, record.gpu_s), gpu=plan.share.gpu, clock=clock),
+        listener=listener,
+        clock=clock,
+    )
+    if recovered:
+        driver.notify(
+            Notice(
+                f"the last driver died; trials to be continued: {', '.join(map(str, recovered))}"
+            )
+        )
+    return driver
