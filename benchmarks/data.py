@@ -207,7 +207,8 @@ def _manifest(folder: Path, count: int) -> "Manifest":
 
 
 def _fill_cache(manifest: "Manifest") -> None:
-    from trainer.images.cache import PoolWriter, pool_of
+    from trainer.images.cache import pool_of
+    from trainer.images.pool import PoolWriter
     from trainer.images.preprocessing import Preprocessing
 
     rng = np.random.default_rng(0)

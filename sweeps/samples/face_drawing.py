@@ -10,11 +10,14 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
-Floats = npt.NDArray[np.float64]
-Colour = tuple[int, int, int]
+from sweeps.samples.pen import Colour, Floats, Pen, mixed
 
 WORN = ("mask1", "mask2", "mask3", "mask4", "mask5")
+
+
 PHOTOS = (*WORN, "incorrect_mask", "normal")
+
+
 FABRICS: tuple[tuple[str, Colour], ...] = (
     ("pleats", (168, 206, 226)),
     ("seam", (236, 236, 234)),
@@ -22,12 +25,16 @@ FABRICS: tuple[tuple[str, Colour], ...] = (
     ("plain", (206, 160, 168)),
     ("dots", (72, 96, 128)),
 )
+
+
 WEARINGS = {  # heights of the upper and the lower edge of the mask
     "right": (0.1, 1.08),
     "nose free": (0.43, 1.1),
     "chin": (0.77, 1.24),
     "eyes": (-0.42, 0.22),
 }
+
+
 # Lines on the right side of the face: beside the mouth, under the eye, two beside the eye and two
 # on the forehead.
 WRINKLES = (
@@ -38,6 +45,8 @@ WRINKLES = (
     ((0, -0.42), (0.3, -0.4)),
     ((0, -0.52), (0.3, -0.5)),
 )
+
+
 SHADE_PX = 128  # longer side of the light map; the map is blurred, so more pixels would not show
 
 
@@ -77,54 +86,6 @@ class Looks:
         return np.asarray(self.width * oval_N * (1 - (1 - self.jaw) * np.maximum(y_N, 0) ** 1.5))
 
 
-@dataclasses.dataclass(frozen=True)
-class Pen:
-    """A tool that draws shapes, which are given in face units.
-
-    The `depth` of a shape is the share of the head's turn by which the shape moves. It is 1 for the
-    nose.
-    """
-
-    draw: ImageDraw.ImageDraw
-    centre: tuple[float, float]  # x, y in pixels
-    unit: float  # pixels
-    roll: float  # rotation of the head in the image; a small angle in radians
-    turn: tuple[float, float]  # movement of the nose to the right and down, in face units
-
-    def pixels(self, points: npt.ArrayLike, depth: float) -> list[tuple[int, int]]:
-        """The points, given in face units, as whole pixels (x, y)."""
-        x_N, y_N = (np.asarray(points, dtype=float) + np.multiply(self.turn, depth)).T * self.unit
-        turned = (x_N - self.roll * y_N + self.centre[0], y_N + self.roll * x_N + self.centre[1])
-        return list(zip(*(np.rint(axis_N).astype(int).tolist() for axis_N in turned), strict=True))
-
-    def fill(self, points: npt.ArrayLike, colour: Colour | int, *, depth: float = 0) -> None:
-        """Draw a filled polygon."""
-        self.draw.polygon(self.pixels(points, depth), fill=colour)
-
-    def oval(
-        self,
-        x: float,
-        y: float,
-        *,
-        radii: tuple[float, float],
-        colour: Colour | int,
-        depth: float = 0,
-    ) -> None:
-        """Draw a filled ellipse around (x, y) with a horizontal and a vertical radius."""
-        angles_N = np.arange(28) * (np.pi / 14)
-        points_N2 = np.stack(
-            [x + radii[0] * np.cos(angles_N), y + radii[1] * np.sin(angles_N)], axis=1
-        )
-        self.fill(points_N2, colour, depth=depth)
-
-    def line(
-        self, points: npt.ArrayLike, colour: Colour, *, width: float, depth: float = 1
-    ) -> None:
-        """Draw a line through the points; `width` is in face units, and at least a pixel."""
-        pixels = max(1, round(width * self.unit))
-        self.draw.line(self.pixels(points, depth), fill=colour, width=pixels, joint="curve")
-
-
 def take_photo(
     looks: Looks, photo: str, *, size_HW: tuple[int, int], rng: np.random.Generator
 ) -> Image.Image:
@@ -140,7 +101,7 @@ def take_photo(
     smaller = SHADE_PX / max(size_HW)
     shade = Image.new("L", (max(2, round(width * smaller)), max(2, round(height * smaller))), 128)
     pose = rng.uniform(-1, 1, 6)
-    pen, shade_pen = (_pen(image, pose) for image in (canvas, shade))
+    pen, shade_pen = (pen_for(image, pose) for image in (canvas, shade))
     _draw_behind(pen, looks, shift=pose[0] * 0.03)
     _draw_head(pen, looks)
     _draw_features(pen, looks, smile=rng.uniform(-0.03, 0.08))
@@ -157,7 +118,7 @@ def take_photo(
     return _expose(canvas.reduce(finer), shade, sun=looks.sun + rng.uniform(-6, 6), rng=rng)
 
 
-def _pen(image: Image.Image, pose: Floats) -> Pen:
+def pen_for(image: Image.Image, pose: Floats) -> Pen:
     unit = min(image.height, image.width * 4 / 3) * (0.265 + 0.018 * pose[2])
     centre = (image.width / 2 + 0.2 * unit * pose[0], image.height * 0.46 + 0.15 * unit * pose[1])
     return Pen(
@@ -391,20 +352,6 @@ def _mirrored(x_N: Floats, y_N: Floats) -> Floats:
     """A symmetric outline, from the points of its right side."""
     right_N2 = np.stack([x_N, y_N], axis=1)
     return np.concatenate([right_N2, right_N2[::-1] * (-1, 1)])
-
-
-def mixed(first: Colour, second: Colour, share: float) -> Colour:
-    """A mixture of two colours.
-
-    Args:
-        share: the weight of the second colour, 0..1; the first colour has the weight 1 - share.
-
-    Example:
-        >>> mixed((0, 100, 200), (100, 100, 0), 0.25)
-        (25, 100, 150)
-    """
-    red, green, blue = (round(a + (b - a) * share) for a, b in zip(first, second, strict=True))
-    return red, green, blue
 
 
 def any_colour(rng: np.random.Generator) -> Colour:

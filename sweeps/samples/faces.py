@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from sweeps.samples.face_drawing import PHOTOS, Colour, Looks, any_colour, mixed, take_photo
+from sweeps.samples.face_drawing import PHOTOS, Looks, any_colour, take_photo
+from sweeps.samples.pen import Colour, mixed
 from trainer.errors import DataError
 from trainer.files import write_json
 from trainer.images.parallel import map_in_order

@@ -22,7 +22,6 @@ import logging
 import queue
 import threading
 from collections.abc import Callable
-from types import TracebackType
 
 from sweeps.errors import SweepsError
 from sweeps.paths import SweepFiles
@@ -89,12 +88,7 @@ class Retention:
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *exception: object) -> None:
         self._queue.put(None)
         self._thread.join(CLOSING_S)
 

@@ -15,8 +15,9 @@ from trainer.data.options import NEAR_DUPLICATES, DataOptions
 from trainer.data.scan import scan_files
 from trainer.data.sources import Table, read_table
 from trainer.errors import DataError
-from trainer.images.cache import CachePlan, PoolWriter, make_room, plan_cache, pool_of
+from trainer.images.cache import CachePlan, make_room, plan_cache, pool_of
 from trainer.images.manifest import PART_MARK, Manifest, order_classes
+from trainer.images.pool import PoolWriter
 from trainer.images.preprocessing import Preprocessing
 
 # Pixels. The fingerprint of a smaller image says too little: a fingerprint has 17 x 16 cells, and

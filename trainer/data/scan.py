@@ -24,12 +24,12 @@ from trainer.data.cleaning import REPAIRS, FileFacts, clean_boxes
 from trainer.data.sources import Table
 from trainer.errors import DataError, UnreadableError
 from trainer.files import atomic_write
-from trainer.images.cache import PoolWriter, image_key
 from trainer.images.decode import decode_all, fingerprint
 from trainer.images.images import Pixels
 from trainer.images.manifest import DIGEST, content_digest
 from trainer.images.parallel import map_in_order
 from trainer.images.picture import look
+from trainer.images.pool import PoolWriter, image_key
 from trainer.images.preprocessing import Box, Preprocessing, Reading
 
 FORMAT = 1

@@ -15,7 +15,7 @@ from tests.sweeps.cli.conftest import Ended
 from trainer.data import scan
 from trainer.data.fold_files import load_folds
 from trainer.images import images
-from trainer.images.cache import PoolWriter
+from trainer.images.pool import PoolWriter
 
 DATA_FILES = {"manifest.csv", "labels.json", "rejected.csv", "cut.json", "folds.npz"}
 

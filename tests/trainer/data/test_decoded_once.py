@@ -14,8 +14,9 @@ import pytest
 from tests.trainer.data.data_sets import HOW, OTHER, N, expected, pixels, png, read
 from trainer.data import scan
 from trainer.images import cache, parallel
-from trainer.images.cache import RECORD, pool_of
+from trainer.images.cache import pool_of
 from trainer.images.decode import decode_all
+from trainer.images.pool import RECORD
 from trainer.images.preprocessing import Reading
 
 pytestmark = pytest.mark.usefixtures("work")

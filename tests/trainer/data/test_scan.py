@@ -21,8 +21,9 @@ from trainer.data.options import DataOptions
 from trainer.data.scan import scan_files
 from trainer.data.sources import Table, read_table
 from trainer.errors import DataError
-from trainer.images.cache import PoolWriter, pool_of
+from trainer.images.cache import pool_of
 from trainer.images.decode import decode, decode_all, fingerprint
+from trainer.images.pool import PoolWriter
 from trainer.images.preprocessing import Preprocessing, Reading
 
 N = 12

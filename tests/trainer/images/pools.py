@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from trainer.images.cache import Pool, PoolWriter
 from trainer.images.images import Decoded, Streamed
 from trainer.images.manifest import DIGEST
+from trainer.images.pool import Pool, PoolWriter
 from trainer.images.preprocessing import Preprocessing
 
 N = 12

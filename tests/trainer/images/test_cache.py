@@ -28,20 +28,11 @@ from tests.trainer.images.pools import (
 from trainer.cache_folder import default_cache_folder
 from trainer.errors import DataError
 from trainer.images import cache, images
-from trainer.images.cache import (
-    RECORD,
-    Pool,
-    PoolWriter,
-    find_images,
-    image_key,
-    make_room,
-    open_images,
-    plan_cache,
-    pool_of,
-)
+from trainer.images.cache import find_images, make_room, open_images, plan_cache, pool_of
 from trainer.images.decode import decode
 from trainer.images.images import Decoded, Streamed
 from trainer.images.manifest import DIGEST, Manifest
+from trainer.images.pool import RECORD, Pool, PoolWriter, image_key
 from trainer.images.preprocessing import Preprocessing, Reading
 
 HOW = Preprocessing((8, 8))

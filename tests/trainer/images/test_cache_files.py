@@ -28,8 +28,8 @@ from tests.trainer.images.pools import (
 )
 from trainer.errors import DataError
 from trainer.images import cache
-from trainer.images.cache import RECORD, Pool, PoolWriter
 from trainer.images.images import Decoded
+from trainer.images.pool import RECORD, Pool, PoolWriter
 from trainer.images.preprocessing import Preprocessing
 
 
