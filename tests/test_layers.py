@@ -22,7 +22,7 @@ WINGS = {
         "cache_folder fields",
         "images config",
         "user_code",
-        "data",
+        "data user_code_checks",
         "augmentation model",
         "learning",
         "training",
@@ -77,7 +77,7 @@ FOREIGN = {
     "madgrad": ["trainer/learning/optimizers.py"],
     "timm": ["trainer/model/", "trainer/learning/", "trainer/training/preflight.py"],
     "safetensors": ["trainer/model/"],
-    "pandas": ["trainer/data/sources.py"],
+    "pandas": ["trainer/data/frames.py", "trainer/data/sources.py"],
     "pyarrow": [],
     "sklearn": ["sweeps/samples/"],
     "cv2": ["trainer/images/crops.py"],
@@ -89,7 +89,7 @@ FOREIGN = {
         "sweeps/preparing/inspection.py",
         "sweeps/samples/",
     ],
-    "filelock": ["trainer/images/cache.py"],
+    "filelock": ["trainer/images/pool.py", "trainer/images/cache.py"],
 }
 HEAVY = ("torch", "torchvision", "timm", "madgrad", "safetensors")
 # a command imports what it needs when it is called

@@ -44,7 +44,7 @@ __getattr__ = lazy(
         "Goal": "trainer.metrics",
         "TrainConfig": "trainer.config",
         "TrainerError": "trainer.errors",
-        "load_folds": "trainer.data.folds",
+        "load_folds": "trainer.data.fold_files",
         "read_oof": "trainer.training.oof",
         "run_fold": "trainer.training.fit",
         "score_fold": "trainer.metrics",
