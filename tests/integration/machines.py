@@ -1,4 +1,6 @@
-"""A Ray cluster of several machines on one: a network of their own where that is allowed, else an address each."""
+"""A Ray cluster of several machines on one: a network of their own where that is allowed,
+else an address each.
+"""
 
 import contextlib
 import dataclasses

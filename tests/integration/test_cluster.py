@@ -1,4 +1,6 @@
-"""Several machines: a Ray head, Ray nodes and PostgreSQL, as docker-compose.yml arranges them, without containers."""
+"""Several machines: a Ray head, Ray nodes and PostgreSQL,
+as docker-compose.yml arranges them, without containers.
+"""
 
 import dataclasses
 import json
@@ -72,7 +74,9 @@ def test_a_node_that_dies_midway_costs_nothing_but_time(
     tmp_path: Path,
     postgresql_url: str,  # noqa: F811
 ):
-    """Two nodes with one CPU each, which see runs and data but not the driver's own temporary folder."""
+    """Two nodes with one CPU each, which see runs
+    and data but not the driver's own temporary folder.
+    """
     machines, directory, own = cluster.machines, tmp_path / "runs" / "small", tmp_path / "own"
     (tmp_path / "empty").mkdir()
     own.mkdir()
@@ -132,12 +136,12 @@ def test_nodes_that_cannot_take_part_are_named_before_anything_starts(
         r"2 of the cluster's \d nodes cannot run trials of this sweep", told
     )  # a third one can
     assert (
-        f"({blind.address}): it sees another folder at {runs / 'small'} than this machine. Mount the same"
-        in told
+        f"({blind.address}): it sees another folder at {runs / 'small'} than this machine. "
+        "Mount the same" in told
     )
     assert (
-        f"({bare.address}): foldsweep cannot be imported there (ImportError: nothing is installed here)"
-        in told
+        f"({bare.address}): foldsweep cannot be imported there (ImportError: "
+        "nothing is installed here)" in told
     )
     assert not list((runs / "small").glob("probe-*"))
     assert not list(runs.glob("*/trial-*"))

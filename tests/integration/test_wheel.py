@@ -32,7 +32,10 @@ def test_the_wheel_carries_all_the_demo_needs(tmp_path: Path):
     subprocess.run(install, check=True, timeout=120)
 
     environment = {**os.environ, "PYTHONPATH": str(site), "SWEEPS_CACHE": str(tmp_path / "cache")}
-    program = "import sweeps, sys; assert sweeps.__file__.startswith(sys.argv.pop(1)); from sweeps.cli import main; main()"
+    program = (
+        "import sweeps, sys; assert sweeps.__file__.startswith(sys.argv.pop(1)); "
+        "from sweeps.cli import main; main()"
+    )
 
     def sweeps(*arguments: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-c", program, str(site), *arguments]

@@ -21,7 +21,9 @@ def leaves_memory_behind_twice(assignment: Assignment, reporter: TrialReporter) 
 
 
 def raises_in_trial_1(assignment: Assignment, reporter: TrialReporter) -> Outcome:
-    """A training whose code raises: through the real trial, with a configuration it cannot build."""
+    """A training whose code raises: through the real trial,
+    with a configuration it cannot build.
+    """
     from sweeps.running.trial import run_trial
 
     if assignment.number == 1:

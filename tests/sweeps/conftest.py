@@ -36,7 +36,9 @@ def _own_folders(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.fixture(scope="session")
 def postgresql_server() -> Iterator[sa.URL]:
-    """An administrator's URL: `$SWEEPS_TEST_DB_URL`, else a server of our own that ends with the session."""
+    """An administrator's URL: `$SWEEPS_TEST_DB_URL`, else a server of our own
+    that ends with the session.
+    """
     given = os.environ.get("SWEEPS_TEST_DB_URL")
     if given:
         yield sa.make_url(given)

@@ -1,4 +1,6 @@
-"""Tiny data: coloured squares with noise, three classes, learnable in a few epochs; and fold runs on them."""
+"""Tiny data: coloured squares with noise, three classes, learnable in a few epochs;
+and fold runs on them.
+"""
 
 import csv
 import dataclasses
@@ -162,7 +164,9 @@ Train = Callable[..., FoldResult | Ended]
 
 @pytest.fixture
 def train(toy: tuple[Decoded, Folds], tmp_path: Path) -> Train:
-    """Run fold 0 of the toy data in `tmp_path / name`; `images` is one source for all views, or one per view."""
+    """Run fold 0 of the toy data in `tmp_path / name`;
+    `images` is one source for all views, or one per view.
+    """
 
     def run(config: TrainConfig, name: str = "fold-0", **changes: object) -> FoldResult | Ended:
         images, reporter = changes.pop("images", toy[0]), changes.pop("reporter", SilentReporter())
@@ -206,7 +210,9 @@ def networks(monkeypatch: pytest.MonkeyPatch) -> list[Network]:
 
 @pytest.fixture
 def widening(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
-    """The held-out loss of one epoch is 10 higher, which can end the first stage, or make an epoch the worst."""
+    """The held-out loss of one epoch is 10 higher, which can end the first stage,
+    or make an epoch the worst.
+    """
 
     def at(epoch: int) -> None:
         score = FoldRun._score
@@ -225,7 +231,9 @@ def widening(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
 def finish_with_interruptions(
     train: Train, config: TrainConfig, **changes: object
 ) -> list[Watcher]:
-    """Interrupt after every epoch and continue in a new call, in directory `continued`, until there is a result."""
+    """Interrupt after every epoch and continue in a new call, in directory `continued`,
+    until there is a result.
+    """
     watchers = []
     for _ in range(config.epochs):
         watchers.append(Watcher(interrupt=after_an_epoch))

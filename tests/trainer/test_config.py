@@ -329,7 +329,8 @@ def test_what_happens_after_the_cache_is_no_preprocessing(change):
         ),
         (
             {"cutmix": 0.6, "mixup": 0.5},
-            "an image is mixed in one way only: the probabilities must sum to at most 1, got cutmix=0.6, mixup=0.5",
+            "an image is mixed in one way only: the probabilities must sum to at most 1, "
+            "got cutmix=0.6, mixup=0.5",
         ),
         (
             {"accumulation": 3, "batch_size": 32},

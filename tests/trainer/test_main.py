@@ -212,7 +212,8 @@ def test_the_result_has_every_metric(settings, tmp_path, capsys):
 def test_own_functions_stand_beside_the_configuration(settings, tmp_path, capsys):
     (tmp_path / "my_task.py").write_text(
         "def top(probs_NK, labels_N, classes):\n    return probs_NK.max()\n"
-        "def squared(logits_BK, targets_BK):\n    return (logits_BK.softmax(1) - targets_BK).square().sum(1).mean()\n"
+        "def squared(logits_BK, targets_BK):\n"
+        "    return (logits_BK.softmax(1) - targets_BK).square().sum(1).mean()\n"
     )
     config = settings(
         metric="my_task.py:top", loss="my_task.py:squared", monitor="metric", checkpoint="fold_best"
@@ -228,8 +229,8 @@ def test_an_own_file_that_is_not_there_is_told_with_its_place(settings, tmp_path
     (tmp_path / "my_tusk.py").write_text("")
     assert run(settings(metric="my_task.py:top")) == 2
     assert problem(capsys) == (
-        f"error: my_task.py:top: there is no file {tmp_path}/my_task.py. Did you mean 'my_tusk.py'? "
-        "The folder has: my_tusk.py\n"
+        f"error: my_task.py:top: there is no file {tmp_path}/my_task.py. "
+        "Did you mean 'my_tusk.py'? The folder has: my_tusk.py\n"
     )
 
 
@@ -349,7 +350,8 @@ def test_a_file_without_a_mapping_is_refused(tmp_path, capsys, content):
     (tmp_path / "mask.yaml").write_text(content)
     assert run(tmp_path / "mask.yaml") == 2
     assert problem(capsys) == (
-        f"error: {tmp_path}/mask.yaml: expected a mapping with data, folds and fields of TrainConfig\n"
+        f"error: {tmp_path}/mask.yaml: expected a mapping with data, folds and fields of "
+        "TrainConfig\n"
     )
 
 

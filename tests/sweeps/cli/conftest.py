@@ -1,4 +1,6 @@
-"""The command as a user calls it, in this process or in its own; small images; a sweep that has run."""
+"""The command as a user calls it, in this process or in its own; small images;
+a sweep that has run.
+"""
 
 import dataclasses
 import logging

@@ -173,9 +173,10 @@ class TestASweepThatHasBegun:
         ended = sweeps("prepare", path)
         assert (ended.code, ended.out) == (2, "")
         assert lines(ended) == [
-            "error: the data of sweep 'tiny' changed since it began: images, labels or folds of own/train.csv are not "
-            f"those of {Path.cwd()}/runs/tiny/folds.npz. Its trials cannot be compared with new ones: choose another "
-            "name, under which unchanged images keep their folds"
+            "error: the data of sweep 'tiny' changed since it began: images, "
+            f"labels or folds of own/train.csv are not those of {Path.cwd()}/runs/tiny/folds.npz. "
+            "Its trials cannot be compared with new ones: choose another name, "
+            "under which unchanged images keep their folds"
         ]
         assert {
             file: file.read_bytes() for file in Path("runs").rglob("*") if file.is_file()

@@ -133,9 +133,9 @@ class TestView:
 
     def test_says_that_it_is_leaving(self):
         assert self.rendered(stopping=True, running=(), interrupted=2) == (
-            "digits  3 completed, 1 pruned, 0 running, 1 failed, 2 interrupted of 16; best 0.9123 (trial 2)\n"
-            "leaving: running trials save their state (Ctrl-C again to kill them)\n\n"
-            "1:02:03 elapsed, about 0:01:01 left"
+            "digits  3 completed, 1 pruned, 0 running, 1 failed, 2 interrupted of 16; "
+            "best 0.9123 (trial 2)\nleaving: running trials save their state (Ctrl-C again to kill "
+            "them)\n\n1:02:03 elapsed, about 0:01:01 left"
         )
 
     def test_a_bar_is_never_longer_than_full(self):
@@ -189,7 +189,9 @@ class TestPlain:
 
 class TestLive:
     def test_events_and_drawing_never_wait_for_each_other(self):
-        """The driver tells events while it holds its lock; the view asks the driver while it draws."""
+        """The driver tells events while it holds its lock;
+        the view asks the driver while it draws.
+        """
         console, driver, told = terminal(), Watched(), threading.Event()
 
         def drive() -> None:

@@ -45,7 +45,9 @@ class Element:
         return "".join(child if isinstance(child, str) else child.text for child in self.children)
 
     def find(self, tag: str, **attributes: str) -> "list[Element]":
-        """All elements below this one, in the order of the page, that have this tag and these attributes."""
+        """All elements below this one, in the order of the page,
+        that have this tag and these attributes.
+        """
         found = []
         for child in self.children:
             if isinstance(child, Element):
@@ -59,7 +61,9 @@ class Element:
 
 
 class Tree(HTMLParser):
-    """Reads a page into elements; refuses tags that are closed in another order than they were opened."""
+    """Reads a page into elements; refuses tags that are closed in another order
+    than they were opened.
+    """
 
     def __init__(self) -> None:
         super().__init__()

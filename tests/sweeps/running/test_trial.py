@@ -236,7 +236,9 @@ def test_a_trial_that_is_interrupted_before_its_first_step_reports_nothing(
 class TestWhatFoldsLeave:
     @pytest.fixture
     def folds(self, monkeypatch: pytest.MonkeyPatch) -> list[FoldSetup]:
-        """What each fold run was given; the first one says that its batches did not fit into memory."""
+        """What each fold run was given; the first one says
+        that its batches did not fit into memory.
+        """
         given: list[FoldSetup] = []
         run_fold = trial.run_fold
 
@@ -307,7 +309,9 @@ def test_local_weights_are_read_from_their_path(assignment: Callable[..., Assign
 
 
 def test_each_head_may_see_its_own_crop(assignment: Callable[..., Assignment], tmp_path: Path):
-    """Label columns colour and side, a box around the left half: the trial reads every image in two ways."""
+    """Label columns colour and side, a box around the left half:
+    the trial reads every image in two ways.
+    """
     given = assignment(
         epochs=1,
         heads="separate",

@@ -108,7 +108,8 @@ class TestFailures:
         assert outcome.state == "failed"
         values = r"\(lr=10, optimizer=sgd, backbone=test_efficientnet(, batch of 4 with [^)]+)?\)"
         assert re.fullmatch(
-            rf"fold 0, epoch \d(, step \d+)?: the (training|validation) loss is (nan|inf) {values}\. "
+            r"fold 0, epoch \d(, step \d+)?: the (training|validation) loss is (nan|inf) "
+            rf"{values}\. "
             "A lower lr or a warm-up usually helps",
             outcome.reason,
         )

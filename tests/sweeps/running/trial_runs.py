@@ -21,7 +21,9 @@ VALUES = {
 
 
 class Listener:
-    """Keeps the reports of epochs and of folds; stops, interrupts or loses the trial when told to."""
+    """Keeps the reports of epochs and of folds; stops,
+    interrupts or loses the trial when told to.
+    """
 
     def __init__(
         self,

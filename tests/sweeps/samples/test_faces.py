@@ -193,7 +193,10 @@ def test_other_arguments_in_the_same_folder_are_refused(tmp_path, change, comple
     images = write_faces(tmp_path, **asked)
     before = contents(images)
     (tmp_path / "faces.json").write_text(json.dumps({**asked, "complete": complete}))
-    message = r"holds 2 persons of \d+x\d+ pixels \(seed \d+\), asked for are .*Delete the folder or choose another one$"
+    message = (
+        r"holds 2 persons of \d+x\d+ pixels \(seed \d+\), asked for are .*Delete the folder or "
+        r"choose another one$"
+    )
     with pytest.raises(DataError, match=message):
         write_faces(tmp_path, **{**asked, **change})
     assert contents(images) == before
@@ -222,7 +225,10 @@ def test_a_folder_that_cannot_be_made_is_refused(tmp_path):
 
 @pytest.mark.parametrize(("persons", "size_HW"), [(0, (16, 16)), (1, (15, 16)), (1, (16, 15))])
 def test_no_persons_and_photos_too_small_are_refused(tmp_path, persons, size_HW):
-    message = f"^cannot draw {persons} persons of {size_HW[0]}x{size_HW[1]} pixels; at least 1 person and 16x16 pixels"
+    message = (
+        f"^cannot draw {persons} persons of {size_HW[0]}x{size_HW[1]} pixels; "
+        "at least 1 person and 16x16 pixels"
+    )
     with pytest.raises(DataError, match=message):
         write_faces(tmp_path / "new", persons=persons, size_HW=size_HW)
     assert os.listdir(tmp_path) == []
@@ -249,7 +255,9 @@ def test_a_person_moves_between_the_photos(photos_PVHWC):
 
 
 def change_by(photo: str) -> np.ndarray:
-    """Mean difference (64, 48) to the photo without a mask over 12 persons; the same draws give the same pose."""
+    """Mean difference (64, 48) to the photo without a mask over 12 persons;
+    the same draws give the same pose.
+    """
     changes_PHW = []
     for number in range(12):
         one, normal = (

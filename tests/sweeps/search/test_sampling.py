@@ -1,4 +1,6 @@
-"""What the samplers propose depends on the seed, the number and the history, and is of the laws' values."""
+"""What the samplers propose depends on the seed, the number and the history,
+and is of the laws' values.
+"""
 
 import copy
 import random
@@ -167,7 +169,9 @@ def new_study_of(trials: int) -> optuna.Study:
 
 @pytest.mark.parametrize("sampler", ["gp", "cmaes", "nsgaii"])
 def test_what_a_model_leaves_out_is_drawn_from_its_law(make: Make, sampler: str) -> None:
-    """The seed of a draw is its own: a conditional parameter gets the same value whatever is drawn before it."""
+    """The seed of a draw is its own: a conditional parameter gets the same value
+    whatever is drawn before it.
+    """
     n = TRIALS[sampler]
     study, spec = new_study(), make(sampler)
     evaluate(study, spec, trials=n)

@@ -50,7 +50,9 @@ def test_a_start_point_is_asked_once_in_the_sweeps_life(make: Make, state: Trial
 
 @pytest.mark.parametrize("sampler", ["tpe", "gp", "cmaes", "nsgaii"])
 def test_a_start_point_may_come_when_the_model_acts(make: Make, sampler: str) -> None:
-    """As after `start_with` was added to a sweep that goes on; CMA-ES and a mutation leave the rest to its law."""
+    """As after `start_with` was added to a sweep that goes on;
+    CMA-ES and a mutation leave the rest to its law.
+    """
     study, n = new_study(), TRIALS.get(sampler, 14)
     evaluate(study, make(sampler), trials=n)
     trials = [propose(study, make(sampler, start_with=STARTS), number=n + at) for at in (0, 1)]

@@ -252,12 +252,15 @@ def old_table(engine: sa.Engine) -> sa.Engine:
     with engine.begin() as connection:
         connection.execute(
             sa.text(
-                "CREATE TABLE foldsweep_leases (sweep VARCHAR(255) PRIMARY KEY, owner VARCHAR(36) NOT NULL, "
-                "host VARCHAR(255) NOT NULL, pid INTEGER NOT NULL, process_start FLOAT NOT NULL, "
-                "since FLOAT NOT NULL, expires FLOAT NOT NULL)"
+                "CREATE TABLE foldsweep_leases (sweep VARCHAR(255) PRIMARY KEY, owner VARCHAR(36) "
+                "NOT NULL, host VARCHAR(255) NOT NULL, pid INTEGER NOT NULL, "
+                "process_start FLOAT NOT NULL, since FLOAT NOT NULL, expires FLOAT NOT NULL)"
             )
         )
-        insert = f"INSERT INTO foldsweep_leases VALUES ('toy', 'a', '{socket.gethostname()}', {pid}, 0, 0, 9e9)"
+        insert = (
+            f"INSERT INTO foldsweep_leases VALUES ('toy', 'a', '{socket.gethostname()}', {pid}, 0, "
+            "0, 9e9)"
+        )
         connection.execute(sa.text(insert))
     return engine
 

@@ -31,7 +31,9 @@ def test_a_lease_is_renewed_by_the_servers_clock(engine: sa.Engine, acquire: Acq
 
 
 def test_no_clock_of_the_driver_enters_the_row(engine: sa.Engine, acquire: Acquire) -> None:
-    """So it may be wrong by hours: all that the database is told in numbers is how long, who, and whom to replace."""
+    """So it may be wrong by hours: all that the database is told in numbers is how long, who,
+    and whom to replace.
+    """
     sent: set[float] = set()
 
     def listen(connection: Any, cursor: Any, statement: str, parameters: Any, *_: Any) -> None:

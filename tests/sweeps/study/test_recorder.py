@@ -1,4 +1,6 @@
-"""What a driver records, in order and only while it holds the sweep, on SQLite and on PostgreSQL."""
+"""What a driver records, in order and only while it holds the sweep,
+on SQLite and on PostgreSQL.
+"""
 
 import threading
 from collections.abc import Callable

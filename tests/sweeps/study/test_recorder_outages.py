@@ -56,7 +56,9 @@ class Outage:
 
 
 def lose_every_first_answer(storage: RDBStorage, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Each write happens, but its first answer is an error; returns the names of those, as they come."""
+    """Each write happens, but its first answer is an error;
+    returns the names of those, as they come.
+    """
     seen, lost = set(), []
 
     def losing(name: str, method: Callable[..., Any]) -> Callable[..., Any]:

@@ -144,7 +144,8 @@ distributions = {name: FloatDistribution(0, 1) for name in "abcd"}
 number = 0
 while True:
     trial = create_trial(
-        state=TrialState.RUNNING, params=dict.fromkeys("abcd", 0.5), distributions=distributions, user_attrs={"u": 1}
+        state=TrialState.RUNNING, params=dict.fromkeys("abcd", 0.5), distributions=distributions, \
+user_attrs={"u": 1}
     )
     trial.number = number
     started = recorder.start(trial)

@@ -72,7 +72,8 @@ def test_the_label_mass_is_the_share_of_the_pixels(height, width, count, seed):
     plan = mixing(size=f"{height}x{width}", cutmix=0.4, half_cutmix=0.3, mixup=0.3).plan(
         TRAIN_ROWS[:count], seed=seed
     )
-    # each image is a one-hot vector of its own number: the mean over pixels is the share of every image
+    # each image is a one-hot vector of its own number: the mean over pixels is the share of every
+    # image
     images_XXHW = torch.eye(count)[:, :, None, None].expand(-1, -1, height, width)
     targets_BX = plan.targets(torch.eye(count))
     torch.testing.assert_close(
@@ -197,7 +198,8 @@ def test_boxes_are_as_large_as_timms(way, alpha):
     kept_B = 1 - height_B * width_B / 200**2
     assert stats.ks_2samp(kept_B, kept_by_timm(alpha, 200)).pvalue > 0.001
     if alpha == 1:
-        # a side s = sqrt(u) with a uniform centre loses s^2 / 4: E (s - s^2 / 4)^2 = 1/2 - 1/5 + 1/48
+        # a side s = sqrt(u) with a uniform centre loses s^2 / 4: E (s - s^2 / 4)^2 = 1/2 - 1/5 +
+        # 1/48
         assert kept_B.mean() == pytest.approx(
             1 - (1 / 2 - 1 / 5 + 1 / 48), abs=0.02
         )  # 0.005 standard error

@@ -406,7 +406,10 @@ def test_a_class_with_the_mark_of_joint_classes_in_its_name_is_one_class(correct
 
 
 def test_all_problems_of_the_corrections_are_named_at_once(correct, tmp_path):
-    text = 'path,label\nz.png,cat\na.png,bird\n\na.png,\n,cat\na.png,dog\n"b, c.png",cat\n"b, c.png",dog\n'
+    text = (
+        'path,label\nz.png,cat\na.png,bird\n\na.png,\n,cat\na.png,dog\n"b, c.png",cat\n'
+        '"b, c.png",dog\n'
+    )
     message = (
         f"{tmp_path}/fixes.csv: 5 corrections cannot be used\n"
         "  line 2: z.png is not in train.csv (there: a.png, ...)\n"
@@ -502,8 +505,9 @@ def test_too_many_are_refused_with_reasons_examples_and_what_to_do():
     entries = [Rejected(line, f"{line}.png", "unreadable", "empty file") for line in range(2, 1013)]
     entries += [Rejected(0, "x.png", "not a row", "why")] * 2
     message = (
-        "train.csv: 1,013 of 2,000 rows cannot be used (1,011 unreadable, 2 not a row), more than data.max_rejected "
-        "(10%) allows. Repair them, or raise it; the rejected.csv of `sweeps check` lists them\n"
+        "train.csv: 1,013 of 2,000 rows cannot be used (1,011 unreadable, 2 not a row), "
+        "more than data.max_rejected (10%) allows. Repair them, or raise it; "
+        "the rejected.csv of `sweeps check` lists them\n"
         + "".join(f"  line {line}: {line}.png (unreadable: empty file)\n" for line in range(2, 12))
         + "  and 1003 more"
     )

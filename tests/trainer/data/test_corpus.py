@@ -1,4 +1,5 @@
-"""Bad input from end to end: whatever lies in a competition's folder is used and counted, or refused in words.
+"""Bad input from end to end: whatever lies in a competition's folder is used and counted,
+or refused in words.
 
 The law of this file: rows of the source = images kept + rows rejected with a reason.
 """
@@ -61,7 +62,9 @@ NO_IMAGE = r"not an image \(JPEG, PNG, .* can be read\)"
 
 @dataclasses.dataclass(frozen=True)
 class Kind:
-    """One class of files: what is repaired, or with which words it is rejected; and the size as displayed."""
+    """One class of files: what is repaired, or with which words it is rejected;
+    and the size as displayed.
+    """
 
     name: str
     data: bytes = dataclasses.field(repr=False)
@@ -355,7 +358,9 @@ ODD_ROWS = st.lists(
 
 
 def expected_reasons(rows: list[tuple[Kind | None, str, str]]) -> list[str | None]:
-    """Why each row is rejected, judged by an image's rows together; None for those that are kept."""
+    """Why each row is rejected, judged by an image's rows together;
+    None for those that are kept.
+    """
     reasons: list[str | None] = []
     for kind, label, _ in rows:
         if kind is None:

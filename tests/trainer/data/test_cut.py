@@ -1,4 +1,6 @@
-"""From two sections of a YAML file to folds: pinned files, fixed columns, groups, and rows in any order."""
+"""From two sections of a YAML file to folds: pinned files, fixed columns, groups,
+and rows in any order.
+"""
 
 import csv
 from collections.abc import Callable

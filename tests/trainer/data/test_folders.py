@@ -87,8 +87,8 @@ def test_names_that_are_not_utf8_are_refused_with_what_to_do(tree, tmp_path):
     except OSError:
         pytest.skip("this file system takes no such names")
     message = (
-        "1 file names are not UTF-8. Rename them (`convmv -r -f cp949 -t utf8 --notest FOLDER` does it for Korean "
-        "ones)\n  cat/\\xb0\\xed.png"
+        "1 file names are not UTF-8. Rename them (`convmv -r -f cp949 -t utf8 --notest FOLDER` "
+        "does it for Korean ones)\n  cat/\\xb0\\xed.png"
     )
     with pytest.raises(DataError, match=f"data: {re.escape(message)}$"):
         read(tmp_path / "data")

@@ -1,4 +1,6 @@
-"""Folds: every row held out once, groups whole, every class everywhere, kept from cut to cut, frozen to a file."""
+"""Folds: every row held out once, groups whole, every class everywhere,
+kept from cut to cut, frozen to a file.
+"""
 
 import dataclasses
 
@@ -73,8 +75,8 @@ def test_a_class_with_fewer_images_than_folds_is_refused_by_name():
     labels_N = np.array([0] * 9 + [1] * 2 + [2] * 1)
     with pytest.raises(
         DataError,
-        match=r"^/nowhere: 2 of 3 classes have fewer images than the 3 folds: 'b' \(2\), 'c' \(1\). "
-        r"Add images, drop these classes, or lower folds.k$",
+        match=r"^/nowhere: 2 of 3 classes have fewer images than the 3 folds: "
+        r"'b' \(2\), 'c' \(1\). Add images, drop these classes, or lower folds.k$",
     ):
         make_folds(paper_manifest(labels_N), k=3, seed=0)
 
@@ -102,7 +104,9 @@ def fold_of(folds: Folds) -> dict[str, int]:
 
 @st.composite
 def grouped(draw, *, most: int = 12) -> tuple[list[Row], int, int]:
-    """Images of groups that mix classes, number of classes, and k; every class has at least k groups of its own."""
+    """Images of groups that mix classes, number of classes, and k;
+    every class has at least k groups of its own.
+    """
     k, n_classes = draw(st.integers(2, 4)), draw(st.integers(2, 4))
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     rows, group = [], 0
@@ -489,8 +493,8 @@ def test_a_group_on_both_sides_of_a_split_is_refused_and_named():
             groups=("ann", "bob", "ann", "cid", "dan", "dan"),
         )
     assert str(caught.value) == (
-        "/nowhere: 2 groups have images on both sides of a split, so a model would be scored on groups that it has "
-        "seen. Repair folds.column, or leave data.group out if that is meant\n"
+        "/nowhere: 2 groups have images on both sides of a split, so a model would be scored on "
+        "groups that it has seen. Repair folds.column, or leave data.group out if that is meant\n"
         "  ann: always trained, fold 0\n"
         "  dan: fold 0, fold 1"
     )

@@ -145,7 +145,8 @@ def test_folds_changed_by_hand_are_refused(tmp_path):
     np.savez(tmp_path / "folds.npz", **content)
     with pytest.raises(
         DataError,
-        match=rf"the folds file was changed after it was frozen \(hash [0-9a-f]{{16}}, not {folds.hash}\)",
+        match=rf"the folds file was changed after it was frozen \(hash [0-9a-f]{{16}}, "
+        rf"not {folds.hash}\)",
     ):
         load_folds(tmp_path / "folds.npz")
 

@@ -37,7 +37,9 @@ def pixels(
 
 
 def fractal(width: int, height: int, *, seed: int = 0) -> Image.Image:
-    """Like a photo: detail on every scale, a little weaker on each finer one; 5 MB as a JPEG of 12 megapixels."""
+    """Like a photo: detail on every scale, a little weaker on each finer one;
+    5 MB as a JPEG of 12 megapixels.
+    """
     rng = np.random.default_rng(seed)
     image = Image.new("RGB", (1, 1), (128, 120, 110))
     for octave in range(9, -1, -1):

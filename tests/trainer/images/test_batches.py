@@ -1,4 +1,6 @@
-"""Batches: normalised as timm does, whole and in the order of their rows, from memory or decoded ahead."""
+"""Batches: normalised as timm does, whole and in the order of their rows,
+from memory or decoded ahead.
+"""
 
 import gc
 import itertools
@@ -204,7 +206,9 @@ def test_what_is_copied_to_a_device_is_every_image_in_order(monkeypatch):
 
 
 class Gpu:
-    """A device whose memory is the host's: what is decided by its free bytes can be tried without one."""
+    """A device whose memory is the host's: what is decided
+    by its free bytes can be tried without one.
+    """
 
     type = "cuda"
 

@@ -1,4 +1,6 @@
-"""The decoded cache: right pixels, built once, shared, never half written, and no larger than allowed."""
+"""The decoded cache: right pixels, built once, shared, never half written,
+and no larger than allowed.
+"""
 
 import itertools
 import multiprocessing
@@ -259,7 +261,9 @@ def test_a_cache_deleted_while_in_use_stays_readable_and_is_built_again(manifest
 
 
 def _touch_everything(pool: Pool, keys_N: np.ndarray, answer: Connection) -> None:
-    """In a child: read every pixel batch by batch; send how many kB of private and of shared memory that took."""
+    """In a child: read every pixel batch by batch; send how many kB of private and
+    of shared memory that took.
+    """
 
     def resident_kb(kind: str) -> int:
         status = Path("/proc/self/status").read_text()
@@ -384,7 +388,9 @@ def test_what_a_pool_in_use_holds_already_need_not_fit_again(pools):
 
 
 def test_old_images_in_a_pool_of_its_own_go_when_the_bound_is_reached(pools):
-    """A data set that was exported anew leaves the old pixels behind: nobody asks for them any more."""
+    """A data set that was exported anew leaves the old pixels behind:
+    nobody asks for them any more.
+    """
     assert make_room(pools[:1], images=N - 1, cache_gb=POOL_GB / 2) == [
         pools[number].pixels for number in (1, 2, 3, 0)
     ]
@@ -461,9 +467,10 @@ def test_a_disk_that_is_too_small_is_refused_before_anything_is_decoded(tmp_path
         pool_of(tmp_path, Preprocessing((side, side)), reading=Reading()) for side in (256, 512)
     ]
     message = (
-        f"{default_cache_folder()}: decoded images need 9.8 GB more, and the disk has 2.0 GB to spare. "
-        "Set $SWEEPS_CACHE to a larger disk, sample fewer or smaller resize values, or set data.cache_gb below 9.8: "
-        "what does not fit is then decoded batch by batch, which is slower"
+        f"{default_cache_folder()}: decoded images need 9.8 GB more, and the disk has 2.0 GB to "
+        "spare. Set $SWEEPS_CACHE to a larger disk, sample fewer or smaller resize values, "
+        "or set data.cache_gb below 9.8: what does not fit is then decoded batch by batch, "
+        "which is slower"
     )
     with pytest.raises(DataError, match=f"^{re.escape(message)}$"):
         make_room(pools, images=10_000, cache_gb=None)

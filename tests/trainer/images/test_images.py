@@ -1,4 +1,6 @@
-"""Pixels for rows: the same bits from the cache and decoded per batch, with sums that equal numpy's."""
+"""Pixels for rows: the same bits from the cache and decoded per batch,
+with sums that equal numpy's.
+"""
 
 import concurrent.futures
 import threading

@@ -456,8 +456,8 @@ def test_threads_with_different_limits_do_not_disturb_each_other():
 
 def test_nothing_of_pillow_is_printed():
     program = (
-        "import sys; from trainer.images.picture import *; from trainer.images.preprocessing import *\n"
-        "for data in sys.stdin.buffer.read().split(b'NEXT'):\n"
+        "import sys; from trainer.images.picture import *; from trainer.images.preprocessing "
+        "import *\nfor data in sys.stdin.buffer.read().split(b'NEXT'):\n"
         "    try: print(look(data, reading=Reading()))\n"
         "    except UnreadableError as error: print(error)\n"
     )

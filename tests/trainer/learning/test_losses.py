@@ -251,7 +251,8 @@ def test_a_loss_gives_the_same_bits_twice(mixed, name):
 
 @EVERY_LOSS
 def test_following_the_gradient_finds_the_labels(batch, name):
-    # from undecided predictions: soft F1 is bounded, so a prediction that is certain and wrong hardly moves
+    # from undecided predictions: soft F1 is bounded, so a prediction that is certain and wrong
+    # hardly moves
     logits_BK, targets_BK = (batch[0] / 10).requires_grad_(), batch[1]
     optimizer, loss = torch.optim.SGD([logits_BK], lr=20.0), loss_of(name)
     for _ in range(50):

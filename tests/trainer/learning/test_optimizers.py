@@ -1,4 +1,6 @@
-"""Optimizers: torch's own with our names, groups by layer and decay, and every name that timm has."""
+"""Optimizers: torch's own with our names, groups by layer and decay,
+and every name that timm has.
+"""
 
 import copy
 import io
@@ -159,7 +161,9 @@ def by_hand(step, *, optimizer: str, **fields) -> None:
 
 
 def test_madgrad_takes_the_step_of_its_paper():
-    """Defazio and Jelassi 2021, algorithm 1: x0 - s / cbrt(v), averaged into x with 1 - momentum."""
+    """Defazio and Jelassi 2021, algorithm 1: x0 - s / cbrt(v),
+    averaged into x with 1 - momentum.
+    """
     s = v = 0.0
 
     def step(k: int, gradient: float, x: float) -> float:
@@ -172,7 +176,9 @@ def test_madgrad_takes_the_step_of_its_paper():
 
 
 def test_lion_takes_the_step_of_its_paper():
-    """Chen et al. 2023, program 1: the sign of an interpolation, decoupled decay, a slower average."""
+    """Chen et al. 2023, program 1: the sign of an interpolation,
+    decoupled decay, a slower average.
+    """
     m = 0.0
 
     def step(k: int, gradient: float, w: float) -> float:

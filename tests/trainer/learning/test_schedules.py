@@ -33,7 +33,9 @@ def epoch_rates(config: TrainConfig, curve) -> list[float]:
 
 
 def stepped(lr: float, count: int, scheduler, *, every: int = 1, **settings) -> list[float]:
-    """The rates of `count` optimizer steps with one of torch's schedulers, moved after every `every` steps."""
+    """The rates of `count` optimizer steps with one of torch's schedulers,
+    moved after every `every` steps.
+    """
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=lr)
     scheduler = scheduler(optimizer, **settings)
     seen = []
@@ -200,7 +202,9 @@ def test_cycles_of_fractions_of_an_epoch_follow_the_warm_up():
 
 @pytest.mark.parametrize("factor", [1.0, 1.0 + 1e-12])
 def test_a_restart_is_met_in_spite_of_rounding(factor):
-    """3 / 10 / 0.1 is a little less than 3: the end of a cycle would be a step at min_lr instead of lr."""
+    """3 / 10 / 0.1 is a little less than 3: the end
+    of a cycle would be a step at min_lr instead of lr.
+    """
     config = TrainConfig(
         scheduler="cosine", lr=0.2, epochs=3, restart_epochs=0.1, restart_factor=factor
     )

@@ -206,7 +206,9 @@ def test_each_part_goes_forward_and_backward_and_the_optimizer_steps_once():
 
 
 def going_bad(*, at: int, value: float, spoil: str = "loss"):
-    """A loss whose step number `at` (one part per step) is not finite, or only its gradients are not."""
+    """A loss whose step number `at` (one part per step) is not finite,
+    or only its gradients are not.
+    """
     calls = itertools.count()
 
     def loss(logits: list[Tensor], targets_BK: Tensor) -> Tensor:

@@ -1,4 +1,6 @@
-"""Backbones: any timm model by name or the user's own, pooled to features, never silently random."""
+"""Backbones: any timm model by name or the user's own, pooled to features,
+never silently random.
+"""
 
 import huggingface_hub
 import pytest
@@ -159,7 +161,8 @@ def test_a_size_that_patches_do_not_cover_is_refused_with_one_that_they_do(size,
         torch.device("meta"),
         pytest.raises(
             ConfigError,
-            match=rf"take resize {size}: sides must be multiples of its patches of 16x16 pixels, e\.g\. {near}$",
+            match=rf"take resize {size}: sides must be multiples of its patches of 16x16 pixels, "
+            rf"e\.g\. {near}$",
         ),
     ):
         build("vit_small_patch16_224", resize=size)

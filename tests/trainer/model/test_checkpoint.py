@@ -96,7 +96,8 @@ def test_a_checkpoint_that_is_cut_off_is_refused(saved, part):
     path.write_bytes(raw[: int(len(raw) * part)])
     with pytest.raises(
         CheckpointError,
-        match=r"last.ckpt: the checkpoint is damaged \((.|\n)*\). Remove it to start this fold again$",
+        match=r"last.ckpt: the checkpoint is damaged \((.|\n)*\). Remove it to start this fold "
+        r"again$",
     ):
         load(path)
 

@@ -118,8 +118,8 @@ def test_what_the_backbones_author_fixes_is_known(tmp_path: Path):
     (tmp_path / "own.py").write_text(
         "from torch import nn\n"
         "def pooled(size_HW, pretrained):\n"
-        "    layers = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 6))\n"
-        "    layers[0].requires_grad_(False)\n"
+        "    layers = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), "
+        "nn.Linear(4, 6))\n    layers[0].requires_grad_(False)\n"
         "    return layers\n"
     )
     network = build_network(

@@ -172,9 +172,9 @@ def test_what_does_not_fit_is_counted_and_named(tmp_path):
         load(backbone("test_resnet"), path)
     needed = "x".join(map(str, backbone("test_resnet").state_dict()["conv1.0.weight"].shape))
     assert str(caught.value) == (
-        f"weights: {path} does not fit backbone it: 2 missing (bn1.weight, bn1.bias); 1 unknown (extra); "
-        f"1 of another shape (conv1.0.weight: 7x3x3x3 in the file, {needed} needed). "
-        "Name a file with weights of this backbone"
+        f"weights: {path} does not fit backbone it: 2 missing (bn1.weight, bn1.bias); "
+        "1 unknown (extra); 1 of another shape (conv1.0.weight: 7x3x3x3 in the file, "
+        f"{needed} needed). Name a file with weights of this backbone"
     )
 
 

@@ -1,4 +1,6 @@
-"""Every choice of a configuration: it trains, and it does to a fold run what its description says."""
+"""Every choice of a configuration: it trains,
+and it does to a fold run what its description says.
+"""
 
 import dataclasses
 

@@ -20,8 +20,10 @@ def test_a_rate_far_too_high_is_refused_with_what_to_try(train, tiny, tmp_path):
     config = tiny(backbone="test_vit", optimizer="sgd", lr=10)
     with pytest.raises(
         NonFiniteLossError,
-        match=r"^fold 0, epoch \d(, step \d+)?: the (training loss|validation loss|norm of the gradients) is (nan|inf) "
-        r"\(lr=[\d.]+, optimizer=sgd, backbone=test_vit.*\)\. A lower lr or a warm-up usually helps$",
+        match=r"^fold 0, epoch \d(, step \d+)?: the (training loss|validation loss|norm of the "
+        r"gradients) is (nan|inf) "
+        r"\(lr=[\d.]+, optimizer=sgd, backbone=test_vit.*\)\. A lower lr or a warm-up usually "
+        r"helps$",
     ):
         train(config)
     assert "result.json" not in files(tmp_path / "fold-0")
@@ -63,8 +65,9 @@ def test_a_loss_that_is_not_finite_is_named_with_step_rate_and_images(
     named = ", ".join(f"{row}.png" for row in rows_N[2 * 4 : 2 * 4 + 3])
     rate = 1e-3 * (1 + math.cos(math.pi * 8 / 18)) / 2
     assert str(caught.value) == (
-        f"fold 0, epoch 2, step 8: the training loss is {shown} (lr={rate:.3g}, optimizer=adamw, backbone=test_resnet, "
-        f"batch of 4 with {named}, ...). A lower lr or a warm-up usually helps"
+        f"fold 0, epoch 2, step 8: the training loss is {shown} (lr={rate:.3g}, optimizer=adamw, "
+        f"backbone=test_resnet, batch of 4 with {named}, ...). A lower lr or a warm-up usually "
+        "helps"
     )
 
 

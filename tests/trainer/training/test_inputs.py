@@ -1,4 +1,6 @@
-"""What the network is fed: batches, sizes, mixing in step with its pixels; or features computed once."""
+"""What the network is fed: batches, sizes, mixing in step with its pixels;
+or features computed once.
+"""
 
 from collections.abc import Iterable
 

@@ -1,4 +1,6 @@
-"""Mean and std: those the backbone expects, imagenet's, none, or measured over what the fold run may see."""
+"""Mean and std: those the backbone expects, imagenet's, none,
+or measured over what the fold run may see.
+"""
 
 import json
 
@@ -38,7 +40,9 @@ def folds() -> Folds:
 
 @pytest.fixture
 def train(folds, tiny, tmp_path, monkeypatch):
-    """Train fold 0 on these images: the weights, the probabilities, and the mean and std in effect."""
+    """Train fold 0 on these images: the weights, the probabilities,
+    and the mean and std in effect.
+    """
     monkeypatch.setattr(fold_run, "Batches", Recorder)
 
     def run(images_NHWC: np.ndarray, *, fold: int = 0, name: str = "run", **changes: object):

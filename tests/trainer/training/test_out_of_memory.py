@@ -1,4 +1,6 @@
-"""Too little GPU memory: batches are split into equal parts once, and the fold run goes on; a second time it ends."""
+"""Too little GPU memory: batches are split into equal parts once, and the fold run goes on;
+a second time it ends.
+"""
 
 import logging
 import re
@@ -29,7 +31,9 @@ NOTE = (
 
 @pytest.fixture
 def memory(monkeypatch):
-    """A device that trains on so many images at once, from attempt `first` on; it notes the sizes of all attempts."""
+    """A device that trains on so many images at once, from attempt `first` on;
+    it notes the sizes of all attempts.
+    """
     attempts: list[int] = []
     forward = Network.forward
 
@@ -180,9 +184,9 @@ def test_a_second_failure_ends_with_the_numbers(train, tiny, memory, tmp_path, s
     with pytest.raises(OutOfMemoryError) as caught:
         train(tiny())
     assert str(caught.value) == (
-        "fold 0, epoch 1: CUDA out of memory (batch_size=4, backbone=test_resnet, resize=16, with batches in 2 parts). "
-        "A smaller batch_size or resize helps, or more accumulation. Torch says: CUDA out of memory. Tried "
-        "to allocate 2.00 GiB."
+        "fold 0, epoch 1: CUDA out of memory (batch_size=4, backbone=test_resnet, resize=16, "
+        "with batches in 2 parts). A smaller batch_size or resize helps, or more accumulation. "
+        "Torch says: CUDA out of memory. Tried to allocate 2.00 GiB."
     )
     assert (attempts, steps) == ([4, 2], [])
     assert files(tmp_path / "fold-0") == []

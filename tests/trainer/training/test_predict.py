@@ -1,4 +1,6 @@
-"""Probabilities: what the network says of every row, in order, averaged over the ways of looking at an image."""
+"""Probabilities: what the network says of every row, in order,
+averaged over the ways of looking at an image.
+"""
 
 import numpy as np
 import pytest

@@ -151,8 +151,9 @@ def test_a_network_that_cannot_work_is_told_in_one_line(backbone, changes, expec
 def test_batch_norm_of_single_images_is_refused_with_what_to_change(backbone, changes, blamed):
     size, parts = changes["batch_size"], changes.get("accumulation", 1)
     assert problem(backbone, **changes) == (
-        f"{blamed} has batch norm, which needs more than one image at a time, got batch_size={size} in "
-        f"accumulation={parts} parts. Raise batch_size or lower accumulation"
+        f"{blamed} has batch norm, which needs more than one image at a time, "
+        f"got batch_size={size} in accumulation={parts} parts. Raise batch_size or lower "
+        "accumulation"
     )
 
 
@@ -195,7 +196,8 @@ def test_an_own_backbone_is_called_for_real_and_leaves_the_random_numbers_alone(
         (
             "fails",
             {},
-            "my_task.py:fails, line 13: AttributeError: 'Tensor' object has no attribute 'no_such_method'",
+            "my_task.py:fails, line 13: AttributeError: 'Tensor' object has no attribute "
+            "'no_such_method'",
         ),
         ("gone", {}, "my_task.py has no function 'gone'."),
         (
@@ -334,7 +336,8 @@ def test_what_is_remembered_is_answered_without_importing_torch_or_timm():
         "import sys\n"
         "from trainer.config import TrainConfig\n"
         "from trainer.training.preflight import remembered_problem\n"
-        f"for config in ({config.model_dump(mode='json')!r}, {refused.model_dump(mode='json')!r}):\n"
+        f"for config in ({config.model_dump(mode='json')!r}, "
+        f"{refused.model_dump(mode='json')!r}):\n"
         f"    print(remembered_problem(TrainConfig(**config), {JOINT!r}, code=None))\n"
         "print(sorted({'torch', 'timm', 'torchvision'} & set(sys.modules)))\n"
     )
