@@ -105,7 +105,8 @@ class Machines:
     """Several machines, with one secret token between them."""
 
     def __init__(self, folder: Path, *, networks: bool) -> None:
-        self._folder, self._networks = folder, networks
+        self._folder = folder
+        self._networks = networks
         self._prefix = f"fs{os.getpid() % 100000}"
         self._all: list[Machine] = []
         self.token = secrets.token_hex(32)

@@ -115,7 +115,8 @@ def test_landmark_through_ray_without_room_for_a_cache_scores_as_decoded(tmp_pat
     )
     assert "32x32-stretch does not fit into data.cache_gb: decoded batch by batch" in said
     run("landmark", "folds.k=2", cwd=tmp_path)
-    streamed, decoded = tmp_path / "runs" / "streamed", tmp_path / "runs" / "landmark"
+    streamed = tmp_path / "runs" / "streamed"
+    decoded = tmp_path / "runs" / "landmark"
     folds = load_folds(decoded / "folds.npz")
     assert folds.hash == load_folds(streamed / "folds.npz").hash
     sides = sides_of_groups(folds)
@@ -172,10 +173,8 @@ def test_products_are_trained_with_and_without_their_background(tmp_path: Path):
     pytest.importorskip("cv2", reason="needs the extra 'crops', which CI installs")
     for label in range(4):
         for photo in range(6):
-            shelf, box = (
-                scene(3 - label, label, photo),
-                Image.new("RGB", (44, 34), (40, 60 * label, 40)),
-            )
+            shelf = scene(3 - label, label, photo)
+            box = Image.new("RGB", (44, 34), (40, 60 * label, 40))
             shelf.paste(box, (26, 19))
             save(shelf, tmp_path / "data" / "products" / f"product {label}" / f"{label}{photo}.jpg")
     run("products", "folds.k=2", cwd=tmp_path, trials=6)

@@ -16,7 +16,8 @@ def test_the_wheel_carries_all_the_demo_needs(tmp_path: Path):
         [*build, "--wheel-dir", str(tmp_path / "dist"), str(ROOT)], check=True, timeout=120
     )
     (wheel,) = (tmp_path / "dist").glob("foldsweep-*.whl")
-    site, folder = tmp_path / "site", tmp_path / "empty"
+    site = tmp_path / "site"
+    folder = tmp_path / "empty"
     folder.mkdir()
     install = [
         sys.executable,

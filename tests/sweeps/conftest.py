@@ -23,7 +23,8 @@ from sweeps.study.storage import open_storage
 settings.register_profile("sweeps", deadline=None)  # no test depends on the time it takes
 settings.load_profile("sweeps")
 
-N_IMAGES, N_CLASSES = 12, 3
+N_IMAGES = 12
+N_CLASSES = 3
 
 
 @pytest.fixture(autouse=True)

@@ -132,7 +132,9 @@ class Watcher:
         self.reports: list[EpochReport] = []
         self.told_again: list[EpochReport] = []
         self.polls = 0
-        self._interrupt, self._stop_at, self._at_epoch = interrupt, stop_at, at_epoch
+        self._interrupt = interrupt
+        self._stop_at = stop_at
+        self._at_epoch = at_epoch
 
     def epoch(self, report: EpochReport) -> bool:
         self.reports.append(report)
@@ -169,7 +171,8 @@ def train(toy: tuple[Decoded, Folds], tmp_path: Path) -> Train:
     """
 
     def run(config: TrainConfig, name: str = "fold-0", **changes: object) -> FoldResult | Ended:
-        images, reporter = changes.pop("images", toy[0]), changes.pop("reporter", SilentReporter())
+        images = changes.pop("images", toy[0])
+        reporter = changes.pop("reporter", SilentReporter())
         views = images if isinstance(images, list) else [images] * len(config.views)
         about = {"folds": toy[1], "fold": 0, "device": CPU, "threads": 1}
         about |= {name: changes.pop(name) for name in [*about, "code", "parts"] if name in changes}
@@ -288,7 +291,8 @@ def predicted(
     """Probabilities of the held-out rows by the weights that a fold run left, in plain torch."""
     network = build_network(config, heads_of(config, folds), code=None)
     load_weights(directory / "model.safetensors", network)
-    result, rows_N = json.loads((directory / "result.json").read_text()), folds.valid_rows(fold)
+    result = json.loads((directory / "result.json").read_text())
+    rows_N = folds.valid_rows(fold)
     views = [(source.take(rows_N) / 255 - result["mean"]) / result["std"] for source in images]
     with torch.no_grad():
         logits = network.eval()(

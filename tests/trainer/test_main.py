@@ -86,7 +86,8 @@ def test_columns_and_folders_are_named_in_data(settings, tmp_path, capsys):
 
 
 def test_ctrl_c_saves_and_the_same_command_continues(settings, tmp_path, monkeypatch, capsys):
-    epoch, handler = ConsoleReporter.epoch, signal.getsignal(signal.SIGINT)
+    epoch = ConsoleReporter.epoch
+    handler = signal.getsignal(signal.SIGINT)
 
     def press(reporter: ConsoleReporter, report: EpochReport) -> bool:
         signal.raise_signal(signal.SIGINT)
@@ -123,7 +124,8 @@ def test_as_a_command_it_prints_the_same(settings, tmp_path, capsys):
     )
     assert (done.returncode, done.stderr.count("\n")) == (0, 2)
     run(settings(), "--out", str(tmp_path / "here"))
-    here, there = json.loads(capsys.readouterr().out), json.loads(done.stdout)
+    here = json.loads(capsys.readouterr().out)
+    there = json.loads(done.stdout)
     assert {**here, "seconds": 0} == {**there, "seconds": 0}
     assert (tmp_path / "here/model.safetensors").read_bytes() == (
         tmp_path / "command/model.safetensors"
@@ -453,7 +455,8 @@ def test_groups_and_a_holdout_are_taken_from_the_file(settings, tmp_path, capsys
 
 def test_a_validation_csv_is_the_only_fold(settings, tmp_path, capsys):
     settings()
-    source, valid = tmp_path / "photos" / "train.csv", tmp_path / "photos" / "valid.csv"
+    source = tmp_path / "photos" / "train.csv"
+    valid = tmp_path / "photos" / "valid.csv"
     header, *rows = source.read_text().splitlines()
     source.write_text("\n".join([header, *rows[:9]]) + "\n")
     valid.write_text("\n".join([header, *rows[9:]]) + "\n")

@@ -26,7 +26,8 @@ from trainer.user_code import (
 )
 
 CLASSES = ("a", "b", "c")
-PROBS_NK, LABELS_N = np.eye(3, dtype=np.float32)[[0, 1, 1]], np.array([0, 1, 2])
+PROBS_NK = np.eye(3, dtype=np.float32)[[0, 1, 1]]
+LABELS_N = np.array([0, 1, 2])
 Write = Callable[..., Path]
 
 

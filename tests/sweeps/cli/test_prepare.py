@@ -130,7 +130,9 @@ def test_it_continues_where_ctrl_c_stopped_it(
     own_cache: Path,
     monkeypatch: pytest.MonkeyPatch,
 ):
-    path, add, added = space(), PoolWriter.add, [0]
+    path = space()
+    add = PoolWriter.add
+    added = [0]
     assert sweeps("prepare", path, "--runs", "whole").code == 0
     whole = pixels_of(own_cache)
     shutil.rmtree(own_cache)

@@ -169,7 +169,8 @@ class TestPlain:
     def test_says_how_far_the_images_are_now_and_then_and_at_the_end(
         self, monkeypatch: pytest.MonkeyPatch
     ):
-        now, stream = [1000.0], io.StringIO()
+        now = [1000.0]
+        stream = io.StringIO()
         monkeypatch.setattr(
             "sweeps.cli.progress.time", types.SimpleNamespace(monotonic=lambda: now[0])
         )
@@ -192,7 +193,9 @@ class TestLive:
         """The driver tells events while it holds its lock;
         the view asks the driver while it draws.
         """
-        console, driver, told = terminal(), Watched(), threading.Event()
+        console = terminal()
+        driver = Watched()
+        told = threading.Event()
 
         def drive() -> None:
             for number in range(3):

@@ -153,7 +153,8 @@ class TestWhatIsSaidOfTheData:
     def test_images_that_keep_their_folds(
         self, sweeps: Callable[..., Ended], space: Callable[..., Path]
     ):
-        path, source = space(("photos/train.csv", "all.csv, allow_outside: true")), Path("all.csv")
+        path = space(("photos/train.csv", "all.csv, allow_outside: true"))
+        source = Path("all.csv")
         head, *rows = Path("photos/train.csv").read_text().splitlines()
         source.write_text("\n".join([head, *(f"photos/{row}" for row in rows[:-3])]))
         assert sweeps("run", path, "--local", "--trials", 1).code == 0
@@ -280,7 +281,8 @@ class TestLeaving:
             return Outcome("interrupted" if reporter.interrupted() else "failed")
 
         instead(trial)
-        path, before = space(), signal.getsignal(signal.SIGTERM)
+        path = space()
+        before = signal.getsignal(signal.SIGTERM)
         ended = sweeps("run", path, "--local")
         assert (ended.code, ended.out) == (130, "")
         assert ended.err.endswith("interrupted; `sweeps run tiny.yaml` continues it\n")
@@ -373,7 +375,8 @@ class TestLeaving:
         seconds: float,
     ):
         patience: list[float] = []
-        acquire, begin = Lease.acquire, Recorder.__init__
+        acquire = Lease.acquire
+        begin = Recorder.__init__
 
         def watched_lease(*args: Any, times: Times, **given: Any) -> Lease:
             patience.append(times.patience_s)
@@ -396,7 +399,8 @@ class TestLeaving:
         instead: Callable[[RunTrial], None],
         monkeypatch: pytest.MonkeyPatch,
     ):
-        acquire, lost = Lease.acquire, []
+        acquire = Lease.acquire
+        lost = []
 
         def watched(*args: Any, on_lost: Callable[[LeaseLostError], None], **options: Any) -> Lease:
             lost.append(on_lost)

@@ -362,7 +362,8 @@ def test_a_row_of_another_length_is_refused_and_no_file_is_left(tmp_path, row):
 
 @pytest.mark.parametrize("name", NASTY)
 def test_a_name_is_text_wherever_it_stands(written, name):
-    plain, page = written(**full("name")), written(**full(name))
+    plain = written(**full("name"))
+    page = written(**full(name))
     assert [element.text for element in page.find("title")] == [f"{name} · data check"]
     assert page.find("h1")[0].text == name
     assert [cell.text for cell in page.find("th") + page.find("td")] == [name] * 4

@@ -80,7 +80,8 @@ def test_a_default_written_out_is_no_difference() -> None:
 
 
 def test_nested_and_dotted_names_are_the_same() -> None:
-    optimizer, width = {"values": ["sgd", "adam"]}, {"min": 1.0, "max": 2.0}
+    optimizer = {"values": ["sgd", "adam"]}
+    width = {"min": 1.0, "max": 2.0}
     nested = {
         "optimizer": optimizer,
         "head": {"parameters": {"width": width}, "when": {"optimizer": "sgd"}},

@@ -181,7 +181,8 @@ WIDER = {"distribution": "log_uniform_values", "min": 1e-5, "max": 1}
 def test_a_wider_range_is_shown_and_has_to_be_confirmed(
     begin: Begin, make_spec: Make, files: SweepFiles
 ) -> None:
-    first, before = begin(changed(make_spec)), (files.directory / "spec.yaml").read_bytes()
+    first = begin(changed(make_spec))
+    before = (files.directory / "spec.yaml").read_bytes()
     wider = changed(make_spec, lr=WIDER)
     for _ in range(2):
         with pytest.raises(InputError, match="grew") as caught:
@@ -199,7 +200,8 @@ def test_a_wider_range_is_shown_and_has_to_be_confirmed(
 def test_with_update_the_sweep_goes_on_in_the_wider_range(
     begin: Begin, make_spec: Make, files: SweepFiles
 ) -> None:
-    first, wider = begin(changed(make_spec)), changed(make_spec, lr=WIDER)
+    first = begin(changed(make_spec))
+    wider = changed(make_spec, lr=WIDER)
     grown = begin(wider, update=True)
     assert (grown.study_id, grown.uuid) == (first.study_id, first.uuid)
     assert grown.spec["parameters"]["lr"] == WIDER
@@ -212,7 +214,8 @@ def test_with_update_the_sweep_goes_on_in_the_wider_range(
 def test_update_is_no_word_for_other_changes(
     begin: Begin, make_spec: Make, files: SweepFiles
 ) -> None:
-    first, before = begin(changed(make_spec)), (files.directory / "spec.yaml").read_bytes()
+    first = begin(changed(make_spec))
+    before = (files.directory / "spec.yaml").read_bytes()
     more = changed(make_spec, lr=WIDER, optimizer={"values": ["adamw", "sgd", "adam"]})
     with pytest.raises(InputError, match="changed since it began") as caught:
         begin(more, update=True)

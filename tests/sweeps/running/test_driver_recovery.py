@@ -177,7 +177,8 @@ class Doomed:
     """A driver that dies where it would wait for a write that never comes."""
 
     def __init__(self, driver: Driver, death: Death) -> None:
-        self._driver, self._death = driver, death
+        self._driver = driver
+        self._death = death
 
     def next(self) -> Assignment | Next:
         answer = Next.WAIT if self._death.has_come else self._driver.next()

@@ -35,7 +35,9 @@ class Listener:
     ) -> None:
         self.reports: list[TrialReport] = []
         self.folds: list[TrialReport] = []
-        self._stop_at, self._interrupt_at, self._lost_at = stop_at, interrupt_at, lost_at
+        self._stop_at = stop_at
+        self._interrupt_at = interrupt_at
+        self._lost_at = lost_at
         self._stop_after_fold = stop_after_fold
 
     def report(self, report: TrialReport) -> bool:

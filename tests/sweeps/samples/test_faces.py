@@ -153,7 +153,8 @@ def test_another_seed_draws_other_persons(tmp_path):
 
 
 def test_an_interrupted_set_holds_whole_persons_only_and_is_completed(tmp_path, monkeypatch):
-    calls, plain = itertools.count(), sample_faces.take_photo
+    calls = itertools.count()
+    plain = sample_faces.take_photo
 
     def killed(*args: object, **kwargs: object) -> Image.Image:
         if next(calls) >= 18:
@@ -272,7 +273,9 @@ def change_by(photo: str) -> np.ndarray:
 
 def test_a_mask_changes_the_lower_face_and_little_else():
     change_HW = change_by("mask1")
-    lower, eyes, wall = change_HW[34:44, 18:30], change_HW[20:28, 18:30], change_HW[:10]
+    lower = change_HW[34:44, 18:30]
+    eyes = change_HW[20:28, 18:30]
+    wall = change_HW[:10]
     assert lower.mean() > 3 * eyes.mean()
     assert lower.mean() > 3 * wall.mean()
 

@@ -80,7 +80,8 @@ def rebuilt(trials: list[FrozenTrial]) -> optuna.Study:
 
 def score(params: dict[str, Any]) -> float:
     """A function with a best point, in place of a training."""
-    lr, dropout = params.get("lr", 1e-3), params.get("dropout", 0.2)
+    lr = params.get("lr", 1e-3)
+    dropout = params.get("dropout", 0.2)
     return -abs(math.log10(lr) + 2.5) - (params.get("optimizer") == "adamw") - abs(dropout - 0.25)
 
 

@@ -36,7 +36,9 @@ def reason(
 
 def chance(own: Sequence[float], table: np.ndarray = TABLE) -> float:
     """The rule's formula once more, from a least-squares fit of the two-way layout."""
-    n, k, f = len(table), table.shape[1], len(own)
+    n = len(table)
+    k = table.shape[1]
+    f = len(own)
     design = np.array(
         [
             [float(t == i) for i in range(n)] + [float(j == i) for i in range(k)]
@@ -245,7 +247,9 @@ def test_in_simulated_sweeps_it_saves_half_and_seldom_loses_the_best() -> None:
     """The setting of benchmarks/fold_race.py with 5 folds, a spread of 2.0:
     there it is 1,000 sweeps.
     """
-    rng, saved, lost = np.random.default_rng(5), [], 0
+    rng = np.random.default_rng(5)
+    saved = []
+    lost = 0
     for _ in range(40):
         table = rng.normal(0, 2.0, (60, 1)) + rng.normal(0, 1.0, K) + rng.normal(0, 0.6, (60, K))
         finished: list[Standing] = []

@@ -209,7 +209,8 @@ def test_of_many_processes_at_once_exactly_one_wins(engine: sa.Engine) -> None:
 
 def race(acquire: Callable[[], object], *, drivers: int = 8) -> list[str]:
     """Threads acquire at once; how each of them fared."""
-    barrier, ends = threading.Barrier(drivers), []
+    barrier = threading.Barrier(drivers)
+    ends = []
 
     def take() -> None:
         barrier.wait(WAIT_S)

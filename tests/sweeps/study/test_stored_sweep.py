@@ -115,7 +115,8 @@ def test_a_recovery_that_is_cut_off_is_finished_by_the_next_one(
         storage.create_new_trial(
             sweep.study_id, template_trial=create_trial(state=TrialState.RUNNING)
         )
-    write, calls = storage.set_trial_state_values, []
+    write = storage.set_trial_state_values
+    calls = []
 
     def cut(*args: Any) -> bool:
         calls.append(args)

@@ -126,7 +126,8 @@ def test_what_a_sweep_has_finished_since_is_taken_over_at_the_next_start(
     begin(named("first"), 0.001)
     begin(named("other"), 0.09)
     spec = named("second", warm_start=["first", "other"], parameters={"lr": {**LR, "max": 0.05}})
-    second, runs = begin(spec), tmp_path / "runs"
+    second = begin(spec)
+    runs = tmp_path / "runs"
     assert warm_start(second, spec, runs=runs) == {
         "first": Taken(1, unfit=0),
         "other": Taken(0, unfit=1),

@@ -63,8 +63,10 @@ def test_a_flip_as_a_map_is_the_flip(horizontal, vertical, dims):
 
 
 def test_turn_scale_and_shift_are_torchvisions_affine():
-    degrees_B, scale_B = np.array([0.0, 15.0, -40.0, 7.0]), np.array([0.8, 1.1, 1.0, 1.3])
-    x_B, y_B = np.array([3.0, -2.5, 0.0, 1.25]), np.array([0.0, 1.5, -4.0, 2.0])
+    degrees_B = np.array([0.0, 15.0, -40.0, 7.0])
+    scale_B = np.array([0.8, 1.1, 1.0, 1.3])
+    x_B = np.array([3.0, -2.5, 0.0, 1.25])
+    y_B = np.array([0.0, 1.5, -4.0, 2.0])
 
     def reference(image_CHW: Tensor, row: int) -> Tensor:
         moved = [x_B[row], y_B[row]]

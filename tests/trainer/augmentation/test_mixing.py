@@ -142,7 +142,8 @@ def test_a_batch_of_one_finds_a_one_class_partner_in_the_training_rows():
 
 def test_without_mixing_the_very_input_comes_back():
     plan = mixing().plan(TRAIN_ROWS[:4], seed=0)
-    images_XCHW, targets_XK = torch.rand(4, 3, 12, 9), torch.eye(4)
+    images_XCHW = torch.rand(4, 3, 12, 9)
+    targets_XK = torch.eye(4)
     assert plan.images(images_XCHW) is images_XCHW
     assert plan.targets(targets_XK) is targets_XK
     assert np.array_equal(plan.rows, TRAIN_ROWS[:4])
@@ -150,10 +151,8 @@ def test_without_mixing_the_very_input_comes_back():
 
 @pytest.mark.parametrize("name", MIXERS)
 def test_one_probability_is_enough_to_mix(name):
-    plan, alone = (
-        mixing(**{name: 1.0}).plan(TRAIN_ROWS[:4], seed=0),
-        mixing().plan(TRAIN_ROWS[:4], seed=0),
-    )
+    plan = mixing(**{name: 1.0}).plan(TRAIN_ROWS[:4], seed=0)
+    alone = mixing().plan(TRAIN_ROWS[:4], seed=0)
     assert (plan.way_B != alone.way_B).all()
     assert len(set(alone.way_B.tolist())) == 1
 
@@ -194,7 +193,8 @@ def kept_by_timm(alpha: float, size: int) -> list[float]:
 def test_boxes_are_as_large_as_timms(way, alpha):
     rows_B = np.tile(TRAIN_ROWS[:-1], 60)
     plan = mixing(size="200", cutmix_alpha=alpha, **{way: 1}).plan(rows_B, seed=0)
-    height_B, width_B = plan.box_B4[:, 1] - plan.box_B4[:, 0], plan.box_B4[:, 3] - plan.box_B4[:, 2]
+    height_B = plan.box_B4[:, 1] - plan.box_B4[:, 0]
+    width_B = plan.box_B4[:, 3] - plan.box_B4[:, 2]
     kept_B = 1 - height_B * width_B / 200**2
     assert stats.ks_2samp(kept_B, kept_by_timm(alpha, 200)).pvalue > 0.001
     if alpha == 1:
@@ -260,7 +260,8 @@ def test_the_memory_format_stays(change: Callable[[torch.Tensor], torch.Tensor])
 
 def test_one_plan_mixes_several_views_alike():
     plan = mixing(**EVERY_WAY).plan(TRAIN_ROWS[:20], seed=0)
-    first, second = plan.images(numbered(plan)), plan.images(numbered(plan) + 100)
+    first = plan.images(numbered(plan))
+    second = plan.images(numbered(plan) + 100)
     torch.testing.assert_close(second, first + 100)
 
 

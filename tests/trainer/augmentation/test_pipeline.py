@@ -157,7 +157,8 @@ def test_on_a_gpu_the_host_never_waits_for_a_result(name, monkeypatch):
 
 
 def test_no_two_draws_share_a_purpose(monkeypatch):
-    purposes, uniform = [], Draws.uniform
+    purposes = []
+    uniform = Draws.uniform
 
     def noted(draws: Draws, purpose: str, **bounds: Any) -> Reals:
         purposes.append(purpose)

@@ -28,7 +28,8 @@ from trainer.images.manifest import DIGEST, order_classes
 from trainer.images.picture import TRAITS
 
 Label = str | tuple[str, ...]
-HEIGHT, WIDTH = 20, 30
+HEIGHT = 20
+WIDTH = 30
 
 
 def repairs(result: Cleaned) -> dict[str, int]:
@@ -232,7 +233,8 @@ def test_boxes_that_are_one_after_clipping_are_one_image():
 # boxes
 
 
-NAN, INF = float("nan"), float("inf")
+NAN = float("nan")
+INF = float("inf")
 BOXES = [  # written, when it is dropped why, and what is left when it is clipped
     ([1, 2, 3, 4], None, [1, 2, 3, 4]),
     ([0, 0, 30, 20], None, [0, 0, 30, 20]),
@@ -265,7 +267,8 @@ BOXES = [  # written, when it is dropped why, and what is left when it is clippe
 )
 def test_a_bad_box_is_dropped_or_clipped_and_counted_either_way(box, why, clipped):
     table = table_of(("a.png", "x"), ("b.png", "y"), boxes=[box, [0, 0, 1, 1]])
-    dropping, clipping = cleaned(table), cleaned(table, bad_boxes="clip")
+    dropping = cleaned(table)
+    clipping = cleaned(table, bad_boxes="clip")
     assert reasons(dropping) == ([] if why is None else [(2, "bad box", why)])
     assert repairs(dropping) == {}
     if clipped is None:
@@ -293,10 +296,8 @@ NUMBERS = st.one_of(st.floats(), st.integers(-40, 40).map(float), st.floats(-40,
     st.integers(1, 30),
 )
 def test_boxes_that_can_be_used_lie_inside_and_are_not_empty(boxes, height, width):
-    boxes_N4, sizes_N2 = (
-        np.array(boxes),
-        np.tile(np.array([height, width], dtype=np.int32), (len(boxes), 1)),
-    )
+    boxes_N4 = np.array(boxes)
+    sizes_N2 = np.tile(np.array([height, width], dtype=np.int32), (len(boxes), 1))
     clipped_N4, cut_N, bad = clean_boxes(boxes_N4, sizes_N2, clip=True)
     dropped_N4, _, dropped = clean_boxes(boxes_N4, sizes_N2, clip=False)
     assert bad.keys() <= dropped.keys()

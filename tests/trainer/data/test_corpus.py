@@ -131,7 +131,8 @@ def csv(tmp_path: Path) -> Callable[..., DataSet]:
             (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / name).write_bytes(data)
         (tmp_path / "train.csv").write_bytes(text.encode() if isinstance(text, str) else text)
-        fold_column, tolerant = options.pop("fold_column", None), options.pop("tolerant", True)
+        fold_column = options.pop("fold_column", None)
+        tolerant = options.pop("tolerant", True)
         data = DataOptions(source=str(tmp_path / "train.csv"), **options)
         return read_data_set(
             data, fold_column=fold_column, read=ReadOptions(choices=[HOW], tolerant=tolerant)

@@ -218,7 +218,9 @@ def _arrive_late(source: Path, log: Path, ready: Event, go: Event) -> None:
 
 def test_two_processes_that_read_at_once_decode_once(source, tmp_path):
     context = multiprocessing.get_context("spawn")
-    ready, go, log = context.Event(), context.Event(), tmp_path / "decoded.log"
+    ready = context.Event()
+    go = context.Event()
+    log = tmp_path / "decoded.log"
     children = [
         context.Process(target=target, args=(source, log, ready, go))
         for target in (_read_and_log, _arrive_late)

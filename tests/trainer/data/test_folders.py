@@ -98,7 +98,8 @@ def test_the_folder_gives_the_same_rows_whatever_the_order_on_disk(tree, tmp_pat
     forwards = tree("cat/1.png", "cat/a/2.png", "cat/b/1.png", "dog/1.png")
     (tmp_path / "data/cat/0").symlink_to("a")
     forwards = read(tmp_path / "data")
-    scan, listed = os.scandir, os.listdir
+    scan = os.scandir
+    listed = os.listdir
 
     class Backwards:
         def __init__(self, path: str) -> None:

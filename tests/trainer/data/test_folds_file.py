@@ -93,7 +93,8 @@ def test_groups_boxes_contents_parts_and_the_holdout_come_back(tmp_path):
     np.testing.assert_array_equal(back.fold_N, folds.fold_N)
     assert (back.fold_N == HOLDOUT).any()
     for field in dataclasses.fields(Manifest):
-        ours, theirs = getattr(manifest, field.name), getattr(back.manifest, field.name)
+        ours = getattr(manifest, field.name)
+        theirs = getattr(back.manifest, field.name)
         if isinstance(ours, np.ndarray):
             assert ours.dtype == theirs.dtype
             np.testing.assert_array_equal(theirs, ours)

@@ -419,7 +419,8 @@ def test_near_duplicates_on_both_sides_are_named():
 
 def test_copies_of_one_file_are_not_told_again_as_near_duplicates():
     manifest = table([f"{row}.png" for row in range(5)], list("aabbb"))
-    clusters_N, fold_N = [0, 0, 2, 2, 2], [0, 1, 0, 1, 1]
+    clusters_N = [0, 0, 2, 2, 2]
+    fold_N = [0, 1, 0, 1, 1]
     signs = signs_of_leaks(
         manifest, fold_N, clusters_N=clusters_N, digests=[b"x", b"x", b"y", b"y", b"z"]
     )

@@ -214,7 +214,8 @@ def test_parquet_gives_the_same_table_as_csv(csv, parquet):
     text = "".join(
         ",".join(cells) + "\n" for cells in [columns, *zip(*columns.values(), strict=True)]
     )
-    first, second = csv(text, group="who"), parquet(columns, index=[7, 7], group="who")
+    first = csv(text, group="who")
+    second = parquet(columns, index=[7, 7], group="who")
     for field in ("root", "paths", "lines", "labels", "groups"):
         assert getattr(second, field) == getattr(first, field)
 

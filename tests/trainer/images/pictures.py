@@ -14,7 +14,9 @@ FILLING = Reading(fill_rgb=FILL)
 GRADIENT_HWC = np.stack(
     np.broadcast_arrays(np.arange(16)[:, None] * 16, np.arange(16) * 16, 7), axis=2
 ).astype(np.uint8)
-RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
+RED = (255, 0, 0)
+GREEN = (0, 255, 0)
+BLUE = (0, 0, 255)
 
 
 def encoded(image: Image.Image | np.ndarray, format: str = "PNG", **options: object) -> bytes:
@@ -62,4 +64,5 @@ def half_clear(mode: str) -> Image.Image:
     return image.convert(mode)
 
 
-PHOTO_PNG, PHOTO_JPEG = encoded(fractal(64, 48)), encoded(fractal(64, 48), "JPEG", quality=95)
+PHOTO_PNG = encoded(fractal(64, 48))
+PHOTO_JPEG = encoded(fractal(64, 48), "JPEG", quality=95)

@@ -241,7 +241,8 @@ def _nothing_resident() -> Iterator[None]:
 
 def test_a_data_set_is_copied_to_a_device_once_for_all_fold_runs(monkeypatch):
     gpu, (images,) = Gpu(monkeypatch, free_bytes=10**9), sources(1)
-    first, second = on_device(images, gpu), on_device(images, gpu)
+    first = on_device(images, gpu)
+    second = on_device(images, gpu)
     assert first is second
     assert gpu.copies == 1
     assert resident_bytes() == IMAGES_NHWC.nbytes

@@ -97,7 +97,8 @@ def test_an_image_is_known_by_its_content(manifest):
 
 def test_with_boxes_an_image_is_known_by_its_content_and_its_box():
     how = Preprocessing((8, 8), crop="box")
-    digests, boxes = (b"\1" * 16, b"\2" * 16), ((0, 0, 4, 4), (0, 0, 4, 5), (0, 0, 260, 4))
+    digests = (b"\1" * 16, b"\2" * 16)
+    boxes = ((0, 0, 4, 4), (0, 0, 4, 5), (0, 0, 260, 4))
     keys = {image_key(digest, how, box) for digest in digests for box in boxes}
     assert len(keys) == 6
     assert {len(key) for key in keys} == {16}
@@ -438,7 +439,8 @@ def test_readers_of_a_removed_pool_go_on_and_it_can_be_built_again(pools):
 
 
 def test_a_removal_that_is_killed_leaves_no_index_without_its_pixels(pools, monkeypatch):
-    plain, calls = Path.unlink, itertools.count()
+    plain = Path.unlink
+    calls = itertools.count()
 
     def killed(path: Path, missing_ok: bool = False) -> None:
         if next(calls) == 1:

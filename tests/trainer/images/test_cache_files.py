@@ -270,7 +270,9 @@ class FullDisk:
     """A file whose bytes stay in a buffer until the disk has no room for them; as Python's own."""
 
     def __init__(self, file, *, room: int) -> None:
-        self._file, self._room, self._waiting = file, room, b""
+        self._file = file
+        self._room = room
+        self._waiting = b""
 
     def write(self, data: bytes) -> int:
         self._waiting += data

@@ -120,7 +120,8 @@ def on_many_threads(work: Callable[[np.ndarray], Any], images: list[np.ndarray])
 
 
 def varint(value: int) -> bytes:
-    head, rest = value & 0x7F, value >> 7
+    head = value & 0x7F
+    rest = value >> 7
     return bytes([head]) if rest == 0 else bytes([head | 0x80]) + varint(rest)
 
 

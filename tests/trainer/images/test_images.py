@@ -169,7 +169,8 @@ def test_nothing_is_decoded_before_the_first_batch_is_asked_for(manifest, monkey
 
 
 def test_an_abandoned_epoch_stops_its_threads_and_leaves_what_has_not_begun(manifest, monkeypatch):
-    begun, go = [], threading.Event()
+    begun = []
+    go = threading.Event()
 
     def gated(*args, **options):
         begun.append(args)

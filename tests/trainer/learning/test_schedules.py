@@ -13,7 +13,8 @@ from trainer.config import TrainConfig
 from trainer.fields.optimization import SchedulerName
 from trainer.learning.schedules import FEEDBACK, SCHEDULES, goes_back, lr_at, second_stage_epoch
 
-NAN, INF = float("nan"), float("inf")
+NAN = float("nan")
+INF = float("inf")
 FREE = sorted(set(get_args(SchedulerName)) - FEEDBACK)
 
 
@@ -331,7 +332,8 @@ def test_each_restart_is_at_lr_and_each_cycle_falls(cycle, factor, steps_per_epo
         restart_epochs=cycle,
         restart_factor=factor,
     )
-    begin, length = warmup, cycle
+    begin = warmup
+    length = cycle
     while begin < 30:
         steps = range(begin * steps_per_epoch, min(30, begin + length) * steps_per_epoch)
         seen = [

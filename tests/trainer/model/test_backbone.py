@@ -114,7 +114,8 @@ def test_a_first_class_backbone_computes_features(name):
 
 def test_the_classifier_of_the_model_is_gone_and_what_comes_before_it_stays():
     with torch.device("meta"):
-        vgg, resnet = build("vgg13_bn"), build("resnet18")
+        vgg = build("vgg13_bn")
+        resnet = build("resnet18")
     names = [name for name, _ in vgg.named_parameters()]
     assert names[-4:] == [
         "pre_logits.fc1.weight",
@@ -204,7 +205,8 @@ def test_pooling_is_the_one_asked_for(name, pooling, features):
     assert features_BF.shape == (2, features)
     if name == "test_resnet":
         maps_BCHW = module.forward_features(images_BCHW)
-        mean_BC, max_BC = maps_BCHW.mean(dim=(2, 3)), maps_BCHW.amax(dim=(2, 3))
+        mean_BC = maps_BCHW.mean(dim=(2, 3))
+        max_BC = maps_BCHW.amax(dim=(2, 3))
         expected = {
             "max": max_BC,
             "avgmax": (mean_BC + max_BC) / 2,

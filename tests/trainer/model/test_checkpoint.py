@@ -146,7 +146,8 @@ def test_loading_never_runs_code(tmp_path, write):
 
 
 def test_weights_come_back_bit_for_bit(tmp_path):
-    model, other = network(), network()
+    model = network()
+    other = network()
     save_weights(tmp_path / "model.safetensors", model)
     load_weights(tmp_path / "model.safetensors", other)
     assert equal(dict(other.state_dict()), dict(model.state_dict()))

@@ -221,7 +221,8 @@ def test_half_precision_is_widened(tmp_path):
 
 @pytest.mark.parametrize("old", [False, True])
 def test_a_file_with_python_objects_is_not_run(old, tmp_path):
-    path, marker = tmp_path / "a.pth", tmp_path / "ran"
+    path = tmp_path / "a.pth"
+    marker = tmp_path / "ran"
     torch.save({"model": _Touches(marker)}, path, _use_new_zipfile_serialization=not old)
     message = (
         "an old one that could run code"

@@ -58,7 +58,8 @@ def test_a_loss_that_is_not_finite_is_named_with_step_rate_and_images(
     with pytest.raises(NonFiniteLossError) as caught:
         train(config)
     assert len(steps) == 8
-    train_rows, seed = toy[1].train_rows(0), derive(derive(4, "fold", 0), "epoch", 2)
+    train_rows = toy[1].train_rows(0)
+    seed = derive(derive(4, "fold", 0), "epoch", 2)
     rows_N = epoch_rows(
         train_rows, toy[1].manifest.labels_N, sampling="shuffled", seed=derive(seed, "order")
     )
@@ -108,7 +109,8 @@ def test_weights_that_the_very_last_step_ruins_are_refused(train, tiny, tmp_path
     build = learner.build_optimizer
 
     def ruinous(model: torch.nn.Module, *args: object, **settings: object) -> torch.optim.Optimizer:
-        optimizer, taken = build(model, *args, **settings), []
+        optimizer = build(model, *args, **settings)
+        taken = []
 
         def ruin(*_: object) -> None:
             taken.append(1)

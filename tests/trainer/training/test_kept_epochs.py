@@ -265,7 +265,8 @@ def reread(results: list[FoldResult], directory: Path) -> list[FoldResult | None
 
 def crash_at(patch: pytest.MonkeyPatch, name: str, call: int, *, afterwards: bool) -> None:
     """The `call`-th call of a function of the module fails, before or after it did its work."""
-    count, function = [0], getattr(kept_epochs, name)
+    count = [0]
+    function = getattr(kept_epochs, name)
 
     def crashing(*args: object, **settings: object) -> object:
         count[0] += 1

@@ -125,7 +125,8 @@ def test_a_held_out_image_changes_neither_the_normalisation_nor_the_weights(trai
 
 
 def test_of_several_crops_the_first_is_measured_and_all_are_normalised_alike(train_two, folds):
-    whole_NHWC, cropped_NHWC = squares(36, side=16)[0], squares(36, side=16, seed=1)[0]
+    whole_NHWC = squares(36, side=16)[0]
+    cropped_NHWC = squares(36, side=16, seed=1)[0]
     expected = Decoded(whole_NHWC).channel_sums(folds.train_rows(0)).mean_std()
     assert train_two([whole_NHWC, cropped_NHWC]) == [expected, expected]
 

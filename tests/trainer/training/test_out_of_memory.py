@@ -54,7 +54,8 @@ def memory(monkeypatch):
 
 
 def test_the_batch_is_split_and_the_fold_run_goes_on(train, tiny, memory, steps):
-    attempts, watcher = memory(2), Watcher()
+    attempts = memory(2)
+    watcher = Watcher()
     result = train(tiny(), reporter=watcher)
     assert attempts == [4] + [2, 2] * 3 * STEPS
     assert len(steps) == 3 * STEPS
@@ -101,7 +102,8 @@ def test_the_epochs_before_are_not_trained_again(train, tiny, memory, steps, mon
             step(stepper, views, targets_BK, **rest),
         )[1],
     )
-    attempts, watcher = memory(2, first=STEPS + 2), Watcher()
+    attempts = memory(2, first=STEPS + 2)
+    watcher = Watcher()
     result = train(tiny(), reporter=watcher)
     assert watcher.epochs == [1, 2, 3]
     assert len(steps) == 3 * STEPS
@@ -269,7 +271,8 @@ def test_scoring_and_features_are_tried_again_with_split_batches(
 
 
 def test_a_step_of_the_optimizer_that_began_is_never_tried_again(train, tiny, monkeypatch):
-    build, tries = learner.build_optimizer, []
+    build = learner.build_optimizer
+    tries = []
 
     def without_room(*args, **settings):
         optimizer = build(*args, **settings)

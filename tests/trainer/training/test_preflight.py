@@ -149,7 +149,8 @@ def test_a_network_that_cannot_work_is_told_in_one_line(backbone, changes, expec
     ],
 )
 def test_batch_norm_of_single_images_is_refused_with_what_to_change(backbone, changes, blamed):
-    size, parts = changes["batch_size"], changes.get("accumulation", 1)
+    size = changes["batch_size"]
+    parts = changes.get("accumulation", 1)
     assert problem(backbone, **changes) == (
         f"{blamed} has batch norm, which needs more than one image at a time, "
         f"got batch_size={size} in accumulation={parts} parts. Raise batch_size or lower "
@@ -328,7 +329,8 @@ def test_a_damaged_answer_is_asked_anew(asked, content):
 
 
 def test_what_is_remembered_is_answered_without_importing_torch_or_timm():
-    config, refused = config_for("test_resnet"), config_for("test_resnet", freeze="up_to:layer9")
+    config = config_for("test_resnet")
+    refused = config_for("test_resnet", freeze="up_to:layer9")
     assert remembered_problem(config, JOINT, code=None) is None
     told = remembered_problem(refused, JOINT, code=None)
     assert told is not None
