@@ -1,4 +1,6 @@
-"""Stand-ins that work: a learning curve in closed form for training, small real images, a storage in trouble."""
+"""Stand-ins that work: a learning curve in closed form for training, small real images,
+a storage in trouble.
+"""
 
 import dataclasses
 import math
@@ -49,9 +51,11 @@ def curve_score(*, lr: float, optimizer: str, fold: int, epoch: int) -> float:
 
 
 def curve_trial(assignment: Assignment, reporter: TrialReporter) -> Outcome:
-    """A trial without training, to be used where `sweeps.running.trial.run_trial` is; for spaces like CURVE_SPACE.
+    """A trial without training, to be used where `sweeps.running.trial.run_trial` is;
+    for spaces like CURVE_SPACE.
 
-    It leaves no files: a continued trial starts again at its first fold, as after a lost checkpoint.
+    It leaves no files: a continued trial starts again at its first fold, as after a lost
+    checkpoint.
 
     Raises:
         ValueError: a parameter, metric or number of epochs that it knows nothing of.
@@ -106,7 +110,9 @@ COLOURS = np.array([[200, 60, 60], [60, 200, 60], [60, 60, 200]])
 
 
 def write_photos(folder: Path, *, count: int = 60, side: int = 16) -> Path:
-    """Write PNG files, noisy squares of three colours that are learnable in an epoch or two, and their CSV."""
+    """Write PNG files, noisy squares of three colours that are learnable in an epoch
+    or two, and their CSV.
+    """
     folder.mkdir(parents=True)
     rng = np.random.default_rng(0)
     lines = ["path,label\n"]
@@ -129,7 +135,9 @@ def manifest_of(source: Path) -> "Manifest":
 
 
 def hasty_storage(folder: Path) -> "RDBStorage":
-    """SQLite in a file of `folder` as ever, except that it does not wait for the disk: 200 trials take seconds."""
+    """SQLite in a file of `folder` as ever, except that it does not wait for the disk:
+    200 trials take seconds.
+    """
     import sqlalchemy as sa
 
     from sweeps.study.storage import open_storage  # a worker that fakes a trial needs no database
@@ -145,7 +153,9 @@ def hasty_storage(folder: Path) -> "RDBStorage":
 
 
 class TroubledStorage:
-    """A storage whose writes can be held up (`open.clear()`) or made to fail (`error`); reads always work."""
+    """A storage whose writes can be held up (`open.clear()`) or made
+    to fail (`error`); reads always work.
+    """
 
     WRITES = (
         "create_new_trial",

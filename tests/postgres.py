@@ -1,4 +1,6 @@
-"""A PostgreSQL server that a test may kill and lock: the one that all tests share must live and trusts everybody."""
+"""A PostgreSQL server that a test may kill and lock: the one that all tests share must live
+and trusts everybody.
+"""
 
 import subprocess
 import tempfile

@@ -1,4 +1,6 @@
-"""docker-compose.yml, Dockerfile and .env.example, as far as they can be judged without an engine that runs them."""
+"""docker-compose.yml, Dockerfile and .env.example,
+as far as they can be judged without an engine that runs them.
+"""
 
 import copy
 import json

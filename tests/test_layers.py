@@ -100,7 +100,9 @@ WRITES = (
     "set_trial_intermediate_value",
     "set_trial_user_attr",
 )
-FILE_LINES, TEST_LINES, PARAMETERS = 400, 600, 7
+FILE_LINES = 400
+TEST_LINES = 600
+PARAMETERS = 7
 
 
 def files(*packages: str) -> list[Path]:

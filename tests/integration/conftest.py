@@ -1,4 +1,6 @@
-"""Real sweeps on small real data: 200 handwritten digits, tiny networks, Ray and processes as users run them."""
+"""Real sweeps on small real data: 200 handwritten digits, tiny networks,
+Ray and processes as users run them.
+"""
 
 import csv
 import dataclasses

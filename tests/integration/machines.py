@@ -1,4 +1,6 @@
-"""A Ray cluster of several machines on one: a network of their own where that is allowed, else an address each."""
+"""A Ray cluster of several machines on one: a network of their own where that is allowed,
+else an address each.
+"""
 
 import contextlib
 import dataclasses
@@ -103,7 +105,8 @@ class Machines:
     """Several machines, with one secret token between them."""
 
     def __init__(self, folder: Path, *, networks: bool) -> None:
-        self._folder, self._networks = folder, networks
+        self._folder = folder
+        self._networks = networks
         self._prefix = f"fs{os.getpid() % 100000}"
         self._all: list[Machine] = []
         self.token = secrets.token_hex(32)

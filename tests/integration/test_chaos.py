@@ -1,4 +1,7 @@
-"""Processes killed with SIGKILL in the middle of a real sweep. The long form is benchmarks/chaos.py without options."""
+"""Processes killed with SIGKILL in the middle of a real sweep.
+
+The long form is benchmarks/chaos.py without options.
+"""
 
 import subprocess
 import sys

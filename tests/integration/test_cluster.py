@@ -1,4 +1,6 @@
-"""Several machines: a Ray head, Ray nodes and PostgreSQL, as docker-compose.yml arranges them, without containers."""
+"""Several machines: a Ray head, Ray nodes and PostgreSQL,
+as docker-compose.yml arranges them, without containers.
+"""
 
 import dataclasses
 import json
@@ -20,7 +22,8 @@ from tests.integration.machines import Machine, Machines, mounts_allowed, networ
 from tests.sweeps.conftest import close, postgresql_server, postgresql_url  # noqa: F401 - fixtures
 
 Space = Callable[..., Path]
-TRIALS, FOLDS = 5, 2
+TRIALS = 5
+FOLDS = 2
 
 
 @dataclasses.dataclass
@@ -72,11 +75,16 @@ def test_a_node_that_dies_midway_costs_nothing_but_time(
     tmp_path: Path,
     postgresql_url: str,  # noqa: F811
 ):
-    """Two nodes with one CPU each, which see runs and data but not the driver's own temporary folder."""
-    machines, directory, own = cluster.machines, tmp_path / "runs" / "small", tmp_path / "own"
+    """Two nodes with one CPU each, which see runs
+    and data but not the driver's own temporary folder.
+    """
+    machines = cluster.machines
+    directory = tmp_path / "runs" / "small"
+    own = tmp_path / "own"
     (tmp_path / "empty").mkdir()
     own.mkdir()
-    first, second = machines.add("first"), machines.add("second")
+    first = machines.add("first")
+    second = machines.add("second")
     for machine in (first, second):
         machines.start_worker(machine, mounts={own: tmp_path / "empty"} if mounts_allowed() else {})
     path = space(run_cap=TRIALS, folds={"k": FOLDS, "seed": 1, "race": False})
@@ -114,14 +122,14 @@ def test_nodes_that_cannot_take_part_are_named_before_anything_starts(
     """One sees another folder at the path of the runs, one has no foldsweep."""
     if not mounts_allowed():
         pytest.skip("this user may not mount folders, so that no node can see others than this one")
-    runs, others, broken = tmp_path / "runs", tmp_path / "others", tmp_path / "broken"
+    runs = tmp_path / "runs"
+    others = tmp_path / "others"
+    broken = tmp_path / "broken"
     for folder in (runs, others, broken / "sweeps"):
         folder.mkdir(parents=True)
     (broken / "sweeps" / "__init__.py").write_text("raise ImportError('nothing is installed here')")
-    blind, bare = (
-        cluster.machines.add("blind"),
-        cluster.machines.add("bare", PYTHONPATH=str(broken)),
-    )
+    blind = cluster.machines.add("blind")
+    bare = cluster.machines.add("bare", PYTHONPATH=str(broken))
     cluster.machines.start_worker(blind, mounts={runs: others})
     cluster.machines.start_worker(bare)
     process = cluster.run(space(), "--runs", runs)
@@ -132,12 +140,12 @@ def test_nodes_that_cannot_take_part_are_named_before_anything_starts(
         r"2 of the cluster's \d nodes cannot run trials of this sweep", told
     )  # a third one can
     assert (
-        f"({blind.address}): it sees another folder at {runs / 'small'} than this machine. Mount the same"
-        in told
+        f"({blind.address}): it sees another folder at {runs / 'small'} than this machine. "
+        "Mount the same" in told
     )
     assert (
-        f"({bare.address}): foldsweep cannot be imported there (ImportError: nothing is installed here)"
-        in told
+        f"({bare.address}): foldsweep cannot be imported there (ImportError: "
+        "nothing is installed here)" in told
     )
     assert not list((runs / "small").glob("probe-*"))
     assert not list(runs.glob("*/trial-*"))

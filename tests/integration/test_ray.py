@@ -57,7 +57,8 @@ def test_local_and_ray_propose_the_same_points_and_stop_the_same_trials(
     digits: Path, tmp_path: Path
 ):
     """Thirty trials on closed-form curves: well into TPE's model phase."""
-    path, text = tmp_path / "curve.yaml", CURVE_SPACE.replace("photos/train.csv", str(digits))
+    path = tmp_path / "curve.yaml"
+    text = CURVE_SPACE.replace("photos/train.csv", str(digits))
     text = text.replace("{type: none}", "{type: median, startup_trials: 4, warmup_epochs: 1}")
     path.write_text(text.replace("run_cap: 3", "run_cap: 30"))
     with opened(path, tmp_path / "local") as local:

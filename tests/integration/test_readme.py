@@ -1,4 +1,6 @@
-"""What the README says is so: its commands run (shortened by options), its search space is valid, its files exist."""
+"""What the README says is so: its commands run (shortened by options),
+its search space is valid, its files exist.
+"""
 
 import json
 import re

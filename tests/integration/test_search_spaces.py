@@ -1,4 +1,6 @@
-"""The four search spaces, as users run them, on small generated data of their own kind; only `--set` shortens them."""
+"""The four search spaces, as users run them, on small generated data of their own kind;
+only `--set` shortens them.
+"""
 
 import csv
 import json
@@ -63,7 +65,9 @@ def sides_of_groups(folds: Folds) -> dict[str, set[int]]:
 
 
 def scene(*seed: int) -> Image.Image:
-    """96 x 72 pixels of clouds in a colour of the class (the first number): no two alike, learnable."""
+    """96 x 72 pixels of clouds in a colour of the class (the first number):
+    no two alike, learnable.
+    """
     rng = np.random.default_rng(seed)
     tint = np.array([[230, 80, 80], [80, 230, 80], [80, 80, 230], [200, 200, 60]])[seed[0] % 4]
     clouds_HWC = np.clip(tint + rng.normal(0, 70, (6, 8, 3)), 0, 255).astype(np.uint8)
@@ -97,11 +101,14 @@ def test_mask_on_drawn_faces_keeps_persons_whole(tmp_path: Path):
 
 
 def test_landmark_through_ray_without_room_for_a_cache_scores_as_decoded(tmp_path: Path):
-    """Two shots of each place; decoded per batch on Ray, or once and in this process: the same bits."""
+    """Two shots of each place; decoded per batch on Ray,
+    or once and in this process: the same bits.
+    """
     for label in range(3):
         for place in range(8):
             shot = scene(label, place)
-            name = f"data/landmark/train/place {label}/{np.random.default_rng([label, place]).bytes(4).hex()}"
+            drawn = np.random.default_rng([label, place]).bytes(4).hex()
+            name = f"data/landmark/train/place {label}/{drawn}"
             save(shot, tmp_path / f"{name}.jpg")
             save(shot.resize((192, 144)), tmp_path / f"{name}b.jpg", quality=70)
     said = run(
@@ -109,7 +116,8 @@ def test_landmark_through_ray_without_room_for_a_cache_scores_as_decoded(tmp_pat
     )
     assert "32x32-stretch does not fit into data.cache_gb: decoded batch by batch" in said
     run("landmark", "folds.k=2", cwd=tmp_path)
-    streamed, decoded = tmp_path / "runs" / "streamed", tmp_path / "runs" / "landmark"
+    streamed = tmp_path / "runs" / "streamed"
+    decoded = tmp_path / "runs" / "landmark"
     folds = load_folds(decoded / "folds.npz")
     assert folds.hash == load_folds(streamed / "folds.npz").hash
     sides = sides_of_groups(folds)
@@ -123,14 +131,17 @@ def test_landmark_through_ray_without_room_for_a_cache_scores_as_decoded(tmp_pat
 
 
 def test_pet_expression_on_frames_with_boxes_holds_the_second_csv_out(tmp_path: Path):
-    """Four frames of each video, of which one is kept; boxes of three more leave the image or are empty."""
+    """Four frames of each video, of which one is kept;
+    boxes of three more leave the image or are empty.
+    """
     bad_boxes = ([-5, 0, 40, 40], [30, 30, 30, 60], [200, 200, 300, 300])
     for part, videos in (("train", 5), ("valid", 2)):
         rows: list[list[object]] = []
         for label, video in np.ndindex(3, videos):
             pet = scene(label, video, int(part == "valid"))
             for frame in range(4):
-                path = f"{part}/{label}/{np.random.default_rng([label, video, frame]).bytes(4).hex()}.jpg"
+                name = np.random.default_rng([label, video, frame]).bytes(4).hex()
+                path = f"{part}/{label}/{name}.jpg"
                 save(
                     pet.point(lambda value, frame=frame: value + frame),
                     tmp_path / "data/pet" / path,
@@ -163,10 +174,8 @@ def test_products_are_trained_with_and_without_their_background(tmp_path: Path):
     pytest.importorskip("cv2", reason="needs the extra 'crops', which CI installs")
     for label in range(4):
         for photo in range(6):
-            shelf, box = (
-                scene(3 - label, label, photo),
-                Image.new("RGB", (44, 34), (40, 60 * label, 40)),
-            )
+            shelf = scene(3 - label, label, photo)
+            box = Image.new("RGB", (44, 34), (40, 60 * label, 40))
             shelf.paste(box, (26, 19))
             save(shelf, tmp_path / "data" / "products" / f"product {label}" / f"{label}{photo}.jpg")
     run("products", "folds.k=2", cwd=tmp_path, trials=6)

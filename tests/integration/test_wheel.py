@@ -16,7 +16,8 @@ def test_the_wheel_carries_all_the_demo_needs(tmp_path: Path):
         [*build, "--wheel-dir", str(tmp_path / "dist"), str(ROOT)], check=True, timeout=120
     )
     (wheel,) = (tmp_path / "dist").glob("foldsweep-*.whl")
-    site, folder = tmp_path / "site", tmp_path / "empty"
+    site = tmp_path / "site"
+    folder = tmp_path / "empty"
     folder.mkdir()
     install = [
         sys.executable,
@@ -32,7 +33,10 @@ def test_the_wheel_carries_all_the_demo_needs(tmp_path: Path):
     subprocess.run(install, check=True, timeout=120)
 
     environment = {**os.environ, "PYTHONPATH": str(site), "SWEEPS_CACHE": str(tmp_path / "cache")}
-    program = "import sweeps, sys; assert sweeps.__file__.startswith(sys.argv.pop(1)); from sweeps.cli import main; main()"
+    program = (
+        "import sweeps, sys; assert sweeps.__file__.startswith(sys.argv.pop(1)); "
+        "from sweeps.cli import main; main()"
+    )
 
     def sweeps(*arguments: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-c", program, str(site), *arguments]

@@ -21,7 +21,9 @@ def leaves_memory_behind_twice(assignment: Assignment, reporter: TrialReporter) 
 
 
 def raises_in_trial_1(assignment: Assignment, reporter: TrialReporter) -> Outcome:
-    """A training whose code raises: through the real trial, with a configuration it cannot build."""
+    """A training whose code raises: through the real trial,
+    with a configuration it cannot build.
+    """
     from sweeps.running.trial import run_trial
 
     if assignment.number == 1:
@@ -33,7 +35,8 @@ class _DiesInFold1:
     """Kills its own process in the last epoch of the second fold, the first time it gets there."""
 
     def __init__(self, assignment: Assignment, reporter: TrialReporter) -> None:
-        self._mark, self._reporter = assignment.files.directory / KILLED, reporter
+        self._mark = assignment.files.directory / KILLED
+        self._reporter = reporter
 
     def report(self, report: TrialReport) -> bool:
         if report.fold == 1 and report.epoch == report.epochs and not self._mark.exists():

@@ -23,7 +23,8 @@ from sweeps.study.storage import open_storage
 settings.register_profile("sweeps", deadline=None)  # no test depends on the time it takes
 settings.load_profile("sweeps")
 
-N_IMAGES, N_CLASSES = 12, 3
+N_IMAGES = 12
+N_CLASSES = 3
 
 
 @pytest.fixture(autouse=True)
@@ -36,7 +37,9 @@ def _own_folders(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 @pytest.fixture(scope="session")
 def postgresql_server() -> Iterator[sa.URL]:
-    """An administrator's URL: `$SWEEPS_TEST_DB_URL`, else a server of our own that ends with the session."""
+    """An administrator's URL: `$SWEEPS_TEST_DB_URL`, else a server of our own
+    that ends with the session.
+    """
     given = os.environ.get("SWEEPS_TEST_DB_URL")
     if given:
         yield sa.make_url(given)

@@ -1,4 +1,6 @@
-"""A sweep whose trials were never trained: rows in a storage, and directories with a few bytes in each file."""
+"""A sweep whose trials were never trained: rows in a storage,
+and directories with a few bytes in each file.
+"""
 
 import json
 import os
@@ -30,7 +32,9 @@ def trial(
     of: Origin | None = None,
     retry_of: int | None = None,
 ) -> FrozenTrial:
-    """A trial as a storage gives it, with a parameter of its own; a complete one scores 0.5 unless told."""
+    """A trial as a storage gives it, with a parameter of its own;
+    a complete one scores 0.5 unless told.
+    """
     attributes: dict[str, Any] = {
         TAKEN_FROM: None if of is None else {"sweep": of.sweep, "trial": of.number}
     }

@@ -25,7 +25,8 @@ def test_all_problems_stand_in_the_order_of_the_file_with_lines_and_paths() -> N
     ]
     error = SpecError("mask.yaml", problems)
     assert str(error) == (
-        "mask.yaml: 3 problems\n  name: missing\n  line 3  no end\n  line 14  parameters.lr.values.1: too high"
+        "mask.yaml: 3 problems\n  name: missing\n  line 3  no end\n"
+        "  line 14  parameters.lr.values.1: too high"
     )
     assert [problem.line for problem in error.problems] == [0, 3, 14]
 

@@ -1,4 +1,6 @@
-"""Tiny data: coloured squares with noise, three classes, learnable in a few epochs; and fold runs on them."""
+"""Tiny data: coloured squares with noise, three classes, learnable in a few epochs;
+and fold runs on them.
+"""
 
 import csv
 import dataclasses
@@ -130,7 +132,9 @@ class Watcher:
         self.reports: list[EpochReport] = []
         self.told_again: list[EpochReport] = []
         self.polls = 0
-        self._interrupt, self._stop_at, self._at_epoch = interrupt, stop_at, at_epoch
+        self._interrupt = interrupt
+        self._stop_at = stop_at
+        self._at_epoch = at_epoch
 
     def epoch(self, report: EpochReport) -> bool:
         self.reports.append(report)
@@ -162,10 +166,13 @@ Train = Callable[..., FoldResult | Ended]
 
 @pytest.fixture
 def train(toy: tuple[Decoded, Folds], tmp_path: Path) -> Train:
-    """Run fold 0 of the toy data in `tmp_path / name`; `images` is one source for all views, or one per view."""
+    """Run fold 0 of the toy data in `tmp_path / name`;
+    `images` is one source for all views, or one per view.
+    """
 
     def run(config: TrainConfig, name: str = "fold-0", **changes: object) -> FoldResult | Ended:
-        images, reporter = changes.pop("images", toy[0]), changes.pop("reporter", SilentReporter())
+        images = changes.pop("images", toy[0])
+        reporter = changes.pop("reporter", SilentReporter())
         views = images if isinstance(images, list) else [images] * len(config.views)
         about = {"folds": toy[1], "fold": 0, "device": CPU, "threads": 1}
         about |= {name: changes.pop(name) for name in [*about, "code", "parts"] if name in changes}
@@ -206,7 +213,9 @@ def networks(monkeypatch: pytest.MonkeyPatch) -> list[Network]:
 
 @pytest.fixture
 def widening(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
-    """The held-out loss of one epoch is 10 higher, which can end the first stage, or make an epoch the worst."""
+    """The held-out loss of one epoch is 10 higher, which can end the first stage,
+    or make an epoch the worst.
+    """
 
     def at(epoch: int) -> None:
         score = FoldRun._score
@@ -225,7 +234,9 @@ def widening(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
 def finish_with_interruptions(
     train: Train, config: TrainConfig, **changes: object
 ) -> list[Watcher]:
-    """Interrupt after every epoch and continue in a new call, in directory `continued`, until there is a result."""
+    """Interrupt after every epoch and continue in a new call, in directory `continued`,
+    until there is a result.
+    """
     watchers = []
     for _ in range(config.epochs):
         watchers.append(Watcher(interrupt=after_an_epoch))
@@ -280,7 +291,8 @@ def predicted(
     """Probabilities of the held-out rows by the weights that a fold run left, in plain torch."""
     network = build_network(config, heads_of(config, folds), code=None)
     load_weights(directory / "model.safetensors", network)
-    result, rows_N = json.loads((directory / "result.json").read_text()), folds.valid_rows(fold)
+    result = json.loads((directory / "result.json").read_text())
+    rows_N = folds.valid_rows(fold)
     views = [(source.take(rows_N) / 255 - result["mean"]) / result["std"] for source in images]
     with torch.no_grad():
         logits = network.eval()(

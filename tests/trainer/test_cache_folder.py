@@ -31,7 +31,10 @@ def test_a_relative_folder_is_made_absolute(monkeypatch, tmp_path):
 def test_a_folder_that_cannot_be_made_is_refused_with_what_to_set(monkeypatch, tmp_path):
     (tmp_path / "file").touch()
     monkeypatch.setenv("SWEEPS_CACHE", str(tmp_path / "file" / "cache"))
-    message = f"{tmp_path}/file/cache: the cache folder cannot be written. Set $SWEEPS_CACHE to one that can"
+    message = (
+        f"{tmp_path}/file/cache: the cache folder cannot be written. Set $SWEEPS_CACHE to one that "
+        "can"
+    )
     with pytest.raises(DataError, match=f"^{re.escape(message)}$"):
         writable_cache_folder()
 

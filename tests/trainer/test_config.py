@@ -329,7 +329,8 @@ def test_what_happens_after_the_cache_is_no_preprocessing(change):
         ),
         (
             {"cutmix": 0.6, "mixup": 0.5},
-            "an image is mixed in one way only: the probabilities must sum to at most 1, got cutmix=0.6, mixup=0.5",
+            "an image is mixed in one way only: the probabilities must sum to at most 1, "
+            "got cutmix=0.6, mixup=0.5",
         ),
         (
             {"accumulation": 3, "batch_size": 32},
@@ -442,7 +443,8 @@ def test_each_crop_is_one_view_the_common_one_first():
 
 
 def test_the_order_in_which_heads_are_named_changes_no_view():
-    one, other = ({"b": "face", "a": "box"}, {"a": "box", "b": "face"})
+    one = {"b": "face", "a": "box"}
+    other = {"a": "box", "b": "face"}
     assert (
         TrainConfig(heads="separate", head_crops=one).views
         == TrainConfig(heads="separate", head_crops=other).views
@@ -499,7 +501,8 @@ def test_every_dotted_mapping_is_a_configuration():
 
 
 def test_the_order_of_a_mappings_entries_is_no_part_of_the_fingerprint():
-    one, other = ({"soft_f1": 0.4, "focal": 0.6}, {"focal": 0.6, "soft_f1": 0.4})
+    one = {"soft_f1": 0.4, "focal": 0.6}
+    other = {"focal": 0.6, "soft_f1": 0.4}
     assert (
         len({TrainConfig(loss="mixture", loss_mix=mix).fingerprint() for mix in (one, other)}) == 1
     )

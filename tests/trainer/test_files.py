@@ -44,7 +44,8 @@ def test_an_error_leaves_the_old_content_and_no_temporary_file(tmp_path, error):
 
 def test_the_bytes_are_on_disk_before_the_name_is(tmp_path, monkeypatch):
     order = []
-    fsync, replace = os.fsync, os.replace
+    fsync = os.fsync
+    replace = os.replace
     monkeypatch.setattr(os, "fsync", lambda descriptor: (order.append("fsync"), fsync(descriptor)))
     monkeypatch.setattr(
         os, "replace", lambda source, target: (order.append("replace"), replace(source, target))

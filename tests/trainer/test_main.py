@@ -86,7 +86,8 @@ def test_columns_and_folders_are_named_in_data(settings, tmp_path, capsys):
 
 
 def test_ctrl_c_saves_and_the_same_command_continues(settings, tmp_path, monkeypatch, capsys):
-    epoch, handler = ConsoleReporter.epoch, signal.getsignal(signal.SIGINT)
+    epoch = ConsoleReporter.epoch
+    handler = signal.getsignal(signal.SIGINT)
 
     def press(reporter: ConsoleReporter, report: EpochReport) -> bool:
         signal.raise_signal(signal.SIGINT)
@@ -123,7 +124,8 @@ def test_as_a_command_it_prints_the_same(settings, tmp_path, capsys):
     )
     assert (done.returncode, done.stderr.count("\n")) == (0, 2)
     run(settings(), "--out", str(tmp_path / "here"))
-    here, there = json.loads(capsys.readouterr().out), json.loads(done.stdout)
+    here = json.loads(capsys.readouterr().out)
+    there = json.loads(done.stdout)
     assert {**here, "seconds": 0} == {**there, "seconds": 0}
     assert (tmp_path / "here/model.safetensors").read_bytes() == (
         tmp_path / "command/model.safetensors"
@@ -212,7 +214,8 @@ def test_the_result_has_every_metric(settings, tmp_path, capsys):
 def test_own_functions_stand_beside_the_configuration(settings, tmp_path, capsys):
     (tmp_path / "my_task.py").write_text(
         "def top(probs_NK, labels_N, classes):\n    return probs_NK.max()\n"
-        "def squared(logits_BK, targets_BK):\n    return (logits_BK.softmax(1) - targets_BK).square().sum(1).mean()\n"
+        "def squared(logits_BK, targets_BK):\n"
+        "    return (logits_BK.softmax(1) - targets_BK).square().sum(1).mean()\n"
     )
     config = settings(
         metric="my_task.py:top", loss="my_task.py:squared", monitor="metric", checkpoint="fold_best"
@@ -228,8 +231,8 @@ def test_an_own_file_that_is_not_there_is_told_with_its_place(settings, tmp_path
     (tmp_path / "my_tusk.py").write_text("")
     assert run(settings(metric="my_task.py:top")) == 2
     assert problem(capsys) == (
-        f"error: my_task.py:top: there is no file {tmp_path}/my_task.py. Did you mean 'my_tusk.py'? "
-        "The folder has: my_tusk.py\n"
+        f"error: my_task.py:top: there is no file {tmp_path}/my_task.py. "
+        "Did you mean 'my_tusk.py'? The folder has: my_tusk.py\n"
     )
 
 
@@ -349,7 +352,8 @@ def test_a_file_without_a_mapping_is_refused(tmp_path, capsys, content):
     (tmp_path / "mask.yaml").write_text(content)
     assert run(tmp_path / "mask.yaml") == 2
     assert problem(capsys) == (
-        f"error: {tmp_path}/mask.yaml: expected a mapping with data, folds and fields of TrainConfig\n"
+        f"error: {tmp_path}/mask.yaml: expected a mapping with data, folds and fields of "
+        "TrainConfig\n"
     )
 
 
@@ -451,7 +455,8 @@ def test_groups_and_a_holdout_are_taken_from_the_file(settings, tmp_path, capsys
 
 def test_a_validation_csv_is_the_only_fold(settings, tmp_path, capsys):
     settings()
-    source, valid = tmp_path / "photos" / "train.csv", tmp_path / "photos" / "valid.csv"
+    source = tmp_path / "photos" / "train.csv"
+    valid = tmp_path / "photos" / "valid.csv"
     header, *rows = source.read_text().splitlines()
     source.write_text("\n".join([header, *rows[:9]]) + "\n")
     valid.write_text("\n".join([header, *rows[9:]]) + "\n")

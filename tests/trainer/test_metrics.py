@@ -84,7 +84,8 @@ def test_ten_thousand_classes_make_no_matrix():
 @given(n=st.integers(1, 60), k=st.integers(2, 100), seed=st.integers(0, 2**32 - 1))
 def test_the_calibration_error_is_the_sum_over_bins_of_its_paper(n, k, seed):
     probs_NK, labels_N = predictions(n, k, seed)
-    top_N, right_N = probs_NK.max(axis=1).astype(np.float64), probs_NK.argmax(axis=1) == labels_N
+    top_N = probs_NK.max(axis=1).astype(np.float64)
+    right_N = probs_NK.argmax(axis=1) == labels_N
     expected = 0.0
     for m in range(15):
         inside = (top_N > m / 15) & (top_N <= (m + 1) / 15)

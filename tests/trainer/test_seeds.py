@@ -18,7 +18,10 @@ def test_the_value_of_a_purpose_is_pinned_for_ever():
 
 
 def test_another_process_with_another_hash_seed_derives_the_same():
-    command = "from trainer.seeds import derive; print(derive(7, 'trial', 3, 'fold', 2, 'epoch', 5, 'order'))"
+    command = (
+        "from trainer.seeds import derive; print(derive(7, 'trial', 3, 'fold', 2, 'epoch', 5, "
+        "'order'))"
+    )
     done = subprocess.run(
         [sys.executable, "-c", command],
         capture_output=True,

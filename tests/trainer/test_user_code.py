@@ -24,7 +24,8 @@ from trainer.user_code import (
 from trainer.user_code_checks import try_backbone, try_loss, try_metric
 
 CLASSES = ("a", "b", "c")
-PROBS_NK, LABELS_N = np.eye(3, dtype=np.float32)[[0, 1, 1]], np.array([0, 1, 2])
+PROBS_NK = np.eye(3, dtype=np.float32)[[0, 1, 1]]
+LABELS_N = np.array([0, 1, 2])
 Write = Callable[..., Path]
 
 
@@ -117,7 +118,10 @@ def test_without_a_folder_there_is_no_file():
 
 def test_a_missing_file_is_told_with_its_neighbours(write):
     folder = write("def f(): return 1")
-    text = f"my_tsk.py:f: there is no file {folder}/my_tsk.py. Did you mean 'my_task.py'? The folder has: my_task.py"
+    text = (
+        f"my_tsk.py:f: there is no file {folder}/my_tsk.py. Did you mean 'my_task.py'? The folder "
+        "has: my_task.py"
+    )
     with exactly(text):
         load_user_function("my_tsk.py:f", folder)
 
@@ -172,7 +176,8 @@ def test_an_unknown_function_is_told_with_the_nearest_and_the_files_own(write):
         "from math import sqrt\ndef weighted_kappa(): ...\ndef other(): ...\ndef _hidden(): ..."
     )
     with exactly(
-        "my_task.py has no function 'weighted_kapa'. Did you mean 'weighted_kappa'? It has: weighted_kappa, other"
+        "my_task.py has no function 'weighted_kapa'. Did you mean 'weighted_kappa'? It has: "
+        "weighted_kappa, other"
     ):
         load_user_function("my_task.py:weighted_kapa", folder)
 

@@ -1,4 +1,6 @@
-"""The command as a user calls it, in this process or in its own; small images; a sweep that has run."""
+"""The command as a user calls it, in this process or in its own; small images;
+a sweep that has run.
+"""
 
 import dataclasses
 import logging
@@ -83,11 +85,9 @@ def home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cache: Path) -> Iterat
         "COLUMNS",
     ):
         monkeypatch.delenv(name, raising=False)
-    handler, level, verbosity = (
-        signal.getsignal(signal.SIGINT),
-        logging.root.level,
-        optuna.logging.get_verbosity(),
-    )
+    handler = signal.getsignal(signal.SIGINT)
+    level = logging.root.level
+    verbosity = optuna.logging.get_verbosity()
     yield tmp_path
     signal.signal(signal.SIGINT, handler)
     logging.root.setLevel(level)

@@ -44,8 +44,9 @@ SPACE_PROBLEMS: dict[str, tuple[list[Change], str]] = {
     ),
     "unknown optimizer": (
         [("[sgd, adamw]", "[sgd, adamx]")],
-        "  line 15  parameters.optimizer.values.1: timm has no optimizer 'adamx'. Nearest: 'adamax', 'adam', 'radam'. "
-        "`python -c 'import timm.optim; print(timm.optim.list_optimizers())'` lists them",
+        "  line 15  parameters.optimizer.values.1: timm has no optimizer 'adamx'. Nearest: "
+        "'adamax', 'adam', 'radam'. `python -c 'import timm.optim; "
+        "print(timm.optim.list_optimizers())'` lists them",
     ),
     "unknown scheduler": (
         [("value: cosine", "value: cosin")],
@@ -54,9 +55,9 @@ SPACE_PROBLEMS: dict[str, tuple[list[Change], str]] = {
     ),
     "unknown loss": (
         [("value: cross_entropy", "value: crossentropy")],
-        "  line 17  parameters.loss.value: unknown value 'crossentropy'. Did you mean 'cross_entropy'? "
-        "Known: cross_entropy, label_smoothing, focal, soft_f1, mixture, "
-        "or a function of your own, my_task.py:my_loss",
+        "  line 17  parameters.loss.value: unknown value 'crossentropy'. "
+        "Did you mean 'cross_entropy'? Known: cross_entropy, label_smoothing, focal, soft_f1, "
+        "mixture, or a function of your own, my_task.py:my_loss",
     ),
     "unknown entry of a mapping": (
         [
@@ -72,8 +73,9 @@ SPACE_PROBLEMS: dict[str, tuple[list[Change], str]] = {
     ),
     "more mixing than images": (
         [(LR, f"{LR}\n  cutmix: {{value: 0.8}}\n  mixup: {{value: 0.5}}")],
-        "  line 9  parameters: no sampled point is a valid configuration: an image is mixed in one way only: "
-        "the probabilities must sum to at most 1, got cutmix=0.8, mixup=0.5",
+        "  line 9  parameters: no sampled point is a valid configuration: "
+        "an image is mixed in one way only: the probabilities must sum to at most 1, "
+        "got cutmix=0.8, mixup=0.5",
     ),
     "a warm-up as long as all epochs": (
         [(LR, f"{LR}\n  warmup_epochs: {{value: 1.0}}")],
@@ -87,13 +89,15 @@ SPACE_PROBLEMS: dict[str, tuple[list[Change], str]] = {
     ),
     "batch norm of single images": (
         [("batch_size: {value: 10}", "batch_size: {value: 1}")],
-        "  line 9  parameters: backbone test_efficientnet has batch norm, which needs more than one image at a time, "
-        "got batch_size=1 in accumulation=1 parts. Raise batch_size or lower accumulation",
+        "  line 9  parameters: backbone test_efficientnet has batch norm, "
+        "which needs more than one image at a time, got batch_size=1 in accumulation=1 parts. "
+        "Raise batch_size or lower accumulation",
     ),
     "a stage that the backbone lacks": (
         [(LR, f"{LR}\n  freeze.up_to: {{value: layer3}}")],
         "  line 9  parameters: freeze: backbone test_efficientnet has no stage 'layer3'. "
-        "Its stages are conv_stem, bn1, blocks, blocks.0, blocks.1, blocks.2, blocks.3, blocks.4, conv_head, bn2",
+        "Its stages are conv_stem, bn1, blocks, blocks.0, blocks.1, blocks.2, blocks.3, blocks.4, "
+        "conv_head, bn2",
     ),
     "separate heads of one column": (
         [(LR, f"{LR}\n  heads: {{value: separate}}")],
@@ -113,7 +117,8 @@ SPACE_PROBLEMS: dict[str, tuple[list[Change], str]] = {
     ),
     "missing goal": (
         [(", goal: maximize", "")],
-        "  line 3  metric.goal: missing. Write goal: maximize or goal: minimize (W&B's silent default would minimise)",
+        "  line 3  metric.goal: missing. Write goal: maximize or goal: minimize (W&B's silent "
+        "default would minimise)",
     ),
     "missing budget": (
         [("run_cap: 2\n", "")],
@@ -126,7 +131,8 @@ SPACE_PROBLEMS: dict[str, tuple[list[Change], str]] = {
 def refused(ended: Ended, error: str) -> None:
     """One block on stderr, and nothing left in the working folder that could be taken for a sweep.
 
-    An empty database may stay: what it was opened for is found wrong only when images have been read.
+    An empty database may stay: what it was opened for is found wrong only when images have been
+    read.
     """
     progress = re.compile(
         r"^\d\d:\d\d:\d\d  (reading|comparing) images: [\d,]+ of [\d,]+\n", flags=re.MULTILINE

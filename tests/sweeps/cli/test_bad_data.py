@@ -17,12 +17,14 @@ class TestData:
         [
             (
                 None,
-                "all.csv: no such file or folder. Set data.source to one (`sweeps demo digits` writes one)",
+                "all.csv: no such file or folder. Set data.source to one (`sweeps demo digits` "
+                "writes one)",
             ),
             ("", "all.csv: the file is empty. It needs a header line and one row per image"),
             (
                 "path,label\n",
-                "all.csv: no images found. A CSV needs at least one row, a folder one sub-folder per class",
+                "all.csv: no images found. A CSV needs at least one row, a folder one sub-folder "
+                "per class",
             ),
             (
                 "path,class\n1.png,a\n",
@@ -54,7 +56,8 @@ class TestData:
         Path("all.csv").write_text("\n".join([*rows[:5], "photos/gone.png,red", *rows[5:]]))
         refused(
             sweeps("run", space(("photos/train.csv", "all.csv")), "--local"),
-            f"all.csv: 1 of 61 images do not exist (paths are relative to {Path.cwd()})\n  line 6: photos/gone.png",
+            f"all.csv: 1 of 61 images do not exist (paths are relative to {Path.cwd()})\n"
+            "  line 6: photos/gone.png",
         )
 
     def test_an_image_that_is_unreadable_is_named_with_its_row(
@@ -69,8 +72,8 @@ class TestData:
                 "--set",
                 "data.max_rejected=0",
             ),
-            "all.csv: 1 of 61 rows cannot be used (1 unreadable), more than data.max_rejected (0%) allows. "
-            "Repair them, or raise it; the rejected.csv of `sweeps check` lists them\n"
+            "all.csv: 1 of 61 rows cannot be used (1 unreadable), more than data.max_rejected (0%) "
+            "allows. Repair them, or raise it; the rejected.csv of `sweeps check` lists them\n"
             "  line 62: broken.png (unreadable: not an image "
             "(JPEG, PNG, WEBP, GIF, BMP, TIFF, PPM, JPEG2000, AVIF can be read))",
         )
@@ -80,8 +83,8 @@ class TestData:
     ):
         refused(
             sweeps("run", space(("k: 2", "k: 21")), "--local"),
-            f"{photos.resolve()}: 3 of 3 classes have fewer images than the 21 folds: 'blue' (20), 'green' (20), "
-            "'red' (20). Add images, drop these classes, or lower folds.k",
+            f"{photos.resolve()}: 3 of 3 classes have fewer images than the 21 folds: 'blue' (20), "
+            "'green' (20), 'red' (20). Add images, drop these classes, or lower folds.k",
         )
 
 
@@ -112,7 +115,8 @@ class TestOptionsOfTheData:
             (["data.box=[l, t, r, b]"], f"photos/train.csv: no column 'l' (data.box). {COLUMNS}"),
             (
                 ["parameters.crop.value=box"],
-                "photos/train.csv: crop: box needs the columns of the box: data.box: [left, top, right, bottom]",
+                "photos/train.csv: crop: box needs the columns of the box: data.box: [left, top, "
+                "right, bottom]",
             ),
             (
                 ["folds={column: fold}"],
@@ -166,12 +170,14 @@ class TestOptionsOfTheData:
                 sweeps(*command, space(("data: {source: photos/train.csv}\n", ""))),
                 "tiny.yaml: 1 problem\n"
                 "  data: missing. "
-                "Write data: {source: images.csv} or data: {source: folder-with-one-sub-folder-per-class}",
+                "Write data: {source: images.csv} or data: {source: "
+                "folder-with-one-sub-folder-per-class}",
             )
             refused(
                 sweeps(*command, space(("{source: photos/train.csv}", "{image: path}"))),
                 "tiny.yaml: 1 problem\n"
-                "  line 6  data.source: missing. A CSV or Parquet file, or a folder with one sub-folder per class",
+                "  line 6  data.source: missing. A CSV or Parquet file, or a folder with one "
+                "sub-folder per class",
             )
         assert not Path("runs").exists()
 

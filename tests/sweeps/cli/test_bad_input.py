@@ -1,4 +1,6 @@
-"""Everything a user can get wrong: exit code 2, one block that says what to do, nothing half-written."""
+"""Everything a user can get wrong: exit code 2, one block that says what to do,
+nothing half-written.
+"""
 
 import re
 from collections.abc import Callable
@@ -79,7 +81,8 @@ class TestOfAProcessOfItsOwn:
         when = r"process \d+ on \S+ since \d{4}-\d\d-\d\d \d\d:\d\d:\d\d"
         assert (ended.code, ended.out) == (2, "")
         assert re.fullmatch(
-            rf"error: sweep 'tiny' is already running: {when}\. Wait for it, or stop it with `sweeps stop tiny`; "
+            rf"error: sweep 'tiny' is already running: {when}\. Wait for it, "
+            r"or stop it with `sweeps stop tiny`; "
             r"`sweeps status` shows how far it is\n",
             ended.err,
         )
@@ -106,7 +109,9 @@ broken = square(
 
 
 class TestWhatTheyTrain:
-    """Networks, weights and functions of their own that cannot work: said before anything is trained."""
+    """Networks, weights and functions of their own that cannot work:
+    said before anything is trained.
+    """
 
     @ALL
     def test_weights_whose_shapes_do_not_fit(
@@ -118,7 +123,8 @@ class TestWhatTheyTrain:
         )
         assert ended.err.startswith(
             "error: tiny.yaml: 1 problem\n"
-            "  line 9  parameters: weights: resnet.safetensors does not fit backbone test_efficientnet: "
+            "  line 9  parameters: weights: resnet.safetensors does not fit backbone "
+            "test_efficientnet: "
         )
         assert ended.err.endswith(". Name a file with weights of this backbone\n")
         refused(ended, ended.err.removeprefix("error: ").removesuffix("\n"))
@@ -131,7 +137,8 @@ class TestWhatTheyTrain:
         Path("my_task.py").write_text(OWN)
         refused(
             sweeps(*command, space(("valid/f1", "my_task.py:kappa"))),
-            "tiny.yaml: 1 problem\n  line 3  metric.name: my_task.py, line 12: SyntaxError: '(' was never closed",
+            "tiny.yaml: 1 problem\n  line 3  metric.name: my_task.py, line 12: SyntaxError: "
+            "'(' was never closed",
         )
         assert not Path("runs").exists()
 
@@ -145,7 +152,8 @@ class TestWhatTheyTrain:
         refused(ended, ended.err.splitlines()[-1].removeprefix("error: "))
         refused(
             sweeps(*command, space(("value: cross_entropy", "value: 'my_task.py:square'"))),
-            "my_task.py:square returned Tensor of shape (64, 3); a loss returns a scalar tensor, e.g. its .mean()",
+            "my_task.py:square returned Tensor of shape (64, 3); a loss returns a scalar tensor, "
+            "e.g. its .mean()",
         )
 
     def test_a_file_that_changed_after_its_sweep_began(
@@ -160,8 +168,9 @@ class TestWhatTheyTrain:
         assert (ended.code, ended.out) == (2, "")
         kept = Path.cwd() / "runs/tiny/code/my_task.py"
         assert ended.err.splitlines()[-1] == (
-            f"error: my_task.py changed since sweep 'tiny' began ({kept} is what it began with), so "
-            "new trials could not be compared with its old ones. Change it back, or give the search space another name"
+            f"error: my_task.py changed since sweep 'tiny' began ({kept} is what it began with), "
+            "so new trials could not be compared with its old ones. Change it back, "
+            "or give the search space another name"
         )
         assert [path.name for path in sorted(Path("runs/tiny").glob("trial-*"))] == ["trial-0000"]
         Path("my_task.py").write_text(code)
@@ -183,7 +192,8 @@ class TestPlaces:
         monkeypatch.setenv("SWEEPS_CACHE", "file/cache")
         refused(
             sweeps(*command, space()),
-            f"{Path.cwd()}/file/cache: the cache folder cannot be written. Set $SWEEPS_CACHE to one that can",
+            f"{Path.cwd()}/file/cache: the cache folder cannot be written. "
+            "Set $SWEEPS_CACHE to one that can",
         )
 
     def test_a_runs_folder_that_cannot_be_written(
@@ -192,7 +202,8 @@ class TestPlaces:
         Path("file").touch()  # nobody, not even root, can make a folder below a file
         refused(
             sweeps("run", space(), "--local", "--runs", "file/runs"),
-            "file/runs: cannot be written (Not a directory). Choose another folder with --runs or $SWEEPS_RUNS",
+            "file/runs: cannot be written (Not a directory). Choose another folder with --runs or "
+            "$SWEEPS_RUNS",
         )
 
     @pytest.mark.parametrize(
@@ -210,8 +221,8 @@ class TestPlaces:
             ("sqlite://", "--storage: a sweep needs a file or a server, not an in-memory database"),
             (
                 "sqlite:///text.db",
-                "--storage sqlite:///text.db: cannot be opened (file is not a database). Name another file, or move "
-                "this one away",
+                "--storage sqlite:///text.db: cannot be opened (file is not a database). "
+                "Name another file, or move this one away",
             ),
         ],
     )
@@ -279,7 +290,10 @@ class TestReading:
     @pytest.mark.parametrize("command", ["best", "status", "list"])
     def test_a_storage_that_is_not_there(self, sweeps: Callable[..., Ended], command: str):
         ended = sweeps(command)
-        expected = "no sweeps stored here yet. `sweeps run SPACE` starts one; --storage names another place"
+        expected = (
+            "no sweeps stored here yet. `sweeps run SPACE` starts one; --storage names another "
+            "place"
+        )
         assert ended == Ended(2, "", f"error: runs/sweeps.db: {expected}\n")
         assert not Path("runs").exists()
 
@@ -298,7 +312,10 @@ class TestReading:
     @pytest.mark.parametrize("command", ["best", "status"])
     def test_a_storage_without_sweeps(self, sweeps: Callable[..., Ended], command: str):
         open_storage("sqlite:///empty.db")
-        expected = "no sweeps in this storage yet. `sweeps run SPACE` starts one; --storage names another place"
+        expected = (
+            "no sweeps in this storage yet. `sweeps run SPACE` starts one; "
+            "--storage names another place"
+        )
         assert sweeps(command, "--storage", "sqlite:///empty.db") == Ended(
             2, "", f"error: {expected}\n"
         )

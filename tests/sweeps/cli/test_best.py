@@ -43,7 +43,8 @@ def test_a_loss_is_best_when_low_and_worst_when_high(
     sweeps: Callable[..., Ended], recorded: Recorded
 ):
     recorded([3, 2, 3], [1, 1, 1], settings=("metric={name: valid/loss, goal: minimize}",))
-    # sure and wrong costs -log(1e-12) = 27.631; `recorded` scores folds by their share of right images
+    # sure and wrong costs -log(1e-12) = 27.631; `recorded` scores folds by their share of right
+    # images
     assert sweeps("best").out == (
         "curve: 2 completed, 0 pruned, 0 failed\n"
         "trial  valid/loss ± std     OOF  worst fold  parameters\n"
@@ -100,8 +101,8 @@ def test_trials_of_other_sweeps_are_marked_and_repeated_ones_counted(
         )
     assert sweeps("best") == Ended(
         0,
-        "curve: 3 completed, 0 pruned, 0 failed, 1 of them equal to earlier ones and not trained again, "
-        "1 from other sweeps\n"
+        "curve: 3 completed, 0 pruned, 0 failed, 1 of them equal to earlier ones and not trained "
+        "again, 1 from other sweeps\n"
         "trial  of sweep         valid/f1 ± std     OOF  worst fold  parameters\n"
         "    2  older, trial 7  1.0000 ± 0.0000       -      1.0000  optimizer=adam  lr=0.1\n"
         "    0  curve           0.9500 ± 0.0500  0.9500      0.9000  optimizer=sgd  lr=0.003\n"
@@ -121,7 +122,10 @@ def test_the_latest_sweep_is_meant_when_none_is_named(
 
 def test_no_completed_trial_is_exit_code_1(sweeps: Callable[..., Ended], recorded: Recorded):
     recorded(Outcome("failed", reason="out of luck"), Outcome("stopped"))
-    error = "sweep 'curve' has no completed trial yet (1 pruned, 1 failed). `sweeps status` shows how it goes"
+    error = (
+        "sweep 'curve' has no completed trial yet (1 pruned, 1 failed). "
+        "`sweeps status` shows how it goes"
+    )
     assert sweeps("best") == Ended(1, "", f"error: {error}\n")
     as_json = sweeps("best", "--json")
     assert (as_json.code, json.loads(as_json.out)["trials"]) == (0, [])

@@ -92,7 +92,8 @@ def test_every_end_and_what_a_trial_gets_is_shown(
         ("gpu: 0", "gpu: 0.5, cpu: auto"),
     )
     assert sweeps("check", path).out.splitlines()[1:4] == [
-        "end        6.0 hours or 2.5 GPU-hours or a score of 0.9, 2 folds each, up to 1 epoch a fold",
+        "end        6.0 hours or 2.5 GPU-hours or a score of 0.9, 2 folds each, "
+        "up to 1 epoch a fold",
         "early end  none: every trial trains all folds",
         "resources  its GPU's share of the CPUs and 0.5 GPU per trial; this machine has 2 CPU",
     ]
@@ -105,7 +106,8 @@ def test_every_end_and_what_a_trial_gets_is_shown(
         "resources={cpu: 2}",
     ]
     assert sweeps("check", path, *settings).out.splitlines()[1:4] == [
-        "end        3 trials or 6.0 hours or 2.5 GPU-hours or a score of 0.9, 2 folds each, up to 1 epoch a fold",
+        "end        3 trials or 6.0 hours or 2.5 GPU-hours or a score of 0.9, 2 folds each, "
+        "up to 1 epoch a fold",
         "early end  median",
         "resources  2 CPU and one GPU where there is one per trial; this machine has 2 CPU",
     ]
@@ -162,7 +164,8 @@ unreadable        1
     assert Path("runs/tiny/check/rejected.csv").read_text().splitlines()[1:] == [
         "62,3.png,duplicate row,the same as line 5: 3.png",
         "63,4.png,no label,label is empty",
-        '64,text.png,unreadable,"not an image (JPEG, PNG, WEBP, GIF, BMP, TIFF, PPM, JPEG2000, AVIF can be read)"',
+        '64,text.png,unreadable,"not an image (JPEG, PNG, WEBP, GIF, BMP, TIFF, PPM, JPEG2000, '
+        'AVIF can be read)"',
     ]
 
 

@@ -1,4 +1,6 @@
-"""What `sweeps check` warns of: photos of one person, one file, or one scene on both sides of a split."""
+"""What `sweeps check` warns of: photos of one person, one file,
+or one scene on both sides of a split.
+"""
 
 import re
 import shutil
@@ -18,7 +20,9 @@ pytestmark = pytest.mark.usefixtures("two_cores")
 
 @pytest.fixture(scope="module")
 def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Twelve persons, seven photos each, two persons of each gender and age band; never changed by a test."""
+    """Twelve persons, seven photos each, two persons of each gender and age band;
+    never changed by a test.
+    """
     return write_faces(tmp_path_factory.mktemp("faces"), persons=12, size_HW=(48, 36))
 
 
@@ -93,7 +97,8 @@ class TestLeaks:
         write_rows(Path("flat/rows.csv"), "path,label", rows)
         (leak,) = warnings(sweeps("check", space(("photos/train.csv", "flat/rows.csv"))))
         assert re.search(
-            rf"^{PERSONS} file names with several images have .* e\.g\. 0000\d\d \(7 images in folds 0, 1\)",
+            rf"^{PERSONS} file names with several images have .* e\.g\. 0000\d\d \(7 images in "
+            r"folds 0, 1\)",
             leak,
         )
 
@@ -121,8 +126,8 @@ class TestLeaks:
         error = shown(ended).err
         assert error.startswith(f"error: {Path.cwd().root}")
         assert (
-            "12 groups have images on both sides of a split, so a model would be scored on groups that it has"
-            in error
+            "12 groups have images on both sides of a split, so a model would be scored on groups "
+            "that it has" in error
         )
         assert "\n  000001_female_Caucasian_19: fold 0, fold 1\n" in error
         assert not Path("runs").exists()
@@ -137,7 +142,8 @@ class TestLeaks:
         told = warnings(sweeps("check", space(("photos/train.csv", "own/train.csv"))))
         assert told[0] == (
             "1 file is there several times with different classes (2 images), "
-            "e.g. line 2: 00.png and line 62: twin.png as 'red' and 'blue'. Correct or drop them: data.corrections"
+            "e.g. line 2: 00.png and line 62: twin.png as 'red' and 'blue'. Correct or drop them: "
+            "data.corrections"
         )
         page = Path("runs/tiny/check/check.html").read_text()
         assert "1 file is there several times" in page
@@ -161,7 +167,8 @@ class TestLeaks:
         assert re.fullmatch(
             r"\d\d clusters of near-duplicates \(\d{2,3} images\) have images in several folds, "
             r"e\.g\. line \d+: \w+\.jpg \(fold [01]\) and line \d+: \w+\.jpg \(fold [01]\)\. "
-            r"Name a group: data\.group \(a column, or near_duplicates\), or set data\.keep: one_per_cluster",
+            r"Name a group: data\.group \(a column, or near_duplicates\), or set data\.keep: "
+            r"one_per_cluster",
             leak,
         )
         for repair in ("data.group=near_duplicates", "data.keep=one_per_cluster"):

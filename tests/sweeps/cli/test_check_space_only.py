@@ -41,8 +41,8 @@ class TestSpaceOnly:
             "distribution: log_uniform_values, min: 0.0001, max: 1"
         )
         name = (
-            "name: 'My sweep!' cannot name a folder: letters, digits, '.', '_' and '-', starting with a letter or "
-            "digit, at most 100; `sweeps run` needs another name"
+            "name: 'My sweep!' cannot name a folder: letters, digits, '.', '_' and '-', "
+            "starting with a letter or digit, at most 100; `sweeps run` needs another name"
         )
         assert sweeps("check", "--space-only", "theirs.yaml") == Ended(
             0,
@@ -187,18 +187,20 @@ parameters:
             "",
             """\
 error: wrong.yaml: 9 problems
-  sampler: 'tpe' does not fit method: grid. Allowed: grid, brute_force; tpe goes with method: bayes or custom (from \
---set)
-  line 1  metod: unknown key. Did you mean 'method'? Allowed here: budget, data, description, early_terminate, folds, \
-keep, method, metric, name, parameters, resources, retries, run_cap, sampler, seed, start_with, warm_start
-  line 3  metric.name: missing. Known: valid/f1, valid/accuracy, valid/balanced_accuracy, valid/loss, valid/log_loss, \
-valid/ece
+  sampler: 'tpe' does not fit method: grid. Allowed: grid, brute_force; tpe goes with method: \
+bayes or custom (from --set)
+  line 1  metod: unknown key. Did you mean 'method'? Allowed here: budget, data, description, \
+early_terminate, folds, keep, method, metric, name, parameters, resources, retries, run_cap, \
+sampler, seed, start_with, warm_start
+  line 3  metric.name: missing. Known: valid/f1, valid/accuracy, valid/balanced_accuracy, \
+valid/loss, valid/log_loss, valid/ece
   line 3  metric.goal: unknown value 'lowest'. Known: maximize, minimize
-  line 4  early_terminate.type: unknown value 'hyperbnd'. Did you mean 'hyperband'? Known: none, hyperband, median, \
-percentile, patient, threshold, wilcoxon
+  line 4  early_terminate.type: unknown value 'hyperbnd'. Did you mean 'hyperband'? Known: none, \
+hyperband, median, percentile, patient, threshold, wilcoxon
   line 5  run_cap: input should be greater than or equal to 1, got 0
   line 7  parameters.lr.min: normal takes no 'min'. Allowed: distribution, mu, sigma, when
-  line 9  parameters.opt.probabilities: expected a list of 2 probabilities, one for each value, got [1]
+  line 9  parameters.opt.probabilities: expected a list of 2 probabilities, one for each value, \
+got [1]
   line 10  parameters.c.when.op: unknown parameter 'op'. Did you mean 'opt'?
 """,
         )
@@ -209,7 +211,8 @@ percentile, patient, threshold, wilcoxon
             ("method: bayes", "line 1  method: bayes learns from a metric, and there is none. "),
             (
                 "early_terminate: {type: hyperband, min_iter: 3}",
-                "line 1  early_terminate: hyperband compares trials by a metric, and there is none. ",
+                "line 1  early_terminate: hyperband compares trials by a metric, "
+                "and there is none. ",
             ),
             (
                 "method: [grid]",

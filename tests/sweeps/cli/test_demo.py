@@ -189,6 +189,7 @@ class TestFaces:
         assert ended == Ended(
             2,
             "",
-            "error: data/faces/images: exists, but was not drawn here (no faces.json). Choose another folder\n",
+            "error: data/faces/images: exists, but was not drawn here (no faces.json). "
+            "Choose another folder\n",
         )
         assert self.files() == {mine: b"my sister"}

@@ -77,7 +77,8 @@ def test_all_sweeps_are_meant_when_none_is_named_and_busy_ones_are_left_alone(
     engine = open_storage("sqlite:///runs/sweeps.db").engine
     lease = Lease.acquire(engine, "busy", on_lost=lambda error: pytest.fail(str(error)))
     try:
-        ended, named = sweeps("gc"), sweeps("gc", "busy")
+        ended = sweeps("gc")
+        named = sweeps("gc", "busy")
     finally:
         lease.release()
     assert (ended.code, ended.out) == (

@@ -43,7 +43,10 @@ def test_a_sweep_of_a_newer_version_is_a_note_beside_the_others(
     future = recorded(name="future")
     future.set_attribute(SWEEP, {**future.record().identity, "format": FORMAT + 1})
     ended = sweeps("list", "--json")
-    note = "note: sweep 'future' was made by a newer version of foldsweep. Update: pip install -U foldsweep\n"
+    note = (
+        "note: sweep 'future' was made by a newer version of foldsweep. Update: "
+        "pip install -U foldsweep\n"
+    )
     assert (ended.code, [row["sweep"] for row in json.loads(ended.out)], ended.err) == (
         0,
         ["ours"],

@@ -73,8 +73,8 @@ class TestTheCommandItself:
             "sys.argv = ['sweeps', '--help']\n"
             "try:\n    main()\n"
             "except SystemExit as end:\n    print('code', end.code)\n"
-            "heavy = ('torch', 'ray', 'optuna', 'timm', 'sqlalchemy', 'pandas', 'sklearn', 'numpy')\n"
-            "print('loaded', [name for name in heavy if name in sys.modules])\n"
+            "heavy = ('torch', 'ray', 'optuna', 'timm', 'sqlalchemy', 'pandas', 'sklearn', "
+            "'numpy')\nprint('loaded', [name for name in heavy if name in sys.modules])\n"
         )
         done = subprocess.run(
             [sys.executable, "-c", asks], capture_output=True, text=True, timeout=120, check=True

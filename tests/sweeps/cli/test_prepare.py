@@ -130,7 +130,9 @@ def test_it_continues_where_ctrl_c_stopped_it(
     own_cache: Path,
     monkeypatch: pytest.MonkeyPatch,
 ):
-    path, add, added = space(), PoolWriter.add, [0]
+    path = space()
+    add = PoolWriter.add
+    added = [0]
     assert sweeps("prepare", path, "--runs", "whole").code == 0
     whole = pixels_of(own_cache)
     shutil.rmtree(own_cache)
@@ -173,9 +175,10 @@ class TestASweepThatHasBegun:
         ended = sweeps("prepare", path)
         assert (ended.code, ended.out) == (2, "")
         assert lines(ended) == [
-            "error: the data of sweep 'tiny' changed since it began: images, labels or folds of own/train.csv are not "
-            f"those of {Path.cwd()}/runs/tiny/folds.npz. Its trials cannot be compared with new ones: choose another "
-            "name, under which unchanged images keep their folds"
+            "error: the data of sweep 'tiny' changed since it began: images, "
+            f"labels or folds of own/train.csv are not those of {Path.cwd()}/runs/tiny/folds.npz. "
+            "Its trials cannot be compared with new ones: choose another name, "
+            "under which unchanged images keep their folds"
         ]
         assert {
             file: file.read_bytes() for file in Path("runs").rglob("*") if file.is_file()

@@ -133,9 +133,9 @@ class TestView:
 
     def test_says_that_it_is_leaving(self):
         assert self.rendered(stopping=True, running=(), interrupted=2) == (
-            "digits  3 completed, 1 pruned, 0 running, 1 failed, 2 interrupted of 16; best 0.9123 (trial 2)\n"
-            "leaving: running trials save their state (Ctrl-C again to kill them)\n\n"
-            "1:02:03 elapsed, about 0:01:01 left"
+            "digits  3 completed, 1 pruned, 0 running, 1 failed, 2 interrupted of 16; "
+            "best 0.9123 (trial 2)\nleaving: running trials save their state (Ctrl-C again to kill "
+            "them)\n\n1:02:03 elapsed, about 0:01:01 left"
         )
 
     def test_a_bar_is_never_longer_than_full(self):
@@ -169,7 +169,8 @@ class TestPlain:
     def test_says_how_far_the_images_are_now_and_then_and_at_the_end(
         self, monkeypatch: pytest.MonkeyPatch
     ):
-        now, stream = [1000.0], io.StringIO()
+        now = [1000.0]
+        stream = io.StringIO()
         monkeypatch.setattr(
             "sweeps.cli.progress.time", types.SimpleNamespace(monotonic=lambda: now[0])
         )
@@ -189,8 +190,12 @@ class TestPlain:
 
 class TestLive:
     def test_events_and_drawing_never_wait_for_each_other(self):
-        """The driver tells events while it holds its lock; the view asks the driver while it draws."""
-        console, driver, told = terminal(), Watched(), threading.Event()
+        """The driver tells events while it holds its lock;
+        the view asks the driver while it draws.
+        """
+        console = terminal()
+        driver = Watched()
+        told = threading.Event()
 
         def drive() -> None:
             for number in range(3):

@@ -27,7 +27,8 @@ def test_all_failed_trials_wait_for_the_next_driver(
             (folder / name).touch()
     assert sweeps("retry") == Ended(
         0,
-        "trial 3 repeats trial 0, with no finished fold of it\ntrial 4 repeats trial 2, with 2 finished folds of it\n",
+        "trial 3 repeats trial 0, with no finished fold of it\n"
+        "trial 4 repeats trial 2, with 2 finished folds of it\n",
         "`sweeps run SPACE` runs them\n",
     )
     assert [trial.state for trial in stored.trials()[3:]] == [TrialState.WAITING] * 2
@@ -38,7 +39,8 @@ def test_all_failed_trials_wait_for_the_next_driver(
 def test_some_of_them(sweeps: Callable[..., Ended], recorded: Recorded):
     recorded(FAILED, FAILED, FAILED)
     assert sweeps("retry", "curve.yaml", "--trial", 2, "--trial", 0).out == (
-        "trial 3 repeats trial 0, with no finished fold of it\ntrial 4 repeats trial 2, with no finished fold of it\n"
+        "trial 3 repeats trial 0, with no finished fold of it\n"
+        "trial 4 repeats trial 2, with no finished fold of it\n"
     )
     again = (
         "--trial: trial 0 was retried already: trial 3 is to be continued by `sweeps run`; "

@@ -1,4 +1,6 @@
-"""`sweeps run --local`: real trainings of a tiny network, stand-ins where they are not the point."""
+"""`sweeps run --local`: real trainings of a tiny network,
+stand-ins where they are not the point.
+"""
 
 import json
 import re
@@ -151,7 +153,8 @@ class TestWhatIsSaidOfTheData:
     def test_images_that_keep_their_folds(
         self, sweeps: Callable[..., Ended], space: Callable[..., Path]
     ):
-        path, source = space(("photos/train.csv", "all.csv, allow_outside: true")), Path("all.csv")
+        path = space(("photos/train.csv", "all.csv, allow_outside: true"))
+        source = Path("all.csv")
         head, *rows = Path("photos/train.csv").read_text().splitlines()
         source.write_text("\n".join([head, *(f"photos/{row}" for row in rows[:-3])]))
         assert sweeps("run", path, "--local", "--trials", 1).code == 0
@@ -170,8 +173,9 @@ class TestWhatIsSaidOfTheData:
         refused = sweeps("run", path, "--local", "--trials", 2)
         assert (refused.code, refused.out) == (2, "")
         assert refused.err.splitlines()[-1] == (
-            "error: the data of sweep 'tiny' changed since it began: images, labels or folds of all.csv are not those "
-            f"of {Path.cwd()}/runs/tiny/folds.npz. Its trials cannot be compared with new ones: choose another name, "
+            "error: the data of sweep 'tiny' changed since it began: images, "
+            f"labels or folds of all.csv are not those of {Path.cwd()}/runs/tiny/folds.npz. "
+            "Its trials cannot be compared with new ones: choose another name, "
             "under which unchanged images keep their folds"
         )
         assert {
@@ -192,9 +196,9 @@ class TestWhatIsSaidOfTheData:
         assert (ended.code, ended.out) == (2, "")
         error = ended.err[ended.err.index("error: ") :]
         assert error.startswith(
-            "error: all.csv: 7 of 60 rows cannot be used (7 no label), more than data.max_rejected (10%) allows. "
-            "Repair them, or raise it; the rejected.csv of `sweeps check` lists them\n"
-            "  line 2: photos/00.png (no label: label is empty)\n"
+            "error: all.csv: 7 of 60 rows cannot be used (7 no label), more than data.max_rejected "
+            "(10%) allows. Repair them, or raise it; the rejected.csv of `sweeps check` lists "
+            "them\n  line 2: photos/00.png (no label: label is empty)\n"
         )
         assert not Path("runs/tiny").exists()
 
@@ -218,7 +222,8 @@ class TestFailedTrials:
         assert (bad.state, good.state) == (TrialState.FAIL, TrialState.COMPLETE)
         reason = bad.user_attrs["reason"]
         assert re.match(
-            r"fold 0, epoch \d(, step \d+)?: the (training|validation) loss is (nan|inf) \(lr=10, optimizer=sgd, ",
+            r"fold 0, epoch \d(, step \d+)?: the (training|validation) loss is (nan|inf) \(lr=10, "
+            r"optimizer=sgd, ",
             reason,
         )
         assert reason in ended.err
@@ -276,7 +281,8 @@ class TestLeaving:
             return Outcome("interrupted" if reporter.interrupted() else "failed")
 
         instead(trial)
-        path, before = space(), signal.getsignal(signal.SIGTERM)
+        path = space()
+        before = signal.getsignal(signal.SIGTERM)
         ended = sweeps("run", path, "--local")
         assert (ended.code, ended.out) == (130, "")
         assert ended.err.endswith("interrupted; `sweeps run tiny.yaml` continues it\n")
@@ -346,8 +352,9 @@ class TestLeaving:
         ended = sweeps("run", path, "--local")
         assert (ended.code, ended.out) == (3, "")
         assert ended.err.splitlines()[-1] == (
-            f"error: the disk of {Path.cwd()}/runs/tiny is full (OSError: [Errno 28] No space left on device). "
-            "Free some space and run the same command again to continue"
+            f"error: the disk of {Path.cwd()}/runs/tiny is full (OSError: "
+            "[Errno 28] No space left on device). Free some space and run the same command again "
+            "to continue"
         )
         assert [trial.state for trial in trials()] == [TrialState.WAITING]
         instead(lambda assignment, reporter: Outcome("failed", reason="out of luck"))
@@ -368,7 +375,8 @@ class TestLeaving:
         seconds: float,
     ):
         patience: list[float] = []
-        acquire, begin = Lease.acquire, Recorder.__init__
+        acquire = Lease.acquire
+        begin = Recorder.__init__
 
         def watched_lease(*args: Any, times: Times, **given: Any) -> Lease:
             patience.append(times.patience_s)
@@ -391,7 +399,8 @@ class TestLeaving:
         instead: Callable[[RunTrial], None],
         monkeypatch: pytest.MonkeyPatch,
     ):
-        acquire, lost = Lease.acquire, []
+        acquire = Lease.acquire
+        lost = []
 
         def watched(*args: Any, on_lost: Callable[[LeaseLostError], None], **options: Any) -> Lease:
             lost.append(on_lost)
@@ -459,8 +468,8 @@ class TestAnotherSweep:
             "so new trials could not be compared with its old ones:\n"
             "  folds.seed: was 42, is 1\n"
             "  parameters.epochs.value: was 1, is 2\n"
-            "Change it back, or give the search space another name (run_cap, budget, resources, retries, keep, "
-            "start_with, warm_start and metric.target may change)\n",
+            "Change it back, or give the search space another name (run_cap, budget, resources, "
+            "retries, keep, start_with, warm_start and metric.target may change)\n",
         )
 
     def test_a_wider_range_goes_on_with_update(self, sweeps: Callable[..., Ended], begun: Path):
@@ -504,8 +513,9 @@ class TestAnotherSweep:
         )
         assert (ended.code, ended.out) == (2, "")
         assert ended.err == (
-            f"error: sweep 'tiny' is in the storage sqlite:///runs/sweeps.db, but {Path.cwd()}/other/tiny has no files "
-            "of it. Give the --runs folder it was started with, or choose another name\n"
+            "error: sweep 'tiny' is in the storage sqlite:///runs/sweeps.db, "
+            f"but {Path.cwd()}/other/tiny has no files of it. Give the --runs folder it was "
+            "started with, or choose another name\n"
         )
 
     def test_the_sweep_file_says_what_the_folder_is(self, begun: Path):

@@ -166,6 +166,7 @@ def test_gpu_hours_retries_repeats_and_history_are_shown_where_there_are_any(
     lines = sweeps("status").out.splitlines()
     assert lines[2] == (
         "trials     2 completed, 0 pruned, 1 failed, 0 running, 1 interrupted"
-        "; 1 whose results were taken over from equal trials; 1 that repeat failed ones; 1 of other sweeps as history"
+        "; 1 whose results were taken over from equal trials; 1 that repeat failed ones; "
+        "1 of other sweeps as history"
     )
     assert lines[5:7] == ["time spent 3.0 min, 1.50 GPU-hours", "left       no limit"]

@@ -65,7 +65,8 @@ def test_a_sweep_is_drained(sweeps: Callable[..., Ended], engine: sa.Engine, hol
 def test_a_sweep_is_interrupted(sweeps: Callable[..., Ended], engine: sa.Engine, holder: Holder):
     assert sweeps("stop", "curve", "--now") == Ended(
         0,
-        f"asked {holder} to stop sweep curve now: running trials leave a checkpoint\nprogress   sweeps status curve\n",
+        f"asked {holder} to stop sweep curve now: running trials leave a checkpoint\n"
+        "progress   sweeps status curve\n",
         "",
     )
     assert heard(engine) == "now"
@@ -84,7 +85,10 @@ def test_a_driver_that_has_stored_nothing_yet_is_asked_by_name(
 
 
 def test_a_sweep_that_nobody_drives(sweeps: Callable[..., Ended], engine: sa.Engine):
-    problem = "nobody drives sweep 'curve' now, so there is nothing to stop. `sweeps status curve` shows how far it is"
+    problem = (
+        "nobody drives sweep 'curve' now, so there is nothing to stop. `sweeps status curve` shows "
+        "how far it is"
+    )
     assert sweeps("stop") == sweeps("stop", "curve", "--now") == Ended(2, "", f"error: {problem}\n")
 
 

@@ -1,8 +1,10 @@
-"""Two sweeps as the version of 2026-11-28 stored them: read, shown, collected and continued by this one.
+"""Two sweeps as the version of 2026-11-28 stored them: read, shown, collected and continued
+by this one.
 
-`stored` has completed, pruned and failed trials, one that its killed driver left marked RUNNING, and a retry that
-waits. `stored-more` took over trials of it by `warm_start`, has a trial with the result of an equal one, and one that
-was interrupted and left a checkpoint. `expected/` holds what the commands of that version printed.
+`stored` has completed, pruned and failed trials, one that its killed driver left marked RUNNING,
+and a retry that waits. `stored-more` took over trials of it by `warm_start`, has a trial with the
+result of an equal one, and one that was interrupted and left a checkpoint. `expected/` holds what
+the commands of that version printed.
 """
 
 import datetime

@@ -45,7 +45,9 @@ class Element:
         return "".join(child if isinstance(child, str) else child.text for child in self.children)
 
     def find(self, tag: str, **attributes: str) -> "list[Element]":
-        """All elements below this one, in the order of the page, that have this tag and these attributes."""
+        """All elements below this one, in the order of the page,
+        that have this tag and these attributes.
+        """
         found = []
         for child in self.children:
             if isinstance(child, Element):
@@ -59,7 +61,9 @@ class Element:
 
 
 class Tree(HTMLParser):
-    """Reads a page into elements; refuses tags that are closed in another order than they were opened."""
+    """Reads a page into elements; refuses tags that are closed in another order
+    than they were opened.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -358,7 +362,8 @@ def test_a_row_of_another_length_is_refused_and_no_file_is_left(tmp_path, row):
 
 @pytest.mark.parametrize("name", NASTY)
 def test_a_name_is_text_wherever_it_stands(written, name):
-    plain, page = written(**full("name")), written(**full(name))
+    plain = written(**full("name"))
+    page = written(**full(name))
     assert [element.text for element in page.find("title")] == [f"{name} · data check"]
     assert page.find("h1")[0].text == name
     assert [cell.text for cell in page.find("th") + page.find("td")] == [name] * 4

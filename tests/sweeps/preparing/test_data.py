@@ -1,4 +1,6 @@
-"""A sweep's data: which earlier folds images keep, what is written down, what is said about a change."""
+"""A sweep's data: which earlier folds images keep, what is written down,
+what is said about a change.
+"""
 
 import csv
 import dataclasses
@@ -258,7 +260,8 @@ def test_images_that_moved_with_their_groups_are_counted(
     images.write_text(text)
     found = changes(cut_sweep(spec, SweepFiles(runs / "toy")))
     assert found == (
-        "images keep their folds (0 images are new, 0 are gone, 1 moved because their groups grew together)"
+        "images keep their folds (0 images are new, 0 are gone, 1 moved because their groups grew "
+        "together)"
     )
 
 
@@ -301,7 +304,8 @@ def test_what_was_cut_is_written_where_people_look_for_it(
         rows = list(csv.DictReader(stream))
     assert [row["path"] for row in rows] == [f"{at}.png" for at in range(12) if at not in (3, 5)]
     assert rows[0] == {
-        "path": "0.png", "class": "b", "index": "1", "fold": str(cut.folds.fold_N[0]), "group": "p0",
+        "path": "0.png", "class": "b", "index": "1",
+        "fold": str(cut.folds.fold_N[0]), "group": "p0",
     }  # fmt: skip
     labels = json.loads((runs / "toy" / "labels.json").read_text())
     assert labels == {"classes": {"0": "a", "1": "b", "2": "c"}}

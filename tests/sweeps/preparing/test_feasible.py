@@ -1,4 +1,6 @@
-"""What is refused before anything starts: names, the user's functions, networks that cannot be built."""
+"""What is refused before anything starts: names, the user's functions,
+networks that cannot be built.
+"""
 
 import importlib.metadata
 import json
@@ -33,8 +35,8 @@ SMALL = {"backbone": "{value: test_resnet}", "weights": "{value: none}", "resize
 SPACES = Path(__file__).parents[3] / "search_spaces"
 NO_STAGE = "Its stages are conv1, bn1, act1, layer1, layer2, layer3, layer4"
 ONE_IMAGE = (
-    "has batch norm, which needs more than one image at a time, got batch_size=1 in accumulation=1 parts. "
-    "Raise batch_size or lower accumulation"
+    "has batch norm, which needs more than one image at a time, got batch_size=1 in accumulation=1 "
+    "parts. Raise batch_size or lower accumulation"
 )
 Problems = Callable[..., list[str]]
 
@@ -60,7 +62,9 @@ def _knows_the_names(timm_names: Path, tmp_path: Path, _own_folders: None) -> No
 
 @pytest.fixture
 def problems(tmp_path: Path) -> Problems:
-    """What is refused of a small space with some parameters changed, line by line; [] if it is feasible."""
+    """What is refused of a small space with some parameters changed, line by line;
+    [] if it is feasible.
+    """
 
     def ask(
         parameters: dict[str, str] | None = None, *settings: str, head: str = HEAD
@@ -115,8 +119,8 @@ class TestNames:
         assert problems({"optimizer": "{values: [madgrad, radan, adahessian]}"}) == [
             f"line 9  parameters.optimizer.values.1: timm has no optimizer 'radan'. "
             f"Nearest: 'adan', 'radam', 'cadan'. {how}",
-            "line 9  parameters.optimizer.values.2: 'adahessian' cannot train here: it needs second derivatives. "
-            "Choose another one",
+            "line 9  parameters.optimizer.values.2: 'adahessian' cannot train here: "
+            "it needs second derivatives. Choose another one",
         ]
 
     def test_one_value_stands_on_the_line_of_it(self, problems: Problems):
@@ -334,7 +338,8 @@ class TestHeads:
     def test_separate_heads_need_several_columns(self, problems: Problems):
         for entry in ("{value: separate}", "{values: [joint, separate]}"):
             assert problems({"heads": entry}) == [
-                "line 9  parameters.heads: separate needs several label columns (data.label), got label"
+                "line 9  parameters.heads: separate needs several label columns (data.label), "
+                "got label"
             ]
 
     def test_they_are_built_where_there_are_several(self, problems: Problems):
@@ -349,15 +354,16 @@ class TestHeads:
             head=self.TWO,
         )
         assert (
-            weight
-            == "line 5  parameters: head_weights: 'agee' is no label column. The columns are mask, age"
+            weight == "line 5  parameters: head_weights: 'agee' is no label column. "
+            "The columns are mask, age"
         )
         (crop,) = problems(
             {"heads": "{value: separate}", "head_crops.Mask": "{value: face}"}, head=self.TWO
         )
         assert (
             crop
-            == "line 5  parameters: head_crops: 'Mask' is no label column. The columns are mask, age"
+            == "line 5  parameters: head_crops: 'Mask' is no label column. The columns are mask, "
+            "age"
         )
 
 
@@ -380,7 +386,8 @@ class TestOwnFunctions:
         for name in ("loss", "backbone"):
             line = {"loss": 9, "backbone": 6}[name]
             assert problems({name: "{value: 'my_task.py:mine'}"}) == [
-                f"line {line}  parameters.{name}: my_task.py:mine: there is no file {tmp_path}/my_task.py."
+                f"line {line}  parameters.{name}: my_task.py:mine: there is no file "
+                f"{tmp_path}/my_task.py."
             ]
 
     def test_a_missing_function_is_named_with_the_nearest(
@@ -388,7 +395,8 @@ class TestOwnFunctions:
     ):
         write("def scores(*_): return 1.0")
         assert problems(head=self.OWN) == [
-            "line 2  metric.name: my_task.py has no function 'score'. Did you mean 'scores'? It has: scores"
+            "line 2  metric.name: my_task.py has no function 'score'. Did you mean 'scores'? It "
+            "has: scores"
         ]
 
     def test_a_file_that_does_not_run_is_told_with_its_line(
@@ -401,7 +409,8 @@ class TestOwnFunctions:
             def score(*_): return 1.0
         """)
         assert problems(head=self.OWN) == [
-            "line 2  metric.name: my_task.py, line 3: ModuleNotFoundError: No module named 'no_such_package'"
+            "line 2  metric.name: my_task.py, line 3: ModuleNotFoundError: "
+            "No module named 'no_such_package'"
         ]
 
     def test_all_of_them_are_named(self, problems: Problems, write: Callable[[str], None]):
@@ -441,8 +450,9 @@ class TestOwnFunctions:
         assert problems({"backbone": "{value: 'my_task.py:mine'}"}) == []
         (maps,) = problems({"backbone": "{value: 'my_task.py:maps'}"})
         assert maps == (
-            "line 5  parameters: my_task.py:maps made of 2 images (2, 3, 32, 32) Tensor of shape (2, 4, 30, 30); "
-            "a backbone gives features (2, F): pool its maps, e.g. with .mean(dim=(2, 3))"
+            "line 5  parameters: my_task.py:maps made of 2 images (2, 3, 32, 32) "
+            "Tensor of shape (2, 4, 30, 30); a backbone gives features (2, F): pool its maps, e.g. "
+            "with .mean(dim=(2, 3))"
         )
         (broken,) = problems({"backbone": "{value: 'my_task.py:broken'}"})
         assert broken == "line 5  parameters: my_task.py:broken, line 11: KeyError: (32, 32)"
@@ -454,7 +464,8 @@ class TestOwnFunctions:
         assert len(problems({"backbone": "{value: 'my_task.py:mine'}"})) == 1
         write("""
             from torch import nn
-            def mine(size_HW, pretrained): return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+            def mine(size_HW, pretrained): return nn.Sequential(nn.AdaptiveAvgPool2d(1), \
+nn.Flatten())
         """)
         assert problems({"backbone": "{value: 'my_task.py:mine'}"}) == []
 
@@ -462,7 +473,9 @@ class TestOwnFunctions:
 class TestTryingOwnFunctions:
     @pytest.fixture
     def attempt(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-        """Call the functions of a file on the classes of a CSV: three animals, of which eels are old only."""
+        """Call the functions of a file on the classes of a CSV: three animals,
+        of which eels are old only.
+        """
         monkeypatch.chdir(tmp_path)
         rows = [
             "0.png,dog,young",
@@ -518,7 +531,8 @@ class TestTryingOwnFunctions:
             from pathlib import Path
 
             def score(probs_NK, labels_N, classes):
-                assert tuple(classes) == ("cat / old", "cat / young", "dog / old", "dog / young", "eel / old")
+                there = ("cat / old", "cat / young", "dog / old", "dog / young", "eel / old")
+                assert tuple(classes) == there
                 return 1.0
 
             def loss(logits_BK, targets_BK):

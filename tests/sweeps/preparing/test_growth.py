@@ -80,7 +80,8 @@ def test_a_default_written_out_is_no_difference() -> None:
 
 
 def test_nested_and_dotted_names_are_the_same() -> None:
-    optimizer, width = {"values": ["sgd", "adam"]}, {"min": 1.0, "max": 2.0}
+    optimizer = {"values": ["sgd", "adam"]}
+    width = {"min": 1.0, "max": 2.0}
     nested = {
         "optimizer": optimizer,
         "head": {"parameters": {"width": width}, "when": {"optimizer": "sgd"}},
@@ -135,8 +136,9 @@ def test_a_wider_range_of_a_number_is_allowed(
 
 
 NEW_SWEEP = (
-    "Change it back, or give the search space another name and `warm_start: [mask]`, which takes the finished trials "
-    f"over. Of the parameters only the range of a number can grow; {MAY_CHANGE}"
+    "Change it back, or give the search space another name and `warm_start: [mask]`, "
+    "which takes the finished trials over. Of the parameters only the range of a number can grow; "
+    f"{MAY_CHANGE}"
 )
 
 
@@ -147,11 +149,13 @@ NEW_SWEEP = (
         ({"lr": {"min": 1e-5, "max": 0.001}}, "lr would become narrower"),
         (
             {"momentum": {"min": 0, "max": 1}},
-            "momentum would not be a range of the same kind: uniform 0.5 to 0.9, int_uniform whole numbers 0 to 1",
+            "momentum would not be a range of the same kind: uniform 0.5 to 0.9, "
+            "int_uniform whole numbers 0 to 1",
         ),
         (
             {"batch_size": {"max": 32.5}},
-            "batch_size would not be a range of the same kind: int_uniform whole numbers 8 to 32, uniform 8 to 32.5",
+            "batch_size would not be a range of the same kind: int_uniform whole numbers 8 to 32, "
+            "uniform 8 to 32.5",
         ),
         (
             {"resize": {"min": 50}},

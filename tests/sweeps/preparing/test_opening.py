@@ -168,9 +168,10 @@ def test_a_changed_space_shows_what_changed(begin: Begin, make_spec: Make) -> No
         "  parameters.lr.min: was 0.0001, is 0.001\n"
         "  parameters.optimizer.values: was ['adamw', 'sgd'], is ['sgd', 'adamw']\n"
         "  seed: was 7, is 8\n"
-        "Change it back, or give the search space another name and `warm_start: [toy]`, which takes the finished "
-        "trials over. Of the parameters only the range of a number can grow; "
-        "run_cap, budget, resources, retries, keep, start_with, warm_start and metric.target may change"
+        "Change it back, or give the search space another name and `warm_start: [toy]`, "
+        "which takes the finished trials over. Of the parameters only the range of a number can "
+        "grow; run_cap, budget, resources, retries, keep, start_with, warm_start and metric.target "
+        "may change"
     )
 
 
@@ -180,7 +181,8 @@ WIDER = {"distribution": "log_uniform_values", "min": 1e-5, "max": 1}
 def test_a_wider_range_is_shown_and_has_to_be_confirmed(
     begin: Begin, make_spec: Make, files: SweepFiles
 ) -> None:
-    first, before = begin(changed(make_spec)), (files.directory / "spec.yaml").read_bytes()
+    first = begin(changed(make_spec))
+    before = (files.directory / "spec.yaml").read_bytes()
     wider = changed(make_spec, lr=WIDER)
     for _ in range(2):
         with pytest.raises(InputError, match="grew") as caught:
@@ -198,7 +200,8 @@ def test_a_wider_range_is_shown_and_has_to_be_confirmed(
 def test_with_update_the_sweep_goes_on_in_the_wider_range(
     begin: Begin, make_spec: Make, files: SweepFiles
 ) -> None:
-    first, wider = begin(changed(make_spec)), changed(make_spec, lr=WIDER)
+    first = begin(changed(make_spec))
+    wider = changed(make_spec, lr=WIDER)
     grown = begin(wider, update=True)
     assert (grown.study_id, grown.uuid) == (first.study_id, first.uuid)
     assert grown.spec["parameters"]["lr"] == WIDER
@@ -211,7 +214,8 @@ def test_with_update_the_sweep_goes_on_in_the_wider_range(
 def test_update_is_no_word_for_other_changes(
     begin: Begin, make_spec: Make, files: SweepFiles
 ) -> None:
-    first, before = begin(changed(make_spec)), (files.directory / "spec.yaml").read_bytes()
+    first = begin(changed(make_spec))
+    before = (files.directory / "spec.yaml").read_bytes()
     more = changed(make_spec, lr=WIDER, optimizer={"values": ["adamw", "sgd", "adam"]})
     with pytest.raises(InputError, match="changed since it began") as caught:
         begin(more, update=True)
@@ -282,8 +286,8 @@ def test_changed_data_are_refused(
     assert str(caught.value) == (
         f"the data of sweep 'toy' changed since it began: images, labels or folds of {images} "
         f"are not those of {files.directory / 'folds.npz'}. "
-        "Its trials cannot be compared with new ones: choose another name, under which unchanged images keep "
-        "their folds"
+        "Its trials cannot be compared with new ones: choose another name, "
+        "under which unchanged images keep their folds"
     )
 
 
@@ -311,8 +315,9 @@ def test_a_folder_of_another_sweep_is_refused(
     with pytest.raises(InputError, match="belongs to another sweep") as caught:
         begin(make_spec())
     assert str(caught.value) == (
-        f"sweep 'toy' is in the storage postgresql://user:***@host/db, but {files.directory} belongs to another sweep "
-        "of that name. Give the --runs folder it was started with, or choose another name"
+        f"sweep 'toy' is in the storage postgresql://user:***@host/db, but {files.directory} "
+        "belongs to another sweep of that name. Give the --runs folder it was started with, "
+        "or choose another name"
     )
 
 
@@ -333,8 +338,9 @@ def test_trials_of_a_sweep_that_is_not_in_the_storage_are_not_continued(
     with pytest.raises(InputError, match="not in the storage") as caught:
         begin(make_spec())
     assert str(caught.value) == (
-        f"{files.directory} holds the trials of a sweep that is not in the storage postgresql://user:***@host/db. "
-        "Give its --storage, or move the folder away, or choose another name"
+        f"{files.directory} holds the trials of a sweep that is not in the storage "
+        "postgresql://user:***@host/db. Give its --storage, or move the folder away, "
+        "or choose another name"
     )
 
 
@@ -378,7 +384,9 @@ def test_a_continued_sweep_keeps_its_trials(
 
 @pytest.fixture
 def own(make_spec: Make, tmp_path: Path) -> Make:
-    """A search space with functions of two files beside it; a change of `code` changes the first."""
+    """A search space with functions of two files beside it;
+    a change of `code` changes the first.
+    """
 
     def make(code: str = "def kappa(*_): return 1.0", **changes: Any) -> SweepSpec:
         (tmp_path / "my_task.py").write_text(code)
@@ -418,8 +426,9 @@ def test_a_changed_file_is_refused(begin: Begin, own: Make, files: SweepFiles) -
     with pytest.raises(InputError, match="changed since sweep") as caught:
         begin(own("def kappa(*_): return 2.0"))
     assert str(caught.value) == (
-        f"my_task.py changed since sweep 'toy' began ({files.directory}/code/my_task.py is what it began with), "
-        "so new trials could not be compared with its old ones. Change it back, or give the search space another name"
+        f"my_task.py changed since sweep 'toy' began ({files.directory}/code/my_task.py is what it "
+        "began with), so new trials could not be compared with its old ones. Change it back, "
+        "or give the search space another name"
     )
     assert (files.directory / "code" / "my_task.py").read_text() == "def kappa(*_): return 1.0"
 
@@ -467,6 +476,6 @@ def test_changed_weights_are_refused(begin: Begin, make_spec: Make, tmp_path: Pa
     with pytest.raises(InputError, match="changed since sweep") as caught:
         begin(spec)
     assert str(caught.value) == (
-        f"{weights} changed since sweep 'toy' began, so new trials could not be compared with its old ones. "
-        "Bring the weights back, or give the search space another name"
+        f"{weights} changed since sweep 'toy' began, so new trials could not be compared with its "
+        "old ones. Bring the weights back, or give the search space another name"
     )

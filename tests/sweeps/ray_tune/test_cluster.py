@@ -98,17 +98,20 @@ class TestTrialsAtOnce:
         with pytest.raises(InputError) as raised:
             trials_at_once(wanted, cluster)
         assert str(raised.value) == (
-            f"a trial asks for {asked} (resources in the search space), but there are {there}. {first}Lower them with "
-            "--set resources.cpu=... or --set resources.gpu=..., or join a larger cluster with --address"
+            f"a trial asks for {asked} (resources in the search space), but there are {there}. "
+            f"{first}Lower them with --set resources.cpu=... or --set resources.gpu=..., "
+            "or join a larger cluster with --address"
         )
 
     def test_what_only_all_nodes_together_have_is_refused_with_what_each_has(self):
         with pytest.raises(InputError) as raised:
             trials_at_once(Resources(cpu=4, gpu=0.5), nodes((8, 0), (2, 1)))
         assert str(raised.value) == (
-            "a trial asks for 4 CPU and 0.5 GPU (resources in the search space), but no node of the cluster has as "
-            "much:\n  node-0 (10.0.0.0): 8 CPU, 0 GPU\n  node-1 (10.0.0.1): 2 CPU, 1 GPU\nLower them with "
-            "--set resources.cpu=... or --set resources.gpu=..., or join a larger cluster with --address"
+            "a trial asks for 4 CPU and 0.5 GPU (resources in the search space), "
+            "but no node of the cluster has as much:\n  node-0 (10.0.0.0): 8 CPU, 0 GPU\n"
+            "  node-1 (10.0.0.1): 2 CPU, 1 GPU\n"
+            "Lower them with --set resources.cpu=... or --set resources.gpu=..., "
+            "or join a larger cluster with --address"
         )
 
 
@@ -169,8 +172,8 @@ def no_token(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 
 GIVE_IT = (
-    "The cluster's token (`ray get-auth-token` on its head prints it) goes into RAY_AUTH_TOKEN, into the file that "
-    "RAY_AUTH_TOKEN_PATH names, or into ~/.ray/auth_token"
+    "The cluster's token (`ray get-auth-token` on its head prints it) goes into RAY_AUTH_TOKEN, "
+    "into the file that RAY_AUTH_TOKEN_PATH names, or into ~/.ray/auth_token"
 )
 
 
@@ -186,8 +189,8 @@ class TestWhyNot:
 
     def test_a_cluster_that_asks_for_a_token_is_named_with_what_to_set(self, no_token: Path):
         assert why_not_joined(self.refused(), address="head:1") == (
-            "--address head:1: cannot join this Ray cluster: it asks for a token. Set RAY_AUTH_MODE=token. "
-            + GIVE_IT
+            "--address head:1: cannot join this Ray cluster: it asks for a token. "
+            "Set RAY_AUTH_MODE=token. " + GIVE_IT
         )
 
     @pytest.mark.parametrize(
@@ -213,8 +216,8 @@ class TestWhyNot:
         ):
             text = why_not_joined(error, address="head:1")
             assert text == (
-                "--address head:1: cannot join this Ray cluster: the token is missing or not the cluster's "
-                f"({where.format(home=no_token)}). {GIVE_IT}"
+                "--address head:1: cannot join this Ray cluster: the token is missing or not the "
+                f"cluster's ({where.format(home=no_token)}). {GIVE_IT}"
             )
 
     def test_other_versions_are_named(self):
@@ -224,8 +227,9 @@ class TestWhyNot:
             )
         text = why_not_joined(raised.value, address="head:1")
         assert text.startswith(
-            "--address head:1: cannot join this Ray cluster: the versions differ. The cluster was started with: "
-            "Ray: 2.59.0 Python: 3.12.1 This process on node 10.0.0.2 was started with: Ray: "
+            "--address head:1: cannot join this Ray cluster: the versions differ. "
+            "The cluster was started with: Ray: 2.59.0 Python: 3.12.1 This process on node "
+            "10.0.0.2 was started with: Ray: "
         )
         assert text.endswith("Install the same Python and Ray here and on every node")
 
@@ -234,8 +238,8 @@ class TestWhyNot:
     )
     def test_anything_else_is_passed_on(self, error: Exception, reason: str):
         assert why_not_joined(error, address="head:1") == (
-            f"--address head:1: cannot join this Ray cluster ({reason}). It needs the same Ray version, and with token "
-            "authentication RAY_AUTH_MODE=token and the cluster's token"
+            f"--address head:1: cannot join this Ray cluster ({reason}). It needs the same Ray "
+            "version, and with token authentication RAY_AUTH_MODE=token and the cluster's token"
         )
         assert why_not_started(error) == (
             f"Ray cannot start on this machine ({reason}). `sweeps run --local` works without it"
@@ -244,8 +248,9 @@ class TestWhyNot:
     def test_a_home_that_cannot_be_written_is_named_with_what_to_set(self, no_token: Path):
         error = PermissionError(13, "Permission denied", str(no_token / ".ray" / "auth_token"))
         assert why_not_started(error) == (
-            f"Ray cannot keep its token in {no_token}/.ray/auth_token (Permission denied). Set RAY_AUTH_TOKEN to a "
-            "secret of your own, or HOME to a folder that can be written. `sweeps run --local` works without Ray"
+            f"Ray cannot keep its token in {no_token}/.ray/auth_token (Permission denied). "
+            "Set RAY_AUTH_TOKEN to a secret of your own, or HOME to a folder that can be written. "
+            "`sweeps run --local` works without Ray"
         )
 
     def test_a_token_file_that_is_not_there_is_named(
@@ -253,8 +258,8 @@ class TestWhyNot:
     ):
         monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", "/a/file")
         assert why_not_started(AuthenticationError("cannot be opened")) == (
-            "Ray cannot start on this machine: its token is not there (looked for in /a/file, which "
-            f"RAY_AUTH_TOKEN_PATH names). {GIVE_IT}"
+            "Ray cannot start on this machine: its token is not there (looked for in /a/file, "
+            f"which RAY_AUTH_TOKEN_PATH names). {GIVE_IT}"
         )
 
 

@@ -1,4 +1,7 @@
-"""What keeps a node from taking part in a sweep, and how it is told. Real nodes: tests/integration/test_cluster.py."""
+"""What keeps a node from taking part in a sweep, and how it is told.
+
+Real nodes: tests/integration/test_cluster.py.
+"""
 
 import dataclasses
 from pathlib import Path

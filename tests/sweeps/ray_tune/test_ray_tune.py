@@ -145,10 +145,8 @@ class TestSearcher:
 
 class TestScheduler:
     def test_passes_reports_on_and_the_answer_back(self, driver: Driver):
-        searcher, scheduler = (
-            DriverSearcher("key"),
-            pickle.loads(pickle.dumps(DriverScheduler("key"))),
-        )
+        searcher = DriverSearcher("key")
+        scheduler = pickle.loads(pickle.dumps(DriverScheduler("key")))
 
         def told(config: dict[str, Any], *, step: int, value: float) -> str:
             report = TrialReport(step=step, value=value, fold=0, epoch=step, epochs=2)

@@ -10,7 +10,8 @@ from trainer.data.folds import HOLDOUT, Folds
 from trainer.images.manifest import Manifest
 from trainer.metrics import Probs, log_loss, macro_f1
 
-N, K = 12, 3
+N = 12
+K = 3
 
 
 @pytest.fixture

@@ -50,11 +50,9 @@ def test_another_sweeps_trial_is_ranked_once() -> None:
 
 
 def test_the_files_of_a_trial_lie_where_it_was_trained() -> None:
-    own, repeat, history = (
-        trial(3),
-        trial(4, of=Origin("toy", 3)),
-        trial(5, of=Origin("older", 12345)),
-    )
+    own = trial(3)
+    repeat = trial(4, of=Origin("toy", 3))
+    history = trial(5, of=Origin("older", 12345))
     assert [origin(one, sweep="toy") for one in (own, repeat)] == [Origin("toy", 3)] * 2
     assert [
         str(trial_directory(Path("runs"), one, sweep="toy")) for one in (own, repeat, history)

@@ -46,7 +46,9 @@ Make = Callable[..., SweepSpec]
 
 
 class Stored:
-    """A sweep whose trials are fabricated: rows in the storage, and OOF files on disk unless nobody reads them."""
+    """A sweep whose trials are fabricated: rows in the storage,
+    and OOF files on disk unless nobody reads them.
+    """
 
     def __init__(
         self, storage: RDBStorage, spec: SweepSpec, runs: Path, *, with_files: bool = True
@@ -128,7 +130,8 @@ def test_best_is_the_documented_json_key_by_key(stored: Stored) -> None:
 
     result = leaderboard(stored.view, runs=stored.runs, topk=5).as_json()
     assert list(result) == [
-        "sweep", "metric", "goal", "completed", "pruned", "failed", "taken_over", "history", "trials", "ensemble",
+        "sweep", "metric", "goal", "completed", "pruned", "failed", "taken_over", "history",
+        "trials", "ensemble",
     ]  # fmt: skip
     assert result == {
         "sweep": "toy",
@@ -563,5 +566,6 @@ def test_an_empty_storage_tells_how_to_begin(sqlite_storage: RDBStorage, name: s
     with pytest.raises(InputError, match="no sweeps in this storage yet") as caught:
         find_sweep(sqlite_storage, name)
     assert str(caught.value) == (
-        "no sweeps in this storage yet. `sweeps run SPACE` starts one; --storage names another place"
+        "no sweeps in this storage yet. `sweeps run SPACE` starts one; --storage names another "
+        "place"
     )

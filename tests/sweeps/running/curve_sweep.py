@@ -84,7 +84,9 @@ class Sweep:
         return [event for event in self.events if isinstance(event, kind)]
 
     def remember(self, number: int, *scores: float, **params: Any) -> None:
-        """Add a finished trial of the sweep `other`, as `warm_start` does; one score stands for three equal ones."""
+        """Add a finished trial of the sweep `other`, as `warm_start` does;
+        one score stands for three equal ones.
+        """
         fold_scores = list(scores) if len(scores) > 1 else [*scores] * 3
         kinds = {
             "lr": FloatDistribution(1e-5, 1.0),
@@ -126,7 +128,10 @@ class Sweep:
 
 
 class Death:
-    """Lets a number of writes through. What a driver writes later never reaches the storage, as after kill -9."""
+    """Lets a number of writes through.
+
+    What a driver writes later never reaches the storage, as after kill -9.
+    """
 
     def __init__(self, writes: float = math.inf) -> None:
         self._left = writes

@@ -77,7 +77,8 @@ class TestHandingOut:
             return numbers
 
         with curve.driver() as driver, concurrent.futures.ThreadPoolExecutor(2) as pool:
-            first, second = pool.submit(ask), pool.submit(ask)
+            first = pool.submit(ask)
+            second = pool.submit(ask)
             assert sorted(first.result() + second.result()) == list(range(8))
 
     def test_run_cap_ends_the_sweep(self, sweep: Callable[..., Sweep]):

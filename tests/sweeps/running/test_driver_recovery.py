@@ -177,7 +177,8 @@ class Doomed:
     """A driver that dies where it would wait for a write that never comes."""
 
     def __init__(self, driver: Driver, death: Death) -> None:
-        self._driver, self._death = driver, death
+        self._driver = driver
+        self._death = death
 
     def next(self) -> Assignment | Next:
         answer = Next.WAIT if self._death.has_come else self._driver.next()
@@ -190,16 +191,18 @@ class Doomed:
 
 
 class TestKilledAtAnyPoint:
-    """A storage knows the first so many writes of a driver, then the driver was killed: what follows is the same.
+    """A storage knows the first so many writes of a driver, then the driver was killed:
+    what follows is the same.
 
-    Nothing is left on the workers either (`curve_trial` begins each trial anew); Optuna's in-memory storage, since
-    it is about which writes are there, not about how they got there.
+    Nothing is left on the workers either (`curve_trial` begins each trial anew). In Optuna's
+    in-memory storage, since it is about which writes are there, not about how they got there.
     """
 
     @pytest.mark.parametrize(
         ("settings", "earlier"),
         [
-            # earlier: trials that had ended before, so that the model, the race and the rules have something to say
+            # earlier: trials that had ended before, so that the model, the race and the rules have
+            # something to say
             pytest.param(("method=random", "run_cap=7"), 5, id="random and race"),
             pytest.param(("method=bayes", "run_cap=13", MEDIAN), 10, id="tpe, race and median"),
             pytest.param(

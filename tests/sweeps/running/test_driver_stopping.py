@@ -80,7 +80,8 @@ class TestStopping:
     ):
         curve = sweep("run_cap=4")
         with curve.driver() as driver:
-            first, second = handed_out(driver), handed_out(driver)
+            first = handed_out(driver)
+            second = handed_out(driver)
             driver.epoch(0, report(0, 1, 0.5))
             driver.stop()
         before = [(trial.params, trial.intermediate_values) for trial in curve.stored.trials()]

@@ -70,7 +70,8 @@ class TestTheCurveThatStandsInForTraining:
             (5, 2, 1, 2),
             (6, 2, 2, 2),
         ]
-        # 0.9 is what the best point is worth, half of it learned in each epoch; folds are 0.02 apart
+        # 0.9 is what the best point is worth, half of it learned in each epoch;
+        # folds are 0.02 apart
         assert [r.value for r in reports] == pytest.approx(
             [
                 0.43,

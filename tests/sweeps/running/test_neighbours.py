@@ -94,6 +94,6 @@ def test_a_file_that_is_not_ours_is_left_alone(folder: Path, content: str):
 
 def test_the_warning_says_which_sweep_and_what_to_do():
     assert Neighbour(123, 0.0, "x", "/runs", 1.0).warning == (
-        "sweep 'x' (process 123) also uses this machine's GPUs (1.0): both may run out of GPU memory; "
-        "use resources.gpu shares or CUDA_VISIBLE_DEVICES"
+        "sweep 'x' (process 123) also uses this machine's GPUs (1.0): both may run out of GPU "
+        "memory; use resources.gpu shares or CUDA_VISIBLE_DEVICES"
     )

@@ -28,7 +28,8 @@ from trainer.training.result import FoldResult
 def test_every_epoch_of_every_fold_is_reported_with_the_mean_over_folds(
     assignment: Callable[..., Assignment],
 ):
-    given, listener = assignment(metric="accuracy"), Listener()
+    given = assignment(metric="accuracy")
+    listener = Listener()
     outcome = run_trial(given, listener)
     assert outcome.state == "completed"
     first, second = (result(given, fold)["metrics"]["accuracy"] for fold in range(2))
@@ -95,7 +96,8 @@ def test_finished_folds_are_not_trained_again(
     given = assignment(epochs=1)
     first = run_trial(given, Listener())
     written = {path: path.stat().st_mtime_ns for path in given.files.directory.rglob("result.json")}
-    given, again = dataclasses.replace(given, reported=5), Listener()
+    given = dataclasses.replace(given, reported=5)
+    again = Listener()
     assert run_trial(given, again) == first
     assert (again.steps, again.folds) == ([5], [])
     (given.files.directory / "fold-1" / "result.json").unlink()
@@ -110,7 +112,8 @@ def test_finished_folds_are_not_trained_again(
 
 
 def test_a_stopped_trial_tells_the_folds_it_finished(assignment: Callable[..., Assignment]):
-    given, listener = assignment(), Listener(stop_at=3)
+    given = assignment()
+    listener = Listener(stop_at=3)
     outcome = run_trial(given, listener)
     assert outcome == Outcome("stopped", (result(given, 0)["metrics"]["f1"],))
     assert listener.steps == [1, 2, 5]
@@ -121,7 +124,9 @@ def test_epochs_that_the_driver_never_heard_of_are_told_again_as_they_were(
     assignment: Callable[..., Assignment],
 ):
     """The driver was killed with reports in its queue; the folds are on disk."""
-    given, first, again = assignment(), Listener(), Listener()
+    given = assignment()
+    first = Listener()
+    again = Listener()
     ended = run_trial(given, first)
     assert run_trial(dataclasses.replace(given, reported=2), again) == ended
     assert again.reports == first.reports[1:]  # the last that it knows of is told for its answer
@@ -131,7 +136,9 @@ def test_epochs_that_the_driver_never_heard_of_are_told_again_as_they_were(
 def test_epochs_of_a_checkpoint_that_the_driver_never_heard_of_are_told_again(
     assignment: Callable[..., Assignment],
 ):
-    given, left, again = assignment(), Listener(interrupt_at=3), Listener()
+    given = assignment()
+    left = Listener(interrupt_at=3)
+    again = Listener()
     run_trial(given, left)
     ended = run_trial(given, again)
     assert again.reports[:3] == left.reports
@@ -152,7 +159,8 @@ def test_a_trial_that_should_have_been_stopped_is_stopped_by_what_is_told_again(
 def test_a_finished_fold_is_told_before_the_next_begins_and_can_end_the_trial(
     assignment: Callable[..., Assignment],
 ):
-    given, listener = assignment(), Listener(stop_after_fold=0)
+    given = assignment()
+    listener = Listener(stop_after_fold=0)
     outcome = run_trial(given, listener)
     score = result(given, 0)["metrics"]["f1"]
     assert outcome == Outcome("stopped", (score,))
@@ -170,7 +178,8 @@ def test_the_last_fold_is_told_by_the_outcome(assignment: Callable[..., Assignme
 
 
 def test_a_fold_whose_answer_is_known_is_not_told_again(assignment: Callable[..., Assignment]):
-    given, listener = assignment(), Listener(stop_after_fold=0)
+    given = assignment()
+    listener = Listener(stop_after_fold=0)
     run_trial(given, Listener())
     assert run_trial(dataclasses.replace(given, reported=5), listener).state == "completed"
 
@@ -208,7 +217,8 @@ def test_an_interrupted_trial_goes_on_where_it_left_and_ends_the_same(
     assignment: Callable[..., Assignment],
 ):
     given = assignment()
-    left, rest = Listener(interrupt_at=3), Listener()
+    left = Listener(interrupt_at=3)
+    rest = Listener()
     outcome = run_trial(given, left)
     assert outcome == Outcome("interrupted", (result(given, 0)["metrics"]["f1"],))
     assert (given.files.directory / "fold-1" / "last.ckpt").is_file()
@@ -237,7 +247,9 @@ def test_a_trial_that_is_interrupted_before_its_first_step_reports_nothing(
 class TestWhatFoldsLeave:
     @pytest.fixture
     def folds(self, monkeypatch: pytest.MonkeyPatch) -> list[FoldSetup]:
-        """What each fold run was given; the first one says that its batches did not fit into memory."""
+        """What each fold run was given; the first one says
+        that its batches did not fit into memory.
+        """
         given: list[FoldSetup] = []
         run_fold = trial.run_fold
 
@@ -308,7 +320,9 @@ def test_local_weights_are_read_from_their_path(assignment: Callable[..., Assign
 
 
 def test_each_head_may_see_its_own_crop(assignment: Callable[..., Assignment], tmp_path: Path):
-    """Label columns colour and side, a box around the left half: the trial reads every image in two ways."""
+    """Label columns colour and side, a box around the left half:
+    the trial reads every image in two ways.
+    """
     given = assignment(
         epochs=1,
         heads="separate",

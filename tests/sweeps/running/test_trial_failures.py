@@ -51,10 +51,8 @@ class TestLeftover:
             def report(self, report: TrialReport) -> bool:
                 raise RuntimeError("x")
 
-        device, given = (
-            torch.device("cpu"),
-            assignment(epochs=1, optimizer="madgrad", ema=0.9, checkpoint="best"),
-        )
+        device = torch.device("cpu")
+        given = assignment(epochs=1, optimizer="madgrad", ema=0.9, checkpoint="best")
         run_trial(given, Listener())  # what is kept for all trials of a worker
         before = used_bytes(device)
         for number, listener, state in ((4, Listener(), "completed"), (5, Breaking(), "failed")):
@@ -108,7 +106,8 @@ class TestFailures:
         assert outcome.state == "failed"
         values = r"\(lr=10, optimizer=sgd, backbone=test_efficientnet(, batch of 4 with [^)]+)?\)"
         assert re.fullmatch(
-            rf"fold 0, epoch \d(, step \d+)?: the (training|validation) loss is (nan|inf) {values}\. "
+            r"fold 0, epoch \d(, step \d+)?: the (training|validation) loss is (nan|inf) "
+            rf"{values}\. "
             "A lower lr or a warm-up usually helps",
             outcome.reason,
         )

@@ -39,7 +39,8 @@ def own(assignment: Callable[..., Assignment]) -> Callable[..., Assignment]:
 
 class TestOwnMetric:
     def test_it_is_the_score_of_every_report_and_fold(self, own: Callable[..., Assignment]):
-        given, listener = own(), Listener()
+        given = own()
+        listener = Listener()
         outcome = run_trial(given, listener)
         assert outcome.state == "completed"
         assert outcome.fold_scores == pytest.approx([30 + right(given, fold) for fold in range(2)])

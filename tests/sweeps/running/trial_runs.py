@@ -21,7 +21,9 @@ VALUES = {
 
 
 class Listener:
-    """Keeps the reports of epochs and of folds; stops, interrupts or loses the trial when told to."""
+    """Keeps the reports of epochs and of folds; stops,
+    interrupts or loses the trial when told to.
+    """
 
     def __init__(
         self,
@@ -33,7 +35,9 @@ class Listener:
     ) -> None:
         self.reports: list[TrialReport] = []
         self.folds: list[TrialReport] = []
-        self._stop_at, self._interrupt_at, self._lost_at = stop_at, interrupt_at, lost_at
+        self._stop_at = stop_at
+        self._interrupt_at = interrupt_at
+        self._lost_at = lost_at
         self._stop_after_fold = stop_after_fold
 
     def report(self, report: TrialReport) -> bool:

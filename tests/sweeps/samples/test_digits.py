@@ -44,7 +44,8 @@ def test_the_digits_can_be_cut_into_folds(digits):
 def test_a_whole_set_is_left_alone_and_one_that_misses_an_image_is_written_again(digits):
     folder = digits.parent
     image = folder / "images" / "0007.png"
-    stamp, pixels = image.stat().st_mtime_ns, image.read_bytes()
+    stamp = image.stat().st_mtime_ns
+    pixels = image.read_bytes()
     assert write_digits(folder) == digits
     assert image.stat().st_mtime_ns == stamp
     image.unlink()

@@ -153,7 +153,8 @@ def test_another_seed_draws_other_persons(tmp_path):
 
 
 def test_an_interrupted_set_holds_whole_persons_only_and_is_completed(tmp_path, monkeypatch):
-    calls, plain = itertools.count(), sample_faces.take_photo
+    calls = itertools.count()
+    plain = sample_faces.take_photo
 
     def killed(*args: object, **kwargs: object) -> Image.Image:
         if next(calls) >= 18:
@@ -193,7 +194,10 @@ def test_other_arguments_in_the_same_folder_are_refused(tmp_path, change, comple
     images = write_faces(tmp_path, **asked)
     before = contents(images)
     (tmp_path / "faces.json").write_text(json.dumps({**asked, "complete": complete}))
-    message = r"holds 2 persons of \d+x\d+ pixels \(seed \d+\), asked for are .*Delete the folder or choose another one$"
+    message = (
+        r"holds 2 persons of \d+x\d+ pixels \(seed \d+\), asked for are .*Delete the folder or "
+        r"choose another one$"
+    )
     with pytest.raises(DataError, match=message):
         write_faces(tmp_path, **{**asked, **change})
     assert contents(images) == before
@@ -222,7 +226,10 @@ def test_a_folder_that_cannot_be_made_is_refused(tmp_path):
 
 @pytest.mark.parametrize(("persons", "size_HW"), [(0, (16, 16)), (1, (15, 16)), (1, (16, 15))])
 def test_no_persons_and_photos_too_small_are_refused(tmp_path, persons, size_HW):
-    message = f"^cannot draw {persons} persons of {size_HW[0]}x{size_HW[1]} pixels; at least 1 person and 16x16 pixels"
+    message = (
+        f"^cannot draw {persons} persons of {size_HW[0]}x{size_HW[1]} pixels; "
+        "at least 1 person and 16x16 pixels"
+    )
     with pytest.raises(DataError, match=message):
         write_faces(tmp_path / "new", persons=persons, size_HW=size_HW)
     assert os.listdir(tmp_path) == []
@@ -249,7 +256,9 @@ def test_a_person_moves_between_the_photos(photos_PVHWC):
 
 
 def change_by(photo: str) -> np.ndarray:
-    """Mean difference (64, 48) to the photo without a mask over 12 persons; the same draws give the same pose."""
+    """Mean difference (64, 48) to the photo without a mask over 12 persons;
+    the same draws give the same pose.
+    """
     changes_PHW = []
     for number in range(12):
         one, normal = (
@@ -264,7 +273,9 @@ def change_by(photo: str) -> np.ndarray:
 
 def test_a_mask_changes_the_lower_face_and_little_else():
     change_HW = change_by("mask1")
-    lower, eyes, wall = change_HW[34:44, 18:30], change_HW[20:28, 18:30], change_HW[:10]
+    lower = change_HW[34:44, 18:30]
+    eyes = change_HW[20:28, 18:30]
+    wall = change_HW[:10]
     assert lower.mean() > 3 * eyes.mean()
     assert lower.mean() > 3 * wall.mean()
 

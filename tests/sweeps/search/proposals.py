@@ -66,7 +66,9 @@ def new_study() -> optuna.Study:
 
 
 def rebuilt(trials: list[FrozenTrial]) -> optuna.Study:
-    """What a restarted driver decides from: copies, in a storage that counts its trials differently."""
+    """What a restarted driver decides from: copies,
+    in a storage that counts its trials differently.
+    """
     storage = InMemoryStorage()
     optuna.create_study(storage=storage).add_trial(create_trial(value=0.0))
     study = optuna.create_study(
@@ -78,7 +80,8 @@ def rebuilt(trials: list[FrozenTrial]) -> optuna.Study:
 
 def score(params: dict[str, Any]) -> float:
     """A function with a best point, in place of a training."""
-    lr, dropout = params.get("lr", 1e-3), params.get("dropout", 0.2)
+    lr = params.get("lr", 1e-3)
+    dropout = params.get("dropout", 0.2)
     return -abs(math.log10(lr) + 2.5) - (params.get("optimizer") == "adamw") - abs(dropout - 0.25)
 
 
@@ -95,7 +98,9 @@ def end(study: optuna.Study, trial: FrozenTrial) -> None:
 def evaluate(
     study: optuna.Study, spec: SweepSpec, *, trials: int, first: int = 0
 ) -> list[FrozenTrial]:
-    """A sweep up to that many trials without an interruption, as asked and (in the study) as ended."""
+    """A sweep up to that many trials without an interruption,
+    as asked and (in the study) as ended.
+    """
     asked = []
     for number in range(first, trials):
         asked.append(propose(study, spec, number=number))
@@ -104,7 +109,10 @@ def evaluate(
 
 
 def asked_of(trial: FrozenTrial) -> tuple[Any, ...]:
-    """All that a proposal consists of. CMA-ES's pickled optimizer has an array that is never filled: only its keys."""
+    """All that a proposal consists of.
+
+    CMA-ES's pickled optimizer has an array that is never filled: only its keys.
+    """
     remembered = {
         key: None if "optimizer" in key else value for key, value in trial.system_attrs.items()
     }

@@ -82,7 +82,8 @@ def test_a_distribution_holds_every_value_of_its_law(entry: dict[str, Any]) -> N
 def test_lists_and_mappings_come_back_from_their_labels(make: Make) -> None:
     choices = [[1, 2], {"a": [1], "b": None}, "plain", 3, None]
     spec = make("random", parameters={"layers": {"values": choices}, "kernel": {"value": [3, 3]}})
-    study, seen = new_study(), []
+    study = new_study()
+    seen = []
     for number in range(30):
         params = propose(study, spec, number=number).params
         assert not isinstance(params["layers"], list | dict)
@@ -97,7 +98,8 @@ def test_conditions_hold_for_the_values_behind_the_labels(make: Make) -> None:
         "layers": {"values": [[1], [2]]},
         "width": {"min": 1, "max": 3, "when": {"layers": [[1]]}},
     }
-    spec, study = make("random", parameters=parameters), new_study()
+    spec = make("random", parameters=parameters)
+    study = new_study()
     for number in range(10):
         params = propose(study, spec, number=number).params
         assert ("width" in params) == (params["layers"] == "[1]")

@@ -10,7 +10,8 @@ from tests.sweeps.search.proposals import PARAMETERS, Make, new_study
 
 
 def test_a_random_draw_is_the_laws_at_a_share_of_its_own(make: Make) -> None:
-    spec, study = make("random"), new_study()
+    spec = make("random")
+    study = new_study()
     for number in range(20):
         for name, value in propose(study, spec, number=number).params.items():
             assert value == spec.space[name].domain.draw(draws.share(spec, name, number=number))
@@ -36,7 +37,8 @@ def test_the_greatest_share_is_below_one(make: Make, monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize("sampler", ["random", "qmc"])
 def test_normal_and_weighted_parameters_follow_their_laws(make: Make, sampler: str) -> None:
     parameters = {"shift": PARAMETERS["shift"], "optimizer": PARAMETERS["optimizer"]}
-    spec, study = make(sampler, parameters=parameters), new_study()
+    spec = make(sampler, parameters=parameters)
+    study = new_study()
     drawn = [propose(study, spec, number=number).params for number in range(512)]
     assert (
         scipy.stats.kstest([d["shift"] for d in drawn], scipy.stats.norm(1.0, 0.5).cdf).pvalue
@@ -48,7 +50,8 @@ def test_normal_and_weighted_parameters_follow_their_laws(make: Make, sampler: s
 
 def test_qmc_fills_the_space_evenly_from_the_first_trial_on(make: Make) -> None:
     parameters = {name: {"min": 0.0, "max": 1.0} for name in "ab"}
-    spec, study = make("qmc", parameters=parameters), new_study()
+    spec = make("qmc", parameters=parameters)
+    study = new_study()
     points = [propose(study, spec, number=number).params for number in range(16)]
     for name in "ab":  # one point in each sixteenth; one in each cell of 4 x 4
         assert sorted(int(16 * point[name]) for point in points) == list(range(16))

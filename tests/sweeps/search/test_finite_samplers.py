@@ -12,7 +12,8 @@ from tests.sweeps.search.proposals import GRID_POINTS, Make, evaluate, new_study
 
 
 def test_a_grid_is_proposed_in_order(make: Make) -> None:
-    spec, study = make("grid"), new_study()
+    spec = make("grid")
+    study = new_study()
     assert [propose(study, spec, number=number).params for number in range(6)] == GRID_POINTS
     assert all(trial.state == TrialState.RUNNING for trial in study.trials)
 
@@ -20,7 +21,8 @@ def test_a_grid_is_proposed_in_order(make: Make) -> None:
 def test_brute_force_tries_every_point_once_in_an_order_of_chance(make: Make) -> None:
     orders = []
     for seed in (1, 2):
-        spec, study = make("brute_force", seed=seed), new_study()
+        spec = make("brute_force", seed=seed)
+        study = new_study()
         orders.append([propose(study, spec, number=number).params for number in range(6)])
         assert sorted(orders[-1], key=GRID_POINTS.index) == GRID_POINTS
     assert orders[0] != orders[1] != GRID_POINTS
@@ -28,7 +30,8 @@ def test_brute_force_tries_every_point_once_in_an_order_of_chance(make: Make) ->
 
 def test_brute_force_finds_the_points_that_chance_does_not_meet(make: Make) -> None:
     parameters = {"a": {"values": [1, 2, 3], "probabilities": [1.0, 0.0, 0.0]}}
-    spec, study = make("brute_force", parameters=parameters), new_study()
+    spec = make("brute_force", parameters=parameters)
+    study = new_study()
     tried = [propose(study, spec, number=number).params["a"] for number in range(3)]
     assert tried[0] == 1
     assert sorted(tried) == [1, 2, 3]
@@ -36,7 +39,8 @@ def test_brute_force_finds_the_points_that_chance_does_not_meet(make: Make) -> N
 
 @pytest.mark.parametrize("sampler", ["grid", "brute_force"])
 def test_past_the_last_point_there_is_no_proposal(make: Make, sampler: str) -> None:
-    spec, study = make(sampler), new_study()
+    spec = make(sampler)
+    study = new_study()
     evaluate(study, spec, trials=6)
     with pytest.raises(IndexError, match="the grid has no point left"):
         propose(study, spec, number=6)
@@ -44,7 +48,8 @@ def test_past_the_last_point_there_is_no_proposal(make: Make, sampler: str) -> N
 
 
 def test_a_grid_skips_what_has_been_tried_whoever_has_the_numbers(make: Make) -> None:
-    spec, study = make("grid"), new_study()
+    spec = make("grid")
+    study = new_study()
     tried = [
         (3, TrialState.FAIL),
         (0, TrialState.COMPLETE),
@@ -67,7 +72,8 @@ def test_a_grid_skips_what_has_been_tried_whoever_has_the_numbers(make: Make) ->
 @pytest.mark.parametrize("sampler", ["grid", "brute_force"])
 def test_a_grid_tells_equal_values_of_two_kinds_and_lists_apart(make: Make, sampler: str) -> None:
     choices = [1, True, 1.0, None, [1], "[1]", {"a": 1}]
-    spec, study = make(sampler, parameters={"a": {"values": choices}}), new_study()
+    spec = make(sampler, parameters={"a": {"values": choices}})
+    study = new_study()
     proposed = [
         values_of(spec.space, propose(study, spec, number=number).params)["a"]
         for number in range(7)
@@ -87,7 +93,8 @@ def test_a_grid_tells_equal_values_of_two_kinds_and_lists_apart(make: Make, samp
     ],
 )
 def test_every_point_of_a_stepped_grid_can_be_stored(make: Make, entry: dict[str, Any]) -> None:
-    spec, study = make("grid", parameters={"dropout": entry}), new_study()
+    spec = make("grid", parameters={"dropout": entry})
+    study = new_study()
     points = list(finite_values(spec.space["dropout"].domain))
     assert [
         propose(study, spec, number=number).params["dropout"] for number in range(len(points))

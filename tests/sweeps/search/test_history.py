@@ -98,7 +98,8 @@ def test_equal_values_of_two_kinds_are_two_configurations(one: Any, other: Any) 
 def test_completed_comes_before_pruned_then_trained_before_taken_over_then_the_lower_number() -> (
     None
 ):
-    space, own = space_of(THERE), {TAKEN_FROM: {"sweep": "other", "trial": 9}}
+    space = space_of(THERE)
+    own = {TAKEN_FROM: {"sweep": "other", "trial": 9}}
     pruned = trial_of(space, state=TrialState.PRUNED)
     trials = numbered(
         pruned, pruned, trial_of(space, attributes=own), trial_of(space), trial_of(space)
@@ -118,10 +119,8 @@ def taken_over(here: Space, there: Space, *trials: FrozenTrial) -> list[FrozenTr
 
 
 def test_another_sweeps_completed_trials_become_trials_of_this_space() -> None:
-    there, here = (
-        space_of(THERE),
-        space_of(THERE, lr={"min": 0.0, "max": 2.0}, patience={"value": 0}),
-    )
+    there = space_of(THERE)
+    here = space_of(THERE, lr={"min": 0.0, "max": 2.0}, patience={"value": 0})
     attributes = {FOLD_SCORES: [0.4, 0.6], REASON: "x", START_POINT: "{}"}
     running, trained = numbered(
         trial_of(there, state=TrialState.RUNNING),
@@ -190,7 +189,8 @@ def test_what_the_other_sweep_had_taken_over_itself_is_no_history() -> None:
 def test_a_trial_fits_if_this_space_could_have_asked_it(
     changes: dict[str, Any], fits: bool
 ) -> None:
-    there, here = space_of(THERE), space_of(THERE, **changes)
+    there = space_of(THERE)
+    here = space_of(THERE, **changes)
     trial = trial_of(there, lr=0.5, epochs=7, optimizer="sgd", momentum=0.7, milestones=[2])
     taken = taken_over(here, there, *numbered(trial))
     assert len(taken) == fits
@@ -250,7 +250,8 @@ def test_every_field_has_to_be_as_it_was_whether_it_varies_or_not(
     there: dict[str, Any], here: dict[str, Any], params: dict[str, Any] | None
 ) -> None:
     common = {"lr": {"min": 0.0, "max": 1.0}}
-    before, now = space_of(common, **there), space_of(common, **here)
+    before = space_of(common, **there)
+    now = space_of(common, **here)
     taken = taken_over(now, before, *numbered(trial_of(before, lr=0.5)))
     assert [trial.params for trial in taken] == ([] if params is None else [{"lr": 0.5, **params}])
 
@@ -288,7 +289,8 @@ def test_reports_are_renumbered_by_the_largest_number_of_epochs_here(
 
 
 def test_a_grown_sweeps_trials_get_the_distributions_of_the_space_as_it_is() -> None:
-    before, now = space_of(THERE), space_of(THERE, lr={"min": 0.0, "max": 5.0})
+    before = space_of(THERE)
+    now = space_of(THERE, lr={"min": 0.0, "max": 5.0})
     old, new = numbered(
         trial_of(before, reports={1: 0.3}), trial_of(now, lr=4.0, state=TrialState.RUNNING)
     )

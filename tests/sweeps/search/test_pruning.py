@@ -26,7 +26,7 @@ NAN = float("nan")
 
 @pytest.fixture
 def rule(make_spec: Callable[..., SweepSpec]) -> Rule:
-    """A search space of 3 epochs and 2 folds with that rule, which may stop trials from the start."""
+    """A search space of 3 epochs and 2 folds with a rule that may stop trials from the start."""
 
     def rule(name: str = "median", goal: str = "maximize", **options: object) -> SweepSpec:
         metric = {"name": "valid/f1" if goal == "maximize" else "valid/loss", "goal": goal}
@@ -127,7 +127,7 @@ def test_without_a_rule_nothing_is_stopped(rule: Rule) -> None:
 def test_the_answer_is_a_function_of_the_reports(
     rule: Rule, name: str, options: dict[str, Any]
 ) -> None:
-    """Asked again, in another study with the same trials, or with a storage that gives reports in another order."""
+    """Asked again, in another study with the same trials, with reports in another order."""
     rng, spec = random.Random(4), rule(name, **options)
     answers = set()
     for _ in range(40):
@@ -459,7 +459,7 @@ def wandb_stops(rule: Hyperband, histories: list[list[float]], *, goal: str) -> 
 
 
 def test_hyperband_stops_what_wandb_stops() -> None:
-    """Over 400 random sweeps; against the package `sweeps` 0.3.0 itself 1,500 were equal when this was written."""
+    """Over 400 random sweeps; 1,500 were equal to those of the package `sweeps` 0.3.0 itself."""
     rng, stops = random.Random(3), 0
     for _ in range(400):
         options: dict[str, Any] = rng.choice(

@@ -36,7 +36,9 @@ def reason(
 
 def chance(own: Sequence[float], table: np.ndarray = TABLE) -> float:
     """The rule's formula once more, from a least-squares fit of the two-way layout."""
-    n, k, f = len(table), table.shape[1], len(own)
+    n = len(table)
+    k = table.shape[1]
+    f = len(own)
     design = np.array(
         [
             [float(t == i) for i in range(n)] + [float(j == i) for i in range(k)]
@@ -53,12 +55,11 @@ def chance(own: Sequence[float], table: np.ndarray = TABLE) -> float:
     return float(student.cdf((expected - table.mean(axis=1).max()) / error, freedom))
 
 
-def test_a_trial_far_below_the_incumbent_is_stopped_after_one_fold_with_the_chance_that_it_had() -> (
-    None
-):
+def test_a_trial_far_below_the_incumbent_is_stopped_after_one_fold_with_the_chance_that_it_had():
     assert (
         reason(TABLE[2, :1] - 0.2)
-        == f"fold race: less than 0.1 % chance to beat trial 2 ({TABLE[2].mean():.4g}) after 1 of 5 folds"
+        == f"fold race: less than 0.1 % chance to beat trial 2 ({TABLE[2].mean():.4g}) "
+        "after 1 of 5 folds"
     )
 
 
@@ -73,8 +74,8 @@ def test_the_chance_is_that_of_a_least_squares_fit_of_trials_and_folds(
     stopped = reason(own, error_rate=expected * 1.001)
     shown = "less than 0.1 %" if expected < 0.0005 else f"{100 * expected:.1f} %"
     assert (
-        stopped
-        == f"fold race: {shown} chance to beat trial 2 ({TABLE[2].mean():.4g}) after {folds} of 5 folds"
+        stopped == f"fold race: {shown} chance to beat trial 2 ({TABLE[2].mean():.4g}) "
+        f"after {folds} of 5 folds"
     )
 
 
@@ -153,7 +154,9 @@ def test_a_complete_trial_with_such_a_score_does_not_count(score: float) -> None
 def test_a_trial_as_good_as_the_incumbent_on_the_same_folds_is_never_stopped(
     folds: int, below: float
 ) -> None:
-    """Even where the incumbent made up for bad folds later, as one that must lose by the others' folds."""
+    """Even where the incumbent made up for bad folds later,
+    as one that must lose by the others' folds.
+    """
     table = np.concatenate([TABLE, [[0.5, 0.5, 1.2, 1.2, 1.2]]])
     assert incumbent(standings(table), k=K, goal=Goal.MAXIMIZE) == standings(table)[6]
     assert reason(table[6, :folds] - below, standings(table), error_rate=0.49) is None
@@ -164,8 +167,8 @@ def test_a_near_tie_is_never_stopped_and_one_further_below_is(near_tie: float) -
     for folds in (1, 2, 3, 4):
         assert reason(TABLE[2, :folds] - near_tie, near_tie=near_tie, error_rate=0.49) is None
         assert reason(TABLE[2, :folds] - near_tie - 0.1, near_tie=near_tie) == (
-            f"fold race: less than 0.1 % chance to come within {near_tie} of trial 2 ({TABLE[2].mean():.4g}) "
-            f"after {folds} of 5 folds"
+            f"fold race: less than 0.1 % chance to come within {near_tie} of trial 2 "
+            f"({TABLE[2].mean():.4g}) after {folds} of 5 folds"
         )
     assert reason(TABLE[2, :3] - 0.99 * near_tie, error_rate=0.49) is not None
 
@@ -188,7 +191,9 @@ def test_trials_that_differ_by_the_same_on_every_fold_leave_no_doubt() -> None:
 
 
 def test_trials_that_learned_nothing_and_score_the_same_are_one() -> None:
-    """Or they would say that scores have no residual, and the first good trial would stop the next."""
+    """Or they would say that scores have no residual,
+    and the first good trial would stop the next.
+    """
     nothing = [Standing(number, (0.2, 0.21, 0.2, 0.19, 0.2)) for number in range(20)]
     assert reason([0.1], nothing, min_evidence=1) is None
     assert reason([0.1], [*nothing, Standing(20, tuple(TABLE[2]))], min_evidence=5) is None
@@ -239,8 +244,12 @@ def test_a_better_trial_is_never_stopped_where_a_worse_one_goes_on(
 
 
 def test_in_simulated_sweeps_it_saves_half_and_seldom_loses_the_best() -> None:
-    """The setting of benchmarks/fold_race.py with 5 folds, a spread of 2.0: there it is 1,000 sweeps."""
-    rng, saved, lost = np.random.default_rng(5), [], 0
+    """The setting of benchmarks/fold_race.py with 5 folds, a spread of 2.0:
+    there it is 1,000 sweeps.
+    """
+    rng = np.random.default_rng(5)
+    saved = []
+    lost = 0
     for _ in range(40):
         table = rng.normal(0, 2.0, (60, 1)) + rng.normal(0, 1.0, K) + rng.normal(0, 0.6, (60, K))
         finished: list[Standing] = []

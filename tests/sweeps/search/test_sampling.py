@@ -1,4 +1,6 @@
-"""What the samplers propose depends on the seed, the number and the history, and is of the laws' values."""
+"""What the samplers propose depends on the seed, the number and the history,
+and is of the laws' values.
+"""
 
 import copy
 import random
@@ -36,7 +38,8 @@ pytestmark = pytest.mark.usefixtures("small_population")
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_a_restarted_sweep_proposes_what_the_undisturbed_one_does(make: Make, sampler: str) -> None:
     spec = make(sampler, start_with=({"optimizer": "sgd", "epochs": 1},))
-    study, n = new_study(), TRIALS.get(sampler, 14)
+    study = new_study()
+    n = TRIALS.get(sampler, 14)
     undisturbed = evaluate(study, spec, trials=n)
     ended = study.trials
     for number in range(
@@ -58,7 +61,8 @@ def test_a_restarted_sweep_proposes_what_the_undisturbed_one_does(make: Make, sa
 def test_the_storage_keeps_all_that_a_proposal_depends_on(
     make: Make, sqlite_storage: RDBStorage, sampler: str
 ) -> None:
-    spec, study = make(sampler), new_study()
+    spec = make(sampler)
+    study = new_study()
     undisturbed = evaluate(study, spec, trials=21)
     sweep = StoredSweep.create(sqlite_storage, spec, identity="a")
     for trial in study.trials[:20]:
@@ -79,9 +83,11 @@ def test_a_proposal_leaves_nothing_in_the_studys_attributes(make: Make, sampler:
 )
 def test_a_model_learns_from_the_scores(make: Make, sampler: str, trials: int) -> None:
     # cmaes: a population of 8 is told of before another generation begins
-    spec, study = make(sampler), new_study()
+    spec = make(sampler)
+    study = new_study()
     evaluate(study, spec, trials=trials)
-    as_is, worse = study.trials, copy.deepcopy(study.trials)
+    as_is = study.trials
+    worse = copy.deepcopy(study.trials)
     for trial in worse:
         trial.values = None if trial.values is None else [-trial.values[0]]
     one, other = (
@@ -95,7 +101,8 @@ def test_another_seed_and_another_number_propose_another_point(make: Make, sampl
     parameters = {"a": {"min": 1, "max": 100_000}}
     proposed = set()
     for seed in (1, 2):
-        study, spec = new_study(), make(sampler, parameters=parameters, seed=seed)
+        study = new_study()
+        spec = make(sampler, parameters=parameters, seed=seed)
         proposed |= {propose(study, spec, number=number).params["a"] for number in (0, 1)}
     assert len(proposed) == 4
 
@@ -131,7 +138,8 @@ def test_a_proposal_is_a_running_trial_of_the_study(make: Make, sampler: str) ->
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_a_space_without_a_choice_has_one_point(make: Make, sampler: str) -> None:
-    study, spec = new_study(), make(sampler, parameters={"backbone": {"value": "test_resnet"}})
+    study = new_study()
+    spec = make(sampler, parameters={"backbone": {"value": "test_resnet"}})
     assert propose(study, spec, number=0).params == {}
 
 
@@ -144,14 +152,16 @@ def test_a_space_without_a_choice_has_one_point(make: Make, sampler: str) -> Non
 def test_a_model_copes_with_a_small_space(
     make: Make, sampler: str, parameters: dict[str, Any]
 ) -> None:
-    study, spec = new_study(), make(sampler, parameters=parameters)
+    study = new_study()
+    spec = make(sampler, parameters=parameters)
     for trial in evaluate(study, spec, trials=14):
         assert trial.params.keys() == parameters.keys()
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "cmaes", "nsgaii", "gp"])
 def test_before_its_model_acts_a_sampler_draws_from_the_laws(make: Make, sampler: str) -> None:
-    spec, by_law = make(sampler), make("random")
+    spec = make(sampler)
+    by_law = make("random")
     for number in range(2):  # cmaes begins with its second
         assert propose(new_study_of(number), spec, number=number).params == (
             propose(new_study_of(number), by_law, number=number).params
@@ -167,9 +177,12 @@ def new_study_of(trials: int) -> optuna.Study:
 
 @pytest.mark.parametrize("sampler", ["gp", "cmaes", "nsgaii"])
 def test_what_a_model_leaves_out_is_drawn_from_its_law(make: Make, sampler: str) -> None:
-    """The seed of a draw is its own: a conditional parameter gets the same value whatever is drawn before it."""
+    """The seed of a draw is its own: a conditional parameter gets the same value
+    whatever is drawn before it.
+    """
     n = TRIALS[sampler]
-    study, spec = new_study(), make(sampler)
+    study = new_study()
+    spec = make(sampler)
     evaluate(study, spec, trials=n)
     trial = propose(study, spec, number=n)
     for name in {"momentum", "decay"} & trial.params.keys():
@@ -178,7 +191,8 @@ def test_what_a_model_leaves_out_is_drawn_from_its_law(make: Make, sampler: str)
 
 
 def test_cmaes_keeps_its_model_when_conditions_change_what_trials_share(make: Make) -> None:
-    study, spec = new_study(), make("cmaes")
+    study = new_study()
+    spec = make("cmaes")
     for number in range(40):
         trial = propose(study, spec, number=number)
         if (
@@ -194,7 +208,8 @@ def test_cmaes_keeps_its_model_when_conditions_change_what_trials_share(make: Ma
 
 
 def test_the_parents_of_a_generation_are_the_best_before_it(make: Make) -> None:
-    study, spec = new_study(), make("nsgaii")
+    study = new_study()
+    spec = make("nsgaii")
     evaluate(study, spec, trials=22)
     sampler = models._Genetic(seed=0, population_size=6)
     first, second = (sampler.get_population(study, generation) for generation in (0, 1))

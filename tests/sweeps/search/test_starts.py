@@ -23,7 +23,8 @@ STARTS = (
 
 @pytest.mark.parametrize("sampler", ["tpe", "gp", "cmaes", "qmc", "nsgaii", "random"])
 def test_start_points_come_first_and_the_rest_of_them_is_sampled(make: Make, sampler: str) -> None:
-    spec, study = make(sampler, start_with=STARTS), new_study()
+    spec = make(sampler, start_with=STARTS)
+    study = new_study()
     first, second, third = evaluate(study, spec, trials=3)
     for trial, start in ((first, STARTS[0]), (second, STARTS[1])):
         assert start.items() <= trial.params.items()
@@ -37,7 +38,8 @@ def test_start_points_come_first_and_the_rest_of_them_is_sampled(make: Make, sam
 
 @pytest.mark.parametrize("state", list(TrialState))
 def test_a_start_point_is_asked_once_in_the_sweeps_life(make: Make, state: TrialState) -> None:
-    spec, study = make("random", start_with=STARTS), new_study()
+    spec = make("random", start_with=STARTS)
+    study = new_study()
     first = copy.deepcopy(propose(study, spec, number=0))
     first.state, first.values = state, [0.5] if state == TrialState.COMPLETE else None
     first.datetime_complete = first.datetime_start if state.is_finished() else None
@@ -50,8 +52,11 @@ def test_a_start_point_is_asked_once_in_the_sweeps_life(make: Make, state: Trial
 
 @pytest.mark.parametrize("sampler", ["tpe", "gp", "cmaes", "nsgaii"])
 def test_a_start_point_may_come_when_the_model_acts(make: Make, sampler: str) -> None:
-    """As after `start_with` was added to a sweep that goes on; CMA-ES and a mutation leave the rest to its law."""
-    study, n = new_study(), TRIALS.get(sampler, 14)
+    """As after `start_with` was added to a sweep that goes on;
+    CMA-ES and a mutation leave the rest to its law.
+    """
+    study = new_study()
+    n = TRIALS.get(sampler, 14)
     evaluate(study, make(sampler), trials=n)
     trials = [propose(study, make(sampler, start_with=STARTS), number=n + at) for at in (0, 1)]
     for start, trial in zip(STARTS, trials, strict=True):
@@ -81,7 +86,8 @@ def test_a_start_points_value_becomes_the_domains_own(make: Make, sampler: str) 
 @pytest.mark.parametrize("sampler", ["grid", "brute_force"])
 def test_a_start_point_of_a_grid_counts_as_tried(make: Make, sampler: str) -> None:
     starts = ({"optimizer": "sgd", "epochs": 2, "momentum": 0.75}, {"optimizer": "sgd"})
-    spec, study = make(sampler, start_with=starts), new_study()
+    spec = make(sampler, start_with=starts)
+    study = new_study()
     proposed = [propose(study, spec, number=number) for number in range(6)]
     assert proposed[0].params == GRID_POINTS[5]
     assert proposed[1].params["optimizer"] == "sgd"
@@ -97,13 +103,11 @@ def test_a_start_point_of_a_grid_counts_as_tried(make: Make, sampler: str) -> No
 
 
 def test_a_start_point_whose_points_have_all_been_tried_is_passed_over(make: Make) -> None:
-    spec, study = (
-        make(
-            "grid",
-            start_with=({"optimizer": "adamw", "epochs": 1}, {"epochs": 1, "optimizer": "adamw"}),
-        ),
-        (new_study()),
+    spec = make(
+        "grid",
+        start_with=({"optimizer": "adamw", "epochs": 1}, {"epochs": 1, "optimizer": "adamw"}),
     )
+    study = new_study()
     assert [propose(study, spec, number=number).params for number in range(2)] == GRID_POINTS[:2]
     again = make("grid", start_with=({"optimizer": "adamw"},))
     assert propose(study, again, number=2).params == GRID_POINTS[2]

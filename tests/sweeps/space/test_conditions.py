@@ -153,7 +153,8 @@ def test_a_condition_on_a_continuous_range_is_a_problem(entry: dict[str, Any]) -
     assert problems_of({"x": entry, "y": {"value": 1, "when": {"x": [0.5]}}}) == [
         Problem(
             ("parameters", "y", "when", "x"),
-            "x is a continuous range, which never has exactly 0.5: give it values or a step (q_uniform with q)",
+            "x is a continuous range, which never has exactly 0.5: give it values or a step "
+            "(q_uniform with q)",
         )
     ]
 

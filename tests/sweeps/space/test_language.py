@@ -238,8 +238,10 @@ def rounded(values: Any, q: float) -> Any:
     return np.round(values / q) * q
 
 
-NORMAL, LOGNORMAL = scipy.stats.norm(1, 2), scipy.stats.lognorm(s=0.5, scale=math.exp(2))
-BETA, LOG = scipy.stats.beta(2, 5), scipy.stats.loguniform(3, 1000)
+NORMAL = scipy.stats.norm(1, 2)
+LOGNORMAL = scipy.stats.lognorm(s=0.5, scale=math.exp(2))
+BETA = scipy.stats.beta(2, 5)
+LOG = scipy.stats.loguniform(3, 1000)
 
 
 @pytest.mark.parametrize(
@@ -285,8 +287,6 @@ def test_a_draw_is_the_quantile_that_wandb_takes(entry: dict[str, Any], expected
 
 
 def test_a_weighted_draw_follows_the_cumulated_probabilities() -> None:
-    domain, weights = (
-        one({"values": [0, 1, 2], "probabilities": [0.2, 0.5, 0.3]}),
-        np.cumsum([0.2, 0.5, 0.3]),
-    )
+    domain = one({"values": [0, 1, 2], "probabilities": [0.2, 0.5, 0.3]})
+    weights = np.cumsum([0.2, 0.5, 0.3])
     assert [domain.draw(float(u)) for u in U] == [int(np.argmin(u >= weights)) for u in U]

@@ -97,7 +97,8 @@ TOO_LARGE = "its values are too large or too small for a number, got "
         (
             {"values": [1], "valeus": [2]},
             ("valeus",),
-            "categorical takes no 'valeus'. Did you mean 'values'? Allowed: distribution, probabilities, values, when",
+            "categorical takes no 'valeus'. Did you mean 'values'? Allowed: distribution, "
+            "probabilities, values, when",
         ),
         ({"values": []}, ("values",), "expected a list with at least one value, got []"),
         ({"values": "adam"}, ("values",), "expected a list with at least one value, got 'adam'"),

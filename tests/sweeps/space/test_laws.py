@@ -46,7 +46,8 @@ def test_a_law_with_bounds_reaches_them_exactly(law: Law, low: float, high: floa
 
 
 def test_a_law_without_bounds_is_cut_where_almost_nothing_is_left() -> None:
-    normal, log_normal = Normal(1.0, 2.0), LogNormal(1.0, 2.0)
+    normal = Normal(1.0, 2.0)
+    log_normal = LogNormal(1.0, 2.0)
     assert normal.quantile(0.0) == pytest.approx(1 - 7.034 * 2, abs=0.001)
     assert normal.quantile(0.0) == normal.quantile(TAIL) < normal.quantile(2 * TAIL)
     assert normal.quantile(1.0) == pytest.approx(1 + 7.034 * 2, abs=0.001)

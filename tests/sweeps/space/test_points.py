@@ -109,7 +109,8 @@ KNOWN = "Known: lr, optimizer, momentum, nesterov, backbone, width, model.head.s
         (
             [{"momentum": 0.9}],
             (0,),
-            "momentum is sampled only if optimizer is sgd, which this point leaves open: give optimizer, too",
+            "momentum is sampled only if optimizer is sgd, which this point leaves open: "
+            "give optimizer, too",
         ),
         (
             [{"optimizer": "sgd", "momentum": 0.8, "nesterov": True}],

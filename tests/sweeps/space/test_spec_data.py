@@ -32,7 +32,8 @@ AGES = "age_borders are ages that rise, e.g. [30, 60]"
         (
             "data",
             "fill: null",
-            "data.fill: a colour is white, black, grey or '#rrggbb', got None (without quotes, # begins a comment)",
+            "data.fill: a colour is white, black, grey or '#rrggbb', got None (without quotes, "
+            "# begins a comment)",
         ),
         (
             "data",
@@ -131,7 +132,8 @@ def test_every_problem_of_the_data_has_the_line_of_its_own_key(
 ) -> None:
     text = RIGHT.replace(
         "data: {source: train.csv}\n",
-        "data:\n  sorce: train.csv\n  label:\n    - mask\n    - 3\n  keep: one\nfolds:\n  k: 1\n  seed: x\n",
+        "data:\n  sorce: train.csv\n  label:\n    - mask\n    - 3\n  keep: one\nfolds:\n  k: 1\n"
+        "  seed: x\n",
     )
     assert [line.split(":")[0] for line in problems(text)] == [
         "line 4  data.source",

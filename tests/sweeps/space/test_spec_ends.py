@@ -55,7 +55,8 @@ def test_run_cap_cuts_a_grid(read: Callable[..., SweepSpec]) -> None:
 def test_a_grid_needs_steps(problems: Callable[..., list[str]], entry: str, end: str) -> None:
     name = "brute force" if "brute" in end else "grid"
     assert problems(f"{RIGHT}  dropout: {entry}\n{end}\n") == [
-        f"line 7  parameters.dropout: a {name} needs values or a step (q_uniform with q), not a continuous range"
+        f"line 7  parameters.dropout: a {name} needs values or a step (q_uniform with q), "
+        "not a continuous range"
     ]
 
 

@@ -14,8 +14,8 @@ from tests.sweeps.space.space_texts import BESIDE, NO_FUNCTION, RIGHT
 
 def test_a_dotted_parameter_is_an_entry_of_a_mapping(read: Callable[..., SweepSpec]) -> None:
     spec = read(
-        RIGHT
-        + "  heads: {value: separate}\n  head_weights.age: {min: 0.5, max: 2.0}\n  head_crops.mask: {value: face}\n"
+        RIGHT + "  heads: {value: separate}\n  head_weights.age: {min: 0.5, max: 2.0}\n"
+        "  head_crops.mask: {value: face}\n"
         "  freeze.up_to: {values: [layer1, layer2]}\n"
     )
     assert [(p.name, p.path) for p in spec.space.parameters][2:] == [
@@ -38,8 +38,8 @@ def test_an_entry_may_have_a_condition(
     read: Callable[..., SweepSpec], problems: Callable[..., list[str]]
 ) -> None:
     text = (
-        RIGHT
-        + "  loss: {values: [focal, mixture]}\n  loss_mix.focal: {value: 0.6, when: {loss: mixture}}\n"
+        RIGHT + "  loss: {values: [focal, mixture]}\n"
+        "  loss_mix.focal: {value: 0.6, when: {loss: mixture}}\n"
     )
     assert read(text).space["loss_mix.focal"].when == (("loss", ("mixture",)),)
     assert read(text).notices == ()
@@ -50,8 +50,8 @@ def test_an_entry_may_have_a_condition(
 
 def test_a_condition_may_name_an_entry(read: Callable[..., SweepSpec]) -> None:
     text = (
-        RIGHT
-        + "  loss: {value: mixture}\n  loss_mix.focal: {values: [0.0, 0.6]}\n  loss_mix.soft_f1: {value: 0.4}\n"
+        RIGHT + "  loss: {value: mixture}\n  loss_mix.focal: {values: [0.0, 0.6]}\n"
+        "  loss_mix.soft_f1: {value: 0.4}\n"
     )
     spec = read(text + "  focal_gamma: {min: 1.0, max: 3.0, when: {loss_mix.focal: 0.6}}\n")
     assert spec.space["focal_gamma"].when == (("loss_mix.focal", (0.6,)),)
@@ -75,7 +75,8 @@ def test_a_condition_may_name_an_entry(read: Callable[..., SweepSpec]) -> None:
         ),
         (
             "loss_mix.focal: {values: [0.5, -1]}",
-            "parameters.loss_mix.focal.values.1: input should be greater than or equal to 0, got -1",
+            "parameters.loss_mix.focal.values.1: input should be greater than or equal to 0, "
+            "got -1",
         ),
         (
             "head_crops.mask: {min: 0.0, max: 1.0}",
@@ -92,11 +93,12 @@ def test_a_mistake_in_an_entry_is_named_with_its_line(
 
 def test_freeze_is_given_as_a_whole_or_as_up_to(problems: Callable[..., list[str]]) -> None:
     text = (
-        RIGHT
-        + "  freeze: {values: [none, backbone]}\n  freeze.up_to: {value: layer2, when: {freeze: none}}\n"
+        RIGHT + "  freeze: {values: [none, backbone]}\n"
+        "  freeze.up_to: {value: layer2, when: {freeze: none}}\n"
     )
     assert problems(text) == [
-        "line 8  parameters.freeze.up_to: freeze is given as a whole, too: list up_to:STAGE among its values"
+        "line 8  parameters.freeze.up_to: freeze is given as a whole, too: "
+        "list up_to:STAGE among its values"
     ]
 
 
@@ -131,7 +133,8 @@ def test_freeze_is_given_as_a_whole_or_as_up_to(problems: Callable[..., list[str
         (
             "loss_mix.focl",
             0.6,
-            "unknown entry 'focl'. Did you mean 'focal'? Known: cross_entropy, label_smoothing, focal, soft_f1",
+            "unknown entry 'focl'. Did you mean 'focal'? Known: cross_entropy, label_smoothing, "
+            "focal, soft_f1",
         ),
         ("loss_mix", {"focal": 0.6}, None),
         ("head_weights.age", 2, None),  # which columns there are is asked later
@@ -150,8 +153,8 @@ def test_freeze_is_given_as_a_whole_or_as_up_to(problems: Callable[..., list[str
         (
             "weights",
             "pretraind",
-            "weights are pretrained, none, or a file that ends with .safetensors, .pt, .pth, .bin, .ckpt, .tar, "
-            "got 'pretraind'",
+            "weights are pretrained, none, or a file that ends with .safetensors, .pt, .pth, .bin, "
+            ".ckpt, .tar, got 'pretraind'",
         ),
         ("momentum", 1, "input should be less than 1, got 1"),
         ("backbone", "", "string should have at least 1 character, got ''"),

@@ -55,7 +55,8 @@ def test_a_function_that_workers_could_not_have_is_refused(
         ("seed", "every seed derives from the sweep's own seed (the top-level key seed)"),
         (
             "metric",
-            "a metric of your own is named at the top: metric: {name: my_task.py:my_metric, goal: maximize}",
+            "a metric of your own is named at the top: metric: {name: my_task.py:my_metric, goal: "
+            "maximize}",
         ),
         ("metric_goal", "it is metric.goal at the top"),
     ],
@@ -95,8 +96,8 @@ def test_the_loss_is_no_score_where_each_trial_has_its_own(
     found = problems(LOSS + "".join(f"  {line}\n" for line in lines))
     at = {line.partition(":")[0]: 7 + number for number, line in enumerate(lines)}
     assert found == [
-        f"line {at[name]}  parameters.{name}: valid/loss is each trial's own loss, which {name} changes: "
-        "use metric valid/log_loss"
+        f"line {at[name]}  parameters.{name}: valid/loss is each trial's own loss, "
+        f"which {name} changes: use metric valid/log_loss"
         for name in moving
     ]
 
@@ -108,7 +109,10 @@ def test_the_loss_is_a_score_where_all_trials_have_the_same(read: Callable[..., 
     )
 
 
-BIASED = "fold_best scores are 0.4-0.5 points too good and cannot be compared with others: give one value"
+BIASED = (
+    "fold_best scores are 0.4-0.5 points too good and cannot be compared with others: "
+    "give one value"
+)
 
 
 @pytest.mark.parametrize(
@@ -136,5 +140,6 @@ def test_scores_that_flatter_are_not_mixed_with_others(
 def test_scores_that_all_flatter_are_noticed(read: Callable[..., SweepSpec]) -> None:
     for entry in ("{value: fold_best}", "{values: [fold_best]}"):
         assert read(f"{RIGHT}  checkpoint: {entry}\n").notices == (
-            "checkpoint: fold_best takes the best epoch on the fold it scores: scores are 0.4-0.5 points too good",
+            "checkpoint: fold_best takes the best epoch on the fold it scores: "
+            "scores are 0.4-0.5 points too good",
         )

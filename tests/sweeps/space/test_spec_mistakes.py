@@ -9,6 +9,7 @@ from trainer.config import TrainConfig
 
 RULES = "Known: none, hyperband, median, percentile, patient, threshold, wilcoxon"
 TYPE = "early_terminate.type: "
+FIELDS = sorted(TrainConfig.model_fields.keys() - {"seed", "metric", "metric_goal"})
 
 
 @pytest.mark.parametrize(
@@ -25,34 +26,39 @@ TYPE = "early_terminate.type: "
             "valid/f1",
             "valid/f2",
             "line 2  metric.name: unknown metric 'valid/f2'. Did you mean 'valid/f1'? "
-            "Known: valid/f1, valid/accuracy, valid/balanced_accuracy, valid/loss, valid/log_loss, valid/ece, "
-            "or a function of your own, my_task.py:my_metric",
+            "Known: valid/f1, valid/accuracy, valid/balanced_accuracy, valid/loss, valid/log_loss, "
+            "valid/ece, or a function of your own, my_task.py:my_metric",
         ),
         (
             "maximize",
             "minimize",
-            "line 2  metric.goal: valid/f1 gets better in the other direction: write goal: maximize",
+            "line 2  metric.goal: valid/f1 gets better in the other direction: write goal: "
+            "maximize",
         ),
         (
             "goal: maximize",
             "goal: maximise",
-            "line 2  metric.goal: unknown value 'maximise'. Did you mean 'maximize'? Known: maximize, minimize",
+            "line 2  metric.goal: unknown value 'maximise'. Did you mean 'maximize'? Known: "
+            "maximize, minimize",
         ),
         (
             "metric: {name: valid/f1, goal: maximize}",
             "metric: valid/f1",
-            "line 2  metric: expected a mapping with goal, name, target, got 'valid/f1'. Write metric: {name: ",
+            "line 2  metric: expected a mapping with goal, name, target, got 'valid/f1'. "
+            "Write metric: {name: ",
         ),
         (
             "metric: {name: valid/f1, goal: maximize}\n",
             "",
             "metric: missing. Write metric: {name: valid/f1, goal: maximize}; "
-            "known names: valid/f1, valid/accuracy, valid/balanced_accuracy, valid/loss, valid/log_loss, valid/ece",
+            "known names: valid/f1, valid/accuracy, valid/balanced_accuracy, valid/loss, "
+            "valid/log_loss, valid/ece",
         ),
         (
             "data: {source: train.csv}\n",
             "",
-            "data: missing. Write data: {source: images.csv} or data: {source: folder-with-one-sub-folder-per-class}",
+            "data: missing. Write data: {source: images.csv} or data: {source: "
+            "folder-with-one-sub-folder-per-class}",
         ),
         (
             "source: train.csv",
@@ -77,7 +83,8 @@ TYPE = "early_terminate.type: "
         (
             "run_cap: 10\n",
             "",
-            "no end: give run_cap (a number of trials) or budget: {hours: ...} or {gpu_hours: ...}; only a grid needs ",
+            "no end: give run_cap (a number of trials) or budget: {hours: ...} or {gpu_hours: "
+            "...}; only a grid needs ",
         ),
         (
             "run_cap: 10",
@@ -87,7 +94,8 @@ TYPE = "early_terminate.type: "
         (
             "run_cap: 10",
             "run_cap: 10\nmethod: baysian",
-            "line 4  method: unknown value 'baysian'. Did you mean 'bayes'? Known: bayes, random, grid, custom",
+            "line 4  method: unknown value 'baysian'. Did you mean 'bayes'? Known: bayes, random, "
+            "grid, custom",
         ),
         (
             "run_cap: 10",
@@ -151,8 +159,8 @@ TYPE = "early_terminate.type: "
                 ),
                 (
                     "folds: {race: yes}",
-                    "folds.race: expected true, false, or a mapping with error_rate, min_evidence, min_folds, "
-                    "near_tie, got 'yes'",
+                    "folds.race: expected true, false, or a mapping with error_rate, min_evidence, "
+                    "min_folds, near_tie, got 'yes'",
                 ),
                 (
                     "folds: {race: {error_rate: 0.9}}",
@@ -190,7 +198,8 @@ TYPE = "early_terminate.type: "
                 ("warm_start: [other, toy]", "warm_start: 'toy' is this sweep: name other ones"),
                 (
                     "sampler: tpee",
-                    "sampler: unknown value 'tpee'. Did you mean 'tpe'? Known: tpe, gp, cmaes, qmc, ",
+                    "sampler: unknown value 'tpee'. Did you mean 'tpe'? Known: tpe, gp, cmaes, "
+                    "qmc, ",
                 ),
                 (
                     "metrics: [{name: valid/f1}]",
@@ -201,7 +210,8 @@ TYPE = "early_terminate.type: "
         (
             "run_cap: 10",
             "budget: {gpu_hours: 3}\nresources: {gpu: 0}",
-            "line 3  budget.gpu_hours: is no end without a GPU (resources.gpu: 0): give run_cap or hours",
+            "line 3  budget.gpu_hours: is no end without a GPU (resources.gpu: 0): "
+            "give run_cap or hours",
         ),
         (
             "maximize}\nrun_cap: 10",
@@ -226,18 +236,19 @@ TYPE = "early_terminate.type: "
         (
             "lr: {value: 0.1}",
             "epochs: {min: 1.0, max: 3.0}",
-            "line 6  parameters.epochs: takes whole numbers only: give min and max as whole numbers, or values",
+            "line 6  parameters.epochs: takes whole numbers only: give min and max as whole "
+            "numbers, or values",
         ),
         (
             "lr: {value: 0.1}",
             "resize: {value: 10x}",
-            "line 6  parameters.resize.value: a size is a number or 'HxW' with sides from 8 to 4096 pixels, got '10x'",
+            "line 6  parameters.resize.value: a size is a number or 'HxW' with sides from 8 to "
+            "4096 pixels, got '10x'",
         ),
         (
             "lr: {value: 0.1}",
             "qqq: {value: 1}",
-            "line 6  parameters.qqq: unknown parameter. "
-            f"Known: {', '.join(sorted(TrainConfig.model_fields.keys() - {'seed', 'metric', 'metric_goal'}))}",
+            f"line 6  parameters.qqq: unknown parameter. Known: {', '.join(FIELDS)}",
         ),
     ],
 )

@@ -27,8 +27,9 @@ def test_early_termination_beside_the_race_is_a_notice(
     (notice,) = read(f"{RIGHT}early_terminate: {rule}\n").notices
     name = rule.split()[1].strip(",}")
     assert notice == (
-        f"early_terminate ({name}) together with the fold race costs ensemble candidates: in a simulation it lost the "
-        "best trial in 12-14 % of sweeps; leave it out, or set folds.race: false"
+        f"early_terminate ({name}) together with the fold race costs ensemble candidates: "
+        "in a simulation it lost the best trial in 12-14 % of sweeps; leave it out, "
+        "or set folds.race: false"
     )
     assert read(f"{RIGHT}early_terminate: {rule}\nfolds: {{race: false}}\n").notices == ()
 
@@ -48,8 +49,8 @@ def test_one_epoch_for_all_folds_beside_a_comparison_of_folds_is_a_notice(
     read: Callable[..., SweepSpec], checkpoint: str, lines: str, noticed: bool
 ) -> None:
     expected = (
-        "checkpoint: best scores all folds by one epoch that is chosen at the end, so the fold race (and wilcoxon) "
-        "cannot compare a running trial: they are off"
+        "checkpoint: best scores all folds by one epoch that is chosen at the end, "
+        "so the fold race (and wilcoxon) cannot compare a running trial: they are off"
     )
     assert read(f"{RIGHT}  checkpoint: {checkpoint}\n{lines}\n").notices == (
         (expected,) if noticed else ()
@@ -76,7 +77,8 @@ def test_what_a_sampler_cannot_model_is_a_notice(
 ) -> None:
     text = (
         RIGHT.replace("{value: 0.1}", "{min: 0.1, max: 0.2}")
-        + "  optimizer: {values: [sgd, adam]}\n  momentum: {min: 0.1, max: 0.9, when: {optimizer: sgd}}\n"
+        + "  optimizer: {values: [sgd, adam]}\n"
+        "  momentum: {min: 0.1, max: 0.9, when: {optimizer: sgd}}\n"
     )
     expected = () if notice is None else (notice.format("drawn at random by themselves: "),)
     assert read(f"{text}method: {method}\nsampler: {sampler}\n").notices == expected
@@ -92,16 +94,17 @@ def test_a_deprecated_distribution_is_a_notice(read: Callable[..., SweepSpec]) -
 def test_tails_that_a_field_does_not_take_are_a_notice(read: Callable[..., SweepSpec]) -> None:
     (notice,) = read(RIGHT + "  dropout: {distribution: normal, mu: 0.3, sigma: 0.05}\n").notices
     assert notice.startswith(
-        "dropout: normal (mu 0.3, sigma 0.05) has tails from -0.0517 to 0.652, and a trial whose value the field does "
-        "not take will fail: input should be greater than or equal to 0, got -0.0517"
+        "dropout: normal (mu 0.3, sigma 0.05) has tails from -0.0517 to 0.652, "
+        "and a trial whose value the field does not take will fail: input should be greater than "
+        "or equal to 0, got -0.0517"
     )
     assert read(RIGHT + "  dropout: {distribution: normal, mu: 0.3, sigma: 0.01}\n").notices == ()
 
 
 def test_whole_bounds_of_a_real_parameter_are_a_notice(read: Callable[..., SweepSpec]) -> None:
     assert read(RIGHT + "  focal_gamma: {min: 0, max: 5}\n").notices == (
-        "focal_gamma: min and max are whole numbers, so only whole numbers are sampled (W&B's rule); "
-        "write 0.0 and 5.0 for the range between them",
+        "focal_gamma: min and max are whole numbers, so only whole numbers are sampled (W&B's "
+        "rule); write 0.0 and 5.0 for the range between them",
     )
 
 

@@ -43,33 +43,41 @@ ALL_ITS_PROBLEMS = """\
   --set.=3: expected key=value, e.g. --set run_cap=20
   --set.seed=[1: not a YAML value: '[1'
   resources.cpu: expected a number of CPUs above 0, or auto, got 0 (from --set)
-  no end: give run_cap (a number of trials) or budget: {{hours: ...}} or {{gpu_hours: ...}}; only a grid needs neither
-  line 1  name: 'mask/2' cannot name a folder: letters, digits, '.', '_' and '-', starting with a letter or digit, at \
-most 100
-  line 2  methd: unknown key. Did you mean 'method'? Allowed here: budget, data, description, early_terminate, folds, \
-keep, method, metric, name, parameters, resources, retries, run_cap, sampler, seed, start_with, warm_start
-  line 4  metric.goal: missing. Write goal: maximize or goal: minimize (W&B's silent default would minimise)
+  no end: give run_cap (a number of trials) or budget: {{hours: ...}} or {{gpu_hours: ...}}; \
+only a grid needs neither
+  line 1  name: 'mask/2' cannot name a folder: letters, digits, '.', '_' and '-', \
+starting with a letter or digit, at most 100
+  line 2  methd: unknown key. Did you mean 'method'? Allowed here: budget, data, description, \
+early_terminate, folds, keep, method, metric, name, parameters, resources, retries, run_cap, \
+sampler, seed, start_with, warm_start
+  line 4  metric.goal: missing. Write goal: maximize or goal: minimize (W&B's silent default would \
+minimise)
   line 5  data.label: a column's name, or a list of them, got [3]
   line 5  data.fill: a colour is white, black, grey or '#rrggbb', got 'red'
-  line 5  data.sauce: unknown key. Did you mean 'source'? Allowed here: age_borders, allow_outside, \
-background_weights, bad_boxes, box, box_format, cache_gb, corrections, face_weights, fill, group, image, keep, \
-label, layout, max_pixels, max_rejected, near_distance, source, valid
+  line 5  data.sauce: unknown key. Did you mean 'source'? Allowed here: age_borders, \
+allow_outside, background_weights, bad_boxes, box, box_format, cache_gb, corrections, \
+face_weights, fill, group, image, keep, label, layout, max_pixels, max_rejected, near_distance, \
+source, valid
   line 6  folds.k: input should be greater than or equal to 2, got 1
-  line 6  folds.hold_out: unknown key. Did you mean 'holdout'? Allowed here: column, file, holdout, k, race, seed
-  line 7  early_terminate.type: unknown value 'hyperbnd'. Did you mean 'hyperband'? Known: none, hyperband, median, \
-percentile, patient, threshold, wilcoxon
+  line 6  folds.hold_out: unknown key. Did you mean 'holdout'? Allowed here: column, file, \
+holdout, k, race, seed
+  line 7  early_terminate.type: unknown value 'hyperbnd'. Did you mean 'hyperband'? Known: none, \
+hyperband, median, percentile, patient, threshold, wilcoxon
   line 9  parameters.backbon: unknown parameter. Did you mean 'backbone'?
-  line 10  parameters.seed: cannot be a parameter: every seed derives from the sweep's own seed (the top-level key seed)
+  line 10  parameters.seed: cannot be a parameter: every seed derives from the sweep's own seed \
+(the top-level key seed)
   line 11  parameters.lr: a log scale needs 0 < min < max, got min=0, max=0.1
   line 12  parameters.weight_decay: min must not be above max, got min=0.5, max=0.1
   line 13  parameters.momentum.q: uniform takes no 'q'. Allowed: distribution, max, min, when
-  line 15  parameters.scheduler.value: unknown value 'cosin'. Did you mean 'cosine'? Known: none, step, multistep, \
-exponential, cosine, one_cycle, cyclic, plateau, two_stage
-  line 17  parameters.loss.value: unknown value 'focl'. Did you mean 'focal'? Known: cross_entropy, label_smoothing, \
-focal, soft_f1, mixture, or a function of your own, my_task.py:my_loss
+  line 15  parameters.scheduler.value: unknown value 'cosin'. Did you mean 'cosine'? Known: none, \
+step, multistep, exponential, cosine, one_cycle, cyclic, plateau, two_stage
+  line 17  parameters.loss.value: unknown value 'focl'. Did you mean 'focal'? Known: \
+cross_entropy, label_smoothing, focal, soft_f1, mixture, or a function of your own, \
+my_task.py:my_loss
   line 18  parameters.batch_size.values.1: input should be a valid integer, got '64'
   line 19  parameters.dropout.when.optimzer: unknown parameter 'optimzer'. Did you mean 'optimizer'?
-  line 20  parameters.smoothing.when.loss: loss never has the value 'label_smoothing', so this is never sampled
+  line 20  parameters.smoothing.when.loss: loss never has the value 'label_smoothing', \
+so this is never sampled
   line 21  parameters.focal_gamma.when: conditions in a circle: focal_gamma, monitor"""
 
 
@@ -134,8 +142,9 @@ def test_the_data_and_the_folds_are_read_as_they_are_written(
     spec = read(
         RIGHT.replace(
             "{source: train.csv}",
-            "{source: faces, layout: profile_folders, label: [mask, age], group: person, age_borders: [20, 40, 60], "
-            "box: [l, t, r, b], fill: '#0a0B0c', keep: one_per_cluster, allow_outside: true, cache_gb: 2}",
+            "{source: faces, layout: profile_folders, label: [mask, age], group: person, "
+            "age_borders: [20, 40, 60], box: [l, t, r, b], fill: '#0a0B0c', keep: one_per_cluster, "
+            "allow_outside: true, cache_gb: 2}",
         )
         + "folds: {k: 4, holdout: 0.1, file: pins.npz}\n"
     )

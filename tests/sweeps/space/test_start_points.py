@@ -43,5 +43,6 @@ def test_a_point_that_is_no_valid_configuration_is_a_problem(
         + "  scheduler: {value: cyclic}\n  base_lr: {value: 0.2}\n"
     )
     assert problems(f"{text}start_with: [{{lr: 0.3}}, {{lr: 0.1}}]\n") == [
-        "line 9  start_with.1: is no valid configuration: cyclic needs base_lr <= lr, got base_lr=0.2 and lr=0.1"
+        "line 9  start_with.1: is no valid configuration: cyclic needs base_lr <= lr, "
+        "got base_lr=0.2 and lr=0.1"
     ]

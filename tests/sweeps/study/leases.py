@@ -52,7 +52,8 @@ class Outage:
     """A database that answers nothing while `on`; `asked` counts."""
 
     def __init__(self, engine: sa.Engine) -> None:
-        self.on, self.asked = False, 0
+        self.on = False
+        self.asked = 0
         sa.event.listen(engine, "before_cursor_execute", self._refuse)
 
     def _refuse(self, *_: Any) -> None:

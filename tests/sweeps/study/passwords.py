@@ -4,7 +4,8 @@ from urllib.parse import quote
 
 from tests.postgres import Server
 
-PASSWORD = "p@ss:w/rd%41{}?#secret"  # all that has a meaning of its own in a URL, a format or a percent code
+# all that has a meaning of its own in a URL, a format or a percent code
+PASSWORD = "p@ss:w/rd%41{}?#secret"
 
 
 def url_of_carol(server: Server, *, password: str, database: str = "carols") -> str:

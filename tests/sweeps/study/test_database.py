@@ -50,8 +50,8 @@ def test_a_password_with_an_at_sign_as_it_is_is_told_how_to_write_it() -> None:
     with pytest.raises(InputError, match="more than one @") as caught:
         parse_url(url)
     assert str(caught.value) == (
-        "--storage: the URL has more than one @. Special characters in a user's name or password are written "
-        "percent-encoded, %40 for @"
+        "--storage: the URL has more than one @. Special characters in a user's name or password "
+        "are written percent-encoded, %40 for @"
     )
     assert hidden(url) == "***"
 

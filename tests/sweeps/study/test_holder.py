@@ -33,7 +33,8 @@ def test_a_holder_of_another_machine_is_never_called_dead() -> None:
 def test_a_clock_that_was_set_anew_makes_nobody_dead(monkeypatch: pytest.MonkeyPatch) -> None:
     me = psutil.Process()
     holder = Holder("a", "here", me.pid, started(me.pid), 0.0, machine())
-    created, boot = me.create_time(), psutil.boot_time()
+    created = me.create_time()
+    boot = psutil.boot_time()
     monkeypatch.setattr(psutil.Process, "create_time", lambda process: created + 7200)
     monkeypatch.setattr(
         psutil, "boot_time", lambda: boot + 7200

@@ -209,7 +209,8 @@ def test_of_many_processes_at_once_exactly_one_wins(engine: sa.Engine) -> None:
 
 def race(acquire: Callable[[], object], *, drivers: int = 8) -> list[str]:
     """Threads acquire at once; how each of them fared."""
-    barrier, ends = threading.Barrier(drivers), []
+    barrier = threading.Barrier(drivers)
+    ends = []
 
     def take() -> None:
         barrier.wait(WAIT_S)
@@ -252,12 +253,15 @@ def old_table(engine: sa.Engine) -> sa.Engine:
     with engine.begin() as connection:
         connection.execute(
             sa.text(
-                "CREATE TABLE foldsweep_leases (sweep VARCHAR(255) PRIMARY KEY, owner VARCHAR(36) NOT NULL, "
-                "host VARCHAR(255) NOT NULL, pid INTEGER NOT NULL, process_start FLOAT NOT NULL, "
-                "since FLOAT NOT NULL, expires FLOAT NOT NULL)"
+                "CREATE TABLE foldsweep_leases (sweep VARCHAR(255) PRIMARY KEY, owner VARCHAR(36) "
+                "NOT NULL, host VARCHAR(255) NOT NULL, pid INTEGER NOT NULL, "
+                "process_start FLOAT NOT NULL, since FLOAT NOT NULL, expires FLOAT NOT NULL)"
             )
         )
-        insert = f"INSERT INTO foldsweep_leases VALUES ('toy', 'a', '{socket.gethostname()}', {pid}, 0, 0, 9e9)"
+        insert = (
+            f"INSERT INTO foldsweep_leases VALUES ('toy', 'a', '{socket.gethostname()}', {pid}, 0, "
+            "0, 9e9)"
+        )
         connection.execute(sa.text(insert))
     return engine
 

@@ -31,7 +31,9 @@ def test_a_lease_is_renewed_by_the_servers_clock(engine: sa.Engine, acquire: Acq
 
 
 def test_no_clock_of_the_driver_enters_the_row(engine: sa.Engine, acquire: Acquire) -> None:
-    """So it may be wrong by hours: all that the database is told in numbers is how long, who, and whom to replace."""
+    """So it may be wrong by hours: all that the database is told in numbers is how long, who,
+    and whom to replace.
+    """
     sent: set[float] = set()
 
     def listen(connection: Any, cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
@@ -91,7 +93,8 @@ class Clock:
 
 
 def test_a_fresh_lease_is_confirmed_without_asking(engine: sa.Engine, acquire: Acquire) -> None:
-    clock, outage = Clock(), Outage(engine)
+    clock = Clock()
+    outage = Outage(engine)
     lease = acquire(clock=clock, ttl_s=60.0)
     outage.on = True
     clock.now += 30
@@ -132,7 +135,8 @@ def test_a_stale_lease_that_another_driver_took_is_not_confirmed(
 def test_a_storage_that_stays_away_longer_than_the_lease_is_waited_for(
     engine: sa.Engine, acquire: Acquire
 ) -> None:
-    clock, outage = Clock(), Outage(engine)
+    clock = Clock()
+    outage = Outage(engine)
     acquire(clock=clock, renew_every_s=0.01, ttl_s=60.0, patience_s=600.0)
     outage.on = True
     until(lambda: outage.asked >= 1)
@@ -148,7 +152,8 @@ def test_a_storage_that_stays_away_longer_than_the_lease_is_waited_for(
 def test_a_storage_that_stays_away_longer_than_patience_is_reported_once(
     engine: sa.Engine, acquire: Acquire, told: list[InfrastructureError]
 ) -> None:
-    clock, outage = Clock(), Outage(engine)
+    clock = Clock()
+    outage = Outage(engine)
     lease = acquire(clock=clock, renew_every_s=0.01, patience_s=600.0, on_lost=told.append)
     outage.on = True
     until(lambda: outage.asked >= 1)
@@ -177,7 +182,8 @@ def test_a_storage_that_cannot_be_written_is_named(engine: sa.Engine) -> None:
 
 
 def test_a_release_is_silent_when_the_storage_is_gone(engine: sa.Engine, acquire: Acquire) -> None:
-    lease, outage = acquire(), Outage(engine)
+    lease = acquire()
+    outage = Outage(engine)
     outage.on = True
     lease.release()
     outage.on = False

@@ -1,4 +1,6 @@
-"""What a driver records, in order and only while it holds the sweep, on SQLite and on PostgreSQL."""
+"""What a driver records, in order and only while it holds the sweep,
+on SQLite and on PostgreSQL.
+"""
 
 import threading
 from collections.abc import Callable
@@ -233,7 +235,8 @@ class Fence:
     """What the lease says before each write, in turn; then that all is well."""
 
     def __init__(self, *answers: Exception) -> None:
-        self.answers, self.asked = list(answers), 0
+        self.answers = list(answers)
+        self.asked = 0
 
     def __call__(self) -> None:
         self.asked += 1
@@ -278,7 +281,8 @@ def test_nothing_more_is_written_once_another_driver_has_the_sweep(
 def test_after_an_outage_longer_than_the_lease_a_driver_that_was_replaced_writes_nothing(
     storage: RDBStorage, sweep: StoredSweep, record: Callable[..., Recorder], memory: optuna.Study
 ) -> None:
-    now, told = [0.0], []
+    now = [0.0]
+    told = []
     options: dict[str, Any] = {"times": Times(renew_every_s=3600.0, poll_every_s=3600.0)}
     lease = Lease.acquire(
         storage.engine, "toy", on_lost=told.append, clock=lambda: now[0], **options

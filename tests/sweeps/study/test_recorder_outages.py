@@ -56,8 +56,11 @@ class Outage:
 
 
 def lose_every_first_answer(storage: RDBStorage, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Each write happens, but its first answer is an error; returns the names of those, as they come."""
-    seen, lost = set(), []
+    """Each write happens, but its first answer is an error;
+    returns the names of those, as they come.
+    """
+    seen = set()
+    lost = []
 
     def losing(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
         def call(*args: Any, **options: Any) -> Any:
@@ -87,7 +90,8 @@ def test_writes_that_fail_are_tried_again_in_order(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    outage, recorder = Outage(storage, monkeypatch), record()
+    outage = Outage(storage, monkeypatch)
+    recorder = record()
     outage.times = 3
     recorder.start(ask(memory)).result(WAIT_S)
     outage.times = 4
@@ -107,10 +111,8 @@ def test_writes_that_fail_are_tried_again_in_order(
     warned = [
         entry.getMessage() for entry in caplog.records if entry.name == "sweeps.study.recorder"
     ]
-    down, up = (
-        "storage: the server is gone and more; trying again",
-        "storage: answers again after 0 s",
-    )
+    down = "storage: the server is gone and more; trying again"
+    up = "storage: answers again after 0 s"
     assert warned == [down, up] * 2
     assert {entry.levelno for entry in caplog.records if entry.name == "sweeps.study.recorder"} == {
         logging.WARNING
@@ -125,7 +127,8 @@ def test_a_commit_whose_answer_was_lost_is_not_written_twice(
     failures: list[InfrastructureError],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    lost, recorder = lose_every_first_answer(storage, monkeypatch), record()
+    lost = lose_every_first_answer(storage, monkeypatch)
+    recorder = record()
     ends = [TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL, TrialState.WAITING]
     for number, end in enumerate(ends):
         recorder.start(ask(memory))
@@ -156,7 +159,8 @@ def test_when_patience_is_over_the_failure_is_told_once_and_nothing_more_is_writ
         failures.append(error)
         told.set()
 
-    outage, recorder = Outage(storage, monkeypatch), record(patience_s=0.0, on_failed=on_failed)
+    outage = Outage(storage, monkeypatch)
+    recorder = record(patience_s=0.0, on_failed=on_failed)
     outage.times = FOREVER
     started = recorder.start(ask(memory))
     assert told.wait(WAIT_S)
@@ -181,7 +185,8 @@ def test_closing_does_not_wait_for_a_storage_that_is_gone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(recorder_module, "CLOSING_S", 0.05)
-    outage, recorder = Outage(storage, monkeypatch), record(patience_s=3600.0)
+    outage = Outage(storage, monkeypatch)
+    recorder = record(patience_s=3600.0)
     outage.times = FOREVER
     recorder.start(ask(memory))
     assert outage.failed.wait(WAIT_S)
@@ -247,7 +252,8 @@ def test_a_server_killed_in_the_middle_of_writes_changes_nothing_in_the_table(
     record_a_small_sweep(
         Recorder(undisturbed, on_failed=failures.append), optuna.create_study(direction="maximize")
     )
-    commits, engine = [0], carols.storage.engine
+    commits = [0]
+    engine = carols.storage.engine
 
     def die(connection: Any) -> None:
         commits[0] += 1

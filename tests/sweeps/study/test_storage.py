@@ -52,7 +52,8 @@ def test_a_command_that_only_reads_makes_no_file(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no sweeps stored here yet") as caught:
         open_storage(f"sqlite:///{path}", must_exist=True)
     assert str(caught.value) == (
-        f"{path}: no sweeps stored here yet. `sweeps run SPACE` starts one; --storage names another place"
+        f"{path}: no sweeps stored here yet. `sweeps run SPACE` starts one; "
+        "--storage names another place"
     )
     assert list(tmp_path.iterdir()) == []
 
@@ -111,7 +112,8 @@ def test_a_server_that_refuses_is_named_without_its_password() -> None:
             open_storage(f"postgresql://user:secret@127.0.0.1:{port}/db")
     text = str(caught.value)
     assert text.startswith(
-        f"--storage postgresql://user:***@127.0.0.1:{port}/db: cannot be opened (connection to server"
+        f"--storage postgresql://user:***@127.0.0.1:{port}/db: cannot be opened (connection to "
+        "server"
     )
     assert "secret" not in text
     assert "\n" not in text
@@ -126,7 +128,8 @@ def test_a_password_of_special_characters_is_written_percent_encoded(server: Ser
 WAYS_TO_BE_REFUSED = [
     (
         lambda server: url_of_carol(server, password="not the secret"),
-        r'FATAL: password authentication failed for user "carol"\)\. User or password are wrong; special characters',
+        r'FATAL: password authentication failed for user "carol"\)\. User or password are wrong; '
+        r"special characters",
     ),
     (
         lambda server: url_of_carol(server, password="secret").replace(":secret", ""),
@@ -134,7 +137,8 @@ WAYS_TO_BE_REFUSED = [
     ),
     (
         lambda server: url_of_carol(server, password=PASSWORD, database="postgres"),
-        r"permission denied for schema public\)\. The user may not make tables there: GRANT CREATE ON SCHEMA public",
+        r"permission denied for schema public\)\. The user may not make tables there: "
+        r"GRANT CREATE ON SCHEMA public",
     ),
     (
         lambda server: url_of_carol(server, password=PASSWORD, database="nobodys"),

@@ -115,7 +115,8 @@ def test_a_recovery_that_is_cut_off_is_finished_by_the_next_one(
         storage.create_new_trial(
             sweep.study_id, template_trial=create_trial(state=TrialState.RUNNING)
         )
-    write, calls = storage.set_trial_state_values, []
+    write = storage.set_trial_state_values
+    calls = []
 
     def cut(*args: Any) -> bool:
         calls.append(args)
@@ -144,7 +145,8 @@ distributions = {name: FloatDistribution(0, 1) for name in "abcd"}
 number = 0
 while True:
     trial = create_trial(
-        state=TrialState.RUNNING, params=dict.fromkeys("abcd", 0.5), distributions=distributions, user_attrs={"u": 1}
+        state=TrialState.RUNNING, params=dict.fromkeys("abcd", 0.5), distributions=distributions, \
+user_attrs={"u": 1}
     )
     trial.number = number
     started = recorder.start(trial)

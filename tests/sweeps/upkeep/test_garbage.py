@@ -132,7 +132,9 @@ def test_a_directory_goes_when_the_storage_does_not_know_its_trial(toy: Fabricat
 
 
 def test_what_has_another_name_elsewhere_frees_nothing(tmp_path: Path) -> None:
-    first, second, third = tmp_path / "a" / "1", tmp_path / "2", tmp_path / "3"
+    first = tmp_path / "a" / "1"
+    second = tmp_path / "2"
+    third = tmp_path / "3"
     aged(first, 0)
     for name in (second, third):
         name.hardlink_to(first)

@@ -33,8 +33,11 @@ from trainer.metrics import Goal
 from trainer.training.kept_epochs import KeptEpochs
 from trainer.training.result import CHECKPOINT, WEIGHTS
 
-COMPLETE, PRUNED, FAIL = TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL
-WAITING, RUNNING = TrialState.WAITING, TrialState.RUNNING
+COMPLETE = TrialState.COMPLETE
+PRUNED = TrialState.PRUNED
+FAIL = TrialState.FAIL
+WAITING = TrialState.WAITING
+RUNNING = TrialState.RUNNING
 EPOCH = "0001.safetensors"
 EVERYTHING = {*RESULTS, WEIGHTS, CHECKPOINT, EPOCH}
 Make = Callable[..., SweepSpec]
@@ -60,7 +63,8 @@ def test_what_goes_follows_from_how_a_trial_ended(
 
 
 def test_a_failed_trial_keeps_what_its_retry_takes_over_until_there_is_one() -> None:
-    first, second = trial(0, FAIL), trial(2, FAIL, retry_of=0)
+    first = trial(0, FAIL)
+    second = trial(2, FAIL, retry_of=0)
     third = trial(3, WAITING, retry_of=0)
     keeps = Parts({Part.CHECKPOINT})
     assert superfluous([first, trial(1)], wanted=[1])[0] == keeps
@@ -134,7 +138,9 @@ def test_keep_is_what_the_search_space_says(make: Callable[..., Fabricated]) -> 
 def test_a_sweep_claims_its_best_trials_wherever_they_were_trained(
     make: Callable[..., Fabricated],
 ) -> None:
-    older, newer, gone = make("older"), make("newer"), make("gone")
+    older = make("older")
+    newer = make("newer")
+    gone = make("gone")
     for score in (0.1, 0.2, 0.9):
         older.add(score=score)
     for sweep in (newer, gone):
@@ -249,7 +255,8 @@ def test_a_result_that_is_taken_over_takes_no_place_among_the_best(
 
 
 def test_what_another_sweep_ranks_high_keeps_its_weights(make: Callable[..., Fabricated]) -> None:
-    older, newer = make("older"), make("newer")
+    older = make("older")
+    newer = make("newer")
     for score in (0.1, 0.2, 0.8):
         older.add_with_files(score=score)
     for number, score in enumerate((0.1, 0.2)):
@@ -263,7 +270,8 @@ def test_what_another_sweep_ranks_high_keeps_its_weights(make: Callable[..., Fab
 def test_what_another_sweep_takes_over_meanwhile_keeps_its_weights(
     make: Callable[..., Fabricated],
 ) -> None:
-    older, newer = make("older"), make("newer")
+    older = make("older")
+    newer = make("newer")
     for score in (0.5, 0.4):
         older.add_with_files(score=score)
     older.add_with_files(RUNNING)
@@ -279,7 +287,8 @@ def test_what_another_sweep_takes_over_meanwhile_keeps_its_weights(
 
 
 def test_history_is_ranked_like_any_trial(make: Callable[..., Fabricated]) -> None:
-    older, newer = make("older"), make("newer")
+    older = make("older")
+    newer = make("newer")
     older.add_with_files(score=0.6)
     newer.add(score=0.6, of=Origin("older", 0))
     for score in (0.9, 0.5):
@@ -291,7 +300,8 @@ def test_history_is_ranked_like_any_trial(make: Callable[..., Fabricated]) -> No
 
 
 def test_every_event_is_passed_on(make: Callable[..., Fabricated]) -> None:
-    sweep, heard = make(), list[Event]()
+    sweep = make()
+    heard = list[Event]()
     events = [Notice("a"), *ended(0, "interrupted")]
     with Retention(sweep.files, sweep.sweep, keep=2, then=heard.append) as retention:
         for event in events:

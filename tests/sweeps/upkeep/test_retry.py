@@ -18,8 +18,11 @@ from tests.sweeps.fabricated import EPOCHS, RESULTS, Fabricated, trial
 from trainer.training.oof import OOF
 from trainer.training.result import CHECKPOINT, RESULT, WEIGHTS
 
-FAIL, COMPLETE, PRUNED = TrialState.FAIL, TrialState.COMPLETE, TrialState.PRUNED
-RUNNING, WAITING = TrialState.RUNNING, TrialState.WAITING
+FAIL = TrialState.FAIL
+COMPLETE = TrialState.COMPLETE
+PRUNED = TrialState.PRUNED
+RUNNING = TrialState.RUNNING
+WAITING = TrialState.WAITING
 Make = Callable[..., SweepSpec]
 
 # --- which

@@ -1,4 +1,6 @@
-"""Another sweep's finished trials as history, on SQLite, with the folders that `sweeps run` makes."""
+"""Another sweep's finished trials as history, on SQLite,
+with the folders that `sweeps run` makes.
+"""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -124,7 +126,8 @@ def test_what_a_sweep_has_finished_since_is_taken_over_at_the_next_start(
     begin(named("first"), 0.001)
     begin(named("other"), 0.09)
     spec = named("second", warm_start=["first", "other"], parameters={"lr": {**LR, "max": 0.05}})
-    second, runs = begin(spec), tmp_path / "runs"
+    second = begin(spec)
+    runs = tmp_path / "runs"
     assert warm_start(second, spec, runs=runs) == {
         "first": Taken(1, unfit=0),
         "other": Taken(0, unfit=1),
@@ -173,7 +176,8 @@ def test_a_sweep_that_is_not_there_is_refused(begin: Begin, named: Make, tmp_pat
     spec = named("second", warm_start="frist")
     with pytest.raises(
         InputError,
-        match=r"^warm_start: no sweep 'frist' in this storage\. Did you mean 'first'\? `sweeps list` shows them$",
+        match=r"^warm_start: no sweep 'frist' in this storage\. Did you mean 'first'\? "
+        r"`sweeps list` shows them$",
     ):
         warm_start(begin(spec), spec, runs=tmp_path / "runs")
 
@@ -185,8 +189,8 @@ def test_scores_of_another_metric_are_refused(begin: Begin, named: Make, tmp_pat
     with pytest.raises(InputError, match="another kind") as caught:
         warm_start(second, spec, runs=tmp_path / "runs")
     assert str(caught.value) == (
-        "warm_start: sweep 'first' has scores of another kind (minimize valid/loss; here maximize valid/f1). "
-        "Leave it out"
+        "warm_start: sweep 'first' has scores of another kind (minimize valid/loss; "
+        "here maximize valid/f1). Leave it out"
     )
     assert second.trials() == []
 
@@ -204,8 +208,9 @@ def test_other_folds_are_refused(begin: Begin, named: Make, tmp_path: Path) -> N
     with pytest.raises(InputError, match="other images, labels or folds") as caught:
         warm_start(second, spec, runs=tmp_path / "runs")
     assert str(caught.value) == (
-        "warm_start: sweep 'first' has other images, labels or folds, so its scores cannot be compared. Leave it out, "
-        f"or give both the same folds: folds: {{file: {tmp_path}/runs/first/folds.npz}}"
+        "warm_start: sweep 'first' has other images, labels or folds, so its scores cannot be "
+        f"compared. Leave it out, or give both the same folds: folds: {{file: "
+        f"{tmp_path}/runs/first/folds.npz}}"
     )
     assert second.trials() == []
 

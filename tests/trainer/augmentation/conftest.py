@@ -1,4 +1,6 @@
-"""Pictures for the augmentations: smooth enough to resample, noisy enough that every change shows."""
+"""Pictures for the augmentations: smooth enough to resample,
+noisy enough that every change shows.
+"""
 
 import torch
 from torch import Tensor
@@ -8,7 +10,9 @@ LEVEL = 1 / 255  # one grey level
 
 
 def pictures(count: int, *, size_HW: tuple[int, int] = (16, 24), seed: int = 0) -> Tensor:
-    """Float images (count, 3, H, W) of whole grey levels, channels last; some pixels black, white or grey."""
+    """Float images (count, 3, H, W) of whole grey levels, channels last;
+    some pixels black, white or grey.
+    """
     generator = torch.Generator().manual_seed(seed)
     coarse = torch.rand((count, 3, 4, 4), generator=generator) * 1.6 - 0.3
     images_BCHW = interpolate(coarse, size_HW, mode="bilinear")

@@ -9,7 +9,8 @@ from tests.trainer.augmentation.conftest import LEVEL, pictures
 from trainer.augmentation import colour
 
 FACTORS = [0.0, 0.4, 1.0, 1.3, 2.0]
-# the same sums in another order, or hue and saturation reached another way: a few units in the last place (6e-8)
+# the same sums in another order, or hue and saturation reached another way: a few units in the last
+# place (6e-8)
 TOLERANCE = 1e-6
 
 

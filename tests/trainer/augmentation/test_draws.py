@@ -30,7 +30,8 @@ def test_an_image_draws_the_same_in_a_longer_batch():
 
 
 def test_no_global_generator_is_touched():
-    torch_before, numpy_before = torch.get_rng_state(), np.random.get_state()[1].copy()
+    torch_before = torch.get_rng_state()
+    numpy_before = np.random.get_state()[1].copy()
     MANY.chosen("a", probability=0.5)
     assert torch.equal(torch.get_rng_state(), torch_before)
     assert np.array_equal(np.random.get_state()[1], numpy_before)

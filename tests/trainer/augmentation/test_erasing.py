@@ -24,9 +24,12 @@ def test_the_changed_pixels_are_one_rectangle_as_torchvision_erases_it():
     images_BCHW = pictures(64, size_HW=(20, 28))
     for image_CHW, result_CHW in zip(images_BCHW, erased(images_BCHW), strict=True):
         changed_HW = (image_CHW != result_CHW).any(0)
-        rows, columns = changed_HW.any(1).nonzero(), changed_HW.any(0).nonzero()
-        top, left = int(rows.min()), int(columns.min())
-        height, width = int(rows.max()) + 1 - top, int(columns.max()) + 1 - left
+        rows = changed_HW.any(1).nonzero()
+        columns = changed_HW.any(0).nonzero()
+        top = int(rows.min())
+        left = int(columns.min())
+        height = int(rows.max()) + 1 - top
+        width = int(columns.max()) + 1 - left
         noise_CHW = result_CHW[:, top : top + height, left : left + width]
         assert torch.equal(
             result_CHW, functional.erase(image_CHW, top, left, height, width, noise_CHW)

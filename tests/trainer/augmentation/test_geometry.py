@@ -14,7 +14,8 @@ from trainer.augmentation import geometry
 from trainer.augmentation.draws import Reals
 
 SIZE_HW = (20, 28)
-# both compute the places in float32, wrong by up to 1e-5 pixels; neighbouring pixels differ by up to 1
+# both compute the places in float32, wrong by up to 1e-5 pixels; neighbouring pixels differ by up
+# to 1
 TOLERANCE = 5e-5
 BILINEAR = InterpolationMode.BILINEAR
 
@@ -26,7 +27,9 @@ def warped(images_BCHW: Tensor, maps_B33: Reals) -> Tensor:
 
 
 def assert_equal_inside(maps_B33: Reals, *, reference: Callable[[Tensor, int], Tensor]) -> None:
-    """Compare where all four neighbours lie in the image: torchvision is black beyond, ours is mirrored."""
+    """Compare where all four neighbours lie in the image:
+    torchvision is black beyond, ours is mirrored.
+    """
     images_BCHW = pictures(len(maps_B33), size_HW=SIZE_HW)
     for row, result_CHW in enumerate(warped(images_BCHW, maps_B33)):
         inside_CHW = reference(torch.ones_like(images_BCHW[row]), row) > 1 - 1e-5
@@ -60,8 +63,10 @@ def test_a_flip_as_a_map_is_the_flip(horizontal, vertical, dims):
 
 
 def test_turn_scale_and_shift_are_torchvisions_affine():
-    degrees_B, scale_B = np.array([0.0, 15.0, -40.0, 7.0]), np.array([0.8, 1.1, 1.0, 1.3])
-    x_B, y_B = np.array([3.0, -2.5, 0.0, 1.25]), np.array([0.0, 1.5, -4.0, 2.0])
+    degrees_B = np.array([0.0, 15.0, -40.0, 7.0])
+    scale_B = np.array([0.8, 1.1, 1.0, 1.3])
+    x_B = np.array([3.0, -2.5, 0.0, 1.25])
+    y_B = np.array([0.0, 1.5, -4.0, 2.0])
 
     def reference(image_CHW: Tensor, row: int) -> Tensor:
         moved = [x_B[row], y_B[row]]
@@ -85,7 +90,8 @@ def test_a_crop_is_torchvisions_resized_crop():
         expected_CHW = functional.resized_crop(
             images_BCHW[row], top, left, height, width, list(SIZE_HW)
         )
-        # torchvision repeats the outermost pixels of the crop, ours sees its neighbours in the image
+        # torchvision repeats the outermost pixels of the crop, ours sees its neighbours in the
+        # image
         rows_H, columns_W = (
             torch.arange(0.5, full) * part / full
             for full, part in zip(SIZE_HW, (height, width), strict=True)

@@ -72,7 +72,8 @@ def test_the_label_mass_is_the_share_of_the_pixels(height, width, count, seed):
     plan = mixing(size=f"{height}x{width}", cutmix=0.4, half_cutmix=0.3, mixup=0.3).plan(
         TRAIN_ROWS[:count], seed=seed
     )
-    # each image is a one-hot vector of its own number: the mean over pixels is the share of every image
+    # each image is a one-hot vector of its own number: the mean over pixels is the share of every
+    # image
     images_XXHW = torch.eye(count)[:, :, None, None].expand(-1, -1, height, width)
     targets_BX = plan.targets(torch.eye(count))
     torch.testing.assert_close(
@@ -141,7 +142,8 @@ def test_a_batch_of_one_finds_a_one_class_partner_in_the_training_rows():
 
 def test_without_mixing_the_very_input_comes_back():
     plan = mixing().plan(TRAIN_ROWS[:4], seed=0)
-    images_XCHW, targets_XK = torch.rand(4, 3, 12, 9), torch.eye(4)
+    images_XCHW = torch.rand(4, 3, 12, 9)
+    targets_XK = torch.eye(4)
     assert plan.images(images_XCHW) is images_XCHW
     assert plan.targets(targets_XK) is targets_XK
     assert np.array_equal(plan.rows, TRAIN_ROWS[:4])
@@ -149,10 +151,8 @@ def test_without_mixing_the_very_input_comes_back():
 
 @pytest.mark.parametrize("name", MIXERS)
 def test_one_probability_is_enough_to_mix(name):
-    plan, alone = (
-        mixing(**{name: 1.0}).plan(TRAIN_ROWS[:4], seed=0),
-        mixing().plan(TRAIN_ROWS[:4], seed=0),
-    )
+    plan = mixing(**{name: 1.0}).plan(TRAIN_ROWS[:4], seed=0)
+    alone = mixing().plan(TRAIN_ROWS[:4], seed=0)
     assert (plan.way_B != alone.way_B).all()
     assert len(set(alone.way_B.tolist())) == 1
 
@@ -193,11 +193,13 @@ def kept_by_timm(alpha: float, size: int) -> list[float]:
 def test_boxes_are_as_large_as_timms(way, alpha):
     rows_B = np.tile(TRAIN_ROWS[:-1], 60)
     plan = mixing(size="200", cutmix_alpha=alpha, **{way: 1}).plan(rows_B, seed=0)
-    height_B, width_B = plan.box_B4[:, 1] - plan.box_B4[:, 0], plan.box_B4[:, 3] - plan.box_B4[:, 2]
+    height_B = plan.box_B4[:, 1] - plan.box_B4[:, 0]
+    width_B = plan.box_B4[:, 3] - plan.box_B4[:, 2]
     kept_B = 1 - height_B * width_B / 200**2
     assert stats.ks_2samp(kept_B, kept_by_timm(alpha, 200)).pvalue > 0.001
     if alpha == 1:
-        # a side s = sqrt(u) with a uniform centre loses s^2 / 4: E (s - s^2 / 4)^2 = 1/2 - 1/5 + 1/48
+        # a side s = sqrt(u) with a uniform centre loses s^2 / 4: E (s - s^2 / 4)^2 = 1/2 - 1/5 +
+        # 1/48
         assert kept_B.mean() == pytest.approx(
             1 - (1 / 2 - 1 / 5 + 1 / 48), abs=0.02
         )  # 0.005 standard error
@@ -258,7 +260,8 @@ def test_the_memory_format_stays(change: Callable[[torch.Tensor], torch.Tensor])
 
 def test_one_plan_mixes_several_views_alike():
     plan = mixing(**EVERY_WAY).plan(TRAIN_ROWS[:20], seed=0)
-    first, second = plan.images(numbered(plan)), plan.images(numbered(plan) + 100)
+    first = plan.images(numbered(plan))
+    second = plan.images(numbered(plan) + 100)
     torch.testing.assert_close(second, first + 100)
 
 

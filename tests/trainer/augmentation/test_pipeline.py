@@ -139,7 +139,9 @@ def test_an_image_is_augmented_the_same_in_a_longer_batch():
 
 @pytest.mark.parametrize("name", AUGMENTERS)
 def test_on_a_gpu_the_host_never_waits_for_a_result(name, monkeypatch):
-    """Tensors without values refuse what would need them on the host, and operations over two devices."""
+    """Tensors without values refuse what would need them on the host,
+    and operations over two devices.
+    """
     monkeypatch.setattr(
         torch.Tensor, "pin_memory", lambda tensor: tensor
     )  # they know nothing of it
@@ -155,7 +157,8 @@ def test_on_a_gpu_the_host_never_waits_for_a_result(name, monkeypatch):
 
 
 def test_no_two_draws_share_a_purpose(monkeypatch):
-    purposes, uniform = [], Draws.uniform
+    purposes = []
+    uniform = Draws.uniform
 
     def noted(draws: Draws, purpose: str, **bounds: Any) -> Reals:
         purposes.append(purpose)

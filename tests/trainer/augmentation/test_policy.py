@@ -52,7 +52,9 @@ def test_strengths_and_signs_are_torchvisions(name):
 @pytest.mark.parametrize("name", policy.OPERATIONS)
 @pytest.mark.parametrize("sign", [1, -1])
 def test_each_operation_is_what_torchvisions_policy_does(name, sign):
-    """At three strengths at once, one per image, where the source lies inside the image (torchvision: black)."""
+    """At three strengths at once, one per image, where the source lies inside the image
+    (torchvision: black).
+    """
     bins = np.array([2, 7, 12])
     strength_B = policy.OPERATIONS[name].strengths[bins] * (
         sign if policy.OPERATIONS[name].signed else 1

@@ -23,7 +23,9 @@ BOX = ("left", "top", "right", "bottom")
 
 
 class Work:
-    """What was decoded, as file content, and what was decoded only to be compared or proven whole."""
+    """What was decoded, as file content, and what was decoded only
+    to be compared or proven whole.
+    """
 
     def __init__(self) -> None:
         self.decodes: collections.Counter[bytes] = collections.Counter()

@@ -37,7 +37,9 @@ def manifest_of_rows(rows: list[Row], *, n_classes: int) -> Manifest:
 def people(
     rng: np.random.Generator, *, count: int, n_classes: int, pure: bool = False
 ) -> list[Row]:
-    """Realistic groups: 1 to 20 images each, classes of unequal size, mixed within a group unless `pure`."""
+    """Realistic groups: 1 to 20 images each, classes of unequal size,
+    mixed within a group unless `pure`.
+    """
     share_K = rng.dirichlet(np.full(n_classes, 3.0))
     rows: list[Row] = []
     for person in range(count):

@@ -28,7 +28,8 @@ from trainer.images.manifest import DIGEST, order_classes
 from trainer.images.picture import TRAITS
 
 Label = str | tuple[str, ...]
-HEIGHT, WIDTH = 20, 30
+HEIGHT = 20
+WIDTH = 30
 
 
 def repairs(result: Cleaned) -> dict[str, int]:
@@ -232,7 +233,8 @@ def test_boxes_that_are_one_after_clipping_are_one_image():
 # boxes
 
 
-NAN, INF = float("nan"), float("inf")
+NAN = float("nan")
+INF = float("inf")
 BOXES = [  # written, when it is dropped why, and what is left when it is clipped
     ([1, 2, 3, 4], None, [1, 2, 3, 4]),
     ([0, 0, 30, 20], None, [0, 0, 30, 20]),
@@ -265,7 +267,8 @@ BOXES = [  # written, when it is dropped why, and what is left when it is clippe
 )
 def test_a_bad_box_is_dropped_or_clipped_and_counted_either_way(box, why, clipped):
     table = table_of(("a.png", "x"), ("b.png", "y"), boxes=[box, [0, 0, 1, 1]])
-    dropping, clipping = cleaned(table), cleaned(table, bad_boxes="clip")
+    dropping = cleaned(table)
+    clipping = cleaned(table, bad_boxes="clip")
     assert reasons(dropping) == ([] if why is None else [(2, "bad box", why)])
     assert repairs(dropping) == {}
     if clipped is None:
@@ -293,10 +296,8 @@ NUMBERS = st.one_of(st.floats(), st.integers(-40, 40).map(float), st.floats(-40,
     st.integers(1, 30),
 )
 def test_boxes_that_can_be_used_lie_inside_and_are_not_empty(boxes, height, width):
-    boxes_N4, sizes_N2 = (
-        np.array(boxes),
-        np.tile(np.array([height, width], dtype=np.int32), (len(boxes), 1)),
-    )
+    boxes_N4 = np.array(boxes)
+    sizes_N2 = np.tile(np.array([height, width], dtype=np.int32), (len(boxes), 1))
     clipped_N4, cut_N, bad = clean_boxes(boxes_N4, sizes_N2, clip=True)
     dropped_N4, _, dropped = clean_boxes(boxes_N4, sizes_N2, clip=False)
     assert bad.keys() <= dropped.keys()
@@ -406,7 +407,10 @@ def test_a_class_with_the_mark_of_joint_classes_in_its_name_is_one_class(correct
 
 
 def test_all_problems_of_the_corrections_are_named_at_once(correct, tmp_path):
-    text = 'path,label\nz.png,cat\na.png,bird\n\na.png,\n,cat\na.png,dog\n"b, c.png",cat\n"b, c.png",dog\n'
+    text = (
+        'path,label\nz.png,cat\na.png,bird\n\na.png,\n,cat\na.png,dog\n"b, c.png",cat\n'
+        '"b, c.png",dog\n'
+    )
     message = (
         f"{tmp_path}/fixes.csv: 5 corrections cannot be used\n"
         "  line 2: z.png is not in train.csv (there: a.png, ...)\n"
@@ -502,8 +506,9 @@ def test_too_many_are_refused_with_reasons_examples_and_what_to_do():
     entries = [Rejected(line, f"{line}.png", "unreadable", "empty file") for line in range(2, 1013)]
     entries += [Rejected(0, "x.png", "not a row", "why")] * 2
     message = (
-        "train.csv: 1,013 of 2,000 rows cannot be used (1,011 unreadable, 2 not a row), more than data.max_rejected "
-        "(10%) allows. Repair them, or raise it; the rejected.csv of `sweeps check` lists them\n"
+        "train.csv: 1,013 of 2,000 rows cannot be used (1,011 unreadable, 2 not a row), "
+        "more than data.max_rejected (10%) allows. Repair them, or raise it; "
+        "the rejected.csv of `sweeps check` lists them\n"
         + "".join(f"  line {line}: {line}.png (unreadable: empty file)\n" for line in range(2, 12))
         + "  and 1003 more"
     )

@@ -1,4 +1,5 @@
-"""Bad input from end to end: whatever lies in a competition's folder is used and counted, or refused in words.
+"""Bad input from end to end: whatever lies in a competition's folder is used and counted,
+or refused in words.
 
 The law of this file: rows of the source = images kept + rows rejected with a reason.
 """
@@ -62,7 +63,9 @@ NO_IMAGE = r"not an image \(JPEG, PNG, .* can be read\)"
 
 @dataclasses.dataclass(frozen=True)
 class Kind:
-    """One class of files: what is repaired, or with which words it is rejected; and the size as displayed."""
+    """One class of files: what is repaired, or with which words it is rejected;
+    and the size as displayed.
+    """
 
     name: str
     data: bytes = dataclasses.field(repr=False)
@@ -129,7 +132,8 @@ def csv(tmp_path: Path) -> Callable[..., DataSet]:
             (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / name).write_bytes(data)
         (tmp_path / "train.csv").write_bytes(text.encode() if isinstance(text, str) else text)
-        fold_column, tolerant = options.pop("fold_column", None), options.pop("tolerant", True)
+        fold_column = options.pop("fold_column", None)
+        tolerant = options.pop("tolerant", True)
         data = DataOptions(source=str(tmp_path / "train.csv"), **options)
         return read_data_set(
             data, fold_column=fold_column, read=ReadOptions(choices=[HOW], tolerant=tolerant)
@@ -356,7 +360,9 @@ ODD_ROWS = st.lists(
 
 
 def expected_reasons(rows: list[tuple[Kind | None, str, str]]) -> list[str | None]:
-    """Why each row is rejected, judged by an image's rows together; None for those that are kept."""
+    """Why each row is rejected, judged by an image's rows together;
+    None for those that are kept.
+    """
     reasons: list[str | None] = []
     for kind, label, _ in rows:
         if kind is None:

@@ -1,4 +1,6 @@
-"""From two sections of a YAML file to folds: pinned files, fixed columns, groups, and rows in any order."""
+"""From two sections of a YAML file to folds: pinned files, fixed columns, groups,
+and rows in any order.
+"""
 
 import csv
 from collections.abc import Callable
@@ -153,7 +155,8 @@ def test_added_removed_corrected_and_moved_rows_leave_every_other_image_where_it
         corrections=str(tmp_path / "corrections.csv"),
         earlier=kept(first, tmp_path),
     )
-    then, now = fold_of(first), fold_of(second)
+    then = fold_of(first)
+    now = fold_of(second)
     assert then.keys() - now.keys() == {"0.png", "1.png", "8.png"}
     assert now.keys() - then.keys() == {f"new{at}.png" for at in range(6)}
     assert {path: now[path] for path in now if path in then} == {
@@ -165,7 +168,8 @@ def test_added_removed_corrected_and_moved_rows_leave_every_other_image_where_it
 
 def test_a_pinned_file_goes_before_the_earlier_folds(write: Write, tmp_path: Path) -> None:
     source = write(people())
-    pinned, other = cut(source, folds={"k": 3, "seed": 1}), cut(source, folds={"k": 3, "seed": 2})
+    pinned = cut(source, folds={"k": 3, "seed": 1})
+    other = cut(source, folds={"k": 3, "seed": 2})
     assert fold_of(pinned) != fold_of(other)
     save_folds(pinned.folds, tmp_path / "pinned.npz")
     found = cut(
@@ -220,7 +224,8 @@ def test_a_column_fixes_the_folds_and_earlier_ones_do_not_matter(
 
 def test_a_validation_csv_is_the_one_held_out_fold(write: Write) -> None:
     rows = people()
-    train, valid = write(rows[:36]), write(rows[36:], name="valid.csv")
+    train = write(rows[:36])
+    valid = write(rows[36:], name="valid.csv")
     found = cut(train, valid=str(valid), folds={"column": "fold"})
     assert found.folds.k == 1
     assert found.folds.train_rows(0).tolist() == list(range(36))
@@ -235,7 +240,8 @@ def test_a_validation_csv_is_cut_with_the_rest_when_no_column_is_named(write: Wr
 
 def test_a_person_in_both_csvs_is_refused_and_named(write: Write) -> None:
     rows = people()
-    train, valid = write(rows[:37]), write(rows[37:], name="valid.csv")
+    train = write(rows[:37])
+    valid = write(rows[37:], name="valid.csv")
     with pytest.raises(DataError, match="groups have images on both sides of a split") as caught:
         cut(train, valid=str(valid), folds={"column": "fold"}, group="person")
     assert str(caught.value).endswith("\n  p18: always trained, fold 0")
@@ -243,10 +249,8 @@ def test_a_person_in_both_csvs_is_refused_and_named(write: Write) -> None:
 
 def test_a_class_of_the_validation_csv_alone_is_refused_by_name(write: Write) -> None:
     rows = people()
-    train, valid = (
-        write([row for row in rows[:36] if row["label"] != "b"]),
-        write(rows[36:], name="valid.csv"),
-    )
+    train = write([row for row in rows[:36] if row["label"] != "b"])
+    valid = write(rows[36:], name="valid.csv")
     with pytest.raises(
         DataError, match="1 classes are held out without being trained on"
     ) as caught:

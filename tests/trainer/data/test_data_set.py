@@ -1,4 +1,6 @@
-"""From options to a clean manifest in one pass over the files: boxes, room, rows that cannot be used."""
+"""From options to a clean manifest in one pass over the files: boxes, room,
+rows that cannot be used.
+"""
 
 from types import SimpleNamespace
 
@@ -65,7 +67,9 @@ def test_progress_tells_what_is_done_and_how_far(photos, tmp_path):
 
 
 def test_tiny_and_flat_images_have_no_near_duplicates(photos, tmp_path):
-    """A fingerprint has 17 x 16 cells: in 32 pixels it sees nothing, and all flat pictures are one to it."""
+    """A fingerprint has 17 x 16 cells: in 32 pixels it sees nothing,
+    and all flat pictures are one to it.
+    """
     tiny = photos(N, folder=tmp_path / "tiny", side=32)
     flat = photos(N, folder=tmp_path / "flat", side=64)
     for number in range(N):

@@ -16,7 +16,9 @@ pytestmark = pytest.mark.usefixtures("work")
 
 @pytest.fixture
 def shots(tmp_path, work) -> Path:
-    """Three scenes, of which three, two and one shots were taken, in the order s0 s1 s0 s1 s0 s2; s0's last is a b."""
+    """Three scenes, of which three, two and one shots were taken,
+    in the order s0 s1 s0 s1 s0 s2; s0's last is a b.
+    """
     folder = tmp_path / "shots"
     folder.mkdir()
     rng = np.random.default_rng(3)
@@ -70,7 +72,9 @@ def test_one_image_per_cluster_and_class_is_kept_and_the_others_are_listed(shots
 
 
 def test_only_the_kept_images_are_planned_for_and_decoded(shots, work):
-    """Two million frames of which one in twenty is kept must not be decoded all, nor be said not to fit."""
+    """Two million frames of which one in twenty is kept must not be decoded all,
+    nor be said not to fit.
+    """
     room_gb = 4 * HOW.size_HW[0] * HOW.size_HW[1] * 3 / 1e9
     found = read(shots, HOW, keep="one_per_cluster", cache_gb=room_gb)
     assert found.plan.kept == (HOW,)

@@ -145,7 +145,9 @@ def test_a_reading_that_dies_goes_on_where_it_stopped(source, work, monkeypatch,
 
 
 def _read_until_killed(source: Path) -> None:
-    """In a child: records reach the disk every third image; decoding the 31st of 40 ends in SIGKILL."""
+    """In a child: records reach the disk every third image;
+    decoding the 31st of 40 ends in SIGKILL.
+    """
     cache.FLUSH_BYTES = 3 * 8 * 8 * 3
     parallel.cores = lambda: 1  # so that decoding is only a few images ahead of writing
     count = 0
@@ -185,7 +187,9 @@ def test_a_killed_process_leaves_whole_images_and_the_next_one_decodes_the_rest(
 
 
 def _read_and_log(source: Path, log: Path, ready: Event, go: Event) -> None:
-    """In a child: read the data set, a line per decoded image; the first image waits for the other child."""
+    """In a child: read the data set, a line per decoded image;
+    the first image waits for the other child.
+    """
 
     def logged(data, wanted, **options):
         if wanted:
@@ -215,7 +219,9 @@ def _arrive_late(source: Path, log: Path, ready: Event, go: Event) -> None:
 
 def test_two_processes_that_read_at_once_decode_once(source, tmp_path):
     context = multiprocessing.get_context("spawn")
-    ready, go, log = context.Event(), context.Event(), tmp_path / "decoded.log"
+    ready = context.Event()
+    go = context.Event()
+    log = tmp_path / "decoded.log"
     children = [
         context.Process(target=target, args=(source, log, ready, go))
         for target in (_read_and_log, _arrive_late)

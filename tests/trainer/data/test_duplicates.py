@@ -88,7 +88,9 @@ KINDS = {
 
 @pytest.fixture(params=["bands", "blocks", "small blocks"])
 def way(request, monkeypatch) -> str:
-    """Both ways to find pairs, whatever they cost; the blocks also in many pieces, and with few joined at once."""
+    """Both ways to find pairs, whatever they cost; the blocks also in many pieces,
+    and with few joined at once.
+    """
     monkeypatch.setattr(duplicates, "_bands_are_cheap", lambda *_: request.param == "bands")
     if request.param == "small blocks":
         monkeypatch.setattr(duplicates, "BLOCK_ROWS", 3)

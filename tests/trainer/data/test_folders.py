@@ -87,8 +87,8 @@ def test_names_that_are_not_utf8_are_refused_with_what_to_do(tree, tmp_path):
     except OSError:
         pytest.skip("this file system takes no such names")
     message = (
-        "1 file names are not UTF-8. Rename them (`convmv -r -f cp949 -t utf8 --notest FOLDER` does it for Korean "
-        "ones)\n  cat/\\xb0\\xed.png"
+        "1 file names are not UTF-8. Rename them (`convmv -r -f cp949 -t utf8 --notest FOLDER` "
+        "does it for Korean ones)\n  cat/\\xb0\\xed.png"
     )
     with pytest.raises(DataError, match=f"data: {re.escape(message)}$"):
         read(tmp_path / "data")
@@ -98,7 +98,8 @@ def test_the_folder_gives_the_same_rows_whatever_the_order_on_disk(tree, tmp_pat
     forwards = tree("cat/1.png", "cat/a/2.png", "cat/b/1.png", "dog/1.png")
     (tmp_path / "data/cat/0").symlink_to("a")
     forwards = read(tmp_path / "data")
-    scan, listed = os.scandir, os.listdir
+    scan = os.scandir
+    listed = os.listdir
 
     class Backwards:
         def __init__(self, path: str) -> None:

@@ -1,4 +1,6 @@
-"""Folds: every row held out once, groups whole, every class everywhere, kept from cut to cut, frozen to a file."""
+"""Folds: every row held out once, groups whole, every class everywhere,
+kept from cut to cut, frozen to a file.
+"""
 
 import dataclasses
 
@@ -56,7 +58,8 @@ def test_a_class_has_the_same_share_of_every_fold_within_one_image(values):
 @given(cuts())
 def test_one_seed_gives_one_cut_and_one_hash(values):
     labels_N, k, seed = values
-    first, second = cut(labels_N, k=k, seed=seed), cut(labels_N, k=k, seed=seed)
+    first = cut(labels_N, k=k, seed=seed)
+    second = cut(labels_N, k=k, seed=seed)
     np.testing.assert_array_equal(first.fold_N, second.fold_N)
     assert first.hash == second.hash
 
@@ -73,8 +76,8 @@ def test_a_class_with_fewer_images_than_folds_is_refused_by_name():
     labels_N = np.array([0] * 9 + [1] * 2 + [2] * 1)
     with pytest.raises(
         DataError,
-        match=r"^/nowhere: 2 of 3 classes have fewer images than the 3 folds: 'b' \(2\), 'c' \(1\). "
-        r"Add images, drop these classes, or lower folds.k$",
+        match=r"^/nowhere: 2 of 3 classes have fewer images than the 3 folds: "
+        r"'b' \(2\), 'c' \(1\). Add images, drop these classes, or lower folds.k$",
     ):
         make_folds(paper_manifest(labels_N), k=3, seed=0)
 
@@ -102,10 +105,14 @@ def fold_of(folds: Folds) -> dict[str, int]:
 
 @st.composite
 def grouped(draw, *, most: int = 12) -> tuple[list[Row], int, int]:
-    """Images of groups that mix classes, number of classes, and k; every class has at least k groups of its own."""
-    k, n_classes = draw(st.integers(2, 4)), draw(st.integers(2, 4))
+    """Images of groups that mix classes, number of classes, and k;
+    every class has at least k groups of its own.
+    """
+    k = draw(st.integers(2, 4))
+    n_classes = draw(st.integers(2, 4))
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
-    rows, group = [], 0
+    rows = []
+    group = 0
     for label in range(n_classes):
         for _ in range(k + draw(st.integers(0, 4))):
             rows += [
@@ -218,7 +225,8 @@ def sklearn_folds(manifest: Manifest, *, k: int, seed: int) -> np.ndarray:
 def test_classes_are_spread_as_evenly_as_by_scikit_learn_and_within_the_stated_bound(
     count, k, n_classes, pure
 ):
-    ours, theirs = [], []
+    ours = []
+    theirs = []
     for seed in range(2):
         rows = people(np.random.default_rng(seed), count=count, n_classes=n_classes, pure=pure)
         manifest = manifest_of_rows(rows, n_classes=n_classes)
@@ -279,7 +287,8 @@ def test_a_class_that_a_fold_lacks_is_named():
 
 
 def test_a_share_that_is_far_from_even_is_named_unless_one_group_explains_it():
-    labels, fold = [0] * 1000 + [1, 2] * 500, [0] * 560 + [1] * 440 + [0, 0, 1, 1] * 250
+    labels = [0] * 1000 + [1, 2] * 500
+    fold = [0] * 560 + [1] * 440 + [0, 0, 1, 1] * 250
     assert deviations(with_folds(labels, fold, k=2)) == [
         "fold 0 has 560 images of class 'a', 500 would be even",
         "fold 1 has 440 images of class 'a', 500 would be even",
@@ -349,7 +358,8 @@ def test_the_fold_of_an_image_never_changes_whatever_becomes_of_other_rows(
     second = make_folds(
         manifest_of_rows(after, n_classes=n_classes), k=k, seed=2, holdout=holdout, earlier=first
     )
-    then, now = fold_of(first), fold_of(second)
+    then = fold_of(first)
+    now = fold_of(second)
     assert {path: now[path] for path in then.keys() & now.keys()} == {
         path: then[path] for path in then.keys() & now
     }
@@ -489,8 +499,8 @@ def test_a_group_on_both_sides_of_a_split_is_refused_and_named():
             groups=("ann", "bob", "ann", "cid", "dan", "dan"),
         )
     assert str(caught.value) == (
-        "/nowhere: 2 groups have images on both sides of a split, so a model would be scored on groups that it has "
-        "seen. Repair folds.column, or leave data.group out if that is meant\n"
+        "/nowhere: 2 groups have images on both sides of a split, so a model would be scored on "
+        "groups that it has seen. Repair folds.column, or leave data.group out if that is meant\n"
         "  ann: always trained, fold 0\n"
         "  dan: fold 0, fold 1"
     )

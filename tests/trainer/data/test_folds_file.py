@@ -94,7 +94,8 @@ def test_groups_boxes_contents_parts_and_the_holdout_come_back(tmp_path):
     np.testing.assert_array_equal(back.fold_N, folds.fold_N)
     assert (back.fold_N == HOLDOUT).any()
     for field in dataclasses.fields(Manifest):
-        ours, theirs = getattr(manifest, field.name), getattr(back.manifest, field.name)
+        ours = getattr(manifest, field.name)
+        theirs = getattr(back.manifest, field.name)
         if isinstance(ours, np.ndarray):
             assert ours.dtype == theirs.dtype
             np.testing.assert_array_equal(theirs, ours)
@@ -146,7 +147,8 @@ def test_folds_changed_by_hand_are_refused(tmp_path):
     np.savez(tmp_path / "folds.npz", **content)
     with pytest.raises(
         DataError,
-        match=rf"the folds file was changed after it was frozen \(hash [0-9a-f]{{16}}, not {folds.hash}\)",
+        match=rf"the folds file was changed after it was frozen \(hash [0-9a-f]{{16}}, "
+        rf"not {folds.hash}\)",
     ):
         load_folds(tmp_path / "folds.npz")
 

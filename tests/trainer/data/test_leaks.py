@@ -1,4 +1,6 @@
-"""Signs of leaks: seen where images belong together, and silent over the usual layouts of data sets."""
+"""Signs of leaks: seen where images belong together,
+and silent over the usual layouts of data sets.
+"""
 
 import unicodedata
 from pathlib import Path
@@ -57,8 +59,9 @@ def test_person_folders_in_several_folds_are_named_with_an_example_and_what_to_d
     sign = only(signs_of_leaks(table(paths), fold_N))
     assert sign == Sign(
         "folder",
-        "18 of 20 folders with several images have them in several folds, e.g. 000002_female_Asian_27 (3 images in "
-        "folds 0, 2, 4): probably one person, video or object each. Name a group: data.group",
+        "18 of 20 folders with several images have them in several folds, e.g. "
+        "000002_female_Asian_27 (3 images in folds 0, 2, 4): probably one person, "
+        "video or object each. Name a group: data.group",
         tuple((row, row + 1) for row in range(6, 6 + 3 * MAX_PAIRS, 3)),
     )
 
@@ -236,7 +239,8 @@ def test_the_holdout_and_what_is_always_trained_on_are_sides_too(sides, where):
     manifest = table([f"p{row // 2}/{row}.png" for row in range(20)])
     sign = only(signs_of_leaks(manifest, np.tile(sides, 10)))
     assert sign.text.startswith(
-        f"10 of 10 folders with several images have them in several folds, e.g. p0 (2 images in {where}): "
+        "10 of 10 folders with several images have them in several folds, e.g. "
+        f"p0 (2 images in {where}): "
     )
 
 
@@ -275,8 +279,9 @@ def test_the_name_is_shown_without_its_counter():
     )
     assert only(signs_of_leaks(manifest, np.tile([0, 1], 12))) == Sign(
         "name",
-        "12 of 12 file names with several images have them in several folds, e.g. annx (2 images in folds 0, 1): "
-        "probably one person, video or object each. Name a group: data.group",
+        "12 of 12 file names with several images have them in several folds, e.g. "
+        "annx (2 images in folds 0, 1): probably one person, video or object each. Name a group: "
+        "data.group",
         tuple((row, row + 1) for row in range(0, 24, 2)),
     )
 
@@ -334,9 +339,9 @@ def test_a_group_in_several_folds_is_named_before_anything_else():
     )
     assert sign == Sign(
         "group",
-        "1 of 2 groups have images in several folds, e.g. ann (2 images in folds 0, 1): a model is scored on groups "
-        "that it was trained on. Give all rows of a group one fold, or leave the folds to folds.k instead of "
-        "folds.column",
+        "1 of 2 groups have images in several folds, e.g. ann (2 images in folds 0, 1): "
+        "a model is scored on groups that it was trained on. Give all rows of a group one fold, "
+        "or leave the folds to folds.k instead of folds.column",
         ((0, 1),),
     )
 
@@ -376,8 +381,8 @@ def test_identical_files_on_both_sides_are_named(digests):
     manifest = table([f"{row}.png" for row in range(5)], list("ababb"))
     assert only(signs_of_leaks(manifest, [0, 1, 0, 2, 3], digests=digests)) == Sign(
         "identical",
-        "1 file is in several folds, byte for byte (2 images), e.g. 1.png (fold 1) and 4.png (fold 3). "
-        "Set data.keep: one_per_cluster, or data.group: near_duplicates",
+        "1 file is in several folds, byte for byte (2 images), e.g. 1.png (fold 1) "
+        "and 4.png (fold 3). Set data.keep: one_per_cluster, or data.group: near_duplicates",
         ((1, 4),),
     )
 
@@ -392,8 +397,8 @@ def test_identical_files_of_different_classes_contradict_each_other_in_any_fold(
     manifest = table([f"{row}.png" for row in range(4)], ["cat", "dog", "dog", "cat"])
     assert only(signs_of_leaks(manifest, [2, 2, 0, 1], digests=[b"x", b"x", b"y", b"z"])) == Sign(
         "contradiction",
-        "1 file is there several times with different classes (2 images), e.g. 0.png and 1.png as 'cat' and 'dog'. "
-        "Correct or drop them: data.corrections",
+        "1 file is there several times with different classes (2 images), e.g. "
+        "0.png and 1.png as 'cat' and 'dog'. Correct or drop them: data.corrections",
         ((0, 1),),
     )
 
@@ -405,15 +410,17 @@ def test_near_duplicates_on_both_sides_are_named():
     )
     assert sign == Sign(
         "near_duplicate",
-        "2 clusters of near-duplicates (5 images) have images in several folds, e.g. 1.png (fold 0) and 5.png "
-        "(fold 2). Name a group: data.group (a column, or near_duplicates), or set data.keep: one_per_cluster",
+        "2 clusters of near-duplicates (5 images) have images in several folds, e.g. "
+        "1.png (fold 0) and 5.png (fold 2). Name a group: data.group (a column, "
+        "or near_duplicates), or set data.keep: one_per_cluster",
         ((1, 5), (2, 4)),
     )
 
 
 def test_copies_of_one_file_are_not_told_again_as_near_duplicates():
     manifest = table([f"{row}.png" for row in range(5)], list("aabbb"))
-    clusters_N, fold_N = [0, 0, 2, 2, 2], [0, 1, 0, 1, 1]
+    clusters_N = [0, 0, 2, 2, 2]
+    fold_N = [0, 1, 0, 1, 1]
     signs = signs_of_leaks(
         manifest, fold_N, clusters_N=clusters_N, digests=[b"x", b"x", b"y", b"y", b"z"]
     )

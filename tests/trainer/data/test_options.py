@@ -121,7 +121,8 @@ def test_age_borders_that_do_not_rise_are_refused(borders):
         (
             "fill",
             None,
-            "a colour is white, black, grey or '#rrggbb', got None (without quotes, # begins a comment)",
+            "a colour is white, black, grey or '#rrggbb', got None (without quotes, "
+            "# begins a comment)",
         ),
     ],
 )

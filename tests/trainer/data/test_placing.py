@@ -9,7 +9,8 @@ def placed(
     labels: list[int], units: list[int], bins: list[int], *, shares: list[float], order: list[int]
 ) -> list[int]:
     bins_U = np.array(bins, dtype=np.int64)
-    labels_N, units_N = np.array(labels, dtype=np.int64), np.array(units, dtype=np.int64)
+    labels_N = np.array(labels, dtype=np.int64)
+    units_N = np.array(units, dtype=np.int64)
     place_units(labels_N, units_N, bins_U, order=order, shares_B=np.array(shares))
     return bins_U.tolist()
 

@@ -98,8 +98,8 @@ def test_a_path_that_leaves_the_sources_folder_is_refused_also_through_links(nei
     source = rows_of(neighbours, "a.png", path)
     named = path.replace("ROOT", f"{neighbours}/out/x.png")
     message = (
-        f"{source}: 1 of 2 images lie outside {neighbours}/in. Set data.allow_outside: true if that is meant\n"
-        f"  line 3: {named}"
+        f"{source}: 1 of 2 images lie outside {neighbours}/in. Set data.allow_outside: "
+        f"true if that is meant\n  line 3: {named}"
     )
     with pytest.raises(DataError, match=f"^{re.escape(message)}$"):
         read(source)

@@ -1,4 +1,6 @@
-"""CSV and Parquet files become a table of rows as they were written; what cannot be read is refused."""
+"""CSV and Parquet files become a table of rows as they were written;
+what cannot be read is refused.
+"""
 
 import re
 from pathlib import Path
@@ -212,7 +214,8 @@ def test_parquet_gives_the_same_table_as_csv(csv, parquet):
     text = "".join(
         ",".join(cells) + "\n" for cells in [columns, *zip(*columns.values(), strict=True)]
     )
-    first, second = csv(text, group="who"), parquet(columns, index=[7, 7], group="who")
+    first = csv(text, group="who")
+    second = parquet(columns, index=[7, 7], group="who")
     for field in ("root", "paths", "lines", "labels", "groups"):
         assert getattr(second, field) == getattr(first, field)
 
@@ -278,7 +281,10 @@ def test_a_parquet_file_without_rows_is_refused(parquet):
 
 
 def test_a_missing_source_is_refused_with_a_way_to_get_one(tmp_path):
-    message = f"{tmp_path}/no.csv: no such file or folder. Set data.source to one (`sweeps demo digits` writes one)"
+    message = (
+        f"{tmp_path}/no.csv: no such file or folder. Set data.source to one (`sweeps demo digits` "
+        "writes one)"
+    )
     with pytest.raises(DataError, match=f"^{re.escape(message)}$"):
         read(tmp_path / "no.csv")
 
@@ -287,7 +293,8 @@ def test_a_file_of_another_kind_is_refused_with_the_known_ones(tmp_path):
     (tmp_path / "train.xlsx").touch()
     with pytest.raises(
         DataError,
-        match=r"train.xlsx: not a table of images. Known: .csv, .parquet, .pq, .tsv, .txt, or a folder$",
+        match=r"train.xlsx: not a table of images. Known: .csv, .parquet, .pq, .tsv, .txt, "
+        r"or a folder$",
     ):
         read(tmp_path / "train.xlsx")
 
@@ -350,6 +357,9 @@ def test_fixed_folds_are_whole_numbers_and_empty_means_always_trained(csv):
 
 @pytest.mark.parametrize("value", ["train", "1.5", "-2", "1000", "1e1", " 1", "٣٣٣٣"])
 def test_another_fold_is_refused_with_what_folds_are(csv, value):
-    message = f"{value!r} in column 'f' (folds.column) is not a fold. Folds are whole numbers from 0; empty or -1 is"
+    message = (
+        f"{value!r} in column 'f' (folds.column) is not a fold. Folds are whole numbers from 0; "
+        "empty or -1 is"
+    )
     with pytest.raises(DataError, match=f"train.csv: {re.escape(message)} always trained on$"):
         csv(f"path,label,f\na.png,x,0\nb.png,y,{value}\n", fold_column="f")

@@ -14,7 +14,9 @@ FILLING = Reading(fill_rgb=FILL)
 GRADIENT_HWC = np.stack(
     np.broadcast_arrays(np.arange(16)[:, None] * 16, np.arange(16) * 16, 7), axis=2
 ).astype(np.uint8)
-RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
+RED = (255, 0, 0)
+GREEN = (0, 255, 0)
+BLUE = (0, 0, 255)
 
 
 def encoded(image: Image.Image | np.ndarray, format: str = "PNG", **options: object) -> bytes:
@@ -37,7 +39,9 @@ def pixels(
 
 
 def fractal(width: int, height: int, *, seed: int = 0) -> Image.Image:
-    """Like a photo: detail on every scale, a little weaker on each finer one; 5 MB as a JPEG of 12 megapixels."""
+    """Like a photo: detail on every scale, a little weaker on each finer one;
+    5 MB as a JPEG of 12 megapixels.
+    """
     rng = np.random.default_rng(seed)
     image = Image.new("RGB", (1, 1), (128, 120, 110))
     for octave in range(9, -1, -1):
@@ -60,4 +64,5 @@ def half_clear(mode: str) -> Image.Image:
     return image.convert(mode)
 
 
-PHOTO_PNG, PHOTO_JPEG = encoded(fractal(64, 48)), encoded(fractal(64, 48), "JPEG", quality=95)
+PHOTO_PNG = encoded(fractal(64, 48))
+PHOTO_JPEG = encoded(fractal(64, 48), "JPEG", quality=95)

@@ -1,4 +1,6 @@
-"""Batches: normalised as timm does, whole and in the order of their rows, from memory or decoded ahead."""
+"""Batches: normalised as timm does, whole and in the order of their rows,
+from memory or decoded ahead.
+"""
 
 import gc
 import itertools
@@ -204,7 +206,9 @@ def test_what_is_copied_to_a_device_is_every_image_in_order(monkeypatch):
 
 
 class Gpu:
-    """A device whose memory is the host's: what is decided by its free bytes can be tried without one."""
+    """A device whose memory is the host's: what is decided
+    by its free bytes can be tried without one.
+    """
 
     type = "cuda"
 
@@ -237,7 +241,8 @@ def _nothing_resident() -> Iterator[None]:
 
 def test_a_data_set_is_copied_to_a_device_once_for_all_fold_runs(monkeypatch):
     gpu, (images,) = Gpu(monkeypatch, free_bytes=10**9), sources(1)
-    first, second = on_device(images, gpu), on_device(images, gpu)
+    first = on_device(images, gpu)
+    second = on_device(images, gpu)
     assert first is second
     assert gpu.copies == 1
     assert resident_bytes() == IMAGES_NHWC.nbytes

@@ -1,4 +1,6 @@
-"""The decoded cache: right pixels, built once, shared, never half written, and no larger than allowed."""
+"""The decoded cache: right pixels, built once, shared, never half written,
+and no larger than allowed.
+"""
 
 import itertools
 import multiprocessing
@@ -86,7 +88,8 @@ def test_an_image_is_known_by_its_content(manifest):
 
 def test_with_boxes_an_image_is_known_by_its_content_and_its_box():
     how = Preprocessing((8, 8), crop="box")
-    digests, boxes = (b"\1" * 16, b"\2" * 16), ((0, 0, 4, 4), (0, 0, 4, 5), (0, 0, 260, 4))
+    digests = (b"\1" * 16, b"\2" * 16)
+    boxes = ((0, 0, 4, 4), (0, 0, 4, 5), (0, 0, 260, 4))
     keys = {image_key(digest, how, box) for digest in digests for box in boxes}
     assert len(keys) == 6
     assert {len(key) for key in keys} == {16}
@@ -250,7 +253,9 @@ def test_a_cache_deleted_while_in_use_stays_readable_and_is_built_again(manifest
 
 
 def _touch_everything(pool: Pool, keys_N: np.ndarray, answer: Connection) -> None:
-    """In a child: read every pixel batch by batch; send how many kB of private and of shared memory that took."""
+    """In a child: read every pixel batch by batch; send how many kB of private and
+    of shared memory that took.
+    """
 
     def resident_kb(kind: str) -> int:
         status = Path("/proc/self/status").read_text()
@@ -375,7 +380,9 @@ def test_what_a_pool_in_use_holds_already_need_not_fit_again(pools):
 
 
 def test_old_images_in_a_pool_of_its_own_go_when_the_bound_is_reached(pools):
-    """A data set that was exported anew leaves the old pixels behind: nobody asks for them any more."""
+    """A data set that was exported anew leaves the old pixels behind:
+    nobody asks for them any more.
+    """
     assert make_room(pools[:1], images=N - 1, cache_gb=POOL_GB / 2) == [
         pools[number].pixels for number in (1, 2, 3, 0)
     ]
@@ -423,7 +430,8 @@ def test_readers_of_a_removed_pool_go_on_and_it_can_be_built_again(pools):
 
 
 def test_a_removal_that_is_killed_leaves_no_index_without_its_pixels(pools, monkeypatch):
-    plain, calls = Path.unlink, itertools.count()
+    plain = Path.unlink
+    calls = itertools.count()
 
     def killed(path: Path, missing_ok: bool = False) -> None:
         if next(calls) == 1:
@@ -452,9 +460,10 @@ def test_a_disk_that_is_too_small_is_refused_before_anything_is_decoded(tmp_path
         pool_of(tmp_path, Preprocessing((side, side)), reading=Reading()) for side in (256, 512)
     ]
     message = (
-        f"{default_cache_folder()}: decoded images need 9.8 GB more, and the disk has 2.0 GB to spare. "
-        "Set $SWEEPS_CACHE to a larger disk, sample fewer or smaller resize values, or set data.cache_gb below 9.8: "
-        "what does not fit is then decoded batch by batch, which is slower"
+        f"{default_cache_folder()}: decoded images need 9.8 GB more, and the disk has 2.0 GB to "
+        "spare. Set $SWEEPS_CACHE to a larger disk, sample fewer or smaller resize values, "
+        "or set data.cache_gb below 9.8: what does not fit is then decoded batch by batch, "
+        "which is slower"
     )
     with pytest.raises(DataError, match=f"^{re.escape(message)}$"):
         make_room(pools, images=10_000, cache_gb=None)

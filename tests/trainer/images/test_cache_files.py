@@ -248,7 +248,8 @@ def test_a_user_is_told_what_is_waited_for(pool, monkeypatch):
     finally:
         cache.logger.removeHandler(handler)
     assert told == [
-        f"another process decodes the same images ({pool.pixels.with_suffix('.lock')}); waiting for it"
+        f"another process decodes the same images ({pool.pixels.with_suffix('.lock')}); "
+        "waiting for it"
     ]
     np.testing.assert_array_equal(pixels(pool), IMAGES_NHWC)
 
@@ -269,7 +270,9 @@ class FullDisk:
     """A file whose bytes stay in a buffer until the disk has no room for them; as Python's own."""
 
     def __init__(self, file, *, room: int) -> None:
-        self._file, self._room, self._waiting = file, room, b""
+        self._file = file
+        self._room = room
+        self._waiting = b""
 
     def write(self, data: bytes) -> int:
         self._waiting += data
@@ -312,7 +315,9 @@ def test_a_full_disk_is_named_and_what_was_written_before_stays(pool, monkeypatc
 
 
 def _write_beyond_the_limit(pool: Pool, answer: Connection) -> None:
-    """In a child: the file may hold three images of 3 kB; what does not fit stays in Python's own buffer of it."""
+    """In a child: the file may hold three images of 3 kB;
+    what does not fit stays in Python's own buffer of it.
+    """
     limit = 3 * pool.image_bytes + 700
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     before = resource.getrlimit(resource.RLIMIT_FSIZE)[1]

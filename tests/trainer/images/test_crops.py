@@ -1,7 +1,9 @@
-"""Faces and foregrounds in drawn pictures, found by the real libraries; their absence in plain words.
+"""Faces and foregrounds in drawn pictures, found by the real libraries;
+their absence in plain words.
 
-Model files are real ONNX, written here field by field: stand-ins with the inputs and outputs of the models users
-bring, so that the code that loads and runs them is the one under test. YuNet's and U2-Net's own weights are not tried.
+Model files are real ONNX, written here field by field: stand-ins with the inputs and outputs of the
+models users bring, so that the code that loads and runs them is the one under test.
+YuNet's and U2-Net's own weights are not tried.
 """
 
 import concurrent.futures
@@ -53,7 +55,9 @@ def rembg() -> Any:
 
 
 def face(side: int = 200) -> Image.Image:
-    """A drawn face: the hair from 4 % to 88 % of the height, the chin at 92 %, ears at 20 % and 80 % of the width."""
+    """A drawn face: the hair from 4 % to 88 % of the height, the chin at 92 %,
+    ears at 20 % and 80 % of the width.
+    """
     image = Image.new("RGB", (side, side), SKY)
     draw = ImageDraw.Draw(image)
 
@@ -94,7 +98,9 @@ def disc(size_WH: tuple[int, int] = (120, 90), *, seed: int = 0) -> tuple[np.nda
 
 
 def hardly_different(contrast: int, *, seed: int) -> np.ndarray:
-    """An ellipse a little redder than its motley surroundings: what GrabCut makes of it can hang on its first guess."""
+    """An ellipse a little redder than its motley surroundings:
+    what GrabCut makes of it can hang on its first guess.
+    """
     rng = np.random.default_rng(seed)
     colours = Image.fromarray(rng.integers(60, 200, (10, 12, 3)).astype(np.uint8)).resize((80, 60))
     y_H1, x_1W = np.ogrid[:60, :80]
@@ -114,7 +120,8 @@ def on_many_threads(work: Callable[[np.ndarray], Any], images: list[np.ndarray])
 
 
 def varint(value: int) -> bytes:
-    head, rest = value & 0x7F, value >> 7
+    head = value & 0x7F
+    rest = value >> 7
     return bytes([head]) if rest == 0 else bytes([head | 0x80]) + varint(rest)
 
 
@@ -250,7 +257,8 @@ def test_a_yunet_model_finds_faces_in_colour(cv2, tmp_path, zoom):
     rgb_HWC = np.zeros((256 * zoom, 320 * zoom, 3), dtype=np.uint8)
     rgb_HWC[:, : 32 * zoom] = (0, 0, 255)  # no face: blue
     rgb_HWC[64 * zoom : 96 * zoom, 128 * zoom : 160 * zoom] = (255, 0, 0)
-    # found in the copy of 320 x 256: 32 pixels around the corner of the red cell, from (112, 48) to (144, 80)
+    # found in the copy of 320 x 256: 32 pixels around the corner of the red cell, from (112, 48)
+    # to (144, 80)
     box = np.array([112 - 0.3 * 32, 48 - 0.5 * 32, 144 + 0.3 * 32, 80 + 0.3 * 32])
     assert face_box(rgb_HWC, weights=yunet_stand_in(tmp_path / "yunet.onnx")) == tuple(
         (zoom * box).round()
@@ -405,8 +413,9 @@ def test_all_absent_weights_are_named_at_once(cv2):
     with pytest.raises(ConfigError) as caught:
         require("face", "remove", reading=reading)
     assert str(caught.value) == (
-        "data.face_weights: /nowhere/a.onnx is not a file. Give the path of a model (.onnx); none is downloaded\n"
-        "data.background_weights: /nowhere/b.onnx is not a file. Give the path of a model (.onnx); none is downloaded"
+        "data.face_weights: /nowhere/a.onnx is not a file. Give the path of a model (.onnx); "
+        "none is downloaded\ndata.background_weights: /nowhere/b.onnx is not a file. "
+        "Give the path of a model (.onnx); none is downloaded"
     )
 
 

@@ -1,4 +1,6 @@
-"""Decoding: every kind of file becomes the right pixels or says why not, the same in every thread."""
+"""Decoding: every kind of file becomes the right pixels or says why not,
+the same in every thread.
+"""
 
 import concurrent.futures
 import io

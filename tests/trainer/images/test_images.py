@@ -1,4 +1,6 @@
-"""Pixels for rows: the same bits from the cache and decoded per batch, with sums that equal numpy's."""
+"""Pixels for rows: the same bits from the cache and decoded per batch,
+with sums that equal numpy's.
+"""
 
 import concurrent.futures
 import threading
@@ -167,7 +169,8 @@ def test_nothing_is_decoded_before_the_first_batch_is_asked_for(manifest, monkey
 
 
 def test_an_abandoned_epoch_stops_its_threads_and_leaves_what_has_not_begun(manifest, monkeypatch):
-    begun, go = [], threading.Event()
+    begun = []
+    go = threading.Event()
 
     def gated(*args, **options):
         begun.append(args)

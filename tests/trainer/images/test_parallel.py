@@ -90,7 +90,8 @@ def test_no_thread_outlives_the_loop(end):
 
 
 def test_an_abandoned_loop_leaves_the_items_that_have_not_begun(monkeypatch):
-    begun, go = [], threading.Event()
+    begun = []
+    go = threading.Event()
 
     class Executor(concurrent.futures.ThreadPoolExecutor):
         def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:

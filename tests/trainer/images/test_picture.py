@@ -103,7 +103,8 @@ def test_every_kind_of_colour_file_becomes_rgb(format, mode, tolerance):
 
 
 def test_lab_becomes_rgb():
-    lab, rgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+    lab = ImageCms.createProfile("LAB")
+    rgb = ImageCms.createProfile("sRGB")
     image = ImageCms.profileToProfile(Image.fromarray(GRADIENT_HWC), rgb, lab, outputMode="LAB")
     error = np.abs(pixels(encoded(image, "TIFF")).astype(int) - GRADIENT_HWC)
     assert error.mean() < 5  # 8 bits of LAB are coarse
@@ -383,7 +384,8 @@ def test_a_file_that_is_no_usable_image_says_so(data, why, read):
 
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "PPM", "JPEG2000"])
 def test_any_damage_is_either_seen_or_survived(format):
-    whole, reasons = encoded(fractal(40, 30), format), set()
+    whole = encoded(fractal(40, 30), format)
+    reasons = set()
     rng = np.random.default_rng(0)
     for _ in range(60):
         data = bytearray(whole)
@@ -456,8 +458,8 @@ def test_threads_with_different_limits_do_not_disturb_each_other():
 
 def test_nothing_of_pillow_is_printed():
     program = (
-        "import sys; from trainer.images.picture import *; from trainer.images.preprocessing import *\n"
-        "for data in sys.stdin.buffer.read().split(b'NEXT'):\n"
+        "import sys; from trainer.images.picture import *; from trainer.images.preprocessing "
+        "import *\nfor data in sys.stdin.buffer.read().split(b'NEXT'):\n"
         "    try: print(look(data, reading=Reading()))\n"
         "    except UnreadableError as error: print(error)\n"
     )

@@ -71,7 +71,8 @@ def test_without_patience_nothing_stops_early():
 
 
 def test_a_second_stage_gets_its_own_patience():
-    curve, config = rows(1.0, 2.0, 2.0, 2.0), TrainConfig(patience=2)
+    curve = rows(1.0, 2.0, 2.0, 2.0)
+    config = TrainConfig(patience=2)
     assert stops_early(config, curve)
     assert not stops_early(config, curve, counted_from=4)
     assert stops_early(config, curve, counted_from=3)

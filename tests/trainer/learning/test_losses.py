@@ -101,11 +101,15 @@ def test_focal_counts_easy_images_less(batch):
 
 
 def test_soft_f1_is_one_minus_the_mean_f1_of_soft_counts(mixed):
-    p_BK, t_BK = mixed[0].double().softmax(dim=1), mixed[1].double()
+    p_BK = mixed[0].double().softmax(dim=1)
+    t_BK = mixed[1].double()
     f1 = []
     for p_B, t_B in zip(p_BK.T, t_BK.T, strict=True):
-        tp, fp, fn = (p_B * t_B).sum(), (p_B * (1 - t_B)).sum(), ((1 - p_B) * t_B).sum()
-        precision, recall = tp / (tp + fp), tp / (tp + fn)
+        tp = (p_B * t_B).sum()
+        fp = (p_B * (1 - t_B)).sum()
+        fn = ((1 - p_B) * t_B).sum()
+        precision = tp / (tp + fp)
+        recall = tp / (tp + fn)
         f1.append((2 * precision * recall / (precision + recall)).item())
     assert loss_of("soft_f1")(*mixed).item() == pytest.approx(1 - np.mean(f1), abs=1e-6)
 
@@ -238,7 +242,8 @@ def test_the_gradient_is_finite_where_the_prediction_is_certain(name, dtype, gam
 
 @EVERY_LOSS
 def test_a_loss_is_computed_in_float32_whatever_the_network_computes_in(mixed, name):
-    logits_BK, targets_BK = mixed[0].bfloat16(), mixed[1]
+    logits_BK = mixed[0].bfloat16()
+    targets_BK = mixed[1]
     assert torch.equal(
         loss_of(name)(logits_BK, targets_BK), loss_of(name)(logits_BK.float(), targets_BK)
     )
@@ -251,9 +256,12 @@ def test_a_loss_gives_the_same_bits_twice(mixed, name):
 
 @EVERY_LOSS
 def test_following_the_gradient_finds_the_labels(batch, name):
-    # from undecided predictions: soft F1 is bounded, so a prediction that is certain and wrong hardly moves
-    logits_BK, targets_BK = (batch[0] / 10).requires_grad_(), batch[1]
-    optimizer, loss = torch.optim.SGD([logits_BK], lr=20.0), loss_of(name)
+    # from undecided predictions: soft F1 is bounded, so a prediction that is certain and wrong
+    # hardly moves
+    logits_BK = (batch[0] / 10).requires_grad_()
+    targets_BK = batch[1]
+    optimizer = torch.optim.SGD([logits_BK], lr=20.0)
+    loss = loss_of(name)
     for _ in range(50):
         optimizer.zero_grad()
         loss(logits_BK, targets_BK).backward()

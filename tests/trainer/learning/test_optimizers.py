@@ -1,4 +1,6 @@
-"""Optimizers: torch's own with our names, groups by layer and decay, and every name that timm has."""
+"""Optimizers: torch's own with our names, groups by layer and decay,
+and every name that timm has.
+"""
 
 import copy
 import io
@@ -68,7 +70,8 @@ def built(network: nn.Module, **fields) -> torch.optim.Optimizer:
 def descend(network: nn.Module, optimizer: torch.optim.Optimizer, *, steps: int) -> float:
     """Fit a fixed toy problem; the last loss."""
     generator = torch.Generator().manual_seed(1)
-    images_BCHW, labels_B = torch.randn(24, 3, 6, 6, generator=generator), torch.arange(24) % 3
+    images_BCHW = torch.randn(24, 3, 6, 6, generator=generator)
+    labels_B = torch.arange(24) % 3
     images_BCHW[torch.arange(24), labels_B] += 1
     for _ in range(steps):
         loss = nn.functional.cross_entropy(network(images_BCHW), labels_B)
@@ -126,7 +129,8 @@ def group_of(network: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, 
     ],
 )
 def test_it_takes_the_steps_of_torchs_plain_loop(fields, plain):
-    ours, theirs = Net(), Net()
+    ours = Net()
+    theirs = Net()
     matrices = [parameter for parameter in theirs.parameters() if parameter.ndim > 1]
     vectors = [parameter for parameter in theirs.parameters() if parameter.ndim == 1]
     groups = [{"params": matrices, "weight_decay": 0.1}, {"params": vectors, "weight_decay": 0.0}]
@@ -137,7 +141,8 @@ def test_it_takes_the_steps_of_torchs_plain_loop(fields, plain):
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 def test_the_fused_step_reads_gradients_in_the_layout_of_the_weights(layout):
-    ours, theirs = Net().to(memory_format=layout), Net()
+    ours = Net().to(memory_format=layout)
+    theirs = Net()
     descend(ours, built(ours, optimizer="adamw", lr=0.01), steps=5)
     descend(theirs, torch.optim.AdamW(theirs.parameters(), lr=0.01, weight_decay=0.0), steps=5)
     torch.testing.assert_close(flat(ours), flat(theirs), rtol=1e-4, atol=1e-5)
@@ -159,7 +164,9 @@ def by_hand(step, *, optimizer: str, **fields) -> None:
 
 
 def test_madgrad_takes_the_step_of_its_paper():
-    """Defazio and Jelassi 2021, algorithm 1: x0 - s / cbrt(v), averaged into x with 1 - momentum."""
+    """Defazio and Jelassi 2021, algorithm 1: x0 - s / cbrt(v),
+    averaged into x with 1 - momentum.
+    """
     s = v = 0.0
 
     def step(k: int, gradient: float, x: float) -> float:
@@ -172,7 +179,9 @@ def test_madgrad_takes_the_step_of_its_paper():
 
 
 def test_lion_takes_the_step_of_its_paper():
-    """Chen et al. 2023, program 1: the sign of an interpolation, decoupled decay, a slower average."""
+    """Chen et al. 2023, program 1: the sign of an interpolation,
+    decoupled decay, a slower average.
+    """
     m = 0.0
 
     def step(k: int, gradient: float, w: float) -> float:
@@ -231,7 +240,8 @@ TIMM = [
 )
 def test_the_layers_learn_at_timms_rates(name):
     with torch.device("meta"):  # shapes and names only
-        network, theirs = Whole(name), timm.create_model(name, num_classes=5)
+        network = Whole(name)
+        theirs = timm.create_model(name, num_classes=5)
     exempt = theirs.no_weight_decay() if hasattr(theirs, "no_weight_decay") else ()
     groups = timm.optim.param_groups_layer_decay(
         theirs, weight_decay=0.05, no_weight_decay_list=exempt, layer_decay=0.7
@@ -383,7 +393,8 @@ def test_a_step_that_the_device_refuses_changes_nothing(name, momentum, steps_be
     assert skips_on_device(optimizer)
     for _ in range(steps_before):
         descend(network, optimizer, steps=1)
-    weights, state = flat(network), tensors(optimizer.state_dict())
+    weights = flat(network)
+    state = tensors(optimizer.state_dict())
     optimizer.found_inf = torch.ones(())
     descend(network, optimizer, steps=2)
     assert torch.equal(flat(network), weights)
@@ -395,7 +406,8 @@ def test_a_step_that_the_device_refuses_changes_nothing(name, momentum, steps_be
 
 @pytest.mark.parametrize(("name", "momentum"), FUSED)
 def test_a_step_that_the_device_allows_is_the_same_as_one_that_it_does_not_know_of(name, momentum):
-    told, plain = Net(), Net()
+    told = Net()
+    plain = Net()
     fields = {"optimizer": name, "momentum": momentum, "lr": 0.05, "weight_decay": 0.1}
     optimizer = built(told, **fields)
     optimizer.found_inf = torch.ones(())

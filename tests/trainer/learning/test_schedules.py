@@ -13,7 +13,8 @@ from trainer.config import TrainConfig
 from trainer.fields.optimization import SchedulerName
 from trainer.learning.schedules import FEEDBACK, SCHEDULES, goes_back, lr_at, second_stage_epoch
 
-NAN, INF = float("nan"), float("inf")
+NAN = float("nan")
+INF = float("inf")
 FREE = sorted(set(get_args(SchedulerName)) - FEEDBACK)
 
 
@@ -33,7 +34,9 @@ def epoch_rates(config: TrainConfig, curve) -> list[float]:
 
 
 def stepped(lr: float, count: int, scheduler, *, every: int = 1, **settings) -> list[float]:
-    """The rates of `count` optimizer steps with one of torch's schedulers, moved after every `every` steps."""
+    """The rates of `count` optimizer steps with one of torch's schedulers,
+    moved after every `every` steps.
+    """
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=lr)
     scheduler = scheduler(optimizer, **settings)
     seen = []
@@ -200,7 +203,9 @@ def test_cycles_of_fractions_of_an_epoch_follow_the_warm_up():
 
 @pytest.mark.parametrize("factor", [1.0, 1.0 + 1e-12])
 def test_a_restart_is_met_in_spite_of_rounding(factor):
-    """3 / 10 / 0.1 is a little less than 3: the end of a cycle would be a step at min_lr instead of lr."""
+    """3 / 10 / 0.1 is a little less than 3: the end
+    of a cycle would be a step at min_lr instead of lr.
+    """
     config = TrainConfig(
         scheduler="cosine", lr=0.2, epochs=3, restart_epochs=0.1, restart_factor=factor
     )
@@ -327,7 +332,8 @@ def test_each_restart_is_at_lr_and_each_cycle_falls(cycle, factor, steps_per_epo
         restart_epochs=cycle,
         restart_factor=factor,
     )
-    begin, length = warmup, cycle
+    begin = warmup
+    length = cycle
     while begin < 30:
         steps = range(begin * steps_per_epoch, min(30, begin + length) * steps_per_epoch)
         seen = [

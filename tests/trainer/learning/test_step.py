@@ -16,7 +16,8 @@ from trainer.learning.step import DeviceGuard, HostGuard, NonFiniteStep, Stepper
 from trainer.model.timm_names import known_optimizers
 
 CPU = torch.device("cpu")
-NAN, INF = float("nan"), float("inf")
+NAN = float("nan")
+INF = float("inf")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -116,7 +117,8 @@ def reference(
 @pytest.mark.parametrize("clip_norm", [0.0, 0.1, 1e6])
 @pytest.mark.parametrize("parts", [1, 2, 3, 5, 12, 100])
 def test_a_batch_in_parts_takes_the_step_of_the_whole_batch(parts, clip_norm):
-    ours, theirs = Net(), Net()
+    ours = Net()
+    theirs = Net()
     made, _ = stepper(ours, clip_norm=clip_norm)
     seen = [made.step(*batch(12, seed=step), parts=parts, index=step).item() for step in range(4)]
     assert seen == pytest.approx(reference(theirs, steps=4, clip_norm=clip_norm), rel=1e-5)
@@ -135,7 +137,8 @@ def test_the_parts_are_as_equal_as_can_be_and_never_empty(size, parts, sizes):
 
 
 def test_unequal_parts_count_by_their_sizes():
-    ours, theirs = Net(), Net()
+    ours = Net()
+    theirs = Net()
     loss = stepper(ours)[0].step(*batch(11), parts=3, index=0)
     stepper(theirs)[0].step(*batch(11), parts=1, index=0)
     assert loss.item() == pytest.approx(two_heads(Net()(batch(11)[0]), batch(11)[1]).item())
@@ -206,7 +209,9 @@ def test_each_part_goes_forward_and_backward_and_the_optimizer_steps_once():
 
 
 def going_bad(*, at: int, value: float, spoil: str = "loss"):
-    """A loss whose step number `at` (one part per step) is not finite, or only its gradients are not."""
+    """A loss whose step number `at` (one part per step) is not finite,
+    or only its gradients are not.
+    """
     calls = itertools.count()
 
     def loss(logits: list[Tensor], targets_BK: Tensor) -> Tensor:
@@ -234,7 +239,8 @@ def test_a_bad_loss_stops_before_the_step(name, value, clip_norm):
     made, optimizer = stepper(network, loss=loss, optimizer=name, clip_norm=clip_norm)
     for step in (40, 41):
         made.step(*batch(12, seed=step), parts=1, index=step)
-    before, state = flat(network), list(leaves(optimizer.state_dict()))
+    before = flat(network)
+    state = list(leaves(optimizer.state_dict()))
     with pytest.raises(NonFiniteStep, match=r"step 42: the training loss is -?(nan|inf)") as caught:
         made.step(*batch(12), parts=1, index=42)
     assert (caught.value.step, caught.value.what, str(caught.value.loss)) == (
@@ -280,7 +286,8 @@ FUSED = [("sgd", 0.9), ("sgd", 0.0), ("adam", 0.9), ("adamw", 0.9)]
 @pytest.mark.parametrize(("name", "momentum"), FUSED)
 @pytest.mark.parametrize("clip_norm", [0.0, 0.1])
 def test_on_the_device_good_steps_are_the_same(monkeypatch, name, momentum, clip_norm):
-    told, plain = Net(), Net()
+    told = Net()
+    plain = Net()
     fields = {"optimizer": name, "momentum": momentum, "clip_norm": clip_norm}
     made, optimizer = stepper(told, **fields)
     losses = [made.step(*batch(12, seed=step), parts=2, index=step) for step in range(5)]
@@ -302,7 +309,8 @@ def test_on_the_device_good_steps_are_the_same(monkeypatch, name, momentum, clip
 def test_on_the_device_nothing_changes_from_the_first_bad_step_on(
     name, momentum, value, clip_norm, at
 ):
-    told, good = Net(), Net()
+    told = Net()
+    good = Net()
     fields = {"optimizer": name, "momentum": momentum, "clip_norm": clip_norm, "weight_decay": 0.1}
     made, optimizer = stepper(told, loss=going_bad(at=at, value=value), **fields)
     for step in range(6):

@@ -1,4 +1,6 @@
-"""Backbones: any timm model by name or the user's own, pooled to features, never silently random."""
+"""Backbones: any timm model by name or the user's own, pooled to features,
+never silently random.
+"""
 
 import huggingface_hub
 import pytest
@@ -112,7 +114,8 @@ def test_a_first_class_backbone_computes_features(name):
 
 def test_the_classifier_of_the_model_is_gone_and_what_comes_before_it_stays():
     with torch.device("meta"):
-        vgg, resnet = build("vgg13_bn"), build("resnet18")
+        vgg = build("vgg13_bn")
+        resnet = build("resnet18")
     names = [name for name, _ in vgg.named_parameters()]
     assert names[-4:] == [
         "pre_logits.fc1.weight",
@@ -159,7 +162,8 @@ def test_a_size_that_patches_do_not_cover_is_refused_with_one_that_they_do(size,
         torch.device("meta"),
         pytest.raises(
             ConfigError,
-            match=rf"take resize {size}: sides must be multiples of its patches of 16x16 pixels, e\.g\. {near}$",
+            match=rf"take resize {size}: sides must be multiples of its patches of 16x16 pixels, "
+            rf"e\.g\. {near}$",
         ),
     ):
         build("vit_small_patch16_224", resize=size)
@@ -201,7 +205,8 @@ def test_pooling_is_the_one_asked_for(name, pooling, features):
     assert features_BF.shape == (2, features)
     if name == "test_resnet":
         maps_BCHW = module.forward_features(images_BCHW)
-        mean_BC, max_BC = maps_BCHW.mean(dim=(2, 3)), maps_BCHW.amax(dim=(2, 3))
+        mean_BC = maps_BCHW.mean(dim=(2, 3))
+        max_BC = maps_BCHW.amax(dim=(2, 3))
         expected = {
             "max": max_BC,
             "avgmax": (mean_BC + max_BC) / 2,

@@ -96,7 +96,8 @@ def test_a_checkpoint_that_is_cut_off_is_refused(saved, part):
     path.write_bytes(raw[: int(len(raw) * part)])
     with pytest.raises(
         CheckpointError,
-        match=r"last.ckpt: the checkpoint is damaged \((.|\n)*\). Remove it to start this fold again$",
+        match=r"last.ckpt: the checkpoint is damaged \((.|\n)*\). Remove it to start this fold "
+        r"again$",
     ):
         load(path)
 
@@ -145,7 +146,8 @@ def test_loading_never_runs_code(tmp_path, write):
 
 
 def test_weights_come_back_bit_for_bit(tmp_path):
-    model, other = network(), network()
+    model = network()
+    other = network()
     save_weights(tmp_path / "model.safetensors", model)
     load_weights(tmp_path / "model.safetensors", other)
     assert equal(dict(other.state_dict()), dict(model.state_dict()))

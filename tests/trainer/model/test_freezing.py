@@ -100,7 +100,8 @@ def test_the_last_block_and_all_after_it_is_trained(name, first, expected):
 )
 def test_everything_up_to_a_stage_is_frozen(name, stage, first):
     network = frozen(name, freeze=f"up_to:{stage}")
-    names, everything = trained(network), [n for n, _ in network.backbone.named_parameters()]
+    names = trained(network)
+    everything = [n for n, _ in network.backbone.named_parameters()]
     assert names[0] == first
     assert names == everything[everything.index(first) :]
 

@@ -73,10 +73,8 @@ def test_the_joint_targets_are_the_very_targets():
 
 
 def test_the_targets_of_a_head_are_the_mass_of_the_classes_that_share_a_part():
-    heads, targets_BK = (
-        two_columns(),
-        torch.tensor([[0.25, 0.75, 0, 0, 0], [0, 0, 1.0, 0, 0], [0, 0.5, 0, 0, 0.5]]),
-    )
+    heads = two_columns()
+    targets_BK = torch.tensor([[0.25, 0.75, 0, 0, 0], [0, 0, 1.0, 0, 0], [0, 0.5, 0, 0, 0.5]])
     mask_B3, gender_B2 = heads.targets(targets_BK)
     assert mask_B3.tolist() == [[1, 0, 0], [0, 1, 0], [0.5, 0.5, 0]]
     assert gender_B2.tolist() == [[0.25, 0.75], [1, 0], [0, 1]]
@@ -95,7 +93,8 @@ def test_the_joint_log_probabilities_are_log_softmax():
 
 def test_separate_probabilities_are_the_product_scaled_over_the_classes_that_occur():
     mask_B3, gender_B2 = logits(3, 2)
-    mask, gender = mask_B3.double().softmax(dim=1), gender_B2.double().softmax(dim=1)
+    mask = mask_B3.double().softmax(dim=1)
+    gender = gender_B2.double().softmax(dim=1)
     expected = torch.stack(
         [mask[:, m] * gender[:, g] for m, g in [(0, 0), (0, 1), (1, 0), (2, 0), (1, 1)]], dim=1
     )

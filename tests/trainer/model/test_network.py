@@ -78,7 +78,8 @@ def test_a_head_crop_of_no_column_is_refused():
 
 def test_the_head_is_batch_norm_dropout_and_one_linear_layer():
     network = build(Heads.joint(5), head_norm=True, dropout=0.5)
-    head, features_BF = network.heads[0], torch.randn(64, 96) * 3 + 1
+    head = network.heads[0]
+    features_BF = torch.randn(64, 96) * 3 + 1
     normed_BF = nn.functional.batch_norm(features_BF, None, None, training=True)
     torch.testing.assert_close(head.norm(features_BF), normed_BF)
     dropped_BF = head.dropout(features_BF)
@@ -88,7 +89,8 @@ def test_the_head_is_batch_norm_dropout_and_one_linear_layer():
 
 
 def test_without_batch_norm_and_dropout_the_head_is_the_linear_layer():
-    head, features_BF = build(Heads.joint(5)).heads[0], torch.randn(4, 96)
+    head = build(Heads.joint(5)).heads[0]
+    features_BF = torch.randn(4, 96)
     assert torch.equal(head(features_BF), head.linear(features_BF))
     assert {name for name, _ in head.named_parameters()} == {"linear.weight", "linear.bias"}
 
@@ -118,8 +120,8 @@ def test_what_the_backbones_author_fixes_is_known(tmp_path: Path):
     (tmp_path / "own.py").write_text(
         "from torch import nn\n"
         "def pooled(size_HW, pretrained):\n"
-        "    layers = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 6))\n"
-        "    layers[0].requires_grad_(False)\n"
+        "    layers = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), "
+        "nn.Linear(4, 6))\n    layers[0].requires_grad_(False)\n"
         "    return layers\n"
     )
     network = build_network(

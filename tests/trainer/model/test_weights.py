@@ -172,9 +172,9 @@ def test_what_does_not_fit_is_counted_and_named(tmp_path):
         load(backbone("test_resnet"), path)
     needed = "x".join(map(str, backbone("test_resnet").state_dict()["conv1.0.weight"].shape))
     assert str(caught.value) == (
-        f"weights: {path} does not fit backbone it: 2 missing (bn1.weight, bn1.bias); 1 unknown (extra); "
-        f"1 of another shape (conv1.0.weight: 7x3x3x3 in the file, {needed} needed). "
-        "Name a file with weights of this backbone"
+        f"weights: {path} does not fit backbone it: 2 missing (bn1.weight, bn1.bias); "
+        "1 unknown (extra); 1 of another shape (conv1.0.weight: 7x3x3x3 in the file, "
+        f"{needed} needed). Name a file with weights of this backbone"
     )
 
 
@@ -221,7 +221,8 @@ def test_half_precision_is_widened(tmp_path):
 
 @pytest.mark.parametrize("old", [False, True])
 def test_a_file_with_python_objects_is_not_run(old, tmp_path):
-    path, marker = tmp_path / "a.pth", tmp_path / "ran"
+    path = tmp_path / "a.pth"
+    marker = tmp_path / "ran"
     torch.save({"model": _Touches(marker)}, path, _use_new_zipfile_serialization=not old)
     message = (
         "an old one that could run code"

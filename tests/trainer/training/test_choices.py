@@ -1,4 +1,6 @@
-"""Every choice of a configuration: it trains, and it does to a fold run what its description says."""
+"""Every choice of a configuration: it trains,
+and it does to a fold run what its description says.
+"""
 
 import dataclasses
 
@@ -124,7 +126,8 @@ PEEKING = [
 @pytest.mark.parametrize("changes", PEEKING)
 def test_held_out_images_and_labels_change_no_weight(train, tiny, toy, tmp_path, changes):
     images, folds = toy
-    held_out, labels_N = folds.valid_rows(0), folds.manifest.labels_N.copy()
+    held_out = folds.valid_rows(0)
+    labels_N = folds.manifest.labels_N.copy()
     labels_N[held_out] = 0
     pixels_NHWC = images.take(np.arange(36))
     pixels_NHWC[held_out] = 255
@@ -148,7 +151,8 @@ def seen(monkeypatch):
     """Images of every optimizer step, and of every part that went through the network."""
     batches: list[int] = []
     parts: list[int] = []
-    step, forward = Stepper.step, Network.forward
+    step = Stepper.step
+    forward = Network.forward
 
     def stepped(stepper, views, targets_BK, **settings):
         batches.append(len(targets_BK))
@@ -369,7 +373,8 @@ def test_separate_heads_give_the_product_of_their_parts_over_the_classes_that_oc
 
 def test_each_head_sees_its_own_crop(train, tiny, people, said_logits):
     images, folds = people
-    whole, cropped = images.take(np.arange(36)), squares(36, side=16, seed=1)[0]
+    whole = images.take(np.arange(36))
+    cropped = squares(36, side=16, seed=1)[0]
     config = tiny(heads="separate", head_crops={"time": "box"}, epochs=1)
     assert (config.view_of("tone"), config.view_of("time")) == (0, 1)
     for number, black in enumerate([None, 0, 1]):

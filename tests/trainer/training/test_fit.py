@@ -130,7 +130,8 @@ def test_the_held_out_labels_never_reach_the_training(train, tiny, toy, tmp_path
     wrong = dataclasses.replace(
         folds, manifest=dataclasses.replace(folds.manifest, labels_N=labels_N)
     )
-    right_result, wrong_result = train(tiny(), "right"), train(tiny(), "wrong", folds=wrong)
+    right_result = train(tiny(), "right")
+    wrong_result = train(tiny(), "wrong", folds=wrong)
     assert (tmp_path / "right/model.safetensors").read_bytes() == (
         tmp_path / "wrong/model.safetensors"
     ).read_bytes()
@@ -258,7 +259,8 @@ def test_a_crash_continues_from_the_last_checkpoint(train, tiny, tmp_path):
 
 
 def test_checkpoints_are_written_no_more_often_than_asked(train, tiny, monkeypatch):
-    now, saved = [0.0], []
+    now = [0.0]
+    saved = []
     save = fold_run.save_checkpoint
     monkeypatch.setattr(
         fold_run,
@@ -307,7 +309,8 @@ def test_stop_at_the_last_epoch_leaves_no_result(train, tiny, tmp_path):
 
 def test_a_finished_fold_is_never_trained_again(train, tiny, tmp_path, steps):
     first = train(tiny())
-    before, taken = bits(tmp_path / "fold-0"), len(steps)
+    before = bits(tmp_path / "fold-0")
+    taken = len(steps)
     watcher = Watcher()
     assert train(tiny(), reporter=watcher) == first
     assert (len(steps), watcher.epochs, watcher.polls) == (taken, [], 0)

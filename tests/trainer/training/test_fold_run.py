@@ -20,8 +20,10 @@ def test_a_rate_far_too_high_is_refused_with_what_to_try(train, tiny, tmp_path):
     config = tiny(backbone="test_vit", optimizer="sgd", lr=10)
     with pytest.raises(
         NonFiniteLossError,
-        match=r"^fold 0, epoch \d(, step \d+)?: the (training loss|validation loss|norm of the gradients) is (nan|inf) "
-        r"\(lr=[\d.]+, optimizer=sgd, backbone=test_vit.*\)\. A lower lr or a warm-up usually helps$",
+        match=r"^fold 0, epoch \d(, step \d+)?: the (training loss|validation loss|norm of the "
+        r"gradients) is (nan|inf) "
+        r"\(lr=[\d.]+, optimizer=sgd, backbone=test_vit.*\)\. A lower lr or a warm-up usually "
+        r"helps$",
     ):
         train(config)
     assert "result.json" not in files(tmp_path / "fold-0")
@@ -56,15 +58,17 @@ def test_a_loss_that_is_not_finite_is_named_with_step_rate_and_images(
     with pytest.raises(NonFiniteLossError) as caught:
         train(config)
     assert len(steps) == 8
-    train_rows, seed = toy[1].train_rows(0), derive(derive(4, "fold", 0), "epoch", 2)
+    train_rows = toy[1].train_rows(0)
+    seed = derive(derive(4, "fold", 0), "epoch", 2)
     rows_N = epoch_rows(
         train_rows, toy[1].manifest.labels_N, sampling="shuffled", seed=derive(seed, "order")
     )
     named = ", ".join(f"{row}.png" for row in rows_N[2 * 4 : 2 * 4 + 3])
     rate = 1e-3 * (1 + math.cos(math.pi * 8 / 18)) / 2
     assert str(caught.value) == (
-        f"fold 0, epoch 2, step 8: the training loss is {shown} (lr={rate:.3g}, optimizer=adamw, backbone=test_resnet, "
-        f"batch of 4 with {named}, ...). A lower lr or a warm-up usually helps"
+        f"fold 0, epoch 2, step 8: the training loss is {shown} (lr={rate:.3g}, optimizer=adamw, "
+        f"backbone=test_resnet, batch of 4 with {named}, ...). A lower lr or a warm-up usually "
+        "helps"
     )
 
 
@@ -105,7 +109,8 @@ def test_weights_that_the_very_last_step_ruins_are_refused(train, tiny, tmp_path
     build = learner.build_optimizer
 
     def ruinous(model: torch.nn.Module, *args: object, **settings: object) -> torch.optim.Optimizer:
-        optimizer, taken = build(model, *args, **settings), []
+        optimizer = build(model, *args, **settings)
+        taken = []
 
         def ruin(*_: object) -> None:
             taken.append(1)

@@ -1,7 +1,9 @@
-"""What a step does on a GPU before its backward pass, on tensors that know their device but have no values.
+"""What a step does on a GPU before its backward pass, on tensors that know their device
+but have no values.
 
-They refuse whatever would need a value on the host (`.item()`, boolean masks) and operations over two devices: what
-passes here makes no step wait for the device, and mixes no devices. A backward pass needs a real one.
+They refuse whatever would need a value on the host (`.item()`, boolean masks) and operations over
+two devices: what passes here makes no step wait for the device, and mixes no devices.
+A backward pass needs a real one.
 """
 
 from collections.abc import Iterator

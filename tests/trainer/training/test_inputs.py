@@ -1,4 +1,6 @@
-"""What the network is fed: batches, sizes, mixing in step with its pixels; or features computed once."""
+"""What the network is fed: batches, sizes, mixing in step with its pixels;
+or features computed once.
+"""
 
 from collections.abc import Iterable
 
@@ -107,7 +109,8 @@ def test_augmented_images_are_those_of_the_augmenter_normalised_afterwards():
 
 def test_mixed_images_and_targets_are_those_of_the_plan():
     config = config_of(**ALL_MIXED)
-    mixing, seed = Mixing(config, LABELS_N, TRAIN_ROWS), derive(SEED, "epoch", 3)
+    mixing = Mixing(config, LABELS_N, TRAIN_ROWS)
+    seed = derive(SEED, "epoch", 3)
     mixed = 0
     steps = zip(inputs(config).epoch(3, seed=SEED), rows_of(config, 3), strict=True)
     for step, ((views, targets_BK), rows_B) in enumerate(steps):
@@ -140,7 +143,8 @@ def test_an_image_is_augmented_anew_in_every_epoch(name):
     """One image, all of the time."""
     config = config_of(**{name: 0.5}, batch_size=18)
     same = Decoded(np.repeat(IMAGES_NHWC[:1], N, axis=0))
-    source, images = inputs(config, same), set()
+    source = inputs(config, same)
+    images = set()
     for epoch in range(1, 25):
         ((views, _),) = source.epoch(epoch, seed=0)
         images.add(views[0][0].numpy().tobytes())
@@ -164,7 +168,8 @@ def test_every_view_of_an_image_is_augmented_and_mixed_alike():
 
 
 def test_views_are_of_the_same_rows():
-    config, more_NHWC = config_of(), squares(N, side=16, seed=1)[0]
+    config = config_of()
+    more_NHWC = squares(N, side=16, seed=1)[0]
     both = inputs(config, Decoded(IMAGES_NHWC), Decoded(more_NHWC))
     for (views, _), rows_B in zip(both.epoch(1, seed=SEED), rows_of(config, 1), strict=True):
         for view, source_NHWC in zip(views, (IMAGES_NHWC, more_NHWC), strict=True):
@@ -286,7 +291,8 @@ def test_sizes_never_shrink_never_exceed_the_full_one_and_are_multiples_below_it
 def test_images_are_shrunk_before_they_are_augmented_and_mixed():
     images_NHWC = squares(N, side=64)[0]
     config = config_of(resize=64, progressive=0.5, progressive_epochs=1, half_cutmix=1.0)
-    mixing, seed = Mixing(config, LABELS_N, TRAIN_ROWS), derive(SEED, "epoch", 1)
+    mixing = Mixing(config, LABELS_N, TRAIN_ROWS)
+    seed = derive(SEED, "epoch", 1)
     source = inputs(config, Decoded(images_NHWC))
     for step, ((views, _), rows_B) in enumerate(
         zip(source.epoch(1, seed=SEED), rows_of(config, 1), strict=True)

@@ -96,7 +96,9 @@ def test_results_only_are_left(keeper, tmp_path):
 
 @pytest.fixture
 def folds_of(train, tiny, tmp_path):
-    """Train all 3 folds, keeping every epoch; their results, and what each said after each epoch."""
+    """Train all 3 folds, keeping every epoch; their results,
+    and what each said after each epoch.
+    """
 
     def run(**changes: object):
         config = tiny(**{"checkpoint": "best", **changes})
@@ -242,7 +244,9 @@ def state(tmp_path) -> list[dict[str, bytes]]:
 
 @pytest.fixture
 def expected(folds_of, toy, tmp_path):
-    """Three trained folds whose best epoch is the second, a copy of them, and what scoring makes of them."""
+    """Three trained folds whose best epoch is the second, a copy of them,
+    and what scoring makes of them.
+    """
     results, _ = folds_of()
     for fold in range(3):
         overwrite(tmp_path / f"fold-{fold}", "f1", [0.0, 1.0, 0.0])
@@ -261,7 +265,8 @@ def reread(results: list[FoldResult], directory: Path) -> list[FoldResult | None
 
 def crash_at(patch: pytest.MonkeyPatch, name: str, call: int, *, afterwards: bool) -> None:
     """The `call`-th call of a function of the module fails, before or after it did its work."""
-    count, function = [0], getattr(kept_epochs, name)
+    count = [0]
+    function = getattr(kept_epochs, name)
 
     def crashing(*args: object, **settings: object) -> object:
         count[0] += 1

@@ -31,7 +31,9 @@ CHOICES = {
 
 @pytest.fixture
 def before(train, tiny) -> int:
-    """Memory in use once everything that stays (modules' constants) has been made, in a process that keeps 16 MB."""
+    """Memory in use once everything that stays (modules' constants) has been made,
+    in a process that keeps 16 MB.
+    """
     train(tiny(epochs=1), "first of all")
     ballast = torch.zeros(4 * MB)
     yield used_bytes(CPU)

@@ -1,4 +1,6 @@
-"""Mean and std: those the backbone expects, imagenet's, none, or measured over what the fold run may see."""
+"""Mean and std: those the backbone expects, imagenet's, none,
+or measured over what the fold run may see.
+"""
 
 import json
 
@@ -38,7 +40,9 @@ def folds() -> Folds:
 
 @pytest.fixture
 def train(folds, tiny, tmp_path, monkeypatch):
-    """Train fold 0 on these images: the weights, the probabilities, and the mean and std in effect."""
+    """Train fold 0 on these images: the weights, the probabilities,
+    and the mean and std in effect.
+    """
     monkeypatch.setattr(fold_run, "Batches", Recorder)
 
     def run(images_NHWC: np.ndarray, *, fold: int = 0, name: str = "run", **changes: object):
@@ -121,7 +125,8 @@ def test_a_held_out_image_changes_neither_the_normalisation_nor_the_weights(trai
 
 
 def test_of_several_crops_the_first_is_measured_and_all_are_normalised_alike(train_two, folds):
-    whole_NHWC, cropped_NHWC = squares(36, side=16)[0], squares(36, side=16, seed=1)[0]
+    whole_NHWC = squares(36, side=16)[0]
+    cropped_NHWC = squares(36, side=16, seed=1)[0]
     expected = Decoded(whole_NHWC).channel_sums(folds.train_rows(0)).mean_std()
     assert train_two([whole_NHWC, cropped_NHWC]) == [expected, expected]
 

@@ -13,7 +13,8 @@ from trainer.images.manifest import Manifest
 from trainer.metrics import Probs
 from trainer.training.oof import OOF, read_oof, read_probs, write_oof
 
-N, K = 12, 3
+N = 12
+K = 3
 
 
 @pytest.fixture
@@ -48,7 +49,8 @@ def save(trial: Path, fold: int, rows: np.ndarray, probs_NK: Probs) -> None:
 
 
 def test_oof_holds_rows_and_probabilities(tmp_path):
-    rows_N, probs_NK = np.array([3, 5]), np.array([[0.25, 0.75], [1.0, 0.0]], dtype=np.float32)
+    rows_N = np.array([3, 5])
+    probs_NK = np.array([[0.25, 0.75], [1.0, 0.0]], dtype=np.float32)
     write_oof(tmp_path / "oof.npz", rows_N, probs_NK)
     with np.load(tmp_path / "oof.npz", allow_pickle=False) as file:
         assert sorted(file.files) == ["probs", "rows"]

@@ -1,4 +1,6 @@
-"""Too little GPU memory: batches are split into equal parts once, and the fold run goes on; a second time it ends."""
+"""Too little GPU memory: batches are split into equal parts once, and the fold run goes on;
+a second time it ends.
+"""
 
 import logging
 import re
@@ -29,7 +31,9 @@ NOTE = (
 
 @pytest.fixture
 def memory(monkeypatch):
-    """A device that trains on so many images at once, from attempt `first` on; it notes the sizes of all attempts."""
+    """A device that trains on so many images at once, from attempt `first` on;
+    it notes the sizes of all attempts.
+    """
     attempts: list[int] = []
     forward = Network.forward
 
@@ -50,7 +54,8 @@ def memory(monkeypatch):
 
 
 def test_the_batch_is_split_and_the_fold_run_goes_on(train, tiny, memory, steps):
-    attempts, watcher = memory(2), Watcher()
+    attempts = memory(2)
+    watcher = Watcher()
     result = train(tiny(), reporter=watcher)
     assert attempts == [4] + [2, 2] * 3 * STEPS
     assert len(steps) == 3 * STEPS
@@ -97,7 +102,8 @@ def test_the_epochs_before_are_not_trained_again(train, tiny, memory, steps, mon
             step(stepper, views, targets_BK, **rest),
         )[1],
     )
-    attempts, watcher = memory(2, first=STEPS + 2), Watcher()
+    attempts = memory(2, first=STEPS + 2)
+    watcher = Watcher()
     result = train(tiny(), reporter=watcher)
     assert watcher.epochs == [1, 2, 3]
     assert len(steps) == 3 * STEPS
@@ -180,9 +186,9 @@ def test_a_second_failure_ends_with_the_numbers(train, tiny, memory, tmp_path, s
     with pytest.raises(OutOfMemoryError) as caught:
         train(tiny())
     assert str(caught.value) == (
-        "fold 0, epoch 1: CUDA out of memory (batch_size=4, backbone=test_resnet, resize=16, with batches in 2 parts). "
-        "A smaller batch_size or resize helps, or more accumulation. Torch says: CUDA out of memory. Tried "
-        "to allocate 2.00 GiB."
+        "fold 0, epoch 1: CUDA out of memory (batch_size=4, backbone=test_resnet, resize=16, "
+        "with batches in 2 parts). A smaller batch_size or resize helps, or more accumulation. "
+        "Torch says: CUDA out of memory. Tried to allocate 2.00 GiB."
     )
     assert (attempts, steps) == ([4, 2], [])
     assert files(tmp_path / "fold-0") == []
@@ -265,7 +271,8 @@ def test_scoring_and_features_are_tried_again_with_split_batches(
 
 
 def test_a_step_of_the_optimizer_that_began_is_never_tried_again(train, tiny, monkeypatch):
-    build, tries = learner.build_optimizer, []
+    build = learner.build_optimizer
+    tries = []
 
     def without_room(*args, **settings):
         optimizer = build(*args, **settings)

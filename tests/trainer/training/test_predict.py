@@ -1,4 +1,6 @@
-"""Probabilities: what the network says of every row, in order, averaged over the ways of looking at an image."""
+"""Probabilities: what the network says of every row, in order,
+averaged over the ways of looking at an image.
+"""
 
 import numpy as np
 import pytest
@@ -57,7 +59,8 @@ def probs(
 
 
 def test_it_equals_the_softmax_of_the_network_in_eval_mode():
-    model, rows = network(), np.array([7, 0, 3, 3])
+    model = network()
+    rows = np.array([7, 0, 3, 3])
     np.testing.assert_allclose(
         probs(model, inputs(IMAGES_NHWC), rows),
         says(model, normalised(IMAGES_NHWC[rows])),
@@ -75,7 +78,8 @@ def test_rows_are_float32_probabilities():
 @pytest.mark.parametrize("batch_size", [1, 4, 11, 50])
 @pytest.mark.parametrize("tta", ["none", "flip_crops"])
 def test_the_batch_size_does_not_matter(tta, batch_size):
-    model, source = network(), inputs(IMAGES_NHWC, tta=tta)
+    model = network()
+    source = inputs(IMAGES_NHWC, tta=tta)
     whole = probs(model, source, batch_size=11)
     np.testing.assert_allclose(probs(model, source, batch_size=batch_size), whole, atol=1e-6)
 
@@ -90,7 +94,8 @@ def test_it_leaves_the_network_in_eval_mode_and_its_state_alone():
 
 @pytest.mark.parametrize("tta", ["none", "flip_crops"])
 def test_the_same_bits_twice(tta):
-    model, source = network(), inputs(IMAGES_NHWC, tta=tta)
+    model = network()
+    source = inputs(IMAGES_NHWC, tta=tta)
     np.testing.assert_array_equal(probs(model, source), probs(model, source))
 
 
@@ -118,7 +123,8 @@ CORNERS = ((0, 0), (0, 2), (2, 0), (2, 2), (1, 1))
 
 
 def looks(tta: str, images_BCHW: Tensor) -> list[Tensor]:
-    plain, crops = [images_BCHW], [cropped(images_BCHW, *corner) for corner in CORNERS]
+    plain = [images_BCHW]
+    crops = [cropped(images_BCHW, *corner) for corner in CORNERS]
     return {
         "none": plain,
         "flip": [*plain, mirrored(images_BCHW)],
@@ -131,7 +137,8 @@ def looks(tta: str, images_BCHW: Tensor) -> list[Tensor]:
     ("tta", "count"), [("none", 1), ("flip", 2), ("crops", 6), ("flip_crops", 12)]
 )
 def test_probabilities_are_the_mean_over_the_ways_of_looking(tta, count):
-    model, images_BCHW = network(), normalised(IMAGES_NHWC)
+    model = network()
+    images_BCHW = normalised(IMAGES_NHWC)
     expected = [says(model, look) for look in looks(tta, images_BCHW)]
     assert len(expected) == count
     np.testing.assert_allclose(
@@ -151,10 +158,8 @@ def test_the_logits_are_of_the_plain_image(tta):
 
 def test_mirrored_images_have_the_same_probabilities_where_both_are_looked_at():
     model = network()
-    source, mirror = (
-        inputs(IMAGES_NHWC, tta="flip"),
-        inputs(IMAGES_NHWC[:, :, ::-1].copy(), tta="flip"),
-    )
+    source = inputs(IMAGES_NHWC, tta="flip")
+    mirror = inputs(IMAGES_NHWC[:, :, ::-1].copy(), tta="flip")
     np.testing.assert_allclose(probs(model, source), probs(model, mirror), atol=1e-6)
 
 
@@ -182,6 +187,7 @@ def test_each_head_is_shown_its_view_in_every_way_of_looking():
     def said(*views: np.ndarray) -> Prediction:
         return predict(model, inputs(*views, tta="flip"), ROWS, heads=TWO, batch_size=4)
 
-    plain, other = said(IMAGES_NHWC, MORE_NHWC), said(np.zeros_like(IMAGES_NHWC), MORE_NHWC)
+    plain = said(IMAGES_NHWC, MORE_NHWC)
+    other = said(np.zeros_like(IMAGES_NHWC), MORE_NHWC)
     assert torch.equal(plain.logits[0], other.logits[0])
     assert not torch.equal(plain.logits[1], other.logits[1])

@@ -149,10 +149,12 @@ def test_a_network_that_cannot_work_is_told_in_one_line(backbone, changes, expec
     ],
 )
 def test_batch_norm_of_single_images_is_refused_with_what_to_change(backbone, changes, blamed):
-    size, parts = changes["batch_size"], changes.get("accumulation", 1)
+    size = changes["batch_size"]
+    parts = changes.get("accumulation", 1)
     assert problem(backbone, **changes) == (
-        f"{blamed} has batch norm, which needs more than one image at a time, got batch_size={size} in "
-        f"accumulation={parts} parts. Raise batch_size or lower accumulation"
+        f"{blamed} has batch norm, which needs more than one image at a time, "
+        f"got batch_size={size} in accumulation={parts} parts. Raise batch_size or lower "
+        "accumulation"
     )
 
 
@@ -195,7 +197,8 @@ def test_an_own_backbone_is_called_for_real_and_leaves_the_random_numbers_alone(
         (
             "fails",
             {},
-            "my_task.py:fails, line 13: AttributeError: 'Tensor' object has no attribute 'no_such_method'",
+            "my_task.py:fails, line 13: AttributeError: 'Tensor' object has no attribute "
+            "'no_such_method'",
         ),
         ("gone", {}, "my_task.py has no function 'gone'."),
         (
@@ -326,7 +329,8 @@ def test_a_damaged_answer_is_asked_anew(asked, content):
 
 
 def test_what_is_remembered_is_answered_without_importing_torch_or_timm():
-    config, refused = config_for("test_resnet"), config_for("test_resnet", freeze="up_to:layer9")
+    config = config_for("test_resnet")
+    refused = config_for("test_resnet", freeze="up_to:layer9")
     assert remembered_problem(config, JOINT, code=None) is None
     told = remembered_problem(refused, JOINT, code=None)
     assert told is not None
@@ -334,7 +338,8 @@ def test_what_is_remembered_is_answered_without_importing_torch_or_timm():
         "import sys\n"
         "from trainer.config import TrainConfig\n"
         "from trainer.training.preflight import remembered_problem\n"
-        f"for config in ({config.model_dump(mode='json')!r}, {refused.model_dump(mode='json')!r}):\n"
+        f"for config in ({config.model_dump(mode='json')!r}, "
+        f"{refused.model_dump(mode='json')!r}):\n"
         f"    print(remembered_problem(TrainConfig(**config), {JOINT!r}, code=None))\n"
         "print(sorted({'torch', 'timm', 'torchvision'} & set(sys.modules)))\n"
     )

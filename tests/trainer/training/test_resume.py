@@ -1,4 +1,6 @@
-"""Interrupted after every epoch and continued, a fold run equals an uninterrupted one bit for bit."""
+"""Interrupted after every epoch and continued,
+a fold run equals an uninterrupted one bit for bit.
+"""
 
 import math
 
@@ -65,7 +67,9 @@ CHOICES = {
 
 @pytest.fixture
 def continues(train, tiny, tmp_path):
-    """Train once without and once with interruptions, and compare everything; the result's `epochs`."""
+    """Train once without and once with interruptions, and compare everything;
+    the result's `epochs`.
+    """
 
     def compare(changes: dict[str, object], **settings: object) -> int:
         config = tiny(**{"dropout": 0.3, "weight_decay": 0.01, **changes})

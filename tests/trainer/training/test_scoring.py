@@ -79,7 +79,10 @@ def test_a_loss_that_is_not_finite_is_refused_before_the_users_metric_sees_it(
 ):
     code = "def mine(probs, labels, classes):\n    raise RuntimeError\n"
     made, setup = scoring(code, metric="my_task.py:mine")
-    message = rf"^fold 0, epoch 2: the validation {what} is nan \(lr=0\.1, optimizer=adamw, backbone=resnet18\)\."
+    message = (
+        rf"^fold 0, epoch 2: the validation {what} is nan \(lr=0\.1, optimizer=adamw, "
+        r"backbone=resnet18\)\."
+    )
     with pytest.raises(NonFiniteLossError, match=message):
         made.score(prediction(setup, **values), at=setup.at(2), lr=0.1)
 
