@@ -1,4 +1,4 @@
-"""What all tests share: slow tests by option, and a garbage collector that does not look at libraries."""
+"""What all tests share: slow tests by option, and a collector that does not look at libraries."""
 
 import gc
 
@@ -18,7 +18,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Take what is imported by now out of the collector's sight, as a worker does before its first trial.
+    """Hide what is imported by now from the collector, as a worker does before its first trial.
 
     A full collection, of which a trial makes two, then takes 10 ms in place of 400.
     """

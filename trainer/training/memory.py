@@ -4,7 +4,9 @@ The memory of a worker that trains hundreds of trials must not grow.
 """
 
 import atexit
+import contextlib
 import gc
+from collections.abc import Iterator
 
 import torch
 
@@ -26,6 +28,23 @@ def settle() -> None:
     gc.freeze()
     # extension modules print warnings about objects that still exist at the exit
     atexit.register(gc.unfreeze)
+
+
+@contextlib.contextmanager
+def settled() -> Iterator[None]:
+    """As `settle`, until the block ends: for a process that goes on with something else.
+
+    A process that has settled before stays as it is.
+    """
+    if gc.get_freeze_count():
+        yield
+        return
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 def used_bytes(device: torch.device) -> int:

@@ -1,5 +1,7 @@
 """What a fold run leaves in memory: nothing."""
 
+import gc
+
 import pytest
 import torch
 from torch import nn
@@ -8,7 +10,7 @@ from tests.trainer.conftest import CPU, Watcher, after_an_epoch
 from trainer.errors import NonFiniteLossError
 from trainer.training import memory
 from trainer.training.fit import Ended
-from trainer.training.memory import SLACK_BYTES, leftover_bytes, used_bytes
+from trainer.training.memory import SLACK_BYTES, leftover_bytes, settled, used_bytes
 
 MB = 2**20
 CHOICES = {
@@ -144,3 +146,21 @@ def test_on_a_gpu_the_data_that_all_trials_share_do_not_count(monkeypatch):
 )
 def test_left_is_what_exceeds_a_hundredth_and_what_libraries_keep(before, after, left):
     assert leftover_bytes(before, after) == left
+
+
+def test_a_settled_process_looks_at_new_objects_only_and_ends_as_it_began():
+    frozen = gc.get_freeze_count()
+    gc.unfreeze()  # as in a process that has not settled
+    try:
+        old = torch.ones(1)
+        with settled():
+            assert not any(thing is old for thing in gc.get_objects())
+            new = torch.ones(MB)
+            assert used_bytes(CPU) >= new.untyped_storage().nbytes()
+            count = gc.get_freeze_count()
+            with settled():  # a second time changes nothing
+                assert gc.get_freeze_count() == count
+        assert gc.get_freeze_count() == 0
+    finally:
+        if frozen:
+            gc.freeze()
