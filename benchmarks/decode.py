@@ -2,10 +2,13 @@
 
     python benchmarks/decode.py
 
-From 4032x3024 JPEGs to 256x256, on all cores: (a) torchvision's ImageFolder, full Pillow decode and antialiased
-resize, through DataLoader workers; (b) `read_data_set` on an empty cache, as `sweeps prepare` and `sweeps run` call it:
-every file is read, hashed, judged, decoded and written to the cache. In turn, several times. Then the difference
-between (b)'s pixels and a full decode resampled by areas.
+JPEGs of 4032x3024 become images of 256x256, on all cores, in two ways:
+(a) torchvision's ImageFolder makes a full Pillow decode and an antialiased resize, through
+DataLoader workers;
+(b) `read_data_set` fills an empty cache, as `sweeps prepare` and `sweeps run` call it: every file
+is read, hashed, judged, decoded and written to the cache.
+The two ways run in turn, several times. Then the benchmark prints the difference between the pixels
+of (b) and a full decode that is resampled by areas.
 """
 
 import argparse
@@ -20,12 +23,12 @@ from photos import write_photos
 from PIL import Image
 from report import mean_std, print_header
 
-HEIGHT, WIDTH, SIDE = 3024, 4032, 256
-GRAINS = (
-    0,
-    6,
-    12,
-)  # smooth, grainy and very grainy photos: the larger the file, the more of the time is Huffman codes
+HEIGHT = 3024
+WIDTH = 4032
+SIDE = 256
+# These make smooth, grainy and very grainy photos. The larger the file, the larger the share of the
+# time that its Huffman codes take.
+GRAINS = (0, 6, 12)
 
 
 def main() -> None:
@@ -47,7 +50,8 @@ def compare(folder: Path, caches: Path, *, photos: int, repeats: int) -> None:
     """Both ways in turn; prints images per second."""
     size_bytes = statistics.fmean(path.stat().st_size for path in folder.rglob("*.jpg"))
     print(
-        f"photos    {photos} JPEGs of {WIDTH}x{HEIGHT}, {size_bytes / 1e6:.1f} MB each, to {SIDE}x{SIDE}"
+        f"photos    {photos} JPEGs of {WIDTH}x{HEIGHT}, {size_bytes / 1e6:.1f} MB each, "
+        f"to {SIDE}x{SIDE}"
     )
     rates: dict[str, list[float]] = {"ImageFolder": [], "ours": []}
     for repeat in range(repeats):
@@ -60,7 +64,8 @@ def compare(folder: Path, caches: Path, *, photos: int, repeats: int) -> None:
     print(f"  ours / ImageFolder: {ratio:.2f} (asked: at least 3.5)")
     differences = [difference(path) for path in sorted(folder.rglob("*.jpg"))[:8]]
     print(
-        f"  mean absolute difference to a full decode by areas: {mean_std(differences)} grey levels, "
+        "  mean absolute difference to a full decode by areas: "
+        f"{mean_std(differences)} grey levels, "
         f"largest {max(differences):.3f} (asked: at most 2)"
     )
 

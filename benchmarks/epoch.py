@@ -2,9 +2,12 @@
 
     python benchmarks/epoch.py
 
-Shuffled, normalised float batches of 256x256, from the second epoch on, from sources of 4032x3024 and of 384x512:
-(a) torch's DataLoader over ImageFolder with 2 persistent workers; (b) `Batches` over the decoded cache; (c) the same
-over images decoded batch by batch (data.cache_gb too small). Epochs of the three in turn.
+The batches are shuffled, normalised and float, of 256x256 pixels, made from sources of 4032x3024
+and of 384x512. They are timed from the second epoch on, in three ways:
+(a) torch's DataLoader reads an ImageFolder with 2 persistent workers;
+(b) `Batches` reads the decoded cache;
+(c) `Batches` reads images that are decoded batch by batch, as when data.cache_gb is too small.
+The epochs of the three ways run in turn.
 """
 
 import argparse
@@ -19,8 +22,10 @@ import torch
 from photos import write_photos
 from report import mean_std, print_header
 
-SIDE, BATCH = 256, 32
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+SIDE = 256
+BATCH = 32
+MEAN = (0.485, 0.456, 0.406)
+STD = (0.229, 0.224, 0.225)
 SOURCES = {
     "4032x3024": (3024, 4032, 64, 100),
     "384x512": (512, 384, 1_024, 10),

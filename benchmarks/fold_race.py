@@ -1,21 +1,25 @@
-"""How many fold runs does pruning save, and how often does it stop the trial that would have been the best?
+"""How many fold runs does pruning save,
+and how often does it stop the trial that would have been the best?
 
     python benchmarks/fold_race.py
 
-Simulated sweeps of 60 trials, one after another. A score is the trial's skill (normal, of the standard deviation named
-"spread", or evenly between 0 and "width") + the fold's effect (standard deviation 1.0) + a residual (0.6). Within a
-fold, epochs approach the score from below, each trial at its own pace, with noise of 0.3 that fades. Pruned is by the
-functions that the driver asks. In the same sweeps:
+The benchmark simulates sweeps of 60 trials, one after another. A score is the sum of the trial's
+skill, the fold's effect (standard deviation 1.0) and a residual (0.6). The skill is normal, of the
+standard deviation named "spread", or lies evenly between 0 and "width". Within a fold, epochs
+approach the score from below, each trial at its own pace, with noise of 0.3 that fades. The
+functions that the driver asks decide what is pruned. These methods prune the same sweeps:
 
     race       after each fold, at several error rates and with a protection of near-ties
     wilcoxon   after each fold, Optuna's signed-rank test against the best trial
     median     after each fold, Optuna's rule on the mean over the folds so far
     hyperband  at epochs: W&B's rule, bands at 3, 9, 27 epochs, as documented and strict
 
-keep_at_least of the three is 0 here, but for one line at its default. Printed for each: the share of the fold runs (for
-hyperband of the epochs) saved, mean ± standard deviation over the sweeps; how often the best trial by its mean over all
-folds was pruned, with the standard error; and how many of the best five were kept. Takes about ten minutes of one core,
-most of it in the signed-rank tests; the settings run side by side.
+The last three have keep_at_least 0 here, except in one line, which has the default. For each
+method the benchmark prints the share of the fold runs (for hyperband of the epochs) that it saved,
+as mean ± standard deviation over the sweeps. It also prints how often the best trial by its mean
+over all folds was pruned, with the standard error, and how many of the best five were kept. The
+benchmark takes about ten minutes of one core, most of it in the signed-rank tests. The settings run
+side by side.
 """
 
 import argparse
@@ -43,8 +47,13 @@ from trainer.data.options import DataOptions
 # T trials, F folds, E epochs
 Array = npt.NDArray[np.float64]
 
-TRIALS, EPOCHS, TOP = 60, 6, 5
-FOLD_EFFECT, RESIDUAL, EPOCH_NOISE = 1.0, 0.6, 0.3
+TRIALS = 60
+EPOCHS = 6
+TOP = 5
+FOLD_EFFECT = 1.0
+RESIDUAL = 0.6
+EPOCH_NOISE = 0.3
+NO_RULE = NoRule()
 MAIN = (
     ("spread 2.0", 5),
     ("width 2.0", 5),
@@ -123,7 +132,8 @@ def _table(setting: tuple[str, int], *, sweeps: int, main_sweeps: int) -> list[s
         kept = statistics.fmean(result.kept_of_the_top for result in results)
         columns = f"{statistics.fmean(saved):8.1f} ± {statistics.stdev(saved):3.1f}"
         lines.append(
-            f"  {name:<32}{columns:>14}{f'{100 * lost:.1f} ± {100 * error:.1f}':>16}{kept:16.1f}{count:7}"
+            f"  {name:<32}{columns:>14}{f'{100 * lost:.1f} ± {100 * error:.1f}':>16}"
+            f"{kept:16.1f}{count:7}"
         )
     return lines
 
@@ -134,7 +144,8 @@ def simulate(skill: str, folds: int, count: int) -> Iterator[Simulated]:
     for _ in range(count):
         scores_TF = SKILLS[skill](rng)[:, None] + rng.normal(0, FOLD_EFFECT, folds)
         scores_TF = scores_TF + rng.normal(0, RESIDUAL, scores_TF.shape)
-        pace_T, left_E = rng.uniform(0.4, 1.6, TRIALS), np.arange(EPOCHS - 1, -1, -1) / (EPOCHS - 1)
+        pace_T = rng.uniform(0.4, 1.6, TRIALS)
+        left_E = np.arange(EPOCHS - 1, -1, -1) / (EPOCHS - 1)
         missing_TFE = (
             4.0 * (left_E ** pace_T[:, None])[:, None]
         )  # straight at pace 1, late learners below
@@ -143,7 +154,7 @@ def simulate(skill: str, folds: int, count: int) -> Iterator[Simulated]:
 
 
 def _methods(folds: int) -> dict[str, Method]:
-    def after_folds(race: Race | bool = False, rule: EarlyTerminate = NoRule()) -> Method:  # noqa: B008, a frozen value
+    def after_folds(race: Race | bool = False, rule: EarlyTerminate = NO_RULE) -> Method:
         return functools.partial(_after_folds, spec=_spec(folds, race=race, rule=rule))
 
     def hyperband(strict: bool = False, keep: int = 0) -> Method:
@@ -177,7 +188,7 @@ def _spec(
     folds: int,
     *,
     race: Race | bool = False,
-    rule: EarlyTerminate = NoRule(),  # noqa: B008, a frozen value
+    rule: EarlyTerminate = NO_RULE,
     epochs: int = EPOCHS,
 ) -> SweepSpec:
     return SweepSpec(

@@ -2,10 +2,14 @@
 
     python benchmarks/overhead.py
 
-No-op trials of 10 reports each, one at a time, through (a) Ray Tune with its defaults and OptunaSearch on SQLite, its
-trainable importing torch and timm, and (b, c) our driver and runner with the same imports, on SQLite and on PostgreSQL
-over loopback. They run in turn, each block in a process and with a Ray of its own; a block's first trial, which warms
-the worker up, is not counted. Prints seconds per trial, mean and standard deviation over all trials.
+No-op trials of 10 reports each run one at a time, in three ways:
+(a) Ray Tune runs them with its defaults and OptunaSearch on SQLite, and its trainable imports torch
+and timm;
+(b) our driver and runner run them with the same imports, on SQLite;
+(c) our driver and runner run them with the same imports, on PostgreSQL over loopback.
+The ways run in turn, each block in a process and with a Ray of its own. The first trial of a block
+warms the worker up and is not counted. The benchmark prints the seconds per trial, as mean and
+standard deviation over all trials.
 """
 
 import argparse
@@ -73,7 +77,10 @@ def measure(side: str, *, baseline_trials: int, our_trials: int) -> list[float]:
 
 
 def baseline(trials: int) -> list[float]:
-    """Ray Tune as its documentation shows it, on one stored study; seconds from one trial's end to the next."""
+    """Run Ray Tune as its documentation shows it, on one stored study.
+
+    The result is the list of seconds from one trial's end to the next.
+    """
     import optuna
     import ray
     from ray import tune
@@ -131,7 +138,8 @@ def ours(trials: int, *, folder: Path, url: str) -> list[float]:
         "folds: {k: 2}\nearly_terminate: {type: none}\n"
         f"parameters: {{lr: {{min: 0.001, max: 0.1}}, epochs: {{value: {REPORTS // 2}}}}}\n"
     )
-    spec, storage = read_spec(space), open_storage(url)
+    spec = read_spec(space)
+    storage = open_storage(url)
     ends: list[float] = []
 
     def listen(event: Event) -> None:

@@ -7,10 +7,14 @@ from PIL import Image
 
 
 def photo(seed: int, *, height: int, width: int, grain: float = 0) -> Image.Image:
-    """One picture: octaves of noise from coarse to fine, each weaker; `grain` is noise on top, in grey levels."""
+    """Draw one picture: octaves of noise from coarse to fine, each weaker than the one before.
+
+    `grain` is the standard deviation of the noise on top, in grey levels.
+    """
     rng = np.random.default_rng(seed)
     total = np.zeros((height, width, 3), dtype=np.float32)
-    cells, strength = 4, 70.0
+    cells = 4
+    strength = 70.0
     while cells < max(height, width):
         coarse = rng.normal(0, strength, (max(2, cells * height // width), cells, 3)).clip(
             -255, 255
@@ -20,7 +24,8 @@ def photo(seed: int, *, height: int, width: int, grain: float = 0) -> Image.Imag
             np.asarray(octave.resize((width, height), Image.Resampling.BICUBIC), dtype=np.float32)
             - 128
         ) * 2
-        cells, strength = cells * 2, strength * 0.62
+        cells *= 2
+        strength *= 0.62
     if grain:
         total += rng.normal(0, grain, total.shape).astype(np.float32)
     return Image.fromarray((total + 128).clip(0, 255).astype(np.uint8))
@@ -29,10 +34,14 @@ def photo(seed: int, *, height: int, width: int, grain: float = 0) -> Image.Imag
 def with_grating(
     image: Image.Image, kind: int, *, kinds: int, seed: int, strength: float
 ) -> Image.Image:
-    """A faint sine wave over the picture, whose direction is its class: something to learn that is not trivial."""
+    """Lay a faint sine wave over the picture, whose direction is its class.
+
+    A network can learn these classes, but the task is not trivial.
+    """
     rng = np.random.default_rng(seed)
     width, height = image.size
-    angle, phase = np.pi * kind / kinds, rng.uniform(0, 2 * np.pi)
+    angle = np.pi * kind / kinds
+    phase = rng.uniform(0, 2 * np.pi)
     y, x = np.mgrid[0:height, 0:width].astype(np.float32) / min(height, width)
     wave = np.sin(2 * np.pi * rng.uniform(6, 10) * (x * np.cos(angle) + y * np.sin(angle)) + phase)
     return Image.fromarray(
@@ -41,13 +50,16 @@ def with_grating(
 
 
 def with_grain(image: Image.Image, *, seed: int, grain: float) -> Image.Image:
-    """Noise of `grain` grey levels in every pixel, as a sensor has: it decides how large the JPEG is."""
+    """Add noise of `grain` grey levels to every pixel, as a sensor does.
+
+    The noise decides how large the JPEG is.
+    """
     rng = np.random.default_rng(seed)
-    tile = rng.normal(0, grain, (600, 800, 3)).astype(
-        np.int16
-    )  # repeated: drawing 36 million numbers takes seconds
+    # The tile is repeated, because drawing 36 million numbers takes seconds.
+    tile = rng.normal(0, grain, (600, 800, 3)).astype(np.int16)
     pixels = np.asarray(image).astype(np.int16)
-    rows, columns = -(-pixels.shape[0] // 600), -(-pixels.shape[1] // 800)
+    rows = -(-pixels.shape[0] // 600)
+    columns = -(-pixels.shape[1] // 800)
     pixels += np.tile(tile, (rows, columns, 1))[: pixels.shape[0], : pixels.shape[1]]
     return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
 
@@ -62,10 +74,11 @@ def write_gratings(
     strength: float = 14,
     grain: float = 0,
 ) -> Path:
-    """A folder per class of JPEGs, quality 90, that a network can tell apart: pictures under gratings.
+    """Write a folder of JPEGs (quality 90) for each class: pictures under gratings.
 
-    One in seven lies in a folder of another class, so that no network is right about all held-out ones.
-    Large ones are drawn at a quarter of each side and enlarged before their grain: drawing 12 million pixels takes
+    A network can tell the classes apart. One picture in seven lies in the folder of another class,
+    so that no network is right about all held-out pictures. Large pictures are drawn at a quarter
+    of each side and enlarged before they get their grain, because drawing 12 million pixels takes
     seconds.
     """
     drawn = 4 if height > 1_000 else 1
@@ -93,7 +106,10 @@ def write_gratings(
 def write_photos(
     folder: Path, *, count: int, height: int, width: int, grain: float = 0, distinct: int = 8
 ) -> Path:
-    """A folder per class (two classes) of JPEGs, quality 90; `distinct` pictures, the rest with other noise on top."""
+    """Write a folder of JPEGs (quality 90) for each of two classes.
+
+    `distinct` pictures are drawn; the rest repeat them with other noise in a corner.
+    """
     base = [
         photo(seed, height=height, width=width, grain=grain) for seed in range(min(distinct, count))
     ]

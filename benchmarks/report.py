@@ -20,7 +20,8 @@ def print_header(*libraries: str) -> None:
     print(f"command   python benchmarks/{Path(sys.argv[0]).name} {' '.join(sys.argv[1:])}".rstrip())
     print(f"commit    {commit.strip() or 'unknown'}")
     print(
-        f"hardware  {os.cpu_count()} CPU, {platform.machine()}; Python {platform.python_version()}, {versions}"
+        f"hardware  {os.cpu_count()} CPU, {platform.machine()}; "
+        f"Python {platform.python_version()}, {versions}"
     )
 
 

@@ -2,11 +2,14 @@
 
     python benchmarks/scale.py [--trials 5000] [--part growth|feeding]
 
-growth: trials of 10 reports that train nothing, random sampler, SQLite, two warm Ray workers. Seconds per trial around
-number 100 and at the end; the driver's memory; `sweeps status` and `sweeps best` at 1,000 trials and at the end; and
-after SIGKILL of the driver at 1,000 trials, the real command from its start to the first training step of a new trial.
-feeding: one driver and 16 workers whose trials wait 5 s and report 10 times; the share of the time between a worker's
-first and last trial in which it had none, on SQLite and PostgreSQL.
+growth: Trials of 10 reports train nothing, with the random sampler, SQLite and two warm Ray
+workers. The benchmark prints the seconds per trial around number 100 and at the end, and the
+driver's memory. It times `sweeps status` and `sweeps best` at 1,000 trials and at the end. After
+SIGKILL of the driver at 1,000 trials, it times the real command from its start to the first
+training step of a new trial.
+feeding: One driver has 16 workers, whose trials wait 5 s and report 10 times. Between a worker's
+first and last trial there is time in which it has none; the benchmark prints the share of this
+time, on SQLite and on PostgreSQL.
 """
 
 import argparse
@@ -32,7 +35,9 @@ from startup import first_step
 REPORTS = 10
 WINDOW = 100  # trials that a figure is the mean of
 EARLY = 1000  # trials at which the commands are measured the first time, and the driver is killed
-WORKERS, ROUNDS, WAIT_S = 16, 8, 5.0
+WORKERS = 16
+ROUNDS = 8
+WAIT_S = 5.0
 SWEEPS = Path(sys.executable).with_name("sweeps")
 
 
@@ -83,10 +88,12 @@ def growth(trials: int) -> None:
         subprocess.run(run, check=True, capture_output=True)
         step_s = first_step(folder / "runs", sweep="chaos") - started
         print(
-            f"{'continuing after kill -9 at 1,000 trials, to the first training step':72} {step_s:.1f} s (n=1)"
+            f"{'continuing after kill -9 at 1,000 trials, to the first training step':72} "
+            f"{step_s:.1f} s (n=1)"
         )
         last = child(folder, "growth", trials=trials)
-        early, late = first["seconds"][:WINDOW], last["seconds"][-WINDOW:]
+        early = first["seconds"][:WINDOW]
+        late = last["seconds"][-WINDOW:]
         for what, seconds in (("100", early), (f"{trials:,}", late)):
             print(f"{f'a trial around number {what}':72} {mean_std(seconds)} s")
         print(f"{'ratio':72} {statistics.fmean(late) / statistics.fmean(early):.2f}")
@@ -124,7 +131,8 @@ def grow(folder: Path, *, trials: int) -> None:
     from sweeps.study.storage import open_storage
     from trainer.data.data_set import ReadOptions
 
-    ends, sizes = [], []
+    ends = []
+    sizes = []
 
     def listen(event: Event) -> None:
         if isinstance(event, TrialEnded):
@@ -133,7 +141,8 @@ def grow(folder: Path, *, trials: int) -> None:
 
     spec = read_spec(folder / "chaos.yaml", settings=[f"run_cap={trials}", "resources.cpu=1"])
     (folder / "runs").mkdir(exist_ok=True)
-    url, files = f"sqlite:///{folder}/runs/sweeps.db", SweepFiles.of(folder / "runs", spec.name)
+    url = f"sqlite:///{folder}/runs/sweeps.db"
+    files = SweepFiles.of(folder / "runs", spec.name)
     cut = cut_sweep(spec, files, read=ReadOptions(choices=spec.choices()))
     storage = open_storage(url)
     lease = Lease.acquire(storage.engine, spec.name)
@@ -241,11 +250,13 @@ def feed(folder: Path, url: str) -> None:
     from sweeps.study.stored_sweep import StoredSweep
 
     (folder / "space.yaml").write_text(
-        f"name: feed\nmethod: random\nmetric: {{name: valid/f1, goal: maximize}}\nrun_cap: {WORKERS * ROUNDS}\n"
+        "name: feed\nmethod: random\nmetric: {name: valid/f1, goal: maximize}\n"
+        f"run_cap: {WORKERS * ROUNDS}\n"
         "data: {source: none}\nfolds: {k: 2, race: false}\nresources: {cpu: 1, gpu: 0}\n"
         f"parameters: {{lr: {{min: 0.001, max: 0.1}}, epochs: {{value: {REPORTS}}}}}\n"
     )
-    spec, storage = read_spec(folder / "space.yaml"), open_storage(url)
+    spec = read_spec(folder / "space.yaml")
+    storage = open_storage(url)
     ray.init(
         address="local",
         num_cpus=WORKERS,

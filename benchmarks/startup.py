@@ -2,9 +2,10 @@
 
     python benchmarks/startup.py
 
-`sweeps --help`; `sweeps run` from its start to the first training step, on a fresh sweep with the cache built;
-`sweeps best` on the sweep that was just made. In turn, each several times, with the demo's digits. The first training
-step is when the first fold run ended, less the seconds that its epochs took.
+The benchmark times three commands in turn, each several times, with the demo's digits:
+`sweeps --help`; `sweeps run` from its start to the first training step, on a fresh sweep with the
+cache built; `sweeps best` on the sweep that was just made. The first training step is when the
+first fold run ended, less the seconds that its epochs took.
 """
 
 import argparse

@@ -2,15 +2,20 @@
 
     python benchmarks/train_speed.py
 
-Five epochs of ResNet-18 from random weights at 128x128, batches of 32, AdamW with a cosine, every epoch scored on the
-held-out fold; over generated photos of four classes, from 384x512 and from 4032x3024 JPEG files:
+ResNet-18 trains for five epochs from random weights at 128x128, in batches of 32, with AdamW and a
+cosine; every epoch is scored on the held-out fold. The generated photos have four classes and come
+from JPEG files of 384x512 and of 4032x3024. There are three ways:
 
-(a) a plain PyTorch loop: DataLoader with 2 workers on the files, torchvision's CPU transforms, float32, contiguous;
-(b) a loop on timm's own loader over files that are 128x128 already, channels_last: the best case of that loader;
-(c) `run_fold`, reading the data set, cutting it and building the decoded cache included; from either kind of file.
+(a) a plain PyTorch loop uses a DataLoader with 2 workers on the files, torchvision's CPU
+    transforms, float32 and the contiguous memory format;
+(b) a loop uses timm's own loader over files that are 128x128 already, and channels_last: the best
+    case of that loader;
+(c) `run_fold` trains from either kind of file; reading the data set, cutting it and building the
+    decoded cache are included.
 
-Seeds in turn, (a) and (c) of each. Images/s counts images trained on over the time of everything. Where there is a GPU,
-also the rate of training from device memory, as a share of what its arithmetic and memory allow.
+The seeds run in turn, (a) and (c) of each. Images/s is the number of images trained on over the
+time of everything. Where there is a GPU, the benchmark also prints the rate of training from device
+memory, as a share of what the GPU's arithmetic and memory allow.
 """
 
 import argparse
@@ -27,14 +32,18 @@ import torch
 from photos import write_gratings
 from report import mean_std, print_header
 
-SIDE, BATCH, LR = 128, 32, 1e-3
-# name: height, width, images, grain in grey levels, images per second that (c) must reach as a multiple of (a)
+SIDE = 128
+BATCH = 32
+LR = 1e-3
+# Each source has a height, a width, a number of images, a grain in grey levels, and the images per
+# second that (c) must reach, as a multiple of those of (a).
 SOURCES = {
     "384x512": (512, 384, 320, 0, 1.1),
     "4032x3024": (3024, 4032, 96, 7, 5.0),
     "4032x3024-grainy": (3024, 4032, 96, 12, 5.0),
 }
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+MEAN = (0.485, 0.456, 0.406)
+STD = (0.229, 0.224, 0.225)
 # images/s that an H200's arithmetic and memory allow: backbone, side, batch, limit
 GPU_LIMITS = (("resnet18", 128, 512, 140_000), ("resnet50", 224, 256, 10_000))
 
@@ -78,7 +87,8 @@ def compare_with_plain(folder: Path, source: str, *, seeds: int, epochs: int) ->
     files = write_gratings(folder / source, count=count, height=height, width=width, grain=grain)
     size_mb = statistics.fmean(path.stat().st_size for path in files.glob("*/*.jpg")) / 1e6
     print(
-        f"source    {count} JPEGs of {source}, {size_mb:.2f} MB each; {epochs} epochs at {SIDE}x{SIDE}"
+        f"source    {count} JPEGs of {source}, {size_mb:.2f} MB each; "
+        f"{epochs} epochs at {SIDE}x{SIDE}"
     )
     found: dict[str, list[Outcome]] = {"plain loop": [], "foldsweep": []}
     for seed in range(seeds):
@@ -88,7 +98,10 @@ def compare_with_plain(folder: Path, source: str, *, seeds: int, epochs: int) ->
 
 
 def compare_with_timm(folder: Path, *, seeds: int, epochs: int) -> None:
-    """(b) and (c) in turn, over files that need no resizing; (c) decodes them once, within its time."""
+    """Run (b) and (c) in turn, over files that need no resizing.
+
+    (c) decodes the files once, and this counts as part of its time.
+    """
     files = write_gratings(folder / "small", count=320, height=SIDE, width=SIDE)
     print(f"source    320 JPEGs of {SIDE}x{SIDE}; {epochs} epochs")
     found: dict[str, list[Outcome]] = {"timm loader": [], "foldsweep": []}
@@ -101,7 +114,8 @@ def compare_with_timm(folder: Path, *, seeds: int, epochs: int) -> None:
 def tell(found: dict[str, list[Outcome]], *, asked: float) -> None:
     """Rates, accuracies, and the ratio."""
     for name, outcomes in found.items():
-        rates, accuracies = [o.rate for o in outcomes], [o.accuracy for o in outcomes]
+        rates = [o.rate for o in outcomes]
+        accuracies = [o.accuracy for o in outcomes]
         print(f"  {name:12} {mean_std(rates, digits=1)} images/s; accuracy {mean_std(accuracies)}")
     (base, theirs), (_, own) = found.items()
     ratios = [mine.rate / other.rate for mine, other in zip(own, theirs, strict=True)]
@@ -188,10 +202,8 @@ def train_plainly(train, valid, *, epochs: int, memory_format: torch.memory_form
     for _ in range(epochs):
         model.train()
         for images, labels in train:
-            images, labels = (
-                images.to(device).contiguous(memory_format=memory_format),
-                labels.to(device),
-            )
+            images = images.to(device).contiguous(memory_format=memory_format)
+            labels = labels.to(device)
             with torch.autocast("cuda", dtype=torch.bfloat16, enabled=device.type == "cuda"):
                 loss = torch.nn.functional.cross_entropy(model(images), labels)
             optimizer.zero_grad()
@@ -211,7 +223,8 @@ def score(
     right = total = 0
     for images, labels in valid:
         said = model(images.to(device).contiguous(memory_format=memory_format)).argmax(dim=1).cpu()
-        right, total = right + int((said == labels.cpu()).sum()), total + len(labels)
+        right += int((said == labels.cpu()).sum())
+        total += len(labels)
     return right / total
 
 
@@ -309,7 +322,8 @@ def profile(folder: Path) -> None:
                 )
                 result = run_fold(setup, SilentReporter(), phases=phases, checkpoint_every_s=0)
             print(
-                f"profile   {optimizer}, {', '.join(augmentation) or 'no augmentation'}: an epoch of 256 images"
+                f"profile   {optimizer}, {', '.join(augmentation) or 'no augmentation'}: "
+                "an epoch of 256 images"
             )
             for line in shares(phases.seconds, result.seconds):
                 print(f"  {line}")
@@ -373,7 +387,8 @@ def on_gpu() -> None:
         ]  # the first one tries out algorithms
         share = statistics.fmean(rates) / limit
         print(
-            f"gpu       {backbone} at {side}: {mean_std(rates, digits=0)} images/s, {share:.0%} of {limit:,}"
+            f"gpu       {backbone} at {side}: {mean_std(rates, digits=0)} images/s, "
+            f"{share:.0%} of {limit:,}"
         )
 
 
