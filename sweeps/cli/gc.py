@@ -69,7 +69,7 @@ def gc(
                     claimed=claimed,
                     now=time.time(),
                     keep=keep,
-                    failed_too=failed,
+                    include_failed=failed,
                     dry_run=dry_run,
                 )
             )

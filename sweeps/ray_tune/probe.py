@@ -33,7 +33,7 @@ SAME_VERSIONS = "Install the same versions on every node"
 
 
 @dataclasses.dataclass(frozen=True)
-class Seen:
+class NodeView:
     """What one node, or this process, sees.
 
     Attributes:
@@ -75,7 +75,7 @@ def probe_nodes(
     try:
         question.write_text(content)
         arguments = (str(question), [str(path) for path in paths])
-        driver = Seen(**_observer()(*arguments, "driver", "sweeps"))
+        driver = NodeView(**_observer()(*arguments, "driver", "sweeps"))
         problems: dict[Node, list[str]] = {}
         for node, answer in _ask(nodes, arguments=arguments, timeout_s=timeout_s).items():
             if isinstance(answer, str):
@@ -91,7 +91,7 @@ def probe_nodes(
         raise InputError(report(unfit, nodes=len(nodes)))
 
 
-def differences(node: Seen, driver: Seen, *, directory: Path, answered: bool) -> list[str]:
+def differences(node: NodeView, driver: NodeView, *, directory: Path, answered: bool) -> list[str]:
     """Why a node cannot run trials, and what to do; empty if the node can.
 
     Args:
@@ -144,7 +144,7 @@ def _release(version: str) -> str:
 
 def _ask(
     nodes: Sequence[Node], *, arguments: tuple[str, list[str]], timeout_s: float
-) -> dict[Node, Seen | str]:
+) -> dict[Node, NodeView | str]:
     """What each node sees, or why the node does not answer."""
     observe = ray.remote(num_cpus=0, max_retries=0)(_observer())
     tasks = {
@@ -159,7 +159,7 @@ def _ask(
     }
 
 
-def _answer(task: Any, *, done: bool, timeout_s: float) -> Seen | str:
+def _answer(task: Any, *, done: bool, timeout_s: float) -> NodeView | str:
     if not done:
         ray.cancel(task, force=True)
         return (
@@ -167,7 +167,7 @@ def _answer(task: Any, *, done: bool, timeout_s: float) -> Seen | str:
             "Look at it with `ray status`, or take it off the cluster"
         )
     try:
-        return Seen(**ray.get(task))
+        return NodeView(**ray.get(task))
     except ray.exceptions.RayError as error:
         reason = str(error).strip().splitlines()[-1].strip()
         return (

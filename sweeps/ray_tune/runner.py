@@ -24,7 +24,7 @@ from sweeps.running.messages import RunTrial
 from trainer.errors import first_line
 
 LOST_NODES = 20  # how often a trial may lose its node, in addition to the deaths of its worker
-LOOK_EVERY_S = 2.0  # how often this process connects to Ray's head
+CHECK_EVERY_S = 2.0  # how often this process connects to Ray's head
 REFUSED_S = 10.0  # after this time, a head that refuses every connection counts as lost
 # After this time, a head that accepts connections but does not answer counts as lost. It is shorter
 # than 60 s: after 60 s Ray itself ends this process with exit code 1 and without a message.
@@ -140,7 +140,7 @@ def _watch(fitting: _Fitting, head: str) -> None:
 
 
 class _Pulse(threading.Thread):
-    """Tests every `LOOK_EVERY_S` whether Ray's head answers.
+    """Tests every `CHECK_EVERY_S` whether Ray's head answers.
 
     The test has its own thread, because Ray's functions do not return if the head is lost.
 
@@ -158,7 +158,7 @@ class _Pulse(threading.Thread):
         self.over = threading.Event()
 
     def run(self) -> None:
-        while not self.over.wait(LOOK_EVERY_S):
+        while not self.over.wait(CHECK_EVERY_S):
             self.refused = not _answers(self._head)
             # an error counts as no answer
             with contextlib.suppress(ray.exceptions.RayError, ConnectionError, RuntimeError):
@@ -170,7 +170,7 @@ def _answers(address: str) -> bool:
     """Whether the TCP address (host:port) accepts a connection."""
     host, _, port = address.rpartition(":")
     try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=LOOK_EVERY_S).close()
+        socket.create_connection((host.strip("[]"), int(port)), timeout=CHECK_EVERY_S).close()
     except OSError:
         return False
     return True

@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 OUTCOME = "outcome"  # key of a trial's last result: the fields of its Outcome as pairs
 LOG_LINES = 20  # last lines of the worker's log that a trial keeps if its process dies repeatedly
 # How often the stop file and the attempt file are read. They may be on a network file system.
-LOOK_EVERY_S = 0.5
+CHECK_EVERY_S = 0.5
 # Memory that a trial of this process did not free. If it is not 0, the next trial needs a new
 # process.
 leaked_bytes = 0
@@ -66,7 +66,7 @@ class TuneReporter:
         trial.
         """
         now = time.monotonic()
-        if not self._interrupted and now - self._checked_at >= LOOK_EVERY_S:
+        if not self._interrupted and now - self._checked_at >= CHECK_EVERY_S:
             self._interrupted = self._stop_file.exists() or not self.owns()
             self._checked_at = now
         return self._interrupted

@@ -102,7 +102,7 @@ def summarise(view: SweepView) -> Summary:
         left=_left(view),
         target=target,
         target_reached=None if target is None else _reached(view, target),
-        holder=None if holder is not None and holder.is_dead_here() else holder,
+        holder=None if holder is not None and holder.is_dead_on_this_machine() else holder,
     )
 
 

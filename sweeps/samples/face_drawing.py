@@ -51,7 +51,7 @@ SHADE_PX = 128  # longer side of the light map; the map is blurred, so more pixe
 
 
 @dataclasses.dataclass(frozen=True)
-class Looks:
+class Appearance:
     """The appearance of one person in all photos. Lengths are in face units, amounts in 0..1."""
 
     gender: str
@@ -87,7 +87,7 @@ class Looks:
 
 
 def take_photo(
-    looks: Looks, photo: str, *, size_HW: tuple[int, int], rng: np.random.Generator
+    looks: Appearance, photo: str, *, size_HW: tuple[int, int], rng: np.random.Generator
 ) -> Image.Image:
     """Draw one photo of a person. Pose, mask, light and noise are drawn from `rng`.
 
@@ -130,7 +130,7 @@ def pen_for(image: Image.Image, pose: Floats) -> Pen:
     )
 
 
-def _draw_behind(pen: Pen, looks: Looks, *, shift: float) -> None:
+def _draw_behind(pen: Pen, looks: Appearance, *, shift: float) -> None:
     """Draw what is behind the head: the door in the wall, clothes, long hair and neck."""
     width, height = pen.draw.im.size
     left, right = (round((edge + shift) * width) for edge in looks.door)
@@ -162,7 +162,7 @@ def _draw_behind(pen: Pen, looks: Looks, *, shift: float) -> None:
             )
 
 
-def _draw_head(pen: Pen, looks: Looks) -> None:
+def _draw_head(pen: Pen, looks: Appearance) -> None:
     """Draw the ears, the head and the hair on the head."""
     for side in (-1, 1):
         pen.oval(
@@ -194,7 +194,7 @@ def _draw_head(pen: Pen, looks: Looks) -> None:
         pen.line(strand, shine, width=0.02, depth=0.2)
 
 
-def _draw_features(pen: Pen, looks: Looks, *, smile: float) -> None:
+def _draw_features(pen: Pen, looks: Appearance, *, smile: float) -> None:
     """Draw the eyes, brows, nose, wrinkles, beard and mouth."""
     dark = mixed(looks.skin, (50, 10, 0), 0.34)
     for side in (-1, 1):
@@ -229,7 +229,7 @@ def _draw_features(pen: Pen, looks: Looks, *, smile: float) -> None:
     pen.line(middle_N2, mixed(looks.lips, (40, 0, 0), 0.55), width=0.02, depth=0.9)
 
 
-def _draw_beard(pen: Pen, looks: Looks) -> None:
+def _draw_beard(pen: Pen, looks: Appearance) -> None:
     """Draw a beard from the ears to below the nose, over the wrinkles."""
     across_N = np.linspace(-1, 1, 21)
     jaw_y_N = np.sin(np.linspace(0.1, np.pi / 2, 16))
@@ -239,7 +239,7 @@ def _draw_beard(pen: Pen, looks: Looks) -> None:
     pen.fill(np.concatenate([edge_N2, jaw_N2]), mixed(looks.skin, looks.hair, looks.beard))
 
 
-def _draw_eye(pen: Pen, looks: Looks, *, x: float) -> None:
+def _draw_eye(pen: Pen, looks: Appearance, *, x: float) -> None:
     across_N = np.linspace(-1, 1, 9)
     lid_N2 = np.stack([x + looks.eye * across_N, -0.06 - 0.07 * (1 - across_N**2)], axis=1)
     pen.oval(x, -0.06, radii=(looks.eye, 0.062), colour=(240, 238, 234), depth=0.8)
@@ -248,7 +248,7 @@ def _draw_eye(pen: Pen, looks: Looks, *, x: float) -> None:
     pen.line(lid_N2, (46, 32, 30), width=0.034, depth=0.8)
 
 
-def _draw_mask(pen: Pen, looks: Looks, *, wearing: str, rng: np.random.Generator) -> None:
+def _draw_mask(pen: Pen, looks: Appearance, *, wearing: str, rng: np.random.Generator) -> None:
     """Draw a mask with its ear loops and the pattern of its fabric.
 
     Args:
@@ -294,7 +294,7 @@ def _draw_mask(pen: Pen, looks: Looks, *, wearing: str, rng: np.random.Generator
     pen.line(level(0.02), mixed(cloth, (255, 255, 255), 0.35), width=0.03, depth=0.35)
 
 
-def _draw_glasses(pen: Pen, looks: Looks) -> None:
+def _draw_glasses(pen: Pen, looks: Appearance) -> None:
     angles_N = np.arange(25) * (np.pi / 12)
     frame = mixed((30, 28, 30), looks.trim, 0.2)
     for side in (-1, 1):
@@ -311,7 +311,7 @@ def _draw_glasses(pen: Pen, looks: Looks) -> None:
     pen.line([(-0.08, -0.06), (0, -0.09), (0.08, -0.06)], frame, width=0.028, depth=0.95)
 
 
-def _draw_shade(pen: Pen, looks: Looks) -> None:
+def _draw_shade(pen: Pen, looks: Appearance) -> None:
     """Draw shadow and light that make the head look round, as grey levels around 128."""
     bright = 1 if looks.sun > 0 else -1
     pen.fill([(-0.5, 0.8), (0.5, 0.8), (0.42, 1.3), (-0.42, 1.3)], 92)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from sweeps.samples.face_drawing import PHOTOS, Looks, any_colour, take_photo
+from sweeps.samples.face_drawing import PHOTOS, Appearance, any_colour, take_photo
 from sweeps.samples.pen import Colour, mixed
 from trainer.errors import DataError
 from trainer.files import write_json
@@ -142,7 +142,7 @@ def _write_person(folder: Path, number: int, *, size_HW: tuple[int, int], seed: 
     The photos are drawn in a draft folder, which is then renamed, so that the person's folder is
     whole or absent. A power cut can leave an empty file; such a file counts as missing.
     """
-    looks = looks_of(number, seed=seed)
+    looks = appearance_of(number, seed=seed)
     name = f"{number + 1:06d}_{looks.gender}_{looks.race}_{looks.age}"
     final = folder / "images" / name
     draft = folder / ".drafts" / name
@@ -169,7 +169,7 @@ def _cell(number: int, *, seed: int) -> tuple[str, str]:
     return CELLS[order[place]]
 
 
-def looks_of(number: int, *, seed: int) -> Looks:
+def appearance_of(number: int, *, seed: int) -> Appearance:
     """Draw the appearance of a person at random.
 
     The visible signs of age and gender overlap between the classes: a person seems up to about
@@ -190,7 +190,7 @@ def looks_of(number: int, *, seed: int) -> Looks:
         any_colour(rng), (226, 120, 150) if feminine > 0 else (40, 48, 70), rng.uniform(0, 0.6)
     )
     left = rng.uniform(-0.3, 0.9)
-    return Looks(
+    return Appearance(
         gender=gender,
         race=race,
         age=age,

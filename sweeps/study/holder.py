@@ -30,7 +30,7 @@ class Holder:
         since = datetime.datetime.fromtimestamp(self.since).astimezone()
         return f"process {self.pid} on {self.host} since {since:%Y-%m-%d %H:%M:%S}"
 
-    def is_dead_here(self) -> bool:
+    def is_dead_on_this_machine(self) -> bool:
         """Whether the holder was a process of this machine and no longer exists."""
         return self.machine == processes.machine() and not processes.lives(
             self.pid, self.process_start

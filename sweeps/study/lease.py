@@ -181,9 +181,9 @@ class Lease:
             "stop": None,
         }
         asked_at = self._clock()
-        holder = find_holder(self._engine, self._sweep, expired_too=True)
+        holder = find_holder(self._engine, self._sweep, include_expired=True)
         free = _leases.c.expires < now
-        if holder is not None and holder.is_dead_here():
+        if holder is not None and holder.is_dead_on_this_machine():
             free = free | (_leases.c.owner == holder.owner)
         try:
             with self._engine.begin() as connection:
@@ -282,9 +282,9 @@ def request_stop(engine: sa.Engine, sweep: str, *, now: bool) -> Holder:
         InputError: the sweep has no driver.
     """
     _prepare_table(engine)
-    holder = find_holder(engine, sweep, expired_too=True)
+    holder = find_holder(engine, sweep, include_expired=True)
     changed_rows = 0
-    if holder is not None and not holder.is_dead_here():
+    if holder is not None and not holder.is_dead_on_this_machine():
         of_holder = (_leases.c.sweep == sweep) & (_leases.c.owner == holder.owner)
         live = _leases.c.expires >= _server_clock(engine)
         stop: str | sa.ColumnElement[str] = (
@@ -303,11 +303,11 @@ def request_stop(engine: sa.Engine, sweep: str, *, now: bool) -> Holder:
     return holder
 
 
-def find_holder(engine: sa.Engine, sweep: str, *, expired_too: bool = False) -> Holder | None:
+def find_holder(engine: sa.Engine, sweep: str, *, include_expired: bool = False) -> Holder | None:
     """The driver that holds the lease of `sweep`, or None.
 
     Args:
-        expired_too: also return the holder of an expired lease.
+        include_expired: also return the holder of an expired lease.
     """
     with engine.connect() as connection:
         if not sa.inspect(connection).has_table(_leases.name):
@@ -315,7 +315,7 @@ def find_holder(engine: sa.Engine, sweep: str, *, expired_too: bool = False) -> 
         stored = {column["name"] for column in sa.inspect(connection).get_columns(_leases.name)}
         fields = [field.name for field in dataclasses.fields(Holder) if field.name in stored]
         query = sa.select(*(_leases.c[name] for name in fields)).where(_leases.c.sweep == sweep)
-        if not expired_too:
+        if not include_expired:
             query = query.where(_leases.c.expires >= _server_clock(engine))
         row = connection.execute(query).first()
     return None if row is None else Holder(**row._asdict())

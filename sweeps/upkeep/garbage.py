@@ -69,7 +69,7 @@ def collect(
     claimed: Mapping[str, Collection[Origin]],
     now: float,
     keep: int | None = None,
-    failed_too: bool = False,
+    include_failed: bool = False,
     dry_run: bool = False,
 ) -> Collected:
     """Remove the files that a sweep no longer needs.
@@ -80,7 +80,7 @@ def collect(
         now: the current time, in seconds since 1970.
         keep: how many of the best trials keep their weights; None for the number in the sweep's
             search space.
-        failed_too: see `superfluous`.
+        include_failed: see `superfluous`.
         dry_run: only count what would be removed, and remove nothing.
 
     Raises:
@@ -96,7 +96,7 @@ def collect(
         wanted = needed_elsewhere(claimed, sweep=sweep.name) | {
             of.number for of in best if of.sweep == sweep.name
         }
-        parts = superfluous(view.trials, wanted=wanted, failed_too=failed_too)
+        parts = superfluous(view.trials, wanted=wanted, include_failed=include_failed)
         found = list(find_leftovers(files.directory, parts, before=now - OLD_S))
         size = freed_bytes(path for _, path in found)
         if not dry_run:

@@ -49,14 +49,14 @@ def best_origins(
 
 
 def superfluous(
-    trials: Iterable[FrozenTrial], *, wanted: Collection[int], failed_too: bool = False
+    trials: Iterable[FrozenTrial], *, wanted: Collection[int], include_failed: bool = False
 ) -> dict[int, Parts]:
     """The parts of each trial's directory that are no longer needed, by trial number.
 
     Args:
         trials: all trials of one sweep, sorted by number.
         wanted: numbers of the complete trials that keep their weights.
-        failed_too: whether failed trials lose the files that a retry would take over. A retry then
+        include_failed: whether failed trials lose the files that a retry would take over. A retry then
             trains the finished folds again.
 
     Example:
@@ -80,7 +80,7 @@ def superfluous(
         if trial.state == TrialState.COMPLETE:
             return ALL - {Part.WEIGHTS} if trial.number in wanted else ALL
         to_be_retried = last_tries[root_of(trial)] == trial.number
-        if trial.state == TrialState.FAIL and to_be_retried and not failed_too:
+        if trial.state == TrialState.FAIL and to_be_retried and not include_failed:
             return Parts({Part.CHECKPOINT})
         return ALL
 

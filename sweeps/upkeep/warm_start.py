@@ -19,7 +19,7 @@ from sweeps.study.stored_sweep import StoredSweep
 
 
 @dataclasses.dataclass(frozen=True)
-class Taken:
+class TakenOver:
     """What this sweep took over from another sweep at one start.
 
     Attributes:
@@ -32,7 +32,7 @@ class Taken:
     unfit: int
 
 
-def warm_start(sweep: StoredSweep, spec: SweepSpec, *, runs: Path) -> dict[str, Taken]:
+def warm_start(sweep: StoredSweep, spec: SweepSpec, *, runs: Path) -> dict[str, TakenOver]:
     """Add the new trials of the sweeps that `warm_start` names, where they fit the search space.
 
     The caller holds the lease of `sweep`. A source sweep that was read at an earlier start may be
@@ -53,7 +53,7 @@ def warm_start(sweep: StoredSweep, spec: SweepSpec, *, runs: Path) -> dict[str, 
     for name in set(spec.warm_start) & done.keys():
         with contextlib.suppress(InputError):
             sources[name] = _source(sweep, spec, name, runs=runs)
-    given: dict[str, Taken] = {}
+    given: dict[str, TakenOver] = {}
     for name in (name for name in spec.warm_start if name in sources):
         known = set(_taken_before(sweep, name))
         taken = _take(sweep, spec, sources[name], known=known)
@@ -66,14 +66,14 @@ def warm_start(sweep: StoredSweep, spec: SweepSpec, *, runs: Path) -> dict[str, 
 
 def _take(
     sweep: StoredSweep, spec: SweepSpec, source: StoredSweep, *, known: Collection[int]
-) -> Taken:
+) -> TakenOver:
     """Add the trials of `source` to `sweep`, except the trials whose numbers are in `known`."""
     new = [trial for trial in trained(source.trials()) if trial.number not in known]
     space, _ = read_space(source.spec["parameters"])
     fitting = history(spec.space, new, source=source.name, source_space=space)
     for trial in fitting:
         sweep.add(trial)
-    return Taken(added=len(fitting), unfit=len(new) - len(fitting))
+    return TakenOver(added=len(fitting), unfit=len(new) - len(fitting))
 
 
 def _taken_before(sweep: StoredSweep, source: str) -> Iterator[int]:

@@ -28,7 +28,7 @@ from trainer.images.decode import decode_all, fingerprint
 from trainer.images.images import Pixels
 from trainer.images.manifest import DIGEST, content_digest
 from trainer.images.parallel import map_in_order
-from trainer.images.picture import look
+from trainer.images.picture import read_header
 from trainer.images.pool import PoolWriter, image_key
 from trainer.images.preprocessing import Box, Preprocessing, Reading
 
@@ -225,7 +225,7 @@ def _read(
     record["digest"] = np.void(content_digest(data))
     pixels: list[tuple[PoolWriter, bytes, Pixels]] = []
     try:
-        facts = look(data, reading=request.reading)
+        facts = read_header(data, reading=request.reading)
         record["size"] = facts.size_HW
         record["traits"] = sum(1 << list(REPAIRS).index(trait) for trait in facts.traits)
         needed = [

@@ -75,7 +75,7 @@ _limit_lock = threading.Lock()
 
 
 @dataclasses.dataclass(frozen=True)
-class Look:
+class Header:
     """Size and traits of an image, from the header of its file.
 
     Attributes:
@@ -89,7 +89,7 @@ class Look:
     traits: frozenset[str]
 
 
-def look(data: bytes, *, reading: Reading) -> Look:
+def read_header(data: bytes, *, reading: Reading) -> Header:
     """Return size and traits from the header, without decoding the pixels.
 
     A PNG file whose orientation may follow its pixels is decoded.
@@ -105,7 +105,7 @@ def look(data: bytes, *, reading: Reading) -> Look:
             image.load()
         orientation = _orientation(image)
         width, height = _displayed(image, orientation)
-    return Look((height, width), traits | ({"rotated"} if orientation != 1 else frozenset()))
+    return Header((height, width), traits | ({"rotated"} if orientation != 1 else frozenset()))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -32,7 +32,7 @@ def build_loss(
     *,
     labels_N: npt.NDArray[np.int64],
     device: torch.device,
-    own: Loss | None = None,
+    user_loss: Loss | None = None,
 ) -> HeadsLoss:
     """Return the loss that a fold run minimises: the weighted mean of the heads' losses.
 
@@ -41,7 +41,7 @@ def build_loss(
     Args:
         labels_N: joint classes of the images trained on. Class weights must not depend on the
             held-out fold.
-        own: the user function if `config.loss` names one; it is called for each head.
+        user_loss: the user function if `config.loss` names one; it is called for each head.
 
     Raises:
         ConfigError: `head_weights` has a name that is no label column, or all weights are 0.
@@ -51,7 +51,7 @@ def build_loss(
     for class_of_K, size in zip(heads.class_of, heads.sizes, strict=True):
         weights_K = class_weights(config, np.bincount(class_of_K[labels_N], minlength=size))
         weights = None if weights_K is None else torch.from_numpy(weights_K).float().to(device)
-        losses.append(own or _named(config, weights))
+        losses.append(user_loss or _named(config, weights))
 
     def loss(logits: Sequence[Tensor], targets_BK: Tensor) -> Tensor:
         parts = zip(head_weights, losses, logits, heads.targets(targets_BK), strict=True)
@@ -107,7 +107,7 @@ def _head_weights(config: TrainConfig, heads: Heads) -> list[float]:
 
 
 def _named(config: TrainConfig, weights_K: Weights) -> Loss:
-    assert not is_user_function(config.loss), "the user's function is to be given as `own`"
+    assert not is_user_function(config.loss), "the user's function is to be given as `user_loss`"
     return LOSSES[config.loss](config, weights_K)
 
 

@@ -17,7 +17,7 @@ from trainer.learning.curve import Curve, improvements
 # schedulers that depend on the curve; all other schedulers depend only on the step
 FEEDBACK = frozenset({"plateau", "two_stage"})
 # schedulers without warm-up, because they start with a low rate themselves
-OWN_RISE = frozenset({"cyclic", "one_cycle"})
+WITHOUT_WARMUP = frozenset({"cyclic", "one_cycle"})
 TOLERANCE = 1e-9  # epochs; a position this close before a border counts as on it (rounding)
 
 
@@ -109,7 +109,7 @@ def _warm_up(config: TrainConfig, moment: _Moment) -> float:
 
     The factor of the first step is above 0, because a step with a rate of 0 would be wasted.
     """
-    if config.scheduler in OWN_RISE or moment.position >= config.warmup_epochs:
+    if config.scheduler in WITHOUT_WARMUP or moment.position >= config.warmup_epochs:
         return 1.0
     return min(1.0, (moment.position + 1 / moment.steps_per_epoch) / config.warmup_epochs)
 

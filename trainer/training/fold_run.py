@@ -251,7 +251,7 @@ class FoldRun:
             self._heads,
             labels_N=self._setup.folds.manifest.labels_N[self._setup.train_rows],
             device=self._setup.device,
-            own=partial(call_loss, load_user_function(name, self._setup.code), reference=name)
+            user_loss=partial(call_loss, load_user_function(name, self._setup.code), reference=name)
             if is_user_function(name)
             else None,
         )

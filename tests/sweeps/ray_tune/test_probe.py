@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from sweeps.ray_tune.cluster import Node
-from sweeps.ray_tune.probe import FOLDER, Seen, differences, report
+from sweeps.ray_tune.probe import FOLDER, NodeView, differences, report
 
-HERE = Seen(
+HERE = NodeView(
     content="1f2e",
     unwritable="",
     unimportable="",

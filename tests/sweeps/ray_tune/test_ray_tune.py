@@ -20,7 +20,7 @@ from sweeps.ray_tune import worker
 from sweeps.ray_tune.registry import DRIVERS
 from sweeps.ray_tune.scheduler import DriverScheduler
 from sweeps.ray_tune.searcher import DriverSearcher
-from sweeps.ray_tune.worker import LOOK_EVERY_S, OUTCOME, TuneReporter, evaluate
+from sweeps.ray_tune.worker import CHECK_EVERY_S, OUTCOME, TuneReporter, evaluate
 from sweeps.running.attempt import Attempt
 from sweeps.running.driver import Driver, Plan
 from sweeps.running.messages import Assignment, Outcome, Share, TrialReport, TrialReporter
@@ -209,12 +209,12 @@ class TestReporter:
         reporter = reporter_in(tmp_path)
         assert not reporter.interrupted()
         SweepFiles(tmp_path).stop("another").touch()  # is for the trials of another driver
-        now[0] += LOOK_EVERY_S * 1.1
+        now[0] += CHECK_EVERY_S * 1.1
         assert not reporter.interrupted()
         SweepFiles(tmp_path).stop("d").touch()
-        now[0] += LOOK_EVERY_S * 0.9
+        now[0] += CHECK_EVERY_S * 0.9
         assert not reporter.interrupted()
-        now[0] += LOOK_EVERY_S * 0.2
+        now[0] += CHECK_EVERY_S * 0.2
         assert reporter.interrupted()
         SweepFiles(tmp_path).stop("d").unlink()
         now[0] += 10

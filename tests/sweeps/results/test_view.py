@@ -488,7 +488,7 @@ def test_a_driver_of_this_machine_that_is_dead_drives_nothing(
     rows: Stored, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lease = Lease.acquire(rows.sweep.storage.engine, "toy", on_lost=lambda error: None)
-    monkeypatch.setattr(Holder, "is_dead_here", lambda holder: True)
+    monkeypatch.setattr(Holder, "is_dead_on_this_machine", lambda holder: True)
     assert summarise(rows.view).holder is None
     lease.release()
 

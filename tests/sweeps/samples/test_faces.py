@@ -14,7 +14,7 @@ from PIL import Image
 from sweeps.samples import face_drawing
 from sweeps.samples import faces as sample_faces
 from sweeps.samples.face_drawing import PHOTOS, WORN, take_photo
-from sweeps.samples.faces import looks_of, write_faces
+from sweeps.samples.faces import appearance_of, write_faces
 from trainer.errors import DataError
 
 TINY = (16, 16)
@@ -101,7 +101,7 @@ def test_every_gender_and_age_band_gets_its_share_at_any_count(persons, fewest):
 
 
 def test_most_are_younger_than_26_or_in_their_fifties_and_few_are_older():
-    ages_N = np.array([looks_of(number, seed=0).age for number in range(36, 236)])
+    ages_N = np.array([appearance_of(number, seed=0).age for number in range(36, 236)])
     assert ages_N.min() >= 18
     assert 0.25 < np.mean(ages_N < 26) < 0.5
     assert 0.25 < np.mean((ages_N >= 50) & (ages_N < 60)) < 0.5
@@ -263,7 +263,10 @@ def change_by(photo: str) -> np.ndarray:
     for number in range(12):
         one, normal = (
             take_photo(
-                looks_of(number, seed=0), name, size_HW=(64, 48), rng=np.random.default_rng(number)
+                appearance_of(number, seed=0),
+                name,
+                size_HW=(64, 48),
+                rng=np.random.default_rng(number),
             )
             for name in (photo, "normal")
         )
@@ -291,7 +294,7 @@ def test_a_wrongly_worn_mask_leaves_part_of_the_face_free(wearing, free, monkeyp
 
 
 def test_grey_hair_comes_with_age_but_not_always():
-    persons = [looks_of(number, seed=0) for number in range(200)]
+    persons = [appearance_of(number, seed=0) for number in range(200)]
     light = {
         old: [sum(one.hair) for one in persons if (one.age >= 50) == old] for old in (False, True)
     }
@@ -300,7 +303,7 @@ def test_grey_hair_comes_with_age_but_not_always():
 
 
 def test_long_hair_is_more_common_among_women_but_not_only_theirs():
-    persons = [looks_of(number, seed=0) for number in range(200)]
+    persons = [appearance_of(number, seed=0) for number in range(200)]
     long = {
         gender: [one.hair_length for one in persons if one.gender == gender]
         for gender in ("female", "male")

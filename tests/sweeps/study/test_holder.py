@@ -17,17 +17,19 @@ def test_a_killed_process_that_its_parent_has_not_looked_at_is_dead() -> None:
     holder = Holder(
         "somebody", "here", process.pid, started(process.pid), since=0.0, machine=machine()
     )
-    assert not holder.is_dead_here()
+    assert not holder.is_dead_on_this_machine()
     process.kill()
     os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # ended, and still in the table
-    assert holder.is_dead_here()
+    assert holder.is_dead_on_this_machine()
     process.communicate()
 
 
 def test_a_holder_of_another_machine_is_never_called_dead() -> None:
     pid, start = ended_process()
-    assert not Holder("a", socket.gethostname(), pid, start, 0.0, "another").is_dead_here()
-    assert Holder("a", socket.gethostname(), pid, start, 0.0, machine()).is_dead_here()
+    assert not Holder(
+        "a", socket.gethostname(), pid, start, 0.0, "another"
+    ).is_dead_on_this_machine()
+    assert Holder("a", socket.gethostname(), pid, start, 0.0, machine()).is_dead_on_this_machine()
 
 
 def test_a_clock_that_was_set_anew_makes_nobody_dead(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -39,4 +41,4 @@ def test_a_clock_that_was_set_anew_makes_nobody_dead(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(
         psutil, "boot_time", lambda: boot + 7200
     )  # both are computed from the time of day
-    assert not holder.is_dead_here()
+    assert not holder.is_dead_on_this_machine()

@@ -35,7 +35,7 @@ def test_the_holder_is_this_process_since_now(engine: sa.Engine, acquire: Acquir
     assert (holder.host, holder.pid) == (socket.gethostname(), os.getpid())
     assert holder.process_start == pytest.approx(started(os.getpid()), abs=1.1)
     assert before <= holder.since <= server_now(engine)
-    assert not holder.is_dead_here()
+    assert not holder.is_dead_on_this_machine()
 
 
 def test_the_servers_clock_is_the_time_of_day(engine: sa.Engine) -> None:
@@ -118,7 +118,7 @@ def test_a_reused_pid_is_another_process(engine: sa.Engine, acquire: Acquire) ->
     acquire()
     holder = find_holder(engine, "toy")
     assert holder is not None
-    assert not holder.is_dead_here()
+    assert not holder.is_dead_on_this_machine()
 
 
 def test_another_machines_lease_is_respected_until_it_expires(
@@ -271,7 +271,7 @@ def test_the_holder_in_an_older_table_is_told_and_respected(
 ) -> None:
     holder = find_holder(old_table, "toy")
     assert holder is not None
-    assert not holder.is_dead_here()  # nobody knows what its numbers mean
+    assert not holder.is_dead_on_this_machine()  # nobody knows what its numbers mean
     with pytest.raises(SweepBusyError, match=f"'toy' is already running: process {holder.pid} on"):
         acquire()
     change(old_table, expires=0.0)

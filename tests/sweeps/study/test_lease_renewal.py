@@ -261,7 +261,7 @@ def test_a_driver_that_is_gone_cannot_be_asked(
         since=0.0,
         **({"expires": 0.0} if end == "expired" else {"pid": pid, "process_start": start}),
     )
-    holder = find_holder(engine, "toy", expired_too=True)
+    holder = find_holder(engine, "toy", include_expired=True)
     with pytest.raises(InputError, match="nobody drives") as caught:
         request_stop(engine, "toy", now=True)
     assert (

@@ -68,7 +68,7 @@ def test_what_goes_and_what_stays(toy: Fabricated) -> None:
 def test_keep_and_failed_take_more(toy: Fabricated) -> None:
     for state in (TrialState.COMPLETE, TrialState.COMPLETE, TrialState.FAIL):
         toy.add_with_files(state)
-    assert gc(toy, keep=1, failed_too=True) == Collected(
+    assert gc(toy, keep=1, include_failed=True) == Collected(
         "toy", keep=1, weights=4, checkpoints=6, freed_bytes=100
     )
     assert [toy.found(number) for number in range(3)] == [RESULTS | {WEIGHTS}, RESULTS, RESULTS]

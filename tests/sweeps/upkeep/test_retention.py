@@ -74,7 +74,7 @@ def test_a_failed_trial_keeps_what_its_retry_takes_over_until_there_is_one() -> 
 
 def test_failed_trials_may_be_given_up() -> None:
     assert superfluous(
-        [trial(0, FAIL), trial(1, WAITING, retry_of=9)], wanted=[], failed_too=True
+        [trial(0, FAIL), trial(1, WAITING, retry_of=9)], wanted=[], include_failed=True
     ) == {
         0: ALL,
         1: NOTHING,

@@ -17,7 +17,7 @@ from sweeps.preparing.opening import open_sweep
 from sweeps.search.distributions import distributions, labels
 from sweeps.space.spec import SweepSpec
 from sweeps.study.stored_sweep import StoredSweep
-from sweeps.upkeep.warm_start import Taken, warm_start
+from sweeps.upkeep.warm_start import TakenOver, warm_start
 
 Make = Callable[..., SweepSpec]
 Begin = Callable[..., StoredSweep]
@@ -68,7 +68,7 @@ def test_finished_trials_that_fit_are_taken_over_once(
     begin(named("first"), 0.001, 0.09, 0.002)
     spec = named("second", warm_start="first", parameters={"lr": {**LR, "max": 0.05}})
     second = begin(spec)
-    assert warm_start(second, spec, runs=tmp_path / "runs") == {"first": Taken(2, unfit=1)}
+    assert warm_start(second, spec, runs=tmp_path / "runs") == {"first": TakenOver(2, unfit=1)}
     assert sources(second) == [("first", 0, 0.001), ("first", 2, 0.002)]  # 0.09 is no value here
     trial = second.trials()[0]
     assert (trial.state, trial.values) == (TrialState.COMPLETE, [0.01])
@@ -88,10 +88,10 @@ def test_several_sweeps_are_taken_over_and_one_that_is_named_later_too(
     runs = tmp_path / "runs"
     assert warm_start(second, named("second"), runs=runs) == {}
     assert warm_start(second, named("second", warm_start=["first"]), runs=runs) == {
-        "first": Taken(1, unfit=0)
+        "first": TakenOver(1, unfit=0)
     }
     assert warm_start(second, named("second", warm_start=["other", "first"]), runs=runs) == {
-        "other": Taken(2, unfit=0)
+        "other": TakenOver(2, unfit=0)
     }
     assert sources(second) == [("first", 0, 0.001), ("other", 0, 0.002), ("other", 1, 0.003)]
     assert second.record().warm_started == {"first": 1, "other": 2}
@@ -115,7 +115,7 @@ def test_one_that_was_cut_off_midway_is_completed_without_doubles(
         with pytest.raises(KeyboardInterrupt):
             warm_start(second, spec, runs=tmp_path / "runs")
     assert len(second.trials()) == 2
-    assert warm_start(second, spec, runs=tmp_path / "runs") == {"first": Taken(1, unfit=0)}
+    assert warm_start(second, spec, runs=tmp_path / "runs") == {"first": TakenOver(1, unfit=0)}
     assert second.record().warm_started == {"first": 3}
     assert sources(second) == [("first", 0, 0.001), ("first", 1, 0.002), ("first", 2, 0.003)]
 
@@ -129,11 +129,11 @@ def test_what_a_sweep_has_finished_since_is_taken_over_at_the_next_start(
     second = begin(spec)
     runs = tmp_path / "runs"
     assert warm_start(second, spec, runs=runs) == {
-        "first": Taken(1, unfit=0),
-        "other": Taken(0, unfit=1),
+        "first": TakenOver(1, unfit=0),
+        "other": TakenOver(0, unfit=1),
     }
     begin(named("first"), 0.002, 0.08)
-    assert warm_start(second, spec, runs=runs) == {"first": Taken(1, unfit=1)}
+    assert warm_start(second, spec, runs=runs) == {"first": TakenOver(1, unfit=1)}
     assert second.record().warm_started == {"first": 2, "other": 0}
     assert warm_start(second, spec, runs=runs) == {}
     assert sources(second) == [("first", 0, 0.001), ("first", 1, 0.002)]
@@ -166,7 +166,7 @@ def test_another_constant_does_not_fit_and_a_parameter_that_varies_only_here_doe
     )
     second = begin(spec)
     given = warm_start(second, spec, runs=tmp_path / "runs")
-    assert given == {"first": Taken(0, unfit=1), "other": Taken(1, unfit=0)}
+    assert given == {"first": TakenOver(0, unfit=1), "other": TakenOver(1, unfit=0)}
     (trial,) = second.trials()
     assert trial.params == {"lr": 0.002, "epochs": 3}
 
@@ -198,7 +198,7 @@ def test_scores_of_another_metric_are_refused(begin: Begin, named: Make, tmp_pat
 def test_another_target_is_no_other_metric(begin: Begin, named: Make, tmp_path: Path) -> None:
     begin(named("first", metric={"name": "valid/f1", "goal": "maximize", "target": 0.9}), 0.001)
     spec = named("second", warm_start="first")
-    assert warm_start(begin(spec), spec, runs=tmp_path / "runs") == {"first": Taken(1, unfit=0)}
+    assert warm_start(begin(spec), spec, runs=tmp_path / "runs") == {"first": TakenOver(1, unfit=0)}
 
 
 def test_other_folds_are_refused(begin: Begin, named: Make, tmp_path: Path) -> None:
@@ -229,7 +229,7 @@ def test_another_version_of_an_own_function_is_refused(
     ):
         warm_start(second, spec, runs=tmp_path / "runs")
     (tmp_path / "runs" / "second" / "code" / "task.py").write_text("before")
-    assert warm_start(second, spec, runs=tmp_path / "runs") == {"first": Taken(1, unfit=0)}
+    assert warm_start(second, spec, runs=tmp_path / "runs") == {"first": TakenOver(1, unfit=0)}
 
 
 @pytest.mark.parametrize("what", ["gone", "another"])

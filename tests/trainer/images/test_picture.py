@@ -31,7 +31,7 @@ from tests.trainer.images.pictures import (
 from trainer.errors import UnreadableError
 from trainer.images import picture as module
 from trainer.images.decode import decode, fingerprint
-from trainer.images.picture import TRAITS, look
+from trainer.images.picture import TRAITS, read_header
 from trainer.images.preprocessing import Preprocessing, Reading
 
 
@@ -128,7 +128,7 @@ def test_sixteen_bits_of_colour_lose_the_lower_eight():
     body = b"".join(b"\0" + row.tobytes() for row in levels_HWC)
     data = png(16, 16, bits=16, colour=2, body=body)
     np.testing.assert_array_equal(pixels(data), GRADIENT_HWC)
-    assert look(data, reading=READING).traits == {"16-bit"}
+    assert read_header(data, reading=READING).traits == {"16-bit"}
 
 
 @pytest.mark.parametrize(
@@ -184,7 +184,7 @@ def test_transparent_pixels_get_the_fill_colour(data, below):
     if below is not None:
         assert filled_HW[:8].all()
         assert (result[8:] == below).all()
-    assert "alpha" in look(data, reading=FILLING).traits
+    assert "alpha" in read_header(data, reading=FILLING).traits
 
 
 def test_the_transparent_level_of_sixteen_bits_gets_the_fill_colour():
@@ -211,7 +211,7 @@ def test_of_an_animation_the_first_frame_is_taken(format, options):
     frames = [Image.new("RGB", (16, 16), colour) for colour in (RED, GREEN, BLUE)]
     data = encoded(frames[0], format, save_all=True, append_images=frames[1:], **options)
     assert (pixels(data) == RED).all()
-    assert "animated" in look(data, reading=READING).traits
+    assert "animated" in read_header(data, reading=READING).traits
 
 
 # turned files
@@ -224,8 +224,8 @@ def test_of_an_animation_the_first_frame_is_taken(format, options):
 def test_every_orientation_shows_the_picture_upright(orientation, format, options):
     data = turned(fractal(27, 18), orientation, format, **options)
     image = ImageOps.exif_transpose(Image.open(io.BytesIO(data))).convert("RGB")
-    assert look(data, reading=READING).size_HW == (image.height, image.width)
-    assert ("rotated" in look(data, reading=READING).traits) == (orientation != 1)
+    assert read_header(data, reading=READING).size_HW == (image.height, image.width)
+    assert ("rotated" in read_header(data, reading=READING).traits) == (orientation != 1)
     np.testing.assert_array_equal(pixels(data, (image.height, image.width)), np.asarray(image))
     np.testing.assert_array_equal(pixels(data, (9, 11)), pixels(encoded(image), (9, 11)))
 
@@ -248,14 +248,14 @@ def test_a_turned_jpeg_decoded_at_a_smaller_scale_is_not_shifted(orientation):
 @pytest.mark.parametrize("orientation", [0, 9, 65535])
 def test_an_orientation_that_does_not_exist_turns_nothing(orientation):
     data = turned(fractal(20, 10), orientation)
-    assert look(data, reading=READING) == module.Look((10, 20), frozenset())
+    assert read_header(data, reading=READING) == module.Header((10, 20), frozenset())
     np.testing.assert_array_equal(pixels(data, (10, 20)), np.asarray(fractal(20, 10)))
 
 
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP"])
 def test_exif_that_cannot_be_read_turns_nothing(format):
     data = encoded(fractal(20, 10), format, exif=b"Exif\0\0nonsense")
-    assert look(data, reading=READING) == module.Look((10, 20), frozenset())
+    assert read_header(data, reading=READING) == module.Header((10, 20), frozenset())
     assert pixels(data).shape == (16, 16, 3)
 
 
@@ -264,7 +264,7 @@ def test_a_png_that_says_behind_its_pixels_how_it_is_turned_is_turned():
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = 6
     late = plain[:-12] + chunk(b"eXIf", exif.tobytes()[6:]) + plain[-12:]
-    assert look(late, reading=READING) == module.Look((20, 10), frozenset({"rotated"}))
+    assert read_header(late, reading=READING) == module.Header((20, 10), frozenset({"rotated"}))
     np.testing.assert_array_equal(pixels(late, (20, 10)), np.rot90(np.asarray(fractal(20, 10)), -1))
 
 
@@ -290,20 +290,20 @@ def test_a_png_that_says_behind_its_pixels_how_it_is_turned_is_turned():
 )
 def test_a_look_tells_size_and_traits(data, traits):
     assert traits <= set(TRAITS)
-    assert look(data, reading=READING) == module.Look((10, 20), frozenset(traits))
+    assert read_header(data, reading=READING) == module.Header((10, 20), frozenset(traits))
 
 
 def test_a_look_does_not_decode(monkeypatch):
     data = [encoded(fractal(20, 10), format) for format in ("PNG", "JPEG", "WEBP", "TIFF", "GIF")]
     monkeypatch.setattr(ImageFile.ImageFile, "load", lambda image: pytest.fail("decoded"))
     for one in data:
-        assert look(one, reading=READING).size_HW == (10, 20)
+        assert read_header(one, reading=READING).size_HW == (10, 20)
 
 
 def test_two_views_in_one_jpeg_are_no_animation():
     data = encoded(fractal(20, 10), "MPO", save_all=True, append_images=[fractal(20, 10, seed=1)])
     assert Image.open(io.BytesIO(data)).is_animated
-    assert look(data, reading=READING).traits == set()
+    assert read_header(data, reading=READING).traits == set()
     np.testing.assert_array_equal(pixels(data, (10, 20)), np.asarray(Image.open(io.BytesIO(data))))
 
 
@@ -348,7 +348,9 @@ def test_a_damaged_file_says_so(data, why, read):
         read(data, READING)
 
 
-@pytest.mark.parametrize("read", [*EVERY_WAY, lambda data, reading: look(data, reading=reading)])
+@pytest.mark.parametrize(
+    "read", [*EVERY_WAY, lambda data, reading: read_header(data, reading=reading)]
+)
 @pytest.mark.parametrize(
     ("data", "why"),
     [
@@ -391,7 +393,10 @@ def test_any_damage_is_either_seen_or_survived(format):
         data = bytearray(whole)
         for at in rng.integers(0, min(len(data), 400), 3):
             data[at] = rng.integers(256)
-        for read in (lambda data: look(data, reading=READING), lambda data: pixels(data, (8, 8))):
+        for read in (
+            lambda data: read_header(data, reading=READING),
+            lambda data: pixels(data, (8, 8)),
+        ):
             try:
                 read(bytes(data[: rng.integers(1, len(data) + 1)]))
             except UnreadableError as error:
@@ -416,21 +421,21 @@ def test_the_limit_holds_whatever_becomes_of_pillows_warning(action):
         with pytest.raises(
             UnreadableError, match=r"^100,000,000 pixels, more than data.max_pixels allows"
         ):
-            look(png(10_000, 10_000), reading=READING)
+            read_header(png(10_000, 10_000), reading=READING)
 
 
 def test_a_limit_above_pillows_lets_larger_images_pass():
     data = png(20_000, 10_000)
-    assert look(data, reading=Reading(max_pixels=200_000_000)).size_HW == (10_000, 20_000)
+    assert read_header(data, reading=Reading(max_pixels=200_000_000)).size_HW == (10_000, 20_000)
     with pytest.raises(UnreadableError, match=r"pixels allows \(199,999,999\)$"):
-        look(data, reading=Reading(max_pixels=199_999_999))
+        read_header(data, reading=Reading(max_pixels=199_999_999))
     with pytest.raises(UnreadableError, match=r"pixels allows \(89,478,485\)$"):
-        look(data, reading=READING)
+        read_header(data, reading=READING)
 
 
 def test_the_guard_is_switched_on_where_somebody_switched_it_off(monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
-    look(PHOTO_PNG, reading=READING)
+    read_header(PHOTO_PNG, reading=READING)
     assert READING.max_pixels == Image.MAX_IMAGE_PIXELS
 
 
@@ -439,14 +444,14 @@ def test_a_small_limit_does_not_lower_pillows_for_other_threads():
     with pytest.raises(
         UnreadableError, match=r"^3,072 pixels, more than data.max_pixels allows \(10\)$"
     ):
-        look(PHOTO_PNG, reading=Reading(max_pixels=10))
+        read_header(PHOTO_PNG, reading=Reading(max_pixels=10))
     assert before == Image.MAX_IMAGE_PIXELS
 
 
 def test_threads_with_different_limits_do_not_disturb_each_other():
     def allowed(limit: int) -> bool:
         try:
-            look(PHOTO_PNG, reading=Reading(max_pixels=limit))
+            read_header(PHOTO_PNG, reading=Reading(max_pixels=limit))
         except UnreadableError:
             return False
         return True
@@ -460,7 +465,7 @@ def test_nothing_of_pillow_is_printed():
     program = (
         "import sys; from trainer.images.picture import *; from trainer.images.preprocessing "
         "import *\nfor data in sys.stdin.buffer.read().split(b'NEXT'):\n"
-        "    try: print(look(data, reading=Reading()))\n"
+        "    try: print(read_header(data, reading=Reading()))\n"
         "    except UnreadableError as error: print(error)\n"
     )
     exif = b"Exif\0\0II*\0\x08\0\0\0\x09\0\x0f\x01\x02\0"

@@ -41,7 +41,7 @@ def loss_of(
     **changes: object,
 ) -> Loss:
     config = TrainConfig(loss=name, **{**ALL.get(name, {}), **changes})
-    loss = build_loss(config, Heads.joint(k), labels_N=labels_N, device=CPU, own=own)
+    loss = build_loss(config, Heads.joint(k), labels_N=labels_N, device=CPU, user_loss=own)
     return lambda logits_BK, targets_BK: loss([logits_BK], targets_BK)
 
 
