@@ -56,8 +56,8 @@ def superfluous(
     Args:
         trials: all trials of one sweep, sorted by number.
         wanted: numbers of the complete trials that keep their weights.
-        include_failed: whether failed trials lose the files that a retry would take over. A retry then
-            trains the finished folds again.
+        include_failed: whether failed trials lose the files that a retry would take over. A retry
+            then trains the finished folds again.
 
     Example:
         >>> from optuna.trial import create_trial
