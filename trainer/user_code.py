@@ -1,24 +1,24 @@
 '''Functions of the user's own: `metric`, `loss` and `backbone` may name one in a file, \
 as `my_task.py:weighted_kappa`.
 
-The file stands in the folder of the search space and stands alone: a fold run is known by this \
-file's content, so what
-it needs is in it or in an installed package. What the functions take and give (B batch, \
-K classes, F features, N
-images):
+The file is in the folder of the search space. It must not import other files of yours: only \
+its own content is part
+of a fold run's identity. Code that it needs is in the file itself or in an installed package. \
+Arguments and results
+of the functions (B images of a batch, K classes, F features, N images):
 
     from collections.abc import Sequence
     import numpy as np, timm, torch
     from sklearn.metrics import cohen_kappa_score
 
     def weighted_kappa(probs_NK: np.ndarray, labels_N: np.ndarray, classes: Sequence[str]) -> float:
-        """metric: float32 probabilities, class indices, class names; a finite number, \
-`metric_goal` its direction."""
+        """metric: takes float32 probabilities, class indices, class names; returns a finite \
+number. `metric_goal` says whether a higher or a lower one is better."""
         return cohen_kappa_score(labels_N, probs_NK.argmax(axis=1), weights="quadratic")
 
     def mean_absolute(logits_BK: torch.Tensor, targets_BK: torch.Tensor) -> torch.Tensor:
-        """loss: float32 logits, rows of probabilities (mixed images have several); a scalar, \
-the mean over images."""
+        """loss: takes float32 logits and targets, rows that are distributions over the classes; \
+returns a scalar, the mean over the images."""
         return (logits_BK.softmax(dim=1) - targets_BK).abs().sum(dim=1).mean()
 
     def two_sizes(size_HW: tuple[int, int], pretrained: bool) -> torch.nn.Module:
@@ -26,7 +26,8 @@ the mean over images."""
         return timm.create_model("resnet18" if size_HW[0] < 128 else "resnet50", \
 pretrained=pretrained, num_classes=0)
 
-Only what calls a loss or backbone imports torch: metrics are read by processes without it.
+A metric is also called by processes without torch (`sweeps best`), so import torch only where \
+a loss or backbone needs it.
 '''
 # The docstring above is a section of docs/parameters.md. A backslash joins two lines of the source
 # into one line of that document.
@@ -81,7 +82,10 @@ CALLS = {
 
 @dataclasses.dataclass(frozen=True)
 class _Source:
-    """A user's file. It is read once, so that the executed bytes are the hashed bytes."""
+    """A user's file as it was read: the name of its module belongs to the executed bytes.
+
+    `code_digest` and `load_user_function` each read the file.
+    """
 
     name: str
     path: Path
@@ -136,7 +140,7 @@ def code_digest(config: TrainConfig, folder: Path | None) -> str:
 def load_user_function(reference: str, folder: Path | None) -> Function:
     """The function that `reference` names. The path of its file is relative to `folder`.
 
-    A process executes the same content of a file only once.
+    A process executes a file once, and again only if the file's path or content differs.
 
     Raises:
         ConfigError: there is no folder or no such file, the file raises an error, or the file has
@@ -169,15 +173,15 @@ def call_metric(
     Raises:
         ConfigError: the function raised an error, or did not return a finite number.
     """
-    with _as_config_error(reference, "metric"):
+    with as_config_error(reference, "metric"):
         value = function(probs_NK.copy(), labels_N.copy(), tuple(classes))
     # numpy and torch have scalars with an empty shape
     number = value.item() if getattr(value, "shape", None) == () else value
     if isinstance(number, bool) or not isinstance(number, numbers.Real):
-        raise ConfigError(f"{reference} returned {_shown(value)}; a metric returns one number")
+        raise ConfigError(f"{reference} returned {value_text(value)}; a metric returns one number")
     if not math.isfinite(number):
         raise ConfigError(
-            f"{reference} returned {_shown(value)}; "
+            f"{reference} returned {value_text(value)}; "
             "a metric returns a finite number, whatever is predicted"
         )
     return float(number)
@@ -193,11 +197,11 @@ def call_loss(function: Function, logits_BK: Tensor, targets_BK: Tensor, referen
     """
     import torch
 
-    with _as_config_error(reference, "loss", passing=(torch.OutOfMemoryError,)):
+    with as_config_error(reference, "loss", passing=(torch.OutOfMemoryError,)):
         loss = function(logits_BK, targets_BK)
     if not isinstance(loss, torch.Tensor) or loss.shape != ():
         raise ConfigError(
-            f"{reference} returned {_shown(loss)}; a loss returns a scalar tensor, e.g. its .mean()"
+            f"{reference} returned {value_text(loss)}; a loss returns a scalar tensor, e.g. its .mean()"
         )
     return loss
 
@@ -212,11 +216,11 @@ def call_backbone(
     """
     from torch import nn
 
-    with _as_config_error(reference, "backbone"):
+    with as_config_error(reference, "backbone"):
         backbone = function(size_HW, pretrained)
     if not isinstance(backbone, nn.Module):
         raise ConfigError(
-            f"{reference} returned {_shown(backbone)}; "
+            f"{reference} returned {value_text(backbone)}; "
             "a backbone function returns a torch.nn.Module"
         )
     return backbone
@@ -251,7 +255,7 @@ def _imported(source: _Source) -> ModuleType:
     assert spec.loader is not None
     module = sys.modules[name] = importlib.util.module_from_spec(spec)
     try:
-        with _as_config_error(source.name, "import", passing=(), folder=source.path.parent):
+        with as_config_error(source.name, "import", passing=(), folder=source.path.parent):
             spec.loader.exec_module(module)
     except BaseException:
         del sys.modules[name]  # the module is incomplete
@@ -260,7 +264,7 @@ def _imported(source: _Source) -> ModuleType:
 
 
 @contextlib.contextmanager
-def _as_config_error(
+def as_config_error(
     what: str, call: str, *, passing: tuple[type[Exception], ...] = (), folder: Path | None = None
 ) -> Iterator[None]:
     """Turn errors of the user's code into a ConfigError of one line.
@@ -295,7 +299,7 @@ def _as_config_error(
 
 
 def _user_line(error: BaseException) -> int | None:
-    """The line of the user's file in the innermost frame that belongs to this file."""
+    """The line number in the innermost frame of the user's file; None if no frame is in it."""
     if isinstance(error, SyntaxError):
         return error.lineno
     lines = [
@@ -329,7 +333,7 @@ def _one_line(text: str) -> str:
     return line if len(line) <= LONGEST_TEXT else f"{line[:LONGEST_TEXT]}..."
 
 
-def _shown(value: Any) -> str:
+def value_text(value: Any) -> str:
     """A short text for a value that a user function returned.
 
     The text of a number is the number. The text of any other value is its type, and its shape if

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from trainer.errors import ConfigError
-
-if TYPE_CHECKING:
-    pass
 from trainer.user_code import (
     Function,
-    _as_config_error,
-    _shown,
+    as_config_error,
     call_backbone,
     call_loss,
     call_metric,
+    value_text,
 )
 
 TRIED_ROWS = 64  # images in a random batch
@@ -55,7 +51,7 @@ def try_loss(function: Function, n_classes: int, *, reference: str) -> float:
     targets_BK = one_hot_BK * share_B1 + one_hot_BK.roll(1, dims=0) * (1 - share_B1)
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
         loss = call_loss(function, logits_BK, targets_BK, reference)
-        with _as_config_error(reference, "loss"):
+        with as_config_error(reference, "loss"):
             (gradient,) = (
                 torch.autograd.grad(loss, logits_BK, allow_unused=True)
                 if loss.requires_grad
@@ -87,11 +83,11 @@ def try_backbone(
 
     with torch.random.fork_rng(devices=[]):
         backbone = call_backbone(function, size_HW, pretrained, reference).eval()
-        with _as_config_error(reference, "backbone"), torch.inference_mode():
+        with as_config_error(reference, "backbone"), torch.inference_mode():
             features = backbone(torch.zeros(2, 3, *size_HW))
     if not isinstance(features, torch.Tensor) or features.ndim != 2 or len(features) != 2:
         raise ConfigError(
-            f"{reference} made of 2 images (2, 3, {size_HW[0]}, {size_HW[1]}) {_shown(features)}; "
+            f"{reference} made of 2 images (2, 3, {size_HW[0]}, {size_HW[1]}) {value_text(features)}; "
             "a backbone gives features (2, F): pool its maps, e.g. with .mean(dim=(2, 3))"
         )
     return features.shape[1]

@@ -34,12 +34,13 @@ IMAGES_EVERY_S = 30.0  # time between two plain lines about the images
 
 @contextlib.contextmanager
 def reading_images() -> Iterator[Callable[[str, int, int], None]]:
-    """Show how many images are done, in a command that runs no sweep.
+    """Show how far a long activity is, in a command that runs no sweep.
 
-    On a terminal the progress is a bar, else a line every `IMAGES_EVERY_S` seconds.
+    On a terminal the progress is a bar, else a line every `IMAGES_EVERY_S` seconds and at the end.
 
     Yields:
-        a function that takes the name of the activity, the images done and the images in all.
+        a function that takes the name of the activity, the number of items that are done, and the
+        number of all items.
     """
     console = Console(stderr=True)
     if not console.is_terminal:
@@ -114,8 +115,8 @@ class LiveProgress:
 
     Notices, failed trials and trials with a new best score are printed above the view.
 
-    A separate thread draws. The driver holds its own lock while it reports an event. Therefore the
-    thread asks the driver for a snapshot before the thread takes any lock of rich.
+    A separate thread draws. It asks for the snapshot, which takes the driver's lock, before it
+    takes a lock of rich: to hold both locks in the opposite order could end in a deadlock.
     """
 
     def __init__(self, console: Console) -> None:

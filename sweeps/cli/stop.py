@@ -24,7 +24,8 @@ def stop(
 
     found = opened(storage, runs)
     name = sweep_name(sweep)
-    # While a driver prepares its data, it holds the lease of a sweep that is not stored yet.
+    # A driver takes the lease before it prepares the data and before the sweep is stored. So the
+    # storage is searched only if no driver holds a lease of this name.
     if name is None or find_holder(found.engine, name) is None:
         name = find_sweep(found, name).name
     holder = request_stop(found.engine, name, now=now)

@@ -15,11 +15,11 @@ import jinja2
 
 from trainer.files import atomic_write
 
-# Number of contact sheets that are open at first. All further sheets are folded, so that a page
+# Number of contact sheets that are open at first. All further sheets are collapsed, so that a page
 # with hundreds of classes is not too long.
 OPEN_SHEETS = 30
 OPEN_PAIRS = 8  # pairs of images that are open at first, per suspicion
-CAPTION_COLUMNS = 30  # a caption then takes two lines below a thumbnail on a wide screen
+CAPTION_COLUMNS = 30  # letters; a caption then takes two lines on a wide screen at most
 
 _NUMBER = r"[-+\u2212~<>]?\d[\d,.]*(?:e[-+]?\d+)?"  # U+2212 is the minus sign of typesetters
 _LOOKS_LIKE_A_NUMBER = re.compile(
@@ -35,8 +35,8 @@ class Picture:
     Attributes:
         jpeg: the bytes of a JPEG file, at most about 128 pixels a side. The page contains them
             unchanged.
-        caption: for example a path. The page shows the end of the text, and the whole text while
-            the mouse pointer is over it.
+        caption: for example a path. The page shows the end of the caption, and the whole caption
+            while the mouse pointer is over it.
     """
 
     jpeg: bytes
@@ -73,7 +73,7 @@ class Pair:
 
 @dataclasses.dataclass(frozen=True)
 class Suspicion:
-    """One kind of suspicion.
+    """One suspected problem in the data, for example a leak, with example pairs.
 
     Attributes:
         text: the suspicion in a sentence.

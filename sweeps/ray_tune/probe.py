@@ -1,8 +1,9 @@
 """Check before a sweep on several machines that all nodes have the same files and versions.
 
 The driver writes a file of random content into the sweep's directory. A task on every node that can
-run trials reads this file and writes another file beside it. The task returns the node's versions
-and which of the data it sees.
+run trials reads this file and writes another file beside it. The task returns the content that it
+read, the errors of writing and importing, the node's versions, and the size of each path of the
+data.
 """
 
 import contextlib
@@ -38,7 +39,8 @@ class NodeView:
 
     Attributes:
         content: content of the driver's file; None if the node does not see the file.
-        unwritable: why the node cannot write its answer file; empty if it can.
+        unwritable: why the node cannot write its answer file; empty if it can, or if it does not
+            see the driver's file and did not try.
         unimportable: why a trial's code cannot be imported; empty if it can.
         versions: the versions of Python and of PACKAGES; an empty text for a package that is not
             installed.
@@ -65,8 +67,8 @@ def probe_nodes(
         timeout_s: the time limit for all nodes together, in seconds.
 
     Raises:
-        InputError: a node sees other files, has other versions, or does not answer. The message
-            names every such node.
+        InputError: a node sees other files, cannot write, cannot import a trial's code, has other
+            versions, or does not answer. The message names every such node.
     """
     nodes = [node for node in cluster.each() if node.cpus > 0]
     # Each probe has a new file name: a network file system may remember that an old name is absent.
@@ -179,8 +181,8 @@ def _answer(task: Any, *, done: bool, timeout_s: float) -> NodeView | str:
 def _observer() -> Callable[[str, list[str], str, str], dict[str, Any]]:
     """The task that a node runs.
 
-    Ray sends a function inside a function together with its code. So the task also runs on a node
-    where foldsweep is not installed.
+    Ray sends a nested function with its code, and a function of a module only by its name. So the
+    nested function also runs on a node where foldsweep is not installed.
     """
 
     def observe(question: str, paths: list[str], name: str, module: str) -> dict[str, Any]:
@@ -218,7 +220,7 @@ def _observer() -> Callable[[str, list[str], str, str], dict[str, Any]]:
             "sizes_bytes": sizes,
         }
 
-    # the task uses local names, because the module's own names are missing on such a node
+    # copies for the task: where foldsweep is not installed this module's constants are missing
     packages = PACKAGES
     folder = FOLDER
     return observe

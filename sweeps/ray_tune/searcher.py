@@ -48,13 +48,17 @@ class DriverSearcher(Searcher):
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Notify the driver that a trial has ended: by itself, stopped, or with its worker."""
+        """Notify the driver that a trial has ended.
+
+        The trial reported its outcome, or Tune stopped it, or Ray could not keep a worker for it
+        alive (`error`).
+        """
         number = self._numbers.pop(trial_id, None)
         if number is None:
             return
         driver = DRIVERS[self._driver_key]
-        # A worker itself counts the deaths that its trial causes (see Attempt) and reports a failed
-        # trial. So an error here means that Ray cannot keep any worker alive.
+        # Deaths of worker processes do not arrive here: the next attempt counts them, and reports a
+        # failed trial if there are too many (see Attempt). So Ray cannot keep any worker alive.
         if error:
             log = driver.files.trial(number).log
             driver.fail(
@@ -77,7 +81,7 @@ class DriverSearcher(Searcher):
         """Do nothing: the Optuna storage holds the state."""
 
     def get_state(self) -> dict[str, Any]:
-        """An empty state: the Optuna storage holds the state."""
+        """An empty mapping: a new driver reads the trials from the Optuna storage."""
         return {}
 
     def set_state(self, state: dict[str, Any]) -> None:

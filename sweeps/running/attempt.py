@@ -1,7 +1,8 @@
-"""Which process may write into a trial's directory: the attempt whose token is in `attempt.json`.
+"""Decides which process may write into a trial's directory: the one that began its attempt last.
 
-A trial whose worker process died is tried again. A driver that lost its connection may have left
-workers that do not know this yet. So two processes may evaluate one trial at the same time. The
+A trial whose worker process died is tried again. If a driver or Ray lost its connection to a
+worker, the worker may not know this yet and goes on. So two processes may evaluate one trial at the
+same time. `attempt.json` has the token of one attempt. The
 attempt that began last owns the directory. An earlier attempt reads another token in the file, and
 exits without writing.
 """
@@ -27,8 +28,9 @@ class Attempt:
         path: the trial's `attempt.json`.
         number: number of the attempt, from 1; attempts under all drivers are counted.
         token: a random text that no other attempt has.
-        deaths: number of worker processes that died while they evaluated this trial. Only deaths
-            under this driver count, and only deaths on nodes that are still alive.
+        deaths: number of worker processes that died while they evaluated this trial. A death
+            counts only if the same driver handed out the trial, and if the node of the dead process
+            was still in the cluster when the next attempt began.
     """
 
     path: Path
@@ -67,7 +69,7 @@ class Attempt:
         return bool(_read(self.path).get("token") == self.token)
 
     def end(self) -> None:
-        """Record that this attempt ended by itself, so the next attempt does not count a death."""
+        """Record that the evaluation returned, so that the next attempt counts no death."""
         last = _read(self.path)
         if last.get("token") == self.token:
             self._write(driver=last["driver"], node=last["node"], ended=True)

@@ -11,8 +11,9 @@ class Spent:
     """What the drivers and trials of a sweep have spent.
 
     Attributes:
-        elapsed_s: wall-clock seconds of all drivers.
-        gpu_s: seconds times GPUs of all trials.
+        elapsed_s: the sum of the drivers' wall-clock seconds; time without a driver does not
+            count.
+        gpu_s: the sum over all trials of seconds on a worker times the trial's GPUs.
     """
 
     elapsed_s: float = 0.0
@@ -38,11 +39,11 @@ class Meter:
         self._ended_s = 0.0
 
     def started(self, number: int) -> None:
-        """Note that a trial goes to a worker now."""
+        """Record that a trial goes to a worker now."""
         self._started_at[number] = self._clock()
 
     def ended(self, number: int) -> float:
-        """Note that a trial leaves its worker now; return the seconds it was there."""
+        """Record that a trial leaves its worker now; return its seconds on the worker."""
         seconds = self._clock() - self._started_at.pop(number)
         self._ended_s += seconds
         return seconds
@@ -62,7 +63,7 @@ class Meter:
 
 
 def enough(spec: SweepSpec, spent: Spent, *, best: float | None) -> str | None:
-    """The limit that a sweep has reached, as a reason to end it, or None.
+    """Why the sweep must end (a budget is used up, the target is reached), or None to go on.
 
     Args:
         best: score of the sweep's best complete trial; None if it has no complete trial.

@@ -1,4 +1,7 @@
-"""Values drawn from the laws of a space without a model: at random, or evenly spread."""
+"""Draws parameter values without a model: at random, or evenly spread over the space.
+
+A law is the probability distribution of a parameter, see `sweeps.space.laws`.
+"""
 
 from sweeps.space.parameters import Space, Values
 from sweeps.space.spec import SweepSpec
@@ -9,6 +12,9 @@ def drawn(spec: SweepSpec, space: Space, *, number: int) -> Values:
     """Values of trial `number`, drawn from the laws of the parameters.
 
     With `qmc`, the draws of a sweep fill the space evenly.
+
+    Args:
+        space: `spec.space`, or a copy in which the values of a start point are constants.
     """
     if spec.search == "qmc":
         shares = _sobol(spec, number)
@@ -19,7 +25,7 @@ def drawn(spec: SweepSpec, space: Space, *, number: int) -> Values:
 
 
 def share(spec: SweepSpec, name: str, *, number: int) -> float:
-    """The number in [0, 1) that decides a parameter's draw."""
+    """The number in [0, 1) at which the quantile function of a parameter's law is read."""
     bits = derive(spec.seed, "ask", number, name) >> 10
     return bits / 2**53  # a float holds 53 bits; a number with more bits may round to 1
 

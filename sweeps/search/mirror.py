@@ -24,7 +24,8 @@ from sweeps.study.records import FOLD_SCORES, NOTES, REASON, fold_scores, notes,
 class Mirror:
     """An in-memory Optuna study with the same trials as the stored study.
 
-    The trials have the same numbers, states, parameters, reports and attributes.
+    The trials have the same numbers, states, parameters, reports and attributes. Their
+    distributions are those of the present space, because a range may have grown, see `refitted`.
 
     Attributes:
         tally: counts of the trials.
@@ -56,8 +57,11 @@ class Mirror:
     def propose(self) -> FrozenTrial:
         """Add the next trial and return it.
 
-        The trial is RUNNING. If a finished trial has the same parameters, the new trial takes over
-        its result and is finished, too.
+        The new trial is RUNNING, unless a finished trial has the same parameters. Then the new
+        trial takes over the result of that trial and is finished, too.
+
+        Raises:
+            IndexError: every point of a grid has been tried.
         """
         number = len(self.trials())
         trial = propose(self._study, self._spec, number=number)
@@ -91,7 +95,7 @@ class Mirror:
         """Give a trial another state.
 
         Args:
-            score: of a completed or pruned trial.
+            score: the score of a completed trial; None for every other state.
             attributes: user attributes to add to the trial.
         """
         before = self[number].state
@@ -132,13 +136,13 @@ class Mirror:
         self._storage.set_trial_state_values(trial_id, known.state, known.values)
 
     def _count(self, trial: FrozenTrial) -> None:
-        """Take a new trial into the tally, the fold race and the proposed points."""
+        """Add a new trial to the tally, to the fold race and to the set of proposed points."""
         self.tally.add(trial)
         self._add_standing(trial)
         self._points.add(repr(sorted(trial.params.items())))  # as text, 1, 1.0 and True differ
 
     def _add_standing(self, trial: FrozenTrial) -> None:
-        """Add the trial to those that the fold race compares with, if it is over."""
+        """Add a trial that is over and has fold scores to those that the fold race knows."""
         scores = fold_scores(trial)
         if trial.state.is_finished() and scores:
             self._standings.append(Standing(trial.number, scores))

@@ -74,11 +74,14 @@ class Recorder:
         """Store a new trial with its parameters, attributes and reports.
 
         The trial is RUNNING, or already finished.
+
+        Returns:
+            A future that is done after the write. It is never done if the recorder stops before.
         """
         return self._submit(lambda: self._create(trial))
 
     def restart(self, number: int) -> "concurrent.futures.Future[None]":
-        """Mark an interrupted trial as RUNNING again."""
+        """Mark an interrupted trial as RUNNING again; the future is as that of `start`."""
         return self._submit(lambda: self._set_state(number, TrialState.RUNNING))
 
     def report(self, number: int, step: int, value: float) -> None:
@@ -100,7 +103,7 @@ class Recorder:
         self._submit(lambda: self._storage.set_study_user_attr(self._sweep.study_id, key, value))
 
     def close(self) -> None:
-        """Write the queue, then end the thread.
+        """Write everything in the queue, then end the thread.
 
         If the storage does not answer, this waits at most `CLOSING_S`.
         """
@@ -114,7 +117,7 @@ class Recorder:
         return future
 
     def abandon(self) -> None:
-        """Write nothing more, because another driver has the sweep now."""
+        """Write nothing more, because another driver holds the sweep's lease now."""
         self._abandoned.set()
 
     def _work(self) -> None:
@@ -123,7 +126,7 @@ class Recorder:
         )
         try:
             error = self._write_all()
-        finally:  # after any error: nobody may wait for a thread that has ended
+        finally:  # also after a bug: the driver must learn that nothing is written any more
             if error is not None:
                 self._on_failed(error)
 
@@ -154,8 +157,9 @@ class Recorder:
                 self.abandon()
             except InfrastructureError as error:
                 return error
-            # `_set_state` handles this error itself: there it can come from a commit of our own,
-            # whose answer was lost. In every other write, another program ended the trial.
+            # `_set_state` handles this error itself: there the cause can be an earlier commit of
+            # this recorder, after which the connection broke before the answer came. In every other
+            # write, another program ended the trial.
             except UpdateFinishedTrialError:
                 return InfrastructureError(
                     f"another program ends trials of sweep {self._sweep.name!r}; stopping"
@@ -179,7 +183,7 @@ class Recorder:
             trial_id = self._storage.create_new_trial(self._sweep.study_id, template_trial=trial)
             if self._id_of(trial.number) != trial_id:
                 raise self._foreign_trial()
-        # equal parameters: the trial is from an earlier commit of our own, whose answer was lost
+        # equal parameters: this recorder created it in an earlier try, whose answer was lost
         elif self._storage.get_trial(trial_id).params != trial.params:
             raise self._foreign_trial()
         self._ids[trial.number] = trial_id

@@ -1,4 +1,4 @@
-"""Decoded pixels in one file that many processes share."""
+"""A pool: two files with decoded images that many processes share, see `trainer.images.cache`."""
 
 import contextlib
 import dataclasses
@@ -23,26 +23,18 @@ from trainer.images.preprocessing import Box, Preprocessing
 
 logger = logging.getLogger(__name__)
 
-
 FORMAT = "2"  # must be increased when a change of the decoder changes the pixels
-
-
 RECORD = np.dtype([("key", DIGEST), ("sums", "<u8", (3,)), ("squares", "<u8", (3,))])
-
-
 FLUSH_BYTES = 64 * 2**20  # a killed build loses at most this much of decoded pixels
-
-
-PATIENCE_S = 2.0  # wait for the lock before the user is warned
-
-
+PATIENCE_S = 2.0  # seconds to wait for the lock before the user gets a warning
 Keys = npt.NDArray[np.void]
 
 
 def image_key(digest: bytes, how: Preprocessing, box: Box | None) -> bytes:
-    """Return the key of an image: a digest of its file's content and of the box that is cut out.
+    """Return the key of an image: a digest of its file's content.
 
-    The key and the choice `how` together decide the image's pixels.
+    With `crop: box` the digest is also of the box. The key and the choice `how` together decide the
+    image's pixels.
     """
     if how.crop != "box":
         return digest
@@ -63,11 +55,13 @@ def image_keys(manifest: Manifest, how: Preprocessing) -> Keys:
 
 @dataclasses.dataclass(frozen=True)
 class Pool:
-    """The two files of one choice of preprocessing and one data set. The files may not exist yet.
+    """The `.pixels` and `.index` file of one choice of preprocessing and one folder of images.
+
+    The files may not exist yet.
 
     Attributes:
         pixels: the path of the `.pixels` file.
-        how: the choice.
+        how: the choice of preprocessing: size, resize mode, crop and background.
     """
 
     pixels: Path
@@ -105,7 +99,7 @@ class Pool:
             return None
         images_MHWC = self.mapped(len(records))
         with contextlib.suppress(OSError):  # the file may belong to another user
-            os.utime(self.index)  # `make_room` removes the pools that were used least recently
+            os.utime(self.index)  # `cache.make_room` removes the oldest ones
         return Decoded(
             images_MHWC, slots_N=slots, sums_MC=records["sums"], squares_MC=records["squares"]
         )
@@ -164,7 +158,7 @@ class PoolWriter:
         try:
             self.flush()
         finally:
-            # closing writes the remaining data again; for a full disk `flush` has raised already
+            # closing tries to write the rest again and would raise again, as `flush` just has
             with contextlib.suppress(OSError):
                 self._files.close()
             self._lock.release()
@@ -176,8 +170,8 @@ class PoolWriter:
     def elsewhere(self, key: bytes) -> Pixels | None:
         """Return the decoded image from another pool of the same choice, or None.
 
-        The other pool belongs to another data set, or to this data set in another folder. Any
-        thread may call this method.
+        A pool's name depends on the folder of its images. So the other pool belongs to another data
+        set, or to this data set when it was in another folder. Any thread may call this method.
         """
         # the other pools are indexed once, and only if an image is missing: they may be large
         with self._indexing:
@@ -205,7 +199,8 @@ class PoolWriter:
         """Append an image, unless the pool has an image with this key already.
 
         Raises:
-            DataError: the disk is full; the images that were added before stay in the pool.
+            DataError: the disk is full. The images of earlier flushes stay in the pool; up to
+                FLUSH_BYTES of images that were added since then may be lost.
         """
         if not self.lacks(key):
             return
@@ -245,8 +240,8 @@ def find_keys(have_M: Keys, want_N: Keys) -> npt.NDArray[np.int64] | None:
 @contextlib.contextmanager
 def pixels_at(path: Path, position: int) -> Iterator[BinaryIO]:
     """Open the file, truncate it at `position`, and append from there."""
-    # A pool that lost its index may still be mapped. Its readers keep their pages if a new file is
-    # made instead of truncating the old file.
+    # At position 0 a new file replaces the old one. Other processes may still have the old file
+    # mapped, for example if its index was lost; to truncate it would destroy their pages.
     if not position:
         path.unlink(missing_ok=True)
     with path.open("r+b" if path.exists() else "w+b") as file:

@@ -38,15 +38,15 @@ class NonFiniteStep(Exception):  # noqa: N818 - internal; the user sees a NonFin
 class Stepper:
     """Takes optimizer steps, but no step whose loss is NaN or infinite (a bad step).
 
-    An optimizer that can skip a step on the device (`skips_on_device`) does so, and the host never
+    On a GPU, an optimizer that can skip a step there (`skips_on_device`) does so, and the host never
     waits. The first bad step and all steps after it change nothing. `check` raises the error later.
     For any other optimizer the host reads the loss before the step. On a GPU the host then waits
     only for the forward pass, while the GPU works on the backward pass.
 
     The loss may be finite although the gradients are NaN or infinite. With `clip_norm` the norm of
     the gradients is computed anyway, and a norm that is not finite makes the step a bad step too.
-    The exception is an optimizer that cannot skip a step on the GPU: reading the norm would leave
-    the GPU idle. If the norm is not checked, the step is taken and makes weights NaN, and the loss
+    The norm is not checked if the optimizer runs on a GPU and cannot skip a step there: reading the
+    norm would leave the GPU idle. Then the step is taken and makes weights NaN, and the loss
     of the next step stops the training.
 
     Attributes:
@@ -98,7 +98,8 @@ class Stepper:
             index: the index of the step, for `NonFiniteStep`.
 
         Raises:
-            NonFiniteStep: this step or a step before it was bad, and the optimizer took no step.
+            NonFiniteStep: this step is bad, and the optimizer did not take it. With a DeviceGuard
+                only `check` raises this error.
         """
         try:
             loss = self._gradients(views, targets_BK, min(parts, len(targets_BK)))
@@ -185,7 +186,7 @@ def guard_for(optimizer: Optimizer, device: torch.device) -> Guard:
 
 
 class HostGuard:
-    """A guard that reads the loss on the host before every step."""
+    """A guard that reads the loss on the host before every step, and on a CPU also the norm."""
 
     def __init__(self, device: torch.device) -> None:
         on_gpu = device.type == "cuda"
@@ -199,7 +200,7 @@ class HostGuard:
             self._copied.record()
 
     def allow(self, index: int, loss: Tensor, *, norm: Tensor | None) -> None:
-        """Wait for the copy of the loss, while a GPU does the backward pass."""
+        """Wait until the loss is on the host, then check it. A GPU does the backward pass then."""
         if self._copied is not None:
             self._copied.synchronize()
             norm = None  # the GPU knows the norm only at the end of the backward pass

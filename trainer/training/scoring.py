@@ -24,7 +24,10 @@ from trainer.user_code import call_metric, load_user_function
 
 
 class Scoring:
-    """Scores the held-out fold after every epoch and keeps the epochs that may score the fold.
+    """Computes the metrics of the held-out fold after every epoch; keeps what may be its result.
+
+    An epoch scores the fold if its metrics are the result of the fold run. Of an epoch that may
+    score the fold, weights and probabilities are kept.
 
     `checkpoint: last` scores a fold by its last epoch and keeps no epoch. `fold_best` keeps the
     best epoch so far. `best` keeps all epochs until one common epoch is chosen for all folds.
@@ -85,12 +88,19 @@ class Scoring:
             self._kept.keep(epoch, network, rows_N=self._setup.valid_rows, probs_NK=self._probs)
 
     def forget_others(self, curve: Curve) -> None:
-        """Remove the kept epochs that are not needed after a checkpoint is written."""
+        """Remove all kept epochs except the best so far, with `fold_best` only.
+
+        Call it after a checkpoint is written: a continued fold run starts from that checkpoint.
+        """
         if self.biased:
             self._kept.keep_only(self.epoch_of(curve))
 
     def epoch_of(self, curve: Curve) -> int:
-        """Return the epoch (from 1) that scores the fold."""
+        """Return the epoch (from 1) that scores the fold.
+
+        With `checkpoint: best` it is the last epoch for now: `score_common_epoch` replaces it after
+        all folds.
+        """
         if not self.biased:
             return len(curve)
         monitor = self._config.monitor
@@ -109,7 +119,7 @@ class Scoring:
         if self.biased:
             self._kept.adopt(epoch)
             return self._kept.probs(epoch)
-        # no checkpoint is written after the last epoch, so this object has scored the last epoch
+        # no checkpoint is written after the last epoch, so a continued fold run scores it as well
         assert self._probs is not None
         write_oof(directory / OOF, self._setup.valid_rows, self._probs)
         save_weights(directory / WEIGHTS, network)
@@ -132,11 +142,11 @@ class Scoring:
 def non_finite_loss(
     setup: FoldSetup, what: str, value: float | None, *, at: str, lr: float, batch: str = ""
 ) -> NonFiniteLossError:
-    """Return the error for a loss that is NaN or infinite; its message has the main settings.
+    """Return the error for a loss or norm that is NaN or infinite, with the main settings.
 
     Args:
         what: the name of the quantity that has the value, e.g. "training loss".
-        at: fold, epoch and step.
+        at: fold and epoch; for a training step, also the step.
         batch: a description of the images of the batch.
     """
     config = setup.config
