@@ -178,10 +178,10 @@ def call_metric(
     # numpy and torch have scalars with an empty shape
     number = value.item() if getattr(value, "shape", None) == () else value
     if isinstance(number, bool) or not isinstance(number, numbers.Real):
-        raise ConfigError(f"{reference} returned {value_text(value)}; a metric returns one number")
+        raise ConfigError(f"{reference} returned {described(value)}; a metric returns one number")
     if not math.isfinite(number):
         raise ConfigError(
-            f"{reference} returned {value_text(value)}; "
+            f"{reference} returned {described(value)}; "
             "a metric returns a finite number, whatever is predicted"
         )
     return float(number)
@@ -201,7 +201,8 @@ def call_loss(function: Function, logits_BK: Tensor, targets_BK: Tensor, referen
         loss = function(logits_BK, targets_BK)
     if not isinstance(loss, torch.Tensor) or loss.shape != ():
         raise ConfigError(
-            f"{reference} returned {value_text(loss)}; a loss returns a scalar tensor, e.g. its .mean()"
+            f"{reference} returned {described(loss)}; "
+            "a loss returns a scalar tensor, e.g. its .mean()"
         )
     return loss
 
@@ -220,7 +221,7 @@ def call_backbone(
         backbone = function(size_HW, pretrained)
     if not isinstance(backbone, nn.Module):
         raise ConfigError(
-            f"{reference} returned {value_text(backbone)}; "
+            f"{reference} returned {described(backbone)}; "
             "a backbone function returns a torch.nn.Module"
         )
     return backbone
@@ -333,7 +334,7 @@ def _one_line(text: str) -> str:
     return line if len(line) <= LONGEST_TEXT else f"{line[:LONGEST_TEXT]}..."
 
 
-def value_text(value: Any) -> str:
+def described(value: Any) -> str:
     """A short text for a value that a user function returned.
 
     The text of a number is the number. The text of any other value is its type, and its shape if

@@ -13,7 +13,7 @@ from trainer.user_code import (
     call_backbone,
     call_loss,
     call_metric,
-    value_text,
+    described,
 )
 
 TRIED_ROWS = 64  # images in a random batch
@@ -87,7 +87,8 @@ def try_backbone(
             features = backbone(torch.zeros(2, 3, *size_HW))
     if not isinstance(features, torch.Tensor) or features.ndim != 2 or len(features) != 2:
         raise ConfigError(
-            f"{reference} made of 2 images (2, 3, {size_HW[0]}, {size_HW[1]}) {value_text(features)}; "
+            f"{reference} made of 2 images (2, 3, {size_HW[0]}, {size_HW[1]}) "
+            f"{described(features)}; "
             "a backbone gives features (2, F): pool its maps, e.g. with .mean(dim=(2, 3))"
         )
     return features.shape[1]

@@ -38,7 +38,7 @@ class NonFiniteStep(Exception):  # noqa: N818 - internal; the user sees a NonFin
 class Stepper:
     """Takes optimizer steps, but no step whose loss is NaN or infinite (a bad step).
 
-    On a GPU, an optimizer that can skip a step there (`skips_on_device`) does so, and the host never
+    On a GPU, an optimizer that can skip a step (`skips_on_device`) does so, and the host never
     waits. The first bad step and all steps after it change nothing. `check` raises the error later.
     For any other optimizer the host reads the loss before the step. On a GPU the host then waits
     only for the forward pass, while the GPU works on the backward pass.
