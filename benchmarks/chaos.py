@@ -69,6 +69,9 @@ def main() -> int:
     parser.add_argument(
         "--epochs", type=int, default=12, help="per fold run: how long there is something to kill"
     )
+    parser.add_argument(
+        "--within", type=float, default=6.0, help="seconds of a trial in which a process is killed"
+    )
     options = parser.parse_args()
     chance = random.Random(options.seed)
     with tempfile.TemporaryDirectory(prefix="foldsweep-chaos-") as name:
@@ -79,11 +82,11 @@ def main() -> int:
                 Sweep(space, folder / runs, url=server.url(runs) if server else None)
                 for runs in ("calm", "chaos")
             )
-            undisturbed.wait(undisturbed.start())
+            undisturbed.wait(undisturbed.start("--local"))  # one worker of Ray gives the same bits
             victims = options.victims.split(",")
             order = [victims[i % len(victims)] for i in range(options.kills)]
             chance.shuffle(order)
-            log = torment(disturbed, order, chance=chance, server=server)
+            log = torment(disturbed, order, chance=chance, server=server, within_s=options.within)
             wrong = list(compare(undisturbed, disturbed))
     print_header("ray", "optuna", "torch")
     print("\n".join(log))
@@ -118,11 +121,11 @@ class Sweep:
         self._url = url
         self.log = runs.with_suffix(".log")
 
-    def start(self) -> subprocess.Popen[bytes]:
+    def start(self, *options: str) -> subprocess.Popen[bytes]:
         """`sweeps run` once more."""
         with self.log.open("ab") as log:
             return subprocess.Popen(
-                [str(SWEEPS), "run", str(self._space), *self._place, "--plain"],
+                [str(SWEEPS), "run", str(self._space), *self._place, "--plain", *options],
                 stdout=log,
                 stderr=log,
             )
@@ -217,7 +220,12 @@ class Server:
 
 
 def torment(
-    sweep: Sweep, order: list[str], *, chance: random.Random, server: Server | None
+    sweep: Sweep,
+    order: list[str],
+    *,
+    chance: random.Random,
+    server: Server | None,
+    within_s: float,
 ) -> list[str]:
     """Kill one victim after the other and return a line of text for each death.
 
@@ -230,7 +238,7 @@ def torment(
         if not wait_for_trial(sweep, process, after=seen if process.poll() is None else 0):
             log.append(f"{victim:8} spared: the sweep was done")
             break
-        delay_s = chance.uniform(0.5, 6)
+        delay_s = chance.uniform(0.5, within_s)
         time.sleep(delay_s)
         if process.poll() is not None:
             log.append(f"{victim:8} spared: the sweep was done")

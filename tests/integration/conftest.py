@@ -52,9 +52,15 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
 
 
+def cheap_ray(patch: pytest.MonkeyPatch) -> None:
+    """Ray starts the workers that trials ask for, not one per CPU in advance: each imports torch."""
+    patch.setenv("RAY_prestart_worker_first_driver", "0")
+
+
 @pytest.fixture(autouse=True)
 def _own_cache(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SWEEPS_CACHE", str(cache))
+    cheap_ray(monkeypatch)
 
 
 @pytest.fixture
@@ -139,7 +145,7 @@ def record(trials: list[FrozenTrial]) -> list[dict[str, object]]:
 
 
 def command(
-    *arguments: str | Path, cwd: Path, timeout_s: float = 240
+    *arguments: str | Path, cwd: Path, timeout_s: float = 280
 ) -> subprocess.CompletedProcess[str]:
     """The real `sweeps` command in a process of its own."""
     return subprocess.run(

@@ -19,7 +19,7 @@ import psutil
 
 BIN = Path(sys.executable).parent
 PORT = 6390
-START_TIMEOUT_S = 60.0
+START_TIMEOUT_S = 180.0
 
 
 @dataclasses.dataclass

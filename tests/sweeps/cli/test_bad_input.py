@@ -59,9 +59,8 @@ class TestOfAProcessOfItsOwn:
     ):
         broken(rows)
         ended = process(
-            "run",
+            "prepare",
             space(("photos/train.csv", "all.csv, allow_outside: true")),
-            "--local",
             "--set",
             "data.max_rejected=0",
         )

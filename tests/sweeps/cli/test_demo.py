@@ -128,7 +128,9 @@ class TestFaces:
             ended.err.splitlines()[-1].removeprefix("next: ")
         )
         assert (program, command) == ("sweeps", "run")
-        checked = sweeps("check", *following, "--set", "folds.k=2", "--set", "resources.gpu=0")
+        small = ["folds.k=2", "resources.gpu=0", "parameters.backbone={value: test_resnet}"]
+        small.append("parameters.weights={value: none}")
+        checked = sweeps("check", *following, *(f"--set={setting}" for setting in small))
         assert checked.code == 0
         assert "classes    18 of mask, gender, age" in checked.out
         assert "groups     12 (person)" in checked.out

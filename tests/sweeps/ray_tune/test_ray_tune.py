@@ -50,13 +50,10 @@ def state(driver: Driver, number: int) -> TrialState:
 
 
 def suggested(searcher: DriverSearcher, trial_id: str) -> dict[str, Any]:
-    for _ in range(2000):
-        answer = searcher.suggest(trial_id)
-        if answer is not None:
-            assert isinstance(answer, dict), answer
-            return answer
+    while (answer := searcher.suggest(trial_id)) is None:
         threading.Event().wait(0.005)
-    raise AssertionError("nothing was suggested")
+    assert isinstance(answer, dict), answer
+    return answer
 
 
 class TestSearcher:

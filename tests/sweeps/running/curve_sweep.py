@@ -149,13 +149,10 @@ class Death:
 
 def handed_out(driver: Driver) -> Assignment:
     """The next trial, asked for until its start is recorded."""
-    for _ in range(2000):
-        answer = driver.next()
-        if answer is not Next.WAIT:
-            assert isinstance(answer, Assignment)
-            return answer
+    while (answer := driver.next()) is Next.WAIT:
         threading.Event().wait(0.005)
-    raise AssertionError("the driver never handed out a trial")
+    assert isinstance(answer, Assignment)
+    return answer
 
 
 def report(fold: int, epoch: int, value: float, *fold_scores: float) -> TrialReport:

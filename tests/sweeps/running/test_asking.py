@@ -14,7 +14,7 @@ import pytest
 from optuna.storages import InMemoryStorage
 from optuna.trial import TrialState
 
-from sweeps.running.asking import MOST_REPEATS, Next
+from sweeps.running.asking import Next
 from sweeps.running.events import Notice, TrialEnded, TrialStarted
 from sweeps.running.local import run_local
 from sweeps.running.messages import Assignment, Outcome, TrialReporter
@@ -224,18 +224,18 @@ class TestRepeatedConfigurations:
             assert driver.done
         assert curve.stored.trials()[-1].number == given.number
 
-    def test_a_sampler_that_only_repeats_itself_ends_the_sweep(self, sweep: Callable[..., Sweep]):
+    def test_a_sampler_that_only_repeats_itself_ends_the_sweep(
+        self, sweep: Callable[..., Sweep], monkeypatch: pytest.MonkeyPatch
+    ):
+        monkeypatch.setattr("sweeps.running.asking.MOST_REPEATS", 25)
         point = "parameters.lr={values: [0.003, 0.1], probabilities: [1.0, 0.0]}"
         curve = sweep("method=random", "parameters.optimizer={value: adam}", point, NO_RACE)
         with curve.driver(trial_cap=None) as driver:
             run_local(driver, trial=curve_trial)
             assert driver.done
-        assert len(curve.stored.trials()) == 1 + MOST_REPEATS
+        assert len(curve.stored.trials()) == 1 + 25
         (notice,) = curve.told(Notice)
-        assert (
-            notice.text
-            == f"the last {MOST_REPEATS} proposals had all been tried before: nothing new comes"
-        )
+        assert notice.text == ("the last 25 proposals had all been tried before: nothing new comes")
 
     def test_a_pruned_result_is_taken_over_as_pruned(self, sweep: Callable[..., Sweep]):
         curve = sweep(*THREE)

@@ -147,9 +147,7 @@ class TestStorageTrouble:
         curve = sweep()
         with curve.driver() as driver:
             curve.storage.create_new_trial(curve.stored.study_id)
-            for _ in range(200):
-                if driver.next() is Next.FINISHED:
-                    break
+            while driver.next() is not Next.FINISHED:
                 threading.Event().wait(0.005)
         assert isinstance(driver.failure, InfrastructureError)
         assert str(driver.failure) == "another program adds trials to sweep 'curve'; stopping"

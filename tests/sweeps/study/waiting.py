@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable
 
-WAIT_S = 30.0  # how long a test waits for another thread before it fails
+WAIT_S = 120.0  # how long a test waits for another thread before it fails
 
 
 def until(condition: Callable[[], bool]) -> None:

@@ -276,9 +276,7 @@ def test_what_another_sweep_takes_over_meanwhile_keeps_its_weights(
         older.add_with_files(score=score)
     older.add_with_files(RUNNING)
     with Retention(older.files, older.sweep, keep=1) as retention:
-        for _ in range(1000):  # until it has looked around: 1 is beyond the best
-            if with_weights(older) == {0, 2}:
-                break
+        while with_weights(older) != {0, 2}:  # until it has looked around: 1 is beyond the best
             threading.Event().wait(0.01)
         newer.add(score=0.5, of=Origin("older", 0))
         for event in ended(2, "completed", 0.9):

@@ -169,7 +169,7 @@ def test_a_killed_process_leaves_whole_images_and_the_next_one_decodes_the_rest(
     source = photos(40, folder=tmp_path / "forty")
     child = multiprocessing.get_context("spawn").Process(target=_read_until_killed, args=(source,))
     child.start()
-    child.join(120)
+    child.join(280)
     assert child.exitcode == -signal.SIGKILL
     pool = pool_of(source.parent, HOW, reading=Reading())
     there = len(pool.records())
@@ -196,7 +196,7 @@ def _read_and_log(source: Path, log: Path, ready: Event, go: Event) -> None:
             with log.open("a") as stream:
                 stream.write(f"{os.getpid()} {len(wanted)}\n")
         ready.set()
-        assert go.wait(60)
+        assert go.wait(280)
         return decode_all(data, wanted, **options)
 
     scan.decode_all = logged
@@ -206,7 +206,7 @@ def _read_and_log(source: Path, log: Path, ready: Event, go: Event) -> None:
 
 def _arrive_late(source: Path, log: Path, ready: Event, go: Event) -> None:
     """In a child: ask for what the other child is decoding just now."""
-    assert ready.wait(60)
+    assert ready.wait(280)
     plain = filelock.FileLock.acquire
 
     def acquire(lock, *args, **options):
@@ -229,7 +229,7 @@ def test_two_processes_that_read_at_once_decode_once(source, tmp_path):
     for child in children:
         child.start()
     for child in children:
-        child.join(120)
+        child.join(280)
     assert [child.exitcode for child in children] == [0, 0]
     assert log.read_text().splitlines() == [f"{children[0].pid} 2"] * N
     first, second = (np.load(tmp_path / f"seen-{child.pid}.npy") for child in children)

@@ -286,7 +286,7 @@ def test_reading_the_whole_cache_takes_shared_pages_and_none_of_its_own(tmp_path
     mine, theirs = context.Pipe()
     child = context.Process(target=_touch_everything, args=(pool, keys_N, theirs))
     child.start()
-    child.join(120)
+    child.join(280)
     assert child.exitcode == 0
     total, private_kb, shared_kb = mine.recv()
     assert total == 160 * int(image_HWC.sum())

@@ -217,7 +217,7 @@ def _write_until_killed(pool: Pool) -> None:
 def test_a_killed_writer_leaves_whole_images_and_no_lock(pool):
     child = multiprocessing.get_context("spawn").Process(target=_write_until_killed, args=(pool,))
     child.start()
-    child.join(120)
+    child.join(280)
     assert child.exitcode == -signal.SIGKILL
     assert pool.records()["key"].tolist() == KEYS[:6]
     assert pool.pixels.stat().st_size == 7 * IMAGE_BYTES + 50
@@ -343,7 +343,7 @@ def test_a_real_file_that_cannot_grow_is_named_and_its_lock_is_free(tmp_path):
     mine, theirs = context.Pipe()
     child = context.Process(target=_write_beyond_the_limit, args=(pool, theirs))
     child.start()
-    child.join(120)
+    child.join(280)
     assert child.exitcode == 0
     text, locked = mine.recv()
     assert re.fullmatch(

@@ -474,7 +474,7 @@ def test_nothing_of_pillow_is_printed():
         [sys.executable, "-c", program],
         input=b"NEXT".join(odd),
         capture_output=True,
-        timeout=60,
+        timeout=280,
         check=True,
     )
     assert done.stderr == b""
