@@ -22,7 +22,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from sweeps.errors import InputError
 from sweeps.ray_tune.cluster import Cluster, Node
 
-TIMEOUT_S = 60.0
+TIMEOUT_S = 120.0
 PACKAGES = ("foldsweep", "ray", "torch")
 # The module that every node must be able to import. Its import includes torch, so that later trials
 # in the same process need not wait for torch.

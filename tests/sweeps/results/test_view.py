@@ -37,6 +37,7 @@ from sweeps.study.records import (
 )
 from sweeps.study.stored_sweep import StoredSweep
 from trainer.data.folds import Folds
+from trainer.errors import DataError
 from trainer.metrics import log_loss, score_fold
 
 Make = Callable[..., SweepSpec]
@@ -251,7 +252,7 @@ def test_a_sweep_without_a_completed_trial_needs_no_files(
 
 def test_a_completed_trial_without_its_files_is_named(stored: Stored) -> None:
     (stored.files.directory / "trial-0002" / "fold-1" / "oof.npz").unlink()
-    with pytest.raises(InputError, match=r"trial-0002/fold-1/oof\.npz: missing"):
+    with pytest.raises(DataError, match=r"trial-0002/fold-1/oof\.npz: missing"):
         leaderboard(stored.view, runs=stored.runs, topk=1).as_json()
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from tests.trainer.data.data_sets import HOW, OTHER, N, expected, pixels, png, read
 from trainer.data import scan
-from trainer.images import cache, parallel
+from trainer.images import parallel, pool
 from trainer.images.cache import pool_of
 from trainer.images.decode import decode_all
 from trainer.images.pool import RECORD
@@ -148,7 +148,7 @@ def _read_until_killed(source: Path) -> None:
     """In a child: records reach the disk every third image;
     decoding the 31st of 40 ends in SIGKILL.
     """
-    cache.FLUSH_BYTES = 3 * 8 * 8 * 3
+    pool.FLUSH_BYTES = 3 * 8 * 8 * 3
     parallel.cores = lambda: 1  # so that decoding is only a few images ahead of writing
     count = 0
 

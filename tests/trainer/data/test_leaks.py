@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from trainer.data import leaks
+from trainer.data import name_stems
 from trainer.data.leaks import Sign, signs_of_leaks
 from trainer.data.units import MAX_PAIRS
 from trainer.images.manifest import Manifest
@@ -499,4 +499,4 @@ def test_a_value_missing_for_some_image_is_refused(what):
     ],
 )
 def test_a_counter_is_told_from_a_time_and_a_hash(name, stem):
-    assert leaks._without_counter(leaks._plain(name)) == stem
+    assert name_stems._without_counter(name_stems.plain_name(name)) == stem

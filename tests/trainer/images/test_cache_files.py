@@ -27,7 +27,7 @@ from tests.trainer.images.pools import (
     pixels,
 )
 from trainer.errors import DataError
-from trainer.images import cache
+from trainer.images import pool as pool_file
 from trainer.images.images import Decoded
 from trainer.images.pool import RECORD, Pool, PoolWriter
 from trainer.images.preprocessing import Preprocessing
@@ -116,8 +116,8 @@ def test_pixels_are_on_the_disk_before_their_record_is_written(pool, monkeypatch
         )
         states.append((synced, *sizes))
 
-    monkeypatch.setattr(cache.os, "fsync", watched)
-    monkeypatch.setattr(cache, "FLUSH_BYTES", 2 * IMAGE_BYTES)
+    monkeypatch.setattr(pool_file.os, "fsync", watched)
+    monkeypatch.setattr(pool_file, "FLUSH_BYTES", 2 * IMAGE_BYTES)
     fill(pool, range(5))
     assert states == [
         ("pixels", 2, 0),
@@ -205,7 +205,7 @@ def test_a_writer_that_dies_keeps_what_it_was_given(pool, error):
 
 def _write_until_killed(pool: Pool) -> None:
     """In a child: flush after every third image and die by SIGKILL with the eighth half written."""
-    cache.FLUSH_BYTES = 3 * IMAGE_BYTES
+    pool_file.FLUSH_BYTES = 3 * IMAGE_BYTES
     with PoolWriter(pool) as writer:
         for row in range(7):
             writer.add(KEYS[row], IMAGES_NHWC[row])
@@ -230,7 +230,7 @@ def test_a_killed_writer_leaves_whole_images_and_no_lock(pool):
 
 
 def test_a_user_is_told_what_is_waited_for(pool, monkeypatch):
-    monkeypatch.setattr(cache, "PATIENCE_S", 0)
+    monkeypatch.setattr(pool_file, "PATIENCE_S", 0)
     fill(pool, range(3))
     held = filelock.FileLock(pool.pixels.with_suffix(".lock"))
     held.acquire()
@@ -242,11 +242,11 @@ def test_a_user_is_told_what_is_waited_for(pool, monkeypatch):
             held.release()  # the other process is done
 
     handler = Release()
-    cache.logger.addHandler(handler)
+    pool_file.logger.addHandler(handler)
     try:
         fill(pool)
     finally:
-        cache.logger.removeHandler(handler)
+        pool_file.logger.removeHandler(handler)
     assert told == [
         f"another process decodes the same images ({pool.pixels.with_suffix('.lock')}); "
         "waiting for it"
@@ -292,7 +292,7 @@ class FullDisk:
 
 @pytest.mark.parametrize("full", ["_pixels", "_index"])
 def test_a_full_disk_is_named_and_what_was_written_before_stays(pool, monkeypatch, full):
-    monkeypatch.setattr(cache, "FLUSH_BYTES", 2 * IMAGE_BYTES)
+    monkeypatch.setattr(pool_file, "FLUSH_BYTES", 2 * IMAGE_BYTES)
     message = (
         f"{pool.pixels}: decoded images cannot be written (the disk is full). "
         "Make room, or set $SWEEPS_CACHE to another disk"

@@ -480,5 +480,5 @@ def test_nothing_of_pillow_is_printed():
     assert done.stderr == b""
     assert done.stdout.decode().splitlines() == [
         "100,000,000 pixels, more than data.max_pixels allows (89,478,485)",
-        "Look(size_HW=(10, 20), traits=frozenset())",
+        "Header(size_HW=(10, 20), traits=frozenset())",
     ]
