@@ -7,19 +7,29 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent
-# `--quick` leaves out what starts processes or servers, and what trains networks for seconds
+# `--quick` leaves out what starts processes, servers or databases, and what trains networks for
+# seconds; of a long table it takes three rows
 PROCESSES = {"process", "postgresql_server", "postgresql_url", "another", "child"}
-TRAINS = (
+NOT_QUICK = (
     "integration",
-    "trainer/training",
-    "trainer/model/test_backbone.py",
-    "trainer/data/test_corpus.py",
-    "trainer/test_main.py",
-    "sweeps/running/test_trial",
-    "sweeps/running/test_driver_recovery.py",
     "sweeps/cli",
     "sweeps/preparing/test_feasible.py",
+    "sweeps/preparing/test_opening.py",
     "sweeps/ray_tune",
+    "sweeps/results/test_view.py",
+    "sweeps/running/test_asking.py",
+    "sweeps/running/test_driver_recovery.py",
+    "sweeps/running/test_trial",
+    "sweeps/samples",
+    "sweeps/study",
+    "sweeps/test_sweep.py",
+    "sweeps/upkeep",
+    "trainer/data/test_corpus.py",
+    "trainer/data/test_decoded_once.py",
+    "trainer/images/test_cache_files.py",
+    "trainer/model/test_backbone.py",
+    "trainer/test_main.py",
+    "trainer/training",
 )
 # the longest files come first, so that the two processes end at the same time
 FIRST = ("integration", "trainer/training", "sweeps/running", "sweeps/cli")
@@ -35,8 +45,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--quick", action="store_true", help="no processes, no servers, no trainings")
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Files of which `--quick` takes nothing are not even imported; None leaves it to pytest."""
+    place = collection_path.relative_to(ROOT).as_posix()
+    return True if config.getoption("--quick") and place.startswith(NOT_QUICK) else None
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     chosen = [item for item in items if _runs(item, config)]
+    if config.getoption("--quick"):
+        chosen = [item for rows in _tables(chosen).values() for item in _three_of(rows)]
     config.hook.pytest_deselected(items=[item for item in items if item not in set(chosen)])
     items[:] = sorted(chosen, key=_rank)
 
@@ -47,9 +65,20 @@ def _runs(item: pytest.Item, config: pytest.Config) -> bool:
     if not config.getoption("--quick"):
         return True
     fixtures = set(getattr(item, "fixturenames", ()))
-    return not (
-        _place(item).startswith(TRAINS) or fixtures & PROCESSES or "postgresql" in item.name
-    )
+    return not (fixtures & PROCESSES or "postgresql" in item.name)
+
+
+def _tables(items: list[pytest.Item]) -> dict[str, list[pytest.Item]]:
+    """The items by test function: those of one function are the rows of its table."""
+    tables: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        tables.setdefault(item.nodeid.partition("[")[0], []).append(item)
+    return tables
+
+
+def _three_of(rows: list[pytest.Item]) -> list[pytest.Item]:
+    """The first, the middle and the last row."""
+    return [rows[at] for at in sorted({0, len(rows) // 2, len(rows) - 1})]
 
 
 def _rank(item: pytest.Item) -> int:

@@ -53,7 +53,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def cheap_ray(patch: pytest.MonkeyPatch) -> None:
-    """Ray starts the workers that trials ask for, not one per CPU in advance: each imports torch."""
+    """Ray starts the workers that trials ask for, not one per CPU before: each imports torch."""
     patch.setenv("RAY_prestart_worker_first_driver", "0")
 
 
