@@ -6,43 +6,25 @@ import numpy as np
 import pytest
 
 from sweeps.results.oof import Score, oof_score
+from tests.paper_predictions import N, paper_folds, random_probs, save, save_all
 from trainer.data.folds import HOLDOUT, Folds
-from trainer.images.manifest import Manifest
 from trainer.metrics import Probs, log_loss, macro_f1
-
-N = 12
-K = 3
 
 
 @pytest.fixture
 def folds() -> Folds:
-    """12 images on paper in 3 classes and 3 folds that are not in manifest order."""
-    labels_N = np.arange(N, dtype=np.int64) % K
-    manifest = Manifest(
-        Path("/nowhere"), tuple(f"{n}.png" for n in range(N)), labels_N, ("a", "b", "c"), (0,) * N
-    )
-    return Folds(
-        manifest, np.random.default_rng(0).permutation(N).astype(np.int64) % 3, k=3, seed=0
-    )
+    return paper_folds()
 
 
 @pytest.fixture
 def probs_NK() -> Probs:
-    raw_NK = np.random.default_rng(1).random((N, K), dtype=np.float32)
-    return raw_NK / raw_NK.sum(axis=1, keepdims=True)
+    return random_probs()
 
 
 @pytest.fixture
 def trial(tmp_path: Path, folds: Folds, probs_NK: Probs) -> Path:
     """The directory of a trial with all its folds."""
-    for fold in range(folds.k):
-        (tmp_path / f"fold-{fold}").mkdir()
-        save(tmp_path, fold, folds.valid_rows(fold), probs_NK)
-    return tmp_path
-
-
-def save(trial: Path, fold: int, rows: np.ndarray, probs_NK: Probs) -> None:
-    np.savez(trial / f"fold-{fold}" / "oof.npz", rows=rows, probs=probs_NK[rows])
+    return save_all(tmp_path, folds, probs_NK)
 
 
 @pytest.mark.parametrize("score", [macro_f1, log_loss])
@@ -61,7 +43,6 @@ def fixed(folds: Folds) -> Folds:
 def test_what_is_always_trained_on_has_no_part_in_the_score(
     tmp_path: Path, fixed: Folds, probs_NK: Probs
 ) -> None:
-    (tmp_path / "fold-0").mkdir()
     save(tmp_path, 0, fixed.valid_rows(0), probs_NK)
     for score in (macro_f1, log_loss):
         assert oof_score(tmp_path, fixed, score=score) == score(
@@ -75,7 +56,6 @@ def test_the_holdout_has_no_part_in_the_score(
     fold_N = np.where(np.arange(N) % 5 == 0, HOLDOUT, np.arange(N) % 3)
     cut = Folds(folds.manifest, fold_N, k=3, seed=0, holdout=0.25)
     for fold in range(3):
-        (tmp_path / f"fold-{fold}").mkdir()
         save(tmp_path, fold, cut.valid_rows(fold), probs_NK)
     rows = cut.scored_rows()
     assert oof_score(tmp_path, cut, score=log_loss) == log_loss(

@@ -7,45 +7,27 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.paper_predictions import K, N, paper_folds, random_probs, save, save_all
 from trainer.data.folds import HOLDOUT, Folds
 from trainer.errors import DataError
-from trainer.images.manifest import Manifest
 from trainer.metrics import Probs
-from trainer.training.oof import OOF, read_oof, read_probs, write_oof
-
-N = 12
-K = 3
+from trainer.training.oof import read_oof, read_probs, write_oof
 
 
 @pytest.fixture
 def folds() -> Folds:
-    """12 images on paper in 3 classes and 3 folds that are not in manifest order."""
-    labels_N = np.arange(N, dtype=np.int64) % K
-    manifest = Manifest(
-        Path("/nowhere"), tuple(f"{n}.png" for n in range(N)), labels_N, ("a", "b", "c"), (0,) * N
-    )
-    return Folds(
-        manifest, np.random.default_rng(0).permutation(N).astype(np.int64) % 3, k=3, seed=0
-    )
+    return paper_folds()
 
 
 @pytest.fixture
 def probs_NK() -> Probs:
-    raw_NK = np.random.default_rng(1).random((N, K), dtype=np.float32)
-    return raw_NK / raw_NK.sum(axis=1, keepdims=True)
+    return random_probs()
 
 
 @pytest.fixture
 def trial(tmp_path: Path, folds: Folds, probs_NK: Probs) -> Path:
     """The directory of a trial with all its folds."""
-    for fold in range(folds.k):
-        (tmp_path / f"fold-{fold}").mkdir()
-        save(tmp_path, fold, folds.valid_rows(fold), probs_NK)
-    return tmp_path
-
-
-def save(trial: Path, fold: int, rows: np.ndarray, probs_NK: Probs) -> None:
-    write_oof(trial / f"fold-{fold}" / OOF, rows, probs_NK[rows])
+    return save_all(tmp_path, folds, probs_NK)
 
 
 def test_oof_holds_rows_and_probabilities(tmp_path):
@@ -195,7 +177,6 @@ def fixed(folds: Folds) -> Folds:
 def test_what_is_always_trained_on_has_no_prediction(
     tmp_path: Path, fixed: Folds, probs_NK: Probs
 ) -> None:
-    (tmp_path / "fold-0").mkdir()
     save(tmp_path, 0, fixed.valid_rows(0), probs_NK)
     read_NK = read_oof(tmp_path, fixed)
     assert np.isnan(read_NK[:8]).all()
@@ -206,7 +187,6 @@ def test_the_holdout_has_no_prediction(tmp_path: Path, folds: Folds, probs_NK: P
     fold_N = np.where(np.arange(N) % 5 == 0, HOLDOUT, np.arange(N) % 3)
     cut = Folds(folds.manifest, fold_N, k=3, seed=0, holdout=0.25)
     for fold in range(3):
-        (tmp_path / f"fold-{fold}").mkdir()
         save(tmp_path, fold, cut.valid_rows(fold), probs_NK)
     read_NK = read_oof(tmp_path, cut)
     assert np.flatnonzero(np.isnan(read_NK).all(axis=1)).tolist() == [0, 5, 10]
@@ -215,7 +195,6 @@ def test_the_holdout_has_no_prediction(tmp_path: Path, folds: Folds, probs_NK: P
 def test_a_prediction_of_an_image_that_is_always_trained_on_is_refused(
     tmp_path: Path, fixed: Folds, probs_NK: Probs
 ) -> None:
-    (tmp_path / "fold-0").mkdir()
     save(tmp_path, 0, np.append(fixed.valid_rows(0), 2), probs_NK)
     with pytest.raises(DataError, match="1 of 12 images are not predicted exactly once"):
         read_oof(tmp_path, fixed)
