@@ -34,6 +34,8 @@ NOT_QUICK = (
 # the longest files come first, so that the two processes end at the same time
 FIRST = ("integration", "trainer/training", "sweeps/running", "sweeps/cli")
 
+# threads of torch that wait for each other sleep: spinning, they take the cores from other tests
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Processes that tests start are not measured: it would cost each of them a second, and what
     # they run is covered in this process as well.
