@@ -11,8 +11,7 @@ demo: $(READY)
 	$(BIN)/sweeps run search_spaces/digits.yaml
 	$(BIN)/sweeps best --topk 5
 
-# three processes for two cores: tests of the real command wait for Ray, signals and leases
-PARALLEL := --numprocesses 3 --dist loadfile --no-loadscope-reorder
+PARALLEL := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 define covered
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest $(PARALLEL) $(1)

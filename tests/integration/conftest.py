@@ -52,15 +52,9 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
 
 
-def cheap_ray(patch: pytest.MonkeyPatch) -> None:
-    """Ray starts the workers that trials ask for, not one per CPU before: each imports torch."""
-    patch.setenv("RAY_prestart_worker_first_driver", "0")
-
-
 @pytest.fixture(autouse=True)
 def _own_cache(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SWEEPS_CACHE", str(cache))
-    cheap_ray(monkeypatch)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from sweeps.running.events import Event, FoldFinished
 from sweeps.running.local import run_local
 from tests.fakes import CURVE_SPACE, curve_trial
 from tests.integration import workers
-from tests.integration.conftest import cheap_ray, opened, record
+from tests.integration.conftest import opened, record
 from trainer.training.oof import read_oof
 
 ONE_WORKER = Cluster(cpus=1, gpus=0)
@@ -25,7 +25,6 @@ def _ray(cache: Path) -> Iterator[None]:
     """One Ray for all tests of this file; it inherits the cache folder, as a user's does."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SWEEPS_CACHE", str(cache))
-        cheap_ray(patch)
         with ray_cluster():
             yield
 

@@ -11,7 +11,7 @@ import pytest
 from tests.integration.conftest import SWEEPS, command
 
 
-@pytest.mark.parametrize("how", ["ray", "local"])
+@pytest.mark.parametrize("how", ["ray", pytest.param("local", marks=pytest.mark.slow)])
 def test_ctrl_c_saves_the_running_trials_and_the_next_command_continues_them(
     how: str, space: Callable[..., Path], tmp_path: Path
 ):
