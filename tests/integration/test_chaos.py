@@ -1,6 +1,9 @@
 """Processes killed with SIGKILL in the middle of a real sweep.
 
-The long form is benchmarks/chaos.py without options.
+What each death does is tested for itself elsewhere: a driver that dies after any of its writes
+(test_driver_recovery), a worker (test_ray), a node (test_cluster), the database server
+(test_recorder_outages).
+The longest form is benchmarks/chaos.py without options.
 """
 
 import subprocess
@@ -13,13 +16,14 @@ CHAOS = Path(__file__).parents[2] / "benchmarks" / "chaos.py"
 EQUAL = "the two sweeps are equal: trials, reports, scores and weights, to the bit\n"
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     ("storage", "victims", "more"),
     [
         ("sqlite", ["driver"], ["--epochs", "4", "--within", "2"]),
-        pytest.param("sqlite", ["driver", "head"], ["--epochs", "6"], marks=pytest.mark.slow),
-        pytest.param("postgresql", ["server", "worker"], ["--epochs", "6"], marks=pytest.mark.slow),
+        ("sqlite", ["driver", "head"], ["--epochs", "6"]),
+        ("postgresql", ["server", "worker"], ["--epochs", "6"]),
     ],
 )
 def test_a_sweep_whose_processes_are_killed_ends_as_an_undisturbed_one_to_the_bit(

@@ -133,7 +133,7 @@ def test_a_worker_that_dies_once_costs_nothing_but_time(space: Space, tmp_path: 
 
 
 def test_a_worker_that_keeps_dying_fails_its_trial_only(space: Space, tmp_path: Path):
-    with opened(space(run_cap=2), tmp_path / "runs") as sweep:
+    with opened(space(run_cap=2, retries=1), tmp_path / "runs") as sweep:
         run_on_ray(sweep.driver, ONE_WORKER, trial=workers.dies_in_trial_0)
 
     dead, alive = sweep.trials()
