@@ -86,7 +86,9 @@ def probe_nodes(
                 answered = question.with_name(f"{question.name}-{node.id}").exists()
                 problems[node] = differences(answer, driver, directory=directory, answered=answered)
     finally:
-        for path in directory.glob(f"{question.name}*"):
+        # the question first: a task that answers later finds it gone and removes its answer itself
+        question.unlink(missing_ok=True)
+        for path in directory.glob(f"{question.name}-*"):
             path.unlink(missing_ok=True)
     unfit = {node: found for node, found in problems.items() if found}
     if unfit:
@@ -194,7 +196,10 @@ def _observer() -> Callable[[str, list[str], str, str], dict[str, Any]]:
             content = path.read_text()
         try:
             if content is not None:
-                path.with_name(f"{path.name}-{name}").write_text(name)
+                answer = path.with_name(f"{path.name}-{name}")
+                answer.write_text(name)
+                if not path.exists():  # the driver has stopped waiting and removed all answers
+                    answer.unlink(missing_ok=True)
         except OSError as error:
             unwritable = str(error.strerror)
         try:
