@@ -33,11 +33,6 @@ from trainer.images.picture import UPRIGHT
 from trainer.images.preprocessing import Box, Preprocessing, Reading
 
 
-@pytest.fixture(autouse=True)
-def _pillows_limit_is_put_back(monkeypatch):
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
-
-
 @pytest.fixture(scope="module")
 def photo() -> Image.Image:
     return fractal(4032, 3024)

@@ -35,11 +35,6 @@ from trainer.images.picture import TRAITS, read_header
 from trainer.images.preprocessing import Preprocessing, Reading
 
 
-@pytest.fixture(autouse=True)
-def _pillows_limit_is_put_back(monkeypatch):
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
-
-
 def briefly(value: object) -> str | None:
     """How a parameter appears in a test's name."""
     return f"{len(value)}_bytes" if isinstance(value, bytes) else None
