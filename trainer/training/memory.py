@@ -13,8 +13,7 @@ import torch
 from trainer.images.batches import resident_bytes
 
 TOLERANCE = 0.01  # share of the memory that was in use before the trial
-# workspaces that libraries keep after their first use (cuBLAS: 8 to 32 MiB per handle), and unused
-# parts of memory blocks
+# what libraries keep after their first use, and unused parts of memory blocks
 SLACK_BYTES = 64 * 2**20
 
 
@@ -56,6 +55,9 @@ def used_bytes(device: torch.device) -> int:
     """
     gc.collect()
     if device.type == "cuda":
+        # cuBLAS keeps a workspace for each thread that has used it, on Hopper 32 MiB each; a
+        # training leaves two of them
+        torch._C._cuda_clearCublasWorkspaces()
         torch.cuda.empty_cache()
         return torch.cuda.memory_reserved(device) - resident_bytes()
     # not `isinstance`, which reads the class of lazy proxies: some proxies then print a warning

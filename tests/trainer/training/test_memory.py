@@ -128,6 +128,13 @@ def test_on_a_gpu_the_data_that_all_trials_share_do_not_count(monkeypatch):
     assert used_bytes(torch.device("cuda")) == 500
 
 
+def test_on_a_gpu_the_workspaces_of_cublas_do_not_count(monkeypatch):
+    reserved = [66, 0]  # MiB on an H200, two workspaces of 32
+    monkeypatch.setattr(torch._C, "_cuda_clearCublasWorkspaces", lambda: reserved.pop(0))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: reserved[0])
+    assert used_bytes(torch.device("cuda")) == 0
+
+
 # what is too much
 
 
