@@ -14,8 +14,7 @@ from JPEG files of 384x512 and of 4032x3024. There are three ways:
     decoded cache are included.
 
 The seeds run in turn, (a) and (c) of each. Images/s is the number of images trained on over the
-time of everything. Where there is a GPU, the benchmark also prints the rate of training from device
-memory, as a share of what the GPU's arithmetic and memory allow.
+time of everything. `gpu.py` measures training on a GPU.
 """
 
 import argparse
@@ -44,8 +43,6 @@ SOURCES = {
 }
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
-# images/s that an H200's arithmetic and memory allow: backbone, side, batch, limit
-GPU_LIMITS = (("resnet18", 128, 512, 140_000), ("resnet50", 224, 256, 10_000))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,9 +60,7 @@ def main() -> None:
     )
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--epochs", type=int, default=5)
-    parser.add_argument(
-        "--only", choices=[*SOURCES, "timm", "profile", "gpu"], help="one part of it"
-    )
+    parser.add_argument("--only", choices=[*SOURCES, "timm", "profile"], help="one part of it")
     options = parser.parse_args()
     print_header("torch", "torchvision", "timm", "pillow")
     torch.set_num_threads(os.cpu_count() or 1)
@@ -77,8 +72,6 @@ def main() -> None:
             compare_with_timm(Path(name), seeds=options.seeds, epochs=options.epochs)
         if options.only in (None, "profile"):
             profile(Path(name))
-        if torch.cuda.is_available() and options.only in (None, "gpu"):
-            on_gpu()
 
 
 def compare_with_plain(folder: Path, source: str, *, seeds: int, epochs: int) -> None:
@@ -336,60 +329,6 @@ def shares(seconds: dict[str, float], total: float) -> Iterator[str]:
             yield f"{name:10} {spent / total:6.1%}"
     each = seconds["checkpoint"] / 3
     yield f"checkpoint {each:.2f} s each: {each / 60:.1%} of the time at one per 60 s"
-
-
-def on_gpu() -> None:
-    """Training from device memory, uint8 pixels, bf16, channels_last, fused AdamW."""
-    from trainer.config import TrainConfig
-    from trainer.data.folds import make_folds
-    from trainer.images.images import Decoded
-    from trainer.images.manifest import Manifest
-    from trainer.training.fit import pick_device, run_fold
-    from trainer.training.fold_setup import FoldSetup
-    from trainer.training.reporter import EpochReport, SilentReporter
-
-    class Seconds(SilentReporter):
-        """Keeps how long each epoch took."""
-
-        def __init__(self) -> None:
-            self.seconds: list[float] = []
-
-        def epoch(self, report: EpochReport) -> bool:
-            self.seconds.append(report.metrics["seconds"])
-            return True
-
-    for backbone, side, batch, limit in GPU_LIMITS:
-        count = 40 * batch
-        labels_N = np.arange(count, dtype=np.int64) % 4
-        paths = tuple(f"{row}.jpg" for row in range(count))
-        manifest = Manifest(Path("/"), paths, labels_N, ("a", "b", "c", "d"), (0,) * count)
-        folds = make_folds(manifest, k=20, seed=0)  # little to score
-        images = Decoded(
-            np.random.default_rng(0).integers(0, 256, (count, side, side, 3), dtype=np.uint8)
-        )
-        reporter = Seconds()
-        with tempfile.TemporaryDirectory() as own:
-            setup = FoldSetup(
-                config=TrainConfig(
-                    backbone=backbone, weights="none", resize=side, batch_size=batch, epochs=6
-                ),
-                images=[images],
-                folds=folds,
-                fold=0,
-                directory=Path(own),
-                device=pick_device("cuda"),
-                threads=os.cpu_count() or 1,
-            )
-            run_fold(setup, reporter)
-        trained = len(folds.train_rows(0)) // batch * batch
-        rates = [
-            trained / seconds for seconds in reporter.seconds[1:]
-        ]  # the first one tries out algorithms
-        share = statistics.fmean(rates) / limit
-        print(
-            f"gpu       {backbone} at {side}: {mean_std(rates, digits=0)} images/s, "
-            f"{share:.0%} of {limit:,}"
-        )
 
 
 if __name__ == "__main__":
