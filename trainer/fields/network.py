@@ -26,16 +26,16 @@ class NetworkFields(BaseModel):
     weights: Annotated[
         str,
         about(
-            "pretrained (timm's, from its model hub), none (random), or the path of a "
-            ".safetensors or torch file with weights of this backbone; the file's classifier is "
-            "left out."
+            "pretrained (timm's, from its model hub; of some models for one image size only), none "
+            "(random), or the path of a .safetensors or torch file with weights of this backbone; "
+            "the file's classifier is left out."
         ),
     ] = "pretrained"
     pooling: Annotated[
         Pooling,
         about(
             "How feature maps become one vector: the backbone's own way (default), avg, max, "
-            "both, or the token."
+            "both, or the token. All other layers are those of the default, whatever the weights."
         ),
     ] = "default"
     head_norm: Annotated[

@@ -6,6 +6,7 @@ weights.
 Shapes: B batch, F features, H height, W width in pixels.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast, get_args
 
@@ -23,6 +24,7 @@ from trainer.model.timm_names import check_backbone
 from trainer.model.weights import load_backbone_weights
 from trainer.user_code import call_backbone, load_user_function
 
+TRIED = range(64, 513, 32)  # sides of square images that a message may suggest
 MeanStd = tuple[tuple[float, float, float], tuple[float, float, float]]
 IMAGENET: MeanStd = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 # what timm and torch layers raise when they cannot be built, or do not accept an image size
@@ -45,7 +47,7 @@ def build_backbone(config: TrainConfig, *, code: Path | None = None) -> nn.Modul
     The module has the weights that `config.weights` names, and no classifier. All layers before
     the classifier stay: vgg keeps its 4096-wide layers. Random weights are timm's initial weights,
     drawn from torch's global generator. Under `torch.device("meta")` the module has only names and
-    shapes.
+    shapes; then pretrained weights are compared by shape and nothing is downloaded.
 
     Args:
         code: the folder of the user's file, if the backbone is a user function.
@@ -139,22 +141,42 @@ def _timm_model(config: TrainConfig, *, pretrained: bool) -> nn.Module:
     problem = check_backbone(config.backbone)
     if problem:
         raise ConfigError(f"backbone: {problem}")
-    # timm checks pretrained weights strictly only if the model has the classifier of these weights
-    options: dict[str, Any] = {} if pretrained else {"num_classes": 0}
-    if takes_one_size(config):
-        options["img_size"] = config.size_HW
-    if config.pooling != "default":
-        options["global_pool"] = config.pooling
+    options = {"img_size": config.size_HW} if takes_one_size(config) else {}
     try:
-        model = cast(
-            nn.Module, timm.create_model(config.backbone, pretrained=pretrained, **options)
-        )
+        model = _created(config.backbone, options, pretrained=pretrained)
+        _pool(model, config.pooling)
     except (*FAILURES, safetensors.SafetensorError) as error:
         raise ConfigError(f"backbone {config.backbone}{_reason(config, options, error)}") from error
-    if pretrained:
-        model.reset_classifier(0)  # type: ignore[operator]
     _refuse_cut_patches(model, config)
     return model
+
+
+def _created(name: str, options: Mapping[str, Any], *, pretrained: bool) -> nn.Module:
+    """timm's model with its own pooling and without its classifier.
+
+    On the meta device nothing is downloaded: the pretrained weights are those of timm's model as
+    timm publishes it, which has its own image size.
+    """
+    if not pretrained:
+        return cast(nn.Module, timm.create_model(name, num_classes=0, **options))
+    source: dict[str, Any] = {}
+    if torch.empty(0).is_meta:
+        source = {"pretrained_cfg_overlay": {"state_dict": timm.create_model(name).state_dict()}}
+    # timm checks pretrained weights strictly only if the model has the classifier of these weights
+    model = cast(nn.Module, timm.create_model(name, pretrained=True, **source, **options))
+    model.reset_classifier(0)  # type: ignore[operator]
+    return model
+
+
+def _pool(model: nn.Module, pooling: str) -> None:
+    """Replace the pooling of a model that has no classifier.
+
+    The model is built with its own pooling first, whatever its weights are: some models have other
+    layers if they are built with another pooling (vit: a norm behind the pooling and not before
+    it), and pretrained weights do not fit these layers.
+    """
+    if pooling != "default":
+        model.reset_classifier(0, pooling)  # type: ignore[operator]
 
 
 def _refuse_cut_patches(model: nn.Module, config: TrainConfig) -> None:
@@ -179,36 +201,53 @@ def _refuse_cut_patches(model: nn.Module, config: TrainConfig) -> None:
         )
 
 
-def _reason(config: TrainConfig, options: dict[str, Any], error: Exception) -> str:
+def _reason(config: TrainConfig, options: Mapping[str, Any], error: Exception) -> str:
     """The text that names the choice which made timm fail.
 
-    To find the choice, the model is built again without single options. The meta device makes that
+    To find the choice, the model is built again with single choices. The meta device makes that
     cheap.
     """
+    name = config.backbone
     text = first_line(error)
-    if config.weights == "pretrained" and _builds(config.backbone, options):
-        return (
-            f": its pretrained weights cannot be loaded ({text}). "
-            "Connect this machine to the model hub or fill its local cache, or set weights: none"
-        )
-    without_pooling = {name: value for name, value in options.items() if name != "global_pool"}
-    if without_pooling != options and _builds(config.backbone, without_pooling):
-        taken = [
-            name
-            for name in get_args(Pooling)[1:]
-            if _builds(config.backbone, {**without_pooling, "global_pool": name})
-        ]
+    if not _builds(name, options):
+        return f" does not take resize {config.resize}: {text}"
+    if not _builds(name, options, pooling=config.pooling):
+        taken = [each for each in get_args(Pooling)[1:] if _builds(name, options, pooling=each)]
         return (
             f" does not take pooling {config.pooling} ({text}). "
             f"It takes {', '.join(['default', *taken])}"
         )
-    return f" does not take resize {config.resize}: {text}"
+    if not _builds(name, options, pretrained=True):
+        # torch lists in further lines what does not fit, as `size mismatch for NAME: SHAPES`
+        first = str(error).partition("\n")[2].strip().partition(":")[0] or text
+        return (
+            f": its pretrained weights do not take resize {config.resize} ({first}). "
+            f"They take {', '.join(_pretrained_sizes(name))}. "
+            "Set resize to one of these, or set weights: none"
+        )
+    return (
+        f": its pretrained weights cannot be loaded ({text}). "
+        "Connect this machine to the model hub or fill its local cache, or set weights: none"
+    )
 
 
-def _builds(name: str, options: dict[str, Any]) -> bool:
+def _pretrained_sizes(name: str) -> list[str]:
+    """The image sizes that the pretrained weights take: the model's own, and others of TRIED."""
+    _, *own_HW = timm.get_pretrained_cfg(name).input_size
+    sizes = {tuple(own_HW), *((side, side) for side in TRIED)}
+    return [
+        str(size[0]) if size[0] == size[1] else f"{size[0]}x{size[1]}"
+        for size in sorted(sizes)
+        if _builds(name, {"img_size": size}, pretrained=True)
+    ]
+
+
+def _builds(
+    name: str, options: Mapping[str, Any], *, pooling: str = "default", pretrained: bool = False
+) -> bool:
     try:
         with torch.device("meta"):
-            timm.create_model(name, **options)
+            _pool(_created(name, options, pretrained=pretrained), pooling)
     except FAILURES:
         return False
     return True

@@ -44,10 +44,11 @@ def network_problem(
 ) -> str | None:
     """Return one line about the problem of this network, or None if there is no problem.
 
-    Checked are the backbone, its weights (whether they exist; names and shapes of a local file),
-    image size, pooling, frozen stage, batch norm of single images, layer decay, progressive resize,
-    and the names in head_crops and head_weights. A backbone that is a user function is really built
-    on the CPU, without its pretrained weights.
+    Checked are the backbone, its weights (whether they exist, and whether their names and shapes
+    fit), image size, pooling, frozen stage, batch norm of single images, layer decay, progressive
+    resize, and the names in head_crops and head_weights. Pretrained weights are not downloaded:
+    their names and shapes are those of timm's model. A backbone that is a user function is really
+    built on the CPU, without its pretrained weights.
 
     Args:
         head_sizes: the number of classes of each head, see `trainer.model.heads.Heads`; for
@@ -183,12 +184,11 @@ def _check(config: TrainConfig, head_sizes: Mapping[str, int], code: Path | None
         try_backbone(
             load_user_function(config.backbone, code), config.size_HW, reference=config.backbone
         )
-    without = (
-        config.model_copy(update={"weights": "none"}) if config.weights == "pretrained" else config
-    )
+    pretrained = config.weights == "pretrained"
+    built = config.model_copy(update={"weights": "none"}) if pretrained and by_user else config
     with torch.device("cpu" if by_user else "meta"):
-        network = build_network(without, heads, code=code)
-    if without is not config and not by_user and not has_pretrained_weights(config):
+        network = build_network(built, heads, code=code)
+    if pretrained and not by_user and not has_pretrained_weights(config):
         raise ConfigError(
             f"backbone {config.backbone}: timm has no pretrained weights of it. Set weights: none"
         )

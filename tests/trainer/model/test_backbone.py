@@ -2,6 +2,8 @@
 never silently random.
 """
 
+from typing import get_args
+
 import huggingface_hub
 import pytest
 import timm
@@ -11,6 +13,7 @@ from torch import nn
 
 from trainer.config import TrainConfig
 from trainer.errors import ConfigError
+from trainer.fields.network import Pooling
 from trainer.model.backbone import (
     build_backbone,
     feature_width,
@@ -269,17 +272,27 @@ def test_a_model_without_any_pretrained_weights_is_never_silently_random(hub):
 
 
 @pytest.fixture
-def pretrained(hub):
-    """The hub's cache with weights for test_resnet.r160_in1k that were made here."""
-    torch.manual_seed(123)
-    weights = timm.create_model("test_resnet", pretrained=False).state_dict()
-    folder = hub / "models--timm--test_resnet.r160_in1k"
-    snapshot = folder / "snapshots" / ("0" * 40)
-    snapshot.mkdir(parents=True)
-    (folder / "refs").mkdir()
-    (folder / "refs" / "main").write_text("0" * 40)
-    save_file(weights, snapshot / "model.safetensors")
-    return weights
+def published(hub):
+    """Fill the hub's cache with weights for a model of timm that are made here, and return them."""
+
+    def publish(name: str) -> dict[str, torch.Tensor]:
+        torch.manual_seed(123)
+        weights = timm.create_model(name, pretrained=False).state_dict()
+        folder = hub / f"models--{timm.get_pretrained_cfg(name).hf_hub_id.replace('/', '--')}"
+        snapshot = folder / "snapshots" / ("0" * 40)
+        snapshot.mkdir(parents=True)
+        (folder / "refs").mkdir()
+        (folder / "refs" / "main").write_text("0" * 40)
+        save_file(weights, snapshot / "model.safetensors")
+        return weights
+
+    return publish
+
+
+@pytest.fixture
+def pretrained(published):
+    """The hub's cache with weights for test_resnet."""
+    return published("test_resnet")
 
 
 @pytest.mark.parametrize("name", ["test_resnet", "test_resnet.r160_in1k"])
@@ -288,6 +301,104 @@ def test_pretrained_weights_are_loaded(pretrained, name):
     assert pretrained.keys() - state.keys() == {"fc.weight", "fc.bias"}
     for key, tensor in state.items():
         assert torch.equal(tensor, pretrained[key]), key
+
+
+@pytest.mark.parametrize(
+    ("name", "pooling", "classifier"),
+    [
+        ("test_resnet", "catavgmax", "fc"),
+        ("test_efficientnet", "catavgmax", "classifier"),
+        ("test_convnext", "max", "head.fc"),
+        ("test_vit", "avg", "head"),
+        ("test_vit", "avgmax", "head"),
+        ("test_vit", "token", "head"),
+        ("mobilenetv3_small_050", "max", "classifier"),
+        ("levit_128s", "avg", "head"),
+    ],
+)
+def test_pretrained_weights_are_loaded_whatever_the_pooling(name, pooling, classifier, published):
+    weights = published(name)
+    # of its own, so that no position table is resampled
+    size = timm.get_pretrained_cfg(name).input_size[1]
+    module = build(name, pooling=pooling, weights="pretrained", resize=size)
+    state = module.state_dict()
+    gone = weights.keys() - state.keys()
+    assert gone
+    assert all(key.startswith(classifier) for key in gone)
+    for key, tensor in state.items():
+        assert torch.equal(tensor, weights[key]), key
+    assert width(module, (size, size)) == width(
+        build(name, pooling=pooling, resize=size), (size, size)
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "pooling"), [("test_vit", "avg"), ("test_resnet", "catavgmax"), ("test_vit", "max")]
+)
+def test_the_choice_of_weights_is_no_choice_of_layers(name, pooling, published, tmp_path):
+    """Otherwise trials would compare networks under the name of their weights."""
+    published(name)
+    random = build(name, pooling=pooling)
+    save_file(timm.create_model(name).state_dict(), tmp_path / "a.safetensors")
+    for weights in ("pretrained", str(tmp_path / "a.safetensors")):
+        assert str(build(name, pooling=pooling, weights=weights)) == str(random)
+
+
+@pytest.mark.parametrize("device", ["cpu", "meta"])
+def test_pretrained_weights_of_another_size_are_refused_with_their_sizes(device, published):
+    published("levit_128s")
+    with (
+        torch.device(device),
+        pytest.raises(
+            ConfigError,
+            match=r"^backbone levit_128s: its pretrained weights do not take resize 128 "
+            r"\(size mismatch for stages\.\S+\.attention_biases\)\. They take 224\. "
+            r"Set resize to one of these, or set weights: none$",
+        ),
+    ):
+        build("levit_128s", weights="pretrained", resize=128)
+
+
+# the pooling heads of timm: every kind once
+HEADS = (
+    *("beit_base_patch16_224", "cait_xxs24_224", "convnext_atto", "deit_tiny_patch16_224"),
+    *(
+        "densenet121",
+        "efficientnet_b0",
+        "eva02_tiny_patch14_224",
+        "ghostnet_050",
+        "hrnet_w18_small",
+    ),
+    *(
+        "inception_next_atto",
+        "levit_128s",
+        "mobilenetv3_small_050",
+        "mobilevit_xxs",
+        "nf_regnet_b0",
+    ),
+    *("regnetx_002", "resnet18", "rexnet_100", "swin_tiny_patch4_window7_224", "test_convnext"),
+    *("test_efficientnet", "test_mambaout", "test_nfnet", "test_resnet", "test_vit", "vgg11"),
+    *("swinv2_tiny_window16_256", "vit_tiny_patch16_224", "xcit_nano_12_p8_224"),
+)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", HEADS)
+@pytest.mark.parametrize("pooling", get_args(Pooling))
+def test_pretrained_weights_take_every_pooling_that_random_ones_take(name, pooling):
+    size = timm.get_pretrained_cfg(name).input_size[1]
+
+    def built(weights: str) -> tuple[int, str] | str:
+        try:
+            with torch.device("meta"):
+                module = build(name, weights=weights, resize=size, pooling=pooling)
+        except ConfigError as error:
+            return str(error)
+        return width(module, (size, size)), str(module)
+
+    assert built("pretrained") == built("none")
+    if isinstance(built("none"), str):
+        assert f"does not take pooling {pooling} (" in built("none")
 
 
 def test_weights_none_does_not_touch_the_hub(pretrained):

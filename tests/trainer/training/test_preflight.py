@@ -74,6 +74,10 @@ def problem(
         ("vgg13_bn", {"weights": "pretrained", "resize": 256, "head_norm": True}),
         ("vit_small_patch16_224", {"weights": "pretrained", "resize": "160x320", "batch_size": 1}),
         ("efficientnet_b0", {"resize": 224, "progressive": 0.5, "pooling": "catavgmax"}),
+        ("test_vit", {"weights": "pretrained", "pooling": "avg"}),
+        ("vgg11", {"weights": "pretrained", "pooling": "catavgmax", "resize": 64}),
+        ("levit_128", {"weights": "pretrained", "resize": 224}),
+        ("levit_128", {"resize": 128}),
         ("test_resnet", {"batch_size": 1, "freeze": "backbone"}),
         ("test_resnet", {"batch_size": 1, "freeze": "backbone", "unfreeze_epoch": 6, "epochs": 5}),
         ("test_resnet", {"batch_size": 4, "accumulation": 2}),
@@ -99,6 +103,16 @@ def test_a_network_that_works_has_no_problem(backbone, changes):
         ),
         ("test_convnext", {"resize": 16}, "backbone test_convnext does not take resize 16: "),
         ("test_resnet", {"pooling": "token"}, "backbone test_resnet does not take pooling token ("),
+        (
+            "mobilenetv3_small_050",
+            {"weights": "pretrained", "resize": 64, "pooling": "catavgmax"},
+            "backbone mobilenetv3_small_050 does not take pooling catavgmax (",
+        ),
+        (
+            "levit_128",
+            {"weights": "pretrained", "resize": 128},
+            "backbone levit_128: its pretrained weights do not take resize 128 (",
+        ),
         (
             "test_vit_relpos",
             {"weights": "pretrained"},
