@@ -235,6 +235,7 @@ def ours(files: Path, *, seed: int, epochs: int) -> Outcome:
         batch_size=BATCH,
         epochs=epochs,
         lr=LR,
+        weight_decay=0,
         normalise="imagenet",
         seed=seed,
     )

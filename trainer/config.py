@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,12 @@ from trainer.fields.evaluation import ScoringFields, TrainingFields
 from trainer.fields.images import ImageFields, parse_size
 from trainer.fields.network import NetworkFields
 from trainer.fields.objective import LossFields
-from trainer.fields.optimization import OptimizerFields, ScheduleFields
+from trainer.fields.optimization import (
+    DECOUPLED,
+    DECOUPLED_DECAY,
+    OptimizerFields,
+    ScheduleFields,
+)
 from trainer.images.preprocessing import Preprocessing
 
 SECTIONS = (
@@ -26,6 +32,17 @@ SECTIONS = (
     TrainingFields,
     ScoringFields,
 )
+# The fields whose null stands for a value that follows from other fields, and the scheduler that
+# uses the field; None: every scheduler.
+DERIVED = {
+    "weight_decay": None,
+    "step_epochs": "step",
+    "epoch_gamma": "exponential",
+    "base_lr": "cyclic",
+    "cycle_epochs": "cyclic",
+}
+LAST_RATE = 0.01  # of the first, for derived schedules
+MIN_CYCLE = 2  # epochs of a derived cycle
 MIXERS = ("cutmix", "one_class_cutmix", "half_cutmix", "mixup")
 AUGMENTERS = (
     "flip",
@@ -71,7 +88,7 @@ class TrainConfig(
         found = []
         warmup = self.warmup_epochs
         epochs = self.epochs
-        if self.scheduler == "cyclic" and self.base_lr > self.lr:
+        if self.scheduler == "cyclic" and self.used_base_lr > self.lr:
             found.append(f"cyclic needs base_lr <= lr, got base_lr={self.base_lr} and lr={self.lr}")
         if self.scheduler not in ("cyclic", "one_cycle") and warmup and warmup >= epochs:
             found.append(
@@ -156,6 +173,55 @@ class TrainConfig(
     def augmented(self) -> bool:
         """Whether the network gets a different version of an image in each epoch."""
         return any(getattr(self, name) for name in (*AUGMENTERS, *MIXERS)) or self.progressive < 1
+
+    @property
+    def used_weight_decay(self) -> float:
+        """`weight_decay`, or the value that follows from the optimizer."""
+        if self.weight_decay is not None:
+            return self.weight_decay
+        return DECOUPLED_DECAY if self.optimizer in DECOUPLED else 0.0
+
+    @property
+    def used_step_epochs(self) -> int:
+        """`step_epochs`, or the value that follows from the epochs and the warm-up.
+
+        The first drop comes after the warm-up, and in training of two epochs or more.
+        """
+        if self.step_epochs is not None:
+            return self.step_epochs
+        third = (self.epochs - self.warmup_epochs) / 3
+        return max(1, min(self.epochs - 1, math.ceil(self.warmup_epochs + third)))
+
+    @property
+    def used_epoch_gamma(self) -> float:
+        """`epoch_gamma`, or the value that follows from the epochs."""
+        if self.epoch_gamma is not None:
+            return self.epoch_gamma
+        return float(LAST_RATE ** (1 / max(1, self.epochs - 1)))
+
+    @property
+    def used_base_lr(self) -> float:
+        """`base_lr`, or the value that follows from the learning rate."""
+        return self.lr * LAST_RATE if self.base_lr is None else self.base_lr
+
+    @property
+    def used_cycle_epochs(self) -> float:
+        """`cycle_epochs`, or the value that follows from the epochs."""
+        if self.cycle_epochs is not None:
+            return self.cycle_epochs
+        return self.epochs / max(1, self.epochs // MIN_CYCLE)
+
+    def settled(self) -> "TrainConfig":
+        """The same configuration as a record that depends on no rule for null.
+
+        Each field of `DERIVED` has the value that is used, or null if the scheduler does not use
+        the field.
+        """
+        used = {
+            name: getattr(self, f"used_{name}") if scheduler in (None, self.scheduler) else None
+            for name, scheduler in DERIVED.items()
+        }
+        return self.model_copy(update=used)
 
     def fingerprint(self) -> str:
         """16 hex digits that identify the values of all fields.

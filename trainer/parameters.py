@@ -99,7 +99,7 @@ def _type(annotation: Any) -> str:
 def _code(value: Any) -> str:
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
-    return "none" if value is None else f"`{_plain(value)}`"
+    return "`null`" if value is None else f"`{_plain(value)}`"
 
 
 def _plain(value: Any) -> str:

@@ -12,7 +12,7 @@ import statistics
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
@@ -68,12 +68,15 @@ class Plan:
         share: the part of a machine that one trial gets.
         trial_cap: number of trials in all, trials of earlier drivers included; None if only the
             budget ends the sweep.
+        defaults: values of fields that the search space does not name; see
+            `SweepRecord.defaults`.
     """
 
     spec: SweepSpec
     files: SweepFiles
     share: Share
     trial_cap: int | None
+    defaults: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 class Driver:
@@ -335,7 +338,7 @@ class Driver:
     def _assignment(self, trial: FrozenTrial) -> Assignment:
         return Assignment(
             number=trial.number,
-            values=fields_of(self.spec, trial),
+            values={**self._plan.defaults, **fields_of(self.spec, trial)},
             sweep_directory=str(self.files.directory),
             metric=self.spec.metric.field,
             max_epochs=self.spec.max_epochs,

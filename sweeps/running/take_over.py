@@ -1,5 +1,6 @@
 """A driver takes a stored sweep over, whatever the last driver left."""
 
+import dataclasses
 import time
 from collections.abc import Callable
 
@@ -41,7 +42,7 @@ def open_driver(
     recovered = sweep.recover()
     record = sweep.record()
     driver = Driver(
-        plan,
+        dataclasses.replace(plan, defaults=record.defaults),
         mirror=Mirror(plan.spec, sweep.trials()),
         recorder=Recorder(
             sweep, on_failed=lambda error: driver.fail(error), patience_s=patience_s, fence=fence

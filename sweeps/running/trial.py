@@ -123,7 +123,7 @@ def _run_folds(
     """
     files = assignment.files
     config = _config(assignment)
-    write_json(files.config, config.model_dump(mode="json"))
+    write_json(files.config, config.settled().model_dump(mode="json"))
     path = assignment.sweep.folds_file
     folds = _folds(path)
     images = [_images(path, view, assignment.streamed, assignment.threads) for view in config.views]

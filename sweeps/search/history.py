@@ -5,6 +5,7 @@ sweep, and a sweep continues with a grown search space.
 """
 
 import copy
+import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -15,6 +16,8 @@ from sweeps.space.parameters import Space, Values
 from sweeps.space.spec import max_epochs
 from sweeps.study.records import FOLD_SCORES, Origin, fold_scores, taken_from, took_over
 from trainer.config import TrainConfig, nested
+
+NOTHING: Mapping[str, Any] = {}
 
 
 def repeated(study_trials: Iterable[FrozenTrial], trial: FrozenTrial) -> FrozenTrial | None:
@@ -47,7 +50,13 @@ def trained(trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
 
 
 def history(
-    space: Space, trials: Iterable[FrozenTrial], *, source: str, source_space: Space
+    space: Space,
+    trials: Iterable[FrozenTrial],
+    *,
+    source: str,
+    source_space: Space,
+    defaults: Mapping[str, Any] = NOTHING,
+    source_defaults: Mapping[str, Any] = NOTHING,
 ) -> list[FrozenTrial]:
     """Trained trials of another sweep, converted to trials of `space`, in the same order.
 
@@ -58,8 +67,13 @@ def history(
     Args:
         source: name of the other sweep, for TAKEN_FROM.
         source_space: space of the other sweep.
+        defaults: values of fields that `space` does not name, see `SweepRecord.defaults`.
+        source_defaults: the same for `source_space`.
     """
-    fitted = ((trial, _equal_point(space, source_space, trial)) for trial in trained(trials))
+    fitted = (
+        (trial, _equal_point(trial, Fields(source_space, source_defaults), Fields(space, defaults)))
+        for trial in trained(trials)
+    )
     return [
         create_trial(
             state=TrialState.COMPLETE,
@@ -94,26 +108,36 @@ def refitted(space: Space, trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
     return copies
 
 
-def _equal_point(space: Space, source_space: Space, trial: FrozenTrial) -> Values | None:
-    """The point of `space` that makes the same TrainConfig as another sweep's trial, or None."""
+@dataclasses.dataclass(frozen=True)
+class Fields:
+    """A search space, and the values of fields that it does not name."""
+
+    space: Space
+    defaults: Mapping[str, Any]
+
+    def config(self, values: Values) -> TrainConfig:
+        """The configuration of a trial with these values, without rules for null."""
+        # The seed and the metric belong to the sweep, not to the trial. The name of any user metric
+        # is set because a configuration that monitors a user metric is valid only with such a
+        # metric.
+        given = {**self.defaults, **values, "metric": "any.py:metric"}
+        return TrainConfig(**nested(given)).settled()
+
+
+def _equal_point(trial: FrozenTrial, there: Fields, here: Fields) -> Values | None:
+    """The point of the space `here` that makes the same TrainConfig as a trial, or None."""
     try:
-        source_values = values_of(source_space, trial.params)
-        config = _config(source_values)
-        values = space.resolve(
+        source_values = values_of(there.space, trial.params)
+        config = there.config(source_values)
+        values = here.space.resolve(
             lambda parameter: parameter.domain.take(
                 _value_of(parameter.name, source_values, config)
             )
         )
-        return values if _config(values) == config else None
+        return values if here.config(values) == config else None
     # no such value (StopIteration), no such entry, or values that pydantic refuses (ValueError)
     except (StopIteration, KeyError, ValueError):
         return None
-
-
-def _config(values: Values) -> TrainConfig:
-    # The seed and the metric belong to the sweep, not to the trial. The name of any user metric is
-    # set because a configuration that monitors a user metric is valid only with such a metric.
-    return TrainConfig(**nested({**values, "metric": "any.py:metric"}))
 
 
 def _value_of(name: str, values: Values, config: TrainConfig) -> Any:

@@ -114,13 +114,15 @@ def field_notices(space: Space) -> list[str]:
 def field_type(name: str) -> Any:
     """The type of a TrainConfig field, or of the entries of a field that is a mapping.
 
-    Examples of an entry are `loss_mix.focal` and `freeze.up_to`. None means that there is no such
-    field.
+    Examples of an entry are `loss_mix.focal` and `freeze.up_to`. The type of a field that may be
+    null is the type of its other values. None means that there is no such field.
     """
     field, dot, _ = name.partition(".")
     if field not in TrainConfig.model_fields:
         return None
-    annotation = TrainConfig.model_fields[field].annotation
+    annotation: Any = TrainConfig.model_fields[field].annotation
+    if type(None) in get_args(annotation):
+        (annotation,) = (kind for kind in get_args(annotation) if kind is not type(None))
     if not dot:
         return annotation
     if get_origin(annotation) is dict:

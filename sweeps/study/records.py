@@ -14,7 +14,16 @@ from optuna.trial import FrozenTrial
 
 from trainer.metrics import Goal
 
-FORMAT = 1  # of the stored attributes; a newer version of foldsweep stores a higher number
+FORMAT = 2  # of the stored attributes; a newer version of foldsweep stores a higher number
+# In format 1 these fields had these values where a search space did not name them. A trial of such
+# a sweep keeps them, so that it continues from its checkpoints and can be compared with the others.
+DEFAULTS_OF_1: dict[str, Any] = {
+    "weight_decay": 0.0,
+    "step_epochs": 7,
+    "epoch_gamma": 0.9,
+    "base_lr": 1e-5,
+    "cycle_epochs": 2.0,
+}
 
 # attributes of the study
 SWEEP = "foldsweep"  # a mapping: format, uuid, metric, spec
@@ -83,6 +92,14 @@ class SweepRecord:
     def format(self) -> int:
         """The format in which the sweep was stored."""
         return int(self.identity.get("format", 1))
+
+    @property
+    def defaults(self) -> Mapping[str, Any]:
+        """The values of fields that a trial has if its search space does not name the fields.
+
+        All other fields have the defaults of TrainConfig.
+        """
+        return DEFAULTS_OF_1 if self.format == 1 else {}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -70,7 +70,14 @@ def _take(
     """Add the trials of `source` to `sweep`, except the trials whose numbers are in `known`."""
     new = [trial for trial in trained(source.trials()) if trial.number not in known]
     space, _ = read_space(source.spec["parameters"])
-    fitting = history(spec.space, new, source=source.name, source_space=space)
+    fitting = history(
+        spec.space,
+        new,
+        source=source.name,
+        source_space=space,
+        defaults=sweep.record().defaults,
+        source_defaults=source.record().defaults,
+    )
     for trial in fitting:
         sweep.add(trial)
     return TakenOver(added=len(fitting), unfit=len(new) - len(fitting))

@@ -254,7 +254,12 @@ def test_a_goal_is_given_and_stored_as_its_word():
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
 @pytest.mark.parametrize(
-    "field", [name for name, info in TrainConfig.model_fields.items() if info.annotation is float]
+    "field",
+    [
+        name
+        for name, info in TrainConfig.model_fields.items()
+        if info.annotation in (float, float | None)
+    ],
 )
 def test_nan_and_infinity_are_refused_in_every_field(field, value):
     with pytest.raises(pydantic.ValidationError, match=field):

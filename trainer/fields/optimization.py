@@ -18,6 +18,22 @@ SchedulerName = Literal[
     "two_stage",
 ]
 
+# The optimizers that take weight decay off the weights themselves and not into the gradient; with a
+# gradient of 0 a weight shrinks by lr * weight_decay of itself per step.
+DECOUPLED = frozenset(
+    {
+        *("adabelief", "adafactor", "adafactorbv", "adafactorbvc", "adamc", "adamuon", "adamw"),
+        *("adamwlegacy", "adan", "adanw", "adoptc", "adoptw", "cadafactor", "cadafactorbv"),
+        *("cadafactorbvc", "cadamc", "cadamw", "cadan", "cadanw", "cadoptc", "cadoptw", "clambw"),
+        *("claprop", "clion", "clionc", "cmars", "cnadamc", "cnadamw", "csgdc", "csgdp", "csgdw"),
+        *("lambc", "lambcd", "lambcw", "lambw", "laprop", "lapropc", "lion", "lionc", "mars"),
+        *("muon", "nadamc", "nadamuon", "nadamw", "nesterovw", "nmuon", "novogradc", "novogradw"),
+        *("radabelief", "radamlegacy", "radamw", "rmsproptfc", "rmsproptfw", "sgdc", "sgdp"),
+        "sgdw",
+    }
+)
+DECOUPLED_DECAY = 0.01  # torch's default for AdamW
+
 
 class OptimizerFields(BaseModel):
     """Optimizer"""
@@ -34,9 +50,16 @@ class OptimizerFields(BaseModel):
         float, about("Learning rate; the highest one a scheduler reaches.", gt=0, le=10)
     ] = 1e-3
     weight_decay: Annotated[
-        float,
-        about("Weight decay; not applied to norms, biases and what a model exempts.", ge=0, le=1),
-    ] = 0.0
+        float | None,
+        about(
+            "Weight decay; not applied to norms, biases and what a model exempts. null: 0.01 for "
+            "optimizers that decouple it from the gradient (adamw, lion, nadamw and others of "
+            "timm), 0 for all others.",
+            source="Loshchilov and Hutter 2019; 0.01 is torch's default for AdamW",
+            ge=0,
+            le=1,
+        ),
+    ] = None
     momentum: Annotated[
         float,
         about(
@@ -109,14 +132,30 @@ class ScheduleFields(BaseModel):
         ),
     ] = 0.0
     min_lr: Annotated[float, about("cosine, plateau: lowest learning rate.", ge=0, le=10)] = 0.0
-    step_epochs: Annotated[int, about("step: epochs between two drops.", ge=1, le=10_000)] = 7
+    step_epochs: Annotated[
+        int | None,
+        about(
+            "step: epochs between two drops. null: the warm-up and a third of the epochs after it, "
+            "rounded up, so that the rate drops once or twice.",
+            ge=1,
+            le=10_000,
+        ),
+    ] = None
     step_gamma: Annotated[
         float, about("step, multistep, plateau: factor of each drop.", gt=0, le=1)
     ] = 0.1
     milestones: Annotated[
         list[float], about("multistep: epochs after which the rate drops, e.g. [10, 15].")
     ] = []
-    epoch_gamma: Annotated[float, about("exponential: factor per epoch.", gt=0, le=1)] = 0.9
+    epoch_gamma: Annotated[
+        float | None,
+        about(
+            "exponential: factor per epoch. null: the factor that makes the last epoch's rate a "
+            "hundredth of the first's, 0.01^(1 / (epochs - 1)).",
+            gt=0,
+            le=1,
+        ),
+    ] = None
     restart_epochs: Annotated[
         float,
         about(
@@ -139,17 +178,23 @@ class ScheduleFields(BaseModel):
         ),
     ] = 0.3
     base_lr: Annotated[
-        float,
+        float | None,
         about(
-            "cyclic: lowest learning rate; the highest is lr.",
+            "cyclic: lowest learning rate; the highest is lr. null: lr / 100.",
             source="mask project: 1e-5 to 1e-3",
             gt=0,
             le=10,
         ),
-    ] = 1e-5
+    ] = None
     cycle_epochs: Annotated[
-        float, about("cyclic: epochs of one rise and fall (triangular).", source="Smith 2017", gt=0)
-    ] = 2.0
+        float | None,
+        about(
+            "cyclic: epochs of one rise and fall (triangular). null: as many whole cycles of at "
+            "least 2 epochs as fit, so that the last one ends with training.",
+            source="Smith 2017",
+            gt=0,
+        ),
+    ] = None
     plateau_patience: Annotated[
         int,
         about(

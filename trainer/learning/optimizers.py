@@ -87,7 +87,9 @@ def _groups(network: nn.Module, config: TrainConfig) -> Groups:
             inside == name or not any(fnmatch.fnmatch(inside, key) for key in exempt)
         )
         scale = config.head_lr_factor if inside == name else scales.get(inside, 1.0)
-        groups.setdefault((scale, config.weight_decay if decays else 0.0), []).append(parameter)
+        groups.setdefault((scale, config.used_weight_decay if decays else 0.0), []).append(
+            parameter
+        )
     return [
         {"params": parameters, "lr_scale": scale, "weight_decay": decay}
         for (scale, decay), parameters in groups.items()

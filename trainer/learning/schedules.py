@@ -120,7 +120,7 @@ def _none(config: TrainConfig, moment: _Moment) -> float:
 
 def _step(config: TrainConfig, moment: _Moment) -> float:
     """torch's StepLR with one scheduler step per epoch."""
-    return config.lr * config.step_gamma ** (moment.finished // config.step_epochs)
+    return config.lr * config.step_gamma ** (moment.finished // config.used_step_epochs)
 
 
 def _multistep(config: TrainConfig, moment: _Moment) -> float:
@@ -132,7 +132,7 @@ def _multistep(config: TrainConfig, moment: _Moment) -> float:
 
 def _exponential(config: TrainConfig, moment: _Moment) -> float:
     """torch's ExponentialLR with one scheduler step per epoch."""
-    return config.lr * config.epoch_gamma**moment.finished
+    return config.lr * config.used_epoch_gamma**moment.finished
 
 
 def _cosine(config: TrainConfig, moment: _Moment) -> float:
@@ -180,8 +180,9 @@ def _between(start: float, end: float, share: float) -> float:
 
 def _cyclic(config: TrainConfig, moment: _Moment) -> float:
     """Smith 2017, triangular: from base_lr up to lr and down again within `cycle_epochs` epochs."""
-    phase = moment.position / config.cycle_epochs % 1
-    return config.base_lr + (config.lr - config.base_lr) * (1 - abs(2 * phase - 1))
+    phase = moment.position / config.used_cycle_epochs % 1
+    lowest = config.used_base_lr
+    return lowest + (config.lr - lowest) * (1 - abs(2 * phase - 1))
 
 
 def _plateau(config: TrainConfig, moment: _Moment) -> float:

@@ -118,6 +118,48 @@ def taken_over(here: Space, there: Space, *trials: FrozenTrial) -> list[FrozenTr
     return history(here, trials, source="first", source_space=there)
 
 
+OLD: dict[str, Any] = {"weight_decay": 0.0, "step_epochs": 7, "cycle_epochs": 2.0}
+
+
+@pytest.mark.parametrize(
+    ("point", "fits"),
+    [
+        ({"optimizer": "sgd"}, True),
+        ({"optimizer": "adamw"}, False),  # had no weight decay
+        ({"optimizer": "sgd", "scheduler": "step"}, False),  # never dropped
+        ({"optimizer": "sgd", "scheduler": "exponential"}, True),  # the same then as now
+    ],
+)
+def test_a_sweep_with_other_defaults_gives_what_they_did_not_change(
+    point: dict[str, str], fits: bool
+) -> None:
+    raw = {
+        "optimizer": {"values": ["adamw", "sgd"]},
+        "scheduler": {"values": ["cosine", "step", "exponential"]},
+    }
+    space = space_of(raw)
+    trial = trial_of(space, **{"scheduler": "cosine", **point})
+    given = history(space, numbered(trial), source="first", source_space=space, source_defaults=OLD)
+    assert [taken.params for taken in given] == [trial.params] * fits
+    decay = {"weight_decay": {"values": [0.0, 0.1]}, "step_epochs": {"value": 7}}
+    named = space_of({**raw, **decay})
+    (taken,) = history(
+        named, numbered(trial), source="first", source_space=space, source_defaults=OLD
+    )
+    assert taken.params == {**trial.params, "weight_decay": 0.0}
+
+
+def test_a_value_that_follows_from_others_equals_the_value_written_out() -> None:
+    there = space_of(THERE)
+    here = space_of(THERE, weight_decay={"values": [0.01, 0.1]})
+    (taken,) = taken_over(here, there, *numbered(trial_of(there, optimizer="adamw")))
+    assert taken.params["weight_decay"] == 0.01
+    (back,) = taken_over(
+        there, here, *numbered(trial_of(here, weight_decay=0.01, optimizer="adamw"))
+    )
+    assert "weight_decay" not in back.params
+
+
 def test_another_sweeps_completed_trials_become_trials_of_this_space() -> None:
     there = space_of(THERE)
     here = space_of(THERE, lr={"min": 0.0, "max": 2.0}, patience={"value": 0})

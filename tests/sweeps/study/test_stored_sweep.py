@@ -13,9 +13,10 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState, create_trial
 
 from sweeps.errors import InfrastructureError, InputError
-from sweeps.study.records import INTERRUPTED, SWEEP
+from sweeps.study.records import FORMAT, INTERRUPTED, SWEEP
 from sweeps.study.stored_sweep import StoredSweep
 from tests.sweeps.study.stored_trials import Make, assert_same, finished
+from trainer.config import TrainConfig
 
 
 def test_a_created_sweep_is_found_with_all_it_is(
@@ -73,11 +74,11 @@ def test_a_sweep_whose_creation_was_cut_off_is_absent_and_made_again(
 
 
 def test_a_sweep_of_a_newer_version_is_refused(storage: RDBStorage, sweep: StoredSweep) -> None:
-    sweep.set_attribute(SWEEP, {**sweep.record().identity, "format": 2})
+    sweep.set_attribute(SWEEP, {**sweep.record().identity, "format": FORMAT + 1})
     with pytest.raises(InputError, match="newer version") as caught:
         StoredSweep.find(storage, "toy")
     assert str(caught.value) == (
-        "sweep 'toy' was stored by a newer version of foldsweep (format 2; this one knows 1). "
+        "sweep 'toy' was stored by a newer version of foldsweep (format 3; this one knows 2). "
         "Update: pip install -U foldsweep"
     )
 
@@ -89,6 +90,19 @@ def test_a_sweep_from_before_formats_had_numbers_is_found(
         SWEEP, {key: value for key, value in sweep.record().identity.items() if key != "format"}
     )
     assert StoredSweep.find(storage, "toy") == sweep
+
+
+@pytest.mark.parametrize(
+    ("stored", "decay"), [({"format": FORMAT}, None), ({"format": 1}, 0.0), ({}, 0.0)]
+)
+def test_a_sweep_keeps_the_defaults_of_the_version_that_began_it(
+    sweep: StoredSweep, stored: dict[str, int], decay: float | None
+) -> None:
+    identity = {key: value for key, value in sweep.record().identity.items() if key != "format"}
+    sweep.set_attribute(SWEEP, {**identity, **stored})
+    defaults = sweep.record().defaults
+    assert defaults.get("weight_decay") == decay
+    assert TrainConfig(**defaults).used_weight_decay == (0.01 if decay is None else decay)
 
 
 def test_a_sweep_that_grew_keeps_all_but_its_spec(storage: RDBStorage, sweep: StoredSweep) -> None:

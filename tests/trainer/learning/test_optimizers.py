@@ -15,6 +15,7 @@ from torch import nn
 
 from trainer.config import TrainConfig
 from trainer.errors import ConfigError
+from trainer.fields.optimization import DECOUPLED
 from trainer.learning.optimizers import OPTIMIZERS, build_optimizer, set_lr, skips_on_device
 from trainer.model.timm_names import EXCLUDED, known_optimizers
 
@@ -143,7 +144,7 @@ def test_it_takes_the_steps_of_torchs_plain_loop(fields, plain):
 def test_the_fused_step_reads_gradients_in_the_layout_of_the_weights(layout):
     ours = Net().to(memory_format=layout)
     theirs = Net()
-    descend(ours, built(ours, optimizer="adamw", lr=0.01), steps=5)
+    descend(ours, built(ours, optimizer="adamw", lr=0.01, weight_decay=0.0), steps=5)
     descend(theirs, torch.optim.AdamW(theirs.parameters(), lr=0.01, weight_decay=0.0), steps=5)
     torch.testing.assert_close(flat(ours), flat(theirs), rtol=1e-4, atol=1e-5)
 
@@ -263,12 +264,40 @@ def test_the_layers_learn_at_timms_rates(name):
     assert ours["heads.0.weight"]["lr_scale"] == ours["heads.0.bias"]["lr_scale"] == 1
 
 
+@pytest.mark.parametrize("name", ALL)
+def test_the_optimizers_that_decouple_weight_decay_are_listed(name):
+    """Without a gradient a weight shrinks by lr * weight_decay of itself per step, even after many
+    steps. Some take nothing off in the first one or two.
+    """
+    network = Net()
+    weight = next(network.parameters())
+    with torch.no_grad():
+        weight.fill_(1.0)
+    optimizer = built(network, optimizer=name, lr=0.01, weight_decay=0.1)
+    for _ in range(40):
+        for parameter in network.parameters():
+            parameter.grad = torch.zeros_like(parameter)
+        optimizer.step()
+    decoupled = 0.999**40 - 1e-4 < weight.mean().item() < 0.999**38 + 1e-4
+    assert decoupled is (name in DECOUPLED)
+
+
+def test_adam_and_adamw_differ_by_default():
+    weights = []
+    for name in ("adam", "adamw"):
+        torch.manual_seed(0)
+        network = Net()
+        descend(network, built(network, optimizer=name), steps=2)
+        weights.append(flat(network))
+    assert not torch.equal(*weights)
+
+
 def test_equal_groups_are_one():
     network = Whole("test_resnet")
-    assert len(built(network).param_groups) == 1
+    assert len(built(network, weight_decay=0.0).param_groups) == 1
     assert len(built(network, weight_decay=0.1).param_groups) == 2
     assert len(built(network, weight_decay=0.1, head_lr_factor=10).param_groups) == 4
-    layered = built(network, layer_decay=0.5).param_groups
+    layered = built(network, layer_decay=0.5, weight_decay=0.0).param_groups
     assert len(layered) == len({group["lr_scale"] for group in layered})
 
 

@@ -239,6 +239,29 @@ def test_what_rises_by_itself_has_no_warm_up(name):
     assert rates(config.model_copy(update={"warmup_epochs": 3.0}), 4) == rates(config, 4)
 
 
+@pytest.mark.parametrize("name", ["step", "exponential", "cosine", "one_cycle", "cyclic"])
+@pytest.mark.parametrize("epochs", [2, 3, 5, 6, 7, 20, 100])
+@pytest.mark.parametrize("warmup", [0, 0.5, 1, 1.5])
+def test_by_default_a_rate_reaches_lr_and_ends_low(name, epochs, warmup):
+    config = TrainConfig(scheduler=name, lr=0.1, epochs=epochs, warmup_epochs=warmup)
+    seen = rates(config, 50)
+    assert seen[-1] <= 0.0105
+    highest = 0.1
+    if name == "step" and warmup > epochs - 1:  # the only drop comes before the end of the warm-up
+        return
+    if name == "exponential":  # it falls while it warms up
+        highest *= config.used_epoch_gamma ** math.ceil(warmup)
+    assert max(seen) >= 0.96 * highest
+
+
+@pytest.mark.parametrize("lr", [1e-6, 1e-3, 1.0])
+def test_cyclic_moves_by_default_whatever_the_rate(lr):
+    config = TrainConfig(scheduler="cyclic", lr=lr, epochs=5)
+    seen = rates(config, 20)
+    assert min(seen) == pytest.approx(lr / 100)
+    assert max(seen) == pytest.approx(lr)
+
+
 def test_the_first_step_of_a_warm_up_is_not_wasted_on_zero():
     config = TrainConfig(scheduler="cosine", lr=0.2, epochs=2, warmup_epochs=0.01)
     assert lr_at(config, step=0, steps_per_epoch=5, curve=()) == 0.2
