@@ -4,10 +4,15 @@ These files are decoded images, facts about image files, and answers of librarie
 to load.
 """
 
+import hashlib
+import json
 import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from trainer.errors import DataError
+from trainer.files import write_json
 
 
 def default_cache_folder() -> Path:
@@ -36,3 +41,24 @@ def writable_cache_folder(folder: Path | None = None) -> Path:
             f"{folder}: the cache folder cannot be written. Set $SWEEPS_CACHE to one that can"
         )
     return folder
+
+
+def remembered(kind: str, question: Mapping[str, Any], answer: Callable[[], Any]) -> Any:
+    """The answer to a question, from the cache folder if it was asked before.
+
+    Args:
+        kind: the name of a folder in the cache folder.
+        question: JSON-like values; everything that the answer depends on.
+        answer: returns the answer, a JSON-like value. It is called only if no answer is stored.
+
+    Raises:
+        DataError: the cache folder cannot be written.
+    """
+    digest = hashlib.sha256(json.dumps(question, sort_keys=True).encode()).hexdigest()[:32]
+    path = writable_cache_folder() / kind / f"{digest}.json"
+    try:
+        return json.loads(path.read_text())["answer"]
+    except (OSError, ValueError, LookupError, TypeError):  # no stored answer, or a damaged file
+        found = answer()
+    write_json(path, {"answer": found, "question": question})
+    return found

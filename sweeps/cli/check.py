@@ -76,6 +76,7 @@ def _check_language(space: Path, settings: list[str], *, as_json: bool) -> None:
 def _check_all(space: Path, settings: list[str], runs: Path) -> None:
     from sweeps.cli.progress import reading_images
     from sweeps.paths import SweepFiles, make_folder
+    from sweeps.preparing.artefacts import artefacts
     from sweeps.preparing.check_page import write_page
     from sweeps.preparing.data import changes, cut_sweep, with_folds, write_data
     from sweeps.preparing.feasible import check_spec
@@ -107,7 +108,8 @@ def _check_all(space: Path, settings: list[str], runs: Path) -> None:
     write_page(page_of(inspection, cut), files.check.page)
     for line in [*spec.notices, *filter(None, [changes(cut)])]:
         print(f"note: {line}", file=sys.stderr)
-    for line in [*inspection.warnings, *(sign.text for sign in inspection.signs)]:
+    suspected = (sign.text for sign in inspection.signs)
+    for line in [*inspection.warnings, *suspected, *artefacts(spec)]:
         print(f"warning: {line}", file=sys.stderr)
     print(f"page       {SweepFiles(runs / spec.name).check.page}", file=sys.stderr)
 

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from trainer.cache_folder import default_cache_folder, writable_cache_folder
+from trainer.cache_folder import default_cache_folder, remembered, writable_cache_folder
 from trainer.errors import DataError
 
 
@@ -47,3 +47,18 @@ def test_a_folder_without_write_permission_is_refused(monkeypatch):
         DataError, match=r"cache: the cache folder cannot be written\. Set \$SWEEPS_CACHE"
     ):
         writable_cache_folder()
+
+
+def test_an_answer_is_asked_for_once():
+    asked = []
+
+    def ask() -> list[int]:
+        asked.append(len(asked))
+        return [*asked]
+
+    for question in ({"a": 1, "b": 2}, {"b": 2, "a": 1}):
+        assert remembered("kind", question, ask) == [0]
+    assert remembered("kind", {"a": 2}, ask) == [0, 1]
+    assert remembered("another", {"a": 1, "b": 2}, ask) == [0, 1, 2]
+    assert remembered("none", {}, lambda: None) is None
+    assert remembered("none", {}, lambda: pytest.fail("None is an answer")) is None

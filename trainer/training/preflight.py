@@ -8,16 +8,14 @@ timm are imported only if the answer is not in the cache folder.
 import functools
 import hashlib
 import importlib.metadata
-import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trainer.cache_folder import writable_cache_folder
+from trainer.cache_folder import remembered
 from trainer.config import TrainConfig
 from trainer.errors import ConfigError
 from trainer.fields.declare import is_user_function
-from trainer.files import write_json
 from trainer.images.manifest import PART_MARK
 
 if TYPE_CHECKING:
@@ -79,15 +77,11 @@ def remembered_problem(
     """
     if is_user_function(config.backbone) or config.weights not in ("pretrained", "none"):
         return network_problem(config, head_sizes, code=code)
-    question = _question(config, head_sizes)
-    digest = hashlib.sha256(json.dumps(question, sort_keys=True).encode()).hexdigest()[:32]
-    path = writable_cache_folder() / "networks" / f"{digest}.json"
-    try:
-        answer: dict[str, str | None] = json.loads(path.read_text())
-        return answer["problem"]
-    except (OSError, ValueError, LookupError, TypeError):  # no stored answer, or a damaged file
-        problem = network_problem(config, head_sizes, code=code)
-    write_json(path, {"problem": problem, "question": question})
+    problem: str | None = remembered(
+        "networks",
+        _question(config, head_sizes),
+        lambda: network_problem(config, head_sizes, code=code),
+    )
     return problem
 
 

@@ -113,6 +113,26 @@ def test_every_end_and_what_a_trial_gets_is_shown(
     ]
 
 
+def test_what_would_be_ranked_as_an_artefact_is_a_warning(
+    sweeps: Callable[..., Ended], space: Callable[..., Path]
+):
+    path = space(
+        ("[sgd, adamw]}", "[adam, adamw]}\n  weight_decay: {value: 0}"),
+        ("{value: cosine}", "{values: [cosine, step]}\n  step_epochs: {value: 7}"),
+        ("epochs: {value: 1}", "epochs: {value: 3}"),
+    )
+    ended = sweeps("check", path)
+    assert ended.code == 0
+    assert warnings(ended) == [
+        "scheduler step: the learning rate ends at 100% of lr "
+        "(epochs=3, step_epochs=7, step_gamma=0.1), so weights are scored while they still move "
+        "fast: leave step_epochs out, or make it smaller",
+        "optimizer: adam and adamw cannot differ: trained on made-up images they gave the same "
+        "weights, bit for bit, whatever the other parameters were. "
+        "Keep one of them, or let a parameter vary that tells them apart",
+    ]
+
+
 def test_odd_data_are_shown_as_they_are(sweeps: Callable[..., Ended], space: Callable[..., Path]):
     """Groups, a holdout, and one row of every kind that is repaired or rejected."""
     odd_data(Path("odd"))

@@ -9,6 +9,32 @@ from sweeps.space.fields import field_problem
 from sweeps.space.spec import SweepSpec
 from tests.sweeps.space.space_texts import BESIDE, NO_FUNCTION, RIGHT
 
+# --- fields whose default follows from others
+
+
+@pytest.mark.parametrize("name", ["weight_decay", "step_epochs", "epoch_gamma", "base_lr"])
+def test_null_is_one_of_the_values_of_a_default_that_follows_from_others(
+    read: Callable[..., SweepSpec], name: str
+) -> None:
+    spec = read(RIGHT + f"  {name}: {{values: [null, 1]}}\n")
+    assert spec.space[name].domain.values == (None, 1)
+    assert field_problem("lr", None) == "input should be a valid number, got null"
+
+
+def test_a_range_of_such_a_field_is_of_its_other_values(
+    read: Callable[..., SweepSpec], problems: Callable[..., list[str]]
+) -> None:
+    assert problems(RIGHT + "  step_epochs: {min: 1.5, max: 2.5}\n") == [
+        "line 7  parameters.step_epochs: takes whole numbers only: "
+        "give min and max as whole numbers, or values"
+    ]
+    spec = read(RIGHT + "  weight_decay: {min: 0, max: 1}\n")
+    assert spec.notices == (
+        "weight_decay: min and max are whole numbers, so only whole numbers are sampled (W&B's "
+        "rule); write 0.0 and 1.0 for the range between them",
+    )
+
+
 # --- entries of mappings
 
 

@@ -339,7 +339,7 @@ def test_a_damaged_answer_is_asked_anew(asked, content):
     (path,) = (default_cache_folder() / "networks").iterdir()
     path.write_text(content)
     assert remembered_problem(config_for("resnet18"), JOINT, code=None) == "asked 2"
-    assert json.loads(path.read_text())["problem"] == "asked 2"
+    assert json.loads(path.read_text())["answer"] == "asked 2"
 
 
 def test_what_is_remembered_is_answered_without_importing_torch_or_timm():
