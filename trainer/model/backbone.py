@@ -164,7 +164,8 @@ def _created(name: str, options: Mapping[str, Any], *, pretrained: bool) -> nn.M
         source = {"pretrained_cfg_overlay": {"state_dict": timm.create_model(name).state_dict()}}
     # timm checks pretrained weights strictly only if the model has the classifier of these weights
     model = cast(nn.Module, timm.create_model(name, pretrained=True, **source, **options))
-    model.reset_classifier(0)  # type: ignore[operator]
+    if hasattr(model, "reset_classifier"):  # some encoders never have a classifier
+        model.reset_classifier(0)  # type: ignore[operator]
     return model
 
 
@@ -220,10 +221,11 @@ def _reason(config: TrainConfig, options: Mapping[str, Any], error: Exception) -
     if not _builds(name, options, pretrained=True):
         # torch lists in further lines what does not fit, as `size mismatch for NAME: SHAPES`
         first = str(error).partition("\n")[2].strip().partition(":")[0] or text
+        sizes = ", ".join(_pretrained_sizes(name))
+        advice = f"They take {sizes}. Use one of these, or" if sizes else "Use"
         return (
             f": its pretrained weights do not take resize {config.resize} ({first}). "
-            f"They take {', '.join(_pretrained_sizes(name))}. "
-            "Set resize to one of these, or set weights: none"
+            f"{advice} weights: none"
         )
     return (
         f": its pretrained weights cannot be loaded ({text}). "

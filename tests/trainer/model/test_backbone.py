@@ -14,6 +14,7 @@ from torch import nn
 from trainer.config import TrainConfig
 from trainer.errors import ConfigError
 from trainer.fields.network import Pooling
+from trainer.model import backbone
 from trainer.model.backbone import (
     build_backbone,
     feature_width,
@@ -353,10 +354,25 @@ def test_pretrained_weights_of_another_size_are_refused_with_their_sizes(device,
             ConfigError,
             match=r"^backbone levit_128s: its pretrained weights do not take resize 128 "
             r"\(size mismatch for stages\.\S+\.attention_biases\)\. They take 224\. "
-            r"Set resize to one of these, or set weights: none$",
+            r"Use one of these, or weights: none$",
         ),
     ):
         build("levit_128s", weights="pretrained", resize=128)
+
+
+def test_pretrained_weights_that_take_no_size_are_refused_with_the_only_way_out(monkeypatch):
+    monkeypatch.setattr(backbone, "_pretrained_sizes", lambda name: [])
+    with (
+        torch.device("meta"),
+        pytest.raises(ConfigError, match=r"attention_biases\)\. Use weights: none$"),
+    ):
+        build("levit_128s", weights="pretrained", resize=128)
+
+
+def test_an_encoder_that_has_no_classifier_takes_its_pretrained_weights():
+    with torch.device("meta"):
+        name = "deepseek_vit_412m_enc"
+        assert not hasattr(build(name, weights="pretrained", resize=546), "reset_classifier")
 
 
 # the pooling heads of timm: every kind once
