@@ -200,6 +200,16 @@ CANNOT = {
         "backbone test_resnet does not take pooling token (Invalid pool type: token). "
         "It takes default, avg, max, avgmax, catavgmax",
     ),
+    "size of pretrained weights": (
+        {
+            "backbone": "{value: levit_128}",
+            "weights": "{values: [pretrained, none]}",
+            "resize": "{values: [224, 128]}",
+        },
+        "backbone levit_128: its pretrained weights do not take resize 128 "
+        "(size mismatch for stages.0.blocks.0.attn.attention_biases). They take 224. "
+        "Use one of these, or weights: none",
+    ),
     "progressive": (
         {"backbone": "{value: test_vit}", "resize": "{value: 160}", "progressive": "{value: 0.5}"},
         "progressive=0.5: backbone test_vit takes images of one size only. Set progressive: 1",
