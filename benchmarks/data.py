@@ -30,6 +30,7 @@ from photos import photo
 from report import mean_std, print_header
 
 if TYPE_CHECKING:
+    from trainer.data.fold_column import HOLDOUT
     from trainer.images.manifest import Manifest
 
 ROWS = 200_000
@@ -240,7 +241,7 @@ def fold_run(folder: Path, run: str) -> None:
     import torch
 
     from trainer.config import TrainConfig
-    from trainer.data.folds import HOLDOUT, Folds
+    from trainer.data.folds import Folds
     from trainer.images.cache import open_images
     from trainer.images.preprocessing import Preprocessing
     from trainer.training.fit import run_fold

@@ -11,6 +11,7 @@ from trainer.data.cut import Cut, cut_data
 from trainer.data.data_set import PLAIN_READ, ReadOptions, require_boxes
 from trainer.data.fold_files import save_folds
 from trainer.data.folds import Folds, moved
+from trainer.data.image_files import existing
 from trainer.data.sources import read_table
 from trainer.errors import DataError
 from trainer.files import write_json
@@ -34,7 +35,7 @@ def check_data(spec: SweepSpec) -> None:
     read_table(spec.data, fold_column=spec.folds.column)
     require_boxes(spec.data, spec.choices())
     for key, path in (("data.corrections", spec.data.corrections), ("folds.file", spec.folds.file)):
-        if path is not None and not Path(path).is_file():
+        if path is not None and not existing(path).is_file():
             raise DataError(f"{path}: no such file ({key})")
     for how in spec.choices():
         require(how.crop, how.background, reading=spec.data.reading)

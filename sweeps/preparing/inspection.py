@@ -12,9 +12,9 @@ from sweeps.preparing.check_page import CheckPage, PageTable, Pair, Picture, She
 from sweeps.space.spec import SweepSpec
 from trainer.data.cleaning import too_many, unusable
 from trainer.data.cut import Cut
-from trainer.data.folds import HOLDOUT, MAX_DEVIATION, deviations
+from trainer.data.fold_column import ALWAYS_TRAINED, HOLDOUT
+from trainer.data.folds import MAX_DEVIATION, deviations
 from trainer.data.leaks import Sign, signs_of_leaks
-from trainer.data.sources import ALWAYS_TRAINED
 from trainer.errors import UnreadableError
 from trainer.images.cache import plan_cache
 from trainer.images.crops import face_box
@@ -198,7 +198,7 @@ def _warnings(spec: SweepSpec, cut: Cut) -> Iterator[str]:
             f"more than data.max_rejected ({spec.data.max_rejected:.0%}): `sweeps run` refuses. "
             "Repair them (rejected.csv says why), or raise it"
         )
-    yield from deviations(cut.folds)
+    yield from cut.warnings()
 
 
 def _class_table(cut: Cut) -> PageTable:

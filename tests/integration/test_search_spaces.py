@@ -15,9 +15,9 @@ from PIL import Image
 from sweeps.samples.faces import write_faces
 from sweeps.space.spec_reader import read_spec
 from tests.integration.conftest import command
+from trainer.data.fold_column import ALWAYS_TRAINED
 from trainer.data.fold_files import load_folds
 from trainer.data.folds import Folds
-from trainer.data.sources import ALWAYS_TRAINED
 from trainer.images.cache import find_images
 from trainer.images.preprocessing import Preprocessing
 

@@ -12,11 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from trainer.data.frames import read_frame
+from trainer.data.image_files import existing, named
 from trainer.data.options import DataOptions
-from trainer.data.sources import Table, named
+from trainer.data.sources import Table
+from trainer.data.values import value_key
 from trainer.errors import DataError
 from trainer.files import write_csv
-from trainer.images.manifest import PART_MARK
+from trainer.images.manifest import PART_MARK, composed
 
 DROP = "drop"
 Flags = npt.NDArray[np.bool_]
@@ -250,7 +252,7 @@ def _corrected(
     dropped: list[int] = []
     corrected: list[int] = []
     for row, path in enumerate(table.paths):
-        correction = corrections.get(_normal(path, table))
+        correction = corrections.get(composed(_normal(path, table)))
         if correction is None:
             continue
         if correction == (DROP,):
@@ -268,11 +270,13 @@ def _read_corrections(path: Path, table: Table) -> dict[str, tuple[str, ...]]:
 
     A correction is (DROP,), or one value for each label column. An empty value means that the
     column is not corrected. If the table has several label columns, the file may have the same
-    columns, or one column `label` with the joined name of the class.
+    columns, or one column `label` with the joined name of the class. Paths are compared in one
+    Unicode form, and values as in the columns of the table (see trainer.data.values).
 
     Raises:
         DataError: the file is missing or has other columns, or a correction cannot be used.
     """
+    path = existing(str(path))
     if not path.is_file():
         raise DataError(f"{path}: no such file (data.corrections)")
     frame = read_frame(path)
@@ -283,19 +287,26 @@ def _read_corrections(path: Path, table: Table) -> dict[str, tuple[str, ...]]:
     if "path" not in frame.columns or not set(wanted) <= set(frame.columns):
         present = ", ".join(repr(str(name)) for name in frame.columns)
         raise DataError(f"{path}: corrections need the columns path and label; there: {present}")
-    known_paths = {_normal(image, table) for image in table.paths}
+    known_paths = {composed(_normal(image, table)) for image in table.paths}
     known_labels = set(table.labels)
-    known_parts = [set(parts) for parts in zip(*table.labels, strict=True)]
+    known_parts = [
+        {value_key(part): part for part in parts} for parts in zip(*table.labels, strict=True)
+    ]
     known = ", ".join(sorted(PART_MARK.join(label) for label in known_labels if all(label))[:20])
     corrections: dict[str, tuple[str, ...]] = {}
     problems = []
     for row, *cells in frame[["path", *wanted]].itertuples(name=None):
         line = row + 2
-        image = _normal(cells[0], table)
+        image = composed(_normal(cells[0], table))
         values = tuple(map(str, cells[1:]))
         if not any(cells):
             continue
         new = _parse_correction(values, wanted, table)
+        if new is not None and new != (DROP,):
+            new = tuple(
+                spelled.get(value_key(part), part)
+                for spelled, part in zip(known_parts, new, strict=True)
+            )
         if image not in known_paths:
             problems.append(
                 f"line {line}: {cells[0]} is not in {table.name} (there: {table.paths[0]}, ...)"
@@ -326,10 +337,10 @@ def _parse_correction(
     return tuple(given.get(name, "") for name in table.label_columns) if any(values) else None
 
 
-def _is_part(new: tuple[str, ...], known_parts: list[set[str]]) -> bool:
+def _is_part(new: tuple[str, ...], known_parts: list[dict[str, str]]) -> bool:
     """Whether a correction changes some columns only, each to a known value of the column."""
     return not all(new) and all(
-        not part or part in known for part, known in zip(new, known_parts, strict=True)
+        not part or value_key(part) in known for part, known in zip(new, known_parts, strict=True)
     )
 
 

@@ -15,18 +15,14 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
+from trainer.data.fold_column import ALWAYS_TRAINED, HOLDOUT
+from trainer.data.image_files import MAX_NAMED, named
 from trainer.data.placing import Ints, place_units
-from trainer.data.sources import ALWAYS_TRAINED, MAX_NAMED, named
 from trainer.errors import DataError
 from trainer.images.manifest import Manifest
 from trainer.seeds import derive
 
 FORMAT = 2
-
-
-HOLDOUT = -2  # the "fold" of images that no fold run sees
-
-
 # A class's number of images in a fold may differ from its even share by this part of the share, or
 # by the size of the largest group, if this is more.
 MAX_DEVIATION = 0.1

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trainer.errors import DataError
+from trainer.images.manifest import composed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -15,7 +16,7 @@ TABLE_SUFFIXES = frozenset({".csv", ".tsv", ".txt", ".parquet", ".pq"})
 
 
 def read_frame(source: Path) -> "pd.DataFrame":
-    """Read a CSV or Parquet file. Every cell becomes a text.
+    """Read a CSV or Parquet file. Every cell becomes a text. Names of columns have the form NFC.
 
     A CSV file is separated by commas, semicolons or tabs, and it is UTF-8 with or without a BOM.
     Missing values become empty texts, and so does the text `nan` that pandas writes for them. Blank
@@ -65,8 +66,10 @@ def read_frame(source: Path) -> "pd.DataFrame":
     ) as error:
         kind = "Parquet" if source.suffix.lower() in (".parquet", ".pq") else "CSV"
         raise DataError(f"{source}: not a readable {kind} file ({str(error).strip()})") from None
+    names = list(map(composed, names))
     if len(set(names)) < len(names):
         raise DataError(f"{source}: two columns have one name. {columns_text(names)}")
+    frame.columns = frame.columns.map(lambda name: composed(str(name)))
     return frame.where(~frame.isin(["nan", "NaN"]), "").astype(str)
 
 

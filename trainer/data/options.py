@@ -4,8 +4,9 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from trainer.images.manifest import composed
 from trainer.images.preprocessing import Reading
 
 NEAR_DUPLICATES = "near_duplicates"
@@ -22,7 +23,7 @@ def _names(value: Any) -> Any:
     )
     if not names or not all(isinstance(name, str) and name for name in names):
         raise ValueError(f"a column's name, or a list of them, got {value!r}")
-    return names
+    return tuple(map(composed, names))
 
 
 def _four_names(value: Any) -> Any:
@@ -31,7 +32,7 @@ def _four_names(value: Any) -> Any:
         raise ValueError(
             f"a box is four columns' names, e.g. [left, top, right, bottom], got {value!r}"
         )
-    return names
+    return tuple(map(composed, names))
 
 
 def _borders(value: Any) -> Any:
@@ -55,6 +56,7 @@ def _colour(value: Any) -> Any:
 
 
 Name = Annotated[str, Field(min_length=1)]
+Column = Annotated[str, AfterValidator(composed)]  # tables are read with names in this form, too
 Names = Annotated[tuple[str, ...], BeforeValidator(_names)]
 FourNames = Annotated[tuple[str, str, str, str], BeforeValidator(_four_names)]
 Borders = Annotated[tuple[int, ...], BeforeValidator(_borders)]
@@ -95,12 +97,12 @@ class DataOptions(Section):
             "with photos named mask*, incorrect*, normal*."
         ),
     ] = None
-    image: Annotated[str, Field(description="The column with the image's path.")] = "path"
+    image: Annotated[Column, Field(description="The column with the image's path.")] = "path"
     label: Annotated[
         Names | None, Field(description="The column with the class; several make a joint class.")
     ] = None
     group: Annotated[
-        str | None,
+        Column | None,
         Field(description="The column whose rows stay on one side of a split, or near_duplicates."),
     ] = None
     box: Annotated[
@@ -214,9 +216,9 @@ class FoldOptions(Section):
         ),
     ] = 0.0
     column: Annotated[
-        str | None,
+        Column | None,
         Field(
-            description="Fixed folds: a column with fold numbers from 0; "
+            description="Fixed folds: a column with fold numbers, or with train, valid and test; "
             "empty or -1 is always trained on."
         ),
     ] = None

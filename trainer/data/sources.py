@@ -6,15 +6,13 @@ used.
 
 import dataclasses
 import os
-import re
-import stat
 from collections.abc import Set
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+from trainer.data.fold_column import read_fold_column
 from trainer.data.folders import (
     GENDERS,
     MASKS,
@@ -24,22 +22,14 @@ from trainer.data.folders import (
     age_bands,
     class_folders,
     profiles,
-    within,
 )
+from trainer.data.frames import TABLE_SUFFIXES, columns_text, read_frame
+from trainer.data.image_files import existing, find_files, named, refuse_other_codes
 from trainer.data.options import NEAR_DUPLICATES, DataOptions
+from trainer.data.values import one_spelling
 from trainer.errors import DataError
 
-if TYPE_CHECKING:
-    pass
-from trainer.data.frames import TABLE_SUFFIXES, columns_text, read_frame
-
-MAX_NAMED = 10  # rows that one message names; the message only counts the other rows
-
-
 FOLD = "fold"  # the column that `data.valid` adds: empty for the first source, 0 for the second
-
-
-ALWAYS_TRAINED = -1  # the "fold" of images that are never held out
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,8 +49,9 @@ class Table:
         boxes_N4: left, top, right and bottom as the source has them, or None. A value that is not
             a number is NaN.
         fixed_N: the fold of each row in the fold column, or None without such a column. A row
-            without a fold has ALWAYS_TRAINED.
+            without a fold has ALWAYS_TRAINED (see trainer.data.fold_column).
         ignored: (path, reason) of each file that is not a row.
+        notes: sentences about what was read otherwise than it is written.
     """
 
     name: str
@@ -74,6 +65,7 @@ class Table:
     boxes_N4: npt.NDArray[np.float64] | None
     fixed_N: npt.NDArray[np.int64] | None
     ignored: list[tuple[str, str]] = dataclasses.field(default_factory=list)
+    notes: list[str] = dataclasses.field(default_factory=list)
 
     def __len__(self) -> int:
         """The number of rows."""
@@ -106,7 +98,7 @@ def read_table(data: DataOptions, *, fold_column: str | None = None) -> Table:
         DataError: a source is missing, unreadable or empty; a column is missing; an image file does
             not exist; or an image file is outside the folder of its source.
     """
-    sources = [Path(data.source), *([Path(data.valid)] if data.valid is not None else [])]
+    sources = [existing(name) for name in (data.source, data.valid) if name is not None]
     parts = [_read(source, data) for source in sources]
     roots = [source if source.is_dir() else source.parent for source in sources]
     root = Path(os.path.commonpath([root.resolve() for root in roots]))
@@ -134,8 +126,9 @@ def read_table(data: DataOptions, *, fold_column: str | None = None) -> Table:
         fold_column=fold_column,
         only_first=parts[0].columns.keys() - shared,
     )
-    _refuse_other_codes(table)
-    _refuse_outside(table, data, homes=sorted({str(root.resolve()) for root in roots}))
+    names = [*map(table.where, range(len(table))), *(path for path, _ in table.ignored)]
+    refuse_other_codes(table.name, names)
+    _find_images(table, data, homes=sorted({str(root.resolve()) for root in roots}))
     return table
 
 
@@ -220,28 +213,41 @@ def _table(
             raise DataError(f"{data.source}: no column {name!r} ({key}). {columns_text(present)}")
         return columns[name]
 
+    notes: list[str] = []
+
+    def compared(name: str, key: str, *, what: str) -> list[str]:
+        values, found = one_spelling(column(name, key), what=f"{what} (column {name!r})")
+        notes.extend(found)
+        return values
+
     profile = data.layout == "profile_folders"
     label_columns = data.label_columns
-    labels = list(zip(*(column(name, "data.label") for name in label_columns), strict=True))
+    labels = [compared(name, "data.label", what="labels") for name in label_columns]
     orders = (
         {"mask": MASKS, "gender": GENDERS, "age": age_bands(data.age_borders)} if profile else {}
     )
-    group = data.grouping
+    group = None if data.grouping == NEAR_DUPLICATES else data.grouping
+    groups = None if group is None else compared(group, "data.group", what="groups")
     boxes = data.box and [column(name, "data.box") for name in data.box]
+    fixed_N = None
+    if fold_column is not None:
+        values = column(fold_column, "folds.column")
+        fixed_N, found = read_fold_column(data.source, fold_column, values)
+        # the column that data.valid adds is not of the user's making
+        notes += found if data.valid is None or fold_column != FOLD else []
     return Table(
         name=data.source if data.valid is None else f"{data.source} and {data.valid}",
         root=root,
         paths=columns[PATH],
         lines=lines,
         label_columns=label_columns,
-        labels=labels,
+        labels=list(zip(*labels, strict=True)),
         orders=orders,
-        groups=None if group in (None, NEAR_DUPLICATES) else column(str(group), "data.group"),
+        groups=groups,
         boxes_N4=None if boxes is None else _boxes(boxes, xywh=data.box_format == "xywh"),
-        fixed_N=None
-        if fold_column is None
-        else _fixed(data.source, fold_column, column(fold_column, "folds.column")),
+        fixed_N=fixed_N,
         ignored=ignored,
+        notes=notes,
     )
 
 
@@ -256,55 +262,11 @@ def _boxes(columns: list[list[str]], *, xywh: bool) -> npt.NDArray[np.float64]:
     return boxes_N4
 
 
-def _fixed(source: str, name: str, values: list[str]) -> npt.NDArray[np.int64]:
-    """The fold numbers in a column. `1.0` is accepted because spreadsheets turn 1 into 1.0.
-
-    Raises:
-        DataError: a value is not a fold number.
-    """
-    numbers: dict[str, int] = {"": ALWAYS_TRAINED}
-    for value in set(values) - {""}:
-        if not re.fullmatch(r"(-1|\d{1,3})(\.0+)?", value):
-            raise DataError(
-                f"{source}: {value!r} in column {name!r} (folds.column) is not a fold. "
-                "Folds are whole numbers from 0; empty or -1 is always trained on"
-            )
-        numbers[value] = int(float(value))
-    return np.array([numbers[value] for value in values], dtype=np.int64)
-
-
-def _refuse_other_codes(table: Table) -> None:
-    """Refuse file names that are not UTF-8, because neither CSV nor JSON can contain them.
-
-    For example, an archive from a Korean Windows has such names.
-
-    Raises:
-        DataError: there are such names.
-    """
-    names = [*map(table.where, range(len(table))), *(path for path, _ in table.ignored)]
-    odd = [
-        os.fsencode(name).decode(errors="backslashreplace") for name in names if not _is_utf8(name)
-    ]
-    if odd:
-        raise DataError(
-            f"{table.name}: {len(odd)} file names are not UTF-8. Rename them "
-            f"(`convmv -r -f cp949 -t utf8 --notest FOLDER` does it for Korean ones){named(odd)}"
-        )
-
-
-def _is_utf8(name: str) -> bool:
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _refuse_outside(table: Table, data: DataOptions, *, homes: list[str]) -> None:
+def _find_images(table: Table, data: DataOptions, *, homes: list[str]) -> None:
     """Refuse image files that do not exist or are outside the folders of the sources.
 
-    `data.allow_outside` allows files outside these folders. Each folder is resolved only once, so
-    that the check of 200,000 rows takes about a second.
+    `data.allow_outside` allows files outside these folders. A path that has another Unicode form on
+    the disk is replaced in the table.
 
     Args:
         homes: the resolved folders of the sources.
@@ -312,54 +274,22 @@ def _refuse_outside(table: Table, data: DataOptions, *, homes: list[str]) -> Non
     Raises:
         DataError: there are such files.
     """
-    root = str(table.root)
-    missing: list[str] = []
-    outside: list[str] = []
-    inside: dict[str, bool] = {}
-    for row, path in enumerate(table.paths):
-        if not path:
-            continue  # trainer.data.cleaning rejects rows without a path
-        file = os.path.join(root, path)
-        try:
-            mode = os.lstat(file).st_mode
-            if stat.S_ISLNK(mode):
-                mode = os.stat(file).st_mode
-                within = _within_any(os.path.realpath(file), homes)
-            else:
-                folder = os.path.dirname(file)
-                within = inside.get(folder)  # type: ignore[assignment]
-                if within is None:
-                    within = inside[folder] = _within_any(os.path.realpath(folder), homes)
-        except (OSError, ValueError):  # ValueError: a NUL in the path
-            mode = 0
-            within = True
-        if not stat.S_ISREG(mode):
-            missing.append(table.where(row))
-        elif not within:
-            outside.append(table.where(row))
+    missing, outside, replaced = find_files(table.paths, root=table.root, homes=homes)
     if missing:
         many = f"{len(missing)} of {len(table)} images"
         raise DataError(
-            f"{table.name}: {many} do not exist (paths are relative to {root}){named(missing)}"
+            f"{table.name}: {many} do not exist (paths are relative to {table.root})"
+            f"{named([table.where(row) for row in missing])}"
         )
     if outside and not data.allow_outside:
         raise DataError(
             f"{table.name}: {len(outside)} of {len(table)} images lie "
             f"outside {' and '.join(homes)}. "
-            f"Set data.allow_outside: true if that is meant{named(outside)}"
+            f"Set data.allow_outside: true if that is meant"
+            f"{named([table.where(row) for row in outside])}"
         )
-
-
-def _within_any(path: str, folders: list[str]) -> bool:
-    return any(within(path, folder) for folder in folders)
-
-
-def named(entries: list[str]) -> str:
-    """The first MAX_NAMED entries, each on a separate line, and the number of the other entries.
-
-    Example:
-        >>> named(["line 2: a.jpg", "line 3: b.jpg"])
-        '\\n  line 2: a.jpg\\n  line 3: b.jpg'
-    """
-    shown = "".join(f"\n  {entry}" for entry in entries[:MAX_NAMED])
-    return shown + (f"\n  and {len(entries) - MAX_NAMED} more" if len(entries) > MAX_NAMED else "")
+    if replaced:
+        table.notes.append(
+            f"{replaced:,} of {len(table):,} image paths have another Unicode form on the disk "
+            "(composed and decomposed, as on a Mac); their files were found"
+        )

@@ -6,7 +6,10 @@ Shapes: N images, K classes, P label columns.
 """
 
 import dataclasses
+import decimal
 import hashlib
+import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -19,6 +22,8 @@ from trainer.images.preprocessing import Reading
 DIGEST = np.dtype("V16")  # the first half of a file's SHA-256
 DEFAULT_READING = Reading()
 PART_MARK = " / "  # between the parts of a joint class's name
+# Not more than four digits of an exponent: `1e99999999` is a name, and no number that is sorted.
+NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d{1,4})?")
 
 
 def content_digest(data: bytes) -> bytes:
@@ -79,13 +84,13 @@ class Manifest:
     def identities(self) -> list[tuple[str, ...]]:
         """Return what identifies each image: its path, and its box if it has one.
 
-        An identity stays the same when other rows are added or removed.
+        An identity stays the same when other rows are added or removed, and when a copy between a
+        Mac and another system changes the Unicode form of file names.
         """
+        paths = map(composed, self.paths)
         if self.boxes_N4 is None:
-            return [(path,) for path in self.paths]
-        return [
-            (path, str(box)) for path, box in zip(self.paths, self.boxes_N4.tolist(), strict=True)
-        ]
+            return [(path,) for path in paths]
+        return [(path, str(box)) for path, box in zip(paths, self.boxes_N4.tolist(), strict=True)]
 
 
 def order_classes(
@@ -99,7 +104,7 @@ def order_classes(
     Args:
         labels: one label per image; a label has one value per label column.
         orders: the order of a column's values, by column. Values without a given order follow: in
-            numeric order if all of them are whole numbers, else in alphabetical order.
+            numeric order if all of them are numbers, else in alphabetical order.
     """
     ranks = []
     for column, values in zip(label_columns, map(set, zip(*labels, strict=True)), strict=True):
@@ -112,6 +117,25 @@ def order_classes(
     )
     index = {parts: number for number, parts in enumerate(classes)}
     return classes, np.array([index[label] for label in labels], dtype=np.int64)
+
+
+def composed(text: str) -> str:
+    """Return a text in the Unicode form NFC.
+
+    A Mac writes file names in the form NFD, in which a Korean syllable is several characters.
+    """
+    return text if text.isascii() else unicodedata.normalize("NFC", text)
+
+
+def number_of(text: str) -> decimal.Decimal | None:
+    """Return the number that a text stands for, or None. Spaces around the number are allowed.
+
+    Example:
+        >>> number_of("-2.50"), number_of("1e3"), number_of("1_000"), number_of("nan")
+        (Decimal('-2.50'), Decimal('1E+3'), None, None)
+    """
+    text = text.strip()
+    return decimal.Decimal(text) if NUMBER.fullmatch(text) else None
 
 
 def write_label_map(manifest: Manifest, path: Path) -> None:
@@ -147,6 +171,7 @@ def write_manifest(manifest: Manifest, fold_N: npt.NDArray[np.int64], path: Path
 
 
 def _sorted(names: set[str]) -> list[str]:
-    if all(name.isdecimal() for name in names):
-        return sorted(names, key=lambda name: (int(name), name))
+    numbers = {name: number for name in names if (number := number_of(name)) is not None}
+    if len(numbers) == len(names):
+        return sorted(names, key=lambda name: (numbers[name], name))
     return sorted(names)

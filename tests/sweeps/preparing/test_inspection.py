@@ -26,8 +26,8 @@ from tests.fakes import CURVE_SPACE
 from trainer.data.cleaning import Rejected
 from trainer.data.cut import Cut
 from trainer.data.data_set import DataSet
-from trainer.data.folds import HOLDOUT, Folds
-from trainer.data.sources import ALWAYS_TRAINED
+from trainer.data.fold_column import ALWAYS_TRAINED, HOLDOUT
+from trainer.data.folds import Folds
 from trainer.images.cache import plan_cache
 from trainer.images.manifest import DIGEST, Manifest
 

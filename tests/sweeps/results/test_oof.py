@@ -7,7 +7,8 @@ import pytest
 
 from sweeps.results.oof import Score, oof_score
 from tests.paper_predictions import N, paper_folds, random_probs, save, save_all
-from trainer.data.folds import HOLDOUT, Folds
+from trainer.data.fold_column import HOLDOUT
+from trainer.data.folds import Folds
 from trainer.metrics import Probs, log_loss, macro_f1
 
 

@@ -22,10 +22,10 @@ from PIL import ExifTags, Image
 
 from trainer.data.cleaning import REPAIRS
 from trainer.data.data_set import DataSet, ReadOptions, read_data_set
+from trainer.data.fold_column import ALWAYS_TRAINED
 from trainer.data.fold_files import save_folds
 from trainer.data.folds import make_folds
 from trainer.data.options import DataOptions
-from trainer.data.sources import ALWAYS_TRAINED
 from trainer.errors import DataError
 from trainer.images.cache import find_images
 from trainer.images.manifest import write_label_map, write_manifest

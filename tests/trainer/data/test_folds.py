@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from tests.trainer.conftest import paper_manifest
 from tests.trainer.data.paper_folds import LABELS_N, Row, cut, manifest_of_rows, people
-from trainer.data.folds import HOLDOUT, Folds, deviations, fixed_folds, make_folds, moved
+from trainer.data.fold_column import HOLDOUT
+from trainer.data.folds import Folds, deviations, fixed_folds, make_folds, moved
 from trainer.errors import DataError
 from trainer.images.manifest import Manifest
 

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from tests.trainer.conftest import paper_manifest
 from tests.trainer.data.paper_folds import LABELS_N, cut, manifest_of_rows, people
+from trainer.data.fold_column import HOLDOUT
 from trainer.data.fold_files import load_folds, save_folds
-from trainer.data.folds import HOLDOUT, Folds, make_folds
+from trainer.data.folds import Folds, make_folds
 from trainer.errors import DataError
 from trainer.images.manifest import DIGEST, Manifest
 from trainer.images.preprocessing import Reading

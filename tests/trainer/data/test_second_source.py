@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from tests.trainer.data.tables import Reader, read, touched
-from trainer.data.sources import ALWAYS_TRAINED, Table
+from trainer.data.fold_column import ALWAYS_TRAINED
+from trainer.data.sources import Table
 from trainer.errors import DataError
 
 
@@ -62,8 +63,8 @@ def test_without_fixed_folds_the_second_source_is_only_more_images(two):
 
 
 def test_folds_that_the_sources_have_themselves_are_kept(two):
-    table = two("path,label,fold\na.png,x,1\n", "path,label,fold\na.png,y,2\n", fold_column="fold")
-    assert table.fixed_N.tolist() == [1, 2]
+    table = two("path,label,fold\na.png,x,1\n", "path,label,fold\na.png,y,0\n", fold_column="fold")
+    assert table.fixed_N.tolist() == [1, 0]
 
 
 @pytest.mark.parametrize("first", [True, False])

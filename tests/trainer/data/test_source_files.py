@@ -54,15 +54,6 @@ def test_what_is_no_file_does_not_count_as_an_image(csv, tmp_path, path):
         csv(f"path,label\n{path},0\na.png,1\n")
 
 
-def test_a_name_in_another_unicode_form_is_another_name(csv, tmp_path):
-    decomposed = "\u1112\u1161\u11ab.png"  # as macOS writes it; the CSV has the one letter
-    (tmp_path / decomposed).touch()
-    if (tmp_path / "\ud55c.png").exists():
-        pytest.skip("this file system does not tell the two forms apart")
-    with pytest.raises(DataError, match=r"1 of 2 images do not exist"):
-        csv("path,label\n\ud55c.png,0\na.png,1\n")
-
-
 @pytest.fixture
 def neighbours(tmp_path: Path) -> Path:
     """A source folder `in`, and `out` and `inner` beside it with links that lead there."""

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from tests.trainer.data.tables import read
-from trainer.data.sources import ALWAYS_TRAINED
+from trainer.data.fold_column import ALWAYS_TRAINED
 from trainer.errors import DataError
 
 # tables
@@ -106,7 +106,7 @@ def test_only_what_pandas_writes_for_a_missing_value_is_missing(csv, cell, value
     assert csv(f"path,label\na.png,{cell}\nb.png,1\n").labels[0] == (value,)
 
 
-@pytest.mark.parametrize("label", ["007", "1e3", "1.0", "0", "-1", "True", " x", "日本"])
+@pytest.mark.parametrize("label", ["007", "1e3", "2.0", "0", "-1", "True", " x", "日本"])
 def test_labels_are_the_text_that_was_written(csv, label):
     assert csv(f"path,label\na.png,{label}\nb.png,1\n").labels[0] == (label,)
 
@@ -346,20 +346,11 @@ def test_what_is_no_number_in_a_box_is_nan_and_left_to_the_cleaning(csv, cell):
     np.testing.assert_array_equal(table.boxes_N4, [[np.nan, 2, 3, 4]])
 
 
-def test_fixed_folds_are_whole_numbers_and_empty_means_always_trained(csv):
-    text = (
-        "path,label,f\na.png,x,0\nb.png,y,1.0\nc.png,y,\nd.png,x,-1\na.png,x,-1.00\nb.png,y,nan\n"
-    )
-    fixed_N = csv(text, fold_column="f").fixed_N
-    assert fixed_N.dtype == np.int64
-    assert fixed_N.tolist() == [0, 1, *[ALWAYS_TRAINED] * 4]
-
-
-@pytest.mark.parametrize("value", ["train", "1.5", "-2", "1000", "1e1", " 1", "٣٣٣٣"])
-def test_another_fold_is_refused_with_what_folds_are(csv, value):
-    message = (
-        f"{value!r} in column 'f' (folds.column) is not a fold. Folds are whole numbers from 0; "
-        "empty or -1 is"
-    )
-    with pytest.raises(DataError, match=f"train.csv: {re.escape(message)} always trained on$"):
-        csv(f"path,label,f\na.png,x,0\nb.png,y,{value}\n", fold_column="f")
+def test_a_fold_column_is_read_with_its_notes(csv):
+    table = csv("path,label,f\na.png,x,1\nb.png,y,\nc.png,y,2\n", fold_column="f")
+    assert table.fixed_N.tolist() == [0, ALWAYS_TRAINED, 1]
+    assert table.notes == [
+        "column 'f' (folds.column) is numbered from 1: 1 to 2 become folds 0 to 1"
+    ]
+    with pytest.raises(DataError, match=r"train.csv: '1.5' in column 'f' \(folds.column\) is not"):
+        csv("path,label,f\na.png,x,0\nb.png,y,1.5\n", fold_column="f")

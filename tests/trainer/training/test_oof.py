@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from tests.paper_predictions import K, N, paper_folds, random_probs, save, save_all
-from trainer.data.folds import HOLDOUT, Folds
+from trainer.data.fold_column import HOLDOUT
+from trainer.data.folds import Folds
 from trainer.errors import DataError
 from trainer.metrics import Probs
 from trainer.training.oof import read_oof, read_probs, write_oof
