@@ -224,8 +224,10 @@ def _cluster(
 
 def _seen_by_workers(spec: "SweepSpec") -> list[Path]:
     """Paths that must exist on every node, exactly as on this node."""
+    from trainer.data.image_files import existing
+
     named = (spec.data.source, spec.data.valid, *spec.local_weights())
-    return [Path(path).resolve() for path in named if path is not None]
+    return [existing(path).resolve() for path in named if path is not None]
 
 
 def _warm_start(sweep: "StoredSweep", spec: "SweepSpec", context: _Context) -> None:
@@ -243,21 +245,16 @@ def _warm_start(sweep: "StoredSweep", spec: "SweepSpec", context: _Context) -> N
 
 def _report_data(cut: "Cut", changed: str | None, context: _Context) -> None:
     """Notify the user of facts about the data before the sweep spends GPU time."""
-    from trainer.data.folds import deviations
-
-    if cut.data.rejected:
-        # the path as the user wrote it; the directory in `context.files` is an absolute path
-        reasons = SweepFiles(context.options.runs / context.files.directory.name).rejected
-        context.notice(
-            f"rows rejected: {len(cut.data.rejected):,} of {cut.data.rows:,}; {reasons} says why"
-        )
-    if changed is not None:
-        context.notice(changed)
+    # the path as the user wrote it; the directory in `context.files` is an absolute path
+    reasons = SweepFiles(context.options.runs / context.files.directory.name).rejected
+    context.notice(cut.counts() + (f", {reasons} says why" if cut.data.rejected else ""))
+    for line in [*cut.data.notes, *filter(None, [changed])]:
+        context.notice(line)
     for choice in cut.data.plan.streamed:
         context.notice(
             f"{choice.key} does not fit into data.cache_gb: decoded batch by batch, which is slower"
         )
-    for line in deviations(cut.folds):
+    for line in cut.warnings():
         context.notice(line)
 
 

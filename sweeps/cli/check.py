@@ -106,7 +106,7 @@ def _check_all(space: Path, settings: list[str], runs: Path) -> None:
     make_folder(files.check.directory)
     write_data(files.check, cut, spec)
     write_page(page_of(inspection, cut), files.check.page)
-    for line in [*spec.notices, *filter(None, [changes(cut)])]:
+    for line in [*spec.notices, *cut.data.notes, *filter(None, [changes(cut)])]:
         print(f"note: {line}", file=sys.stderr)
     suspected = (sign.text for sign in inspection.signs)
     for line in [*inspection.warnings, *suspected, *artefacts(spec)]:

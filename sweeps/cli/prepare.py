@@ -18,7 +18,6 @@ def prepare(space: Space, settings: Settings = None, runs: Runs = None) -> None:
     from sweeps.space.spec_reader import read_spec
     from trainer.cache_folder import default_cache_folder
     from trainer.data.data_set import ReadOptions
-    from trainer.data.folds import deviations
 
     spec = read_spec(space, settings=settings or [])
     check_spec(spec)
@@ -41,6 +40,6 @@ def prepare(space: Space, settings: Settings = None, runs: Runs = None) -> None:
         print(f"decoded    {key}: {size_bytes / 1e6:,.1f} MB in {default_cache_folder()}")
     for how in found.plan.streamed:
         print(f"decoded    {how.key}: per batch, since it does not fit into data.cache_gb")
-    for line in [*filter(None, [changes(cut)]), *deviations(folds)]:
+    for line in [*found.notes, *filter(None, [changes(cut)]), *cut.warnings()]:
         print(f"note: {line}", file=sys.stderr)
     print(f"files      {runs_folder(runs) / spec.name}", file=sys.stderr)

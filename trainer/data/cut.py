@@ -3,13 +3,16 @@
 All commands use `cut_data` to make folds.
 """
 
+import collections
 import dataclasses
 from pathlib import Path
 
 from trainer.data.data_set import PLAIN_READ, DataSet, ReadOptions, read_data_set
 from trainer.data.fold_files import load_folds
-from trainer.data.folds import Folds, fixed_folds, make_folds
+from trainer.data.folds import Folds, deviations, fixed_folds, make_folds
+from trainer.data.image_files import existing
 from trainer.data.options import DataOptions, FoldOptions
+from trainer.data.values import alike_warnings
 from trainer.errors import DataError
 
 
@@ -24,6 +27,21 @@ class Cut:
     data: DataSet
     folds: Folds
     earlier: Folds | None
+
+    def warnings(self) -> list[str]:
+        """What a user should repair or know before a sweep starts, in sentences."""
+        return [*alike_warnings(self.folds.manifest), *deviations(self.folds)]
+
+    def counts(self) -> str:
+        """One line about the size of the data: images, classes, groups, folds, rejected rows."""
+        manifest = self.folds.manifest
+        parts = [
+            _many(len(manifest), "image"),
+            _many(len(manifest.classes), "class", "classes"),
+            *([] if manifest.groups is None else [_many(len(set(manifest.groups)), "group")]),
+            _many(self.folds.k, "fold"),
+        ]
+        return f"{', '.join(parts)}; {_rejected(self.data)}"
 
 
 def cut_data(
@@ -42,7 +60,7 @@ def cut_data(
     Raises:
         DataError: see `read_data_set` and `make_folds`.
     """
-    pinned = Path(folds.file) if folds.file is not None else earlier
+    pinned = existing(folds.file) if folds.file is not None else earlier
     before = load_folds(pinned) if pinned is not None and folds.column is None else None
     found = read_data_set(data, fold_column=folds.column, read=read)
     if found.fixed_N is not None:
@@ -73,3 +91,15 @@ def _refuse_other_images(found: DataSet, before: Folds, *, file: str, source: st
             f"its paths look like {known[0][0]!r}, those of the data like {images[0][0]!r}. "
             "Give the folds file of this data, or leave folds.file out"
         )
+
+
+def _many(count: int, one: str, several: str | None = None) -> str:
+    return f"{count:,} {one if count == 1 else several or f'{one}s'}"
+
+
+def _rejected(data: DataSet) -> str:
+    if not data.rejected:
+        return "no row rejected"
+    reasons = collections.Counter(entry.reason for entry in data.rejected).most_common()
+    counts = ", ".join(f"{count:,} {reason}" for reason, count in reasons)
+    return f"{len(data.rejected):,} of {_many(data.rows, 'row')} rejected ({counts})"

@@ -64,6 +64,7 @@ class DataSet:
         fixed_N: the fold of each image in the source's fold column, or None without such a column.
         to_decode: the number of images that the cache needs for each preparation.
         plan: which of the requested preparations are kept decoded in the cache.
+        notes: sentences about what was read otherwise than it is written.
     """
 
     manifest: Manifest
@@ -75,6 +76,7 @@ class DataSet:
     fixed_N: npt.NDArray[np.int64] | None
     to_decode: int
     plan: CachePlan
+    notes: tuple[str, ...] = ()
 
 
 def read_data_set(
@@ -228,6 +230,7 @@ def _data_set(
         clusters_N=clusters_N,
         fixed_N=None if table.fixed_N is None else table.fixed_N[rows_N],
         plan=plan,
+        notes=tuple(table.notes),
     )
 
 

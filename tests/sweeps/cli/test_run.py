@@ -55,7 +55,8 @@ def test_a_sweep_ends_with_its_leaderboard_and_where_to_look_next(
     assert ended.out == sweeps("best", "--topk", 3).out
     assert ended.out.startswith("tiny: 2 completed, 0 pruned, 0 failed\ntrial  ")
     first = trials()[0]
-    assert events(ended)[:4] == [
+    assert events(ended)[:5] == [
+        "60 images, 3 classes, 2 folds; no row rejected",
         f"trial 0 started  optimizer={first.params['optimizer']}  lr={first.params['lr']:.3g}",
         "trial 0 fold 1/2 scored S",
         "trial 0 fold 2/2 scored S",
@@ -119,7 +120,10 @@ class TestWhatIsSaidOfTheData:
         )
         ended = sweeps("run", path, "--local", "--trials", 1)
         assert (ended.code, first) == (0, "00.png,red")
-        assert events(ended)[0] == "rows rejected: 1 of 60; runs/tiny/rejected.csv says why"
+        assert events(ended)[0] == (
+            "59 images, 3 classes, 2 folds; 1 of 60 rows rejected (1 no label), "
+            "runs/tiny/rejected.csv says why"
+        )
         assert Path("runs/tiny/rejected.csv").read_text() == (
             "line,path,reason,detail\n2,photos/00.png,no label,label is empty\n"
         )
@@ -146,7 +150,7 @@ class TestWhatIsSaidOfTheData:
         self, sweeps: Callable[..., Ended], space: Callable[..., Path]
     ):
         ended = sweeps("run", space(), "--local", "--trials", 1, "--set", "data.cache_gb=0")
-        assert events(ended)[0] == (
+        assert events(ended)[1] == (
             "16x16-stretch does not fit into data.cache_gb: decoded batch by batch, which is slower"
         )
 

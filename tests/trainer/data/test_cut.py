@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from trainer.data.cut import Cut, cut_data
+from trainer.data.fold_column import HOLDOUT
 from trainer.data.fold_files import save_folds
-from trainer.data.folds import HOLDOUT
 from trainer.data.options import DataOptions, FoldOptions
 from trainer.errors import DataError
 
@@ -268,3 +268,50 @@ def test_a_folds_file_of_other_images_is_refused_since_it_would_pin_nothing(
         DataError, match=r"folds\.npz: none of its 48 images is in .*look like '0\.png', those of"
     ):
         cut(write(others, name="others.csv"), folds={"file": str(pinned)})
+
+
+# --- what is said of the data
+
+
+def test_one_line_counts_what_was_found_and_rejected(write: Write) -> None:
+    rows = people()
+    assert cut(write(rows)).counts() == "48 images, 3 classes, 3 folds; no row rejected"
+    rows += [{**rows[0], "label": ""}, rows[0], {**rows[1], "label": ""}]
+    assert cut(write(rows), group="person").counts() == (
+        "48 images, 3 classes, 24 groups, 3 folds; 3 of 51 rows rejected "
+        "(2 no label, 1 duplicate row)"
+    )
+
+
+def test_groups_written_as_whole_and_as_real_numbers_stay_on_one_side(write: Write) -> None:
+    rows = [
+        {**row, "person": f"{at // 2}{'.0' if at % 2 else ''}"} for at, row in enumerate(people())
+    ]
+    found = cut(write(rows), group="person")
+    assert len(set(found.folds.manifest.groups)) == 24
+    assert len(found.data.notes) == 1
+    places = fold_of(found)
+    assert all(places[f"{at}.png"] == places[f"{at + 1}.png"] for at in range(0, 48, 2))
+
+
+def test_a_column_of_words_holds_one_part_out_and_shows_another_to_no_fold_run(
+    write: Write,
+) -> None:
+    words = ["train", "Train", "val", "test"]
+    rows: Rows = [{**row, "split": words[at // 6 % 4]} for at, row in enumerate(people())]
+    found = cut(write(rows), folds={"column": "split"})
+    assert found.folds.k == 1
+    assert [len(rows_M) for rows_M in (found.folds.train_rows(0), found.folds.valid_rows(0))] == [
+        24,
+        12,
+    ]
+    assert (found.folds.fold_N == HOLDOUT).sum() == 12
+
+
+def test_names_that_look_alike_are_warned_of_beside_uneven_folds(write: Write) -> None:
+    rows = [{**row, "label": "Cat" if row["label"] == "a" else row["label"]} for row in people()]
+    rows[0]["label"] = rows[6]["label"] = rows[12]["label"] = "cat"
+    assert cut(write(rows)).warnings()[0] == (
+        "classes that differ only in spaces, capitals or spelling: 'Cat' and 'cat'. "
+        "If they mean one class, correct the labels"
+    )
