@@ -129,6 +129,10 @@ def changes(cut: Cut) -> str | None:
 def _identity(spec: SweepSpec) -> dict[str, Any]:
     """The values that decide a cut: sweeps with equal values hold out the same images."""
     data = spec.data.model_dump(mode="json", include=set(CUT_KEYS)) | {"group": spec.data.grouping}
+    # a folder that is read at all is read in the same way with this layout
+    data["layout"] = None if data["layout"] == "class_folders" else data["layout"]
+    if spec.data.exclude is not None:  # older sweeps have no such key
+        data["exclude"] = sorted(spec.data.exclude)
     for name in ("source", "valid"):
         data[name] = None if data[name] is None else str(Path(data[name]).resolve())
     folds = spec.folds.model_dump(mode="json", include={"seed", "holdout", "column"})

@@ -7,8 +7,10 @@ import dataclasses
 import itertools
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
+
+from trainer.images.manifest import composed
 
 # The formats that trainer.images.decode reads, and HEIC. HEIC cannot be read: its files are listed
 # here so that the user sees them among the rejected rows.
@@ -46,37 +48,44 @@ class Part:
         columns: the values of each column; the column `PATH` has the paths.
         lines: the line of each row in its file, or 0 for a folder.
         ignored: (path, reason) of each file that is not a row.
+        notes: sentences for the user about how the source was read.
     """
 
     columns: Columns
     lines: list[int]
     ignored: list[tuple[str, str]] = dataclasses.field(default_factory=list)
+    notes: list[str] = dataclasses.field(default_factory=list)
 
 
-def class_folders(source: Path) -> Part:
-    """The rows of a folder with one sub-folder per class. Images may be at any depth below it."""
+def class_folders(source: Path, exclude: Collection[str] = ()) -> Part:
+    """The rows of a folder with one sub-folder per class. Images may be at any depth below it.
+
+    Args:
+        exclude: the names of sub-folders that are not read, in the Unicode form NFC.
+    """
     paths: list[str] = []
     labels: list[str] = []
     ignored = _images_beside_folders(source)
-    for folder in _sub_folders(source):
+    for folder in _sub_folders(source, exclude):
         for path in _images(folder, source, ignored):
             paths.append(path)
             labels.append(folder.name)
     return Part({PATH: paths, "label": labels}, [0] * len(paths), ignored)
 
 
-def profiles(source: Path, borders: tuple[int, ...]) -> Part:
+def profiles(source: Path, borders: tuple[int, ...], exclude: Collection[str] = ()) -> Part:
     """The rows of a folder in the mask competition's layout.
 
     The source has one sub-folder per person. The name of a photo begins with a word of MASKS.
 
     Args:
         borders: the ages at which a new age band begins, see `age_bands`.
+        exclude: the names of sub-folders that are not read, in the Unicode form NFC.
     """
     names = ("mask", "gender", "age", "race", "person")
     columns: Columns = {name: [] for name in (PATH, *names)}
     part = Part(columns, [], _images_beside_folders(source))
-    for folder in _sub_folders(source):
+    for folder in _sub_folders(source, exclude):
         profile = PROFILE.fullmatch(folder.name)
         for path in _images(folder, source, part.ignored):
             mask = next((mask for mask in MASKS if Path(path).name.lower().startswith(mask)), None)
@@ -121,9 +130,10 @@ def age_band(age: int, borders: tuple[int, ...]) -> str:
     return age_bands(borders)[sum(age >= border for border in borders)]
 
 
-def _sub_folders(source: Path) -> Iterator[Path]:
+def _sub_folders(source: Path, exclude: Collection[str]) -> Iterator[Path]:
     for folder in sorted(source.iterdir()):
-        if folder.is_dir() and not folder.name.startswith("."):
+        hidden = folder.name.startswith(".") or composed(folder.name) in exclude
+        if not hidden and folder.is_dir():
             yield folder
 
 

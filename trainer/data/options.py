@@ -13,7 +13,7 @@ NEAR_DUPLICATES = "near_duplicates"
 COLOURS = {"white": (255, 255, 255), "black": (0, 0, 0), "grey": (128, 128, 128)}
 
 
-def _names(value: Any) -> Any:
+def _texts(value: Any, what: str) -> tuple[str, ...]:
     names = (
         (value,)
         if isinstance(value, str)
@@ -22,8 +22,16 @@ def _names(value: Any) -> Any:
         else ()
     )
     if not names or not all(isinstance(name, str) and name for name in names):
-        raise ValueError(f"a column's name, or a list of them, got {value!r}")
+        raise ValueError(f"a {what}'s name, or a list of them, got {value!r}")
     return tuple(map(composed, names))
+
+
+def _columns(value: Any) -> Any:
+    return _texts(value, "column")
+
+
+def _folders(value: Any) -> Any:
+    return _texts(value, "folder")
 
 
 def _four_names(value: Any) -> Any:
@@ -57,7 +65,8 @@ def _colour(value: Any) -> Any:
 
 Name = Annotated[str, Field(min_length=1)]
 Column = Annotated[str, AfterValidator(composed)]  # tables are read with names in this form, too
-Names = Annotated[tuple[str, ...], BeforeValidator(_names)]
+Columns = Annotated[tuple[str, ...], BeforeValidator(_columns)]
+FolderNames = Annotated[tuple[str, ...], BeforeValidator(_folders)]
 FourNames = Annotated[tuple[str, str, str, str], BeforeValidator(_four_names)]
 Borders = Annotated[tuple[int, ...], BeforeValidator(_borders)]
 Colour = Annotated[str, BeforeValidator(_colour)]
@@ -91,15 +100,19 @@ class DataOptions(Section):
         Field(description="A second source of the same kind, held out when folds: {column: fold}."),
     ] = None
     layout: Annotated[
-        Literal["profile_folders"] | None,
+        Literal["class_folders", "profile_folders"] | None,
         Field(
-            description="profile_folders: <id>_<gender>_<race>_<age>/ "
+            description="class_folders: sub-folders are classes even if they are called train or "
+            "test, or hold the same sub-folders. profile_folders: <id>_<gender>_<race>_<age>/ "
             "with photos named mask*, incorrect*, normal*."
         ),
     ] = None
+    exclude: Annotated[
+        FolderNames | None, Field(description="Sub-folders of a source folder that are not read.")
+    ] = None
     image: Annotated[Column, Field(description="The column with the image's path.")] = "path"
     label: Annotated[
-        Names | None, Field(description="The column with the class; several make a joint class.")
+        Columns | None, Field(description="The column with the class; several make a joint class.")
     ] = None
     group: Annotated[
         Column | None,

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trainer.data.fold_column import read_fold_column
+from trainer.data.folder_parts import refuse_parts
 from trainer.data.folders import (
     GENDERS,
     MASKS,
@@ -28,6 +29,7 @@ from trainer.data.image_files import existing, find_files, named, refuse_other_c
 from trainer.data.options import NEAR_DUPLICATES, DataOptions
 from trainer.data.values import one_spelling
 from trainer.errors import DataError
+from trainer.images.manifest import composed
 
 FOLD = "fold"  # the column that `data.valid` adds: empty for the first source, 0 for the second
 
@@ -99,6 +101,7 @@ def read_table(data: DataOptions, *, fold_column: str | None = None) -> Table:
             not exist; or an image file is outside the folder of its source.
     """
     sources = [existing(name) for name in (data.source, data.valid) if name is not None]
+    _refuse_unknown_folders(data, sources)
     parts = [_read(source, data) for source in sources]
     roots = [source if source.is_dir() else source.parent for source in sources]
     root = Path(os.path.commonpath([root.resolve() for root in roots]))
@@ -126,10 +129,29 @@ def read_table(data: DataOptions, *, fold_column: str | None = None) -> Table:
         fold_column=fold_column,
         only_first=parts[0].columns.keys() - shared,
     )
+    table.notes.extend(note for part in parts for note in part.notes)
     names = [*map(table.where, range(len(table))), *(path for path, _ in table.ignored)]
     refuse_other_codes(table.name, names)
     _find_images(table, data, homes=sorted({str(root.resolve()) for root in roots}))
     return table
+
+
+def _refuse_unknown_folders(data: DataOptions, sources: list[Path]) -> None:
+    """Refuse `data.exclude` if no source has a sub-folder of this name.
+
+    Raises:
+        DataError: this is the case.
+    """
+    if data.exclude is None:
+        return
+    folders = [source for source in sources if source.is_dir()]
+    there = sorted(
+        {composed(path.name) for source in folders for path in source.iterdir() if path.is_dir()}
+    )
+    for name in data.exclude:
+        if name not in there:
+            what = f"There: {', '.join(map(repr, there))}" if folders else "It is no folder"
+            raise DataError(f"{data.source}: no sub-folder {name!r} (data.exclude). {what}")
 
 
 def _refuse_one_fold_column(
@@ -151,11 +173,7 @@ def _refuse_one_fold_column(
 
 def _read(source: Path, data: DataOptions) -> Part:
     if source.is_dir():
-        part = (
-            profiles(source, data.age_borders)
-            if data.layout == "profile_folders"
-            else class_folders(source)
-        )
+        part = _folder(source, data)
     elif not source.is_file():
         raise DataError(
             f"{source}: no such file or folder. "
@@ -175,6 +193,16 @@ def _read(source: Path, data: DataOptions) -> Part:
             f"{source}: no images found. "
             "A CSV needs at least one row, a folder one sub-folder per class"
         )
+    return part
+
+
+def _folder(source: Path, data: DataOptions) -> Part:
+    exclude = data.exclude or ()
+    if data.layout == "profile_folders":
+        return profiles(source, data.age_borders, exclude)
+    part = class_folders(source, exclude)
+    if data.layout is None:
+        part.notes += refuse_parts(source, part.columns[PATH])
     return part
 
 

@@ -38,6 +38,7 @@ KEYS = {
     "image": {"image": "file"},
     "layout": {"layout": "profile_folders"},
     "age borders": {"age_borders": [20, 40]},
+    "exclude": {"exclude": ["test"]},
 }
 
 
@@ -150,6 +151,14 @@ def test_corrections_and_cleaning_do_not_move_images(
         earlier_folds(changed, SweepFiles(runs / ("first" if own else "toy")))
         == runs / "first" / "folds.npz"
     )
+
+
+def test_to_say_that_folders_are_classes_does_not_move_images(
+    make_spec: Make, images: Path, runs: Path
+) -> None:
+    written(spec_of(make_spec, images), runs / "first")
+    spelled_out = spec_of(make_spec, images, layout="class_folders")
+    assert earlier_folds(spelled_out, SweepFiles(runs / "first")) == runs / "first" / "folds.npz"
 
 
 def test_a_source_is_the_same_however_its_path_is_written(

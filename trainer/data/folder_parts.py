@@ -1,0 +1,253 @@
+"""Find sub-folders that are parts of a data set, such as `train` and `val`, and no classes.
+
+The names of the folders and the paths of their images decide; the disk is not read again.
+"""
+
+import dataclasses
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from trainer.errors import DataError
+from trainer.images.manifest import composed
+
+WORDS = {
+    "train": ("training", "train", "학습", "훈련"),
+    "valid": ("validation", "valid", "val", "검증"),
+    "test": ("testing", "test", "테스트", "시험", "평가"),
+}
+ROLES = {word: role for role, words in WORDS.items() for word in words}
+# words beside a word of WORDS that leave its meaning as it is: `train_images`, `test-set`, `01.val`
+FILLERS = (
+    r"\d+x\d+|\d|images?|imgs?|pictures?|pics?|photos?|jpe?gs?|pngs?|data|sets?|splits?|parts?"
+    r"|subsets?|folders?|dirs?|files?|crops?|cropped|resized|raw|clean|original|labell?ed"
+    r"|unlabell?ed|augmented|small|full|new|final|stage|용|데이터|이미지|사진|세트|셋"
+)
+PART = re.compile(rf"(?:{FILLERS})*(?P<word>{'|'.join(ROLES)})(?:{FILLERS})*")
+FOLD = re.compile(rf"(?:{FILLERS})*(?:fold|split)\d+")
+SEPARATORS = re.compile(r"[\s_.,()\[\]-]+")
+CAPITAL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+OPPOSITES = ("invalid", "notvalid", "nonvalid", "unvalid")
+MAX_SHOWN = 6  # names of folders that a message shows
+
+
+@dataclasses.dataclass
+class _Folder:
+    """A sub-folder with images.
+
+    Attributes:
+        path: the path of the folder, relative to the source.
+        direct: the number of images directly in the folder.
+        inner: the names of its sub-folders with images, and the paths in each of them.
+    """
+
+    path: str
+    direct: int
+    inner: dict[str, list[str]]
+
+    @property
+    def name(self) -> str:
+        """The name of the folder, in the Unicode form NFC."""
+        return composed(self.path.rpartition("/")[2])
+
+    @property
+    def role(self) -> str | None:
+        """`train`, `valid` or `test` if the folder is called like a part of a data set."""
+        found = PART.fullmatch(SEPARATORS.sub("", self.name.casefold()))
+        return ROLES[found["word"]] if found else None
+
+    @property
+    def keys(self) -> set[str]:
+        """The names of the sub-folders for a comparison."""
+        return {composed(name).casefold() for name in self.inner}
+
+
+def refuse_parts(source: Path, paths: Iterable[str]) -> list[str]:
+    """Refuse a folder whose sub-folders are parts of a data set and would become the classes.
+
+    Args:
+        paths: the paths of the images, relative to `source`. The first folder of a path is the
+            class.
+
+    Returns:
+        Notes about folders that may be parts, but are read as classes.
+
+    Raises:
+        DataError: the sub-folders are called like parts; or all of them hold the same sub-folders;
+            or there is only one, with sub-folders.
+    """
+    place = ""
+    tops = _folders(place, paths)
+    while len(tops) == 1 and not tops[0].direct:
+        place = tops[0].path
+        tops = _folders(place, (path for inner in tops[0].inner.values() for path in inner))
+    problem = _problem(source, tops)
+    if problem is None and place and len(tops) > 1:
+        problem = (
+            f"its only sub-folder with images is {place}, which would become the only class. "
+            f"It holds {_names(tops)}: write `source: {source / place}`"
+        )
+    if problem is not None:
+        raise DataError(
+            f"{source}: {problem}. If the sub-folders of {source} are the classes all the same, "
+            "write `layout: class_folders` below data"
+        )
+    return [
+        f"a class is called {folder.name!r}, like a part of a data set. If that is meant, "
+        "`layout: class_folders` below data says so"
+        for folder in tops
+        if not place and folder.role is not None and not _has_opposite(folder, tops)
+    ]
+
+
+def _folders(place: str, paths: Iterable[str]) -> list[_Folder]:
+    """The sub-folders of the folder `place` that have images, by their names."""
+    depth = place.count("/") + 1 if place else 0
+    found: dict[str, _Folder] = {}
+    for path in paths:
+        parts = path.split("/", depth + 2)
+        name = parts[depth]
+        folder = found.get(name)
+        if folder is None:
+            folder = found[name] = _Folder("/".join(parts[: depth + 1]), 0, {})
+        if len(parts) == depth + 2:
+            folder.direct += 1
+        else:
+            folder.inner.setdefault(parts[depth + 1], []).append(path)
+    return [found[name] for name in sorted(found)]
+
+
+def _problem(source: Path, tops: list[_Folder]) -> str | None:
+    """What is wrong with the folders as classes, and what to write instead; None if nothing is."""
+    if len(tops) < 2:
+        return None
+    parts = [folder for folder in tops if folder.role is not None] or _loose_parts(tops)
+    if len(parts) > 1 or (parts and _is_part(parts[0], tops)):
+        return _named_like_parts(source, parts, tops)
+    if all(FOLD.fullmatch(SEPARATORS.sub("", folder.name.casefold())) for folder in tops):
+        return (
+            f"its sub-folders ({_names(tops)}) are called like folds and would become the classes. "
+            "Write a CSV with the columns path, label and fold, and `folds: {column: fold}`"
+        )
+    shared = _shared(tops)
+    if not shared:
+        return None
+    inner = f"all of its {len(tops)} sub-folders ({_names(tops)}) hold the same sub-folders"
+    below = [_Folder(name, 0, {}) for name in sorted(shared)]
+    if all(folder.role for folder in below):
+        return (
+            f"{inner} {_names(below)}, whose images would be mixed. Write a CSV with the columns "
+            "path, label and fold (train or valid), and `folds: {column: fold}`"
+        )
+    return (
+        f"{inner} {_names(below)}. So these look like the classes, and the folders that hold them "
+        f"look like parts of the data. Write `source: {source / tops[0].path}`, and for a second "
+        f"part `valid: {source / tops[1].path}`; or a CSV of all parts with the columns path and "
+        "label"
+    )
+
+
+def _is_part(folder: _Folder, tops: list[_Folder]) -> bool:
+    """Whether the only folder that is called like a part is no class.
+
+    `train` may be a class beside `car` and `plane`. So for this word, the sub-folders decide.
+    """
+    others = [other for other in tops if other is not folder]
+    names = {composed(other.name).casefold() for other in others}
+    names |= {key for other in others for key in other.keys}
+    if folder.keys & names:
+        return True
+    if len(folder.inner) > 1 and not any(other.inner for other in others):
+        return True
+    word = SEPARATORS.sub("", folder.name.casefold())
+    return word != "train" and not _has_opposite(folder, tops)
+
+
+def _has_opposite(folder: _Folder, tops: list[_Folder]) -> bool:
+    """Whether `valid` means the opposite of a class `invalid`."""
+    plain = {SEPARATORS.sub("", other.name.casefold()) for other in tops}
+    name = SEPARATORS.sub("", folder.name.casefold())
+    return any(name.replace("valid", opposite) in plain - {name} for opposite in OPPOSITES)
+
+
+def _loose_parts(tops: list[_Folder]) -> list[_Folder]:
+    """Folders such as `seg_train` and `seg_test`: different parts of one name."""
+    found: dict[tuple[str, ...], dict[str, _Folder]] = {}
+    for folder in tops:
+        words = [word.casefold() for word in SEPARATORS.split(CAPITAL.sub(" ", folder.name))]
+        for at, word in enumerate(words):
+            if word in ROLES:
+                found.setdefault((*words[:at], *words[at + 1 :]), {})[ROLES[word]] = folder
+                break
+    return next((list(parts.values()) for parts in found.values() if len(parts) > 1), [])
+
+
+def _shared(tops: list[_Folder]) -> set[str]:
+    """The sub-folders that all folders hold, if they look like the classes."""
+    keys = [folder.keys for folder in tops]
+    shared = set.intersection(*keys)
+    images = sum(len(paths) for folder in tops for paths in folder.inner.values())
+    direct = sum(folder.direct for folder in tops)
+    if len(shared) < 2 or 2 * len(shared) < len(set.union(*keys)) or direct > images:
+        return set()
+    return {composed(name) for name in tops[0].inner if composed(name).casefold() in shared}
+
+
+def _named_like_parts(source: Path, parts: list[_Folder], tops: list[_Folder]) -> str:
+    """The message about folders that are called like parts."""
+    what = (
+        f"its sub-folders {_names(parts)} are called like parts of a data set"
+        if len(parts) > 1
+        else f"its sub-folder {parts[0].name} is called like a part of a data set"
+    )
+    problem = f"{what} and would become {'classes' if len(parts) > 1 else 'a class'}. "
+    role_of = {folder.path: _loose_role(folder) for folder in parts}
+    train = next((f for f in parts if role_of[f.path] == "train"), None)
+    valid = next((f for f in parts if role_of[f.path] == "valid"), None)
+    if train is None and len(tops) > len(parts):
+        names = ", ".join(_quoted(folder.name) for folder in parts)
+        them = "it" if len(parts) == 1 else "them"
+        return problem + f"Write `exclude: [{names}]` below data to leave {them} out"
+    train = train or parts[0]
+    if not train.inner:
+        return problem + (
+            f"The images of {train.name} are in no class folders: "
+            "write a CSV with the columns path and label"
+        )
+    advice = f"Write `source: {source / _class_level(train)}`"
+    if valid is not None and valid.inner:
+        advice += (
+            f" and `valid: {source / _class_level(valid)}` "
+            "(held out with `folds: {column: fold}`, else pooled with the source)"
+        )
+    return problem + advice
+
+
+def _loose_role(folder: _Folder) -> str | None:
+    words = SEPARATORS.split(CAPITAL.sub(" ", folder.name))
+    return folder.role or next(
+        (ROLES[word.casefold()] for word in words if word.casefold() in ROLES), None
+    )
+
+
+def _class_level(folder: _Folder) -> str:
+    """The path of the folder below which the class folders are."""
+    while len(folder.inner) == 1 and not folder.direct:
+        (inner,) = _folders(
+            folder.path, (path for paths in folder.inner.values() for path in paths)
+        )
+        if not inner.inner:
+            break
+        folder = inner
+    return folder.path
+
+
+def _names(folders: list[_Folder]) -> str:
+    names = [composed(folder.path) for folder in folders]
+    more = f" and {len(names) - MAX_SHOWN:,} more" if len(names) > MAX_SHOWN else ""
+    return ", ".join(names[:MAX_SHOWN]) + more
+
+
+def _quoted(name: str) -> str:
+    """A name as an entry of a list in YAML."""
+    return name if re.fullmatch(r"[^\W\d][\w -]*", name) else f"'{name}'"
