@@ -248,6 +248,9 @@ def _report_data(cut: "Cut", changed: str | None, context: _Context) -> None:
     # the path as the user wrote it; the directory in `context.files` is an absolute path
     reasons = SweepFiles(context.options.runs / context.files.directory.name).rejected
     context.notice(cut.counts() + (f", {reasons} says why" if cut.data.rejected else ""))
+    levels = cut.levels()
+    if levels is not None:
+        context.notice(f"files of more than 8 bits: {levels} (data.levels)")
     for line in [*cut.data.notes, *filter(None, [changed])]:
         context.notice(line)
     for choice in cut.data.plan.streamed:

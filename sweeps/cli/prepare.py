@@ -36,6 +36,9 @@ def prepare(space: Space, settings: Settings = None, runs: Runs = None) -> None:
         f"{len(folds.manifest.classes):,} classes"
     )
     print(f"folds      {folds.k}, hash {folds.hash}")
+    levels = cut.levels()
+    if levels is not None:
+        print(f"levels     {levels} (data.levels)")
     for key, size_bytes in found.plan.sizes_bytes.items():
         print(f"decoded    {key}: {size_bytes / 1e6:,.1f} MB in {default_cache_folder()}")
     for how in found.plan.streamed:

@@ -1,5 +1,6 @@
 """The data of a sweep: read, clean and cut them, and write the results to its directory."""
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from sweeps.space.spec import SweepSpec
 from trainer.data.cleaning import write_rejected
 from trainer.data.cut import Cut, cut_data
 from trainer.data.data_set import PLAIN_READ, ReadOptions, require_boxes
-from trainer.data.fold_files import save_folds
+from trainer.data.fold_files import load_reading, save_folds
 from trainer.data.folds import Folds, moved
 from trainer.data.image_files import existing
 from trainer.data.sources import read_table
@@ -52,12 +53,15 @@ def cut_sweep(
     Images keep their folds of `earlier_folds`.
 
     Args:
-        files: the sweep's directory, below the runs folder; it need not exist.
+        files: the sweep's directory, below the runs folder; it need not exist. A sweep that has
+            begun keeps the levels of its images.
         read: see trainer.data.cut.
 
     Raises:
         DataError: see trainer.data.cut.
     """
+    if files.identity() is not None:
+        read = dataclasses.replace(read, levels_of=load_reading(files.folds_file))
     return cut_data(spec.data, spec.folds, earlier=earlier_folds(spec, files), read=read)
 
 

@@ -156,6 +156,9 @@ def _summary(spec: SweepSpec, cut: Cut) -> Iterator[tuple[str, str]]:
         count = int((folds.fold_N == mark).sum())
         if count:
             yield name, f"{count:,} images"
+    levels = cut.levels()
+    if levels is not None:
+        yield "levels", f"{levels} (data.levels)"
     # `check` itself fills no cache: these lines describe what `run` and `prepare` will decode
     plan = plan_cache(spec.choices(), images=found.to_decode, cache_gb=spec.data.cache_gb)
     for key, size_bytes in plan.sizes_bytes.items():

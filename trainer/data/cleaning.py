@@ -27,10 +27,11 @@ REPAIRS = {
     "alpha": "transparent pixels filled",
     "palette": "palettes turned to RGB",
     "cmyk": "CMYK turned to RGB",
-    "16-bit": "16 bits cut to 8",
+    "16-bit": "16 bits turned to 8",
     "grey": "greyscale turned to RGB",
     "rotated": "EXIF orientation applied",
     "animated": "animations, first frame used",
+    "beyond": "values outside the levels cut",  # known only after the pixels are decoded
 }
 
 

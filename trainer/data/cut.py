@@ -7,13 +7,16 @@ import collections
 import dataclasses
 from pathlib import Path
 
+from trainer.data.cleaning import REPAIRS
 from trainer.data.data_set import PLAIN_READ, DataSet, ReadOptions, read_data_set
 from trainer.data.fold_files import load_folds
 from trainer.data.folds import Folds, deviations, fixed_folds, make_folds
 from trainer.data.image_files import existing
 from trainer.data.options import DataOptions, FoldOptions
+from trainer.data.sampled_levels import levels_text
 from trainer.data.values import alike_warnings
 from trainer.errors import DataError
+from trainer.images.levels import FULL
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,7 +33,31 @@ class Cut:
 
     def warnings(self) -> list[str]:
         """What a user should repair or know before a sweep starts, in sentences."""
-        return [*alike_warnings(self.folds.manifest), *deviations(self.folds)]
+        return [*alike_warnings(self.folds.manifest), *self._cut_values(), *deviations(self.folds)]
+
+    def levels(self) -> str | None:
+        """The levels of files of more than 8 bits, in words; None if no file has more than 8 bits.
+
+        The data set's files decide, and not the sample from which the levels were chosen.
+        """
+        reading = self.folds.manifest.reading
+        found = []
+        if self.data.repairs.get(REPAIRS["16-bit"]):
+            found.append(levels_text(reading.levels or FULL))
+        if reading.real_levels is not None and reading.real_levels != reading.levels:
+            found.append(f"{levels_text(reading.real_levels)} of real numbers")
+        return f"{' and '.join(found)} become black to white" if found else None
+
+    def _cut_values(self) -> list[str]:
+        reading = self.folds.manifest.reading
+        count = self.data.repairs.get(REPAIRS["beyond"])
+        levels = [levels_text(each) for each in (reading.levels, reading.real_levels) if each]
+        if not count or not levels:
+            return []
+        return [
+            f"{_many(count, 'image')} of more than 8 bits hold values outside {levels[0]}, which "
+            "become plain black or white: data.levels sets other levels"
+        ]
 
     def counts(self) -> str:
         """One line about the size of the data: images, classes, groups, folds, rejected rows."""

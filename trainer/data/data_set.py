@@ -12,13 +12,14 @@ import numpy.typing as npt
 
 from trainer.data.cleaning import Cleaned, FileFacts, Rejected, clean, refuse_too_many
 from trainer.data.options import NEAR_DUPLICATES, DataOptions
+from trainer.data.sampled_levels import sampled_reading
 from trainer.data.scan import scan_files
 from trainer.data.sources import Table, read_table
 from trainer.errors import DataError
 from trainer.images.cache import CachePlan, make_room, plan_cache, pool_of
 from trainer.images.manifest import PART_MARK, Manifest, order_classes
 from trainer.images.pool import PoolWriter
-from trainer.images.preprocessing import Preprocessing
+from trainer.images.preprocessing import Preprocessing, Reading
 
 # Pixels. The fingerprint of a smaller image says too little: a fingerprint has 17 x 16 cells, and
 # the fingerprints of digits of 32 x 32 pixels are all similar.
@@ -37,6 +38,8 @@ class ReadOptions:
         tolerant: accept any number of rejected rows, so that the command can show them.
         on_rejected: called with the rejected rows, before an error because of them is raised.
         progress: called with (name of the step, images done, all images).
+        levels_of: a reading whose levels are kept, or None to choose the levels from a sample of
+            the files. The options of the user come before both.
     """
 
     choices: Sequence[Preprocessing] = ()
@@ -44,6 +47,7 @@ class ReadOptions:
     tolerant: bool = False
     on_rejected: Callable[[list[Rejected]], None] | None = None
     progress: Progress | None = None
+    levels_of: Reading | None = None
 
 
 PLAIN_READ = ReadOptions()
@@ -93,6 +97,7 @@ def read_data_set(
     """
     table = read_table(data, fold_column=fold_column)
     require_boxes(data, read.choices)
+    reading = _reading(table, data, read)
     # with one image per cluster, most images may be rejected: decode only the kept images, later
     at_once = data.keep == "all"
     plan = plan_cache(read.choices if at_once else (), images=len(table), cache_gb=data.cache_gb)
@@ -100,6 +105,7 @@ def read_data_set(
         table,
         data,
         plan,
+        reading=reading,
         fingerprints=read.fingerprints or data.needs_fingerprints,
         progress=read.progress,
     )
@@ -110,7 +116,9 @@ def read_data_set(
         refuse_too_many(cleaned.rejected, rows=len(table) + len(table.ignored), data=data)
     if not cleaned.labels:
         raise DataError(f"{table.name}: none of {len(table):,} rows can be used")
-    found = _data_set(table, data, facts, cleaned, plan=plan, progress=read.progress)
+    found = _data_set(
+        table, data, facts, cleaned, reading=reading, plan=plan, progress=read.progress
+    )
     if at_once:
         return found
     kept = set(found.manifest.paths)
@@ -119,7 +127,7 @@ def read_data_set(
     if not read.choices:
         return found
     plan = plan_cache(read.choices, images=len(part), cache_gb=data.cache_gb)
-    _scan(part, data, plan, fingerprints=False, progress=read.progress)
+    _scan(part, data, plan, reading=reading, fingerprints=False, progress=read.progress)
     return dataclasses.replace(found, plan=plan)
 
 
@@ -136,15 +144,25 @@ def require_boxes(data: DataOptions, choices: Sequence[Preprocessing]) -> None:
         )
 
 
+def _reading(table: Table, data: DataOptions, read: ReadOptions) -> Reading:
+    """How the files become pixels; notes about the levels are added to the table."""
+    kept = read.levels_of
+    if data.levels is None and kept is not None:
+        return dataclasses.replace(data.reading, levels=kept.levels, real_levels=kept.real_levels)
+    reading, notes = sampled_reading(table.root, table.paths, data.reading, wanted=data.levels)
+    table.notes.extend(notes)
+    return reading
+
+
 def _scan(
     table: Table,
     data: DataOptions,
     plan: CachePlan,
     *,
+    reading: Reading,
     fingerprints: bool,
     progress: Progress | None,
 ) -> FileFacts:
-    reading = data.reading
     pools = [pool_of(table.root, how, reading=reading) for how in plan.kept]
     if pools:
         make_room(pools, images=len(table), cache_gb=data.cache_gb)
@@ -170,6 +188,7 @@ def _data_set(
     facts: FileFacts,
     cleaned: Cleaned,
     *,
+    reading: Reading,
     plan: CachePlan,
     progress: Progress | None,
 ) -> DataSet:
@@ -214,7 +233,7 @@ def _data_set(
         groups=groups,
         boxes_N4=boxes_N4,
         digests_N=facts.digests_N[rows_N],
-        reading=data.reading,
+        reading=reading,
     )
     return DataSet(
         manifest=manifest,

@@ -92,7 +92,6 @@ def load_folds(path: Path) -> Folds:
 
 
 def _from_arrays(head: dict[str, Any], arrays: dict[str, Any]) -> Folds:
-    reading = head["reading"]
     groups = arrays.get("groups")
     manifest = Manifest(
         root=Path(head["root"]),
@@ -105,7 +104,7 @@ def _from_arrays(head: dict[str, Any], arrays: dict[str, Any]) -> Folds:
         groups=None if groups is None else tuple(groups.tolist()),
         boxes_N4=arrays.get("boxes"),
         digests_N=arrays.get("digests"),
-        reading=Reading(**{**reading, "fill_rgb": tuple(reading["fill_rgb"])}),
+        reading=_reading(head),
     )
     return Folds(
         manifest=manifest,
@@ -114,3 +113,21 @@ def _from_arrays(head: dict[str, Any], arrays: dict[str, Any]) -> Folds:
         seed=head["seed"],
         holdout=head["holdout"],
     )
+
+
+def load_reading(path: Path) -> Reading | None:
+    """How the files of frozen folds became pixels; None if the folds file cannot be read."""
+    try:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
+            return _reading(json.loads(str(file["head"])))
+    except (OSError, EOFError, ValueError, TypeError, KeyError, zipfile.BadZipFile, zlib.error):
+        return None
+
+
+def _reading(head: dict[str, Any]) -> Reading:
+    # JSON has no tuples
+    values: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in head["reading"].items()
+    }
+    return Reading(**values)

@@ -51,8 +51,8 @@ class Folds:
     def hash(self) -> str:
         """16 hex digits that identify everything that decides the training and the scores.
 
-        This is: the paths, contents, boxes and classes of the images, their folds, and the fill
-        colour.
+        This is: the paths, contents, boxes and classes of the images, their folds, the fill
+        colour, and the levels of images of more than 8 bits.
         """
         manifest = self.manifest
         head = [
@@ -61,6 +61,8 @@ class Folds:
             list(manifest.classes),
             list(manifest.paths),
             manifest.reading.fill_rgb,
+            # nothing for images of 8 bits, so that the hashes of older versions stay valid
+            *filter(None, [manifest.reading.chosen_levels]),
         ]
         digest = hashlib.sha256(json.dumps(head).encode())
         for array in (manifest.labels_N, self.fold_N, manifest.boxes_N4, manifest.digests_N):

@@ -1,5 +1,6 @@
 """The user's options for the data and the folds: the sections `data` and `folds` of a YAML file."""
 
+import math
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -54,6 +55,14 @@ def _borders(value: Any) -> Any:
     return ages
 
 
+def _level_pair(value: Any) -> Any:
+    pair = tuple(value) if isinstance(value, (list, tuple)) else ()
+    numbers = all(type(level) in (int, float) and math.isfinite(level) for level in pair)
+    if len(pair) != 2 or not numbers or pair[0] >= pair[1]:
+        raise ValueError(f"levels are two numbers that rise, e.g. [0, 4095], got {value!r}")
+    return pair
+
+
 def _colour(value: Any) -> Any:
     if not isinstance(value, str) or (
         value not in COLOURS and not re.fullmatch(r"#[0-9a-fA-F]{6}", value)
@@ -69,6 +78,7 @@ Columns = Annotated[tuple[str, ...], BeforeValidator(_columns)]
 FolderNames = Annotated[tuple[str, ...], BeforeValidator(_folders)]
 FourNames = Annotated[tuple[str, str, str, str], BeforeValidator(_four_names)]
 Borders = Annotated[tuple[int, ...], BeforeValidator(_borders)]
+LevelPair = Annotated[tuple[float, float], BeforeValidator(_level_pair)]
 Colour = Annotated[str, BeforeValidator(_colour)]
 
 
@@ -154,6 +164,13 @@ class DataOptions(Section):
             description="Colour under alpha, behind a removed background, around a fitted image."
         ),
     ] = "white"
+    levels: Annotated[
+        LevelPair | None,
+        Field(
+            description="Files of more than 8 bits: the values that become black and white, e.g. "
+            "[0, 4095]; left out, a sample of the files decides."
+        ),
+    ] = None
     max_pixels: Annotated[
         int, Field(ge=1, description="Larger images are rejected (decompression bombs).")
     ] = 89_478_485
@@ -205,7 +222,7 @@ class DataOptions(Section):
 
     @property
     def reading(self) -> Reading:
-        """How the image files become pixels."""
+        """How the image files become pixels, without the levels: they depend on the files."""
         fill = COLOURS.get(self.fill) or tuple(int(self.fill[at : at + 2], 16) for at in (1, 3, 5))
         return Reading(
             fill_rgb=(fill[0], fill[1], fill[2]),

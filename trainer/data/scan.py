@@ -28,11 +28,14 @@ from trainer.images.decode import decode_all, fingerprint
 from trainer.images.images import Pixels
 from trainer.images.manifest import DIGEST, content_digest
 from trainer.images.parallel import map_in_order
-from trainer.images.picture import read_header
+from trainer.images.picture import Kept, read_header
 from trainer.images.pool import PoolWriter, image_key
 from trainer.images.preprocessing import Box, Preprocessing, Reading
 
 FORMAT = 1
+BEYOND = list(REPAIRS).index("beyond")  # the bit of this trait
+# Share of the pixels of an image. The levels of a sample leave out 0.1 % at each end.
+MAX_BEYOND = 0.01
 SAVE_EVERY_S = 60.0
 RECORD = np.dtype(
     [
@@ -242,7 +245,8 @@ def _read(
         ]
         to_decode = [(writer, key, box) for writer, key, box, image in lacking if image is None]
         choices = [(writer.pool.how, box) for writer, _, box in to_decode]
-        images = decode_all(data, choices, reading=request.reading)
+        pictures: Kept = {}
+        images = decode_all(data, choices, reading=request.reading, kept=pictures)
         pixels = [
             (writer, key, image) for (writer, key, _), image in zip(to_decode, images, strict=True)
         ]
@@ -250,10 +254,21 @@ def _read(
         if known["hashed"] and known["digest"] == record["digest"]:
             record["hashed"] = True
             record["fingerprint"] = known["fingerprint"]
-        # without a needed image, only the fingerprint decodes the file and shows that it is whole
-        elif request.fingerprints or not needed:
-            record["fingerprint"] = fingerprint(data, reading=request.reading)
+        # If nothing was decoded, the fingerprint decodes the file. It shows that the file is whole
+        # and that its values are inside the levels.
+        elif (
+            request.fingerprints
+            or not needed
+            or (request.reading.chosen_levels is not None and not to_decode)
+        ):
+            greys: Kept = {}
+            record["fingerprint"] = fingerprint(data, reading=request.reading, kept=greys)
             record["hashed"] = True
+            pictures |= greys
+        if any(picture.beyond > MAX_BEYOND for picture in pictures.values()):
+            record["traits"] |= 1 << BEYOND
+        elif not pictures and known["digest"] == record["digest"]:
+            record["traits"] |= known["traits"] & (1 << BEYOND)
     except UnreadableError as error:
         return _FileResult(record, str(error), [])
     return _FileResult(record, "", pixels)
@@ -266,9 +281,10 @@ class _Memory:
     """
 
     def __init__(self, root: Path, reading: Reading, folder: Path | None) -> None:
-        name = hashlib.sha256(
-            repr((str(root), reading.fill_rgb, reading.max_pixels)).encode()
-        ).hexdigest()[:16]
+        # nothing for images of 8 bits, so that the facts of older versions stay valid
+        levels = filter(None, [reading.chosen_levels])
+        key = repr((str(root), reading.fill_rgb, reading.max_pixels, *levels))
+        name = hashlib.sha256(key.encode()).hexdigest()[:16]
         self._path = writable_cache_folder(folder) / "files" / f"{name}-v{FORMAT}.npz"
         self._paths: list[str] = []
         self._records: npt.NDArray[np.void] = np.empty(0, dtype=RECORD)

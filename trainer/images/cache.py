@@ -195,7 +195,9 @@ def _remove(pixels: Path) -> bool:
 
 def _choice_folder(how: Preprocessing, reading: Reading, folder: Path) -> Path:
     """Return the folder of a choice, named by its readable key and a hash of the other settings."""
-    rest: list[object] = [FORMAT, reading.fill_rgb]
+    # nothing for images of 8 bits, so that the pools of older versions stay valid
+    levels = filter(None, [reading.chosen_levels])
+    rest: list[object] = [FORMAT, reading.fill_rgb, *levels]
     for used, weights in (
         (how.crop == "face", reading.face_weights),
         (how.background == "remove", reading.background_weights),

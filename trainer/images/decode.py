@@ -29,7 +29,11 @@ def decode(data: bytes, how: Preprocessing, *, reading: Reading, box: Box | None
 
 
 def decode_all(
-    data: bytes, wanted: Sequence[tuple[Preprocessing, Box | None]], *, reading: Reading
+    data: bytes,
+    wanted: Sequence[tuple[Preprocessing, Box | None]],
+    *,
+    reading: Reading,
+    kept: Kept | None = None,
 ) -> list[Images]:
     """Return the picture once for each choice of preprocessing.
 
@@ -44,11 +48,12 @@ def decode_all(
 
     Args:
         wanted: the choices, each with the box that `crop: box` cuts out.
+        kept: the decoded pictures are added to it; it must be empty.
 
     Raises:
         UnreadableError: the file cannot be decoded, or a box is not inside the image.
     """
-    kept: Kept = {}
+    kept = {} if kept is None else kept
     return [_decoded(data, how, reading=reading, box=box, kept=kept) for how, box in wanted]
 
 
@@ -79,7 +84,9 @@ def _decoded(
     return np.array(canvas)
 
 
-def fingerprint(data: bytes, *, reading: Reading) -> npt.NDArray[np.uint64]:
+def fingerprint(
+    data: bytes, *, reading: Reading, kept: Kept | None = None
+) -> npt.NDArray[np.uint64]:
     """Return 256 bits that resizing and recompression hardly change, as (4,) words.
 
     Each bit belongs to one cell of a grid of 16 x 16; the first cell has the highest bit. The bit
@@ -99,7 +106,7 @@ def fingerprint(data: bytes, *, reading: Reading) -> npt.NDArray[np.uint64]:
         data,
         reading=reading,
         scale_for=lambda full_WH: _draft_scale(full_WH, size_WH),
-        kept={},
+        kept={} if kept is None else kept,
         grey=True,
     )
     pixels_HW = np.asarray(picture.resized(picture.whole, size_WH), dtype=np.float32)

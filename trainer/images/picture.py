@@ -15,11 +15,13 @@ import threading
 import warnings
 import zlib
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
-import numpy as np
 from PIL import ExifTags, Image, ImageFile, JpegImagePlugin, UnidentifiedImageError
 
 from trainer.errors import UnreadableError
+from trainer.images.depth import Depth, deep_values, depth_of, in_8_bits, without_alpha
+from trainer.images.levels import Range, range_of
 from trainer.images.preprocessing import Reading, Size
 
 # left, top, right, bottom in pixels of the image as displayed
@@ -108,6 +110,33 @@ def read_header(data: bytes, *, reading: Reading) -> Header:
     return Header((height, width), traits | ({"rotated"} if orientation != 1 else frozenset()))
 
 
+def read_depth(file: Path) -> Depth | None:
+    """Return the depth of a file from its first bytes; None for 8 bits, or if it is no image."""
+    try:
+        with file.open("rb") as stream:
+            return depth_of(Image.open(stream, formats=FORMATS))
+    except (*PILLOW_FAILURES, Image.DecompressionBombError):
+        return None
+
+
+def read_range(data: bytes, *, reading: Reading) -> Range | None:
+    """Return the range of the values of a file of more than 8 bits.
+
+    Returns:
+        None if the file holds no number, or if its values cannot be read: colours of 16 bits can be
+        read only from a PNG file.
+
+    Raises:
+        UnreadableError: the file cannot be decoded.
+    """
+    with _failures(data, reading):
+        image = _open(data, reading)
+        depth = depth_of(image)
+        image.load()
+        values = deep_values(image, data, depth)
+    return None if values is None else range_of(without_alpha(values))
+
+
 @dataclasses.dataclass(frozen=True)
 class Picture:
     """A decoded upright picture of mode `L` or `RGB`, possibly at a smaller scale than the file.
@@ -115,12 +144,14 @@ class Picture:
     Attributes:
         size_WH: width and height of the picture at full scale.
         scale_XY, offset_XY: coordinate x of the full picture is x * scale + offset in `image`.
+        beyond: the share of the pixels that were outside the levels of a file of more than 8 bits.
     """
 
     image: Image.Image
     size_WH: Size_WH
     scale_XY: tuple[float, float] = (1, 1)
     offset_XY: tuple[float, float] = (0, 0)
+    beyond: float = 0.0
 
     @property
     def whole(self) -> Area:
@@ -183,6 +214,7 @@ def read_picture(
     full_WH = None
     with _failures(data, reading):
         image = _open(data, reading)
+        depth = depth_of(image)
         if isinstance(image, JpegImagePlugin.JpegImageFile):
             full_WH = _displayed(image, _orientation(image))
     if full_WH is not None:
@@ -194,11 +226,11 @@ def read_picture(
             image.draft("L" if grey else None, (image.width // scale, image.height // scale))
         image.load()
         orientation = _orientation(image)
-    if image.mode.startswith("I") or image.mode == "F":
-        flat = _from_levels(image, reading.fill_rgb)
-    else:
-        with _failures(data, reading):  # a transparent colour may be outside the palette
-            flat = _flat(image, reading.fill_rgb)
+        shallow = depth is None or (depth == "colour" and reading.levels is None)
+        values = None if shallow else deep_values(image, data, depth)
+    plain, beyond = (image, 0.0) if values is None else in_8_bits(image, values, reading)
+    with _failures(data, reading):  # a transparent colour may be outside the palette
+        flat = _flat(plain, reading.fill_rgb)
     if grey:
         flat = flat.convert("L")
     upright = flat.transpose(UPRIGHT[orientation]) if orientation != 1 else flat
@@ -208,7 +240,7 @@ def read_picture(
     missing_x = upright.width - full_WH[0] / scale
     missing_y = upright.height - full_WH[1] / scale
     offset_XY = (missing_x * (orientation in MIRRORED_X), missing_y * (orientation in MIRRORED_Y))
-    kept[scale] = Picture(upright, full_WH, (1 / scale, 1 / scale), offset_XY)
+    kept[scale] = Picture(upright, full_WH, (1 / scale, 1 / scale), offset_XY, beyond)
     return kept[scale]
 
 
@@ -285,7 +317,7 @@ def _traits(image: ImageFile.ImageFile) -> frozenset[str]:
         "alpha": image.has_transparency_data,
         "palette": image.mode in ("P", "PA"),
         "cmyk": image.mode == "CMYK",
-        "16-bit": image.mode.startswith("I") or any(";16" in str(tile.args) for tile in image.tile),
+        "16-bit": depth_of(image) in ("whole", "colour"),
         "grey": image.mode in GREY_MODES,
         # the other pictures of an MPO file are a second view or a gain map, not an animation
         "animated": image.format != "MPO" and getattr(image, "is_animated", False),
@@ -317,33 +349,3 @@ def _flat(image: Image.Image, fill_rgb: tuple[int, int, int]) -> Image.Image:
         assert converted is not None
         return converted
     return image.convert("L" if image.mode == "1" else "RGB")
-
-
-def _from_levels(image: Image.Image, fill_rgb: tuple[int, int, int]) -> Image.Image:
-    """Return an image of integers or floats as `L`, or as `RGB` if one level is transparent.
-
-    Integers of 16 bits lose their lower 8 bits. Floats are read as 0..1 or as 0..255. The levels of
-    any other range are stretched to 0..255.
-    """
-    values_HW = np.asarray(image)
-    finite_HW = np.isfinite(values_HW)
-    finite = values_HW[finite_HW] if not finite_HW.all() else values_HW
-    low = float(finite.min()) if finite.size else 0.0
-    high = float(finite.max()) if finite.size else 0.0
-    if image.mode != "F" and low >= 0 and high <= 65535:
-        grey_HW = (values_HW >> 8).astype(np.uint8)
-    else:
-        fits = [top for top in (1.0, 255.0) if image.mode == "F" and low >= 0 and high <= top]
-        if fits:
-            low = 0.0
-            high = fits[0]
-        unit_HW = (np.where(finite_HW, values_HW, low).astype(np.float64) - low) / (
-            (high - low) or 1
-        )
-        grey_HW = np.round(255 * unit_HW).astype(np.uint8)
-    transparent = image.info.get("transparency")
-    if transparent is None:
-        return Image.fromarray(grey_HW)
-    rgb_HWC = np.repeat(grey_HW[:, :, None], 3, axis=2)
-    rgb_HWC[values_HW == transparent] = fill_rgb
-    return Image.fromarray(rgb_HWC)

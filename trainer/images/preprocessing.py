@@ -12,6 +12,7 @@ Size = tuple[int, int]  # height, width in pixels
 # left, top, right, bottom in pixels of the image as displayed; column `right` and row `bottom` are
 # just outside the box
 Box = tuple[int, int, int, int]
+Levels = tuple[float, float]  # the values that become black and white
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,12 +28,32 @@ class Reading:
             package.
         background_weights: a rembg model (.onnx) for `background: remove`; None means OpenCV's
             GrabCut.
+        levels: the levels of files with whole numbers of more than 8 bits; None means that 16 bits
+            lose their lower 8 bits, see `trainer.images.levels.to_grey`.
+        real_levels: the levels of files with real numbers; None means that each file decides.
     """
 
     fill_rgb: tuple[int, int, int] = (255, 255, 255)
     max_pixels: int = 89_478_485  # Pillow's own limit
     face_weights: str | None = None
     background_weights: str | None = None
+    levels: Levels | None = None
+    real_levels: Levels | None = None
+
+    @property
+    def chosen_levels(self) -> tuple[Levels | None, Levels | None] | None:
+        """Both levels, or None if neither is set. This is for keys and hashes.
+
+        Older versions had no levels, so that their keys are those of a reading without levels.
+        """
+        if self.levels is None and self.real_levels is None:
+            return None
+        # 4095 and 4095.0 are the same level, but not the same text
+        whole, real = (
+            None if levels is None else (float(levels[0]), float(levels[1]))
+            for levels in (self.levels, self.real_levels)
+        )
+        return whole, real
 
 
 @dataclasses.dataclass(frozen=True)

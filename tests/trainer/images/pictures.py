@@ -1,6 +1,8 @@
 """Files of pictures, made in memory."""
 
 import io
+import struct
+import zlib
 
 import numpy as np
 from PIL import ExifTags, Image
@@ -24,6 +26,29 @@ def encoded(image: Image.Image | np.ndarray, format: str = "PNG", **options: obj
     stream = io.BytesIO()
     image.save(stream, format, **options)
     return stream.getvalue()
+
+
+def chunk(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+
+def png(
+    width: int,
+    height: int,
+    *,
+    bits: int = 8,
+    colour: int = 0,
+    body: bytes = b"",
+    before: bytes = b"",
+) -> bytes:
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0))
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + header
+        + before
+        + chunk(b"IDAT", zlib.compress(body))
+        + chunk(b"IEND", b"")
+    )
 
 
 def turned(image: Image.Image, orientation: int, format: str = "PNG", **options: object) -> bytes:

@@ -6,7 +6,6 @@ import struct
 import subprocess
 import sys
 import warnings
-import zlib
 
 import numpy as np
 import pytest
@@ -22,10 +21,12 @@ from tests.trainer.images.pictures import (
     PHOTO_PNG,
     READING,
     RED,
+    chunk,
     encoded,
     fractal,
     half_clear,
     pixels,
+    png,
     turned,
 )
 from trainer.errors import UnreadableError
@@ -38,29 +39,6 @@ from trainer.images.preprocessing import Preprocessing, Reading
 def briefly(value: object) -> str | None:
     """How a parameter appears in a test's name."""
     return f"{len(value)}_bytes" if isinstance(value, bytes) else None
-
-
-def chunk(kind: bytes, body: bytes) -> bytes:
-    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-
-
-def png(
-    width: int,
-    height: int,
-    *,
-    bits: int = 8,
-    colour: int = 0,
-    body: bytes = b"",
-    before: bytes = b"",
-) -> bytes:
-    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0))
-    return (
-        b"\x89PNG\r\n\x1a\n"
-        + header
-        + before
-        + chunk(b"IDAT", zlib.compress(body))
-        + chunk(b"IEND", b"")
-    )
 
 
 # kinds of files
