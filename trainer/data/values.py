@@ -24,7 +24,7 @@ def value_key(value: str) -> str:
         ('12', '12', '012', '1.50')
     """
     text = composed(value)
-    whole = WHOLE.fullmatch(text)
+    whole = WHOLE.fullmatch(text) if "." in text or text == "-0" else None
     if whole is None:
         return text
     return "0" if whole[1] == "-0" else whole[1]
@@ -43,20 +43,21 @@ def one_spelling(values: Sequence[str], *, what: str) -> tuple[list[str], list[s
     Returns:
         The values, and a note for each kind of difference that was removed.
     """
-    spellings: dict[str, list[str]] = {}
-    for value in dict.fromkeys(values):
-        spellings.setdefault(value_key(value), []).append(value)
+    distinct = dict.fromkeys(values)
+    changed = {value: key for value in distinct if (key := value_key(value)) != value}
+    spellings: dict[str, list[str]] = {key: [key] for key in changed.values() if key in distinct}
+    for value, key in changed.items():
+        spellings.setdefault(key, []).append(value)
     names: dict[str, str] = {}
     numbers: list[str] = []
     forms: list[str] = []
-    for key, written in spellings.items():
+    for key, written in sorted(spellings.items(), key=lambda entry: (len(entry[0]), entry[0])):
         texts = list(dict.fromkeys(map(composed, written)))
         if len(texts) > 1:
             numbers.append(" and ".join(sorted(texts, key=lambda text: (len(text), text))))
         if len(texts) < len(written):
             forms.append(repr(texts[0]))
-        name = texts[0] if len(texts) == 1 else key
-        names |= dict.fromkeys(written, name)
+        names |= dict.fromkeys(written, texts[0] if len(texts) == 1 else key)
     notes = []
     if numbers:
         notes.append(f"{what}: {_shown(numbers)} are read as one value each")
@@ -65,7 +66,7 @@ def one_spelling(values: Sequence[str], *, what: str) -> tuple[list[str], list[s
             f"{what}: {_shown(forms)} occur in two Unicode forms (composed and decomposed, as on "
             "a Mac), which are read as one value each"
         )
-    return [names[value] for value in values], notes
+    return [names.get(value, value) for value in values] if names else list(values), notes
 
 
 def alike_warnings(manifest: Manifest) -> list[str]:
@@ -106,17 +107,18 @@ def _alike(names: Iterable[str]) -> list[str]:
 
 def _look(name: str) -> Hashable:
     """A value that is equal for names that look alike."""
-    text = name if name.isascii() else unicodedata.normalize("NFKC", name)
-    text = "".join(
-        letter
-        for letter in text.casefold()
-        # Cf: invisible characters, such as the zero-width space
-        if not letter.isspace() and (letter.isascii() or unicodedata.category(letter) != "Cf")
-    )
+    text = name
+    if not name.isascii():
+        text = "".join(
+            letter
+            for letter in unicodedata.normalize("NFKC", name)
+            if unicodedata.category(letter) != "Cf"  # invisible, such as the zero-width space
+        )
+    text = "".join(text.casefold().split())
     number = number_of(text)
     return text if number is None else number
 
 
 def _shown(entries: Sequence[str]) -> str:
-    more = f" and {len(entries) - MAX_SHOWN:,} more" if len(entries) > MAX_SHOWN else ""
+    more = f", and {len(entries) - MAX_SHOWN:,} more" if len(entries) > MAX_SHOWN else ""
     return ", ".join(entries[:MAX_SHOWN]) + more

@@ -134,8 +134,7 @@ def number_of(text: str) -> decimal.Decimal | None:
         >>> number_of("-2.50"), number_of("1e3"), number_of("1_000"), number_of("nan")
         (Decimal('-2.50'), Decimal('1E+3'), None, None)
     """
-    text = text.strip()
-    return decimal.Decimal(text) if NUMBER.fullmatch(text) else None
+    return decimal.Decimal(text.strip()) if NUMBER.fullmatch(text.strip()) else None
 
 
 def write_label_map(manifest: Manifest, path: Path) -> None:

@@ -92,7 +92,7 @@ def test_every_way_to_write_a_whole_number_as_a_real_number_is_known(csv, values
 def test_a_note_names_a_few_values_and_counts_the_others():
     values = [text for number in range(7) for text in (str(number), f"{number}.0")]
     assert one_spelling(values, what="groups (column 'who')")[1] == [
-        "groups (column 'who'): 0 and 0.0, 1 and 1.0, 2 and 2.0, 3 and 3.0, 4 and 4.0 and 2 more "
+        "groups (column 'who'): 0 and 0.0, 1 and 1.0, 2 and 2.0, 3 and 3.0, 4 and 4.0, and 2 more "
         "are read as one value each"
     ]
 
