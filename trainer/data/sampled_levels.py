@@ -58,14 +58,14 @@ def sampled_reading(
     whole = ranges("whole", "colour")
     levels = levels_of(whole)
     notes = []
-    if levels is not None and len(whole) > 1:
+    if levels is not None:
         low, high = levels
-        middle = float(np.median([each.high for each in whole]))
+        middle = float(np.median([each.most for each in whole]))
         if (middle - low) * 8 < high - low:
             notes.append(
-                f"half of {len(whole)} sampled files of more than 8 bits hold no value above "
-                f"{middle:,.0f}, and the brightest holds {max(each.high for each in whole):,.0f}: "
-                "they are dark beside it. data.levels sets other levels"
+                f"99 % of the pixels of half of the {len(whole)} sampled files of more than 8 bits "
+                f"hold at most {middle:,.0f}, and {high:,.0f} is white: they are dark. "
+                "data.levels sets other levels"
             )
     shallow = sum(
         depth == "colour" and file.suffix.lower() in (".tif", ".tiff")

@@ -28,11 +28,13 @@ class Range:
 
     Attributes:
         real: whether the file holds real numbers.
+        most: the value that 99 % of the pixels do not exceed.
     """
 
     real: bool
     low: float
     high: float
+    most: float
 
 
 def range_of(values: Values) -> Range | None:
@@ -41,11 +43,11 @@ def range_of(values: Values) -> Range | None:
     finite = values[np.isfinite(values)] if real else values
     if not finite.size:
         return None
-    low, high = np.percentile(finite, INNER, method="nearest").tolist()
+    low, most, high = np.percentile(finite, (INNER[0], 99, INNER[1]), method="nearest").tolist()
     if low == high:  # for example one bright spot on black
         low = finite.min().item()
         high = finite.max().item()
-    return Range(real, low, high)
+    return Range(real, low, high, most)
 
 
 def levels_of(ranges: Sequence[Range]) -> Levels | None:
@@ -59,9 +61,9 @@ def levels_of(ranges: Sequence[Range]) -> Levels | None:
         ranges: either all of whole numbers or all of real numbers.
 
     Example:
-        >>> levels_of([Range(False, 12, 1830), Range(False, 7, 3312)])
+        >>> levels_of([Range(False, 12, 1830, 1790), Range(False, 7, 3312, 3150)])
         (0, 4095)
-        >>> levels_of([Range(False, 29130, 31482)])
+        >>> levels_of([Range(False, 29130, 31482, 31200)])
         (29130, 31482)
     """
     if not ranges:

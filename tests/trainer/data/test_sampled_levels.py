@@ -108,9 +108,19 @@ def test_files_that_are_dark_beside_others_are_named(tmp_path):
     reading, notes = sampled_reading(tmp_path, written(tmp_path, 900, 900, 16000), READING)
     assert reading.levels == (0, 16383)
     assert notes == [
-        "half of 3 sampled files of more than 8 bits hold no value above 899, and the brightest "
-        "holds 15,983: they are dark beside it. data.levels sets other levels"
+        "99 % of the pixels of half of the 3 sampled files of more than 8 bits hold at most 891, "
+        "and 16,383 is white: they are dark. data.levels sets other levels"
     ]
+
+
+def test_a_bright_mark_in_every_file_is_named_since_all_else_is_dark_beside_it(tmp_path):
+    names = written(tmp_path, 4000, 4000)
+    for name in names:
+        values = np.asarray(Image.open(tmp_path / name)).copy()
+        values[:2, :5] = 65535  # a letter that was burnt in, 0.5 % of the pixels
+        Image.fromarray(values).save(tmp_path / name)
+    reading, notes = sampled_reading(tmp_path, names, READING)
+    assert (reading, len(notes)) == (READING, 1)
 
 
 def test_colours_of_a_tiff_are_named_since_their_lower_bits_are_not_read(tmp_path):

@@ -11,7 +11,6 @@ from PIL import Image
 from tests.trainer.images.pictures import FILL, encoded, pixels, png
 from trainer.errors import UnreadableError
 from trainer.images import depth
-from trainer.images.levels import Range
 from trainer.images.picture import read_depth, read_picture, read_range
 from trainer.images.preprocessing import Reading
 
@@ -65,7 +64,8 @@ def test_twelve_bits_keep_all_levels_that_8_bits_have(data):
     result_HWC = pixels(data, reading=TWELVE)
     assert len(set(result_HWC[:, :, 0].ravel().tolist())) == 255  # 16 of them without levels
     np.testing.assert_array_equal(result_HWC[:, :, 1], np.round(RAMP_HW * (255 / 4095)))
-    assert read_range(data, reading=TWELVE) == Range(False, 0, 4080)
+    found = read_range(data, reading=TWELVE)
+    assert (found.real, found.low, found.high) == (False, 0, 4080)
 
 
 def test_real_numbers_have_levels_of_their_own():

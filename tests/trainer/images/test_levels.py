@@ -9,11 +9,11 @@ from trainer.images.levels import FULL, Range, levels_of, range_of, to_grey
 
 
 def whole(low: float, high: float) -> Range:
-    return Range(real=False, low=low, high=high)
+    return Range(real=False, low=low, high=high, most=high)
 
 
 def real(low: float, high: float) -> Range:
-    return Range(real=True, low=low, high=high)
+    return Range(real=True, low=low, high=high, most=high)
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_a_range_leaves_out_a_few_hot_and_dead_pixels(dtype):
 def test_a_single_bright_spot_on_black_is_a_range():
     values_HW = np.zeros((100, 100), dtype=np.uint16)
     values_HW[4, 4] = 3000
-    assert range_of(values_HW) == whole(0, 3000)
+    assert range_of(values_HW) == Range(real=False, low=0, high=3000, most=0)
 
 
 def test_real_numbers_that_are_none_do_not_count():
