@@ -12,7 +12,7 @@ HOLDOUT = -2  # the "fold" of images that no fold run sees
 TRAIN = ("train", "training")
 VALID = ("valid", "val", "validation")
 TEST = ("test", "testing", "holdout")
-NUMBER = re.compile(r"(-1|[0-9]{1,3})(\.0+)?")
+NUMBER = re.compile(r"(?:fold[ _-]?)?(-1|[0-9]{1,3})(?:\.0+)?", re.IGNORECASE)
 
 
 def read_fold_column(
@@ -20,7 +20,8 @@ def read_fold_column(
 ) -> tuple[npt.NDArray[np.int64], list[str]]:
     """The fold of each row, and notes about how the column was read.
 
-    Folds are numbered from 0 or from 1. `1.0` is accepted because spreadsheets turn 1 into 1.0.
+    Folds are numbered from 0 or from 1. `1.0` is accepted because spreadsheets turn 1 into 1.0, and
+    so is `fold_1`.
     Images without a fold, with -1 or with the word `train` are always trained on. Images with the
     word `valid` are the one fold that is held out, and no fold run sees images with the word
     `test`. Capitals make no difference to words.
@@ -39,8 +40,8 @@ def read_fold_column(
         word = _word(value)
         if word is not None:
             words[word].append(value)
-        elif NUMBER.fullmatch(value):
-            folds[value] = int(float(value))
+        elif number := NUMBER.fullmatch(value):
+            folds[value] = int(number[1])
         else:
             raise DataError(
                 f"{source}: {value!r} in {where} is not a fold. "

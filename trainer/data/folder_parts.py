@@ -13,15 +13,15 @@ from trainer.images.manifest import composed
 
 WORDS = {
     "train": ("training", "train", "학습", "훈련"),
-    "valid": ("validation", "valid", "val", "검증"),
-    "test": ("testing", "test", "테스트", "시험", "평가"),
+    "valid": ("validation", "valid", "val", "evaluation", "eval", "검증"),
+    "test": ("testing", "test", "holdout", "unlabelled", "unlabeled", "테스트", "시험", "평가"),
 }
 ROLES = {word: role for role, words in WORDS.items() for word in words}
 # words beside a word of WORDS that leave its meaning as it is: `train_images`, `test-set`, `01.val`
 FILLERS = (
     r"\d+x\d+|\d|images?|imgs?|pictures?|pics?|photos?|jpe?gs?|pngs?|data|sets?|splits?|parts?"
     r"|subsets?|folders?|dirs?|files?|crops?|cropped|resized|raw|clean|original|labell?ed"
-    r"|unlabell?ed|augmented|small|full|new|final|stage|용|데이터|이미지|사진|세트|셋"
+    r"|augmented|small|full|new|final|stage|용|데이터|이미지|사진|세트|셋"
 )
 PART = re.compile(rf"(?:{FILLERS})*(?P<word>{'|'.join(ROLES)})(?:{FILLERS})*")
 FOLD = re.compile(rf"(?:{FILLERS})*(?:fold|split)\d+")

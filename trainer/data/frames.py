@@ -30,8 +30,12 @@ def read_frame(source: Path) -> "pd.DataFrame":
 
     try:
         if source.suffix.lower() in (".parquet", ".pq"):
+            frame = pd.read_parquet(source)
+            # 0.1 of 32 bits would otherwise become 0.10000000149011612
+            short = frame.select_dtypes(["float16", "float32"]).columns
+            frame[short] = frame[short].astype(str).astype(float)
             # object, because a column of categories does not accept an empty text
-            frame = pd.read_parquet(source).astype(object)
+            frame = frame.astype(object)
             names = [str(name) for name in frame.columns]
             frame = frame.apply(
                 lambda column: column.map(_text, na_action="ignore").fillna("")

@@ -6,6 +6,7 @@ for all files of a data set, so that equal values look equal in all images.
 
 import dataclasses
 import functools
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -55,7 +56,8 @@ def levels_of(ranges: Sequence[Range]) -> Levels | None:
 
     Whole numbers: 0 to 4095 for pictures of 12 bits, and likewise for every number of bits, as long
     as the values fill at least half of these levels. Otherwise only the levels that occur: pictures
-    of heat often hold 29000 to 31500. Real numbers: 0 to 1, or 0 to 255, or what occurs.
+    of heat often hold 29000 to 31500. Real numbers: 0 to 1, or 0 to 255, or what occurs. The levels
+    that occur are rounded to the outside, so that a few more files seldom change them.
 
     Args:
         ranges: either all of whole numbers or all of real numbers.
@@ -64,7 +66,7 @@ def levels_of(ranges: Sequence[Range]) -> Levels | None:
         >>> levels_of([Range(False, 12, 1830, 1790), Range(False, 7, 3312, 3150)])
         (0, 4095)
         >>> levels_of([Range(False, 29130, 31482, 31200)])
-        (29130, 31482)
+        (29100, 31500)
     """
     if not ranges:
         return None
@@ -72,11 +74,27 @@ def levels_of(ranges: Sequence[Range]) -> Levels | None:
     high = max(found.high for found in ranges)
     if ranges[0].real:
         tops = [top for top in (1.0, 255.0) if low >= 0 and high <= top]
-        return (0.0, tops[0]) if tops else (low, high if high > low else low + 1)
+        return (0.0, tops[0]) if tops else _rounded(low, high)
     top = 2 ** max(MIN_BITS, int(high).bit_length()) - 1
     if low >= 0 and (top < 256 or high == low or high - low + 1 >= (top + 1) / 2):
         return (0, top)
-    return (low, max(high, low + 1))
+    return _rounded(low, high)
+
+
+def _rounded(low: float, high: float) -> Levels:
+    """The bounds, widened by at most 5 % of their distance to numbers with fewer digits."""
+    if low == high:
+        return (low, low + 1)
+    digits = -math.floor(math.log10((high - low) / 20))
+    if isinstance(low, int):
+        step = 10 ** max(0, -digits)
+        return (low // step * step, -(-high // step) * step)
+    width = 10.0**-digits
+    # the product of 3 and 0.1 is not 0.3
+    return (
+        round(math.floor(low / width) * width, digits),
+        round(math.ceil(high / width) * width, digits),
+    )
 
 
 def to_grey(values: Values, levels: Levels | None) -> tuple[Grey, float]:

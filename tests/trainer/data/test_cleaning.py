@@ -2,6 +2,7 @@
 
 import csv
 import re
+import unicodedata
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -354,6 +355,22 @@ def test_corrections_are_read_as_leniently_as_any_csv(correct):
 def test_an_image_may_be_spelled_in_another_way(correct, row, fix):
     result = correct(table_of((row, "cat"), ("b.png", "dog")), f"path,label\n{fix},dog\n")
     assert result.labels == [("dog",)] * 2
+
+
+def test_corrections_are_compared_as_labels_and_file_names_are(correct):
+    """A class in another Unicode form or as a real number, an image in another form."""
+    cat = "고양이"
+    other = unicodedata.normalize("NFD", cat)
+    table = table_of((f"{cat}.png", "1"), ("b.png", cat), (f"{other}2.png", "2.0"))
+    result = correct(table, f"path,label\n{other}.png,{other}\nb.png,1.0\n{cat}2.png,2\n")
+    assert result.labels == [(cat,), ("1",), ("2.0",)]
+    assert repairs(result) == {"labels corrected": 2}
+
+
+def test_a_part_of_a_joint_class_is_compared_in_the_same_way(correct):
+    table = table_of(*PEOPLE, label_columns=("mask", "sex", "age"))
+    result = correct(table, "path,age\na.png,10.0\n")
+    assert result.labels[0] == ("on", "f", "10")
 
 
 def test_a_correction_repairs_a_missing_label(correct):

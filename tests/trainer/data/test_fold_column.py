@@ -23,6 +23,12 @@ def test_numbers_from_0_are_the_folds():
     assert (fold_N.tolist(), said) == ([0, 1, 2, 1], [])
 
 
+@pytest.mark.parametrize("word", ["fold", "fold_", "Fold ", "FOLD-"])
+def test_numbers_may_stand_after_the_word_fold(word):
+    assert folds(f"{word}0", f"{word}1", "") == [0, 1, ALWAYS_TRAINED]
+    assert folds(f"{word}1", f"{word}2") == [0, 1]
+
+
 def test_empty_and_minus_one_are_always_trained_on():
     assert folds("0", "", "-1", "-1.00") == [0, *[ALWAYS_TRAINED] * 3]
 
@@ -57,7 +63,9 @@ def test_images_of_the_test_are_seen_by_no_fold_run():
     ]
 
 
-@pytest.mark.parametrize("value", ["1.5", "-2", "1000", "1e1", " 1", "٣", "True", "fold 1"])
+@pytest.mark.parametrize(
+    "value", ["1.5", "-2", "1000", "1e1", " 1", "٣", "True", "fold", "folds 1"]
+)
 def test_another_value_is_refused_with_what_folds_are(value):
     message = (
         f"train.csv: {value!r} in column 'f' (folds.column) is not a fold. Folds are whole numbers "

@@ -102,7 +102,9 @@ def test_parts_without_class_folders_need_a_table():
 # unlabelled images beside the classes
 
 
-@pytest.mark.parametrize("name", ["test", "Test", "testing", "test_images", "val", "테스트"])
+@pytest.mark.parametrize(
+    "name", ["test", "Test", "testing", "test_images", "val", "unlabeled", "holdout", "테스트"]
+)
 @pytest.mark.parametrize("inner", ["", "/unknown"])
 def test_a_part_beside_class_folders_is_refused_with_the_option_that_leaves_it_out(name, inner):
     assert problem("cat", "dog", f"{name}{inner}") == (
