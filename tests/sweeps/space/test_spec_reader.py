@@ -55,9 +55,9 @@ minimise)
   line 5  data.label: a column's name, or a list of them, got [3]
   line 5  data.fill: a colour is white, black, grey or '#rrggbb', got 'red'
   line 5  data.sauce: unknown key. Did you mean 'source'? Allowed here: age_borders, \
-allow_outside, background_weights, bad_boxes, box, box_format, cache_gb, corrections, \
-face_weights, fill, group, image, keep, label, layout, max_pixels, max_rejected, near_distance, \
-source, valid
+allow_outside, background_weights, bad_boxes, box, box_format, cache_gb, corrections, exclude, \
+face_weights, fill, group, image, keep, label, layout, levels, max_pixels, max_rejected, \
+near_distance, source, valid
   line 6  folds.k: input should be greater than or equal to 2, got 1
   line 6  folds.hold_out: unknown key. Did you mean 'holdout'? Allowed here: column, file, \
 holdout, k, race, seed
