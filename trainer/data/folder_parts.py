@@ -95,8 +95,7 @@ def refuse_parts(source: Path, paths: Iterable[str]) -> list[str]:
     return [
         f"a class is called {folder.name!r}, like a part of a data set. If that is meant, "
         "`layout: class_folders` below data says so"
-        for folder in tops
-        if not place and folder.role is not None and not _has_opposite(folder, tops)
+        for folder in ([] if place else _called_like_parts(tops))
     ]
 
 
@@ -121,7 +120,7 @@ def _problem(source: Path, tops: list[_Folder]) -> str | None:
     """What is wrong with the folders as classes, and what to write instead; None if nothing is."""
     if len(tops) < 2:
         return None
-    parts = [folder for folder in tops if folder.role is not None] or _loose_parts(tops)
+    parts = _called_like_parts(tops) or _loose_parts(tops)
     if len(parts) > 1 or (parts and _is_part(parts[0], tops)):
         return _named_like_parts(source, parts, tops)
     if all(FOLD.fullmatch(SEPARATORS.sub("", folder.name.casefold())) for folder in tops):
@@ -159,15 +158,19 @@ def _is_part(folder: _Folder, tops: list[_Folder]) -> bool:
         return True
     if len(folder.inner) > 1 and not any(other.inner for other in others):
         return True
-    word = SEPARATORS.sub("", folder.name.casefold())
-    return word != "train" and not _has_opposite(folder, tops)
+    return SEPARATORS.sub("", folder.name.casefold()) != "train"
 
 
-def _has_opposite(folder: _Folder, tops: list[_Folder]) -> bool:
-    """Whether `valid` means the opposite of a class `invalid`."""
-    plain = {SEPARATORS.sub("", other.name.casefold()) for other in tops}
-    name = SEPARATORS.sub("", folder.name.casefold())
-    return any(name.replace("valid", opposite) in plain - {name} for opposite in OPPOSITES)
+def _called_like_parts(tops: list[_Folder]) -> list[_Folder]:
+    """The folders that are called like a part. Beside a class `invalid`, `valid` is a class."""
+    plain = {SEPARATORS.sub("", folder.name.casefold()) for folder in tops}
+    found = []
+    for folder in tops:
+        name = SEPARATORS.sub("", folder.name.casefold())
+        opposites = {name.replace("valid", opposite) for opposite in OPPOSITES} - {name}
+        if folder.role is not None and not opposites & plain:
+            found.append(folder)
+    return found
 
 
 def _loose_parts(tops: list[_Folder]) -> list[_Folder]:

@@ -200,6 +200,10 @@ def test_a_few_sorted_out_images_inside_the_classes_are_no_classes():
     assert refuse_parts(SOURCE, paths) == []
 
 
+def test_valid_and_invalid_that_hold_the_same_sub_folders_are_no_parts_of_one_another():
+    assert "hold the same sub-folders cat, dog" in problem(*tree("valid", "invalid"))
+
+
 @pytest.mark.parametrize("folders", [("fold0", "fold1"), tree("fold0", "fold1")])
 def test_folders_called_like_folds_are_refused(folders):
     assert problem(*folders) == (
