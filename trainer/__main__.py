@@ -127,6 +127,8 @@ def _train(options: argparse.Namespace) -> int:
     folds = cut.folds
     if not 0 <= options.fold < folds.k:
         raise ConfigError(f"--fold {options.fold}: the folds are numbered 0 to {folds.k - 1}")
+    for line in (*cut.data.notes, *cut.warnings()):
+        print(f"note: {line}", file=sys.stderr)
     streamed = [how.key for how in cut.data.plan.streamed]
     images = [
         open_images(folds.manifest, view, streamed=streamed, threads=options.threads)

@@ -62,6 +62,18 @@ def test_the_result_goes_to_stdout_and_progress_to_stderr(settings, tmp_path, ca
     assert re.fullmatch("".join(LINE.format(fold=1, epoch=epoch) for epoch in (1, 2)), err)
 
 
+def test_what_was_read_otherwise_than_written_is_noted(settings, tmp_path, capsys):
+    config = settings()
+    table = tmp_path / "photos" / "train.csv"
+    table.write_text(
+        table.read_text().replace("0.png,a", "0.png,7").replace("3.png,a", "3.png,7.0")
+    )
+    run(config, "--out", str(tmp_path / "out"))
+    assert capsys.readouterr().err.splitlines()[0] == (
+        "note: labels (column 'label'): 7 and 7.0 are read as one value each"
+    )
+
+
 def test_without_out_the_directory_is_named_by_the_file_and_the_fold(
     settings, tmp_path, monkeypatch
 ):
