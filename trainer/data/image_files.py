@@ -42,7 +42,7 @@ class FileNames:
 
 def existing(path: str) -> Path:
     """The path of a file or folder that the user names, in the Unicode form of the disk."""
-    return Path(FileNames().on_disk(os.path.normpath(path)))
+    return Path(FileNames().on_disk(str(Path(path))))
 
 
 def find_files(
