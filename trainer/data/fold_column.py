@@ -5,13 +5,16 @@ import re
 import numpy as np
 import numpy.typing as npt
 
+from trainer.data.part_words import role_of
 from trainer.errors import DataError
 
 ALWAYS_TRAINED = -1  # the "fold" of images that are never held out
 HOLDOUT = -2  # the "fold" of images that no fold run sees
-TRAIN = ("train", "training")
-VALID = ("valid", "val", "validation")
-TEST = ("test", "testing", "holdout")
+MEANINGS = (
+    ("train", ALWAYS_TRAINED, "always trained on"),
+    ("valid", 0, "held out"),
+    ("test", HOLDOUT, "seen by no fold run"),
+)
 NUMBER = re.compile(r"(?:fold[ _-]?)?(-1|[0-9]{1,3})(?:\.0+)?", re.IGNORECASE)
 
 
@@ -21,10 +24,10 @@ def read_fold_column(
     """The fold of each row, and notes about how the column was read.
 
     Folds are numbered from 0 or from 1. `1.0` is accepted because spreadsheets turn 1 into 1.0, and
-    so is `fold_1`.
-    Images without a fold, with -1 or with the word `train` are always trained on. Images with the
-    word `valid` are the one fold that is held out, and no fold run sees images with the word
-    `test`. Capitals make no difference to words.
+    so is `fold_1`. Images without a fold, with -1 or with the word `train` are always trained on.
+    Images with the word `valid` are the one fold that is held out, and no fold run sees images with
+    the word `test`. `True` and `False` mean such words if the column is called `is_valid` or
+    `is_train`. Capitals make no difference.
 
     Args:
         source: the name of the source, for messages.
@@ -34,22 +37,8 @@ def read_fold_column(
         DataError: a value is not a fold, the numbers have a gap, or nothing says what is held out.
     """
     where = f"column {name!r} (folds.column)"
-    folds: dict[str, int] = {"": ALWAYS_TRAINED}
-    words: dict[str, list[str]] = {"train": [], "valid": [], "test": []}
-    for value in sorted(set(values) - {""}):
-        word = _word(value)
-        if word is not None:
-            words[word].append(value)
-        elif number := NUMBER.fullmatch(value):
-            folds[value] = int(number[1])
-        else:
-            raise DataError(
-                f"{source}: {value!r} in {where} is not a fold. "
-                "Folds are whole numbers from 0 or from 1, or the word valid; "
-                "empty, -1 or train is always trained on, and test is seen by no fold run"
-            )
+    folds, words = _parsed(source, name, where, sorted(set(values) - {""}))
     numbers = sorted({fold for fold in folds.values() if fold >= 0})
-    notes = []
     if words["valid"] and numbers:
         raise DataError(
             f"{source}: {where} has the number {numbers[0]} and the word {words['valid'][0]!r}. "
@@ -60,7 +49,8 @@ def read_fold_column(
             f"{source}: {where} has {words['test'][0]!r} and holds no fold out. "
             "Write valid for the images that score the trials; no fold run sees those of test"
         )
-    if numbers and numbers[0] == 1 and numbers == list(range(1, len(numbers) + 1)):
+    notes = []
+    if numbers and numbers == list(range(1, len(numbers) + 1)):
         folds = {value: fold - 1 if fold > 0 else fold for value, fold in folds.items()}
         last = len(numbers) - 1
         numbered = f"1 to {last + 1} become folds 0 to {last}" if last else "1 becomes fold 0"
@@ -71,11 +61,12 @@ def read_fold_column(
             f"{source}: {where} has no fold {', '.join(map(str, gaps[:10]))}, but "
             f"fold {numbers[-1]}. Number the folds from 0 or from 1 without a gap"
         )
-    for word, fold, meaning in (
-        ("train", ALWAYS_TRAINED, "always trained on"),
-        ("valid", 0, "held out"),
-        ("test", HOLDOUT, "seen by no fold run"),
-    ):
+    elif numbers == [0, 1] and _asked_for(name) is not None:
+        notes.append(
+            f"{where}: 0 and 1 are two folds, and each is held out once. If they mean no and yes, "
+            "write False and True"
+        )
+    for word, fold, meaning in MEANINGS:
         folds |= dict.fromkeys(words[word], fold)
         if words[word]:
             verb = "is" if len(words[word]) == 1 else "are"
@@ -83,10 +74,45 @@ def read_fold_column(
     return np.array([folds[value] for value in values], dtype=np.int64), notes
 
 
-def _word(value: str) -> str | None:
-    """`train`, `valid` or `test` for a word that means it, else None."""
-    text = value.strip().casefold()
-    for word, spellings in (("train", TRAIN), ("valid", VALID), ("test", TEST)):
-        if text in spellings:
-            return word
-    return None
+def _parsed(
+    source: str, name: str, where: str, values: list[str]
+) -> tuple[dict[str, int], dict[str, list[str]]]:
+    """The number of each value that is one, and the values that mean each word.
+
+    Raises:
+        DataError: a value is neither a number nor a word.
+    """
+    folds: dict[str, int] = {"": ALWAYS_TRAINED}
+    words: dict[str, list[str]] = {word: [] for word, _, _ in MEANINGS}
+    truths = _truths(name, values)
+    for value in values:
+        word = truths.get(value) or role_of(value)
+        if word is not None:
+            words[word].append(value)
+        elif number := NUMBER.fullmatch(value):
+            folds[value] = int(number[1])
+        else:
+            raise DataError(
+                f"{source}: {value!r} in {where} is not a fold. "
+                "Folds are whole numbers from 0 or from 1, or the word valid; "
+                "empty, -1 or train is always trained on, and test is seen by no fold run"
+            )
+    return folds, words
+
+
+def _truths(name: str, values: list[str]) -> dict[str, str]:
+    """The word for each of the values `True` and `False` of a column such as `is_valid`.
+
+    The result is empty for other columns and other values.
+    """
+    role = _asked_for(name)
+    if role is None or not {value.casefold() for value in values} <= {"true", "false"}:
+        return {}
+    other = "valid" if role == "train" else "train"
+    return {value: role if value.casefold() == "true" else other for value in values}
+
+
+def _asked_for(name: str) -> str | None:
+    """`train` or `valid` if a column is called like a question for it: `is_valid`, `train`."""
+    role = role_of(re.sub(r"^is[ _-]?", "", name.strip(), flags=re.IGNORECASE))
+    return role if role in ("train", "valid") else None

@@ -8,15 +8,10 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from trainer.data.part_words import ROLES
 from trainer.errors import DataError
 from trainer.images.manifest import composed
 
-WORDS = {
-    "train": ("training", "train", "학습", "훈련"),
-    "valid": ("validation", "valid", "val", "evaluation", "eval", "검증"),
-    "test": ("testing", "test", "holdout", "unlabelled", "unlabeled", "테스트", "시험", "평가"),
-}
-ROLES = {word: role for role, words in WORDS.items() for word in words}
 # words beside a word of WORDS that leave its meaning as it is: `train_images`, `test-set`, `01.val`
 FILLERS = (
     r"\d+x\d+|\d|images?|imgs?|pictures?|pics?|photos?|jpe?gs?|pngs?|data|sets?|splits?|parts?"

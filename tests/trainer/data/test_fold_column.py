@@ -48,9 +48,30 @@ def test_folds_that_are_numbered_from_1_are_understood_with_a_note(values, expec
 
 
 @pytest.mark.parametrize("train", ["train", "Training", "TRAIN ", ""])
-@pytest.mark.parametrize("valid", ["valid", "val", "Validation", " VAL"])
+@pytest.mark.parametrize("valid", ["valid", "val", "Validation", " VAL", "검증"])
 def test_words_say_what_is_held_out(train, valid):
     assert folds(train, valid, train) == [ALWAYS_TRAINED, 0, ALWAYS_TRAINED]
+
+
+@pytest.mark.parametrize(
+    ("name", "held_out", "trained"),
+    [("is_valid", "True", "False"), ("IsVal", "TRUE", "FALSE"), ("is_train", "false", "true")],
+)
+def test_truths_mean_what_the_name_of_the_column_asks(name, held_out, trained):
+    fold_N, said = read_fold_column("train.csv", name, [trained, held_out, ""])
+    assert fold_N.tolist() == [ALWAYS_TRAINED, 0, ALWAYS_TRAINED]
+    assert f"column {name!r} (folds.column): {held_out!r} is held out" in said
+
+
+def test_zero_and_one_in_a_column_that_asks_a_question_are_two_folds_with_a_note():
+    fold_N, said = read_fold_column("train.csv", "is_valid", ["0", "1"])
+    assert (fold_N.tolist(), said) == (
+        [0, 1],
+        [
+            "column 'is_valid' (folds.column): 0 and 1 are two folds, and each is held out once. "
+            "If they mean no and yes, write False and True"
+        ],
+    )
 
 
 def test_images_of_the_test_are_seen_by_no_fold_run():
