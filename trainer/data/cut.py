@@ -14,7 +14,7 @@ from trainer.data.folds import Folds, deviations, fixed_folds, make_folds
 from trainer.data.image_files import existing
 from trainer.data.options import DataOptions, FoldOptions
 from trainer.data.sampled_levels import levels_text
-from trainer.data.values import alike_warnings
+from trainer.data.values import alike_classes
 from trainer.errors import DataError
 from trainer.images.levels import FULL
 
@@ -33,7 +33,12 @@ class Cut:
 
     def warnings(self) -> list[str]:
         """What a user should repair or know before a sweep starts, in sentences."""
-        return [*alike_warnings(self.folds.manifest), *self._cut_values(), *deviations(self.folds)]
+        return [
+            *alike_classes(self.folds.manifest),
+            *self.data.warnings,
+            *self._cut_values(),
+            *deviations(self.folds),
+        ]
 
     def levels(self) -> str | None:
         """The levels of files of more than 8 bits, in words; None if no file has more than 8 bits.

@@ -15,6 +15,7 @@ from trainer.data.options import NEAR_DUPLICATES, DataOptions
 from trainer.data.sampled_levels import sampled_reading
 from trainer.data.scan import scan_files
 from trainer.data.sources import Table, read_table
+from trainer.data.values import alike_groups
 from trainer.errors import DataError
 from trainer.images.cache import CachePlan, make_room, plan_cache, pool_of
 from trainer.images.manifest import PART_MARK, Manifest, order_classes
@@ -69,6 +70,7 @@ class DataSet:
         to_decode: the number of images that the cache needs for each preparation.
         plan: which of the requested preparations are kept decoded in the cache.
         notes: sentences about what was read otherwise than it is written.
+        warnings: sentences about groups that look alike.
     """
 
     manifest: Manifest
@@ -81,6 +83,7 @@ class DataSet:
     to_decode: int
     plan: CachePlan
     notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 def read_data_set(
@@ -250,6 +253,7 @@ def _data_set(
         fixed_N=None if table.fixed_N is None else table.fixed_N[rows_N],
         plan=plan,
         notes=tuple(table.notes),
+        warnings=tuple(alike_groups(table.groups or ())),
     )
 
 

@@ -69,8 +69,8 @@ def one_spelling(values: Sequence[str], *, what: str) -> tuple[list[str], list[s
     return [names.get(value, value) for value in values] if names else list(values), notes
 
 
-def alike_warnings(manifest: Manifest) -> list[str]:
-    """Warnings about different classes, and different groups, that look like one.
+def alike_classes(manifest: Manifest) -> list[str]:
+    """Warnings about different classes that look like one.
 
     They differ only in spaces, capitals or invisible characters, or in the way in which a number is
     written (`7` and `007`).
@@ -82,19 +82,23 @@ def alike_warnings(manifest: Manifest) -> list[str]:
             f"values of {name}": list(values)
             for name, values in zip(manifest.label_columns, parts, strict=True)
         }
-    warnings = [
+    return [
         f"{what} that differ only in spaces, capitals or spelling: {_shown(alike)}. "
         "If they mean one class, correct the labels"
         for what, names in columns.items()
         if (alike := _alike(names))
     ]
-    alike = _alike(manifest.groups or ())
-    if alike:
-        warnings.append(
-            f"groups that differ only in spaces, capitals or spelling: {_shown(alike)}. If they "
-            "mean one group, its images may be on both sides of a split: correct the column"
-        )
-    return warnings
+
+
+def alike_groups(groups: Iterable[str]) -> list[str]:
+    """A warning about different groups that look like one, as in `alike_classes`."""
+    alike = _alike(groups)
+    if not alike:
+        return []
+    return [
+        f"groups that differ only in spaces, capitals or spelling: {_shown(alike)}. If they "
+        "mean one group, its images may be on both sides of a split: correct the column"
+    ]
 
 
 def _alike(names: Iterable[str]) -> list[str]:

@@ -315,3 +315,10 @@ def test_names_that_look_alike_are_warned_of_beside_uneven_folds(write: Write) -
         "classes that differ only in spaces, capitals or spelling: 'Cat' and 'cat'. "
         "If they mean one class, correct the labels"
     )
+
+
+def test_groups_that_look_alike_are_warned_of_and_names_of_images_are_not(write: Write) -> None:
+    rows = [{**row, "person": f"{'P' if at % 2 else 'p'} {at // 2}"} for at, row in
+            enumerate(people())]  # fmt: skip
+    assert cut(write(rows), group="person").warnings()[0].startswith("groups that differ only in")
+    assert cut(write(rows), group="near_duplicates").warnings() == []

@@ -11,7 +11,7 @@ import pytest
 
 from tests.trainer.conftest import paper_manifest
 from tests.trainer.data.tables import read, touched
-from trainer.data.values import alike_warnings, one_spelling
+from trainer.data.values import alike_classes, alike_groups, one_spelling
 from trainer.errors import DataError
 
 CAT = "고양이"
@@ -186,9 +186,8 @@ def test_images_keep_their_identity_when_a_copy_changes_the_form_of_their_names(
 # what only looks like one value
 
 
-def warned(*classes: str, groups: tuple[str, ...] | None = None) -> list[str]:
-    manifest = paper_manifest(np.arange(len(classes)), classes)
-    return alike_warnings(dataclasses.replace(manifest, groups=groups))
+def warned(*classes: str) -> list[str]:
+    return alike_classes(paper_manifest(np.arange(len(classes)), classes))
 
 
 def test_classes_that_differ_only_in_spaces_or_capitals_are_warned_of():
@@ -231,14 +230,14 @@ def test_the_columns_of_a_joint_class_are_compared_one_by_one():
         label_columns=("mask", "age"),
         class_parts=parts,
     )
-    assert alike_warnings(manifest) == [
+    assert alike_classes(manifest) == [
         "values of mask that differ only in spaces, capitals or spelling: 'On' and 'on'. "
         "If they mean one class, correct the labels"
     ]
 
 
 def test_groups_that_look_alike_are_warned_of_since_they_may_be_one_patient():
-    assert warned("x", "y", groups=("007", "7")) == [
+    assert alike_groups(["007", "7", "8", ""]) == [
         "groups that differ only in spaces, capitals or spelling: '007' and '7'. If they mean one "
         "group, its images may be on both sides of a split: correct the column"
     ]
