@@ -18,7 +18,7 @@ from trainer.augmentation.selection import change, strengths
 from trainer.config import AUGMENTERS, TrainConfig
 
 CROP_RATIO = 4 / 3  # largest height / width of a resized crop
-SMALLEST_SIGMA = 0.1  # pixels, as in torchvision's GaussianBlur
+WEAKEST_BLUR = 0.05  # share of the largest sigma, as the 0.1 of 2 pixels of torchvision
 
 
 class Part(NamedTuple):
@@ -148,9 +148,9 @@ class Augmenter:
 
     def _blur(self, images_BCHW: Tensor, draws: Draws) -> None:
         chosen_B = draws.chosen("blur", probability=self._config.blur)
-        largest = self._config.blur_sigma
+        largest = self._config.blur_sigma * min(images_BCHW.shape[2:])
         if chosen_B.any():
-            sigma_B = draws.uniform("blur sigma", low=SMALLEST_SIGMA, high=largest)
+            sigma_B = draws.uniform("blur sigma", low=WEAKEST_BLUR * largest, high=largest)
             sigma_S = strengths(sigma_B, chosen_B, images_BCHW.device)
 
             def blurred(selected_SCHW: Tensor) -> Tensor:

@@ -4,8 +4,9 @@ Shapes: B images of the batch, S of them selected; H, W of an image.
 
 Source: Mueller and Hutter 2021, "TrivialAugment: Tuning-free Yet State-of-the-Art Data
 Augmentation". Operations, ranges and the 31 strengths are those of torchvision's
-TrivialAugmentWide. Deviations: sampling is bilinear instead of nearest, and an image is mirrored
-outside its edges instead of black.
+TrivialAugmentWide. Deviations: sampling is bilinear instead of nearest, an image is mirrored
+outside its edges instead of black, and the 32 pixels of a translation are those of a side of 224: a
+translation is a share of the side, so that it means the same at every size.
 """
 
 import dataclasses
@@ -44,7 +45,7 @@ class Operation:
 NONE = np.zeros(BINS)
 FACTORS = np.linspace(0, 0.99, BINS)
 SLOPES = np.linspace(0, 0.99, BINS)
-PIXELS = np.trunc(np.linspace(0, 32, BINS))
+SHARES = np.linspace(0, 32 / 224, BINS)
 BITS = np.rint(8 - np.arange(BINS) / ((BINS - 1) / 6))
 
 OPERATIONS: dict[str, Operation] = {
@@ -55,8 +56,12 @@ OPERATIONS: dict[str, Operation] = {
     "shear_y": Operation(
         SLOPES, signed=True, move=lambda slope_B, size_HW: sheared_y(slope_B, size_HW=size_HW)
     ),
-    "translate_x": Operation(PIXELS, signed=True, move=lambda pixels_B, _: shifted(pixels_B, 0.0)),
-    "translate_y": Operation(PIXELS, signed=True, move=lambda pixels_B, _: shifted(0.0, pixels_B)),
+    "translate_x": Operation(
+        SHARES, signed=True, move=lambda share_B, size_HW: shifted(share_B * size_HW[1], 0.0)
+    ),
+    "translate_y": Operation(
+        SHARES, signed=True, move=lambda share_B, size_HW: shifted(0.0, share_B * size_HW[0])
+    ),
     "rotate": Operation(
         np.linspace(0, 135, BINS), signed=True, move=lambda degrees_B, _: turned(-degrees_B)
     ),

@@ -60,8 +60,14 @@ class AugmentationFields(BaseModel):
     grey: Annotated[float, about("Probability of losing all colour.", ge=0, le=1)] = 0.0
     blur: Annotated[float, about("Probability of a Gaussian blur.", ge=0, le=1)] = 0.0
     blur_sigma: Annotated[
-        float, about("blur: largest sigma in pixels; the smallest is 0.1.", ge=0.1, le=10)
-    ] = 2.0
+        float,
+        about(
+            "blur: largest sigma, share of the shorter side (0.01 is 2.24 pixels at 224); the "
+            "smallest is a twentieth of it.",
+            gt=0,
+            le=0.1,
+        ),
+    ] = 0.01
     erasing: Annotated[
         float, about("Probability of a rectangle of noise.", source="Zhong et al. 2020", ge=0, le=1)
     ] = 0.0

@@ -29,7 +29,8 @@ PARTS = [
 
 
 def augmented(images_BCHW: Tensor, *, seed: int = 1, **fields: Any) -> Tensor:
-    config = TrainConfig(backbone="test_resnet", weights="none", **fields)
+    strong = {"blur_sigma": 0.1}  # of a side of 16 pixels
+    config = TrainConfig(backbone="test_resnet", weights="none", **{**strong, **fields})
     return Augmenter(config)(images_BCHW.clone(memory_format=torch.preserve_format), seed=seed)
 
 
@@ -252,3 +253,15 @@ def test_a_crop_shows_at_least_its_share_of_the_area():
     areas = steps.prod(0)
     assert 0.5 - 1e-3 <= areas.min() < 0.52
     assert 0.97 < areas.max() <= 1 + 1e-3
+
+
+@pytest.mark.parametrize("fields", [{"blur": 1}, {"affine": 1, "rotate": 0, "scale": 0}])
+def test_an_image_of_twice_the_size_is_changed_by_twice_as_many_pixels(fields):
+    """A blur or a shift is a share of the image: a sampled size does not change what it means."""
+    small_BCHW = torch.zeros(1, 3, 32, 32)
+    small_BCHW[:, :, 8:24, 8:24] = 1
+    large_BCHW = small_BCHW.repeat_interleave(4, dim=2).repeat_interleave(4, dim=3)
+    small = augmented(small_BCHW, blur_sigma=0.06, **fields)
+    large = torch.nn.functional.avg_pool2d(augmented(large_BCHW, blur_sigma=0.06, **fields), 4)
+    assert not torch.allclose(small, small_BCHW, atol=0.05)
+    torch.testing.assert_close(small, large, rtol=0, atol=0.08)
