@@ -94,13 +94,14 @@ def open_sweep(
             f"but {files.directory} {what}. "
             "Give the --runs folder it was started with, or choose another name"
         )
-    growth = difference(stored.spec, spec.fixed_part(), sweep=spec.name)
+    fixed = spec.of_format(stored.record().format).fixed_part()
+    growth = difference(stored.spec, fixed, sweep=spec.name)
     if growth.lines and not (growth.allowed and update):
         raise InputError(_changed(growth, spec.name))
     refuse_other_data(files, cut, spec)
     _refuse_other_code(files, spec)
     write_spec(files, spec)
-    return stored.update_spec(spec.fixed_part()) if growth.lines else stored
+    return stored.update_spec(fixed) if growth.lines else stored
 
 
 def user_files(spec: SweepSpec) -> tuple[str, ...]:

@@ -41,9 +41,10 @@ def open_driver(
         stop_file.unlink(missing_ok=True)
     recovered = sweep.recover()
     record = sweep.record()
+    spec = plan.spec.of_format(record.format)
     driver = Driver(
-        dataclasses.replace(plan, defaults=record.defaults),
-        mirror=Mirror(plan.spec, sweep.trials()),
+        dataclasses.replace(plan, spec=spec, defaults=record.defaults),
+        mirror=Mirror(spec, sweep.trials()),
         recorder=Recorder(
             sweep, on_failed=lambda error: driver.fail(error), patience_s=patience_s, fence=fence
         ),

@@ -67,7 +67,8 @@ def fields_of(spec: SweepSpec, trial: FrozenTrial) -> Values:
     """Fields of TrainConfig for a trial: the sampled fields, and those that the sweep sets."""
     values: Values = values_of(spec.space, trial.params)
     # A retry has the seed of the failed trial, so that it may use that trial's finished folds.
-    values["seed"] = derive(spec.seed, "trial", root_of(trial))
+    own = () if spec.folds.paired_seeds else ("trial", root_of(trial))
+    values["seed"] = derive(spec.seed, *own)
     if spec.metric.user_function is not None:
         values |= {"metric": spec.metric.user_function, "metric_goal": spec.metric.goal.value}
     weights = values.get("weights", "none")

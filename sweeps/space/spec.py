@@ -122,9 +122,17 @@ class Budget(Section):
 
 
 class Folds(FoldOptions):
-    """How the images are cut into folds, and whether the fold race stops trials."""
+    """How the images are cut into folds, and how trials are compared on them.
+
+    Attributes:
+        race: whether the fold race stops trials, or its settings.
+        paired_seeds: whether all trials share the random numbers of a fold: the order of the
+            images, the first weights of the heads, and augmentation, where their shapes agree.
+            Differences between trials then carry less noise.
+    """
 
     race: bool | Race = True
+    paired_seeds: bool = True
 
     @property
     def race_rule(self) -> Race | None:
@@ -202,6 +210,11 @@ class SweepSpec(Section):
         With `checkpoint: best` they cannot, because one epoch for all folds is chosen at the end.
         """
         return "best" not in self.space.values_of("checkpoint")
+
+    @property
+    def judges_epochs(self) -> bool:
+        """Whether `early_terminate` may stop a trial after any epoch, and not only after a fold."""
+        return self.early_terminate.type not in ("none", "wilcoxon")
 
     @property
     def trial_cap(self) -> int | None:
@@ -283,6 +296,16 @@ class SweepSpec(Section):
             if value not in ("pretrained", "none")
         )
 
+    def of_format(self, stored: int) -> "SweepSpec":
+        """This search space as it is for a sweep that was stored in an older format.
+
+        The trials of format 1 have seeds of their own.
+        """
+        if stored > 1:
+            return self
+        folds = self.folds.model_copy(update={"paired_seeds": False})
+        return self.model_copy(update={"folds": folds})
+
     def fixed_part(self) -> dict[str, Any]:
         """The settings that a continuation must not change, so that all trials can be compared."""
         # the data are not listed: the hash of the folds identifies them, wherever the files are
@@ -293,6 +316,8 @@ class SweepSpec(Section):
         race = self.folds.race_rule
         # `race: true` means the race with its defaults
         part["folds"]["race"] = None if race is None else race.model_dump(mode="json")
+        if not self.folds.paired_seeds:  # sweeps of format 1 do not name it
+            del part["folds"]["paired_seeds"]
         weights = self.data.model_dump(mode="json", include={"face_weights", "background_weights"})
         return {
             **part,
