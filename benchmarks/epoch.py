@@ -97,7 +97,7 @@ def ours(folder: Path) -> dict[str, Callable[[int], int]]:
 
     from trainer.data.data_set import ReadOptions, read_data_set
     from trainer.data.options import DataOptions
-    from trainer.images.batches import Batches, whole_batches
+    from trainer.images.batches import Batches, even_batches
     from trainer.images.cache import open_images
     from trainer.images.order import epoch_rows
     from trainer.images.preprocessing import Preprocessing
@@ -114,7 +114,7 @@ def ours(folder: Path) -> dict[str, Callable[[int], int]]:
 
         def deliver(epoch: int) -> int:
             order = epoch_rows(rows, manifest.labels_N, sampling="shuffled", seed=epoch)
-            pixels = batches.pixels(whole_batches(order, batch_size=BATCH))
+            pixels = batches.pixels(even_batches(order, batch_size=BATCH))
             return sum(len(batches.normalised(pixels_BHWC)) for pixels_BHWC in pixels)
 
         return deliver

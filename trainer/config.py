@@ -43,6 +43,8 @@ DERIVED = {
 }
 LAST_RATE = 0.01  # of the first, for derived schedules
 MIN_CYCLE = 2  # epochs of a derived cycle
+# fields that were added after fold runs had been stored, and change nothing by default
+ADDED = ("second_patience",)
 MIXERS = ("cutmix", "one_class_cutmix", "half_cutmix", "mixup")
 AUGMENTERS = (
     "flip",
@@ -228,8 +230,12 @@ class TrainConfig(
 
         Two fold runs of the same fold with equal fingerprints and equal folds hashes are the same.
         """
+        known = self.model_dump(mode="json")
+        for name in ADDED:  # a fold run of a version without the field keeps its fingerprint
+            if known[name] == type(self).model_fields[name].default:
+                del known[name]
         # the keys are sorted because the order of a mapping's entries has no meaning
-        values = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        values = json.dumps(known, sort_keys=True)
         return hashlib.sha256(values.encode()).hexdigest()[:16]
 
 

@@ -348,6 +348,7 @@ class Driver:
             driver=self._id,
             retries=self.spec.retries,
             reported=trial.last_step or 0,
+            every_epoch=self.spec.judges_epochs,
         )
 
     def _end(

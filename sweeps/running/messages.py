@@ -54,6 +54,7 @@ class Assignment:
         retries: how often a dead worker process is replaced.
         reported: the last step that the driver knows. The trial reports this step again, to get
             the driver's answer, and does not report earlier steps.
+        every_epoch: whether a rule of the sweep may stop the trial after any epoch, see FoldSetup.
 
     Example:
         >>> assignment = Assignment(
@@ -75,6 +76,7 @@ class Assignment:
     driver: str = ""
     retries: int = 2
     reported: int = 0
+    every_epoch: bool = False
 
     @property
     def sweep(self) -> SweepFiles:

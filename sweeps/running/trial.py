@@ -138,6 +138,7 @@ def _run_folds(
             threads=assignment.threads,
             code=assignment.sweep.code,
             parts=max((result.accumulation for result in results), default=1),
+            every_epoch=assignment.every_epoch,
         )
         result = run_fold(setup, _FoldReporter(assignment, reporter, _scores(assignment, results)))
         if isinstance(result, Ended):

@@ -24,7 +24,8 @@ from trainer.model.checkpoint import load_weights
 from trainer.model.network import Network, build_network
 from trainer.training import fold_run
 from trainer.training.fit import Ended, run_fold
-from trainer.training.fold_run import FoldRun, heads_of
+from trainer.training.fold_parts import heads_of
+from trainer.training.fold_run import FoldRun
 from trainer.training.fold_setup import FoldSetup
 from trainer.training.reporter import EpochReport, SilentReporter
 from trainer.training.result import FoldResult
@@ -175,7 +176,11 @@ def train(toy: tuple[Decoded, Folds], tmp_path: Path) -> Train:
         reporter = changes.pop("reporter", SilentReporter())
         views = images if isinstance(images, list) else [images] * len(config.views)
         about = {"folds": toy[1], "fold": 0, "device": CPU, "threads": 1}
-        about |= {name: changes.pop(name) for name in [*about, "code", "parts"] if name in changes}
+        about |= {
+            name: changes.pop(name)
+            for name in [*about, "code", "parts", "every_epoch"]
+            if name in changes
+        }
         setup = FoldSetup(config=config, images=views, directory=tmp_path / name, **about)
         return run_fold(setup, reporter, **changes)
 

@@ -206,8 +206,8 @@ class ScheduleFields(BaseModel):
     second_lr: Annotated[
         float,
         about(
-            "two_stage: the rate of the second stage, which starts from the state before the "
-            "epoch that ended the first.",
+            "two_stage: the rate of the second stage, which starts from the state after the best "
+            "epoch (by validation loss) if a gap ended the first.",
             source="product images project: 1e-4, then 1e-7",
             gt=0,
             le=10,
@@ -216,11 +216,21 @@ class ScheduleFields(BaseModel):
     second_gap: Annotated[
         float,
         about(
-            "two_stage: the first stage ends when validation loss minus training loss exceeds its "
-            "smallest value so far by more than this; 0: only second_epoch ends it.",
+            "two_stage: the first stage ends when the network overfits: validation loss minus the "
+            "loss of training images, measured alike, exceeds its smallest value so far by more "
+            "than this, and the validation loss is above its best; 0: only second_epoch ends it.",
             ge=0,
         ),
     ] = 0.1
+    second_patience: Annotated[
+        int,
+        about(
+            "two_stage: epochs in a row, after the warm-up, that must overfit to end the first "
+            "stage.",
+            ge=1,
+            le=10_000,
+        ),
+    ] = 1
     second_epoch: Annotated[
         int,
         about(

@@ -103,19 +103,27 @@ def split(rows_N: Rows, *, batch_size: int) -> Iterator[Rows]:
     return (rows_N[start : start + batch_size] for start in range(0, len(rows_N), batch_size))
 
 
-def whole_batches(rows_N: Rows, *, batch_size: int) -> Iterator[Rows]:
-    """Split the rows into `steps_per_epoch` whole batches in the given order.
+def even_batches(rows_N: Rows, *, batch_size: int) -> list[Rows]:
+    """Split all rows into `steps_per_epoch` batches in the given order, as even as possible.
 
-    The remainder is left out, because a last batch of one image would break batch norm. Fewer rows
-    than `batch_size` make one smaller batch.
+    A short last batch would give each of its images more weight than the others have, and a last
+    batch of one image would break batch norm.
+
+    Example:
+        >>> [len(batch) for batch in even_batches(np.arange(70), batch_size=32)]
+        [24, 23, 23]
     """
-    count = steps_per_epoch(len(rows_N), batch_size)
-    return (rows_N[batch * batch_size : (batch + 1) * batch_size] for batch in range(count))
+    return np.array_split(rows_N, steps_per_epoch(len(rows_N), batch_size))
 
 
 def steps_per_epoch(images: int, batch_size: int) -> int:
-    """Return the number of optimizer steps of one epoch over `images` images."""
-    return max(1, images // batch_size)
+    """Return the number of optimizer steps of one epoch over `images` images.
+
+    A batch has at most `batch_size` images. The only exception is a batch size of 2 and an odd
+    number of images: one batch then has 3 images, because no batch may have a single image.
+    """
+    steps = max(1, -(-images // batch_size))
+    return steps - 1 if images // steps < 2 <= min(batch_size, images) else steps
 
 
 def on_device(

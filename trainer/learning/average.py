@@ -12,10 +12,8 @@ class WeightAverage:
     d is 1 - (1 + t)^(-2/3), at most `decay`. At the first step (t = 0) d is 0, so the average is a
     copy of the weights. Therefore the random initial weights are never a part of the average.
 
-    Buffers are averaged like weights. Batch norm's running statistics describe the activations of
-    the weights at the same step. Therefore averaged weights need averaged statistics; the
-    statistics of the last step would belong to another network. Whole numbers (batch norm's step
-    counter) are copied.
+    Buffers are averaged like weights; whole numbers (batch norm's step counter) are copied. Batch
+    norm's running statistics are measured anew before the average scores a fold, see batch_norm.py.
     """
 
     def __init__(self, network: nn.Module, decay: float) -> None:

@@ -4,7 +4,7 @@ The learner also splits batches into parts when the GPU's memory is too small.
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar, cast
 
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor
 from trainer.config import TrainConfig
 from trainer.errors import OutOfMemoryError, first_line
 from trainer.learning.average import WeightAverage
+from trainer.learning.batch_norm import measure_again, trained_norms
 from trainer.learning.losses import HeadsLoss
 from trainer.learning.optimizers import build_optimizer, set_lr
 from trainer.learning.phases import Phases
@@ -159,14 +160,40 @@ class Learner:
         """See `Stepper.check`."""
         self._stepper.check()
 
+    @property
+    def has_statistics(self) -> bool:
+        """Whether the network has batch norms that are trained in this epoch."""
+        return next(trained_norms(self.network), None) is not None
+
+    def measure_statistics(self, batches: Iterable[Sequence[Tensor]]) -> None:
+        """Measure the batch norm statistics of the network that scores the fold, see batch_norm.py.
+
+        Args:
+            batches: training batches. They are split into parts like the batches of the steps.
+        """
+        parts = (
+            part
+            for views in batches
+            for part in zip(
+                *(view.tensor_split(self._parts_of(len(views[0]))) for view in views), strict=True
+            )
+        )
+
+        def forward(views: Sequence[Tensor]) -> None:
+            with torch.autocast("cuda", dtype=torch.bfloat16, enabled=views[0].is_cuda):
+                self._forward(self.scored, views)
+
+        measure_again(self.scored, self.network, parts, forward)
+
     def _parts_of(self, images: int) -> int:
         """Return the number of parts for a batch of `images` images.
 
-        A batch that is smaller than `batch_size`, because the data set is small, is split into
-        fewer parts and not into single images.
+        A part has at most as many images as a part of a whole batch, but not a single image, unless
+        all parts have a single image.
         """
-        batch_size = self._config.batch_size
-        return self.parts if images >= batch_size else max(1, images * self.parts // batch_size)
+        at_once = -(-self._config.batch_size // self.parts)
+        parts = -(-images // at_once)
+        return parts - 1 if parts > 1 and images // parts < min(2, at_once) else parts
 
     def within_memory(self, action: Callable[[], Answer], *, at: str) -> Answer:
         """Return the result of `action`; if memory is too small, split batches and try once more.

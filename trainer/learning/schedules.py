@@ -2,7 +2,9 @@
 
 The functions have no state, so there is nothing to save or restore. A position is a real number of
 epochs: step / steps_per_epoch, from 0 to `config.epochs`. A curve has one row per finished epoch,
-in order: `epoch` (from 1), `loss`, `train_loss`, `f1` and the other metrics.
+in order: `epoch` (from 1), `loss`, `train_loss`, `f1` and the other metrics; for two_stage also
+`fitted_loss`, the loss of training images measured as the validation loss is: in eval mode, without
+augmentation and mixing.
 """
 
 import bisect
@@ -44,44 +46,52 @@ def second_stage_epoch(config: TrainConfig, curve: Curve) -> int | None:
 
     None means that the epochs in `curve` do not decide it yet, or that there is no second stage.
 
-    The gap of an epoch is its validation loss minus its training loss. The first stage ends with
-    the epoch whose gap exceeds the smallest gap before it by more than `second_gap`. The second
-    stage begins at epoch `second_epoch` at the latest.
+    The gap of an epoch is its validation loss minus the loss of training images that is measured in
+    the same way. An epoch overfits if its gap exceeds the smallest gap before it by more than
+    `second_gap` and its validation loss is above the best one before it. The first stage ends with
+    `second_patience` such epochs in a row after the warm-up. The second stage begins at epoch
+    `second_epoch` at the latest.
     """
     if config.scheduler != "two_stage":
         return None
-    widened = _widened_epoch(config, curve)
-    return widened + 1 if widened is not None else config.second_epoch or None
+    ended = _overfitted_epoch(config, curve)
+    return ended + 1 if ended is not None else config.second_epoch or None
 
 
 def goes_back(config: TrainConfig, curve: Curve) -> bool:
     """Return whether the last epoch of `curve` ended the first stage of two_stage by its gap.
 
-    Only in this case the state from before that epoch must be restored. The undone epoch stays in
-    the curve, and the next epoch has the next number.
+    Only in this case the state after the best epoch must be restored. The undone epochs stay in the
+    curve, and the next epoch has the next number.
     """
     return (
         config.scheduler == "two_stage"
         and bool(curve)
-        and _widened_epoch(config, curve) == len(curve)
+        and _overfitted_epoch(config, curve) == len(curve)
     )
 
 
-def _widened_epoch(config: TrainConfig, curve: Curve) -> int | None:
-    """Return the first epoch of the first stage whose gap is too wide, or None.
+def watches_gap(config: TrainConfig) -> bool:
+    """Return whether the gap of an epoch may end the first stage of two_stage."""
+    return config.scheduler == "two_stage" and config.second_gap > 0
 
-    A gap of NaN is too wide, even in the first epoch.
-    """
-    if not config.second_gap:
+
+def _overfitted_epoch(config: TrainConfig, curve: Curve) -> int | None:
+    """Return the epoch that ended the first stage by its gap, or None."""
+    if not watches_gap(config):
         return None
-    smallest = math.inf
+    smallest = best = math.inf
+    in_a_row = 0
     for epoch, row in enumerate(curve, start=1):
         if epoch == config.second_epoch:  # the second stage has begun
             return None
-        gap = row["loss"] - row["train_loss"]
-        if not gap <= smallest + config.second_gap:
+        gap = row["loss"] - row["fitted_loss"]
+        overfits = gap > smallest + config.second_gap and row["loss"] > best
+        in_a_row = in_a_row + 1 if overfits and epoch > math.ceil(config.warmup_epochs) else 0
+        if in_a_row == config.second_patience:
             return epoch
         smallest = min(smallest, gap)
+        best = min(best, row["loss"])
     return None
 
 

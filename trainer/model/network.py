@@ -74,17 +74,23 @@ class Network(nn.Module):
         return features_BF
 
     def classify(self, features: Sequence[Tensor]) -> Logits:
-        """The logits of each head.
+        """The logits of each head, in float32 also where the backbone runs in bfloat16.
+
+        A head costs little, and bfloat16 would round logits of 8 to 16 to steps of 1/16.
 
         Args:
             features: the features (B, F) of each view.
         """
-        return tuple(
-            head(features[view]) for head, view in zip(self.heads, self.view_of, strict=True)
-        )
+        with torch.autocast("cuda" if features[0].is_cuda else "cpu", enabled=False):
+            whole = [features_BF.float() for features_BF in features]
+            return tuple(
+                head(whole[view]) for head, view in zip(self.heads, self.view_of, strict=True)
+            )
 
 
-def build_network(config: TrainConfig, heads: Heads, *, code: Path | None) -> Network:
+def build_network(
+    config: TrainConfig, heads: Heads, *, code: Path | None, head_seed: int | None = None
+) -> Network:
     """The network of `config`, in train mode.
 
     The initial weights of the heads are torch's (nn.Linear: weights and biases are uniform in
@@ -93,6 +99,8 @@ def build_network(config: TrainConfig, heads: Heads, *, code: Path | None) -> Ne
 
     Args:
         code: the folder of the user's file, if the backbone is a user function.
+        head_seed: seeds the generator before the heads are drawn, so that backbones of one width
+            get equal heads; None leaves the generator as the backbone left it.
 
     Raises:
         ConfigError: `head_crops` names an unknown head, or the backbone cannot be built (see
@@ -101,6 +109,8 @@ def build_network(config: TrainConfig, heads: Heads, *, code: Path | None) -> Ne
     heads.refuse_unknown(config.head_crops, field="head_crops")
     backbone = build_backbone(config, code=code)
     width = feature_width(backbone, config.size_HW, name=config.backbone)
+    if head_seed is not None:
+        torch.manual_seed(head_seed)
     return Network(
         backbone,
         [Head(width, size, norm=config.head_norm, dropout=config.dropout) for size in heads.sizes],

@@ -21,6 +21,7 @@ from trainer.training.reporter import Reporter
 from trainer.training.result import FoldResult, read_curve, read_result
 
 CHECKPOINT_EVERY_S = 60.0
+WITHIN_EPOCH_EVERY_S = 300.0
 
 
 class Ended(enum.Enum):
@@ -52,6 +53,7 @@ def run_fold(
     *,
     phases: Phases | None = None,
     checkpoint_every_s: float = CHECKPOINT_EVERY_S,
+    within_epoch_every_s: float = WITHIN_EPOCH_EVERY_S,
     clock: Callable[[], float] = time.monotonic,
 ) -> FoldResult | Ended:
     """Train and score one fold, or continue an unfinished fold run from its checkpoint.
@@ -61,8 +63,9 @@ def run_fold(
 
     Args:
         phases: receives the phases of the training, to measure their time; None measures nothing.
-        checkpoint_every_s: the least time between two checkpoints, unless the fold run is
-            interrupted.
+        checkpoint_every_s: the least time between two checkpoints after epochs, unless the fold
+            run is interrupted.
+        within_epoch_every_s: the time after which a checkpoint is written within an epoch.
         clock: returns the time in seconds.
 
     Raises:
@@ -83,7 +86,8 @@ def run_fold(
     try:
         fold_run = FoldRun(setup, phases=phases or NoPhases())
         fold_run.resume()
-        return _finish(fold_run, reporter, checkpoint_every_s=checkpoint_every_s, clock=clock)
+        times = _Times(clock, checkpoint_every_s, within_epoch_every_s)
+        return _finish(fold_run, reporter, times)
     except torch.OutOfMemoryError as error:
         # Too little memory for the passes of the network is handled by splitting batches. This
         # error happened in another place.
@@ -93,20 +97,40 @@ def run_fold(
         ) from None
 
 
-def _finish(
-    fold_run: FoldRun, reporter: Reporter, *, checkpoint_every_s: float, clock: Callable[[], float]
-) -> FoldResult | Ended:
+class _Times:
+    """When checkpoints are due, in the seconds of a clock that counts from the last checkpoint."""
+
+    def __init__(self, clock: Callable[[], float], every_s: float, within_epoch_s: float) -> None:
+        self._clock = clock
+        self._every_s = every_s
+        self._within_epoch_s = within_epoch_s
+        self.saved()
+
+    def saved(self) -> None:
+        """Count from now."""
+        self._saved_at = self._clock()
+
+    def due_after_epoch(self) -> bool:
+        return self._clock() - self._saved_at >= self._every_s
+
+    def due_within_epoch(self) -> bool:
+        """Whether a checkpoint is due within an epoch; the time then counts from now."""
+        due = self._clock() - self._saved_at >= self._within_epoch_s
+        if due:
+            self.saved()
+        return due
+
+
+def _finish(fold_run: FoldRun, reporter: Reporter, times: _Times) -> FoldResult | Ended:
     """Train all remaining epochs and write the result."""
     if not all(map(reporter.past, fold_run.past)):
         fold_run.drop()
         return Ended.STOPPED
-    saved_at = clock()
-    # whether the state before the next epoch can be restored: from a checkpoint, or from the seed
-    # before the first epoch
-    on_disk = True
     while not fold_run.complete:
-        report = fold_run.train_epoch(interrupted=reporter.interrupted if on_disk else _never)
+        report = fold_run.train_epoch(interrupted=reporter.interrupted, due=times.due_within_epoch)
         if report is None:
+            if reporter.owns():
+                fold_run.save()
             return Ended.INTERRUPTED
         go_on = reporter.epoch(report)
         if not reporter.owns():
@@ -114,14 +138,12 @@ def _finish(
         if not go_on:
             fold_run.drop()
             return Ended.STOPPED
-        on_disk = False
         if fold_run.complete:
             break
         interrupted = reporter.interrupted()
-        if interrupted or clock() - saved_at >= checkpoint_every_s:
+        if interrupted or times.due_after_epoch():
             fold_run.save()
-            saved_at = clock()
-            on_disk = True
+            times.saved()
         if interrupted:
             return Ended.INTERRUPTED
     return fold_run.finish()
@@ -134,7 +156,3 @@ def _set_up_torch(device: torch.device, threads: int) -> None:
         torch.backends.cudnn.benchmark = True
         torch.backends.cuda.matmul.allow_tf32 = True
         torch.backends.cudnn.allow_tf32 = True
-
-
-def _never() -> bool:
-    return False

@@ -7,29 +7,30 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from trainer.config import TrainConfig
-from trainer.data.folds import Folds
 from trainer.errors import NonFiniteLossError
-from trainer.fields.declare import is_user_function
+from trainer.fields.evaluation import Tta
 from trainer.files import write_csv
-from trainer.images.batches import Batches, drop_others, steps_per_epoch
-from trainer.learning.curve import stops_early
+from trainer.images.batches import drop_others, steps_per_epoch
+from trainer.images.images import Rows
+from trainer.learning.batch_norm import images_measured
+from trainer.learning.curve import best_epoch, stops_early
 from trainer.learning.learner import Learner
-from trainer.learning.losses import HeadsLoss, build_loss
 from trainer.learning.phases import Phases
-from trainer.learning.schedules import goes_back, lr_at, second_stage_epoch
+from trainer.learning.schedules import goes_back, lr_at, second_stage_epoch, watches_gap
 from trainer.learning.step import NonFiniteStep
-from trainer.metrics import Probs
-from trainer.model.backbone import normalisation
+from trainer.metrics import Goal, Probs
 from trainer.model.checkpoint import load_checkpoint, save_checkpoint
 from trainer.model.freezing import frozen_backbone
-from trainer.model.heads import Heads
 from trainer.model.network import build_network
 from trainer.seeds import derive
+from trainer.training.begun_epoch import BegunEpoch
+from trainer.training.fold_parts import batches_of, heads_of, loss_of, mean_std_of
 from trainer.training.fold_setup import FoldSetup
 from trainer.training.inputs import FeatureInputs, ImageInputs, Inputs, TrainingRows
 from trainer.training.kept_epochs import leave_results_only
@@ -38,7 +39,6 @@ from trainer.training.reporter import EpochReport
 from trainer.training.result import CHECKPOINT, CURVE, RESULT, FoldResult, details, write_result
 from trainer.training.scoring import Scoring, non_finite_loss
 from trainer.training.tta_views import Views
-from trainer.user_code import call_loss, load_user_function
 
 logger = logging.getLogger(__name__)
 Row = dict[str, float]  # one epoch of the curve: `epoch` and the metrics of its EpochReport
@@ -80,12 +80,14 @@ class FoldRun:
         self._rows = TrainingRows(
             config, setup.train_rows, manifest.labels_N, len(manifest.classes)
         )
-        loss = self._build_loss()
+        loss = loss_of(setup, self._heads)
         self._scoring = Scoring(setup, loss=loss, rows=self._rows)
         # layers draw initial weights and dropout masks from torch's global generator, so it is
         # seeded before each use
         torch.manual_seed(derive(setup.seed, "weights"))
-        network = build_network(config, self._heads, code=setup.code)
+        network = build_network(
+            config, self._heads, code=setup.code, head_seed=derive(setup.seed, "heads")
+        )
         self._learner = Learner(
             network.to(setup.device).to(memory_format=torch.channels_last),
             config,
@@ -94,12 +96,17 @@ class FoldRun:
             phases=phases,
             make_room=lambda: drop_others(keep=setup.images),
         )
-        self._images = self._build_inputs()
+        self._mean_std = mean_std_of(setup)
+        self._images = ImageInputs(config, batches_of(setup, self._mean_std), self._rows)
         self._inputs: Inputs = self._images
         self._features_wanted = (
             frozen_backbone(config, epoch=config.epochs) and not config.augmented
         )
         self._curve: list[Row] = []
+        self._begun: BegunEpoch | None = None
+        self._saved = True  # whether a checkpoint, or the seed, has everything
+        # weights and moments after the best epoch of the first stage of two_stage
+        self._best: dict[str, Any] | None = None
 
     @property
     def complete(self) -> bool:
@@ -133,12 +140,23 @@ class FoldRun:
             return
         self._learner.restore(state)
         self._curve = state["curve"]
+        self._best = state.get("best")  # checkpoints of 2026-11-22 do not have it
+        self._begun = BegunEpoch.of(state.get("begun"), self._setup.device)
 
     def save(self) -> None:
-        """Write the checkpoint."""
-        state = {**self._learner.state(), "curve": self._curve, "threads": torch.get_num_threads()}
+        """Write the checkpoint, unless it is there already."""
+        if self._saved:
+            return
+        state = {
+            **self._learner.state(),
+            "curve": self._curve,
+            "best": self._best,
+            "begun": self._begun and vars(self._begun),
+            "threads": torch.get_num_threads(),
+        }
         with self._phases.phase("checkpoint"):
             save_checkpoint(self._checkpoint, state, identity=self._setup.identity)
+        self._saved = True
         self._scoring.forget_others(self._curve)
 
     def drop(self) -> None:
@@ -148,25 +166,30 @@ class FoldRun:
         """
         leave_results_only(self._setup.directory)
 
-    def train_epoch(self, *, interrupted: Callable[[], bool]) -> EpochReport | None:
-        """Train and score the next epoch and return its report.
+    def train_epoch(
+        self, *, interrupted: Callable[[], bool], due: Callable[[], bool] = lambda: False
+    ) -> EpochReport | None:
+        """Train and score the next epoch, or the rest of it, and return its report.
 
         Args:
-            interrupted: called before each step; True ends the epoch at once.
+            interrupted: called before each step; True ends the call at once.
+            due: called after each step; True writes a checkpoint within the epoch.
 
         Returns:
-            The report, or None if the epoch was interrupted.
+            The report, or None if the epoch was interrupted. Then `save` writes a checkpoint from
+            which the epoch continues.
         """
         start = time.perf_counter()
         epoch = len(self._curve) + 1
         self._prepare(epoch)
-        before = (
-            copy.deepcopy(self._learner.weights_and_moments()) if self._may_go_back(epoch) else None
-        )
-        torch.manual_seed(derive(self._setup.seed, "epoch", epoch, "dropout"))
-        train_loss = self._optimize(epoch, interrupted)
+        if self._begun is None:
+            torch.manual_seed(derive(self._setup.seed, "epoch", epoch, "dropout"))
+        else:
+            self._begun.restore_generators()
+        train_loss = self._optimize(epoch, interrupted, due)
         if train_loss is None:
             return None
+        self._begun = None
         with self._phases.phase("metrics"):
             scores = self._score(epoch)
         metrics = {
@@ -177,8 +200,8 @@ class FoldRun:
         }
         self._curve.append({"epoch": epoch, **metrics})
         self._scoring.keep(self._curve, self._learner.scored)
-        if before is not None and goes_back(self._config, self._curve):
-            self._learner.restore_weights_and_moments(before)
+        if watches_gap(self._config):
+            self._go_back_or_remember()
         (report,) = epochs_again(
             self._curve[-1:],
             fold=self._setup.fold,
@@ -230,44 +253,21 @@ class FoldRun:
         two_stage = self._config.scheduler == "two_stage"
         return second_stage_epoch(self._config, self._curve) if two_stage else None
 
-    def _may_go_back(self, epoch: int) -> bool:
-        """Return whether the state before this epoch may have to be restored after the epoch.
+    def _go_back_or_remember(self) -> None:
+        """Restore the state of the best epoch if this epoch ended the first stage by its gap.
 
-        This is the case if the epoch may end the first stage of two_stage by its gap. After the
-        last epoch nothing is restored, because no epoch follows.
+        Until then, remember the state if this epoch is the best so far. After the last epoch
+        nothing is restored, because no epoch follows.
         """
-        if (
-            self._config.scheduler != "two_stage"
-            or not self._config.second_gap
-            or epoch == self._config.epochs
-        ):
-            return False
-        return self._second_stage is None or epoch < self._second_stage
-
-    def _build_loss(self) -> HeadsLoss:
-        name = self._config.loss
-        return build_loss(
-            self._config,
-            self._heads,
-            labels_N=self._setup.folds.manifest.labels_N[self._setup.train_rows],
-            device=self._setup.device,
-            user_loss=partial(call_loss, load_user_function(name, self._setup.code), reference=name)
-            if is_user_function(name)
-            else None,
-        )
-
-    def _build_inputs(self) -> ImageInputs:
-        images = self._setup.images
-        # the statistics must not depend on the held-out fold
-        if self._config.normalise == "dataset":
-            self._mean_std = images[0].channel_sums(self._setup.train_rows).mean_std()
-        else:
-            self._mean_std = normalisation(self._config)
-        batches = [
-            Batches(view, device=self._setup.device, mean_std=self._mean_std, beside=images)
-            for view in images
-        ]
-        return ImageInputs(self._config, batches, self._rows)
+        epoch = len(self._curve)
+        if self._best is not None and goes_back(self._config, self._curve):
+            if epoch < self._config.epochs:
+                self._learner.restore_weights_and_moments(self._best)
+            self._best = None
+        elif self._second_stage is not None and epoch + 1 >= self._second_stage:
+            self._best = None
+        elif best_epoch(self._curve, metric="loss", goal=Goal.MINIMIZE) == epoch:
+            self._best = copy.deepcopy(self._learner.weights_and_moments())
 
     def _prepare(self, epoch: int) -> None:
         """Set train mode for the epoch, and compute features once if the backbone is frozen."""
@@ -283,26 +283,43 @@ class FoldRun:
             self._images, self._rows, self._learner.network, batch_size=self._scored_at_once, **rows
         )
 
-    def _optimize(self, epoch: int, interrupted: Callable[[], bool]) -> float | None:
+    def _optimize(
+        self, epoch: int, interrupted: Callable[[], bool], due: Callable[[], bool]
+    ) -> float | None:
         """Train on all training rows once; return the mean loss, or None if interrupted."""
-        total = torch.zeros((), device=self._setup.device)
+        begun = self._begun
+        done = begun.done if begun else 0
+        total = begun.loss if begun else torch.zeros((), device=self._setup.device)
         first_step = (epoch - 1) * self._steps
         at = self._setup.at(epoch)
         try:
-            for step, (views, targets_BK) in enumerate(self._batches(epoch), start=first_step):
+            for views, targets_BK in self._batches(epoch, start=done):
                 if interrupted():
+                    self._stop_within(done, total)
                     return None
+                step = first_step + done
                 lr = lr_at(self._config, step=step, steps_per_epoch=self._steps, curve=self._curve)
-                total += self._learner.step(views, targets_BK, lr=lr, index=step, at=at)
+                loss = self._learner.step(views, targets_BK, lr=lr, index=step, at=at)
+                total = total + loss * len(targets_BK)
+                done += 1
+                self._saved = False
                 if (step + 1) % CHECKED_EVERY == 0:
                     self._learner.check()
+                if done < self._steps and due():
+                    self._stop_within(done, total)
+                    self.save()
             self._learner.check()
         except NonFiniteStep as bad:
             raise self._non_finite_step(bad, epoch) from None
-        return total.item() / self._steps
+        return total.item() / len(self._setup.train_rows)
 
-    def _batches(self, epoch: int) -> Iterator[tuple[Views, Tensor]]:
-        batches = self._inputs.epoch(epoch, seed=self._setup.seed)
+    def _stop_within(self, done: int, total: Tensor) -> None:
+        """Remember where the epoch stands, after it is known that all steps were taken."""
+        self._learner.check()
+        self._begun = BegunEpoch.now(done, total) if done else None
+
+    def _batches(self, epoch: int, *, start: int = 0) -> Iterator[tuple[Views, Tensor]]:
+        batches = self._inputs.epoch(epoch, seed=self._setup.seed, start=start)
         while True:
             with self._phases.phase("data"):
                 batch = next(batches, None)
@@ -318,33 +335,54 @@ class FoldRun:
     def _score(self, epoch: int) -> dict[str, float]:
         """Return the metrics of the held-out fold."""
         at = self._setup.at(epoch)
-        prediction = self._learner.within_memory(self._predict, at=at)
-        return self._scoring.score(prediction, at=at, lr=self._learner.lr)
+        counts = self._scoring.counts(epoch)
+        if self._learner.has_statistics:
+            self._learner.within_memory(partial(self._measure, epoch, counts=counts), at=at)
+        tta = self._config.tta if counts else "none"
+        rows_N = self._setup.valid_rows
+        held_out = self._learner.within_memory(partial(self._predict, rows_N, tta), at=at)
+        scores = self._scoring.score(held_out, at=at, lr=self._learner.lr)
+        if watches_gap(self._config):
+            rows_N = self._fitted_rows
+            fitted = self._learner.within_memory(partial(self._predict, rows_N, "none"), at=at)
+            scores["fitted_loss"] = self._scoring.loss_of(fitted, rows_N)
+        return scores
 
-    def _predict(self) -> Prediction:
+    def _measure(self, epoch: int, *, counts: bool) -> None:
+        """Measure the batch norm statistics on training batches that no step has seen."""
+        batch_size = self._config.batch_size
+        images = images_measured(len(self._setup.train_rows), batch_size=batch_size, counts=counts)
+        batches = self._inputs.epoch(epoch, seed=derive(self._setup.seed, "statistics"))
+        few = islice(batches, -(-images // batch_size))
+        self._learner.measure_statistics(views for views, _ in few)
+
+    def _predict(self, rows_N: Rows, tta: Tta) -> Prediction:
         return predict(
             self._learner.scored,
             self._inputs,
-            self._setup.valid_rows,
+            rows_N,
             heads=self._heads,
             batch_size=self._scored_at_once,
+            tta=tta,
         )
+
+    @property
+    def _fitted_rows(self) -> Rows:
+        """As many training rows as are held out, to compare their loss with the held-out loss."""
+        train_rows = self._setup.train_rows
+        rng = np.random.default_rng(derive(self._setup.seed, "fitted"))
+        count = min(len(train_rows), len(self._setup.valid_rows))
+        rows_N: Rows = np.sort(rng.choice(train_rows, count, replace=False))
+        return rows_N
 
     def _non_finite_step(self, bad: NonFiniteStep, epoch: int) -> NonFiniteLossError:
         lr = lr_at(self._config, step=bad.step, steps_per_epoch=self._steps, curve=self._curve)
-        batches = self._rows.batches(derive(self._setup.seed, "epoch", epoch))
-        rows_B = next(islice(batches, bad.step % self._steps, None))
+        rows_B = self._rows.batches(derive(self._setup.seed, "epoch", epoch))[
+            bad.step % self._steps
+        ]
         names = [self._setup.folds.manifest.paths[row] for row in rows_B[:NAMED]] + ["..."] * (
             len(rows_B) > NAMED
         )
         batch = f", batch of {len(rows_B)} with {', '.join(names)}"
         at = f"{self._setup.at(epoch)}, step {bad.step}"
         return non_finite_loss(self._setup, bad.what, bad.value, at=at, lr=lr, batch=batch)
-
-
-def heads_of(config: TrainConfig, folds: Folds) -> Heads:
-    """Return one head for all joint classes, or one head per label column (`heads: separate`)."""
-    manifest = folds.manifest
-    return (
-        Heads.joint(len(manifest.classes)) if config.heads == "joint" else Heads.separate(manifest)
-    )

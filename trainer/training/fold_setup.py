@@ -29,6 +29,8 @@ class FoldSetup:
         code: the folder of the user functions.
         parts: the number of parts that batches were split into in an earlier fold of this trial,
             after that fold ran out of memory; 1 if batches were not split.
+        every_epoch: whether the caller decides something by the scores of every epoch, e.g. whether
+            to stop the trial. All epochs are then scored like the last one.
     """
 
     config: TrainConfig
@@ -40,6 +42,7 @@ class FoldSetup:
     threads: int
     code: Path | None = None
     parts: int = 1
+    every_epoch: bool = False
 
     @functools.cached_property
     def config_hash(self) -> str:

@@ -9,6 +9,7 @@ the heads use (see TrainConfig.views).
 
 import collections
 import dataclasses
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
@@ -21,7 +22,8 @@ from torch import Tensor
 from trainer.augmentation.mixing import Mixing, MixPlan
 from trainer.augmentation.pipeline import Augmenter
 from trainer.config import TrainConfig
-from trainer.images.batches import Batches, split, unit, whole_batches
+from trainer.fields.evaluation import Tta
+from trainer.images.batches import Batches, even_batches, split, unit
 from trainer.images.device import to_device
 from trainer.images.images import Rows
 from trainer.images.order import epoch_rows
@@ -37,14 +39,17 @@ STRIDE = 32  # progressive resize uses multiples of the factor by which most bac
 class Inputs(Protocol):
     """Batches for training and for scoring, and the forward pass for these batches."""
 
-    def epoch(self, epoch: int, *, seed: int) -> Iterator[tuple[Views, Tensor]]:
+    def epoch(self, epoch: int, *, seed: int, start: int = 0) -> Iterator[tuple[Views, Tensor]]:
         """Yield the training batches of one epoch with their targets (B, K).
 
         The batches depend only on `epoch` and on `seed`, the seed of the fold run.
+
+        Args:
+            start: the number of batches that are left out; their images are not loaded.
         """
         ...
 
-    def held_out(self, rows_N: Rows, *, batch_size: int) -> Iterator[Iterator[Views]]:
+    def in_order(self, rows_N: Rows, *, batch_size: int, tta: Tta) -> Iterator[Iterator[Views]]:
         """Yield the T TTA views of each batch one after another, the plain view first.
 
         The batches have every row once and in order.
@@ -69,15 +74,15 @@ class TrainingRows:
     labels_N: Labels
     n_classes: int
 
-    def batches(self, epoch_seed: int) -> Iterator[Rows]:
-        """Yield the rows of each batch of an epoch, in order."""
+    def batches(self, epoch_seed: int) -> list[Rows]:
+        """Return the rows of each batch of an epoch, in order."""
         rows_N = epoch_rows(
             self.train_rows,
             self.labels_N,
             sampling=self.config.sampling,
             seed=derive(epoch_seed, "order"),
         )
-        return whole_batches(rows_N, batch_size=self.config.batch_size)
+        return even_batches(rows_N, batch_size=self.config.batch_size)
 
     def one_hot(self, rows: Rows, device: torch.device) -> Tensor:
         """Return the one-hot targets (number of rows, K) of these rows."""
@@ -98,11 +103,11 @@ class ImageInputs:
         self._augment = Augmenter(config)
         self._mixing = Mixing(config, labels_N=rows.labels_N, train_rows=rows.train_rows)
 
-    def epoch(self, epoch: int, *, seed: int) -> Iterator[tuple[Views, Tensor]]:
+    def epoch(self, epoch: int, *, seed: int, start: int = 0) -> Iterator[tuple[Views, Tensor]]:
         """See Inputs."""
         seed = derive(seed, "epoch", epoch)
         size_HW = size_at(self._config, epoch)
-        for step, (plan, pixels) in enumerate(self._loaded(seed, size_HW)):
+        for step, (plan, pixels) in enumerate(self._loaded(seed, size_HW, start), start=start):
             augment = derive(seed, "augment", step)  # all views of an image are augmented alike
             views = [
                 plan.images(self._prepared(view, pixels_XHWC, size_HW, augment))
@@ -110,10 +115,10 @@ class ImageInputs:
             ]
             yield views, plan.targets(self._rows.one_hot(plan.rows, pixels[0].device))
 
-    def held_out(self, rows_N: Rows, *, batch_size: int) -> Iterator[Iterator[Views]]:
+    def in_order(self, rows_N: Rows, *, batch_size: int, tta: Tta) -> Iterator[Iterator[Views]]:
         """See Inputs."""
         for plain in self.plain(rows_N, batch_size=batch_size):
-            yield tta_views(plain, self._config.tta)
+            yield tta_views(plain, tta)
 
     def plain(self, rows_N: Rows, *, batch_size: int) -> Iterator[Views]:
         """Yield batches of every row once and in order, without augmentation."""
@@ -128,7 +133,9 @@ class ImageInputs:
         logits: Logits = network(views)
         return logits
 
-    def _loaded(self, seed: int, size_HW: Size) -> Iterator[tuple[MixPlan, tuple[Tensor, ...]]]:
+    def _loaded(
+        self, seed: int, size_HW: Size, start: int
+    ) -> Iterator[tuple[MixPlan, tuple[Tensor, ...]]]:
         """Yield the mixing plan of each batch and the batch's pixels for each view.
 
         A source that decodes batch by batch takes rows ahead of time. Therefore plans wait in a
@@ -137,7 +144,7 @@ class ImageInputs:
         waiting: list[collections.deque[MixPlan]] = [collections.deque() for _ in self._batches]
 
         def rows(plans: collections.deque[MixPlan]) -> Iterator[Rows]:
-            for step, batch in enumerate(self._rows.batches(seed)):
+            for step, batch in enumerate(self._rows.batches(seed)[start:], start=start):
                 plans.append(
                     self._mixing.plan(batch, seed=derive(seed, "mixing", step), size_HW=size_HW)
                 )
@@ -188,18 +195,25 @@ class FeatureInputs:
         plain = ([views] for views in images.plain(train_rows, batch_size=batch_size))
         self._train = _Features(network, plain, train_rows)
         self._valid = _Features(
-            network, images.held_out(valid_rows, batch_size=batch_size), valid_rows
+            network,
+            images.in_order(valid_rows, batch_size=batch_size, tta=rows.config.tta),
+            valid_rows,
         )
 
-    def epoch(self, epoch: int, *, seed: int) -> Iterator[tuple[Views, Tensor]]:
+    def epoch(self, epoch: int, *, seed: int, start: int = 0) -> Iterator[tuple[Views, Tensor]]:
         """See Inputs."""
-        for rows_B in self._rows.batches(derive(seed, "epoch", epoch)):
+        for rows_B in self._rows.batches(derive(seed, "epoch", epoch))[start:]:
             (views,) = self._train.of(rows_B)
             yield views, self._rows.one_hot(rows_B, views[0].device)
 
-    def held_out(self, rows_N: Rows, *, batch_size: int) -> Iterator[Iterator[Views]]:
-        """See Inputs."""
-        return (self._valid.of(rows_B) for rows_B in split(rows_N, batch_size=batch_size))
+    def in_order(self, rows_N: Rows, *, batch_size: int, tta: Tta) -> Iterator[Iterator[Views]]:
+        """See Inputs. Training rows have a plain view only."""
+        features = self._valid if self._valid.has(rows_N) else self._train
+        views = None if tta != "none" else 1
+        return (
+            itertools.islice(features.of(rows_B), views)
+            for rows_B in split(rows_N, batch_size=batch_size)
+        )
 
     def forward(self, network: Network, views: Sequence[Tensor]) -> Logits:
         """See Inputs. Features go only through the heads."""
@@ -220,9 +234,14 @@ class _Features:
             [torch.cat(pieces) for pieces in zip(*same_view, strict=True)]
             for same_view in zip(*parts, strict=True)
         ]
+        self._rows_N = rows_N
         # row of the manifest -> row of the features
         self._index_of = np.zeros(int(rows_N.max()) + 1, dtype=np.int64)
         self._index_of[rows_N] = np.arange(len(rows_N))
+
+    def has(self, rows_N: Rows) -> bool:
+        """Return whether the features of all these rows are here."""
+        return bool(np.isin(rows_N, self._rows_N).all())
 
     def of(self, rows_B: Rows) -> Iterator[Views]:
         """Yield the features (B, F) of each crop, for each TTA view of these rows."""

@@ -9,8 +9,10 @@ import math
 import torch
 
 from trainer.errors import NonFiniteLossError
+from trainer.images.images import Rows
 from trainer.learning.curve import Curve, best_epoch, goal_of
 from trainer.learning.losses import HeadsLoss
+from trainer.learning.schedules import FEEDBACK
 from trainer.metrics import METRICS, Probs, score_fold
 from trainer.model.checkpoint import save_weights
 from trainer.model.network import Network
@@ -22,6 +24,8 @@ from trainer.training.predict import Prediction
 from trainer.training.result import WEIGHTS
 from trainer.user_code import call_metric, load_user_function
 
+CHUNK = 16_384  # images whose loss is computed at once
+
 
 class Scoring:
     """Computes the metrics of the held-out fold after every epoch; keeps what may be its result.
@@ -29,8 +33,9 @@ class Scoring:
     An epoch scores the fold if its metrics are the result of the fold run. Of an epoch that may
     score the fold, weights and probabilities are kept.
 
-    `checkpoint: last` scores a fold by its last epoch and keeps no epoch. `fold_best` keeps the
-    best epoch so far. `best` keeps all epochs until one common epoch is chosen for all folds.
+    `checkpoint: last` scores a fold by its last epoch and keeps no epoch. `fold_best`, and `last`
+    with `patience`, keep the best epoch so far. `best` keeps all epochs until one common epoch is
+    chosen for all folds.
     """
 
     def __init__(self, setup: FoldSetup, *, loss: HeadsLoss, rows: TrainingRows) -> None:
@@ -50,8 +55,22 @@ class Scoring:
 
     @property
     def biased(self) -> bool:
-        """Whether the epoch is chosen on the same fold that it scores."""
-        return self._config.checkpoint == "fold_best"
+        """Whether the epoch is chosen on the same fold that it scores.
+
+        With early stopping it is: the last epochs of such a fold run are those without improvement.
+        """
+        checkpoint = self._config.checkpoint
+        return checkpoint == "fold_best" or (checkpoint == "last" and self._config.patience > 0)
+
+    def counts(self, epoch: int) -> bool:
+        """Return whether the metrics of an epoch may be the result, or decide about the training.
+
+        Other epochs are only shown: they are scored without test-time augmentation and with batch
+        norm statistics of fewer images.
+        """
+        config = self._config
+        decides = config.scheduler in FEEDBACK or self._setup.every_epoch
+        return decides or self.biased or config.checkpoint != "last" or epoch == config.epochs
 
     def score(self, prediction: Prediction, *, at: str, lr: float) -> dict[str, float]:
         """Return the metrics of an epoch.
@@ -67,7 +86,10 @@ class Scoring:
         probs_NK = prediction.probs_NK
         labels_N = self._setup.valid_labels
         self._probs = probs_NK
-        scores = {**score_fold(probs_NK, labels_N), "loss": self._held_out_loss(prediction)}
+        scores = {
+            **score_fold(probs_NK, labels_N),
+            "loss": self.loss_of(prediction, self._setup.valid_rows),
+        }
         for name in ("loss", "log_loss"):
             if not math.isfinite(scores[name]):
                 raise non_finite_loss(self._setup, f"validation {name}", scores[name], at=at, lr=lr)
@@ -88,7 +110,7 @@ class Scoring:
             self._kept.keep(epoch, network, rows_N=self._setup.valid_rows, probs_NK=self._probs)
 
     def forget_others(self, curve: Curve) -> None:
-        """Remove all kept epochs except the best so far, with `fold_best` only.
+        """Remove all kept epochs except the best so far, if the best epoch scores the fold.
 
         Call it after a checkpoint is written: a continued fold run starts from that checkpoint.
         """
@@ -134,9 +156,20 @@ class Scoring:
             self._kept.discard()
 
     @torch.inference_mode()
-    def _held_out_loss(self, prediction: Prediction) -> float:
-        targets_NK = self._rows.one_hot(self._setup.valid_rows, self._setup.device)
-        return float(self._loss(prediction.logits, targets_NK))
+    def loss_of(self, prediction: Prediction, rows_N: Rows) -> float:
+        """Return the loss of a prediction for these rows.
+
+        The loss is the mean over the images. Of more than `CHUNK` images it is computed in chunks,
+        because targets and intermediate values of 1,000 classes take several kilobytes an image.
+        For soft_f1, which is no mean over images, it is then the mean over the chunks.
+        """
+        total = 0.0
+        for start in range(0, len(rows_N), CHUNK):
+            rows = rows_N[start : start + CHUNK]
+            logits = [head_NK[start : start + CHUNK] for head_NK in prediction.logits]
+            targets_NK = self._rows.one_hot(rows, self._setup.device)
+            total += float(self._loss(logits, targets_NK)) * len(rows)
+        return total / len(rows_N)
 
 
 def non_finite_loss(

@@ -19,6 +19,7 @@ from trainer.learning.optimizers import OPTIMIZERS
 from trainer.learning.step import Stepper
 from trainer.model.network import Network
 from trainer.training import fold_run
+from trainer.training.inputs import ImageInputs
 
 RATES = {"radam": 2e-2, "lion": 5e-4, "rmsprop": 1e-3, "sgd": 1e-2, "adan": 1e-2}  # else 3e-3
 MIX = {"soft_f1": 0.4, "focal": 0.6}
@@ -38,7 +39,7 @@ LEARNED = {  # every choice that has to be learned with
     "scheduler two_stage": {"scheduler": "two_stage", "second_epoch": 3, "second_lr": 1e-4},
     "layer_decay": {"layer_decay": 0.8, "head_lr_factor": 2.0, "weight_decay": 0.05},
     "clip_norm": {"clip_norm": 1.0},
-    "accumulation": {"accumulation": 2},
+    "accumulation": {"accumulation": 2, "epochs": 8},
     "ema": {"ema": 0.9},
     "label_smoothing": {"loss": "label_smoothing"},
     "focal": {"loss": "focal"},
@@ -170,7 +171,7 @@ def seen(monkeypatch):
 
 @pytest.mark.parametrize(
     ("batch_size", "accumulation", "count"),
-    [(4, 1, 6), (4, 2, 6), (10, 5, 2), (24, 3, 1), (4, 4, 6)],
+    [(4, 1, 6), (4, 2, 6), (12, 6, 2), (24, 3, 1), (4, 4, 6)],
 )
 def test_a_step_is_of_batch_size_images_in_equal_parts(
     train, tiny, seen, batch_size, accumulation, count
@@ -186,6 +187,24 @@ def test_a_step_is_of_batch_size_images_in_equal_parts(
     assert train(config).accumulation == accumulation
     assert seen[0] == [batch_size] * count
     assert seen[1] == [batch_size // accumulation] * (accumulation * count)
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "accumulation", "steps", "parts"),
+    [
+        (10, 1, [8, 8, 8], [8, 8, 8]),  # of 24 images
+        (10, 5, [8, 8, 8], [2] * 12),
+        (14, 2, [12, 12], [6] * 4),
+        (16, 2, [12, 12], [6] * 4),
+        (23, 1, [12, 12], [12, 12]),
+        (7, 1, [6] * 4, [6] * 4),
+    ],
+)
+def test_every_image_is_trained_on_in_batches_as_even_as_can_be(
+    train, tiny, seen, batch_size, accumulation, steps, parts
+):
+    train(tiny(batch_size=batch_size, accumulation=accumulation, epochs=1, backbone="test_vit"))
+    assert (seen[0], seen[1]) == (steps, parts)
 
 
 def test_fewer_images_than_a_batch_go_in_parts_of_no_more_than_usual(train, tiny, seen):
@@ -294,13 +313,21 @@ def test_features_are_computed_for_every_way_of_looking(train, tiny, looked_at, 
 
 
 @pytest.mark.parametrize(
-    "extra", [{"flip": 0.5}, {"cutmix": 0.5}, {"unfreeze_epoch": 3}, {"freeze": "none"}]
+    ("extra", "measured"),  # images for the statistics of batch norms that are trained
+    [
+        ({"flip": 0.5}, (0, 0, 0)),
+        ({"cutmix": 0.5}, (0, 0, 0)),
+        ({"unfreeze_epoch": 3}, (0, 0, 24)),
+        ({"freeze": "none"}, (4, 4, 24)),
+    ],
 )
-def test_features_are_computed_in_every_epoch_where_they_change(train, tiny, looked_at, extra):
+def test_features_are_computed_in_every_epoch_where_they_change(
+    train, tiny, looked_at, extra, measured
+):
     after: list[int] = []
     watcher = Watcher(at_epoch=lambda _: after.append(sum(looked_at)))
     train(tiny(**{"freeze": "backbone", **extra}), reporter=watcher)
-    assert after == [36, 72, 108]
+    assert np.diff([0, *after]).tolist() == [36 + images for images in measured]
 
 
 @pytest.mark.parametrize(
@@ -482,8 +509,9 @@ def test_the_average_is_scored_and_saved(
 def test_the_average_changes_nothing_of_the_training(train, tiny, networks):
     train(tiny(), "plain")
     train(tiny(ema=0.9), "averaged")
-    states = [network.state_dict() for network in networks]
-    assert not changed(*states)
+    # the statistics of batch norms are measured on the network that scores the fold only
+    plain, averaged = (dict(network.named_parameters()) for network in networks)
+    assert not changed(plain, averaged)
 
 
 # what scores a fold
@@ -500,10 +528,34 @@ def test_the_loss_of_the_held_out_fold_is_what_is_minimised(train, tiny, toy, tm
     )
 
 
-def test_the_loss_is_of_the_plain_image_and_the_metrics_of_all_ways_of_looking(train, tiny):
-    plain, flipped = (train(tiny(tta=tta), tta).metrics for tta in ("none", "flip_crops"))
-    assert flipped["loss"] == plain["loss"]
-    assert flipped["log_loss"] != plain["log_loss"]
+@pytest.mark.parametrize("tta", ["none", "flip", "flip_crops"])
+def test_loss_and_metrics_are_of_the_prediction_over_all_ways_of_looking(train, tiny, tta):
+    metrics = train(tiny(tta=tta)).metrics
+    assert metrics["loss"] == pytest.approx(metrics["log_loss"], rel=1e-5)
+
+
+def test_only_an_epoch_that_counts_is_looked_at_in_several_ways(train, tiny, monkeypatch):
+    asked = []
+    in_order = ImageInputs.in_order
+    monkeypatch.setattr(
+        ImageInputs,
+        "in_order",
+        lambda *args, tta, **rest: asked.append(tta) or in_order(*args, tta=tta, **rest),
+    )
+    cases = [
+        ({}, ["none", "none", "flip"]),
+        ({"checkpoint": "fold_best"}, ["flip"] * 3),
+        ({"checkpoint": "best"}, ["flip"] * 3),
+        ({"patience": 9}, ["flip"] * 3),
+        ({"scheduler": "plateau"}, ["flip"] * 3),
+    ]
+    for number, (changes, expected) in enumerate(cases):
+        asked.clear()
+        train(tiny(tta="flip", **changes), f"{number}")
+        assert asked == expected
+    asked.clear()
+    train(tiny(tta="flip"), "rule", every_epoch=True)
+    assert asked == ["flip"] * 3
 
 
 def test_the_best_epoch_of_the_fold_scores_it(train, tiny, toy, tmp_path, widening):

@@ -184,21 +184,24 @@ def test_an_interrupted_fold_run_leaves_its_checkpoint_and_nothing_else(train, t
     assert files(tmp_path / "fold-0") == ["last.ckpt"]
 
 
-def test_an_interruption_in_the_first_epoch_stops_at_once_and_needs_no_checkpoint(
+def test_an_interruption_in_the_first_epoch_stops_at_once_and_the_epoch_goes_on_later(
     train, tiny, tmp_path, steps
 ):
     watcher = Watcher(interrupt=lambda watcher: len(steps) >= 2)
-    assert train(tiny(), reporter=watcher) is Ended.INTERRUPTED
+    assert train(tiny(dropout=0.3), reporter=watcher) is Ended.INTERRUPTED
     assert (len(steps), watcher.polls, watcher.epochs) == (2, 3, [])
-    assert files(tmp_path / "fold-0") == []
-    train(tiny())
-    train(tiny(), "whole")
+    assert files(tmp_path / "fold-0") == ["last.ckpt"]
+    train(tiny(dropout=0.3))
+    assert len(steps) == 3 * STEPS
+    train(tiny(dropout=0.3), "whole")
     assert bits(tmp_path / "fold-0") == bits(tmp_path / "whole")
 
 
-def test_an_interruption_before_the_first_step_takes_none(train, tiny, steps):
+def test_an_interruption_before_the_first_step_takes_none_and_writes_nothing(
+    train, tiny, steps, tmp_path
+):
     assert train(tiny(), reporter=Watcher(interrupt=lambda watcher: True)) is Ended.INTERRUPTED
-    assert steps == []
+    assert (steps, files(tmp_path / "fold-0")) == ([], [])
 
 
 def test_an_interruption_stops_at_once_when_the_start_of_its_epoch_is_on_disk(
@@ -212,17 +215,26 @@ def test_an_interruption_stops_at_once_when_the_start_of_its_epoch_is_on_disk(
     assert bits(tmp_path / "fold-0") == bits(tmp_path / "whole")
 
 
-def test_an_interruption_finishes_its_epoch_when_the_start_is_not_on_disk(
-    train, tiny, tmp_path, steps
+@pytest.mark.parametrize(("every", "lost"), [(1, 0), (2, 0), (5, 2)])
+def test_a_long_epoch_goes_on_from_the_last_checkpoint_within_it(
+    train, tiny, tmp_path, steps, every, lost
 ):
-    watcher = Watcher(interrupt=lambda watcher: len(steps) >= STEPS + 2)
-    assert train(tiny(dropout=0.3), reporter=watcher, checkpoint_every_s=NEVER) is Ended.INTERRUPTED
-    assert (len(steps), watcher.epochs) == (2 * STEPS, [1, 2])
-    assert files(tmp_path / "fold-0") == ["last.ckpt"]
+    """The process is killed in the last step; a checkpoint is due after every so many steps."""
+
+    def killed(watcher: Watcher) -> bool:
+        if len(steps) == 3 * STEPS - 1:
+            raise KeyboardInterrupt
+        return False
+
+    config = tiny(dropout=0.3, ema=0.9, clip_norm=1.0, flip=0.5, cutmix=0.3)
+    times = {"clock": lambda: float(len(steps)), "within_epoch_every_s": every}
+    with pytest.raises(KeyboardInterrupt):
+        train(config, reporter=Watcher(interrupt=killed), checkpoint_every_s=NEVER, **times)
     again = Watcher()
-    train(tiny(dropout=0.3), reporter=again)
+    train(config, reporter=again, checkpoint_every_s=NEVER)
+    assert len(steps) == 3 * STEPS + lost
     assert again.epochs == [3]
-    train(tiny(dropout=0.3), "whole")
+    train(config, "whole")
     assert bits(tmp_path / "fold-0") == bits(tmp_path / "whole")
 
 

@@ -34,7 +34,7 @@ def spoiled(monkeypatch, steps):
     """The loss of step `at` becomes `value`."""
 
     def spoil(at: int, value: float) -> None:
-        build = fold_run.build_loss
+        build = fold_run.loss_of
 
         def built(*args: object, **settings: object):
             loss = build(*args, **settings)
@@ -42,7 +42,7 @@ def spoiled(monkeypatch, steps):
                 loss(logits, targets_BK) * (value if len(steps) == at else 1)
             )
 
-        monkeypatch.setattr(fold_run, "build_loss", built)
+        monkeypatch.setattr(fold_run, "loss_of", built)
 
     return spoil
 

@@ -121,7 +121,7 @@ def test_a_training_batch_and_its_loss_are_made_without_waiting(
         assert (views[0].device.type, targets_BK.device.type, value.device.type) == ("cuda",) * 3
         assert views[0].is_contiguous(memory_format=torch.channels_last)
         seen += 1
-    assert seen == 3
+    assert seen == 4
     with pytest.raises(DataDependentOutputException, match="_local_scalar_dense"):
         value.item()
 

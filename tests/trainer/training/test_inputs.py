@@ -27,7 +27,7 @@ from trainer.training.tta_views import TTA_TRANSFORMS
 
 N = 20
 IMAGES_NHWC, LABELS_N = squares(N, side=16)
-TRAIN_ROWS = np.arange(2, N)  # 18 rows: 4 batches of 4, the last two are left out
+TRAIN_ROWS = np.arange(2, N)  # 18 rows: 5 batches, of 4 and 3 images
 HELD_OUT = np.array([1, 0])
 MEAN_STD = ((0.1, 0.2, 0.3), (0.5, 0.6, 0.7))
 SEED = 5
@@ -51,7 +51,7 @@ def rows_of(config: TrainConfig, epoch: int) -> list[np.ndarray]:
     """The rows of every batch."""
     seed = derive(derive(SEED, "epoch", epoch), "order")
     order = epoch_rows(TRAIN_ROWS, LABELS_N, sampling=config.sampling, seed=seed)
-    return [order[start : start + 4] for start in range(0, 16, 4)]
+    return np.array_split(order, -(-len(order) // 4))
 
 
 def normalised(images_NHWC: np.ndarray) -> Tensor:
@@ -80,7 +80,7 @@ def equal(one: list[tuple[list[Tensor], Tensor]], other: list[tuple[list[Tensor]
 def test_plain_batches_are_the_normalised_rows_in_order_with_one_hot_targets():
     config = config_of()
     epoch = list(inputs(config).epoch(2, seed=SEED))
-    assert len(epoch) == 4
+    assert [len(targets_BK) for _, targets_BK in epoch] == [4, 4, 4, 3, 3]
     for (views, targets_BK), rows_B in zip(epoch, rows_of(config, 2), strict=True):
         torch.testing.assert_close(views[0], normalised(IMAGES_NHWC[rows_B]), rtol=1e-5, atol=1e-5)
         assert torch.equal(targets_BK, torch.eye(3)[LABELS_N[rows_B]])
@@ -211,7 +211,9 @@ def test_a_streamed_view_beside_a_decoded_one_stays_in_step(both):
 def test_the_held_out_fold_is_neither_augmented_nor_mixed_nor_shrunk():
     images_NHWC = squares(N, side=64)[0]
     config = config_of(**ALL_AUGMENTED, **ALL_MIXED, progressive=0.5, resize=64)
-    batches = listed(inputs(config, Decoded(images_NHWC)).held_out(np.arange(5), batch_size=2))
+    batches = listed(
+        inputs(config, Decoded(images_NHWC)).in_order(np.arange(5), batch_size=2, tta="none")
+    )
     assert [len(looks[0][0]) for looks in batches] == [2, 2, 1]
     images_NCHW = torch.cat([looks[0][0] for looks in batches])
     torch.testing.assert_close(images_NCHW, normalised(images_NHWC[:5]), rtol=1e-5, atol=1e-5)
@@ -221,7 +223,7 @@ def test_the_held_out_fold_is_neither_augmented_nor_mixed_nor_shrunk():
     ("tta", "count"), [("none", 1), ("flip", 2), ("crops", 6), ("flip_crops", 12)]
 )
 def test_there_are_as_many_ways_of_looking_as_told_the_plain_one_first(tta, count):
-    (looks,) = listed(inputs(config_of(tta=tta)).held_out(HELD_OUT, batch_size=4))
+    (looks,) = listed(inputs(config_of(tta=tta)).in_order(HELD_OUT, batch_size=4, tta=tta))
     assert len(looks) == count
     torch.testing.assert_close(looks[0][0], normalised(IMAGES_NHWC[HELD_OUT]), rtol=1e-5, atol=1e-5)
     assert len({look[0].numpy().tobytes() for look in looks}) == count
@@ -306,7 +308,10 @@ def test_images_are_shrunk_before_they_are_augmented_and_mixed():
         )
         expected = plan.images(normalised(small.permute(0, 2, 3, 1).numpy() * 255))
         torch.testing.assert_close(views[0], expected, rtol=1e-4, atol=1e-4)
-    assert {tuple(views[0].shape) for views, _ in source.epoch(2, seed=SEED)} == {(4, 3, 64, 64)}
+    assert {tuple(views[0].shape) for views, _ in source.epoch(2, seed=SEED)} == {
+        (4, 3, 64, 64),
+        (3, 3, 64, 64),
+    }
 
 
 # features
@@ -365,8 +370,8 @@ def test_an_epoch_has_the_features_of_its_rows(network):
 def test_the_held_out_fold_has_the_features_of_its_rows_in_every_way_of_looking(network):
     config = config_of(tta="crops")
     source = features(config, network)
-    batches = listed(source.held_out(HELD_OUT, batch_size=1))
-    expected = listed(inputs(config).held_out(HELD_OUT, batch_size=1))
+    batches = listed(source.in_order(HELD_OUT, batch_size=1, tta="crops"))
+    expected = listed(inputs(config).in_order(HELD_OUT, batch_size=1, tta="crops"))
     assert [len(looks) for looks in batches] == [6, 6]
     for looks, images in zip(batches, expected, strict=True):
         for (one,), (image_BCHW,) in zip(looks, images, strict=True):
@@ -374,10 +379,26 @@ def test_the_held_out_fold_has_the_features_of_its_rows_in_every_way_of_looking(
     assert network.backbone.images == len(TRAIN_ROWS) + 6 * len(HELD_OUT)  # trained on as they are
 
 
+def test_features_of_training_rows_and_of_the_plain_view_alone_can_be_asked_for(network):
+    source = features(config_of(tta="crops"), network)
+    (((held_out,),),) = listed(source.in_order(HELD_OUT, batch_size=2, tta="none"))
+    torch.testing.assert_close(held_out, plain(IMAGES_NHWC[HELD_OUT]), rtol=1e-5, atol=1e-5)
+    (((trained,),),) = listed(source.in_order(TRAIN_ROWS[:3], batch_size=3, tta="none"))
+    torch.testing.assert_close(trained, plain(IMAGES_NHWC[TRAIN_ROWS[:3]]), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("made", ["images", "features"])
+def test_an_epoch_can_begin_in_the_middle(network, made):
+    config = config_of() if made == "features" else config_of(**ALL_AUGMENTED, **ALL_MIXED)
+    source = features(config, network) if made == "features" else inputs(config)
+    whole = list(source.epoch(1, seed=SEED))
+    assert equal(list(source.epoch(1, seed=SEED, start=3)), whole[3:])
+
+
 def test_features_of_each_view_are_of_its_images(network):
     more_NHWC = squares(N, side=16, seed=1)[0]
     source = features(config_of(), network, Decoded(IMAGES_NHWC), Decoded(more_NHWC))
-    (((one, other),),) = listed(source.held_out(HELD_OUT, batch_size=2))
+    (((one, other),),) = listed(source.in_order(HELD_OUT, batch_size=2, tta="none"))
     torch.testing.assert_close(one, plain(IMAGES_NHWC[HELD_OUT]), rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(other, plain(more_NHWC[HELD_OUT]), rtol=1e-5, atol=1e-5)
 
@@ -401,6 +422,6 @@ def test_only_the_heads_run_on_features_and_only_they_get_gradients(network):
 def test_rows_may_come_in_any_order_and_leave_gaps(network):
     rows = np.array([19, 3, 7])
     source = features(config_of(), network, rows=rows)
-    (((taken,),),) = listed(source.held_out(np.array([7, 19, 7]), batch_size=9))
+    (((taken,),),) = listed(source.in_order(np.array([7, 19, 7]), batch_size=9, tta="none"))
     torch.testing.assert_close(taken, plain(IMAGES_NHWC[[7, 19, 7]]), rtol=1e-5, atol=1e-5)
     assert network.backbone.images == len(TRAIN_ROWS) + 3

@@ -153,7 +153,7 @@ def test_metrics_oof_weights_and_result_are_of_that_epoch(folds_of, train, tiny,
     )
     for fold, result in enumerate(scored):
         place = tmp_path / f"fold-{fold}"
-        train(tiny(epochs=2, scheduler="none"), f"short-{fold}", fold=fold)
+        train(tiny(epochs=2, scheduler="none"), f"short-{fold}", fold=fold, every_epoch=True)
         probs_NK = oof(place)
         np.testing.assert_array_equal(probs_NK, oof(tmp_path / f"short-{fold}"))
         assert (place / "model.safetensors").read_bytes() == (

@@ -16,8 +16,12 @@ from tests.trainer.conftest import (
     files,
     finish_with_interruptions,
     oof,
+    paper_manifest,
+    squares,
 )
+from trainer.data.folds import make_folds
 from trainer.errors import OutOfMemoryError
+from trainer.images.images import Decoded
 from trainer.learning import learner
 from trainer.learning.step import Stepper
 from trainer.model.network import Network
@@ -148,7 +152,9 @@ def test_parts_are_equal_and_at_least_twice_as_many_where_a_batch_can_be_split_s
 ):
     attempts = memory(batch_size // accumulation - 1)
     config = tiny(batch_size=batch_size, accumulation=accumulation, epochs=1, backbone="test_vit")
-    result = train(config)
+    images_NHWC, labels_N = squares(3 * batch_size, side=16)  # two batches are trained on
+    folds = make_folds(paper_manifest(labels_N), k=3, seed=0)
+    result = train(config, images=Decoded(images_NHWC), folds=folds)
     assert result.accumulation == parts
     assert attempts[0] == batch_size // accumulation
     assert set(attempts[1:]) == {batch_size // parts}
@@ -156,8 +162,8 @@ def test_parts_are_equal_and_at_least_twice_as_many_where_a_batch_can_be_split_s
 
 def test_a_batch_that_has_no_equal_parts_is_split_as_equally_as_can_be(train, tiny, memory):
     attempts = memory(4)
-    assert train(tiny(batch_size=7, epochs=1)).accumulation == 2
-    assert attempts == [7] + [4, 3] * 3
+    assert train(tiny(batch_size=7, epochs=1, backbone="test_vit")).accumulation == 2
+    assert attempts == [6] + [3, 3] * 4  # 24 images make four batches of 6
 
 
 def test_the_next_fold_starts_with_parts(train, tiny, memory, tmp_path):

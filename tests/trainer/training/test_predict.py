@@ -15,7 +15,7 @@ from trainer.images.images import Decoded
 from trainer.model.heads import Heads
 from trainer.model.network import Head, Network
 from trainer.training.inputs import ImageInputs, TrainingRows
-from trainer.training.predict import Prediction, predict
+from trainer.training.predict import Prediction, averaged, predict
 
 IMAGES_NHWC, LABELS_N = squares(11, side=16)
 MORE_NHWC = squares(11, side=16, seed=1)[0]
@@ -52,10 +52,22 @@ def says(model: Network, *views: Tensor) -> np.ndarray:
         return model.eval()(views)[0].softmax(dim=1).numpy()
 
 
+def predicted(
+    model: Network,
+    source: ImageInputs,
+    rows: np.ndarray = ROWS,
+    *,
+    heads: Heads = JOINT,
+    batch_size: int = 4,
+) -> Prediction:
+    tta = source._config.tta
+    return predict(model, source, rows, heads=heads, batch_size=batch_size, tta=tta)
+
+
 def probs(
     model: Network, source: ImageInputs, rows: np.ndarray = ROWS, batch_size: int = 4
 ) -> np.ndarray:
-    return predict(model, source, rows, heads=JOINT, batch_size=batch_size).probs_NK
+    return predicted(model, source, rows, batch_size=batch_size).probs_NK
 
 
 def test_it_equals_the_softmax_of_the_network_in_eval_mode():
@@ -87,7 +99,7 @@ def test_the_batch_size_does_not_matter(tta, batch_size):
 def test_it_leaves_the_network_in_eval_mode_and_its_state_alone():
     model = network()
     before = {key: value.clone() for key, value in model.state_dict().items()}
-    predict(model, inputs(IMAGES_NHWC), ROWS, heads=JOINT, batch_size=4)
+    predicted(model, inputs(IMAGES_NHWC))
     assert not model.training
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
 
@@ -147,13 +159,25 @@ def test_probabilities_are_the_mean_over_the_ways_of_looking(tta, count):
 
 
 @pytest.mark.parametrize("tta", ["none", "flip", "crops", "flip_crops"])
-def test_the_logits_are_of_the_plain_image(tta):
+def test_the_logits_are_those_of_the_mean_probabilities(tta):
     model = network()
-    said = predict(model, inputs(IMAGES_NHWC, tta=tta), ROWS, heads=JOINT, batch_size=4)
+    said = predicted(model, inputs(IMAGES_NHWC, tta=tta))
+    assert [logits.dtype for logits in said.logits] == [torch.float32]
+    np.testing.assert_allclose(said.logits[0].softmax(dim=1).numpy(), said.probs_NK, atol=1e-6)
+
+
+def test_a_single_look_keeps_its_logits():
+    model = network()
+    said = predicted(model, inputs(IMAGES_NHWC))
     with torch.no_grad():
         expected = model.eval()([normalised(IMAGES_NHWC)])[0]
-    assert [logits.dtype for logits in said.logits] == [torch.float32]
     torch.testing.assert_close(said.logits[0], expected, rtol=1e-5, atol=1e-5)
+
+
+def test_certain_looks_have_finite_logits():
+    certain = torch.tensor([[200.0, -200.0]])
+    (logits_BK,) = averaged([(certain,), (certain,)])
+    torch.testing.assert_close(logits_BK, torch.tensor([[0.0, -400.0]]))
 
 
 def test_mirrored_images_have_the_same_probabilities_where_both_are_looked_at():
@@ -168,7 +192,7 @@ def test_mirrored_images_have_the_same_probabilities_where_both_are_looked_at():
 
 def test_several_heads_are_multiplied_out_before_the_mean():
     model = network(TWO, view_of=(0, 0))
-    said = predict(model, inputs(IMAGES_NHWC, tta="flip"), ROWS, heads=TWO, batch_size=4)
+    said = predicted(model, inputs(IMAGES_NHWC, tta="flip"), heads=TWO)
     expected = []
     for look in looks("flip", normalised(IMAGES_NHWC)):
         with torch.no_grad():
@@ -185,7 +209,7 @@ def test_each_head_is_shown_its_view_in_every_way_of_looking():
     model = network(TWO, view_of=(1, 0))
 
     def said(*views: np.ndarray) -> Prediction:
-        return predict(model, inputs(*views, tta="flip"), ROWS, heads=TWO, batch_size=4)
+        return predicted(model, inputs(*views, tta="flip"), heads=TWO)
 
     plain = said(IMAGES_NHWC, MORE_NHWC)
     other = said(np.zeros_like(IMAGES_NHWC), MORE_NHWC)

@@ -1,0 +1,52 @@
+"""The parts of a fold run that follow from its setup: heads, loss and batches of images."""
+
+from functools import partial
+
+from trainer.config import TrainConfig
+from trainer.data.folds import Folds
+from trainer.fields.declare import is_user_function
+from trainer.images.batches import Batches, MeanStd
+from trainer.learning.losses import HeadsLoss, build_loss
+from trainer.model.backbone import normalisation
+from trainer.model.heads import Heads
+from trainer.training.fold_setup import FoldSetup
+from trainer.user_code import call_loss, load_user_function
+
+
+def heads_of(config: TrainConfig, folds: Folds) -> Heads:
+    """Return one head for all joint classes, or one head per label column (`heads: separate`)."""
+    manifest = folds.manifest
+    return (
+        Heads.joint(len(manifest.classes)) if config.heads == "joint" else Heads.separate(manifest)
+    )
+
+
+def loss_of(setup: FoldSetup, heads: Heads) -> HeadsLoss:
+    """Return the loss of the configuration, with class weights from the training rows."""
+    name = setup.config.loss
+    return build_loss(
+        setup.config,
+        heads,
+        labels_N=setup.folds.manifest.labels_N[setup.train_rows],
+        device=setup.device,
+        user_loss=partial(call_loss, load_user_function(name, setup.code), reference=name)
+        if is_user_function(name)
+        else None,
+    )
+
+
+def mean_std_of(setup: FoldSetup) -> MeanStd:
+    """Return mean and standard deviation of the pixels, by which images are normalised.
+
+    `normalise: dataset` measures them on the training rows: they must not depend on the held-out
+    fold.
+    """
+    if setup.config.normalise == "dataset":
+        return setup.images[0].channel_sums(setup.train_rows).mean_std()
+    return normalisation(setup.config)
+
+
+def batches_of(setup: FoldSetup, mean_std: MeanStd) -> list[Batches]:
+    """Return the batches of each view of the images, on the device."""
+    images = setup.images
+    return [Batches(view, device=setup.device, mean_std=mean_std, beside=images) for view in images]
