@@ -52,6 +52,7 @@ FOREIGN = {
     "optuna.storages": [
         "sweeps/study/",
         "sweeps/search/mirror.py",
+        "sweeps/search/model_view.py",
         "sweeps/preparing/opening.py",
         "sweeps/results/view.py",
         "sweeps/upkeep/leftovers.py",

@@ -5,7 +5,7 @@ They propose values one by one. Each value is rounded to a value that the parame
 
 import decimal
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import optuna
@@ -28,6 +28,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from sweeps.search.distributions import distribution, label_of, value_of
 from sweeps.search.draws import share
+from sweeps.search.model_view import model_view
 from sweeps.search.starts import Point
 from sweeps.space.domains import Numeric
 from sweeps.space.parameters import Parameter
@@ -37,10 +38,15 @@ from trainer.metrics import Goal
 from trainer.seeds import derive
 
 
-def ask(study: optuna.Study, spec: SweepSpec, *, number: int, start: Point | None) -> None:
-    """Add trial `number` to the study as RUNNING, with the values that the sweep's model proposes.
+def ask(
+    trials: Sequence[FrozenTrial], spec: SweepSpec, *, number: int, start: Point | None
+) -> FrozenTrial:
+    """The next trial, RUNNING, with the values that the sweep's model proposes.
 
     Args:
+        trials: all trials of the sweep, ordered by number. None of them is WAITING, because Optuna
+            would continue that trial.
+        number: number of the new trial, which decides the random draws.
         start: the entry of `start_with` whose values the trial has; the model proposes the others.
     """
     with warnings.catch_warnings():
@@ -54,11 +60,13 @@ def ask(study: optuna.Study, spec: SweepSpec, *, number: int, start: Point | Non
                 if p.name in start
             }
             sampler = PartialFixedSampler(pinned, sampler)
+    study = model_view(trials, spec)
     study.sampler = sampler
     trial = study.ask()
     spec.space.resolve(lambda parameter: _suggest(trial, parameter))
     if start is not None:
         trial.set_user_attr(START_POINT, start_text(start))
+    return study.get_trials(deepcopy=False)[-1]
 
 
 class _Genetic(NSGAIISampler):

@@ -40,7 +40,7 @@ def propose(study: optuna.Study, spec: SweepSpec, *, number: int) -> FrozenTrial
     attribute START_POINT.
 
     Args:
-        study: has no WAITING trial; Optuna would continue that trial instead of adding a new one.
+        study: has no WAITING trial, see `models.ask`.
         number: number of the new trial, which decides the random draws.
 
     Raises:
@@ -54,7 +54,7 @@ def propose(study: optuna.Study, spec: SweepSpec, *, number: int) -> FrozenTrial
     else:
         start = next(starts(spec, trials), None)
         if spec.search in MODELS:
-            ask(study, spec, number=number, start=start)
+            study.add_trial(ask(trials, spec, number=number, start=start))
         else:
             _add(
                 study,

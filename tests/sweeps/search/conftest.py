@@ -21,7 +21,7 @@ def small_population(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def make(make_spec: Make) -> Make:
-    """A spec with any sampler; parameter names are free."""
+    """A spec with any sampler and three folds; parameter names are free."""
 
     def made(
         sampler: str = "random", *, parameters: dict[str, Any] | None = None, **changes: Any
@@ -29,7 +29,7 @@ def make(make_spec: Make) -> Make:
         finite = sampler in ("grid", "brute_force")
         space, problems = read_space(parameters or (GRID if finite else PARAMETERS))
         assert problems == []
-        return make_spec().model_copy(
+        return make_spec(folds={"k": 3, "seed": 1}).model_copy(
             update={"method": "custom", "sampler": sampler, "space": space, **changes}
         )
 
