@@ -164,7 +164,7 @@ class Asking:
 
 
 def _taken_over(trial: FrozenTrial) -> TrialEnded:
-    score = trial.values[0] if trial.values else None
+    score = trial.value if trial.state == TrialState.COMPLETE else None
     return TrialEnded(
         trial.number, _ENDS[trial.state], score, reason(trial), best=False, seconds=0.0
     )

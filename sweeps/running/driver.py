@@ -374,7 +374,7 @@ class Driver:
     ) -> None:
         attributes = {key: value for key, value in attributes.items() if value not in ("", [])}
         self._mirror.change(number, STATES[state], score=score, attributes=attributes)
-        self._recorder.end(number, STATES[state], score, attributes)
+        self._recorder.end(number, STATES[state], self._mirror[number].value, attributes)
 
     def _interrupt(self) -> None:
         if not self._stopping:

@@ -94,15 +94,19 @@ class Mirror:
     ) -> None:
         """Give a trial another state.
 
+        A pruned trial gets the value of its last report, as from Optuna's own `tell`. The Optuna
+        dashboard leaves trials without a value out of its plots.
+
         Args:
             score: the score of a completed trial; None for every other state.
             attributes: user attributes to add to the trial.
         """
         before = self[number].state
-        for key, value in (attributes or {}).items():
-            self._storage.set_trial_user_attr(self._id(number), key, value)
+        value = _last_value(self[number]) if state == TrialState.PRUNED else score
+        for key, content in (attributes or {}).items():
+            self._storage.set_trial_user_attr(self._id(number), key, content)
         self._storage.set_trial_state_values(
-            self._id(number), state, None if score is None else [score]
+            self._id(number), state, None if value is None else [value]
         )
         self.tally.change(self[number], before=before)
         self._add_standing(self[number])
@@ -149,3 +153,11 @@ class Mirror:
 
     def _id(self, number: int) -> int:
         return self._storage.get_trial_id_from_study_id_trial_number(self._study_id, number)
+
+
+def _last_value(trial: FrozenTrial) -> float | None:
+    """The value of the trial's last report; None without a report, and if it is NaN."""
+    if trial.last_step is None:
+        return None
+    value = trial.intermediate_values[trial.last_step]
+    return None if math.isnan(value) else value

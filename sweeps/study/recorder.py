@@ -91,12 +91,16 @@ class Recorder:
         )
 
     def end(
-        self, number: int, state: TrialState, score: float | None, attributes: dict[str, Any]
+        self, number: int, state: TrialState, value: float | None, attributes: dict[str, Any]
     ) -> None:
-        """Store that a trial is over, or interrupted (state WAITING)."""
-        for key, value in attributes.items():
-            self._submit(functools.partial(self._set_attribute, number, key, value))
-        self._submit(lambda: self._set_state(number, state, None if score is None else [score]))
+        """Store that a trial is over, or interrupted (state WAITING).
+
+        Args:
+            value: the score of a completed trial, or the last report of a pruned trial.
+        """
+        for key, content in attributes.items():
+            self._submit(functools.partial(self._set_attribute, number, key, content))
+        self._submit(lambda: self._set_state(number, state, None if value is None else [value]))
 
     def about_sweep(self, key: str, value: Any) -> None:
         """Store an attribute of the sweep as a whole."""

@@ -29,6 +29,7 @@ from tests.sweeps.running.curve_sweep import (
     completed,
     ending_after,
     handed_out,
+    report,
 )
 from trainer.seeds import derive
 
@@ -241,6 +242,7 @@ class TestRepeatedConfigurations:
         curve = sweep(*THREE)
         with curve.driver() as driver:
             first = handed_out(driver).number
+            driver.epoch(first, report(0, 2, 0.1))
             driver.finished(first, Outcome("stopped", (0.1,)))
             run_local(driver, trial=curve_trial)
         taken = [
@@ -249,7 +251,9 @@ class TestRepeatedConfigurations:
             if t.user_attrs.get("taken_from", {}).get("trial") == first
         ]
         assert {t.state for t in taken} == {TrialState.PRUNED}
-        assert all((t.values, t.user_attrs["fold_scores"]) == (None, [0.1]) for t in taken)
+        assert all((t.values, t.user_attrs["fold_scores"]) == ([0.1], [0.1]) for t in taken)
+        told = [e for e in curve.told(TrialEnded) if e.number in {t.number for t in taken}]
+        assert {(event.state, event.score) for event in told} == {("pruned", None)}
 
     def test_a_point_of_the_history_is_not_trained_again(self, sweep: Callable[..., Sweep]):
         curve = sweep(*THREE, "run_cap=6")

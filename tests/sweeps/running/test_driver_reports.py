@@ -1,7 +1,9 @@
 """Reports of a running trial: recorded, shown, and the reason to stop it."""
 
+import math
 from collections.abc import Callable
 
+import optuna
 import pytest
 from optuna.trial import TrialState
 
@@ -88,7 +90,7 @@ class TestReports:
             driver.finished(0, Outcome("failed", reason="told twice"))
         assert curve.trial(0).state == TrialState.COMPLETE
 
-    def test_a_poor_trial_is_pruned_with_its_reason_its_reports_and_no_value(
+    def test_a_poor_trial_is_pruned_with_its_reason_and_its_reports(
         self, sweep: Callable[..., Sweep]
     ):
         curve = sweep(*GRID, MEDIAN)
@@ -101,7 +103,35 @@ class TestReports:
                 "reason": "median rule: at fold 1, epoch 1 worse than half of the completed trials"
             }
             assert list(trial.intermediate_values) == [1]
-            assert trial.values is None  # Optuna's own tell would make the last report its value
+
+    @pytest.mark.parametrize(
+        ("values", "stored"),
+        [
+            ((0.1, 0.2), [0.2]),
+            ((0.1, math.inf), [math.inf]),
+            ((0.1, math.nan), None),
+            ((), None),
+        ],
+        ids=["last report", "not finite", "not a number", "no report"],
+    )
+    def test_a_stopped_trial_is_stored_with_the_value_that_optunas_tell_would_store(
+        self, sweep: Callable[..., Sweep], values: tuple[float, ...], stored: list[float] | None
+    ):
+        curve = sweep()
+        with curve.driver() as driver:
+            handed_out(driver)
+            for epoch, value in enumerate(values, start=1):
+                driver.epoch(0, report(0, epoch, value))
+            driver.finished(0, Outcome("stopped"))
+            (ended,) = curve.told(TrialEnded)
+            assert (ended.state, ended.score) == ("pruned", None)  # the value is not a score
+            assert driver.snapshot().best_score is None
+        study = optuna.create_study()
+        trial = study.ask()
+        for epoch, value in enumerate(values, start=1):
+            trial.report(value, epoch)
+        study.tell(trial, state=TrialState.PRUNED)
+        assert curve.trial(0).values == study.trials[0].values == stored
 
     def test_a_pruned_trial_keeps_the_scores_of_its_finished_folds(
         self, sweep: Callable[..., Sweep]
@@ -152,7 +182,7 @@ class TestFoldRace:
         trial = raced.trial(number)
         assert (trial.state, trial.values, trial.user_attrs["fold_scores"]) == (
             TrialState.PRUNED,
-            None,
+            [0.2],
             [0.2],
         )
         assert trial.intermediate_values == {1: 0.1, 2: 0.2}

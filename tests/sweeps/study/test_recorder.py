@@ -34,7 +34,7 @@ def test_a_trials_life_is_recorded_in_order(
         for step in (1, 2, 4):
             recorder.report(number, step, step / 10)
     recorder.end(0, TrialState.COMPLETE, 0.75, {"fold_scores": [0.5, 1.0]})
-    recorder.end(1, TrialState.PRUNED, None, {REASON: "median rule"})
+    recorder.end(1, TrialState.PRUNED, 0.4, {REASON: "median rule"})
     recorder.end(2, TrialState.FAIL, None, {REASON: "out of memory"})
     recorder.about_sweep(ELAPSED, 12.5)
     recorder.close()
@@ -53,7 +53,7 @@ def test_a_trials_life_is_recorded_in_order(
         {REASON: "out of memory"},
     ]
     assert all(trial.intermediate_values == {1: 0.1, 2: 0.2, 4: 0.4} for trial in trials)
-    assert trials[0].value == 0.75
+    assert [trial.value for trial in trials] == [0.75, 0.4, None]
     assert sweep.record().elapsed_s == 12.5
     assert failures == []
 
