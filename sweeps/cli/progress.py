@@ -221,12 +221,13 @@ def render(name: str, snapshot: Snapshot) -> RenderableType:
 
 def _counts(s: Snapshot) -> str:
     of = f" of {s.cap}" if s.cap is not None else ""
+    repeats = f" ({s.repeats} equal to earlier ones do not count)" if s.repeats else ""
     interrupted = f", {s.interrupted} interrupted" if s.interrupted else ""
     best = "" if s.best_score is None else f"; best {s.best_score:.4f} (trial {s.best_number})"
     counts = (
         f"{s.completed} completed, {s.pruned} pruned, {len(s.running)} running, {s.failed} failed"
     )
-    return f"{counts}{interrupted}{of}{best}"
+    return f"{counts}{interrupted}{of}{repeats}{best}"
 
 
 def _clock(seconds: float) -> str:

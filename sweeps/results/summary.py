@@ -21,7 +21,7 @@ class Left:
 
     Attributes:
         trials: number of trials up to the cap. Trials that have begun but not ended are included.
-            Retries do not count towards the cap.
+            Retries, and repeats of equal trials, do not count towards the cap.
         hours, gpu_hours: rest of the budget, a few seconds old: a running driver stores every few
             seconds what it has spent.
     """

@@ -20,7 +20,8 @@ from sweeps.study.records import CAP, reason
 ASK_WAIT_S = 0.25
 # Results of equal earlier trials that one call of `next` may reuse before it answers WAIT.
 REPEATS = 20
-# After so many known proposals in a row, the sampler has nothing new to propose.
+# After so many known proposals in a row, the sampler has nothing new to propose. After three of
+# them, each further proposal has drawn 64 points before, see `search.sampling`.
 MOST_REPEATS = 200
 STATES: dict[EndState, TrialState] = {
     EndState.COMPLETED: TrialState.COMPLETE,
@@ -71,6 +72,10 @@ class Asking:
     """The trials of a sweep that have not begun yet.
 
     The caller of each method holds the driver's lock.
+
+    A proposal with the parameters of a finished trial takes over the result of that trial. It
+    starts nothing and does not count towards the cap.
+
     Attributes:
         cap: number of trials of the sweep in all; None if only the budget ends the sweep.
         pending: the trial whose start is not recorded or not handed out yet, or None.

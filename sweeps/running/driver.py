@@ -315,6 +315,7 @@ class Driver:
                 pruned=states[TrialState.PRUNED],
                 failed=states[TrialState.FAIL],
                 interrupted=states[TrialState.WAITING],
+                repeats=self._tally.taken_over,
                 running=tuple(self._running[number] for number in sorted(self._running)),
                 cap=self._asking.cap,
                 k=self.spec.folds.k,

@@ -79,6 +79,8 @@ class Snapshot:
     """The progress of a sweep at one moment.
 
     Attributes:
+        repeats: number of the completed and pruned trials that took over the result of an equal
+            trial. They do not count towards the cap.
         cap: number of trials in all; None if only the budget ends the sweep.
         k: number of folds.
         eta_s: estimated seconds to the end; None without a cap, or while no trial has ended.
@@ -89,6 +91,7 @@ class Snapshot:
     pruned: int
     failed: int
     interrupted: int
+    repeats: int
     running: tuple[Running, ...]
     cap: int | None
     k: int

@@ -6,13 +6,17 @@ its first points again after a restart. Data that a sampler needs for later prop
 attributes of trials, written before the trial is recorded. No sampler writes attributes of the
 study, and no sampler needs a notification at the end of a trial.
 
+A finished trial may have the same parameters as a proposal; then the proposal is a *repeat* and is
+not trained. After some repeats in a row, the next proposal is drawn from the untried points. A
+model may propose its best point again and again.
+
 Values that no model proposes are drawn from the laws of the parameters; Optuna's distributions
 cannot express every law. Models see the bounds of the domains. A value that a model proposes is
 rounded to a value that the law can give.
 """
 
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import optuna
@@ -25,12 +29,14 @@ from sweeps.search.starts import Point, pinned_space, starts
 from sweeps.space.domains import Categorical
 from sweeps.space.parameters import Space, Values, grid
 from sweeps.space.spec import SweepSpec
-from sweeps.study.records import START_POINT, start_text
+from sweeps.study.records import START_POINT, is_repeat, start_text
 from trainer.seeds import derive
 
 Key = tuple[Any, ...]
-# number of random draws that try to find an untried point, before all untried points are listed
-BRUTE_FORCE_DRAWS = 64
+# number of random draws that try to find an untried point
+DRAWS = 64
+# after so many repeats in a row, the next proposal is drawn from the untried points
+REPEATS_IN_A_ROW = 3
 
 
 def propose(study: optuna.Study, spec: SweepSpec, *, number: int) -> FrozenTrial:
@@ -53,7 +59,10 @@ def propose(study: optuna.Study, spec: SweepSpec, *, number: int) -> FrozenTrial
         _add(study, spec.space, values=values, start=start)
     else:
         start = next(starts(spec, trials), None)
-        if spec.search in MODELS:
+        untried = _after_repeats(spec, trials, number=number) if start is None else None
+        if untried is not None:
+            _add(study, spec.space, values=untried, start=None)
+        elif spec.search in MODELS:
             study.add_trial(ask(trials, spec, number=number, start=start))
         else:
             _add(
@@ -102,6 +111,20 @@ def _untried(
     raise IndexError("the grid has no point left")
 
 
+def _after_repeats(spec: SweepSpec, trials: Sequence[FrozenTrial], *, number: int) -> Values | None:
+    """An untried point drawn from the laws, if the last trials are all repeats, or None.
+
+    None also means that no draw was an untried point.
+    """
+    last = trials[-REPEATS_IN_A_ROW:]
+    if len(last) < REPEATS_IN_A_ROW or not all(map(is_repeat, last)):
+        return None
+    points = _Points(spec.space)
+    tried = {points.key(trial.params) for trial in trials}
+    chance = random.Random(derive(spec.seed, "ask", number))
+    return _drawn_untried(points, spec.space, tried=tried, chance=chance)
+
+
 def _any_untried(points: "_Points", space: Space, *, tried: set[Key], seed: int) -> Values | None:
     """A random untried point, or None if there is none.
 
@@ -110,12 +133,22 @@ def _any_untried(points: "_Points", space: Space, *, tried: set[Key], seed: int)
     trials for each parameter.
     """
     chance = random.Random(seed)
-    for _ in range(BRUTE_FORCE_DRAWS):
+    values = _drawn_untried(points, space, tried=tried, chance=chance)
+    if values is not None:
+        return values
+    left = [values for values in grid(space) if points.key_of_values(values) not in tried]
+    return chance.choice(left) if left else None
+
+
+def _drawn_untried(
+    points: "_Points", space: Space, *, tried: set[Key], chance: random.Random
+) -> Values | None:
+    """The first untried one of some points that are drawn from the laws, or None."""
+    for _ in range(DRAWS):
         values = space.resolve(lambda parameter: parameter.domain.draw(chance.random()))
         if points.key_of_values(values) not in tried:
             return values
-    left = [values for values in grid(space) if points.key_of_values(values) not in tried]
-    return chance.choice(left) if left else None
+    return None
 
 
 class _Points:

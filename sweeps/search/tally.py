@@ -18,7 +18,7 @@ class Tally:
     Attributes:
         asked: number of trials that count towards the cap, in any state.
         history: number of finished trials of other sweeps.
-        taken_over: number of this sweep's trials that took over a result.
+        taken_over: number of this sweep's trials that took over the result of an equal trial.
         best: the best complete trial of this sweep; ties go to the lower number.
         states: number of this sweep's trials in each state.
     """

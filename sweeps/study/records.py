@@ -170,9 +170,10 @@ def root_of(trial: FrozenTrial) -> int:
 def counts(trial: FrozenTrial, sweep: str) -> bool:
     """Whether the trial counts towards `run_cap`.
 
-    History does not count. A retry does not count, because the failed trial counts already.
+    History does not count. A retry does not count, because the failed trial counts already. A
+    repeat does not count, because it trains nothing.
     """
-    return not is_retry(trial) and not is_history(trial, sweep)
+    return not (is_retry(trial) or is_repeat(trial) or is_history(trial, sweep))
 
 
 def score_key(score: float, number: int, *, goal: Goal) -> tuple[float, int]:

@@ -33,6 +33,7 @@ SNAPSHOT = Snapshot(
     pruned=1,
     failed=1,
     interrupted=0,
+    repeats=0,
     running=(
         Running(5, fold=0, epoch=0, epochs=4, value=None),
         Running(6, fold=2, epoch=3, epochs=4, value=0.81234),
@@ -129,6 +130,12 @@ class TestView:
         unknown = {"best_score": None, "best_number": None, "eta_s": None, "elapsed_s": 0.4}
         assert self.rendered(**nothing, **unknown) == (
             "digits  0 completed, 0 pruned, 0 running, 0 failed\n\n0:00:00 elapsed"
+        )
+
+    def test_shows_how_many_trials_do_not_count(self):
+        assert self.rendered(repeats=2, running=(), best_score=None) == (
+            "digits  3 completed, 1 pruned, 0 running, 1 failed of 16 "
+            "(2 equal to earlier ones do not count)\n\n1:02:03 elapsed, about 0:01:01 left"
         )
 
     def test_says_that_it_is_leaving(self):

@@ -47,8 +47,10 @@ def test_it_is_read_as_it_was(sweeps: Callable[..., Ended]):
     for name in NAMES:
         best = sweeps("best", name, "--topk", 10, "--json")
         assert in_utc(json.loads(best.out)) == expected(f"best-{name}")
-        status = sweeps("status", name, "--json")
-        assert in_utc(json.loads(status.out)) == expected(f"status-{name}")
+        status = in_utc(json.loads(sweeps("status", name, "--json").out))
+        # that version counted the result of an equal trial towards `run_cap`
+        status["left"]["trials"] -= status["taken_over"]
+        assert status == expected(f"status-{name}")
     assert in_utc(json.loads(sweeps("list", "--json").out)) == expected("list")
 
 

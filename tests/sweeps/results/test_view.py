@@ -392,7 +392,7 @@ def test_what_is_left_of_the_budgets(rows: Stored) -> None:
     for key, value in {CAP: 10, ELAPSED: 1800.0, GPU_SECONDS: 900.0}.items():
         rows.sweep.set_attribute(key, value)
     rows.sweep.set_attribute(BUDGET, {"hours": 2.0, "gpu_hours": 1.0, "target": None})
-    # neither a retry nor another sweep's trial uses the cap up; the interrupted one has not ended
+    # no retry, repeat or other sweep's trial uses the cap up; the interrupted one has not ended
     rows.add(TrialState.COMPLETE, fold_scores=[0.1, 0.1], **{RETRY_OF: 3})
     rows.add(
         TrialState.COMPLETE, fold_scores=[0.1, 0.1], **{TAKEN_FROM: {"sweep": "older", "trial": 7}}
@@ -403,7 +403,7 @@ def test_what_is_left_of_the_budgets(rows: Stored) -> None:
         **{TAKEN_FROM: {"sweep": "toy", "trial": 0, "repeats": 0}},
     )
     summary = summarise(rows.view)
-    assert summary.left == Left(trials=5, hours=1.5, gpu_hours=0.75)
+    assert summary.left == Left(trials=6, hours=1.5, gpu_hours=0.75)
     assert (summary.gpu_hours, summary.retried, summary.taken_over, summary.history) == (
         0.25,
         1,

@@ -144,10 +144,10 @@ class TestHandingOut:
 
 
 class TestRepeatedConfigurations:
-    def test_one_that_was_evaluated_is_not_trained_again_and_its_result_counts(
+    def test_one_that_was_evaluated_is_not_trained_again_and_does_not_count_towards_the_cap(
         self, sweep: Callable[..., Sweep]
     ):
-        curve = sweep(*THREE, "run_cap=4", NO_RACE)
+        curve = sweep(*THREE, "run_cap=3", NO_RACE)
         trained: list[int] = []
 
         def trial(assignment: Assignment, reporter: TrialReporter) -> Outcome:
@@ -159,7 +159,7 @@ class TestRepeatedConfigurations:
             run_local(driver, trial=trial)
         trials = curve.stored.trials()
         taken = [t for t in trials if t.number not in trained]
-        assert (len(trials), len(taken)) == (4, 4 - len({t.params["lr"] for t in trials}))
+        assert sorted(trials[number].params["lr"] for number in trained) == [0.003, 0.1, 0.3]
         assert taken
         for one in taken:
             source = trials[one.user_attrs["taken_from"]["trial"]]
@@ -182,7 +182,33 @@ class TestRepeatedConfigurations:
                 )
                 in curve.events
             )
-        assert driver.snapshot().completed == 4
+        last = driver.snapshot()
+        assert (last.completed, last.repeats, last.cap) == (len(trials), len(taken), 3)
+        assert curve.told(Notice) == []  # it ended by its cap
+
+    def test_a_cap_that_repeats_used_up_in_part_lets_a_continued_sweep_train_the_rest(
+        self, sweep: Callable[..., Sweep]
+    ):
+        curve = sweep(*THREE, NO_RACE)
+        for cap in (1, 2, 3):
+            with curve.driver(trial_cap=cap) as driver:
+                run_local(driver, trial=curve_trial)
+            own = [t for t in curve.stored.trials() if "taken_from" not in t.user_attrs]
+            assert len(own) == cap
+
+    @pytest.mark.parametrize("sampler", ["tpe", "gp", "cmaes", "nsgaii", "random", "qmc"])
+    def test_a_small_space_ends_with_each_point_trained_once_whatever_the_sampler_repeats(
+        self, sweep: Callable[..., Sweep], sampler: str
+    ):
+        points = "parameters.lr={values: [0.0001, 0.001, 0.003, 0.01, 0.03, 0.1]}"
+        curve = sweep("method=custom", f"sampler={sampler}", "run_cap=100", points, NO_RACE)
+        with curve.driver() as driver:
+            run_local(driver, trial=curve_trial)
+        own = [t for t in curve.stored.trials() if "taken_from" not in t.user_attrs]
+        trained = collections.Counter(tuple(sorted(t.params.items())) for t in own)
+        assert (len(trained), max(trained.values())) == (18, 1)
+        assert curve.told(Notice) == [Notice("every point of the search space has been tried")]
+        assert driver.snapshot().cap == 18
 
     def test_a_tiny_space_ends_without_a_cap_when_every_point_was_tried(
         self, sweep: Callable[..., Sweep]
@@ -256,7 +282,7 @@ class TestRepeatedConfigurations:
         assert {(event.state, event.score) for event in told} == {("pruned", None)}
 
     def test_a_point_of_the_history_is_not_trained_again(self, sweep: Callable[..., Sweep]):
-        curve = sweep(*THREE, "run_cap=6")
+        curve = sweep(*THREE, "run_cap=6", NO_RACE)
         for number, lr in enumerate((0.003, 0.1, 0.3)):
             curve.remember(number, 0.5, lr=lr)
         with curve.driver() as driver:

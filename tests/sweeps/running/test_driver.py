@@ -280,6 +280,7 @@ class TestSnapshot:
                 pruned=1,
                 failed=1,
                 interrupted=0,
+                repeats=0,
                 running=(Running(3, 0, 0, 2, None),),
                 cap=10,
                 k=3,

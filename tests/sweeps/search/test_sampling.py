@@ -15,6 +15,7 @@ from optuna.trial import TrialState, create_trial
 from sweeps.search import draws, models
 from sweeps.search.distributions import distributions, values_of
 from sweeps.search.sampling import propose
+from sweeps.study.records import TAKEN_FROM
 from sweeps.study.stored_sweep import StoredSweep
 from tests.sweeps.search.proposals import (
     SAMPLERS,
@@ -105,6 +106,34 @@ def test_another_seed_and_another_number_propose_another_point(make: Make, sampl
         spec = make(sampler, parameters=parameters, seed=seed)
         proposed |= {propose(study, spec, number=number).params["a"] for number in (0, 1)}
     assert len(proposed) == 4
+
+
+# --- after repeats
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "gp", "cmaes", "nsgaii", "random", "qmc"])
+@pytest.mark.parametrize(("repeats", "untried"), [(2, False), (3, True), (4, True)])
+def test_after_three_repeats_in_a_row_an_untried_point_is_proposed(
+    make: Make, sampler: str, repeats: int, untried: bool
+) -> None:
+    spec = make(sampler, parameters={"a": {"values": [*range(6)]}})
+    study = new_study()
+    for number, value in enumerate((1, 5, 0, 3, *(1,) * repeats)):
+        study.add_trial(
+            create_trial(
+                value=0.5,
+                params={"a": value},
+                distributions=distributions(spec.space, {"a": value}),
+                user_attrs={TAKEN_FROM: {"repeats": 0}} if number >= 4 else {},
+            )
+        )
+    asked = {
+        propose(
+            rebuilt(study.trials), spec.model_copy(update={"seed": seed}), number=4 + repeats
+        ).params["a"]
+        for seed in range(20)
+    }
+    assert (asked <= {2, 4}) == untried
 
 
 # --- what is proposed
