@@ -200,15 +200,15 @@ class TestRepeatedConfigurations:
     def test_a_small_space_ends_with_each_point_trained_once_whatever_the_sampler_repeats(
         self, sweep: Callable[..., Sweep], sampler: str
     ):
-        points = "parameters.lr={values: [0.0001, 0.001, 0.003, 0.01, 0.03, 0.1]}"
+        points = "parameters.lr={values: [0.0001, 0.003, 0.01, 0.1]}"
         curve = sweep("method=custom", f"sampler={sampler}", "run_cap=100", points, NO_RACE)
         with curve.driver() as driver:
             run_local(driver, trial=curve_trial)
         own = [t for t in curve.stored.trials() if "taken_from" not in t.user_attrs]
         trained = collections.Counter(tuple(sorted(t.params.items())) for t in own)
-        assert (len(trained), max(trained.values())) == (18, 1)
+        assert (len(trained), max(trained.values())) == (12, 1)
         assert curve.told(Notice) == [Notice("every point of the search space has been tried")]
-        assert driver.snapshot().cap == 18
+        assert driver.snapshot().cap == 12
 
     def test_a_tiny_space_ends_without_a_cap_when_every_point_was_tried(
         self, sweep: Callable[..., Sweep]

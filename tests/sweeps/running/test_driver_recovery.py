@@ -208,7 +208,7 @@ class TestKilledAtAnyPoint:
                 1,
                 id="grid and hyperband",
             ),
-            pytest.param((*THREE, "run_cap=5"), 0, id="points that repeat"),
+            pytest.param((*THREE, "run_cap=2"), 0, id="points that repeat"),
         ],
     )
     def test_the_table_is_that_of_an_undisturbed_sweep(
