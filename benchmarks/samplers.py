@@ -62,7 +62,7 @@ FIRST_TRIALS = 60
 WAYS = ("no race", "race, hidden", "race")
 SAMPLERS = {
     FOLD_RUNS: ("random", "qmc", "grid", "brute_force", "tpe", "cmaes", "nsgaii", "gp"),
-    MANY_FOLD_RUNS: ("tpe", "cmaes", "nsgaii"),
+    MANY_FOLD_RUNS: ("nsgaii", "cmaes", "tpe"),
 }
 FINITE = ("grid", "brute_force")
 # quality of random parameters : residual of a fold, as in fold_race.py
@@ -143,29 +143,42 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--sweeps", type=int, default=60, help="per sampler and way")
-    parser.add_argument("--samplers", nargs="*", help="only these")
+    parser.add_argument("--samplers", nargs="*", help="only these, in the tables of fold runs")
+    parser.add_argument("--tables", nargs="*", default=["saved", *map(str, SAMPLERS)])
     options = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     torch.set_num_threads(1)
     print_header("optuna", "torch", "scipy", "numpy")
-    print(f"\nsaved in {FIRST_TRIALS} trials, %, {options.sweeps} sweeps")
+    if "saved" in options.tables:
+        print_saved(options.sweeps)
+    for fold_runs, samplers in SAMPLERS.items():
+        if str(fold_runs) in options.tables:
+            wanted = [s for s in samplers if not options.samplers or s in options.samplers]
+            print_fold_runs(fold_runs, samplers=wanted, sweeps=options.sweeps)
+
+
+def print_saved(sweeps: int) -> None:
+    """The first table."""
+    print(f"\nsaved in {FIRST_TRIALS} trials, %, {sweeps} sweeps")
     for name, ratio in RATIOS.items():
         for sampler in ("random", "tpe"):
             ended = [
                 simulate(sampler, "race", seed=seed, trials=FIRST_TRIALS, ratio=ratio)
-                for seed in range(options.sweeps)
+                for seed in range(sweeps)
             ]
             print(f"  {name:<14}{sampler:<10}{percent(ended)}", flush=True)
-    for fold_runs, samplers in SAMPLERS.items():
-        print(f"\n{fold_runs} fold runs, {K} folds, {options.sweeps} sweeps, {MAIN}")
-        print(
-            f"  {'sampler':<12}{'way':<14}{f'after {fold_runs // K} trials':>16}"
-            f"{f'after {fold_runs} runs':>16}{'difference':>20}{'better, worse':>15}"
-            f"{'trials':>8}{'as random':>11}{'saved, %':>13}"
-        )
-        for sampler in samplers:
-            if not options.samplers or sampler in options.samplers:
-                print_sampler(sampler, fold_runs=fold_runs, sweeps=options.sweeps)
+
+
+def print_fold_runs(fold_runs: int, *, samplers: list[str], sweeps: int) -> None:
+    """The table of a number of fold runs."""
+    print(f"\n{fold_runs} fold runs, {K} folds, {sweeps} sweeps, {MAIN}")
+    print(
+        f"  {'sampler':<12}{'way':<14}{f'after {fold_runs // K} trials':>16}"
+        f"{f'after {fold_runs} runs':>16}{'difference':>20}{'better, worse':>15}"
+        f"{'trials':>8}{'as random':>11}{'saved, %':>13}"
+    )
+    for sampler in samplers:
+        print_sampler(sampler, fold_runs=fold_runs, sweeps=sweeps)
 
 
 def print_sampler(sampler: str, *, fold_runs: int, sweeps: int) -> None:
