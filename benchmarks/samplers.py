@@ -62,7 +62,7 @@ FIRST_TRIALS = 60
 WAYS = ("no race", "race, hidden", "race")
 SAMPLERS = {
     FOLD_RUNS: ("random", "qmc", "grid", "brute_force", "tpe", "cmaes", "nsgaii", "gp"),
-    MANY_FOLD_RUNS: ("nsgaii", "cmaes", "tpe"),
+    MANY_FOLD_RUNS: ("tpe", "cmaes", "nsgaii"),
 }
 FINITE = ("grid", "brute_force")
 # quality of random parameters : residual of a fold, as in fold_race.py
