@@ -28,7 +28,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -88,6 +88,7 @@ def main() -> None:
     )
     parser.add_argument("--only", choices=PARTS, nargs="+", default=PARTS)
     parser.add_argument("--epochs", type=int, default=3, help="measured, after two that are not")
+    parser.add_argument("--networks", nargs="+", help="of `rates`: backbones; default: all of them")
     options = parser.parse_args()
     print_header("torch", "torchvision", "timm")
     print(f"gpu       {torch.cuda.get_device_name()}, {measured_copy() / 1e12:.2f} TB/s copied")
@@ -97,7 +98,7 @@ def main() -> None:
         os.environ["SWEEPS_CACHE"] = f"{name}/cache"
         parts: dict[str, Callable[[], None]] = {
             "tests": run_tests,
-            "rates": lambda: rates(Path(name), epochs=options.epochs),
+            "rates": lambda: rates(Path(name), options.networks, epochs=options.epochs),
             "profile": profile,
             "memory": memory,
             "folds": lambda: whole_folds(Path(name)),
@@ -251,18 +252,21 @@ def timm_loader(network: Network, batch: int, optimizer: str, *, files: Path, ep
     return len(loader) * batch / statistics.median(seconds[1:])
 
 
-def rates(folder: Path, *, epochs: int) -> None:
+def rates(folder: Path, backbones: Sequence[str] | None, *, epochs: int) -> None:
     """One line per network, batch size and optimizer."""
+    lines = [line for line in LINES if not backbones or line[0].backbone in backbones]
+    loaded_sides = {network.side for network, _, _ in lines} & {128, 224}
     files = {
         side: write_gratings(folder / f"{side}", count=count, height=side, width=side)
         for side, count in ((128, 2_048), (224, 1_024))
+        if side in loaded_sides
     }
     slower = min(1.0, measured_copy() / COPY_BYTES_PER_S)
     print(
         "network                   batch optimizer    ours  augmented     step   loader"
         "   ours, augmented as share of the limit (of a limit lower by the copy bandwidth)"
     )
-    for network, batch, optimizer in LINES:
+    for network, batch, optimizer in lines:
         plain, augmented = (
             ours(network, batch, optimizer, epochs=epochs, augmented=augmented)
             for augmented in (False, True)

@@ -362,9 +362,8 @@ class Driver:
             self._durations_s.append(seconds)
         best = self._tally.best
         is_best = state == EndState.COMPLETED and best is not None and best.number == number
-        self.notify(
-            TrialEnded(number, state, score, str(attributes.get(REASON, "")), is_best, seconds)
-        )
+        reason = str(attributes.get(REASON, ""))
+        self.notify(TrialEnded(number, state, score, reason, is_best, seconds))
 
     def _note(self, number: int, notes: Iterable[str]) -> None:
         known = self._notes.setdefault(number, [])

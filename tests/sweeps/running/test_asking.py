@@ -41,7 +41,7 @@ class TestHandingOut:
             assignment = handed_out(driver)
             stored = curve.trial(0)
         assert stored.state == TrialState.RUNNING
-        assert {**stored.params, "epochs": 2, "seed": derive(1, "trial", 0)} == assignment.values
+        assert {**stored.params, "epochs": 2, "seed": derive(1)} == assignment.values
 
     def test_a_storage_that_is_slow_is_waited_for_once_and_then_asked_about(
         self, sweep: Callable[..., Sweep], monkeypatch: pytest.MonkeyPatch
@@ -311,12 +311,12 @@ class TestRetries:
             with curve.driver() as driver:
                 again = handed_out(driver)
                 assert (again.number, again.values) == (number, given.values)
-                assert again.values["seed"] == derive(1, "trial", 1)
+                assert again.values["seed"] == derive(1)
                 driver.finished(number, Outcome("failed", reason="out of luck again"))
                 assert driver.next() is Next.FINISHED
             failed = curve.trial(number)
         with curve.driver(trial_cap=3) as driver:
-            assert handed_out(driver).values["seed"] == derive(1, "trial", 4)
+            assert handed_out(driver).values["seed"] == derive(1)
 
 
 class TestGrowth:

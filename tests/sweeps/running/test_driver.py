@@ -53,7 +53,7 @@ def test_a_trial_is_handed_out_with_everything_a_worker_needs(sweep: Callable[..
         assert handed_out(driver).driver == given.driver
     assert given == Assignment(
         number=0,
-        values={"lr": 0.003, "optimizer": "adam", "epochs": 2, "seed": derive(1, "trial", 0)},
+        values={"lr": 0.003, "optimizer": "adam", "epochs": 2, "seed": derive(1)},
         sweep_directory=str(curve.folder),
         metric="f1",
         max_epochs=2,
@@ -77,7 +77,7 @@ def test_a_metric_of_the_users_own_is_handed_out_with_its_direction(sweep: Calla
         "lr": 0.003,
         "optimizer": "adam",
         "epochs": 2,
-        "seed": derive(1, "trial", 0),
+        "seed": derive(1),
         "metric": "my_task.py:kappa",
         "metric_goal": "minimize",
     }

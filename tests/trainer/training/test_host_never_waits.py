@@ -116,6 +116,8 @@ def test_a_training_batch_and_its_loss_are_made_without_waiting(
         TrainingRows(config, ROWS, LABELS_N, 3),
     )
     seen = 0
+    # a tensor made from numbers on the host is copied at once, and the copy waits for the device
+    monkeypatch.setattr(torch, "tensor", lambda *_, **__: pytest.fail("made from host numbers"))
     for views, targets_BK in source.epoch(1, seed=3):
         value = loss(source.forward(network, views), targets_BK)
         assert (views[0].device.type, targets_BK.device.type, value.device.type) == ("cuda",) * 3
