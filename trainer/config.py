@@ -44,7 +44,9 @@ DERIVED = {
 LAST_RATE = 0.01  # of the first, for derived schedules
 MIN_CYCLE = 2  # epochs of a derived cycle
 # fields that were added after fold runs had been stored, and change nothing by default
-ADDED = ("second_patience",)
+ADDED = ("second_patience", "resampling")
+# defaults that fold runs of an earlier version have in other units: 2 pixels
+EARLIER = {"blur_sigma": 2.0}
 MIXERS = ("cutmix", "one_class_cutmix", "half_cutmix", "mixup")
 AUGMENTERS = (
     "flip",
@@ -150,7 +152,7 @@ class TrainConfig(
 
     def cropped(self, crop: Any) -> Preprocessing:
         """The same preparation as `preprocessing`, with another crop."""
-        return Preprocessing(self.size_HW, self.resize_mode, crop, self.background)
+        return Preprocessing(self.size_HW, self.resize_mode, crop, self.background, self.resampling)
 
     @property
     def local_weights(self) -> Path | None:
@@ -234,6 +236,9 @@ class TrainConfig(
         for name in ADDED:  # a fold run of a version without the field keeps its fingerprint
             if known[name] == type(self).model_fields[name].default:
                 del known[name]
+        for name, value in EARLIER.items():
+            if known[name] == type(self).model_fields[name].default:
+                known[name] = value
         # the keys are sorted because the order of a mapping's entries has no meaning
         values = json.dumps(known, sort_keys=True)
         return hashlib.sha256(values.encode()).hexdigest()[:16]

@@ -1,7 +1,7 @@
 """What a sweep would rank although it is an artefact, and no property of what was chosen.
 
-Two kinds are found: trainings that end while their learning rate is still high, and choices that
-cannot differ.
+Three kinds are found: trainings that end while their learning rate is still high, rare classes that
+are favoured twice, and choices that cannot differ.
 """
 
 import itertools
@@ -55,6 +55,7 @@ def artefacts(spec: SweepSpec) -> Iterator[str]:
         DataError: the cache folder cannot be written.
     """
     yield from high_ends(spec)
+    yield from favoured_twice(spec)
     yield from choices_alike(
         spec.space,
         lambda epochs, config: weights_after(config, epochs=epochs, code=spec.folder),
@@ -87,6 +88,21 @@ def high_ends(spec: SweepSpec) -> Iterator[str]:
         yield (
             f"scheduler {scheduler}: the learning rate ends at {share:.0%} of lr ({shown}), so "
             f"weights are scored while they still move fast: {advice}"
+        )
+
+
+def favoured_twice(spec: SweepSpec) -> Iterator[str]:
+    """Yield a warning if trials can have balanced sampling and class weights at once."""
+    both = {
+        values["class_weights"]
+        for values in spec.reachable("sampling", "class_weights")
+        if values.get("sampling") == "balanced" and values.get("class_weights", "none") != "none"
+    }
+    if both:
+        yield (
+            f"sampling: balanced with class_weights: {' or '.join(sorted(both))} favours rare "
+            "classes twice, by how often they are drawn and by their weight. Use one of the two, "
+            "e.g. class_weights with when: {sampling: shuffled}"
         )
 
 

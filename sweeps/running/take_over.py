@@ -13,6 +13,7 @@ from sweeps.search.budget import Meter, Spent
 from sweeps.search.mirror import Mirror
 from sweeps.study.database import PATIENCE_S
 from sweeps.study.recorder import Recorder
+from sweeps.study.records import FORMAT
 from sweeps.study.stored_sweep import StoredSweep
 
 
@@ -52,6 +53,14 @@ def open_driver(
         listener=listener,
         clock=clock,
     )
+    if record.format < FORMAT:
+        driver.notify(
+            Notice(
+                "an earlier version of foldsweep began this sweep and scored otherwise (see its "
+                "changelog): new trials cannot be compared exactly with the old ones. A search "
+                "space with another name starts afresh"
+            )
+        )
     if recovered:
         driver.notify(
             Notice(

@@ -227,7 +227,13 @@ class SweepSpec(Section):
         """Every preprocessing of the images that a trial of the space can need."""
         choices: dict[Preprocessing, None] = {}  # a dict, because 224 and "224x224" are equal
         for values in self.reachable(
-            "resize", "resize_mode", "crop", "background", "heads", "head_crops"
+            "resize",
+            "resize_mode",
+            "resampling",
+            "crop",
+            "background",
+            "heads",
+            "head_crops",
         ):
             try:
                 choices.update(dict.fromkeys(TrainConfig(**nested(values)).views))

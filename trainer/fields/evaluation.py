@@ -39,8 +39,9 @@ class TrainingFields(BaseModel):
         int,
         about(
             "Early stopping: epochs without improvement of `monitor` (in each stage of "
-            "two_stage); 0 switches it off. The held-out fold then decides how long to train for "
-            "its own score, a slight bias.",
+            "two_stage); 0 switches it off. The best epoch by `monitor` then scores the fold, as "
+            "with checkpoint: fold_best (biased: 1.3 points too good on 100 held-out digits, while "
+            "the last epoch was 1.1 too good and 2.4 points worse).",
             ge=0,
             le=10_000,
         ),
@@ -63,16 +64,17 @@ class ScoringFields(BaseModel):
     checkpoint: Annotated[
         Literal["last", "best", "fold_best"],
         about(
-            "Which epoch scores a fold: last; best (one common epoch, best on average over the "
-            "folds, chosen when all are done); fold_best (each fold's own best epoch by "
-            "`monitor`: biased, 0.4-0.5 points too good)."
+            "Which epoch scores a fold: last (with patience: the best by `monitor`); best (one "
+            "common epoch, best on average over the folds, chosen when all are done); fold_best "
+            "(each fold's own best epoch by `monitor`: biased, 0.4-0.5 points too good)."
         ),
     ] = "last"
     tta: Annotated[
         Tta,
         about(
             "Test-time augmentation: mean probabilities over the image and its mirror image "
-            "(flip), over five crops of 7/8 of each side and the image (crops), or over both."
+            "(flip), over five crops of 7/8 of each side and the image (crops), or over both. The "
+            "loss is that of the mean, too. Epochs that cannot be the score are seen plainly."
         ),
     ] = "none"
     metric: Annotated[

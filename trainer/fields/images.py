@@ -9,6 +9,7 @@ from trainer.fields.declare import about
 
 MAX_SIDE = 4096  # pixels
 ResizeMode = Literal["stretch", "fit", "crop"]
+Resampling = Literal["area", "bicubic"]
 Crop = Literal["none", "box", "face"]
 Background = Literal["keep", "remove"]
 Normalise = Literal["backbone", "imagenet", "dataset", "none"]
@@ -27,6 +28,14 @@ class ImageFields(BaseModel):
         ResizeMode,
         about("stretch; fit (keep the aspect, pad); crop (keep the aspect, cut the middle out)."),
     ] = "stretch"
+    resampling: Annotated[
+        Resampling,
+        about(
+            "area (the mean of the pixels that become one; bilinear where an image is enlarged) or "
+            "bicubic, with which most of timm's pretrained weights were trained.",
+            source="timm's pretrained_cfg: interpolation",
+        ),
+    ] = "area"
     crop: Annotated[
         Crop, about("What is cut out before resizing: none, the row's box, or the largest face.")
     ] = "none"

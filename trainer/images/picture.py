@@ -20,6 +20,7 @@ from pathlib import Path
 from PIL import ExifTags, Image, ImageFile, JpegImagePlugin, UnidentifiedImageError
 
 from trainer.errors import UnreadableError
+from trainer.fields.images import Resampling
 from trainer.images.depth import Depth, deep_values, depth_of, in_8_bits, without_alpha
 from trainer.images.levels import Range, range_of
 from trainer.images.preprocessing import Reading, Size
@@ -158,10 +159,16 @@ class Picture:
         """The area of the whole picture, in pixels of the full picture."""
         return (0, 0, *self.size_WH)
 
-    def resized(self, area: Area, size_WH: Size_WH) -> Image.Image:
+    def resized(
+        self, area: Area, size_WH: Size_WH, *, resampling: Resampling = "area"
+    ) -> Image.Image:
         """Resize the area (in pixels of the full picture) to `size_WH`.
 
         Pixels outside the area do not change the result.
+
+        Args:
+            resampling: `area` takes the mean of the pixels that become one, and is bilinear if a
+                side grows. `bicubic` is Pillow's filter, which is widened where a side shrinks.
         """
         scale_x, scale_y = self.scale_XY
         offset_x, offset_y = self.offset_XY
@@ -178,15 +185,17 @@ class Picture:
             # Pillow's filters also read pixels outside the box that `resize` gets
             image = image.crop(touched)
         ratios = ((right - left) / size_WH[0], (bottom - top) / size_WH[1])
-        if min(ratios) < 1:
-            resampling = Image.Resampling.BILINEAR
+        if resampling == "bicubic":
+            how = Image.Resampling.BICUBIC
+        elif min(ratios) < 1:
+            how = Image.Resampling.BILINEAR
         elif max(scale_x, scale_y) == 1 or all(ratio.is_integer() for ratio in ratios):
-            resampling = Image.Resampling.BOX
+            how = Image.Resampling.BOX
         else:
             # BOX uses only whole pixels. For a ratio of 2.01 pixels that are averages already, BOX
             # gave an error of 3.0 grey levels, HAMMING 1.6.
-            resampling = Image.Resampling.HAMMING
-        return image.resize(size_WH, resampling, (left - x, top - y, right - x, bottom - y))
+            how = Image.Resampling.HAMMING
+        return image.resize(size_WH, how, (left - x, top - y, right - x, bottom - y))
 
 
 Kept = dict[int, Picture]  # decoded pictures of one file, by the divisor of their sides

@@ -6,7 +6,7 @@
 
 import dataclasses
 
-from trainer.fields.images import Background, Crop, ResizeMode
+from trainer.fields.images import Background, Crop, Resampling, ResizeMode
 
 Size = tuple[int, int]  # height, width in pixels
 # left, top, right, bottom in pixels of the image as displayed; column `right` and row `bottom` are
@@ -67,6 +67,7 @@ class Preprocessing:
         crop: the part that is cut out first: none, the row's box, or the largest face. An image
             without a face is used whole.
         background: `remove` paints everything except the foreground with `Reading.fill_rgb`.
+        resampling: how the part becomes an image of that size, see `Picture.resized`.
 
     Example:
         >>> Preprocessing((280, 210), "fit", crop="face").key
@@ -77,6 +78,7 @@ class Preprocessing:
     resize_mode: ResizeMode = "stretch"
     crop: Crop = "none"
     background: Background = "keep"
+    resampling: Resampling = "area"
 
     @property
     def key(self) -> str:
@@ -87,4 +89,6 @@ class Preprocessing:
             self.resize_mode,
             *([self.crop] if self.crop != "none" else []),
         ]
-        return "-".join([*parts, *(["remove"] if self.background == "remove" else [])])
+        parts += ["remove"] if self.background == "remove" else []
+        parts += [self.resampling] if self.resampling != "area" else []
+        return "-".join(parts)

@@ -7,7 +7,13 @@ from typing import Any
 import pytest
 import torch
 
-from sweeps.preparing.artefacts import COMBINATIONS, artefacts, choices_alike, high_ends
+from sweeps.preparing.artefacts import (
+    COMBINATIONS,
+    artefacts,
+    choices_alike,
+    favoured_twice,
+    high_ends,
+)
 from sweeps.space.language import read_space
 from sweeps.space.spec import SweepSpec
 from sweeps.space.spec_reader import read_spec
@@ -35,6 +41,42 @@ def read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Read:
         return read_spec(tmp_path / "space.yaml")
 
     return read
+
+
+# --- rare classes
+
+
+@pytest.mark.parametrize(
+    ("parameters", "told"),
+    [
+        (("sampling: {value: balanced}",), None),
+        (("sampling: {value: balanced}", "class_weights: {value: none}"), None),
+        (("class_weights: {value: balanced}",), None),
+        (
+            ("sampling: {value: balanced}", "class_weights: {value: balanced}"),
+            "class_weights: balanced",
+        ),
+        (
+            (
+                "sampling: {values: [shuffled, balanced]}",
+                "class_weights: {values: [none, effective_number, balanced]}",
+            ),
+            "class_weights: balanced or effective_number",
+        ),
+        (
+            (
+                "sampling: {values: [shuffled, balanced]}",
+                "class_weights: {values: [none, balanced], when: {sampling: shuffled}}",
+            ),
+            None,
+        ),
+    ],
+)
+def test_rare_classes_that_are_favoured_twice_are_a_warning(read: Read, parameters, told):
+    expected = f"sampling: balanced with {told} favours rare classes twice, by how often they are "
+    expected += "drawn and by their weight. Use one of the two, "
+    expected += "e.g. class_weights with when: {sampling: shuffled}"
+    assert list(favoured_twice(read(*parameters))) == ([expected] if told else [])
 
 
 # --- where the learning rate ends

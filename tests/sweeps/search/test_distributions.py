@@ -8,11 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 
-from sweeps.search.distributions import distribution, labels, values_of
+from sweeps.search.distributions import distribution, fields_of, labels, values_of
 from sweeps.search.sampling import propose
 from sweeps.space.domains import Categorical
 from sweeps.space.language import read_space
 from sweeps.space.parameters import Parameter, Space, Values, grid
+from sweeps.space.spec import Folds
 from tests.sweeps.search.proposals import GRID, PARAMETERS, Make, contains, new_study
 
 # --- distributions
@@ -137,3 +138,14 @@ def test_the_points_of_a_grid_lie_in_the_distributions() -> None:
     for values, parameter in itertools.product(grid(space), space.varying()):
         if parameter.name in values:
             assert contains(distribution(parameter), values[parameter.name])
+
+
+# --- fields of a training
+
+
+@pytest.mark.parametrize(("paired", "alike"), [(True, True), (False, False)])
+def test_trials_share_their_seed_unless_the_space_says_no(make: Make, paired: bool, alike: bool):
+    spec = make(folds=Folds(k=3, paired_seeds=paired))
+    study = new_study()
+    seeds = [fields_of(spec, propose(study, spec, number=number))["seed"] for number in range(2)]
+    assert (seeds[0] == seeds[1]) is alike

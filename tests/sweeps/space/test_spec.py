@@ -219,6 +219,7 @@ def test_what_may_change_is_not_in_the_fixed_part(make_spec: Make, change: dict[
         {"early_terminate": {"type": "median"}},
         {"folds": {"k": 2, "race": False}},
         {"folds": {"k": 2, "race": {"error_rate": 0.4}}},
+        {"folds": {"k": 2, "paired_seeds": False}},
         {"sampler": "gp"},
         {"parameters": {"lr": {"value": 0.1}}},
     ],
@@ -227,6 +228,13 @@ def test_what_makes_trials_comparable_is_in_the_fixed_part(
     make_spec: Make, change: dict[str, Any]
 ) -> None:
     assert make_spec(**change).fixed_part() != make_spec().fixed_part()
+
+
+def test_trials_of_a_sweep_of_format_1_keep_seeds_of_their_own(make_spec: Make) -> None:
+    assert make_spec().of_format(2).folds.paired_seeds
+    old = make_spec().of_format(1)
+    assert not old.folds.paired_seeds
+    assert "paired_seeds" not in old.fixed_part()["folds"]  # which its stored part does not name
 
 
 def test_a_choice_that_conditions_switch_off_has_its_default(make_spec: Make) -> None:

@@ -159,6 +159,20 @@ def test_enlarging_stays_between_the_neighbours(size_HW):
     assert (result[:, :, 2] == 7).all()
 
 
+@pytest.mark.parametrize("size_HW", [(8, 4), (32, 32)])
+def test_bicubic_is_pillows_filter(size_HW):
+    how = Preprocessing(size_HW, resampling="bicubic")
+    assert how.key == f"{size_HW[0]}x{size_HW[1]}-stretch-bicubic"
+    image = Image.fromarray(GRADIENT_HWC)
+    expected = np.asarray(image.resize(size_HW[::-1], Image.Resampling.BICUBIC))
+    bicubic, area = (
+        decode(encoded(GRADIENT_HWC), choice, reading=Reading())
+        for choice in (how, Preprocessing(size_HW))
+    )
+    np.testing.assert_array_equal(bicubic, expected)
+    assert (area != expected).any()
+
+
 def test_an_image_of_the_right_size_keeps_its_pixels():
     np.testing.assert_array_equal(pixels(encoded(GRADIENT_HWC)), GRADIENT_HWC)
 

@@ -145,3 +145,28 @@ def test_it_learns_a_toy_problem():
         optimizer.step()
         losses.append(loss.item())
     assert losses[-1] < 0.2 * losses[0]
+
+
+def test_heads_are_float32_where_the_backbone_is_not():
+    network = build_network(
+        TrainConfig(backbone="test_resnet", weights="none", resize=32), Heads.joint(3), code=None
+    ).eval()
+    images_BCHW = torch.randn(4, 3, 32, 32)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        features_BF = network.features(images_BCHW)
+        (logits_BK,) = network([images_BCHW])
+    assert (features_BF.dtype, logits_BK.dtype) == (torch.bfloat16, torch.float32)
+    head = network.heads[0].linear
+    torch.testing.assert_close(logits_BK, head(features_BF.float()))
+
+
+def test_a_head_seed_gives_backbones_of_one_width_equal_heads():
+    def head(backbone: str, **seed: int) -> torch.Tensor:
+        torch.manual_seed(0)
+        config = TrainConfig(backbone=backbone, weights="none", resize=32)
+        return build_network(config, Heads.joint(3), code=None, **seed).heads[0].linear.weight
+
+    one, other = "test_efficientnet", "test_byobnet"
+    assert torch.equal(head(one, head_seed=7), head(other, head_seed=7))
+    assert not torch.equal(head(one, head_seed=7), head(one, head_seed=8))
+    assert not torch.equal(head(one), head(other))

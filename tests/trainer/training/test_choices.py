@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
-import torch.nn.functional as F  # noqa: N812 - torch's own convention
 
 from tests.trainer.conftest import STEPS, Watcher, oof, predicted, squares
 from trainer.config import AUGMENTERS, MIXERS
@@ -19,7 +18,6 @@ from trainer.learning.optimizers import OPTIMIZERS
 from trainer.learning.step import Stepper
 from trainer.model.network import Network
 from trainer.training import fold_run
-from trainer.training.inputs import ImageInputs
 
 RATES = {"radam": 2e-2, "lion": 5e-4, "rmsprop": 1e-3, "sgd": 1e-2, "adan": 1e-2}  # else 3e-3
 MIX = {"soft_f1": 0.4, "focal": 0.6}
@@ -446,6 +444,34 @@ def test_the_epoch_whose_gap_widened_is_undone(train, tiny, states, widening):
     assert (result.epochs, result.scored_epoch) == (4, 4)
 
 
+def test_after_several_epochs_that_overfit_the_best_one_is_where_it_goes_on(
+    train, tiny, states, widening
+):
+    widening(2)
+    widening(3)
+    watcher, known = states
+    config = tiny(scheduler="two_stage", second_gap=5.0, second_patience=2, epochs=4)
+    train(config, reporter=watcher)
+    assert changed(known[1], known[2])
+    assert not changed(known[1], known[3])
+    assert [report.metrics["lr"] for report in watcher.reports] == pytest.approx(
+        [1e-2, 1e-2, 1e-2, 1e-7]
+    )
+
+
+def test_the_loss_of_training_images_is_measured_as_the_validation_loss_is(train, tiny):
+    """Augmentation, mixing and dropout make the loss of the steps ten times as high."""
+    hard = {"jitter": 1.0, "erasing": 1.0, "mixup": 1.0, "mixup_alpha": 50, "dropout": 0.9}
+    plain, other = Watcher(), Watcher()
+    train(tiny(scheduler="two_stage", epochs=8, lr=3e-3, **hard), "two", reporter=plain)
+    train(tiny(epochs=8), "other", reporter=other)
+    metrics = plain.reports[-1].metrics
+    assert abs(metrics["fitted_loss"] - metrics["loss"]) < abs(
+        metrics["train_loss"] - metrics["loss"]
+    )
+    assert "fitted_loss" not in other.reports[-1].metrics
+
+
 def test_the_average_and_the_moments_go_back_too(train, tiny, tmp_path, widening, monkeypatch):
     """Nothing is left of the undone epoch: whatever was trained in it, the rest is the same."""
     widening(2)
@@ -512,81 +538,6 @@ def test_the_average_changes_nothing_of_the_training(train, tiny, networks):
     # the statistics of batch norms are measured on the network that scores the fold only
     plain, averaged = (dict(network.named_parameters()) for network in networks)
     assert not changed(plain, averaged)
-
-
-# what scores a fold
-
-
-def test_the_loss_of_the_held_out_fold_is_what_is_minimised(train, tiny, toy, tmp_path):
-    labels_N = torch.from_numpy(toy[1].manifest.labels_N[toy[1].valid_rows(0)])
-    result = train(tiny(loss="label_smoothing", smoothing=0.3))
-    log_probs_NK = torch.from_numpy(oof(tmp_path / "fold-0")).log()
-    expected = F.cross_entropy(log_probs_NK, labels_N, label_smoothing=0.3).item()
-    assert result.metrics["loss"] == pytest.approx(expected, rel=1e-5)
-    assert result.metrics["log_loss"] == pytest.approx(
-        F.nll_loss(log_probs_NK, labels_N).item(), rel=1e-5
-    )
-
-
-@pytest.mark.parametrize("tta", ["none", "flip", "flip_crops"])
-def test_loss_and_metrics_are_of_the_prediction_over_all_ways_of_looking(train, tiny, tta):
-    metrics = train(tiny(tta=tta)).metrics
-    assert metrics["loss"] == pytest.approx(metrics["log_loss"], rel=1e-5)
-
-
-def test_only_an_epoch_that_counts_is_looked_at_in_several_ways(train, tiny, monkeypatch):
-    asked = []
-    in_order = ImageInputs.in_order
-    monkeypatch.setattr(
-        ImageInputs,
-        "in_order",
-        lambda *args, tta, **rest: asked.append(tta) or in_order(*args, tta=tta, **rest),
-    )
-    cases = [
-        ({}, ["none", "none", "flip"]),
-        ({"checkpoint": "fold_best"}, ["flip"] * 3),
-        ({"checkpoint": "best"}, ["flip"] * 3),
-        ({"patience": 9}, ["flip"] * 3),
-        ({"scheduler": "plateau"}, ["flip"] * 3),
-    ]
-    for number, (changes, expected) in enumerate(cases):
-        asked.clear()
-        train(tiny(tta="flip", **changes), f"{number}")
-        assert asked == expected
-    asked.clear()
-    train(tiny(tta="flip"), "rule", every_epoch=True)
-    assert asked == ["flip"] * 3
-
-
-def test_the_best_epoch_of_the_fold_scores_it(train, tiny, toy, tmp_path, widening):
-    widening(1)  # which of the first two is better depends on the processor's last bits
-    widening(3)
-    config = tiny(checkpoint="fold_best", scheduler="none")
-    watcher = Watcher()
-    result = train(config, reporter=watcher)
-    assert (result.epochs, result.scored_epoch, result.biased) == (3, 2, True)
-    assert result.metrics == {name: watcher.reports[1].metrics[name] for name in result.metrics}
-    train(tiny(epochs=2, scheduler="none"), "short")
-    np.testing.assert_array_equal(oof(tmp_path / "fold-0"), oof(tmp_path / "short"))
-    probs_NK = predicted(config, tmp_path / "fold-0", [toy[0]], toy[1])
-    np.testing.assert_allclose(oof(tmp_path / "fold-0"), probs_NK, atol=1e-6)
-
-
-@pytest.mark.parametrize("checkpoint", ["last", "best"])
-def test_any_other_way_of_scoring_is_not_biased(train, tiny, checkpoint):
-    result = train(tiny(checkpoint=checkpoint, epochs=2))
-    assert (result.scored_epoch, result.biased) == (2, False)
-
-
-@pytest.mark.parametrize(("goal", "best"), [("minimize", 1), ("maximize", 3)])
-def test_the_own_metric_chooses_the_epoch_in_its_direction(train, tiny, tmp_path, goal, best):
-    (tmp_path / "my_task.py").write_text(
-        "calls = []\ndef count(*_):\n    calls.append(1)\n    return len(calls)\n"
-    )
-    config = tiny(
-        metric="my_task.py:count", monitor="metric", metric_goal=goal, checkpoint="fold_best"
-    )
-    assert train(config, code=tmp_path).scored_epoch == best
 
 
 # functions of the user's own

@@ -1,123 +1,96 @@
-"""The score of a held-out fold: its metrics, the epoch that counts, and what is kept on disk."""
-
-import math
+"""Which epoch scores a fold, and of what its loss and metrics are."""
 
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F  # noqa: N812 - torch's own convention
 
-from tests.trainer.conftest import CPU, files
-from trainer.config import TrainConfig
-from trainer.errors import NonFiniteLossError
-from trainer.metrics import METRICS, score_fold
-from trainer.training.fold_setup import FoldSetup
-from trainer.training.inputs import TrainingRows
-from trainer.training.oof import OOF, read_probs
-from trainer.training.predict import Prediction
-from trainer.training.scoring import Scoring
-
-CURVE = [{"epoch": 1, "loss": 0.5}, {"epoch": 2, "loss": 0.2}, {"epoch": 3, "loss": 0.4}]
+from tests.trainer.conftest import Watcher, oof, predicted
+from trainer.training import scoring
+from trainer.training.inputs import ImageInputs
 
 
-@pytest.fixture
-def scoring(toy, tmp_path):
-    """The scoring of fold 0 of the toy data with a loss that is the mean logit."""
-
-    def made(code: str = "", **fields: object) -> tuple[Scoring, FoldSetup]:
-        (tmp_path / "my_task.py").write_text(code)
-        images, folds = toy
-        setup = FoldSetup(
-            config=TrainConfig(**fields),
-            images=[images],
-            folds=folds,
-            fold=0,
-            directory=tmp_path / "fold-0",
-            device=CPU,
-            threads=1,
-            code=tmp_path,
-        )
-        rows = TrainingRows(setup.config, setup.train_rows, folds.manifest.labels_N, 3)
-        return Scoring(setup, loss=lambda logits, targets_NK: logits[0].mean(), rows=rows), setup
-
-    return made
-
-
-def prediction(setup: FoldSetup, *, logit: float = 0.5, prob: float = 0.8) -> Prediction:
-    """The right class gets `prob`, the others share the rest."""
-    count = len(setup.valid_rows)
-    probs_NK = np.full((count, 3), (1 - prob) / 2, dtype=np.float32)
-    probs_NK[np.arange(count), setup.valid_labels] = prob
-    return Prediction(probs_NK, (torch.full((count, 3), logit),))
-
-
-def network() -> torch.nn.Module:
-    return torch.nn.Linear(2, 3)
-
-
-def test_a_fold_is_scored_by_all_metrics_and_the_loss_that_was_minimised(scoring):
-    made, setup = scoring()
-    scores = made.score(prediction(setup), at="fold 0, epoch 1", lr=0.1)
-    assert list(scores) == list(METRICS)
-    assert scores == {**score_fold(prediction(setup).probs_NK, setup.valid_labels), "loss": 0.5}
-
-
-def test_the_users_metric_gets_probabilities_labels_and_classes(scoring):
-    code = (
-        "def mine(probs, labels, classes):\n    return len(classes) + float(probs[0, labels[0]])\n"
+def test_the_loss_of_the_held_out_fold_is_what_is_minimised(train, tiny, toy, tmp_path):
+    labels_N = torch.from_numpy(toy[1].manifest.labels_N[toy[1].valid_rows(0)])
+    result = train(tiny(loss="label_smoothing", smoothing=0.3))
+    log_probs_NK = torch.from_numpy(oof(tmp_path / "fold-0")).log()
+    expected = F.cross_entropy(log_probs_NK, labels_N, label_smoothing=0.3).item()
+    assert result.metrics["loss"] == pytest.approx(expected, rel=1e-5)
+    assert result.metrics["log_loss"] == pytest.approx(
+        F.nll_loss(log_probs_NK, labels_N).item(), rel=1e-5
     )
-    made, setup = scoring(code, metric="my_task.py:mine")
-    scores = made.score(prediction(setup, prob=0.75), at="", lr=0.1)
-    assert list(scores) == [*METRICS, "metric"]
-    assert scores["metric"] == 3.75
 
 
-@pytest.mark.parametrize(
-    ("values", "what"), [({"logit": math.nan}, "loss"), ({"prob": math.nan}, "log_loss")]
-)
-def test_a_loss_that_is_not_finite_is_refused_before_the_users_metric_sees_it(
-    scoring, values, what
-):
-    code = "def mine(probs, labels, classes):\n    raise RuntimeError\n"
-    made, setup = scoring(code, metric="my_task.py:mine")
-    message = (
-        rf"^fold 0, epoch 2: the validation {what} is nan \(lr=0\.1, optimizer=adamw, "
-        r"backbone=resnet18\)\."
+@pytest.mark.parametrize("tta", ["none", "flip", "flip_crops"])
+def test_loss_and_metrics_are_of_the_prediction_over_all_ways_of_looking(train, tiny, tta):
+    metrics = train(tiny(tta=tta)).metrics
+    assert metrics["loss"] == pytest.approx(metrics["log_loss"], rel=1e-5)
+
+
+def test_only_an_epoch_that_counts_is_looked_at_in_several_ways(train, tiny, monkeypatch):
+    asked = []
+    in_order = ImageInputs.in_order
+    monkeypatch.setattr(
+        ImageInputs,
+        "in_order",
+        lambda *args, tta, **rest: asked.append(tta) or in_order(*args, tta=tta, **rest),
     )
-    with pytest.raises(NonFiniteLossError, match=message):
-        made.score(prediction(setup, **values), at=setup.at(2), lr=0.1)
+    cases = [
+        ({}, ["none", "none", "flip"]),
+        ({"checkpoint": "fold_best"}, ["flip"] * 3),
+        ({"checkpoint": "best"}, ["flip"] * 3),
+        ({"patience": 9}, ["flip"] * 3),
+        ({"scheduler": "plateau"}, ["flip"] * 3),
+    ]
+    for number, (changes, expected) in enumerate(cases):
+        asked.clear()
+        train(tiny(tta="flip", **changes), f"{number}")
+        assert asked == expected
+    asked.clear()
+    train(tiny(tta="flip"), "rule", every_epoch=True)
+    assert asked == ["flip"] * 3
 
 
-@pytest.mark.parametrize(
-    ("checkpoint", "epoch", "biased"),
-    [("last", 3, False), ("best", 3, False), ("fold_best", 2, True)],
-)
-def test_only_the_best_epoch_of_the_fold_is_biased(scoring, checkpoint, epoch, biased):
-    made, _ = scoring(checkpoint=checkpoint)
-    assert (made.epoch_of(CURVE), made.biased) == (epoch, biased)
+def test_the_best_epoch_of_the_fold_scores_it(train, tiny, toy, tmp_path, widening):
+    widening(1)  # which of the first two is better depends on the processor's last bits
+    widening(3)
+    config = tiny(checkpoint="fold_best", scheduler="none")
+    watcher = Watcher()
+    result = train(config, reporter=watcher)
+    assert (result.epochs, result.scored_epoch, result.biased) == (3, 2, True)
+    assert result.metrics == {name: watcher.reports[1].metrics[name] for name in result.metrics}
+    train(tiny(epochs=2, scheduler="none"), "short")
+    np.testing.assert_array_equal(oof(tmp_path / "fold-0"), oof(tmp_path / "short"))
+    probs_NK = predicted(config, tmp_path / "fold-0", [toy[0]], toy[1])
+    np.testing.assert_allclose(oof(tmp_path / "fold-0"), probs_NK, atol=1e-6)
 
 
-@pytest.mark.parametrize(
-    ("checkpoint", "kept"), [("last", []), ("best", [1, 2, 3]), ("fold_best", [1, 2])]
-)
-def test_epochs_are_kept_as_long_as_they_may_score_the_fold(scoring, tmp_path, checkpoint, kept):
-    made, setup = scoring(checkpoint=checkpoint)
-    for epoch in (1, 2, 3):
-        made.score(prediction(setup), at="", lr=0.1)
-        made.keep(CURVE[:epoch], network())
-    found = [name for name in files(tmp_path / "fold-0" / "epochs") if name.endswith(".npz")]
-    assert found == [f"{epoch:04d}.npz" for epoch in kept]
-    made.forget_others(CURVE)
-    after = [name for name in files(tmp_path / "fold-0" / "epochs") if name.endswith(".npz")]
-    assert after == (["0002.npz"] if checkpoint == "fold_best" else found)
+def test_with_early_stopping_the_best_epoch_scores_the_fold(train, tiny, widening):
+    for epoch in (1, 3, 4, 5):
+        widening(epoch)
+    result = train(tiny(patience=2, epochs=9, scheduler="none"))
+    assert (result.epochs, result.scored_epoch, result.biased) == (4, 2, True)
 
 
-def test_what_is_written_is_of_the_epoch_that_scores_the_fold(scoring, tmp_path):
-    made, setup = scoring(checkpoint="fold_best")
-    for epoch, prob in enumerate((0.5, 0.7, 0.9), start=1):
-        made.score(prediction(setup, prob=prob), at="", lr=0.1)
-        made.keep(CURVE[:epoch], network())
-    probs_NK = made.write(made.epoch_of(CURVE), network())
-    assert probs_NK.max() == np.float32(0.7)
-    np.testing.assert_array_equal(read_probs(tmp_path / "fold-0" / OOF), probs_NK)
-    made.discard()
-    assert files(tmp_path / "fold-0") == ["model.safetensors", "oof.npz"]
+def test_the_loss_of_many_images_is_computed_in_chunks(train, tiny, monkeypatch):
+    whole = train(tiny(loss="label_smoothing"), "whole").metrics["loss"]
+    monkeypatch.setattr(scoring, "CHUNK", 5)  # of 12 held-out images
+    chunked = train(tiny(loss="label_smoothing"), "chunked").metrics["loss"]
+    assert chunked == pytest.approx(whole, rel=1e-6)
+
+
+@pytest.mark.parametrize("checkpoint", ["last", "best"])
+def test_any_other_way_of_scoring_is_not_biased(train, tiny, checkpoint):
+    result = train(tiny(checkpoint=checkpoint, epochs=2))
+    assert (result.scored_epoch, result.biased) == (2, False)
+
+
+@pytest.mark.parametrize(("goal", "best"), [("minimize", 1), ("maximize", 3)])
+def test_the_own_metric_chooses_the_epoch_in_its_direction(train, tiny, tmp_path, goal, best):
+    (tmp_path / "my_task.py").write_text(
+        "calls = []\ndef count(*_):\n    calls.append(1)\n    return len(calls)\n"
+    )
+    config = tiny(
+        metric="my_task.py:count", monitor="metric", metric_goal=goal, checkpoint="fold_best"
+    )
+    assert train(config, code=tmp_path).scored_epoch == best
