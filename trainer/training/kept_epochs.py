@@ -1,9 +1,9 @@
 """The kept epochs of a fold run: weights and probabilities of each epoch that may score the fold.
 
-`checkpoint: last` keeps no epoch. `fold_best` keeps each epoch that is the best so far; at each
-checkpoint only the latest of these epochs stays. `best` keeps all epochs until all folds are done
-and one common epoch is chosen. During a trial `best` needs the disk space of K times `epochs` times
-the weights.
+`checkpoint: last` keeps no epoch. `fold_best`, and `last` with `patience`, keep each epoch that is
+the best so far; at each checkpoint only the latest of these epochs stays. `best` keeps all epochs
+until all folds are done and one common epoch is chosen. During a trial `best` needs the disk space
+of K times `epochs` times the weights.
 """
 
 import dataclasses

@@ -114,7 +114,7 @@ class Scoring:
 
         Call it after a checkpoint is written: a continued fold run starts from that checkpoint.
         """
-        if self.biased:
+        if self.biased and curve:  # within the first epoch there is none
             self._kept.keep_only(self.epoch_of(curve))
 
     def epoch_of(self, curve: Curve) -> int:

@@ -184,16 +184,18 @@ def test_an_interrupted_fold_run_leaves_its_checkpoint_and_nothing_else(train, t
     assert files(tmp_path / "fold-0") == ["last.ckpt"]
 
 
+@pytest.mark.parametrize("scored", [{}, {"checkpoint": "fold_best"}, {"checkpoint": "best"}])
 def test_an_interruption_in_the_first_epoch_stops_at_once_and_the_epoch_goes_on_later(
-    train, tiny, tmp_path, steps
+    train, tiny, tmp_path, steps, scored
 ):
     watcher = Watcher(interrupt=lambda watcher: len(steps) >= 2)
-    assert train(tiny(dropout=0.3), reporter=watcher) is Ended.INTERRUPTED
+    config = tiny(dropout=0.3, **scored)
+    assert train(config, reporter=watcher) is Ended.INTERRUPTED
     assert (len(steps), watcher.polls, watcher.epochs) == (2, 3, [])
     assert files(tmp_path / "fold-0") == ["last.ckpt"]
-    train(tiny(dropout=0.3))
+    train(config)
     assert len(steps) == 3 * STEPS
-    train(tiny(dropout=0.3), "whole")
+    train(config, "whole")
     assert bits(tmp_path / "fold-0") == bits(tmp_path / "whole")
 
 
