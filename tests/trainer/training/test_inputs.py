@@ -36,8 +36,9 @@ ALL_MIXED = dict.fromkeys(MIXERS, 0.25)
 
 
 def config_of(**changes: object) -> TrainConfig:
+    small = {"resize": 16, "blur_sigma": 0.1}
     return TrainConfig(
-        **{"resize": 16, "batch_size": 4, "epochs": 4, "backbone": "test_resnet", **changes}
+        **{**small, "batch_size": 4, "epochs": 4, "backbone": "test_resnet", **changes}
     )
 
 
