@@ -34,7 +34,7 @@ FIELDS = {
     "contrast": ((0.1, 0.3), {"jitter": 0.01}, {}),
     "saturation": ((0.1, 0.3), {"jitter": 0.01}, {}),
     "hue": ((0.1, 0.3), {"jitter": 0.01}, {}),
-    "blur_sigma": ((0.03, 0.1), {"blur": 0.01}, {}),
+    "blur_sigma": ((0.004, 0.01), {"blur": 0.01}, {}),
     "erasing_area": ((0.1, 0.4), {"erasing": 0.01}, {}),
     "cutmix_alpha": ((0.5, 2.0), {"cutmix": 0.01}, {}),
     "mixup_alpha": ((0.5, 2.0), {"mixup": 0.01, "cutmix": 0.01}, {"cutmix": 0.5}),
