@@ -8,13 +8,13 @@ log uniform law.
 
 import dataclasses
 import math
-import sys
 from statistics import NormalDist
 from typing import ClassVar
 
 # the probability that is cut off at each end of a law without bounds; for a normal law this is
 # 7.03 standard deviations from the mean
 TAIL = 1e-12
+LEAST = 1e-100  # a probability below it counts as 0; draws are multiples of 2^-53
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,8 +90,8 @@ class Beta:
         """The u-quantile: a draw is below this number with probability `u`."""
         from scipy.special import betaincinv  # the import takes 0.5 s
 
-        # scipy returns NaN for a subnormal u; no draw has such a small u, see search.draws.share
-        return float(betaincinv(self.a, self.b, u if u >= sys.float_info.min else 0.0))
+        # scipy returns NaN for some u below 1e-200
+        return float(betaincinv(self.a, self.b, u if u >= LEAST else 0.0))
 
 
 Law = Uniform | LogUniform | Normal | LogNormal | Beta
