@@ -34,8 +34,8 @@ from trainer.images.manifest import Manifest
 from trainer.model.checkpoint import load_weights
 from trainer.model.network import build_network
 from trainer.training.fit import run_fold
-from trainer.training.fold_parts import heads_of
 from trainer.training.fold_setup import FoldSetup
+from trainer.training.from_setup import heads_of
 from trainer.training.reporter import SilentReporter
 
 SIDE = 32

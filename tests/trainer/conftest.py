@@ -24,9 +24,9 @@ from trainer.model.checkpoint import load_weights
 from trainer.model.network import Network, build_network
 from trainer.training import fold_run
 from trainer.training.fit import Ended, run_fold
-from trainer.training.fold_parts import heads_of
 from trainer.training.fold_run import FoldRun
 from trainer.training.fold_setup import FoldSetup
+from trainer.training.from_setup import heads_of
 from trainer.training.reporter import EpochReport, SilentReporter
 from trainer.training.result import FoldResult
 
@@ -160,6 +160,25 @@ class Watcher:
 
 def after_an_epoch(watcher: Watcher) -> bool:
     return bool(watcher.reports)
+
+
+def setup_of(
+    config: TrainConfig,
+    images: Decoded,
+    folds: Folds,
+    directory: Path,
+    device: torch.device = CPU,
+) -> FoldSetup:
+    """The setup of fold 0 with one source of images."""
+    return FoldSetup(
+        config=config,
+        images=[images],
+        folds=folds,
+        fold=0,
+        directory=directory,
+        device=device,
+        threads=1,
+    )
 
 
 Train = Callable[..., FoldResult | Ended]

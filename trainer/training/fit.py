@@ -111,6 +111,7 @@ class _Times:
         self._saved_at = self._clock()
 
     def due_after_epoch(self) -> bool:
+        """Whether a checkpoint is due after an epoch."""
         return self._clock() - self._saved_at >= self._every_s
 
     def due_within_epoch(self) -> bool:
@@ -126,8 +127,13 @@ def _finish(fold_run: FoldRun, reporter: Reporter, times: _Times) -> FoldResult 
     if not all(map(reporter.past, fold_run.past)):
         fold_run.drop()
         return Ended.STOPPED
+
+    def due() -> bool:
+        # a process that took the fold run over must find its own checkpoint
+        return times.due_within_epoch() and reporter.owns()
+
     while not fold_run.complete:
-        report = fold_run.train_epoch(interrupted=reporter.interrupted, due=times.due_within_epoch)
+        report = fold_run.train_epoch(interrupted=reporter.interrupted, due=due)
         if report is None:
             if reporter.owns():
                 fold_run.save()

@@ -30,8 +30,8 @@ from trainer.model.freezing import frozen_backbone
 from trainer.model.network import build_network
 from trainer.seeds import derive
 from trainer.training.begun_epoch import BegunEpoch
-from trainer.training.fold_parts import batches_of, heads_of, loss_of, mean_std_of
 from trainer.training.fold_setup import FoldSetup
+from trainer.training.from_setup import batches_of, heads_of, loss_of, mean_std_of
 from trainer.training.inputs import FeatureInputs, ImageInputs, Inputs, TrainingRows
 from trainer.training.kept_epochs import leave_results_only
 from trainer.training.predict import Prediction, predict

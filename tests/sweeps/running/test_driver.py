@@ -46,6 +46,23 @@ def test_a_sweep_of_120_trials_finds_the_known_best_point_and_beats_chance(
     )
 
 
+@pytest.mark.parametrize(
+    ("rule", "decides"),
+    [
+        ("{type: none}", False),
+        ("{type: wilcoxon}", False),
+        ("{type: median}", True),
+        ("{type: hyperband, min_iter: 1}", True),
+        ("{type: threshold, lower: 0.1}", True),
+    ],
+)
+def test_a_worker_is_told_whether_a_rule_looks_at_every_epoch(
+    sweep: Callable[..., Sweep], rule: str, decides: bool
+):
+    with sweep(*GRID, f"early_terminate={rule}").driver() as driver:
+        assert handed_out(driver).every_epoch is decides
+
+
 def test_a_trial_is_handed_out_with_everything_a_worker_needs(sweep: Callable[..., Sweep]):
     curve = sweep(*GRID, "retries=5")
     with curve.driver(device="cuda", threads=2, streamed=("16x16-stretch",)) as driver:

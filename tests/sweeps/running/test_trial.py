@@ -275,6 +275,14 @@ class TestWhatFoldsLeave:
         run_trial(assignment(epochs=1), Listener())
         assert [setup.parts for setup in folds] == [1, 5]
 
+    @pytest.mark.parametrize("every_epoch", [True, False])
+    def test_folds_know_whether_every_epoch_decides(
+        self, assignment: Callable[..., Assignment], folds: list[FoldSetup], every_epoch: bool
+    ):
+        given = dataclasses.replace(assignment(epochs=1), every_epoch=every_epoch)
+        run_trial(given, Listener())
+        assert [setup.every_epoch for setup in folds] == [every_epoch] * 2
+
     def test_notes_are_those_of_all_folds_each_once(
         self, assignment: Callable[..., Assignment], folds: list[FoldSetup]
     ):

@@ -217,6 +217,23 @@ def test_an_interruption_stops_at_once_when_the_start_of_its_epoch_is_on_disk(
     assert bits(tmp_path / "fold-0") == bits(tmp_path / "whole")
 
 
+def test_a_process_that_lost_the_fold_run_writes_no_checkpoint_within_an_epoch(
+    train, tiny, tmp_path, steps
+):
+    """Another process has taken it over in the third step, and has a checkpoint of its own."""
+    watcher = Watcher(owns=lambda watcher: len(steps) < 3)
+    times = {"clock": lambda: float(len(steps)), "within_epoch_every_s": 2}
+    seen = []
+    watcher._interrupt = lambda watcher: seen.append(
+        [path.stat().st_mtime_ns for path in (tmp_path / "fold-0").glob("last.ckpt")]
+    )
+    assert train(tiny(), reporter=watcher, **times) is Ended.INTERRUPTED
+    assert len(steps) == STEPS
+    before, *after = seen[2:]
+    assert before != []
+    assert after == [before] * len(after)
+
+
 @pytest.mark.parametrize(("every", "lost"), [(1, 0), (2, 0), (5, 2)])
 def test_a_long_epoch_goes_on_from_the_last_checkpoint_within_it(
     train, tiny, tmp_path, steps, every, lost

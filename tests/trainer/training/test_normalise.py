@@ -15,7 +15,7 @@ from trainer.data.folds import Folds, make_folds
 from trainer.images.batches import Batches
 from trainer.images.images import Decoded
 from trainer.model.backbone import IMAGENET, normalisation
-from trainer.training import fold_parts
+from trainer.training import from_setup
 from trainer.training.fit import Ended, run_fold
 from trainer.training.fold_setup import FoldSetup
 from trainer.training.reporter import SilentReporter
@@ -43,7 +43,7 @@ def train(folds, tiny, tmp_path, monkeypatch):
     """Train fold 0 on these images: the weights, the probabilities,
     and the mean and std in effect.
     """
-    monkeypatch.setattr(fold_parts, "Batches", Recorder)
+    monkeypatch.setattr(from_setup, "Batches", Recorder)
 
     def run(images_NHWC: np.ndarray, *, fold: int = 0, name: str = "run", **changes: object):
         seen.clear()
@@ -72,7 +72,7 @@ def train(folds, tiny, tmp_path, monkeypatch):
 @pytest.fixture
 def train_two(tiny, people, tmp_path, monkeypatch):
     """Train fold 0 of two label columns on two crops: the mean and std in effect for each."""
-    monkeypatch.setattr(fold_parts, "Batches", Recorder)
+    monkeypatch.setattr(from_setup, "Batches", Recorder)
 
     def run(views: list[np.ndarray]):
         seen.clear()

@@ -17,6 +17,7 @@ from tests.trainer.conftest import (
     finish_with_interruptions,
     oof,
     paper_manifest,
+    setup_of,
     squares,
 )
 from trainer.augmentation.pipeline import Augmenter
@@ -30,7 +31,6 @@ from trainer.learning.phases import NoPhases
 from trainer.learning.step import NonFiniteStep
 from trainer.training.fit import run_fold
 from trainer.training.fold_run import FoldRun
-from trainer.training.fold_setup import FoldSetup
 from trainer.training.memory import leftover_bytes, settled, used_bytes
 from trainer.training.reporter import SilentReporter
 
@@ -82,27 +82,12 @@ def test_the_first_steps_have_the_losses_of_the_cpu(tmp_path: Path, tiny, larger
 def first_losses(
     config: TrainConfig, data: tuple[Decoded, Folds], folder: Path, device: torch.device
 ) -> list[float]:
-    run = FoldRun(setup_of(config, data, folder, device), phases=NoPhases())
+    run = FoldRun(setup_of(config, *data, folder, device), phases=NoPhases())
     run._prepare(1)
     return [
         run._learner.step(views, targets_BK, lr=config.lr, index=index, at="").item()
         for index, (views, targets_BK) in enumerate(run._batches(1))
     ]
-
-
-def setup_of(
-    config: TrainConfig, data: tuple[Decoded, Folds], folder: Path, device: torch.device = GPU
-) -> FoldSetup:
-    images, folds = data
-    return FoldSetup(
-        config=config,
-        images=[images],
-        folds=folds,
-        fold=0,
-        directory=folder,
-        device=device,
-        threads=1,
-    )
 
 
 def test_augmented_images_are_those_of_the_cpu():
@@ -142,7 +127,7 @@ def test_an_interrupted_fold_run_goes_on_where_it_was(
 @pytest.mark.parametrize("changes", [{}, EVERYTHING, {"ema": 0.9, "clip_norm": 1.0}])
 def test_the_host_waits_for_no_step(tmp_path: Path, tiny, larger, changes):
     config = tiny(resize=32, batch_size=12, **changes)
-    run = FoldRun(setup_of(config, larger, tmp_path), phases=NoPhases())
+    run = FoldRun(setup_of(config, *larger, tmp_path, GPU), phases=NoPhases())
     run._prepare(1)
     batch = iter(run._batches(1))
     for index in range(2):  # the first steps choose algorithms
@@ -159,7 +144,7 @@ def test_the_host_waits_for_no_step(tmp_path: Path, tiny, larger, changes):
 @pytest.mark.parametrize("name", ["adamw", "sgd", "madgrad", "lion"])
 def test_a_step_whose_loss_is_not_finite_changes_no_weight(tmp_path: Path, tiny, larger, name: str):
     run = FoldRun(
-        setup_of(tiny(resize=32, batch_size=12, optimizer=name), larger, tmp_path),
+        setup_of(tiny(resize=32, batch_size=12, optimizer=name), *larger, tmp_path, GPU),
         phases=NoPhases(),
     )
     run._prepare(1)
@@ -249,5 +234,5 @@ def test_trials_in_one_process_leave_no_memory_behind(tmp_path: Path, larger):
             images_NHWC, labels_N = squares(60, side=config.size_HW[0])
             folds = make_folds(paper_manifest(labels_N), k=3, seed=0)
             folder = tmp_path / f"{number}"
-            run_fold(setup_of(config, (Decoded(images_NHWC), folds), folder), SilentReporter())
+            run_fold(setup_of(config, Decoded(images_NHWC), folds, folder, GPU), SilentReporter())
             assert leftover_bytes(before, used_bytes(GPU)) == 0, backbone

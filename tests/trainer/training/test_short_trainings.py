@@ -2,15 +2,13 @@
 all training images.
 """
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from tests.trainer.conftest import CPU, oof, paper_manifest
+from tests.trainer.conftest import oof, paper_manifest, setup_of
 from trainer.config import TrainConfig
-from trainer.data.folds import Folds, make_folds
+from trainer.data.folds import make_folds
 from trainer.images.images import Decoded
 from trainer.learning.batch_norm import measure_again
 from trainer.learning.learner import Learner
@@ -18,8 +16,7 @@ from trainer.metrics import score_fold
 from trainer.model.checkpoint import load_weights
 from trainer.model.network import build_network
 from trainer.training.fit import run_fold
-from trainer.training.fold_parts import batches_of, heads_of, mean_std_of
-from trainer.training.fold_setup import FoldSetup
+from trainer.training.from_setup import batches_of, heads_of, mean_std_of
 from trainer.training.inputs import ImageInputs, TrainingRows
 from trainer.training.predict import predict
 from trainer.training.reporter import SilentReporter
@@ -35,18 +32,6 @@ def digits():
     labels_N = every.target[: 2 * TRAINED_ON].astype(np.int64)
     folds = make_folds(paper_manifest(labels_N, tuple("0123456789")), k=2, seed=0)
     return Decoded(pixels_NHWC), folds
-
-
-def setup_of(config: TrainConfig, images: Decoded, folds: Folds, folder: Path) -> FoldSetup:
-    return FoldSetup(
-        config=config,
-        images=[images],
-        folds=folds,
-        fold=0,
-        directory=folder,
-        device=CPU,
-        threads=1,
-    )
 
 
 @pytest.mark.parametrize("steps", [10, 25])

@@ -1,4 +1,4 @@
-"""The parts of a fold run that follow from its setup: heads, loss and batches of images."""
+"""What follows from the setup of a fold run: its heads, its loss and its batches of images."""
 
 from functools import partial
 
