@@ -1,0 +1,1 @@
+"""What leaves a sweep: submissions, packed models, models trained on all data."""

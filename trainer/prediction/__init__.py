@@ -1,0 +1,1 @@
+"""Predictions for new images: calibrated fold models, mixed by weight, decided by a rule."""
