@@ -76,7 +76,7 @@ FOREIGN = {
         "trainer/__main__.py",
     ],
     "jinja2": ["sweeps/preparing/check_page.py"],
-    "scipy": ["sweeps/space/laws.py", "sweeps/search/"],
+    "scipy": ["sweeps/space/laws.py", "sweeps/search/", "sweeps/results/"],
     "madgrad": ["trainer/learning/optimizers.py"],
     "timm": ["trainer/model/", "trainer/learning/", "trainer/training/preflight.py"],
     "safetensors": ["trainer/model/"],
