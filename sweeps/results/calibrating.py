@@ -50,34 +50,36 @@ def calibrate(
         The normal priors are ours.
     """
     rows = rows_of_whole_groups(groups_N, len(labels_N), most=_most_rows(probs_NK.shape[1]))
-    logs_NK = logs(probs_NK[rows]).astype(np.float64)
+    # class-major, because sums over the few classes of an image are then vectorised over the images
+    logs_KN = np.ascontiguousarray(logs(probs_NK[rows]).T, dtype=np.float64)
+    n_classes = len(logs_KN)
     labels = labels_N[rows]
     vote = 1.0 if groups_N is None else len(np.unique(groups_N[rows])) / len(rows)
-    design_KB = _design(columns, logs_NK.shape[1])
-    own_N = np.arange(len(rows))
-    # the gradient of the bias is (predicted - actual) summed over the images
-    actual_K = np.bincount(labels, minlength=logs_NK.shape[1]).astype(np.float64)
-    own_logs = float(logs_NK[own_N, labels].sum())
+    design_KB = _design(columns, n_classes)
+    actual_K = np.bincount(labels, minlength=n_classes).astype(np.float64)
+    own_logs = float(logs_KN[labels, np.arange(len(rows))].sum())
+    precision_B = np.full(1 + design_KB.shape[1], BIAS_SD**-2)
+    precision_B[0] = LOG_TEMPERATURE_SD**-2
 
-    def loss(point: Floats) -> tuple[float, Floats]:
-        slope = np.exp(-point[0])  # 1 / temperature
-        bias_K = design_KB @ point[1:]
-        scaled_NK = slope * logs_NK + bias_K
-        top_N1 = scaled_NK.max(axis=1, keepdims=True)
-        powers_NK = np.exp(scaled_NK - top_N1)
-        sums_N1 = powers_NK.sum(axis=1, keepdims=True)
-        own = slope * own_logs + float(actual_K @ bias_K)
-        value = vote * (float((np.log(sums_N1) + top_N1).sum()) - own)
-        powers_NK /= sums_N1
-        by_slope = float((powers_NK * logs_NK).sum()) - own_logs
-        by_bias_K = powers_NK.sum(axis=0) - actual_K
-        gradient = vote * np.concatenate([[-slope * by_slope], design_KB.T @ by_bias_K])
-        precision = np.full(len(point), BIAS_SD**-2)
-        precision[0] = LOG_TEMPERATURE_SD**-2
-        value += float((precision * point**2).sum()) / 2
-        return value, gradient + precision * point
+    def loss(point_B: Floats) -> tuple[float, Floats]:
+        slope = np.exp(-point_B[0])  # 1 / temperature
+        bias_K = design_KB @ point_B[1:]
+        scaled_KN = slope * logs_KN + bias_K[:, None]
+        top_N = scaled_KN.max(axis=0)
+        scaled_KN -= top_N
+        probs_KN = np.exp(scaled_KN, out=scaled_KN)
+        sum_N = probs_KN.sum(axis=0)
+        probs_KN /= sum_N
+        value = float((np.log(sum_N) + top_N).sum()) - slope * own_logs - actual_K @ bias_K
+        by_slope = float(np.vdot(probs_KN, logs_KN)) - own_logs
+        by_bias_K = probs_KN.sum(axis=1) - actual_K  # predicted minus actual images
+        gradient_B = np.concatenate([[-slope * by_slope], design_KB.T @ by_bias_K])
+        return (
+            vote * float(value) + float(precision_B @ point_B**2) / 2,
+            vote * gradient_B + precision_B * point_B,
+        )
 
-    found = minimize(loss, np.zeros(1 + design_KB.shape[1]), jac=True, method="L-BFGS-B")
+    found = minimize(loss, np.zeros(len(precision_B)), jac=True, method="L-BFGS-B")
     bias_K = design_KB @ found.x[1:]
     return Calibration(float(np.exp(found.x[0])), tuple(map(float, bias_K - bias_K.mean())))
 
