@@ -139,6 +139,11 @@ class SweepFiles:
         return self.directory / "code"
 
     @property
+    def choices(self) -> Path:
+        """The folder with the latest choices of an ensemble, see `sweeps.results.choice`."""
+        return self.directory / "choices"
+
+    @property
     def check(self) -> "SweepFiles":
         """The folder in which `sweeps check` writes the same files."""
         return SweepFiles(self.directory / "check")

@@ -53,6 +53,8 @@ class SingleEstimate:
         interval: the honest estimate.
         chances: for each trial the chance to be the best.
         alike: the fewest trials that hold 95 % of the chance, the most likely first.
+        ranks: for each trial the honest estimate of the trial at its rank; empty for a user's
+            metric. The second best is flattered as the best is, though less.
     """
 
     chosen: int
@@ -60,6 +62,7 @@ class SingleEstimate:
     interval: Interval
     chances: tuple[float, ...]
     alike: tuple[int, ...]
+    ranks: tuple[Interval, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,12 +123,12 @@ def estimate_single(
     estimate = (_by_bootstrap if metric.additive else _by_cross_validation)(
         ranked, metric=metric, seed=seed, rule=rule
     )
-    chances = np.zeros(len(order))
-    chances[order] = estimate.chances
+    rank_of = np.argsort(order).tolist()
     return dataclasses.replace(
         estimate,
         chosen=order[estimate.chosen],
-        chances=tuple(chances.tolist()),
+        chances=tuple(estimate.chances[rank] for rank in rank_of),
+        ranks=tuple(estimate.ranks[rank] for rank in rank_of if estimate.ranks),
         alike=tuple(order[index] for index in estimate.alike),
     )
 
@@ -216,18 +219,27 @@ def _by_bootstrap(library: Library, *, metric: Metric, seed: int, rule: str) -> 
     outside_BM = np.stack([one.outside_B for one in scored if one.outside_B is not None], axis=1)
     choose = _choice(rule, inside_BM, library, goal=metric.goal)
     chosen = int(choose(scores_M[None])[0])
-    chosen_B = choose(inside_BM)
-    edge_B = outside_BM[np.arange(len(chosen_B)), chosen_B] - outside_BM.mean(axis=1)
     lift = float(inside_BM.mean() - scores_M.mean())
-    value = float(scores_M.mean()) - lift + float(edge_B.mean())
-    interval = bootstrap.interval(
-        value,
-        inside_B=inside_BM[:, chosen],
-        evidence=bootstrap.evidence(library.by_argmax[chosen]),
-    )
+    level = float(scores_M.mean()) - lift
+    edge_BM = outside_BM - outside_BM.mean(axis=1, keepdims=True)
+
+    def interval(trial: int, chosen_B: Ints) -> Interval:
+        edge_B = edge_BM[np.arange(len(chosen_B)), chosen_B]
+        return bootstrap.interval(
+            level + float(edge_B.mean()),
+            inside_B=inside_BM[:, trial],
+            evidence=bootstrap.evidence(library.by_argmax[trial]),
+        )
+
+    ranked_BM = np.argsort(-metric.goal.sign * inside_BM, axis=1, kind="stable")
     chances_M = _chances(inside_BM, len(library), goal=metric.goal)
     return SingleEstimate(
-        chosen, float(scores_M[chosen]), interval, tuple(chances_M.tolist()), _alike(chances_M)
+        chosen,
+        float(scores_M[chosen]),
+        interval(chosen, choose(inside_BM)),
+        tuple(chances_M.tolist()),
+        _alike(chances_M),
+        tuple(interval(rank, ranked_BM[:, rank]) for rank in range(len(library))),
     )
 
 

@@ -41,6 +41,12 @@ class Interval:
     error: float
     evidence: float
 
+    def shifted(self, by: float) -> "Interval":
+        """Return the interval around another value."""
+        return dataclasses.replace(
+            self, value=self.value + by, low=self.low + by, high=self.high + by
+        )
+
 
 @dataclasses.dataclass(frozen=True)
 class Scored:

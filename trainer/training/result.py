@@ -10,7 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from trainer.config import TrainConfig
-from trainer.files import file_digest, write_json
+from trainer.data.folds import Folds
+from trainer.errors import DataError, first_line
+from trainer.files import file_digest, fold_directory, write_json
 from trainer.metrics import Labels, Probs, confusion, f1_per_class
 from trainer.user_code import code_digest
 
@@ -83,6 +85,31 @@ def read_result(directory: Path, *, config_hash: str, folds_hash: str) -> FoldRe
     except (ValueError, TypeError):  # another version of foldsweep wrote the file
         return None
     return result if (result.config_hash, result.folds_hash) == (config_hash, folds_hash) else None
+
+
+def read_results(trial_directory: Path, folds: Folds) -> list[FoldResult]:
+    """Return the results of all folds of a complete trial, whatever its configuration is.
+
+    The weights need not exist.
+
+    Raises:
+        DataError: a result is missing or damaged, or belongs to other folds.
+    """
+    results = []
+    for fold in range(folds.k):
+        path = fold_directory(trial_directory, fold) / RESULT
+        try:
+            result = FoldResult(**json.loads(path.read_text()))
+        except FileNotFoundError:
+            raise DataError(f"{path}: missing; the trial's folds are not complete") from None
+        except (OSError, ValueError, TypeError) as error:
+            raise DataError(f"{path}: not a readable result ({first_line(error)})") from None
+        if result.folds_hash != folds.hash:
+            raise DataError(
+                f"{path}: its folds ({result.folds_hash}) are not those of the sweep ({folds.hash})"
+            )
+        results.append(result)
+    return results
 
 
 def write_result(directory: Path, result: FoldResult) -> None:
