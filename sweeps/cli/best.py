@@ -1,35 +1,145 @@
-"""`sweeps best`: print the leaderboard of a sweep."""
+"""`sweeps best`: print the leaderboard of a sweep, its ensemble and what to expect of it."""
 
+import enum
 import json
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sweeps.cli.options import Json, Runs, Storage, SweepName, runs_folder, stored
-from sweeps.errors import NothingCompletedError
+from sweeps.cli.options import Json, Runs, Storage, SweepName, opened, runs_folder, stored
+from sweeps.errors import InputError, NothingCompletedError
+
+if TYPE_CHECKING:
+    from optuna.storages import RDBStorage
+
+    from sweeps.results.choice import Wish
+    from sweeps.results.leaderboard import Leaderboard
+
+MOST_MEMBERS = 25
+
+From = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--from",
+        metavar="SWEEP|FILE.npz",
+        help="Another sweep over the same folds, or predictions made elsewhere. Repeatable.",
+    ),
+]
+MaxMembers = Annotated[
+    int,
+    typer.Option(
+        "--max-members", min=1, max=MOST_MEMBERS, help="The most members of the ensemble."
+    ),
+]
+
+
+class Rule(enum.StrEnum):
+    """Which single trial is chosen."""
+
+    BEST = "best"
+    ONE_SE = "one_se"
 
 
 def best(
     sweep: SweepName = None,
     topk: Annotated[int, typer.Option("--topk", min=1, help="How many trials.")] = 5,
+    others: From = None,
+    max_members: MaxMembers = 5,
+    rule: Annotated[
+        Rule,
+        typer.Option(
+            "--rule",
+            help="The best trial, or the cheapest within one standard error of the best.",
+        ),
+    ] = Rule.BEST,
+    everything: Annotated[
+        bool, typer.Option("--all", help="All trials; pruned and failed ones with their reasons.")
+    ] = False,
+    fast: Annotated[
+        bool, typer.Option("--fast", help="Only the table: no estimates, no ensemble.")
+    ] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Print the table as CSV.")] = False,
     as_json: Json = False,
     storage: Storage = None,
     runs: Runs = None,
 ) -> None:
-    """Show a sweep's best trials with their fold scores."""
-    from sweeps.cli.tables import print_leaderboard
+    """Show a sweep's best trials, its ensemble, and what to expect of them on new images."""
+    from sweeps.cli.leaderboard_table import leaderboard_csv, print_choice, print_leaderboard
+    from sweeps.cli.progress import telling
+    from sweeps.results.choice import choose
     from sweeps.results.leaderboard import leaderboard
     from sweeps.results.view import SweepView
 
+    if as_csv and as_json:
+        raise InputError("--csv and --json are two forms of the same table: give one of them")
+    folder = runs_folder(runs)
+    view = SweepView.read(stored(sweep, storage, runs))
+    choice = None
+    if view.ranked() and not fast:
+        wish = wish_of(others, storage, runs, max_members=max_members, rule=rule)
+        with telling() as tell:
+            choice = choose(view, runs=folder, wish=wish, tell=tell)
     found = leaderboard(
-        SweepView.read(stored(sweep, storage, runs)), runs=runs_folder(runs), topk=topk
+        view,
+        runs=folder,
+        topk=len(view.trials) if everything else topk,
+        choice=choice,
+        everything=everything,
     )
     if as_json:
         print(json.dumps(found.as_json(), indent=2))
         return
+    refuse_empty(found)
+    if as_csv:
+        print(leaderboard_csv(found), end="")
+        return
+    print_leaderboard(found)
+    if choice is not None:
+        print_choice(choice)
+
+
+def wish_of(
+    others: list[str] | None,
+    storage: str | None,
+    runs: Path | None,
+    *,
+    max_members: int,
+    rule: str = "best",
+) -> "Wish":
+    """What the options `--from`, `--max-members` and `--rule` ask of the choice.
+
+    Raises:
+        InputError: a sweep or a file does not exist, or a file has no predictions.
+    """
+    from sweeps.results.choice import Wish
+    from sweeps.results.foreign import read_foreign
+    from sweeps.results.view import SweepView, find_sweep
+
+    names = [name for name in others or () if not name.endswith(".npz")]
+    files = [Path(name) for name in others or () if name.endswith(".npz")]
+    twice = [file.name for file in files if [f.name for f in files].count(file.name) > 1]
+    if twice:
+        raise InputError(f"--from: two files are called {twice[0]}. Rename one of them")
+    database: RDBStorage | None = opened(storage, runs) if names else None
+    return Wish(
+        others=[
+            SweepView.read(find_sweep(database, name)) for name in names if database is not None
+        ],
+        foreign=[read_foreign(file) for file in files],
+        max_members=max_members,
+        rule=rule,
+    )
+
+
+def refuse_empty(found: "Leaderboard") -> None:
+    """Check that a trial is complete.
+
+    Raises:
+        NothingCompletedError: no trial is.
+    """
     if not found.trials:
         raise NothingCompletedError(
             f"sweep {found.sweep!r} has no completed trial yet "
             f"({found.pruned} pruned, {found.failed} failed). `sweeps status` shows how it goes"
         )
-    print_leaderboard(found)

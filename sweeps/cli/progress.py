@@ -57,6 +57,21 @@ def reading_images() -> Iterator[Callable[[str, int, int], None]]:
         yield report
 
 
+@contextlib.contextmanager
+def telling() -> Iterator[Callable[[str], None]]:
+    """Show on stderr what a command computes: one line that changes on a terminal, else lines.
+
+    Yields:
+        a function that takes the name of the next step.
+    """
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda text: print(f"{text} ...", file=sys.stderr, flush=True)
+        return
+    with console.status("") as status:
+        yield lambda text: status.update(f"{text} ...")
+
+
 class Progress(ProgressView, Protocol):
     """A view of a running sweep. Leaving the context restores the terminal."""
 

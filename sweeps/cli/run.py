@@ -99,14 +99,19 @@ def _conclude(spec: "SweepSpec", result: "RunResult", options: "RunOptions") -> 
 
 
 def _show_best(name: str, options: "RunOptions") -> None:
-    from sweeps.cli.tables import print_leaderboard
+    from sweeps.cli.leaderboard_table import print_choice, print_leaderboard
+    from sweeps.cli.progress import telling
+    from sweeps.results.choice import choose
     from sweeps.results.leaderboard import leaderboard
     from sweeps.results.view import SweepView, find_sweep
     from sweeps.study.database import hidden
     from sweeps.study.storage import open_storage
 
     view = SweepView.read(find_sweep(open_storage(options.url), name))
-    print_leaderboard(leaderboard(view, runs=options.runs, topk=3))
+    with telling() as tell:
+        choice = choose(view, runs=options.runs, tell=tell)
+    print_leaderboard(leaderboard(view, runs=options.runs, topk=3, choice=choice))
+    print_choice(choice)
     print(f"files      {options.runs / name}", file=sys.stderr)
     print(f"more       sweeps best {name} --topk 10", file=sys.stderr)
     print(f"pictures   optuna-dashboard {hidden(options.url)}", file=sys.stderr)

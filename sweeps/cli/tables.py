@@ -1,13 +1,10 @@
 """Tables on stdout, for terminals and for pipes."""
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
-
-if TYPE_CHECKING:
-    from sweeps.results.leaderboard import Leaderboard
 
 PIPE_WIDTH = 160  # characters per line in a pipe or a file, which have no width of their own
 
@@ -31,36 +28,11 @@ def print_table(
         )
     for row in rows:
         table.add_row(*row)
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=PIPE_WIDTH)
+    console = Console(width=None if Console().is_terminal else PIPE_WIDTH)
     with console.capture() as capture:
         console.print(table, highlight=False)
     for line in capture.get().splitlines():
         print(line.rstrip(), flush=True)
-
-
-def print_leaderboard(found: "Leaderboard") -> None:
-    """Print a leaderboard as a table on stdout."""
-    score = f"{found.metric} ± std"
-    columns = ["trial", score, "OOF", "worst fold", "parameters"]
-    rows = [
-        [
-            str(row.number),
-            f"{row.score:.4f}" + (f" ± {row.std:.4f}" if row.std is not None else ""),
-            "-" if row.oof_score is None else f"{row.oof_score:.4f}",
-            f"{found.goal.worst(row.fold_scores):.4f}",
-            "  ".join(f"{name}={format_value(value)}" for name, value in row.params.items()),
-        ]
-        for row in found.trials
-    ]
-    if any(row.taken_from for row in found.trials):  # only after warm_start
-        columns.insert(1, "of sweep")
-        for cells, row in zip(rows, found.trials, strict=True):
-            source = row.taken_from
-            cells.insert(1, f"{source.sweep}, trial {source.number}" if source else found.sweep)
-    print(f"{found.sweep}: {_counts(found)}")
-    print_table(columns, rows, right=("trial", score, "OOF", "worst fold"))
 
 
 def format_value(value: Any) -> str:
@@ -73,10 +45,21 @@ def format_value(value: Any) -> str:
     return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
-def _counts(found: "Leaderboard") -> str:
-    counts = [f"{found.completed} completed", f"{found.pruned} pruned", f"{found.failed} failed"]
-    if found.taken_over:
-        counts.append(f"{found.taken_over} of them equal to earlier ones and not trained again")
-    if found.history:
-        counts.append(f"{found.history} from other sweeps")
-    return ", ".join(counts)
+def fits(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
+    """Whether a table fits into the width of the terminal, or into PIPE_WIDTH in a pipe."""
+    console = Console()
+    widths = [max(map(len, cells)) for cells in zip(columns, *rows, strict=True)]
+    between = 2 * (len(columns) - 1)
+    return sum(widths) + between <= (console.width if console.is_terminal else PIPE_WIDTH)
+
+
+def format_time(seconds: float) -> str:
+    """A time as text with two or three significant digits.
+
+    Example:
+        >>> format_time(74), format_time(900), format_time(12_000)
+        ('74 s', '15 min', '3.3 h')
+    """
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6_000 else f"{seconds / 3600:.1f} h"

@@ -71,7 +71,8 @@ def calibrate(
         sum_N = probs_KN.sum(axis=0)
         probs_KN /= sum_N
         value = float((np.log(sum_N) + top_N).sum()) - slope * own_logs - actual_K @ bias_K
-        by_slope = float(np.vdot(probs_KN, logs_KN)) - own_logs
+        # einsum, because threads of BLAS cost more than they help with so few numbers
+        by_slope = float(np.einsum("kn,kn->", probs_KN, logs_KN)) - own_logs
         by_bias_K = probs_KN.sum(axis=1) - actual_K  # predicted minus actual images
         gradient_B = np.concatenate([[-slope * by_slope], design_KB.T @ by_bias_K])
         return (

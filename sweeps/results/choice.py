@@ -8,7 +8,7 @@ import contextlib
 import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ import pydantic
 from sweeps.errors import InputError, NothingCompletedError
 from sweeps.paths import SweepFiles, TrialFiles
 from sweeps.results.candidates import Candidate, Candidates, find_candidates
+from sweeps.results.chosen import Choice, Ranked
 from sweeps.results.ensemble import MAX_MEMBERS, Library, fit_ensemble, mixture_of, predict
 from sweeps.results.estimate import (
     EnsembleEstimate,
@@ -29,7 +30,6 @@ from sweeps.results.estimate import (
 from sweeps.results.foreign import Foreign
 from sweeps.results.metric import Metric
 from sweeps.results.ranking import trial_directory
-from sweeps.results.resampling import Interval
 from sweeps.results.sweep_metric import metric_of
 from sweeps.results.view import SweepView
 from sweeps.space.spec import result_field
@@ -37,7 +37,7 @@ from trainer.data.folds import Folds
 from trainer.files import atomic_write, file_digest, fold_directories
 from trainer.metrics import Goal
 from trainer.prediction.decision import Decision
-from trainer.prediction.mixture import Member, Mixture
+from trainer.prediction.mixture import Mixture
 from trainer.seeds import derive
 from trainer.training.oof import OOF
 from trainer.training.result import read_curve
@@ -47,89 +47,6 @@ KEPT = 8  # choices of one sweep that stay in its folder
 FEWEST_GROUPS = 10  # with fewer groups nothing can be said about new ones
 
 Tell = Callable[[str], None]
-
-
-@dataclasses.dataclass(frozen=True)
-class Ranked:
-    """A candidate and what is known of it.
-
-    Attributes:
-        name: see `sweeps.results.candidates.Candidate`.
-        oof_score: the metric over all out-of-fold predictions together.
-        chance: the chance to be the best trial; None where nothing can be estimated.
-        expected: the honest estimate of the trial at its rank; None for a user's metric.
-    """
-
-    name: str
-    sweep: str | None
-    number: int | None
-    seconds: float
-    oof_score: float
-    chance: float | None
-    expected: Interval | None
-
-
-@dataclasses.dataclass(frozen=True)
-class Choice:
-    """The choice of a sweep.
-
-    Attributes:
-        images, groups: how many are scored; `groups` is None without groups.
-        trials: the candidates, best first.
-        chosen: the trial that the rule chooses; "best" or "one_se", see `estimate_single`.
-        single: the estimate for `chosen`; None with fewer than FEWEST_GROUPS groups.
-        alike: the trials that cannot be told apart from the best.
-        ensemble: the mixture of members.
-        oof_score: the score of `ensemble` on the predictions that it was fitted on.
-        estimate: the estimate for `ensemble`; None where `single` is None.
-        flattery: by how much the choice of epochs on the folds flatters the chosen trial and the
-            ensemble; it is subtracted from their estimates.
-        rare: classes with images of fewer than three groups.
-        left_out: complete trials that are not considered, one line each.
-    """
-
-    metric: str
-    goal: Goal
-    folds_hash: str
-    images: int
-    groups: int | None
-    trials: tuple[Ranked, ...]
-    chosen: str
-    rule: str
-    single: Interval | None
-    alike: tuple[str, ...]
-    ensemble: Mixture
-    oof_score: float
-    estimate: EnsembleEstimate | None
-    flattery: tuple[float, float]
-    rare: tuple[str, ...]
-    left_out: tuple[str, ...]
-
-    @property
-    def ships_ensemble(self) -> bool:
-        """Whether the ensemble is shipped; if not, the chosen trial is."""
-        return self.estimate is None or self.estimate.ships
-
-    @property
-    def mixture(self) -> Mixture:
-        """What `sweeps predict` uses: the ensemble, or the chosen trial as it is."""
-        return self.ensemble if self.ships_ensemble else Mixture((Member(self.chosen, 1.0),))
-
-    @property
-    def expected(self) -> Interval | None:
-        """The honest estimate for what is shipped."""
-        if self.estimate is None:
-            return None
-        return self.estimate.interval if self.ships_ensemble else self.single
-
-    def directories(self, runs: Path) -> dict[str, Path]:
-        """Return the directories of the members of `mixture`, except foreign predictions."""
-        trained = {trial.name for trial in self.trials if trial.sweep is not None}
-        return {m.name: runs / m.name for m in self.mixture.members if m.name in trained}
-
-    def of(self, name: str) -> Ranked:
-        """Return the candidate of this name."""
-        return next(trial for trial in self.trials if trial.name == name)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -374,17 +291,3 @@ def _write(file: Path, choice: Choice) -> None:
         kept = sorted(file.parent.glob("*.json"), key=lambda path: path.stat().st_mtime_ns)
         for old in kept[:-KEPT]:
             old.unlink(missing_ok=True)
-
-
-def names_of(choice: Choice) -> Mapping[str, str]:
-    """Return how a reader knows each candidate: "trial 12", or with its sweep if there are several.
-
-    Example: with two sweeps "trial 12 of mask"; a file of foreign predictions has its name.
-    """
-    several = len({trial.sweep for trial in choice.trials if trial.sweep}) > 1
-    return {
-        trial.name: trial.name
-        if trial.sweep is None
-        else f"trial {trial.number}" + (f" of {trial.sweep}" if several else "")
-        for trial in choice.trials
-    }

@@ -319,7 +319,11 @@ def _best(scores_RM: Floats, *, goal: Goal) -> Ints:
 
 
 def _chances(inside_BM: Floats, trials: int, *, goal: Goal) -> Floats:
-    chances_M: Floats = np.bincount(_best(inside_BM, goal=goal), minlength=trials) / len(inside_BM)
+    """Return the share of the resamples in which each trial is best; equal trials share it."""
+    turned_BM = np.nan_to_num(goal.sign * inside_BM, nan=-np.inf)
+    best_BM = turned_BM == turned_BM.max(axis=1, keepdims=True)
+    chances_M = np.zeros(trials)
+    chances_M[: inside_BM.shape[1]] = (best_BM / best_BM.sum(axis=1, keepdims=True)).mean(axis=0)
     return chances_M
 
 

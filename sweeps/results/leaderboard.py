@@ -5,24 +5,30 @@ This module only reads.
 
 import dataclasses
 import statistics
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 from sweeps.paths import SweepFiles
-from sweeps.results.oof import Score, oof_score
+from sweeps.results.chosen import Choice, Ranked
+from sweeps.results.metric import Metric
+from sweeps.results.oof import oof_score
 from sweeps.results.ranking import trial_directory
+from sweeps.results.resampling import Interval
 from sweeps.results.summary import summarise
+from sweeps.results.sweep_metric import metric_of
 from sweeps.results.view import SweepView
 from sweeps.space.domains import Categorical
 from sweeps.space.language import read_space
 from sweeps.space.parameters import Space
-from sweeps.space.spec import result_field, user_metric
-from sweeps.study.records import Origin, fold_scores, is_history, origin
+from sweeps.study.records import Origin, fold_scores, is_history, origin, reason
 from trainer.data.folds import Folds
-from trainer.metrics import Goal, score_fold
+from trainer.metrics import Goal
+
+# the keys of `sweeps best --json` that a choice fills
+NOTHING_CHOSEN = {"ensemble": None, "choice": None}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +42,9 @@ class Row:
         params: values of the parameters by name, as in the search space.
         directory: the directory of the trial that was trained for this result.
         taken_from: the original trial in the other sweep if the trial is history; else None.
+        seconds: the time that the trial took; None if it is not known.
+        chance: the chance to be the best trial; None without a choice.
+        expected: the score to expect on new groups, see `sweeps.results.chosen.Ranked`.
     """
 
     number: int
@@ -46,6 +55,9 @@ class Row:
     params: Mapping[str, Any]
     directory: Path
     taken_from: Origin | None
+    seconds: float | None = None
+    chance: float | None = None
+    expected: Interval | None = None
 
     def as_json(self) -> dict[str, Any]:
         """The row as `sweeps best --json` prints it."""
@@ -61,7 +73,31 @@ class Row:
             "taken_from": None
             if source is None
             else {"sweep": source.sweep, "trial": source.number},
+            "seconds": self.seconds,
+            "chance": self.chance,
+            "estimate": None if self.expected is None else self.expected.value,
+            "ci95": None if self.expected is None else [self.expected.low, self.expected.high],
         }
+
+
+@dataclasses.dataclass(frozen=True)
+class Other:
+    """A trial without a score, for `sweeps best --all`.
+
+    Attributes:
+        state: "pruned" or "failed".
+        reason: why.
+    """
+
+    number: int
+    state: str
+    fold_scores: tuple[float, ...]
+    reason: str
+    params: Mapping[str, Any]
+
+    def as_json(self) -> dict[str, Any]:
+        """The trial as `sweeps best --all --json` prints it."""
+        return {**dataclasses.asdict(self), "fold_scores": list(self.fold_scores)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,6 +107,8 @@ class Leaderboard:
     Attributes:
         completed, pruned, failed, taken_over, history: counts of trials, see Summary.
         trials: the best complete trials, best first.
+        others: pruned and failed trials, if they were asked for.
+        choice: what the sweep ships; None if it was not asked for.
     """
 
     sweep: str
@@ -82,6 +120,8 @@ class Leaderboard:
     taken_over: int
     history: int
     trials: tuple[Row, ...]
+    others: tuple[Other, ...] = ()
+    choice: Choice | None = None
 
     def as_json(self) -> dict[str, Any]:
         """The leaderboard as `sweeps best --json` prints it."""
@@ -95,22 +135,35 @@ class Leaderboard:
             "taken_over",
             "history",
         )
-        rows = [row.as_json() for row in self.trials]
-        return {**{name: getattr(self, name) for name in names}, "trials": rows, "ensemble": None}
+        values = {name: getattr(self, name) for name in names}
+        values["trials"] = [row.as_json() for row in self.trials]
+        if self.others:
+            values["others"] = [other.as_json() for other in self.others]
+        return {**values, **(NOTHING_CHOSEN if self.choice is None else self.choice.as_json())}
 
 
-def leaderboard(view: SweepView, *, runs: Path, topk: int) -> Leaderboard:
+def leaderboard(
+    view: SweepView,
+    *,
+    runs: Path,
+    topk: int,
+    choice: Choice | None = None,
+    everything: bool = False,
+) -> Leaderboard:
     """The leaderboard of a sweep.
 
     Args:
         runs: the folder of all results; the `directory` of a row begins with this path, unresolved.
         topk: the largest number of rows.
+        choice: gives the rows their chances and estimates.
+        everything: whether pruned and failed trials are listed, too.
 
     Raises:
         InputError, DataError: files of the sweep are missing or damaged.
     """
     summary = summarise(view)
     scores = _OOFScores(view, runs)
+    known = {} if choice is None else {(row.sweep, row.number): row for row in choice.trials}
     space, _ = read_space(view.sweep.spec["parameters"])
     return Leaderboard(
         sweep=summary.sweep,
@@ -122,8 +175,14 @@ def leaderboard(view: SweepView, *, runs: Path, topk: int) -> Leaderboard:
         taken_over=summary.taken_over,
         history=summary.history,
         trials=tuple(
-            _row(view, trial, space, runs=runs, scores=scores) for trial in view.ranked()[:topk]
+            _with_choice(
+                _row(view, trial, space, runs=runs, scores=scores),
+                known.get((view.name, trial.number)),
+            )
+            for trial in view.ranked()[:topk]
         ),
+        others=tuple(_others(view, space)) if everything else (),
+        choice=choice,
     )
 
 
@@ -152,6 +211,27 @@ def _values(space: Space, params: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def _with_choice(row: Row, known: Ranked | None) -> Row:
+    if known is None:
+        return row
+    return dataclasses.replace(
+        row, seconds=known.seconds, chance=known.chance, expected=known.expected
+    )
+
+
+def _others(view: SweepView, space: Space) -> Iterator[Other]:
+    states = {TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
+    for trial in view.trials:
+        if trial.state in states:
+            yield Other(
+                trial.number,
+                states[trial.state],
+                fold_scores(trial),
+                reason(trial),
+                _values(space, trial.params),
+            )
+
+
 class _OOFScores:
     """Computes OOF scores of trials with the sweep's metric.
 
@@ -163,7 +243,7 @@ class _OOFScores:
         self._runs = runs
         self._files = SweepFiles.of(runs, view.name)
         self._folds: Folds | None = None
-        self._score: Score
+        self._metric: Metric
 
     def of(self, trial: FrozenTrial) -> float | None:
         """The OOF score of a trial; None for history if the files of the other sweep are gone.
@@ -173,26 +253,8 @@ class _OOFScores:
         """
         if self._folds is None:
             self._folds = self._files.folds()  # sweeps in the history have the same folds
-            self._score = _scorer(self._view.metric, self._files, self._folds)
+            self._metric = metric_of(self._view, self._files, self._folds)
         directory = trial_directory(self._runs.resolve(), trial, sweep=self._view.name)
         if is_history(trial, self._view.name) and not directory.is_dir():
             return None
-        return oof_score(directory, self._folds, score=self._score)
-
-
-def _scorer(metric: str, files: SweepFiles, folds: Folds) -> Score:
-    """The sweep's metric as a function of predictions and labels.
-
-    For `valid/loss` this is the log loss, because each trial has its own loss function.
-    """
-    reference = user_metric(metric)
-    if reference is None:
-        name = {"loss": "log_loss"}.get(result_field(metric), result_field(metric))
-        return lambda probs_NK, labels_N: score_fold(probs_NK, labels_N)[name]
-    from trainer.user_code import call_metric, load_user_function
-
-    function = load_user_function(reference, files.code)
-    classes = folds.manifest.classes
-    return lambda probs_NK, labels_N: call_metric(
-        function, probs_NK, labels_N, classes, reference=reference
-    )
+        return oof_score(directory, self._folds, metric=self._metric)

@@ -72,10 +72,10 @@ class Metric:
 
     def score(self, predicted: Predicted, labels_N: Labels) -> float:
         """Return the metric over all these images."""
-        if not self.additive:
+        if not self.decides:
             return self.function(predicted.probs_NK, labels_N)
         everyone = np.zeros(len(labels_N), dtype=np.int64)
-        return float(self.of(self.sums(predicted, labels_N, everyone, 1)[0]))
+        return float(self.of(self.sums(predicted, labels_N, everyone, 1)[0].astype(np.float64)))
 
     def sums(self, predicted: Predicted, labels_N: Labels, groups_N: Ints, n_groups: int) -> Sums:
         """Return a table (G, C) of sums over the images of each group.

@@ -26,6 +26,9 @@ from sweeps.running.take_over import open_driver
 from sweeps.space.spec_reader import read_spec
 from sweeps.study.stored_sweep import StoredSweep
 from tests.fakes import CURVE_SPACE, hasty_storage, write_photos
+from trainer.data.folds import Folds
+from trainer.training.oof import OOF, write_oof
+from trainer.training.result import FoldResult, write_result
 
 COMMAND = Path(sys.executable).with_name("sweeps")
 TINY_SPACE = """\
@@ -184,12 +187,7 @@ def recorded(home: Path, photos: Path) -> Callable[..., StoredSweep]:
                     directory = files.directory / f"trial-{number:04d}"
                     scores = tuple(1 - wrong / 20 for wrong in outcome)
                     for fold, wrong in enumerate(outcome):
-                        _write_oof(
-                            directory / f"fold-{fold}",
-                            folds.valid_rows(fold),
-                            folds.manifest.labels_N,
-                            wrong,
-                        )
+                        _write_fold(directory / f"fold-{fold}", folds, fold, wrong)
                     driver.finished(number, Outcome("completed", scores))
         storage.engine.dispose()
         return stored
@@ -197,12 +195,32 @@ def recorded(home: Path, photos: Path) -> Callable[..., StoredSweep]:
     return record
 
 
-def _write_oof(directory: Path, rows: np.ndarray, labels_N: np.ndarray, wrong: int) -> None:
-    """Sure predictions, the first `wrong` ones of the next class."""
-    predicted = labels_N[rows].copy()
+def _write_fold(directory: Path, folds: Folds, fold: int, wrong: int) -> None:
+    """Sure predictions, the first `wrong` ones of the next class, and a result of 10 seconds."""
+    rows = folds.valid_rows(fold)
+    predicted = folds.manifest.labels_N[rows].copy()
     predicted[:wrong] = (predicted[:wrong] + 1) % 3
     directory.mkdir(parents=True)
-    np.savez(directory / "oof.npz", rows=rows, probs=np.eye(3, dtype=np.float32)[predicted])
+    write_oof(directory / OOF, rows, np.eye(3, dtype=np.float32)[predicted])
+    result = FoldResult(
+        fold=fold,
+        epochs=2,
+        scored_epoch=2,
+        biased=False,
+        metrics={},
+        f1_per_class=[],
+        confusion=[],
+        mean=[],
+        std=[],
+        accumulation=1,
+        notes=[],
+        config_hash="",
+        folds_hash=folds.hash,
+        seconds=10.0,
+        device="cpu",
+        threads=1,
+    )
+    write_result(directory, result)
 
 
 @pytest.fixture

@@ -5,11 +5,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sweeps.results.oof import Score, oof_score
+from sweeps.results.metric import Metric
+from sweeps.results.oof import oof_score
 from tests.paper_predictions import N, paper_folds, random_probs, save, save_all
 from trainer.data.fold_column import HOLDOUT
 from trainer.data.folds import Folds
-from trainer.metrics import Probs, log_loss, macro_f1
+from trainer.metrics import METRICS, Probs, log_loss, macro_f1
+
+F1 = Metric.named("f1", METRICS["f1"])
+LOG_LOSS = Metric.named("loss", METRICS["loss"])
+BOTH = [(F1, macro_f1), (LOG_LOSS, log_loss)]
 
 
 @pytest.fixture
@@ -28,11 +33,9 @@ def trial(tmp_path: Path, folds: Folds, probs_NK: Probs) -> Path:
     return save_all(tmp_path, folds, probs_NK)
 
 
-@pytest.mark.parametrize("score", [macro_f1, log_loss])
-def test_the_score_is_over_all_images_at_once(
-    trial: Path, folds: Folds, probs_NK: Probs, score: Score
-) -> None:
-    assert oof_score(trial, folds, score=score) == score(probs_NK, folds.manifest.labels_N)
+def test_the_score_is_over_all_images_at_once(trial: Path, folds: Folds, probs_NK: Probs) -> None:
+    for metric, score in BOTH:
+        assert oof_score(trial, folds, metric=metric) == score(probs_NK, folds.manifest.labels_N)
 
 
 @pytest.fixture
@@ -45,8 +48,8 @@ def test_what_is_always_trained_on_has_no_part_in_the_score(
     tmp_path: Path, fixed: Folds, probs_NK: Probs
 ) -> None:
     save(tmp_path, 0, fixed.valid_rows(0), probs_NK)
-    for score in (macro_f1, log_loss):
-        assert oof_score(tmp_path, fixed, score=score) == score(
+    for metric, score in BOTH:
+        assert oof_score(tmp_path, fixed, metric=metric) == score(
             probs_NK[8:], fixed.manifest.labels_N[8:]
         )
 
@@ -59,6 +62,6 @@ def test_the_holdout_has_no_part_in_the_score(
     for fold in range(3):
         save(tmp_path, fold, cut.valid_rows(fold), probs_NK)
     rows = cut.scored_rows()
-    assert oof_score(tmp_path, cut, score=log_loss) == log_loss(
+    assert oof_score(tmp_path, cut, metric=LOG_LOSS) == log_loss(
         probs_NK[rows], cut.manifest.labels_N[rows]
     )
