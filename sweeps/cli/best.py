@@ -2,6 +2,7 @@
 
 import enum
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -87,6 +88,8 @@ def best(
         choice=choice,
         everything=everything,
     )
+    for line in found.damaged if choice is None else ():
+        print(f"warning: {line}", file=sys.stderr)
     if as_json:
         print(json.dumps(found.as_json(), indent=2))
         return

@@ -148,7 +148,7 @@ def _choose(
     library = candidates.library
     folds = candidates.folds
     groups = None if library.groups_N is None else len(np.unique(library.groups_N))
-    seed = derive(0, "choice", folds.hash)
+    seed = derive(0, "choice")
     enough = (len(library.labels_N) if groups is None else groups) >= FEWEST_GROUPS
     single: SingleEstimate | None = None
     estimate: EnsembleEstimate | None = None
@@ -208,7 +208,7 @@ def _ranked(
             trial.seconds,
             scores[index],
             None if single is None else single.chances[index],
-            None if single is None or not single.ranks else single.ranks[index],
+            None if single is None or not single.expected else single.expected[index],
         )
         for index, trial in enumerate(candidates.trials)
     ]

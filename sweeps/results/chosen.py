@@ -19,7 +19,7 @@ class Ranked:
         name: see `sweeps.results.candidates.Candidate`.
         oof_score: the metric over all out-of-fold predictions together.
         chance: the chance to be the best trial; None where nothing can be estimated.
-        expected: the honest estimate of the trial at its rank; None for a user's metric.
+        expected: what the trial is expected to score on new groups; None for a user's metric.
     """
 
     name: str

@@ -53,8 +53,9 @@ class SingleEstimate:
         interval: the honest estimate.
         chances: for each trial the chance to be the best.
         alike: the fewest trials that hold 95 % of the chance, the most likely first.
-        ranks: for each trial the honest estimate of the trial at its rank; empty for a user's
-            metric. The second best is flattered as the best is, though less.
+        expected: for each trial what it is expected to score, if it had been chosen; empty for a
+            user's metric. The distances between the trials shrink as that of the chosen trial from
+            the mean of all does, and no trial is expected to be better than the chosen.
     """
 
     chosen: int
@@ -62,7 +63,7 @@ class SingleEstimate:
     interval: Interval
     chances: tuple[float, ...]
     alike: tuple[int, ...]
-    ranks: tuple[Interval, ...] = ()
+    expected: tuple[Interval, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -128,7 +129,7 @@ def estimate_single(
         estimate,
         chosen=order[estimate.chosen],
         chances=tuple(estimate.chances[rank] for rank in rank_of),
-        ranks=tuple(estimate.ranks[rank] for rank in rank_of if estimate.ranks),
+        expected=tuple(estimate.expected[rank] for rank in rank_of if estimate.expected),
         alike=tuple(order[index] for index in estimate.alike),
     )
 
@@ -221,25 +222,30 @@ def _by_bootstrap(library: Library, *, metric: Metric, seed: int, rule: str) -> 
     chosen = int(choose(scores_M[None])[0])
     lift = float(inside_BM.mean() - scores_M.mean())
     level = float(scores_M.mean()) - lift
-    edge_BM = outside_BM - outside_BM.mean(axis=1, keepdims=True)
+    edge_B = outside_BM[np.arange(len(inside_BM)), choose(inside_BM)] - outside_BM.mean(axis=1)
+    value = level + float(edge_B.mean())
+    # the share of a distance between trials that is expected to be left on new groups
+    distance = float(scores_M[chosen] - scores_M.mean())
+    kept = min(1.0, max(0.0, float(edge_B.mean()) / distance)) if distance else 0.0
+    worse = min if metric.goal is Goal.MAXIMIZE else max
 
-    def interval(trial: int, chosen_B: Ints) -> Interval:
-        edge_B = edge_BM[np.arange(len(chosen_B)), chosen_B]
+    def interval(trial: int) -> Interval:
+        shrunk = level + kept * float(scores_M[trial] - scores_M.mean())
         return bootstrap.interval(
-            level + float(edge_B.mean()),
+            value if trial == chosen else worse(value, shrunk),
             inside_B=inside_BM[:, trial],
             evidence=bootstrap.evidence(library.by_argmax[trial]),
         )
 
-    ranked_BM = np.argsort(-metric.goal.sign * inside_BM, axis=1, kind="stable")
     chances_M = _chances(inside_BM, len(library), goal=metric.goal)
+    expected = tuple(interval(trial) for trial in range(len(library)))
     return SingleEstimate(
         chosen,
         float(scores_M[chosen]),
-        interval(chosen, choose(inside_BM)),
+        expected[chosen],
         tuple(chances_M.tolist()),
         _alike(chances_M),
-        tuple(interval(rank, ranked_BM[:, rank]) for rank in range(len(library))),
+        expected,
     )
 
 

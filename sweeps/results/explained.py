@@ -9,6 +9,7 @@ from sweeps.results.chosen import Choice, names_of
 from sweeps.results.resampling import Interval
 
 MOST_NAMED = 8
+OF_RULES = ("f1", "balanced_accuracy")
 # measured in simulations and on small networks, see docs/choosing.md
 LIFT_OF_ONE = "usually by 1 to 3 points"
 SHARE_LEFT = 2 / 3  # of the gain of an ensemble over one trial, once fold models are averaged
@@ -69,16 +70,16 @@ def explain_ensemble(choice: Choice) -> list[str]:
         )
     elif estimate.gain > 0:
         lines.append(
-            f"{gain}, both chosen without the images they predict; expected after averaging fold "
-            f"models: about two thirds of it, {SHARE_LEFT * estimate.gain:+.4f}"
+            f"{gain}; expected after averaging fold models: about two thirds of it, "
+            f"{SHARE_LEFT * estimate.gain:+.4f}"
         )
     else:
-        lines.append(f"{gain}: not worse by more than one standard error, so it is shipped")
-    if choice.ensemble.decision.rule != "argmax":
+        lines.append(f"{gain}: shipped, because it is not worse by more than one standard error")
+    if choice.ensemble.decision.rule != "argmax" and estimate.rule_gain_error > 0:
         lines.append(
             f"of this the rule adds {estimate.rule_gain:+.4f} ± {estimate.rule_gain_error:.4f}"
         )
-    elif choice.metric in ("f1", "balanced_accuracy"):
+    elif choice.ensemble.decision.rule == "argmax" and choice.metric in OF_RULES:
         lines.append(
             f"the rule for {choice.metric} is left out: it would add {estimate.rule_gain:+.4f} ± "
             f"{estimate.rule_gain_error:.4f}"

@@ -25,6 +25,7 @@ from sweeps.space.language import read_space
 from sweeps.space.parameters import Space
 from sweeps.study.records import Origin, fold_scores, is_history, origin, reason
 from trainer.data.folds import Folds
+from trainer.errors import DataError
 from trainer.metrics import Goal
 
 # the keys of `sweeps best --json` that a choice fills
@@ -37,8 +38,8 @@ class Row:
 
     Attributes:
         std: standard deviation of the fold scores, with ddof 1; None with a single fold.
-        oof_score: the metric over all OOF predictions together; None for history if the files of
-            the other sweep are gone.
+        oof_score: the metric over all OOF predictions together; None if their files are missing or
+            damaged.
         params: values of the parameters by name, as in the search space.
         directory: the directory of the trial that was trained for this result.
         taken_from: the original trial in the other sweep if the trial is history; else None.
@@ -109,6 +110,7 @@ class Leaderboard:
         trials: the best complete trials, best first.
         others: pruned and failed trials, if they were asked for.
         choice: what the sweep ships; None if it was not asked for.
+        damaged: one line for each row whose OOF predictions are missing or damaged, except history.
     """
 
     sweep: str
@@ -122,6 +124,7 @@ class Leaderboard:
     trials: tuple[Row, ...]
     others: tuple[Other, ...] = ()
     choice: Choice | None = None
+    damaged: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """The leaderboard as `sweeps best --json` prints it."""
@@ -159,12 +162,19 @@ def leaderboard(
         everything: whether pruned and failed trials are listed, too.
 
     Raises:
-        InputError, DataError: files of the sweep are missing or damaged.
+        InputError, DataError: the folds of the sweep are missing or damaged.
     """
     summary = summarise(view)
     scores = _OOFScores(view, runs)
     known = {} if choice is None else {(row.sweep, row.number): row for row in choice.trials}
     space, _ = read_space(view.sweep.spec["parameters"])
+    rows = tuple(
+        _with_choice(
+            _row(view, trial, space, runs=runs, scores=scores),
+            known.get((view.name, trial.number)),
+        )
+        for trial in view.ranked()[:topk]
+    )
     return Leaderboard(
         sweep=summary.sweep,
         metric=summary.metric,
@@ -174,15 +184,10 @@ def leaderboard(
         failed=summary.failed,
         taken_over=summary.taken_over,
         history=summary.history,
-        trials=tuple(
-            _with_choice(
-                _row(view, trial, space, runs=runs, scores=scores),
-                known.get((view.name, trial.number)),
-            )
-            for trial in view.ranked()[:topk]
-        ),
+        trials=rows,
         others=tuple(_others(view, space)) if everything else (),
         choice=choice,
+        damaged=tuple(scores.damaged),
     )
 
 
@@ -244,17 +249,18 @@ class _OOFScores:
         self._files = SweepFiles.of(runs, view.name)
         self._folds: Folds | None = None
         self._metric: Metric
+        self.damaged: list[str] = []
 
     def of(self, trial: FrozenTrial) -> float | None:
-        """The OOF score of a trial; None for history if the files of the other sweep are gone.
-
-        Raises:
-            DataError: files of this sweep are missing or damaged.
-        """
+        """The OOF score of a trial; None if its files are missing or damaged."""
         if self._folds is None:
             self._folds = self._files.folds()  # sweeps in the history have the same folds
             self._metric = metric_of(self._view, self._files, self._folds)
         directory = trial_directory(self._runs.resolve(), trial, sweep=self._view.name)
         if is_history(trial, self._view.name) and not directory.is_dir():
             return None
-        return oof_score(directory, self._folds, metric=self._metric)
+        try:
+            return oof_score(directory, self._folds, metric=self._metric)
+        except DataError as error:
+            self.damaged.append(f"trial {trial.number}: {error}")
+            return None

@@ -72,7 +72,7 @@ def test_the_order_of_the_trials_is_irrelevant():
     assert order[second.chosen] == first.chosen
     assert second.interval == first.interval
     assert [second.chances[order.index(m)] for m in range(7)] == list(first.chances)
-    assert [second.ranks[order.index(m)] for m in range(7)] == list(first.ranks)
+    assert [second.expected[order.index(m)] for m in range(7)] == list(first.expected)
     assert [order[m] for m in second.alike] == list(first.alike)
     assert estimate_ensemble(made, metric=F1, seed=3) == estimate_ensemble(
         made.trials(order), metric=F1, seed=3
@@ -109,13 +109,17 @@ def test_the_rule_of_one_standard_error_takes_the_cheapest_of_what_is_not_told_a
     assert chosen.chances == best.chances
 
 
-def test_later_ranks_are_expected_to_be_worse():
-    made = library(trials=10, persons=100, spread=0.3)
-    found = estimate_single(made, metric=ACCURACY, seed=0)
-    order = sorted(range(10), key=lambda m: -ACCURACY.score(made.by_argmax[m], made.labels_N))
-    values = [found.ranks[m].value for m in order]
-    assert values[0] == found.interval.value
-    assert values[0] > values[4] > values[9]
+def test_no_trial_is_expected_to_be_better_than_the_chosen_and_distances_shrink():
+    for metric in (ACCURACY, LOG_LOSS):
+        made = library(trials=10, persons=100, spread=0.3)
+        found = estimate_single(made, metric=metric, seed=0)
+        scores = [metric.score(predicted, made.labels_N) for predicted in made.by_argmax]
+        order = np.argsort([-metric.goal.sign * score for score in scores])
+        values = [metric.goal.sign * found.expected[m].value for m in order]
+        assert found.expected[found.chosen] == found.interval
+        assert order[0] == found.chosen
+        assert values == sorted(values, reverse=True)
+        assert 0 < values[0] - values[-1] < abs(scores[order[0]] - scores[order[-1]])
 
 
 def test_an_ensemble_that_helps_ships_and_one_that_harms_does_not():
