@@ -53,7 +53,7 @@ def test_a_sweep_ends_with_its_leaderboard_and_where_to_look_next(
     assert ended.code == 0
     assert ended.err.endswith(END)
     assert ended.out == sweeps("best", "--topk", 3).out
-    assert ended.out.startswith("tiny: 2 completed, 0 pruned, 0 failed\ntrial  ")
+    assert ended.out.startswith("tiny: 2 completed, 0 pruned, 0 failed\nall  optimizer=adamw\n")
     first = trials()[0]
     assert events(ended)[:5] == [
         "60 images, 3 classes, 2 folds; no row rejected",
@@ -72,6 +72,7 @@ def test_a_sweep_ends_with_its_leaderboard_and_where_to_look_next(
         "manifest.csv",
         "labels.json",
         "rejected.csv",
+        "choices",
         "cut.json",
         "trial-0000",
         "trial-0001",
