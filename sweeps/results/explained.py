@@ -103,7 +103,9 @@ def explain_evidence(choice: Choice) -> list[str]:
             f"a guess, with images of fewer than three "
             f"{'groups' if choice.groups is not None else 'images'}: {_some(choice.rare)}"
         )
-    lines += choice.left_out
+    lines += choice.left_out[:MOST_NAMED]
+    if len(choice.left_out) > MOST_NAMED:
+        lines.append(f"and {len(choice.left_out) - MOST_NAMED} more; `--json` names all of them")
     return lines
 
 
