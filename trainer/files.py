@@ -75,10 +75,12 @@ def write_json(path: Path, value: Any) -> None:
         file.write(json.dumps(value, indent=2, allow_nan=False).encode() + b"\n")
 
 
-def write_csv(path: Path, header: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
+def write_csv(
+    path: Path, header: Iterable[str], rows: Iterable[Iterable[object]], *, separator: str = ","
+) -> None:
     """Write a header and rows as UTF-8 CSV with Unix line ends, whole or not at all."""
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
+    writer = csv.writer(text, lineterminator="\n", delimiter=separator)
     writer.writerow(header)
     writer.writerows(rows)
     with atomic_write(path) as file:

@@ -41,7 +41,8 @@ def read_frame(source: Path) -> "pd.DataFrame":
                 lambda column: column.map(_text, na_action="ignore").fillna("")
             ).reset_index(drop=True)
         else:
-            separator, names = _header(source)
+            separator, written = read_header(source)
+            names = [name for name in written if name]
             # for a row that is longer than the header, pandas only gives a warning
             with warnings.catch_warnings():
                 warnings.simplefilter("error", pd.errors.ParserWarning)
@@ -89,15 +90,16 @@ def _text(value: object) -> str:
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
-def _header(source: Path) -> tuple[str, list[str]]:
-    """The separator of a CSV file's header, and the names of the columns in the header.
+def read_header(source: Path) -> tuple[str, list[str]]:
+    """The separator of a CSV file's header, and the names of the columns as they are written.
 
-    The separator is the first of comma, semicolon and tab that is in the header.
+    The separator is the first of comma, semicolon and tab that is in the header. A table that
+    pandas wrote with its index has a column whose name is empty.
     """
     with source.open(encoding="utf-8-sig", newline="") as file:
         header = file.readline()
     mark = next((mark for mark in (",", ";", "\t") if mark in header), ",")
-    return mark, [name for name in next(csv.reader([header], delimiter=mark), []) if name]
+    return mark, next(csv.reader([header], delimiter=mark), [])
 
 
 def columns_text(columns: object) -> str:
