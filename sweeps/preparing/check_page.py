@@ -1,5 +1,7 @@
 """The page of `sweeps check`: one HTML file that shows a data set before any GPU is used.
 
+`sweeps suspects` writes its contact sheet as such a page, too.
+
 The page needs no other file: it contains its style, its thumbnails are data URIs, it has no script,
 and its Content-Security-Policy forbids every request. So the page can be sent by mail, or opened
 years later.
@@ -108,6 +110,9 @@ class CheckPage:
         summary: lines of name and value: images, classes, folds.
         warnings: sentences; the most important warning is first.
         sheets: one contact sheet per class.
+        what: what the page is.
+        fine: what stands at its top if there are no warnings and no suspicions.
+        origin: who wrote the page, at its end.
     """
 
     title: str
@@ -116,6 +121,9 @@ class CheckPage:
     suspicions: tuple[Suspicion, ...]
     tables: tuple[PageTable, ...]
     sheets: tuple[Sheet, ...]
+    what: str = "Data check"
+    fine: str = "No warnings, no suspicions"
+    origin: str = "Written by sweeps check before anything was trained."
 
 
 def write_page(page: CheckPage, path: Path) -> None:

@@ -96,7 +96,9 @@ def page_of(inspection: Inspection, cut: Cut) -> CheckPage:
     chosen = _sheet_rows(manifest)
     paired = [row for sign in inspection.signs for pair in sign.pairs for row in pair]
     pictures = dict(
-        _pictures(manifest, sorted({row for rows in chosen.values() for row in rows} | set(paired)))
+        thumbnails(
+            manifest, sorted({row for rows in chosen.values() for row in rows} | set(paired))
+        )
     )
     counts_K = np.bincount(manifest.labels_N, minlength=len(manifest.classes))
     return CheckPage(
@@ -281,7 +283,7 @@ def _sheet_rows(manifest: Manifest) -> dict[int, list[int]]:
     return chosen
 
 
-def _pictures(manifest: Manifest, rows: Iterable[int]) -> Iterator[tuple[int, Picture]]:
+def thumbnails(manifest: Manifest, rows: Iterable[int]) -> Iterator[tuple[int, Picture]]:
     """The thumbnail of each row; a file that was removed in the meantime has no thumbnail."""
     how = Preprocessing((THUMBNAIL, THUMBNAIL), "fit")
 
