@@ -22,6 +22,7 @@ from sweeps.cli.retry import retry
 from sweeps.cli.run import run
 from sweeps.cli.status import status
 from sweeps.cli.stop import stop
+from sweeps.cli.suspects import suspects
 from sweeps.errors import (
     EXIT_INTERRUPTED,
     ClusterLostError,
@@ -72,7 +73,7 @@ def _options(
     )
 
 
-for command in (run, check, prepare, best, status, stop, retry, gc):
+for command in (run, check, prepare, best, suspects, status, stop, retry, gc):
     app.command()(command)
 app.command("list")(list_sweeps)
 app.command()(demo)
