@@ -14,6 +14,7 @@ from trainer.data.image_files import named
 from trainer.images.manifest import composed
 
 EXAMPLES = 3  # ids that a message shows of each kind
+VARIED = 0.9  # of the most different values that a column of a table has
 
 
 def _plain(text: str) -> str:
@@ -185,9 +186,13 @@ def find_id_columns(
 
 
 def _varied(columns: Mapping[str, Sequence[str]]) -> list[str]:
-    """The columns with at least half as many different values as the column with most of them."""
+    """The columns with nearly as many different values as the column with most of them.
+
+    Ids may be repeated by mistake, but a column of classes has far fewer values, and it would match
+    the column of classes in another table.
+    """
     distinct = {name: len(set(values)) for name, values in columns.items()}
-    return [name for name, count in distinct.items() if 2 * count >= max(distinct.values())]
+    return [name for name, count in distinct.items() if count >= VARIED * max(distinct.values())]
 
 
 def refuse_bad_ids(name: str, ids: Sequence[str], *, lines: Sequence[int]) -> None:

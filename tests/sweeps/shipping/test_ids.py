@@ -58,6 +58,13 @@ def test_the_columns_with_most_common_ids_are_the_id_columns():
     assert (found.name, found.other, found.matching.other_N) == ("id", "number", (2, 1, 0))
 
 
+def test_columns_of_classes_are_no_ids_although_they_match():
+    truth = {"label": ["x", "y", "y"], "id": ["1", "8", "9"]}
+    predictions = {"class": ["x", "y"], "path": ["1.png", "2.png"]}
+    found = find_id_columns(truth, predictions)
+    assert (found.name, found.other) == ("id", "path")
+
+
 @pytest.mark.parametrize(
     ("ids", "written"),
     [
