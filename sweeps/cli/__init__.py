@@ -20,6 +20,7 @@ from sweeps.cli.list import list_sweeps
 from sweeps.cli.prepare import prepare
 from sweeps.cli.retry import retry
 from sweeps.cli.run import run
+from sweeps.cli.score import score
 from sweeps.cli.status import status
 from sweeps.cli.stop import stop
 from sweeps.cli.suspects import suspects
@@ -73,7 +74,7 @@ def _options(
     )
 
 
-for command in (run, check, prepare, best, suspects, status, stop, retry, gc):
+for command in (run, check, prepare, best, suspects, score, status, stop, retry, gc):
     app.command()(command)
 app.command("list")(list_sweeps)
 app.command()(demo)

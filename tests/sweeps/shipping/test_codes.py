@@ -7,6 +7,7 @@ import pytest
 from sweeps.errors import InputError
 from sweeps.shipping.codes import Codes, Filling, fillings
 from sweeps.shipping.sheets import Sheet
+from tests.sweeps.shipping.tables import sheet
 from trainer.prediction.classes import Classes
 
 ANIMALS = Classes(("cat", "dog", "owl"))
@@ -18,12 +19,6 @@ FACES = Classes(
     ("mask", "age"),
     (("mask", "young"), ("mask", "old"), ("none", "young"), ("none", "old")),
 )
-
-
-def sheet(**columns: list[str]) -> Sheet:
-    rows = len(next(iter(columns.values())))
-    cells = {name: tuple(values) for name, values in columns.items()}
-    return Sheet("t.csv", cells, tuple(columns), tuple(range(2, rows + 2)))
 
 
 def texts(classes: Classes, cells: list[str], codes: Codes | None = None) -> tuple[str, ...]:
