@@ -14,6 +14,7 @@ import typer
 
 from sweeps.cli.best import best
 from sweeps.cli.check import check
+from sweeps.cli.compare_submissions import compare_submissions
 from sweeps.cli.demo import demo
 from sweeps.cli.gc import gc
 from sweeps.cli.list import list_sweeps
@@ -74,7 +75,19 @@ def _options(
     )
 
 
-for command in (run, check, prepare, best, suspects, score, status, stop, retry, gc):
+for command in (
+    run,
+    check,
+    prepare,
+    best,
+    suspects,
+    score,
+    compare_submissions,
+    status,
+    stop,
+    retry,
+    gc,
+):
     app.command()(command)
 app.command("list")(list_sweeps)
 app.command()(demo)

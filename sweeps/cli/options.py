@@ -31,6 +31,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Space = Annotated[
     Path, typer.Argument(metavar="SPACE", help="The search space (YAML).", show_default=False)
 ]
+Common = Annotated[bool, typer.Option("--common", help="Use only the images that both files have.")]
 Settings = Annotated[
     list[str] | None,
     typer.Option(

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from sweeps.cli.options import Json
+from sweeps.cli.options import Common, Json
 
 Labels = Annotated[
     list[str] | None,
@@ -25,7 +25,6 @@ LabelMap = Annotated[
         help="The labels.json of the sweep: all classes, and what their numbers mean.",
     ),
 ]
-Common = Annotated[bool, typer.Option("--common", help="Use only the images that both files have.")]
 
 
 def score(

@@ -85,6 +85,24 @@ def pair_up(first: Sheet, other: Sheet, *, common: bool = False) -> Pair:
     )
 
 
+def rows_in(third: Sheet, pair: Pair) -> Ints:
+    """The row of each of the N common images in a third table, which may have further images.
+
+    Raises:
+        InputError: an image is not in this table, or its ids cannot be used.
+    """
+    found = pair_up(pair.first, third, common=True)
+    row_of = dict(zip(found.rows.tolist(), found.other_rows.tolist(), strict=True))
+    ids = pair.first.columns[pair.ids[0]]
+    missing = [ids[row] for row in pair.rows.tolist() if row not in row_of]
+    if missing:
+        raise InputError(
+            f"{third.name}: {len(missing):,} of {len(pair.rows):,} images of {pair.first.name} are "
+            f"not in it ({examples(missing)})"
+        )
+    return np.array([row_of[row] for row in pair.rows.tolist()], dtype=np.int64)
+
+
 def read_label_map(path: Path) -> Classes:
     """Read the file `labels.json` of a sweep.
 
@@ -193,8 +211,7 @@ def class_indices(sheet: Sheet, texts: Sequence[str], classes: Classes) -> Ints:
         raise InputError(
             f"{sheet.name}: {len(unknown):,} of its {len(distinct):,} labels are no class "
             f"({examples(list(map(repr, unknown)))}); classes are "
-            f"{examples(list(map(repr, classes.names)))}. If they are numbers of classes, give "
-            "--labels labels.json of the sweep"
+            f"{examples(list(map(repr, classes.names)))}"
         )
     return np.array([at[text] for text in texts], dtype=np.int64)
 

@@ -212,8 +212,7 @@ def test_what_cannot_be_scored_is_refused(
 def test_labels_outside_the_label_map_are_refused():
     truth = sheet("t.csv", **AB, label=["cat", "fox"])
     assert refused(sheet("p.csv", **AB, label=["cat", "cat"]), truth, classes=ANIMALS) == (
-        "t.csv: 1 of its 2 labels are no class ('fox'); classes are 'cat', 'dog', 'owl'. If they "
-        "are numbers of classes, give --labels labels.json of the sweep"
+        "t.csv: 1 of its 2 labels are no class ('fox'); classes are 'cat', 'dog', 'owl'"
     )
 
 
