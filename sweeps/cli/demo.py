@@ -55,7 +55,7 @@ def demo(
         from sweeps.samples.digits import write_digits
 
         source = write_digits(folder / sample)
-        what = "1,797 handwritten digits (32x32 PNG, 10 classes)"
+        what = "1,438 handwritten digits (32x32 PNG, 10 classes), and 359 more to predict"
     else:
         source = _write_faces(folder / sample, persons=persons, size_HW=size_HW)
         what = (

@@ -52,11 +52,11 @@ def test_the_wheel_carries_all_the_demo_needs(tmp_path: Path):
 
     demo = sweeps("demo", "digits")
     assert demo.returncode == 0, demo.stderr
-    assert len(list((folder / "data" / "digits" / "images").glob("*.png"))) == 1797
+    assert len(list((folder / "data" / "digits" / "images").glob("*.png"))) == 1438
     written = folder / "search_spaces" / "digits.yaml"
     assert YAML(typ="safe", pure=True).load(written.read_text())["name"] == "digits"
     assert written.read_bytes() == (ROOT / "search_spaces" / "digits.yaml").read_bytes()
 
     checked = sweeps("check", "search_spaces/digits.yaml")
     assert checked.returncode == 0, checked.stderr
-    assert "images     1,797\nclasses    10\n" in checked.stdout
+    assert "images     1,438\nclasses    10\n" in checked.stdout

@@ -29,13 +29,14 @@ def test_real_digits_and_their_search_space_are_written(sweeps: Callable[..., En
     assert sweeps("demo", "digits") == Ended(
         0,
         "",
-        "1,797 handwritten digits (32x32 PNG, 10 classes): data/digits/digits.csv\n"
+        "1,438 handwritten digits (32x32 PNG, 10 classes), and 359 more to predict: "
+        "data/digits/digits.csv\n"
         "their search space: search_spaces/digits.yaml\n"
         "next: sweeps run search_spaces/digits.yaml\n",
     )
     with Path("data/digits/digits.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert len(rows) == 1797
+    assert len(rows) == 1438
     assert {row["label"] for row in rows} == set("0123456789")
     with Image.open(Path("data/digits") / rows[0]["path"]) as image:
         assert (image.format, image.size) == ("PNG", (32, 32))
