@@ -211,6 +211,7 @@ def predict_best(runs: Path) -> None:
                 runs / "chaos" / f"trial-{trial.number:04d}" / f"fold-{fold}" / OOF,
                 rows_N,
                 probs_NK,
+                folds_hash=folds.hash,
             )
 
 

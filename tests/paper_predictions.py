@@ -29,14 +29,20 @@ def random_probs() -> Probs:
     return raw_NK / raw_NK.sum(axis=1, keepdims=True)
 
 
-def save(trial: Path, fold: int, rows: np.ndarray, probs_NK: Probs) -> None:
-    """Write the file of a fold run, which predicts these rows."""
-    (trial / f"fold-{fold}").mkdir(exist_ok=True)
-    write_oof(trial / f"fold-{fold}" / OOF, rows, probs_NK[rows])
+def save(
+    trial: Path, fold: int, rows: np.ndarray, probs_NK: Probs, *, folds: Folds | None = None
+) -> None:
+    """Write the file of a fold run, which predicts these rows; without `folds` of `paper_folds`."""
+    write_oof(
+        trial / f"fold-{fold}" / OOF,
+        rows,
+        probs_NK[rows],
+        folds_hash=(folds or paper_folds()).hash,
+    )
 
 
 def save_all(trial: Path, folds: Folds, probs_NK: Probs) -> Path:
     """Write the files of all fold runs; returns the trial's directory."""
     for fold in range(folds.k):
-        save(trial, fold, folds.valid_rows(fold), probs_NK)
+        save(trial, fold, folds.valid_rows(fold), probs_NK, folds=folds)
     return trial

@@ -45,10 +45,12 @@ class KeptEpochs:
         self._fold = directory
         self._directory = directory / FOLDER
 
-    def keep(self, epoch: int, network: nn.Module, *, rows_N: Rows, probs_NK: Probs) -> None:
+    def keep(
+        self, epoch: int, network: nn.Module, *, rows_N: Rows, probs_NK: Probs, folds_hash: str
+    ) -> None:
         """Write weights and probabilities of an epoch; an epoch of the same number is replaced."""
         save_weights(self._weights(epoch), network)
-        write_oof(self._oof(epoch), rows_N, probs_NK)
+        write_oof(self._oof(epoch), rows_N, probs_NK, folds_hash=folds_hash)
 
     def keep_only(self, epoch: int) -> None:
         """Remove all kept epochs except `epoch`."""

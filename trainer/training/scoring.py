@@ -107,7 +107,13 @@ class Scoring:
         keeps_all = self._config.checkpoint == "best"
         if keeps_all or (self.biased and self.epoch_of(curve) == epoch):
             assert self._probs is not None
-            self._kept.keep(epoch, network, rows_N=self._setup.valid_rows, probs_NK=self._probs)
+            self._kept.keep(
+                epoch,
+                network,
+                rows_N=self._setup.valid_rows,
+                probs_NK=self._probs,
+                folds_hash=self._setup.folds.hash,
+            )
 
     def forget_others(self, curve: Curve) -> None:
         """Remove all kept epochs except the best so far, if the best epoch scores the fold.
@@ -143,7 +149,12 @@ class Scoring:
             return self._kept.probs(epoch)
         # no checkpoint is written after the last epoch, so a continued fold run scores it as well
         assert self._probs is not None
-        write_oof(directory / OOF, self._setup.valid_rows, self._probs)
+        write_oof(
+            directory / OOF,
+            self._setup.valid_rows,
+            self._probs,
+            folds_hash=self._setup.folds.hash,
+        )
         save_weights(directory / WEIGHTS, network)
         return self._probs
 

@@ -47,7 +47,7 @@ def fixed(folds: Folds) -> Folds:
 def test_what_is_always_trained_on_has_no_part_in_the_score(
     tmp_path: Path, fixed: Folds, probs_NK: Probs
 ) -> None:
-    save(tmp_path, 0, fixed.valid_rows(0), probs_NK)
+    save(tmp_path, 0, fixed.valid_rows(0), probs_NK, folds=fixed)
     for metric, score in BOTH:
         assert oof_score(tmp_path, fixed, metric=metric) == score(
             probs_NK[8:], fixed.manifest.labels_N[8:]
@@ -60,7 +60,7 @@ def test_the_holdout_has_no_part_in_the_score(
     fold_N = np.where(np.arange(N) % 5 == 0, HOLDOUT, np.arange(N) % 3)
     cut = Folds(folds.manifest, fold_N, k=3, seed=0, holdout=0.25)
     for fold in range(3):
-        save(tmp_path, fold, cut.valid_rows(fold), probs_NK)
+        save(tmp_path, fold, cut.valid_rows(fold), probs_NK, folds=cut)
     rows = cut.scored_rows()
     assert oof_score(tmp_path, cut, metric=LOG_LOSS) == log_loss(
         probs_NK[rows], cut.manifest.labels_N[rows]

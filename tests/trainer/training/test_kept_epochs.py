@@ -32,7 +32,11 @@ def keeper(tmp_path):
         network = nn.Linear(1, 1)
         nn.init.constant_(network.weight, epoch)
         kept.keep(
-            epoch, network, rows_N=np.arange(2), probs_NK=np.full((2, 1), epoch, dtype=np.float32)
+            epoch,
+            network,
+            rows_N=np.arange(2),
+            probs_NK=np.full((2, 1), epoch, dtype=np.float32),
+            folds_hash="a hash",
         )
         return kept
 
