@@ -55,6 +55,8 @@ class Assignment:
         reported: the last step that the driver knows. The trial reports this step again, to get
             the driver's answer, and does not report earlier steps.
         every_epoch: whether a rule of the sweep may stop the trial after any epoch, see FoldSetup.
+        without_weights: whether finished folds count as finished if their weights were removed, see
+            FoldSetup.
 
     Example:
         >>> assignment = Assignment(
@@ -77,6 +79,7 @@ class Assignment:
     retries: int = 2
     reported: int = 0
     every_epoch: bool = False
+    without_weights: bool = False
 
     @property
     def sweep(self) -> SweepFiles:

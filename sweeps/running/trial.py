@@ -139,6 +139,7 @@ def _run_folds(
             code=assignment.sweep.code,
             parts=max((result.accumulation for result in results), default=1),
             every_epoch=assignment.every_epoch,
+            without_weights=assignment.without_weights,
         )
         result = run_fold(setup, _FoldReporter(assignment, reporter, _scores(assignment, results)))
         if isinstance(result, Ended):

@@ -76,7 +76,12 @@ def run_fold(
     """
     config = setup.config
     directory = setup.directory
-    done = read_result(directory, config_hash=setup.config_hash, folds_hash=setup.folds.hash)
+    done = read_result(
+        directory,
+        config_hash=setup.config_hash,
+        folds_hash=setup.folds.hash,
+        without_weights=setup.without_weights,
+    )
     if done is not None:
         again = epochs_again(
             read_curve(directory), fold=setup.fold, epochs=config.epochs, notes=done.notes

@@ -31,6 +31,8 @@ class FoldSetup:
             after that fold ran out of memory; 1 if batches were not split.
         every_epoch: whether the caller decides something by the scores of every epoch, e.g. whether
             to stop the trial. All epochs are then scored like the last one.
+        without_weights: whether a fold run counts as finished if its weights were removed after
+            its result was written. Otherwise it is trained again.
     """
 
     config: TrainConfig
@@ -43,6 +45,7 @@ class FoldSetup:
     code: Path | None = None
     parts: int = 1
     every_epoch: bool = False
+    without_weights: bool = False
 
     @functools.cached_property
     def config_hash(self) -> str:

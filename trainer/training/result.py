@@ -70,15 +70,20 @@ def config_hash(config: TrainConfig, code: Path | None) -> str:
     return f"{config.fingerprint()}-{digest}" if digest else config.fingerprint()
 
 
-def read_result(directory: Path, *, config_hash: str, folds_hash: str) -> FoldResult | None:
+def read_result(
+    directory: Path, *, config_hash: str, folds_hash: str, without_weights: bool = False
+) -> FoldResult | None:
     """Return the result of a finished fold run with exactly this configuration and these folds.
 
     The result is None if `result.json` or the weights do not exist, or if `result.json` belongs to
     another configuration or other folds.
+
+    Args:
+        without_weights: whether a result counts whose weights were removed.
     """
     path = directory / RESULT
     # without weights the fold is trained again; only the best trials keep their weights
-    if not (path.is_file() and (directory / WEIGHTS).is_file()):
+    if not (path.is_file() and (without_weights or (directory / WEIGHTS).is_file())):
         return None
     try:
         result = FoldResult(**json.loads(path.read_text()))

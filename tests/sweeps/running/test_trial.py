@@ -111,6 +111,22 @@ def test_finished_folds_are_not_trained_again(
     assert kept.stat().st_mtime_ns == written[kept]
 
 
+def test_a_fold_whose_weights_were_removed_is_finished_only_where_that_was_allowed(
+    assignment: Callable[..., Assignment],
+):
+    given = assignment(epochs=1)
+    first = run_trial(given, Listener())
+    weights = [given.files.fold(fold) / "model.safetensors" for fold in range(2)]
+    weights[0].unlink()
+    allowed = dataclasses.replace(given, without_weights=True)
+    again = Listener()
+    assert run_trial(allowed, again) == first
+    assert again.steps == [1, 5]  # told again from the curves
+    assert not weights[0].exists()
+    assert run_trial(given, Listener()) == first
+    assert weights[0].exists()
+
+
 def test_a_stopped_trial_tells_the_folds_it_finished(assignment: Callable[..., Assignment]):
     given = assignment()
     listener = Listener(stop_at=3)

@@ -88,6 +88,14 @@ def test_the_trained_result_is_read_back(train, tiny, tmp_path):
     assert read_result(tmp_path / "fold-0", **known) == result
 
 
+def test_removed_weights_make_a_fold_unfinished_unless_they_are_not_needed(tmp_path):
+    write_result(tmp_path, RESULT)
+    assert read_result(tmp_path, **KNOWN) is None
+    assert read_result(tmp_path, **KNOWN, without_weights=True) == RESULT
+    other = {**KNOWN, "config_hash": "other"}
+    assert read_result(tmp_path, **other, without_weights=True) is None
+
+
 # what it holds
 
 
