@@ -253,7 +253,7 @@ def evaluate(mirror: Mirror, trial: FrozenTrial, problem: Problem) -> int:
     """Train the folds of a trial as far as the race lets it; the number of these folds."""
     scores = tuple(map(float, problem.scores(trial.params, number=trial.number)))
     folds = 1
-    while folds < K and mirror.fold_finished(scores[:folds]) is None:
+    while folds < K and mirror.fold_finished(trial.number, scores[:folds]) is None:
         folds += 1
     state = TrialState.COMPLETE if folds == K else TrialState.PRUNED
     score = statistics.fmean(scores) if folds == K else None

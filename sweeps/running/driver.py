@@ -194,7 +194,7 @@ class Driver:
                 self.notify(
                     FoldFinished(number, report.fold, self.spec.folds.k, report.fold_scores[-1])
                 )
-                reason = self._mirror.fold_finished(report.fold_scores)
+                reason = self._mirror.fold_finished(number, report.fold_scores)
             else:
                 if report.step > last_step:
                     self._mirror.report(number, report.step, report.value)

@@ -9,16 +9,26 @@ from typing import Any
 
 import optuna
 from optuna.storages import InMemoryStorage
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from sweeps.search.history import refitted, repeated
 from sweeps.search.pruning import fold_reason, stop_reason
-from sweeps.search.race import Standing
+from sweeps.search.race import Standing, non_finite_reason
 from sweeps.search.sampling import propose
 from sweeps.search.tally import Tally
 from sweeps.space.parameters import grid_size
 from sweeps.space.spec import SweepSpec
-from sweeps.study.records import FOLD_SCORES, NOTES, REASON, fold_scores, notes, origin, taken_from
+from sweeps.study.records import (
+    FOLD_SCORES,
+    NOTES,
+    REASON,
+    finishing,
+    fold_scores,
+    is_finish,
+    notes,
+    origin,
+    taken_from,
+)
 
 
 class Mirror:
@@ -72,16 +82,40 @@ class Mirror:
         self._count(self[number])
         return self[number]
 
+    def finish(self, number: int) -> FrozenTrial:
+        """Add a waiting trial that finishes the pruned trial `number`, and return it."""
+        pruned = self[number]
+        self._study.add_trial(
+            create_trial(
+                state=TrialState.WAITING,
+                params=pruned.params,
+                distributions=pruned.distributions,
+                user_attrs=finishing(pruned),
+            )
+        )
+        added = self.trials()[-1]
+        self._count(added)
+        return added
+
     def report(self, number: int, step: int, value: float) -> None:
         """Store the value of one epoch."""
         self._storage.set_trial_intermediate_value(self._id(number), step, value)
 
     def stop_reason(self, number: int) -> str | None:
-        """Why a trial should be stopped after its last report, or None."""
-        return stop_reason(self._study, self[number], self._spec)
+        """Why a trial should be stopped after its last report, or None.
 
-    def fold_finished(self, fold_scores: tuple[float, ...]) -> str | None:
-        """Why a trial with these scores of finished folds should be stopped, or None."""
+        A trial that finishes a pruned one goes on: the rules have judged these parameters before.
+        """
+        trial = self[number]
+        return None if is_finish(trial) else stop_reason(self._study, trial, self._spec)
+
+    def fold_finished(self, number: int, fold_scores: tuple[float, ...]) -> str | None:
+        """Why a trial with these scores of finished folds should be stopped, or None.
+
+        A trial that finishes a pruned one goes on, see `stop_reason`, while it can have a score.
+        """
+        if is_finish(self[number]):
+            return non_finite_reason(fold_scores)
         return fold_reason(self._standings, fold_scores, spec=self._spec)
 
     def change(

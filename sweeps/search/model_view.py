@@ -16,6 +16,9 @@ What a model sees of a trial that was stopped early, by any rule:
 - With `checkpoint: best`: a pruned trial, as it is. The scores of its folds are those of the best
   epoch of each fold, and the folds of a complete trial have one epoch in common.
 
+- That another trial finished for the ensemble: a complete trial with the score of that other trial.
+  The other trial is failed in the view, which no model looks at: one point must not count twice.
+
 The view is a function of the trials that are over. An expected score changes as more trials
 complete, but it is the same for an undisturbed driver and for a restarted driver. The storage, the
 leaderboard and all counts have the trials as they are.
@@ -32,7 +35,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from sweeps.search.race import Standing, expected_gains
 from sweeps.space.spec import SweepSpec
-from sweeps.study.records import fold_scores, score_key
+from sweeps.study.records import finish_of, fold_scores, is_finish, score_key
 from trainer.metrics import Goal
 
 # The time of gp grows with the third power of the number of complete trials: 0.5 s for 300 trials,
@@ -55,11 +58,13 @@ def model_view(trials: Sequence[FrozenTrial], spec: SweepSpec) -> optuna.Study:
 def seen_by_models(trials: Sequence[FrozenTrial], spec: SweepSpec) -> list[FrozenTrial]:
     """The trials as models see them, in the same order; the given trials are not changed."""
     expected = _expected_scores(trials, spec) if spec.folds_comparable else {}
+    finished = _finished_scores(trials)
+    expected = {number: s for number, s in expected.items() if number not in finished}
     if spec.search == "gp":
         complete = sum(trial.state == TrialState.COMPLETE for trial in trials)
         expected = _thinned(expected, most=max(0, MOST_FOR_GP - complete), goal=spec.metric.goal)
-    seen = list(trials)
-    for number, score in expected.items():
+    seen = [_failed(trial) if is_finish(trial) else trial for trial in trials]
+    for number, score in {**expected, **finished}.items():
         seen[number] = copy.copy(trials[number])
         seen[number].state = TrialState.COMPLETE
         seen[number].values = [score]
@@ -78,6 +83,22 @@ def _expected_scores(trials: Sequence[FrozenTrial], spec: SweepSpec) -> dict[int
         for trial, scores in _with_scores(trials, TrialState.PRUNED)
         if all(map(math.isfinite, scores))
     }
+
+
+def _finished_scores(trials: Iterable[FrozenTrial]) -> dict[int, float]:
+    """The scores of the trials that finished pruned ones, by the number of the pruned trial."""
+    return {
+        number: trial.values[0]
+        for trial in trials
+        if trial.state == TrialState.COMPLETE and (number := finish_of(trial)) is not None
+    }
+
+
+def _failed(trial: FrozenTrial) -> FrozenTrial:
+    seen = copy.copy(trial)
+    seen.state = TrialState.FAIL
+    seen.values = None
+    return seen
 
 
 def _with_scores(

@@ -107,9 +107,9 @@ def race_reason(
         >>> race_reason(finished, [0.75], rule=Race(), k=3, goal=Goal.MAXIMIZE)
         'fold race: less than 0.1 % chance to beat trial 5 (0.8667) after 1 of 3 folds'
     """
-    for fold, score in enumerate(own_scores):
-        if not math.isfinite(score):  # then the mean over all folds is not finite either
-            return f"fold race: the score of fold {fold + 1} is not a finite number"
+    reason = non_finite_reason(own_scores)
+    if reason is not None:
+        return f"fold race: {reason}"
     if not rule.min_folds <= len(own_scores) < k:
         return None
     complete, scores_TK = _complete(finished, k=k)
@@ -124,6 +124,17 @@ def race_reason(
     aim = f"come within {rule.near_tie:g} of" if rule.near_tie else "beat"
     after = f"after {len(own_scores)} of {k} folds"
     return f"fold race: {shown} chance to {aim} trial {winner.number} ({winner.score:.4g}) {after}"
+
+
+def non_finite_reason(own_scores: Sequence[float]) -> str | None:
+    """Why a trial with these fold scores can have no score, or None if it can.
+
+    If the score of one fold is not finite, the mean over all folds is not finite either.
+    """
+    for fold, score in enumerate(own_scores):
+        if not math.isfinite(score):
+            return f"the score of fold {fold + 1} is not a finite number"
+    return None
 
 
 def _complete(finished: Iterable[Standing], *, k: int) -> tuple[list[Standing], Scores]:

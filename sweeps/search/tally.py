@@ -5,7 +5,7 @@ import dataclasses
 
 from optuna.trial import FrozenTrial, TrialState
 
-from sweeps.study.records import counts, is_history, is_repeat, score_key
+from sweeps.study.records import counts, is_finish, is_history, is_repeat, score_key
 from trainer.metrics import Goal
 
 
@@ -19,6 +19,7 @@ class Tally:
         asked: number of trials that count towards the cap, in any state.
         history: number of finished trials of other sweeps.
         taken_over: number of this sweep's trials that took over the result of an equal trial.
+        finishes: number of trials that finish pruned ones, in any state.
         best: the best complete trial of this sweep; ties go to the lower number.
         states: number of this sweep's trials in each state.
     """
@@ -28,6 +29,7 @@ class Tally:
     asked: int = 0
     history: int = 0
     taken_over: int = 0
+    finishes: int = 0
     best: FrozenTrial | None = None
     states: collections.Counter[TrialState] = dataclasses.field(default_factory=collections.Counter)
 
@@ -35,6 +37,7 @@ class Tally:
         """Count a new trial."""
         self.asked += counts(trial, self.sweep)
         self.taken_over += is_repeat(trial)
+        self.finishes += is_finish(trial)
         if is_history(trial, self.sweep):
             self.history += 1
         else:

@@ -26,13 +26,14 @@ DEFAULTS_OF_1: dict[str, Any] = {
 }
 
 # attributes of the study
-SWEEP = "foldsweep"  # a mapping: format, uuid, metric, spec
+SWEEP = "foldsweep"  # a mapping: format, uuid, metric, spec, finish
 ELAPSED = "elapsed_s"  # seconds that drivers have spent on the sweep
 GPU_SECONDS = "gpu_s"  # seconds times GPUs that trials have had
 CAP = "run_cap"  # total number of trials, as set by the last driver
 BUDGET = "budget"  # the other limits that the last driver had
 WARM_STARTED = "warm_started"  # number of trials taken over, by the name of the other sweep
 DRIVEN = "driven"  # start of the last driver, seconds since 1970
+FINISHES = "finishes"  # {"trials", "of"}: see Finishes
 
 # attributes of a trial
 FOLD_SCORES = "fold_scores"
@@ -41,6 +42,9 @@ NOTES = "notes"  # facts that a reader of the score should know
 TRACEBACK = "traceback"  # of a failed trial
 INTERRUPTED = "interrupted"  # the trial was interrupted at least once
 RETRY_OF = "retry_of"  # number of the failed trial; the retry uses its seed and finished folds
+# {"trial", "root"}: number of the pruned trial that the trial finishes, and `root_of` it;
+# the finishing trial uses its seed and finished folds
+FINISH_OF = "finish_of"
 # {"sweep", "trial"}: the trained trial whose result the trial took over;
 # "repeats": number of the trial of the same sweep that has equal parameters
 TAKEN_FROM = "taken_from"
@@ -48,18 +52,40 @@ START_POINT = "start_point"  # the entry of `start_with` that the trial began as
 
 
 @dataclasses.dataclass(frozen=True)
+class Finishes:
+    """The last choice of pruned trials that are finished for the ensemble, see `folds.finish`.
+
+    It is stored before the trials that finish them are added. So a driver that follows a killed
+    one adds those that are missing, and does not choose again.
+
+    Attributes:
+        trials: the number of trials that counted towards the cap when the choice was made; 0 if
+            there was none.
+        of: numbers of the pruned trials, the most helpful first.
+    """
+
+    trials: int = 0
+    of: tuple[int, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """The value of the attribute FINISHES."""
+        return {"trials": self.trials, "of": list(self.of)}
+
+
+@dataclasses.dataclass(frozen=True)
 class SweepRecord:
     """The attributes of a sweep as a whole, as the storage holds them.
 
     Attributes:
-        identity: format, uuid, metric, and the fixed part of the spec; empty for a study of
-            another program.
+        identity: format, uuid, metric, the fixed part of the spec, and its `folds.finish`, which
+            sweeps before 2026-11-28 do not have; empty for a study of another program.
         elapsed_s: wall-clock seconds that all drivers have spent.
         gpu_s: seconds times GPUs that all trials have had.
         run_cap: total number of trials, as set by the last driver; None without a limit.
         hours, gpu_hours, target: the other limits that the last driver had; None without a limit.
         warm_started: number of trials taken over, by the name of the other sweep.
         driven: start of the last driver, in seconds since 1970; 0 if the sweep had no driver yet.
+        finishes: the last choice of pruned trials to finish.
     """
 
     identity: Mapping[str, Any]
@@ -71,11 +97,13 @@ class SweepRecord:
     target: float | None
     warm_started: Mapping[str, int]
     driven: float
+    finishes: Finishes
 
     @classmethod
     def of(cls, attributes: Mapping[str, Any]) -> "SweepRecord":
         """Make the record from the attributes of a study."""
         budget = attributes.get(BUDGET, {})
+        finishes = attributes.get(FINISHES, {"trials": 0, "of": []})
         return cls(
             identity=attributes.get(SWEEP, {}),
             elapsed_s=float(attributes.get(ELAPSED, 0.0)),
@@ -86,6 +114,7 @@ class SweepRecord:
             target=budget.get("target"),
             warm_started=attributes.get(WARM_STARTED, {}),
             driven=float(attributes.get(DRIVEN, 0.0)),
+            finishes=Finishes(int(finishes["trials"]), tuple(finishes["of"])),
         )
 
     @property
@@ -154,26 +183,56 @@ def is_retry(trial: FrozenTrial) -> bool:
     return RETRY_OF in trial.user_attrs
 
 
-def root_of(trial: FrozenTrial) -> int:
-    """Number of the first attempt: the failed trial that a retry repeats, or else the trial itself.
+def finish_of(trial: FrozenTrial) -> int | None:
+    """Number of the pruned trial that the trial finishes, or None."""
+    finished = trial.user_attrs.get(FINISH_OF)
+    return None if finished is None else int(finished["trial"])
 
-    All attempts have the seed of the first one.
+
+def is_finish(trial: FrozenTrial) -> bool:
+    """Whether the trial finishes a pruned trial."""
+    return FINISH_OF in trial.user_attrs
+
+
+def finishing(pruned: FrozenTrial) -> dict[str, Any]:
+    """The attributes of a new trial that finishes a pruned trial."""
+    return {FINISH_OF: {"trial": pruned.number, "root": root_of(pruned)}}
+
+
+def retrying(failed: FrozenTrial) -> dict[str, Any]:
+    """The attributes of a new trial that evaluates a failed trial once more.
+
+    The retry of a trial that finishes a pruned trial finishes that trial, too.
+    """
+    kept = {key: failed.user_attrs[key] for key in (FINISH_OF,) if key in failed.user_attrs}
+    return {RETRY_OF: root_of(failed), **kept}
+
+
+def root_of(trial: FrozenTrial) -> int:
+    """Number of the first attempt: the trial that a retry repeats, or that a trial finishes.
+
+    It is the number of the trial itself if there was no earlier attempt. All attempts have the seed
+    of the first one.
 
     Example:
         >>> from optuna.trial import create_trial
         >>> root_of(create_trial(value=0.9, user_attrs={"retry_of": 3}))
         3
+        >>> root_of(create_trial(value=0.9, user_attrs={"finish_of": {"trial": 7, "root": 3}}))
+        3
     """
-    return int(trial.user_attrs.get(RETRY_OF, trial.number))
+    finished = trial.user_attrs.get(FINISH_OF, {"root": trial.number})
+    return int(trial.user_attrs.get(RETRY_OF, finished["root"]))
 
 
 def counts(trial: FrozenTrial, sweep: str) -> bool:
     """Whether the trial counts towards `run_cap`.
 
-    History does not count. A retry does not count, because the failed trial counts already. A
-    repeat does not count, because it trains nothing.
+    History does not count. A retry does not count, because the failed trial counts already, and a
+    trial that finishes a pruned one does not count for the same reason. A repeat does not count,
+    because it trains nothing.
     """
-    return not (is_retry(trial) or is_repeat(trial) or is_history(trial, sweep))
+    return not (is_retry(trial) or is_finish(trial) or is_repeat(trial) or is_history(trial, sweep))
 
 
 def score_key(score: float, number: int, *, goal: Goal) -> tuple[float, int]:

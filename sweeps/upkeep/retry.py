@@ -11,7 +11,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from sweeps.errors import InfrastructureError, InputError
 from sweeps.paths import SweepFiles, TrialFiles
-from sweeps.study.records import RETRY_OF, root_of
+from sweeps.study.records import retrying, root_of
 from sweeps.study.stored_sweep import StoredSweep
 from trainer.training.oof import OOF
 from trainer.training.result import CURVE, RESULT, WEIGHTS
@@ -211,6 +211,6 @@ def add_retry(sweep: StoredSweep, failed: FrozenTrial) -> int:
         state=TrialState.WAITING,
         params=failed.params,
         distributions=failed.distributions,
-        user_attrs={RETRY_OF: root_of(failed)},
+        user_attrs=retrying(failed),
     )
     return sweep.add(trial)

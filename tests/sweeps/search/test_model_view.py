@@ -14,6 +14,7 @@ from sweeps.search.mirror import Mirror
 from sweeps.search.model_view import model_view, seen_by_models
 from sweeps.space.language import read_space
 from sweeps.space.spec import SweepSpec
+from sweeps.study.records import finishing
 from tests.sweeps.search.proposals import Make, asked_of, random_point, score
 from trainer.metrics import Goal
 
@@ -95,6 +96,37 @@ def test_a_trial_without_an_expected_score_is_seen_as_it_is(
     assert all(
         one is other for one, other in zip(seen_by_models(given, make()), given, strict=True)
     )
+
+
+def finishing_the_fourth(state: TrialState, scores: tuple[float, ...]) -> list[FrozenTrial]:
+    """Three complete trials, one that was stopped, and one that finishes it."""
+    given = trials(*complete(*ALL_FOLDS), (PRUNED, (0.4,)), (state, scores))
+    given[4].params = given[3].params
+    given[4].user_attrs |= finishing(given[3])
+    return given
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "gp"])
+def test_a_point_that_was_finished_counts_once_with_its_final_score(
+    make: Make, sampler: str
+) -> None:
+    given = finishing_the_fourth(COMPLETE, (0.4, 0.9, 0.8))
+    as_given = copy.deepcopy(given)
+    seen = seen_by_models(given, make(sampler))
+    assert given == as_given
+    assert seen[:3] == given[:3]
+    assert (seen[3].state, seen[3].values) == (COMPLETE, [pytest.approx(0.7)])
+    assert seen[3].system_attrs == given[3].system_attrs  # what its model wrote
+    assert (seen[4].state, seen[4].values) == (TrialState.FAIL, None)
+
+
+@pytest.mark.parametrize("state", [TrialState.RUNNING, TrialState.WAITING, TrialState.FAIL])
+def test_a_point_that_is_being_finished_has_its_expected_score_until_then(
+    make: Make, state: TrialState
+) -> None:
+    seen = seen_by_models(finishing_the_fourth(state, ()), make())
+    assert (seen[3].state, seen[3].values) == (COMPLETE, [pytest.approx(0.5)])
+    assert seen[4].state == TrialState.FAIL
 
 
 @pytest.mark.parametrize(
@@ -179,7 +211,7 @@ def raced(spec: SweepSpec, *, sweep_of: int, restarted: bool = False) -> list[Fr
             score(trial.params) + np.array([0.3, 0.0, -0.1]) + rng.normal(0, 0.02, K)
         ).tolist()
         folds = 1
-        while folds < K and mirror.fold_finished(tuple(scores[:folds])) is None:
+        while folds < K and mirror.fold_finished(number, tuple(scores[:folds])) is None:
             folds += 1
         state = COMPLETE if folds == K else PRUNED
         mirror.change(

@@ -4,7 +4,18 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState
 
 from sweeps.search.tally import Tally
-from sweeps.study.records import TAKEN_FROM, Origin, counts, is_history, is_repeat
+from sweeps.study.records import (
+    TAKEN_FROM,
+    Origin,
+    counts,
+    finish_of,
+    finishing,
+    is_finish,
+    is_history,
+    is_repeat,
+    retrying,
+    root_of,
+)
 from tests.sweeps.fabricated import trial
 from trainer.metrics import Goal
 
@@ -18,17 +29,25 @@ def repeat(number: int, *, of: Origin, repeats: int, score: float = 0.5) -> Froz
     return made
 
 
+def finish(number: int, *, of: FrozenTrial, state: TrialState = TrialState.COMPLETE) -> FrozenTrial:
+    """A trial that finishes a pruned one."""
+    made = trial(number, state)
+    made.user_attrs |= finishing(of)
+    return made
+
+
 @pytest.mark.parametrize(
     ("of", "history", "repeated", "counted"),
     [
         (trial(3), False, False, True),
         (trial(3, TrialState.FAIL), False, False, True),
         (trial(3, TrialState.WAITING, retry_of=1), False, False, False),
+        (finish(3, of=trial(1, TrialState.PRUNED)), False, False, False),
         (trial(3, of=OTHER), True, False, False),
         (repeat(3, of=Origin("mine", 1), repeats=1), False, True, False),
         (repeat(3, of=OTHER, repeats=0), False, True, False),
     ],
-    ids=["trained", "failed", "retry", "history", "repeat", "repeat of history"],
+    ids=["trained", "failed", "retry", "finish", "history", "repeat", "repeat of history"],
 )
 def test_what_a_trial_counts_as(
     of: FrozenTrial, history: bool, repeated: bool, counted: bool
@@ -40,6 +59,18 @@ def test_what_a_trial_counts_as(
     )
 
 
+def test_a_trial_that_finishes_another_has_its_seed_and_so_has_its_own_retry() -> None:
+    pruned = trial(5, TrialState.PRUNED, retry_of=2)
+    finished = finish(8, of=pruned, state=TrialState.FAIL)
+    again = trial(9)
+    again.user_attrs |= retrying(finished)
+    for one in (finished, again):
+        assert (is_finish(one), finish_of(one), root_of(one)) == (True, 5, 2)
+        assert not counts(one, "mine")
+    assert (is_finish(pruned), finish_of(pruned), root_of(pruned)) == (False, None, 2)
+    assert retrying(trial(3, TrialState.FAIL)) == {"retry_of": 3}
+
+
 def test_each_trial_is_counted_where_it_belongs() -> None:
     tally = Tally("mine", Goal.MAXIMIZE)
     for one in (
@@ -49,12 +80,15 @@ def test_each_trial_is_counted_where_it_belongs() -> None:
         repeat(3, of=OTHER, repeats=0, score=0.9),
         trial(4, TrialState.FAIL),
         trial(5, TrialState.WAITING, retry_of=4),
+        trial(6, TrialState.PRUNED),
+        finish(7, of=trial(6, TrialState.PRUNED)),
     ):
         tally.add(one)
-    assert (tally.asked, tally.history, tally.taken_over) == (2, 1, 2)
+    assert (tally.asked, tally.history, tally.taken_over, tally.finishes) == (3, 1, 2, 1)
     assert {state: count for state, count in tally.states.items() if count} == {
-        TrialState.COMPLETE: 3,
+        TrialState.COMPLETE: 4,
         TrialState.FAIL: 1,
+        TrialState.PRUNED: 1,
         TrialState.WAITING: 1,
     }
 
