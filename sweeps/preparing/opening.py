@@ -94,7 +94,7 @@ def open_sweep(
             f"but {files.directory} {what}. "
             "Give the --runs folder it was started with, or choose another name"
         )
-    fixed = spec.of_format(stored.record().format).fixed_part()
+    fixed = spec.as_begun(stored.record().identity).fixed_part()
     growth = difference(stored.spec, fixed, sweep=spec.name)
     if growth.lines and not (growth.allowed and update):
         raise InputError(_changed(growth, spec.name))

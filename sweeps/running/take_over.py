@@ -42,7 +42,7 @@ def open_driver(
         stop_file.unlink(missing_ok=True)
     recovered = sweep.recover()
     record = sweep.record()
-    spec = plan.spec.of_format(record.format)
+    spec = plan.spec.as_begun(record.identity)
     driver = Driver(
         dataclasses.replace(plan, spec=spec, defaults=record.defaults),
         mirror=Mirror(spec, sweep.trials()),

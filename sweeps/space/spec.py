@@ -1,7 +1,7 @@
 """A validated and frozen search space, `SweepSpec`. `spec_reader` makes a `SweepSpec` from YAML."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -129,10 +129,13 @@ class Folds(FoldOptions):
         paired_seeds: whether all trials share the random numbers of a fold: the order of the
             images, the first weights of the heads, and augmentation, where their shapes agree.
             Differences between trials then carry less noise.
+        finish: at the end of a sweep, at most this number of pruned trials are finished because
+            they help the ensemble most, and at most a quarter of the trials; 0 finishes none.
     """
 
     race: bool | Race = True
     paired_seeds: bool = True
+    finish: Annotated[int, Field(ge=0)] = 4
 
     @property
     def race_rule(self) -> Race | None:
@@ -302,22 +305,43 @@ class SweepSpec(Section):
             if value not in ("pretrained", "none")
         )
 
-    def of_format(self, stored: int) -> "SweepSpec":
-        """This search space as it is for a sweep that was stored in an older format.
+    @property
+    def prunes(self) -> bool:
+        """Whether a rule may stop a trial before its last fold."""
+        raced = self.folds.race_rule is not None and self.folds_comparable
+        return raced or self.early_terminate.type != "none"
 
-        The trials of format 1 have seeds of their own.
+    def as_begun(self, identity: Mapping[str, Any]) -> "SweepSpec":
+        """This search space as it is for a stored sweep, which another version may have begun.
+
+        What the file does not say about the fold race and `folds.finish` stays as it was when the
+        sweep began: this version may have other defaults. The trials of format 1 have seeds of
+        their own.
+
+        Args:
+            identity: see `SweepRecord.identity`.
         """
-        if stored > 1:
-            return self
-        folds = self.folds.model_copy(update={"paired_seeds": False})
-        return self.model_copy(update={"folds": folds})
+        folds = self.folds
+        changes: dict[str, Any] = {}
+        rule = folds.race_rule
+        begun = identity["spec"]["folds"].get("race")
+        if rule is not None and begun:
+            known = {name: begun[name] for name in Race.model_fields if name in begun}
+            changes["race"] = Race(**{**known, **rule.model_dump(exclude_unset=True)})
+        if "finish" not in folds.model_fields_set:
+            changes["finish"] = identity.get("finish", 0)
+        if identity.get("format", 1) == 1:
+            changes["paired_seeds"] = False
+        return self.model_copy(update={"folds": folds.model_copy(update=changes)})
 
     def fixed_part(self) -> dict[str, Any]:
         """The settings that a continuation must not change, so that all trials can be compared."""
         # the data are not listed: the hash of the folds identifies them, wherever the files are
         fixed = ("method", "metric", "seed", "folds", "early_terminate")
         part = self.model_dump(
-            mode="json", include=set(fixed), exclude={"folds": {"file"}, "metric": {"target"}}
+            mode="json",
+            include=set(fixed),
+            exclude={"folds": {"file", "finish"}, "metric": {"target"}},
         )
         race = self.folds.race_rule
         # `race: true` means the race with its defaults

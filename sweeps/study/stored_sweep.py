@@ -109,7 +109,13 @@ class StoredSweep:
             study = optuna.load_study(study_name=spec.name, storage=storage)
             study.set_metric_names([spec.metric.name])  # the axis label of the Optuna dashboard
         fixed = spec.fixed_part()
-        about = {"format": FORMAT, "uuid": identity, "metric": spec.metric.name, "spec": fixed}
+        about = {
+            "format": FORMAT,
+            "uuid": identity,
+            "metric": spec.metric.name,
+            "spec": fixed,
+            "finish": spec.folds.finish,
+        }
         storage.set_study_user_attr(study_id, SWEEP, about)
         return cls(storage, study_id, spec.name, identity, fixed)
 

@@ -189,6 +189,7 @@ def test_what_a_trial_samples_is_among_the_choices(make_spec: Make) -> None:
         {"metric": {"name": "valid/f1", "goal": "maximize", "target": 0.9}},
         {"folds": {"k": 2, "race": True}},
         {"folds": {"k": 2, "race": {}}},
+        {"folds": {"k": 2, "finish": 0}},
         {"folds": {"k": 2, "race": {"error_rate": Race().error_rate}}},
         {"early_terminate": {"type": "none"}},
         {"start_with": [{"lr": 0.01}]},
@@ -230,11 +231,67 @@ def test_what_makes_trials_comparable_is_in_the_fixed_part(
     assert make_spec(**change).fixed_part() != make_spec().fixed_part()
 
 
+def begun(spec: SweepSpec, **about: Any) -> dict[str, Any]:
+    """The identity of a stored sweep that began with `spec`."""
+    return {"format": 2, "spec": spec.fixed_part(), **about}
+
+
 def test_trials_of_a_sweep_of_format_1_keep_seeds_of_their_own(make_spec: Make) -> None:
-    assert make_spec().of_format(2).folds.paired_seeds
-    old = make_spec().of_format(1)
+    spec = make_spec()
+    assert spec.as_begun(begun(spec)).folds.paired_seeds
+    old = spec.as_begun(begun(spec, format=1))
     assert not old.folds.paired_seeds
     assert "paired_seeds" not in old.fixed_part()["folds"]  # which its stored part does not name
+
+
+@pytest.mark.parametrize(
+    ("race", "error_rate", "near_tie"),
+    [
+        (True, 0.123, 0.25),
+        ({"near_tie": 0.5}, 0.123, 0.5),
+        ({"error_rate": 0.4, "near_tie": 0.0}, 0.4, 0.0),
+    ],
+)
+def test_what_the_file_does_not_say_about_the_race_is_as_it_was_when_the_sweep_began(
+    make_spec: Make, race: bool | dict[str, float], error_rate: float, near_tie: float
+) -> None:
+    then = make_spec(folds={"k": 2, "race": {"error_rate": 0.123, "near_tie": 0.25}})
+    now = make_spec(folds={"k": 2, "race": race}).as_begun(begun(then)).folds.race_rule
+    assert now is not None
+    assert (now.error_rate, now.near_tie) == (error_rate, near_tie)
+
+
+@pytest.mark.parametrize(("then", "now"), [(False, True), (True, False)])
+def test_a_race_that_was_switched_on_or_off_stays_a_difference(
+    make_spec: Make, then: bool, now: bool
+) -> None:
+    old, new = (make_spec(folds={"k": 2, "race": race}) for race in (then, now))
+    assert new.as_begun(begun(old)).fixed_part() == new.fixed_part() != old.fixed_part()
+
+
+def test_a_sweep_finishes_as_many_trials_as_when_it_began_unless_its_file_says_so(
+    make_spec: Make,
+) -> None:
+    silent, told = make_spec(), make_spec(folds={"k": 2, "finish": 7})
+    # an earlier version stored nothing about it
+    assert silent.as_begun(begun(silent)).folds.finish == 0
+    assert silent.as_begun(begun(silent, finish=3)).folds.finish == 3
+    assert told.as_begun(begun(silent, finish=3)).folds.finish == 7
+
+
+@pytest.mark.parametrize(
+    ("changes", "prunes"),
+    [
+        ({}, True),
+        ({"folds": {"k": 2, "race": False}}, False),
+        ({"folds": {"k": 2, "race": False}, "early_terminate": {"type": "median"}}, True),
+        ({"parameters": {"checkpoint": {"value": "best"}}}, False),
+    ],
+)
+def test_trials_may_be_pruned_by_the_race_or_another_rule(
+    make_spec: Make, changes: dict[str, Any], prunes: bool
+) -> None:
+    assert make_spec(**changes).prunes == prunes
 
 
 def test_a_choice_that_conditions_switch_off_has_its_default(make_spec: Make) -> None:

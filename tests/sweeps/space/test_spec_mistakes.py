@@ -172,6 +172,14 @@ FIELDS = sorted(TrainConfig.model_fields.keys() - {"seed", "metric", "metric_goa
                     "Allowed here: error_rate, min_evidence, min_folds, near_tie",
                 ),
                 (
+                    "folds: {finish: -1}",
+                    "folds.finish: input should be greater than or equal to 0, got -1",
+                ),
+                (
+                    "folds: {finish: true}",
+                    "folds.finish: input should be a valid integer, got True",
+                ),
+                (
                     "resources: {gpu: 2}",
                     "resources.gpu: input should be less than or equal to 1, got 2: "
                     "one trial trains on one GPU, or on a share of it such as 0.5",

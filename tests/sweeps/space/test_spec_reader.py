@@ -60,7 +60,7 @@ face_weights, fill, group, image, keep, label, layout, levels, max_pixels, max_r
 near_distance, source, valid
   line 6  folds.k: input should be greater than or equal to 2, got 1
   line 6  folds.hold_out: unknown key. Did you mean 'holdout'? Allowed here: column, file, \
-holdout, k, paired_seeds, race, seed
+finish, holdout, k, paired_seeds, race, seed
   line 7  early_terminate.type: unknown value 'hyperbnd'. Did you mean 'hyperband'? Known: none, \
 hyperband, median, percentile, patient, threshold, wilcoxon
   line 9  parameters.backbon: unknown parameter. Did you mean 'backbone'?
