@@ -1,20 +1,15 @@
 """`sweeps retry`: repeat a failed trial with its seed and its finished folds, as a new trial."""
 
 import dataclasses
-import json
-import os
-import shutil
-from collections.abc import Callable, Collection, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Collection, Sequence
 
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from sweeps.errors import InfrastructureError, InputError
-from sweeps.paths import SweepFiles, TrialFiles
+from sweeps.paths import SweepFiles
+from sweeps.running.finished_folds import take_over_folds
 from sweeps.study.records import retrying, root_of
 from sweeps.study.stored_sweep import StoredSweep
-from trainer.training.oof import OOF
-from trainer.training.result import CURVE, RESULT, WEIGHTS
 
 _STATES = {
     TrialState.COMPLETE: "completed",
@@ -106,34 +101,6 @@ def choose(trials: Sequence[FrozenTrial], numbers: Collection[int] = ()) -> list
     return list(chosen.values())
 
 
-def finished_folds(trial: TrialFiles) -> Iterator[Path]:
-    """The fold runs in a failed trial's directory that a retry need not train again.
-
-    With `checkpoint: best`, one epoch is chosen for all folds from the kept epochs. Then a fold
-    without kept epochs has to be trained again.
-    """
-    needs_epochs = _common_epoch(trial.config)
-    for fold in trial.folds():
-        whole = all((fold / name).is_file() for name in (RESULT, OOF, CURVE, WEIGHTS))
-        if whole and (not needs_epochs or _kept_epochs(fold)):
-            yield fold
-
-
-def _common_epoch(config: Path) -> bool:
-    try:
-        return bool(json.loads(config.read_text()).get("checkpoint") == "best")
-    except (FileNotFoundError, ValueError):  # the trial failed before it wrote its configuration
-        return False
-
-
-def _kept_epochs(fold: Path) -> list[Path]:
-    """The folders with the kept epochs of a fold run, see trainer.training.kept_epochs.
-
-    Hidden folders are being removed, so they do not count.
-    """
-    return [path for path in fold.iterdir() if path.is_dir() and not path.name.startswith(".")]
-
-
 def _retry(
     sweep: StoredSweep,
     failed: FrozenTrial,
@@ -150,7 +117,7 @@ def _retry(
     source = files.trial(failed.number).directory
     target = files.trial(number).directory
     try:
-        folds = _take_over_folds(source, target)
+        folds = take_over_folds(source, target)
     except OSError as error:
         raise InfrastructureError(
             f"{target}: the finished folds of trial {failed.number} cannot be put there "
@@ -161,44 +128,6 @@ def _retry(
     if added != number:
         raise InfrastructureError(f"another program adds trials to sweep {sweep.name!r}; stopping")
     return Retry(failed.number, number, folds)
-
-
-def _take_over_folds(source: Path, target: Path) -> int:
-    """Put the finished folds of a failed trial into the directory of its retry.
-
-    The new directory appears complete or not at all.
-
-    Returns:
-        The number of finished folds.
-    """
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    folds = list(finished_folds(TrialFiles(source)))
-    try:
-        for fold in folds:
-            for file in [fold / name for name in (OOF, CURVE, WEIGHTS)] + [
-                path for folder in _kept_epochs(fold) for path in folder.iterdir()
-            ]:
-                _link_or_copy(file, temporary / file.relative_to(source))
-            _link_or_copy(fold / RESULT, temporary / fold.name / RESULT)
-        # an existing directory belongs to a trial that was never recorded
-        shutil.rmtree(target, ignore_errors=True)
-        if folds:
-            temporary.replace(target)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    return len(folds)
-
-
-def _link_or_copy(source: Path, target: Path) -> None:
-    """Give a file a second name, or copy the file where hard links are impossible.
-
-    A second name is safe, because no program changes these files in place.
-    """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copy2(source, target)
 
 
 def add_retry(sweep: StoredSweep, failed: FrozenTrial) -> int:

@@ -1,5 +1,4 @@
 import errno
-import json
 import os
 import shutil
 from collections.abc import Callable
@@ -10,10 +9,9 @@ from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from sweeps.errors import InfrastructureError, InputError, LeaseLostError
-from sweeps.paths import TrialFiles
 from sweeps.space.spec import SweepSpec
 from sweeps.study.records import RETRY_OF
-from sweeps.upkeep.retry import Retry, choose, finished_folds, retry_failed
+from sweeps.upkeep.retry import Retry, choose, retry_failed
 from tests.sweeps.fabricated import EPOCHS, RESULTS, Fabricated, trial
 from trainer.training.oof import OOF
 from trainer.training.result import CHECKPOINT, RESULT, WEIGHTS
@@ -85,32 +83,6 @@ def test_all_that_is_wrong_is_said_at_once() -> None:
         InputError, match=r"^--trial: there is no trial 3 yet; there is no trial 9 yet\n"
     ):
         choose([], [9, 3])
-
-
-# --- what is kept
-
-
-@pytest.mark.parametrize("missing", [*sorted(RESULTS), WEIGHTS])
-def test_a_fold_is_finished_when_all_its_files_are_there(tmp_path: Path, missing: str) -> None:
-    for fold in range(2):
-        folder = tmp_path / f"fold-{fold}"
-        folder.mkdir()
-        for name in (*RESULTS, WEIGHTS):
-            (folder / name).touch()
-    assert len(list(finished_folds(TrialFiles(tmp_path)))) == 2
-    (tmp_path / "fold-0" / missing).unlink()
-    assert list(finished_folds(TrialFiles(tmp_path))) == [tmp_path / "fold-1"]
-
-
-def test_a_fold_without_its_kept_epochs_has_no_say_in_a_common_one(tmp_path: Path) -> None:
-    for fold, kept in enumerate((EPOCHS, ".epochs.gone")):
-        (tmp_path / f"fold-{fold}" / kept).mkdir(parents=True)
-        for name in (*RESULTS, WEIGHTS):
-            (tmp_path / f"fold-{fold}" / name).touch()
-    (tmp_path / "config.json").write_text(json.dumps({"checkpoint": "best"}))
-    assert list(finished_folds(TrialFiles(tmp_path))) == [tmp_path / "fold-0"]
-    (tmp_path / "config.json").write_text(json.dumps({"checkpoint": "last"}))
-    assert len(list(finished_folds(TrialFiles(tmp_path)))) == 2
 
 
 # --- the new trial
