@@ -123,9 +123,9 @@ def ours(trials: int, *, folder: Path, url: str) -> list[float]:
     from sweeps.paths import SweepFiles
     from sweeps.ray_tune.cluster import Cluster, ray_cluster
     from sweeps.ray_tune.runner import run_on_ray
-    from sweeps.running.driver import Plan
     from sweeps.running.events import Event, TrialEnded
     from sweeps.running.messages import Share
+    from sweeps.running.plan import Plan
     from sweeps.running.take_over import open_driver
     from sweeps.space.spec_reader import read_spec
     from sweeps.study.lease import Lease

@@ -122,9 +122,9 @@ def grow(folder: Path, *, trials: int) -> None:
     from sweeps.preparing.opening import open_sweep
     from sweeps.ray_tune.cluster import Cluster, ray_cluster
     from sweeps.ray_tune.runner import run_on_ray
-    from sweeps.running.driver import Plan
     from sweeps.running.events import Event, TrialEnded
     from sweeps.running.messages import Share
+    from sweeps.running.plan import Plan
     from sweeps.running.take_over import open_driver
     from sweeps.space.spec_reader import read_spec
     from sweeps.study.lease import Lease
@@ -243,8 +243,8 @@ def feed(folder: Path, url: str) -> None:
     from sweeps.paths import SweepFiles
     from sweeps.ray_tune.cluster import Cluster
     from sweeps.ray_tune.runner import run_on_ray
-    from sweeps.running.driver import Plan
     from sweeps.running.messages import Share
+    from sweeps.running.plan import Plan
     from sweeps.running.take_over import open_driver
     from sweeps.space.spec_reader import read_spec
     from sweeps.study.lease import Lease

@@ -274,8 +274,8 @@ def _driver(
     `Retention` removes the weights of trials that are no longer among the best. `registered` finds
     other sweeps on this machine, and the user is warned of those that use GPUs, too.
     """
-    from sweeps.running.driver import Plan
     from sweeps.running.neighbours import registered
+    from sweeps.running.plan import Plan
     from sweeps.running.take_over import open_driver
     from sweeps.upkeep.retention import Retention
 

@@ -7,18 +7,16 @@ trial or the storage failed. This module does not depend on Ray.
 """
 
 import contextlib
-import dataclasses
 import statistics
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any
 
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 
 from sweeps.errors import InfrastructureError, LeaseLostError
-from sweeps.paths import SweepFiles
 from sweeps.running.asking import STATES, Asking, Next, Pending
 from sweeps.running.events import (
     EndState,
@@ -30,11 +28,10 @@ from sweeps.running.events import (
     TrialEnded,
     TrialStarted,
 )
-from sweeps.running.messages import Assignment, Outcome, OutcomeState, Share, TrialReport
+from sweeps.running.messages import Assignment, Outcome, OutcomeState, TrialReport
+from sweeps.running.plan import Plan
 from sweeps.search.budget import Meter, enough
-from sweeps.search.distributions import fields_of
 from sweeps.search.mirror import Mirror
-from sweeps.space.spec import SweepSpec
 from sweeps.study.recorder import Recorder
 from sweeps.study.records import (
     BUDGET,
@@ -50,33 +47,9 @@ from sweeps.study.records import (
 )
 
 TICK_S = 1.0
-
-
 # The time spent is written this often: a killed driver loses at most 15 s of it.
 SPENT_EVERY_S = 15.0
-
-
 FREE = "Free some space and run the same command again to continue"
-
-
-@dataclasses.dataclass(frozen=True)
-class Plan:
-    """What a driver has to do.
-
-    Attributes:
-        files: the sweep's directory, as an absolute path that every worker can read and write.
-        share: the part of a machine that one trial gets.
-        trial_cap: number of trials in all, trials of earlier drivers included; None if only the
-            budget ends the sweep.
-        defaults: values of fields that the search space does not name; see
-            `SweepRecord.defaults`.
-    """
-
-    spec: SweepSpec
-    files: SweepFiles
-    share: Share
-    trial_cap: int | None
-    defaults: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 class Driver:
@@ -334,23 +307,7 @@ class Driver:
             number, fold=0, epoch=0, epochs=self.spec.max_epochs, value=None
         )
         self.notify(TrialStarted(number, dict(trial.params), pending.continued))
-        return self._assignment(trial)
-
-    def _assignment(self, trial: FrozenTrial) -> Assignment:
-        return Assignment(
-            number=trial.number,
-            values={**self._plan.defaults, **fields_of(self.spec, trial)},
-            sweep_directory=str(self.files.directory),
-            metric=self.spec.metric.field,
-            max_epochs=self.spec.max_epochs,
-            device=self._plan.share.device,
-            threads=self._plan.share.threads,
-            streamed=self._plan.share.streamed,
-            driver=self._id,
-            retries=self.spec.retries,
-            reported=trial.last_step or 0,
-            every_epoch=self.spec.judges_epochs,
-        )
+        return self._plan.assignment(trial, driver=self._id)
 
     def _end(
         self, number: int, state: EndState, score: float | None, attributes: dict[str, Any]

@@ -4,11 +4,12 @@ import dataclasses
 import time
 from collections.abc import Callable
 
-from sweeps.running.driver import Driver, Plan
+from sweeps.running.driver import Driver
 from sweeps.running.events import (
     Event,
     Notice,
 )
+from sweeps.running.plan import Plan
 from sweeps.search.budget import Meter, Spent
 from sweeps.search.mirror import Mirror
 from sweeps.study.database import PATIENCE_S

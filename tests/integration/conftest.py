@@ -19,8 +19,9 @@ from ruamel.yaml import YAML
 from sweeps.paths import SweepFiles
 from sweeps.preparing.data import cut_sweep
 from sweeps.preparing.opening import open_sweep
-from sweeps.running.driver import Driver, Plan
+from sweeps.running.driver import Driver
 from sweeps.running.messages import Share
+from sweeps.running.plan import Plan
 from sweeps.running.take_over import open_driver
 from sweeps.samples.digits import write_digits
 from sweeps.space.spec import SweepSpec

@@ -20,8 +20,8 @@ from sweeps import cli
 from sweeps.paths import SweepFiles
 from sweeps.preparing.data import cut_sweep
 from sweeps.preparing.opening import open_sweep
-from sweeps.running.driver import Plan
 from sweeps.running.messages import Assignment, Outcome, Share
+from sweeps.running.plan import Plan
 from sweeps.running.take_over import open_driver
 from sweeps.space.spec_reader import read_spec
 from sweeps.study.stored_sweep import StoredSweep

@@ -22,8 +22,9 @@ from sweeps.ray_tune.scheduler import DriverScheduler
 from sweeps.ray_tune.searcher import DriverSearcher
 from sweeps.ray_tune.worker import CHECK_EVERY_S, OUTCOME, TuneReporter, evaluate
 from sweeps.running.attempt import Attempt
-from sweeps.running.driver import Driver, Plan
+from sweeps.running.driver import Driver
 from sweeps.running.messages import Assignment, Outcome, Share, TrialReport, TrialReporter
+from sweeps.running.plan import Plan
 from sweeps.running.take_over import open_driver
 from sweeps.space.spec_reader import read_spec
 from sweeps.study.stored_sweep import StoredSweep

@@ -16,9 +16,10 @@ from optuna.trial import FrozenTrial, create_trial
 from sweeps.errors import LeaseLostError
 from sweeps.paths import SweepFiles
 from sweeps.running.asking import Next
-from sweeps.running.driver import Driver, Plan
+from sweeps.running.driver import Driver
 from sweeps.running.events import Event
 from sweeps.running.messages import Assignment, Outcome, RunTrial, Share, TrialReport, TrialReporter
+from sweeps.running.plan import Plan
 from sweeps.running.take_over import open_driver
 from sweeps.search.history import history
 from sweeps.space.spec import SweepSpec

@@ -11,9 +11,10 @@ from optuna.trial import TrialState
 from sweeps.paths import SweepFiles
 from sweeps.running import local
 from sweeps.running.attempt import Attempt
-from sweeps.running.driver import Driver, Plan
+from sweeps.running.driver import Driver
 from sweeps.running.local import run_local
 from sweeps.running.messages import Assignment, Outcome, Share, TrialReport, TrialReporter
+from sweeps.running.plan import Plan
 from sweeps.running.take_over import open_driver
 from sweeps.running.trial import run_trial
 from sweeps.space.spec_reader import read_spec

@@ -1,0 +1,55 @@
+"""What a driver has to do, and the assignments that follow from it."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from optuna.trial import FrozenTrial
+
+from sweeps.paths import SweepFiles
+from sweeps.running.messages import Assignment, Share
+from sweeps.search.distributions import fields_of
+from sweeps.space.spec import SweepSpec
+from sweeps.study.records import is_finish
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What a driver has to do.
+
+    Attributes:
+        files: the sweep's directory, as an absolute path that every worker can read and write.
+        share: the part of a machine that one trial gets.
+        trial_cap: number of trials in all, trials of earlier drivers included; None if only the
+            budget ends the sweep.
+        defaults: values of fields that the search space does not name; see
+            `SweepRecord.defaults`.
+    """
+
+    spec: SweepSpec
+    files: SweepFiles
+    share: Share
+    trial_cap: int | None
+    defaults: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def assignment(self, trial: FrozenTrial, *, driver: str) -> Assignment:
+        """The message that sends a trial to a worker.
+
+        Args:
+            driver: see Assignment.
+        """
+        return Assignment(
+            number=trial.number,
+            values={**self.defaults, **fields_of(self.spec, trial)},
+            sweep_directory=str(self.files.directory),
+            metric=self.spec.metric.field,
+            max_epochs=self.spec.max_epochs,
+            device=self.share.device,
+            threads=self.share.threads,
+            streamed=self.share.streamed,
+            driver=driver,
+            retries=self.spec.retries,
+            reported=trial.last_step or 0,
+            every_epoch=self.spec.judges_epochs,
+            without_weights=is_finish(trial),
+        )
