@@ -361,16 +361,11 @@ def _evaluate(driver: "Driver", cluster: "Cluster | None") -> None:
 
 
 def _finished(sweep: "StoredSweep", spec: "SweepSpec") -> bool:
-    """Whether the stored sweep has all trials up to its cap, and all of them are over."""
-    from sweeps.study.records import counts
+    """Whether the stored sweep has nothing more to evaluate."""
+    from sweeps.running.finishing import all_over
 
-    trials = sweep.trials()
-    counted = sum(counts(trial, sweep.name) for trial in trials)
-    return (
-        spec.trial_cap is not None
-        and counted >= spec.trial_cap
-        and all(t.state.is_finished() for t in trials)
-    )
+    record = sweep.record()
+    return all_over(spec.as_begun(record.identity), sweep.trials(), record.finishes)
 
 
 @contextlib.contextmanager

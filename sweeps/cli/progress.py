@@ -224,7 +224,8 @@ def render(name: str, snapshot: Snapshot) -> RenderableType:
         done = running.fold * running.epochs + running.epoch
         value = "" if running.value is None else f"{running.value:.4f}"
         table.add_row(
-            f"trial {running.number}",
+            f"trial {running.number}"
+            + ("" if running.finishes is None else f" (finishes {running.finishes})"),
             f"fold {running.fold + 1}/{snapshot.k}",
             f"epoch {running.epoch}/{running.epochs}",
             ProgressBar(total=total, completed=min(done, total), width=30),
@@ -237,12 +238,13 @@ def render(name: str, snapshot: Snapshot) -> RenderableType:
 def _counts(s: Snapshot) -> str:
     of = f" of {s.cap}" if s.cap is not None else ""
     repeats = f" ({s.repeats} equal to earlier ones do not count)" if s.repeats else ""
+    finishes = f" ({s.finishes} that finish pruned ones do not count)" if s.finishes else ""
     interrupted = f", {s.interrupted} interrupted" if s.interrupted else ""
     best = "" if s.best_score is None else f"; best {s.best_score:.4f} (trial {s.best_number})"
     counts = (
         f"{s.completed} completed, {s.pruned} pruned, {len(s.running)} running, {s.failed} failed"
     )
-    return f"{counts}{interrupted}{of}{repeats}{best}"
+    return f"{counts}{interrupted}{of}{repeats}{finishes}{best}"
 
 
 def _clock(seconds: float) -> str:

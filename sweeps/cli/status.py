@@ -63,6 +63,7 @@ def _counts(summary: "Summary") -> str:
     more = {
         "whose results were taken over from equal trials": summary.taken_over,
         "that repeat failed ones": summary.retried,
+        "that finish pruned ones": summary.finishes,
         "of other sweeps as history": summary.history,
     }
     return line + "".join(f"; {count} {what}" for what, count in more.items() if count)

@@ -11,7 +11,15 @@ from sweeps.results.view import SweepView
 from sweeps.study import records
 from sweeps.study.holder import Holder
 from sweeps.study.lease import find_holder
-from sweeps.study.records import counts, is_history, is_repeat, is_retry, reason, root_of
+from sweeps.study.records import (
+    counts,
+    is_finish,
+    is_history,
+    is_repeat,
+    is_retry,
+    reason,
+    root_of,
+)
 from trainer.metrics import Goal
 
 
@@ -21,7 +29,8 @@ class Left:
 
     Attributes:
         trials: number of trials up to the cap. Trials that have begun but not ended are included.
-            Retries, and repeats of equal trials, do not count towards the cap.
+            Retries, repeats of equal trials and trials that finish pruned ones do not count towards
+            the cap.
         hours, gpu_hours: rest of the budget, a few seconds old: a running driver stores every few
             seconds what it has spent.
     """
@@ -40,10 +49,12 @@ class Summary:
 
     Attributes:
         running: number of trials marked RUNNING. If there is no `holder`, nobody works on them.
-        interrupted: number of trials to continue, and of retries that have not begun.
+        interrupted: number of trials to continue, and of retries and of trials that finish pruned
+            ones that have not begun.
         taken_over: number of the completed and pruned trials that took the result of an equal
             trial.
         retried: number of trials that repeat a failed trial, in any state.
+        finishes: number of trials that finish pruned ones for the ensemble, in any state.
         history: number of trials of other sweeps, taken over by `warm_start`.
         best_score: best score on the leaderboard, which includes history.
         started: start of the sweep's first trial, ISO 8601 in local time, or None.
@@ -62,6 +73,7 @@ class Summary:
     interrupted: int
     taken_over: int
     retried: int
+    finishes: int
     history: int
     run_cap: int | None
     best_score: float | None
@@ -93,6 +105,7 @@ def summarise(view: SweepView) -> Summary:
         interrupted=states.count(TrialState.WAITING),
         taken_over=sum(is_repeat(trial) for trial in own),
         retried=sum(map(is_retry, own)),
+        finishes=sum(map(is_finish, own)),
         history=len(view.trials) - len(own),
         run_cap=view.record.run_cap,
         best_score=ranked[0].value if ranked else None,

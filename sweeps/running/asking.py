@@ -1,5 +1,7 @@
 """Which trial comes next: interrupted trials first, then proposals of the sampler, up to the cap.
 
+At the end of the sweep, trials that finish pruned ones follow.
+
 A trial starts only after the storage has recorded it. Until then the trial is pending, and the
 caller has to ask again later.
 """
@@ -12,6 +14,7 @@ from collections.abc import Callable
 from optuna.trial import FrozenTrial, TrialState
 
 from sweeps.running.events import EndState, Event, Notice, TrialEnded
+from sweeps.running.finishing import Finishing
 from sweeps.search.mirror import Mirror
 from sweeps.study.recorder import Recorder
 from sweeps.study.records import CAP, reason
@@ -74,7 +77,8 @@ class Asking:
     The caller of each method holds the driver's lock.
 
     A proposal with the parameters of a finished trial takes over the result of that trial. It
-    starts nothing and does not count towards the cap.
+    starts nothing and does not count towards the cap. When all other trials are over, pruned trials
+    are finished, see `finishing`.
 
     Attributes:
         cap: number of trials of the sweep in all; None if only the budget ends the sweep.
@@ -87,11 +91,13 @@ class Asking:
         recorder: Recorder,
         *,
         cap: int | None,
+        finishing: Finishing,
         notify: Callable[[Event], None],
     ) -> None:
         self._mirror = mirror
         self._recorder = recorder
         self._notify = notify
+        self._finishing = finishing
         self._waiting = [
             trial.number for trial in mirror.trials() if trial.state == TrialState.WAITING
         ]
@@ -101,19 +107,30 @@ class Asking:
 
     @property
     def waiting(self) -> int:
-        """Number of interrupted trials that are still to be continued."""
-        return len(self._waiting)
+        """Number of trials that are still to be continued, or to finish pruned ones."""
+        return len(self._waiting) + self._finishing.expected
 
     @property
     def exhausted(self) -> bool:
         """Whether no trial is left to begin."""
-        return not self._waiting and self.pending is None and not self._below_cap()
+        return (
+            not self._waiting
+            and self.pending is None
+            and not self._below_cap()
+            and self._finishing.over
+        )
 
-    def next(self) -> Pending | Next:
-        """The pending trial if there is one, else an interrupted trial, else a new trial."""
+    def next(self, *, idle: bool) -> Pending | Next:
+        """The pending trial if there is one, else an interrupted trial, else a new trial.
+
+        Args:
+            idle: whether no trial runs.
+        """
         if self.pending is not None:
             return self.pending
         found = self._continued() if self._waiting else self._proposed()
+        if found is Next.FINISHED and not self._finishing.over:
+            found = self._finished() if idle else Next.WAIT
         if isinstance(found, Pending):
             self.pending = found
         return found
@@ -137,6 +154,13 @@ class Asking:
         number = self._waiting.pop(0)
         self._mirror.change(number, TrialState.RUNNING)
         return Pending(number, continued=True, recorded=self._recorder.restart(number))
+
+    def _finished(self) -> Pending | Next:
+        """A trial that finishes a pruned one, after all other trials are over."""
+        self._waiting += self._finishing.add()
+        if self._waiting:
+            return self._continued()
+        return Next.FINISHED if self._finishing.over else Next.WAIT
 
     def _proposed(self) -> Pending | Next:
         for _ in range(REPEATS):

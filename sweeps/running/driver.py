@@ -7,6 +7,7 @@ trial or the storage failed. This module does not depend on Ray.
 """
 
 import contextlib
+import dataclasses
 import statistics
 import threading
 import time
@@ -28,6 +29,7 @@ from sweeps.running.events import (
     TrialEnded,
     TrialStarted,
 )
+from sweeps.running.finishing import Finishing
 from sweeps.running.messages import Assignment, Outcome, OutcomeState, TrialReport
 from sweeps.running.plan import Plan
 from sweeps.search.budget import Meter, enough
@@ -44,6 +46,7 @@ from sweeps.study.records import (
     NOTES,
     REASON,
     TRACEBACK,
+    finish_of,
 )
 
 TICK_S = 1.0
@@ -69,6 +72,7 @@ class Driver:
         mirror: Mirror,
         recorder: Recorder,
         meter: Meter,
+        finishing: Finishing,
         listener: Callable[[Event], None],
         clock: Callable[[], float],
     ) -> None:
@@ -83,7 +87,9 @@ class Driver:
         self._meter = meter
         self._listener = listener
         self._clock = clock
-        self._asking = Asking(mirror, recorder, cap=plan.trial_cap, notify=self.notify)
+        self._asking = Asking(
+            mirror, recorder, cap=plan.trial_cap, finishing=finishing, notify=self.notify
+        )
         self._lock = threading.RLock()
         self._id = uuid.uuid4().hex
         self._stop_file = plan.files.stop(self._id)
@@ -131,7 +137,7 @@ class Driver:
         with self._lock:
             if self._stopping or self._draining:
                 return Next.FINISHED
-            pending = self._asking.next()
+            pending = self._asking.next(idle=not self._running)
             if isinstance(pending, Next):
                 return pending
         if not pending.is_recorded():
@@ -157,8 +163,12 @@ class Driver:
             if number not in self._running or number in self._stop_reasons:
                 return False
             self._note(number, report.notes)
-            self._running[number] = Running(
-                number, report.fold, report.epoch, report.epochs, report.value
+            self._running[number] = dataclasses.replace(
+                self._running[number],
+                fold=report.fold,
+                epoch=report.epoch,
+                epochs=report.epochs,
+                value=report.value,
             )
             last_step = self._mirror[number].last_step or 0
             if report.step < last_step:
@@ -289,6 +299,7 @@ class Driver:
                 failed=states[TrialState.FAIL],
                 interrupted=states[TrialState.WAITING],
                 repeats=self._tally.taken_over,
+                finishes=self._tally.finishes,
                 running=tuple(self._running[number] for number in sorted(self._running)),
                 cap=self._asking.cap,
                 k=self.spec.folds.k,
@@ -304,7 +315,12 @@ class Driver:
         self._meter.started(number)
         trial = self._mirror[number]
         self._running[number] = Running(
-            number, fold=0, epoch=0, epochs=self.spec.max_epochs, value=None
+            number,
+            fold=0,
+            epoch=0,
+            epochs=self.spec.max_epochs,
+            value=None,
+            finishes=finish_of(trial),
         )
         self.notify(TrialStarted(number, dict(trial.params), pending.continued))
         return self._plan.assignment(trial, driver=self._id)

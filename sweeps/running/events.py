@@ -65,6 +65,7 @@ class Running:
         epoch: the last reported epoch, from 1; 0 before the trial's first report.
         epochs: number of epochs of one fold run.
         value: the last reported value; None before the trial's first report.
+        finishes: number of the pruned trial that this trial finishes, or None.
     """
 
     number: int
@@ -72,6 +73,7 @@ class Running:
     epoch: int
     epochs: int
     value: float | None
+    finishes: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,6 +83,7 @@ class Snapshot:
     Attributes:
         repeats: number of the completed and pruned trials that took over the result of an equal
             trial. They do not count towards the cap.
+        finishes: number of the trials that finish pruned ones. They do not count towards the cap.
         cap: number of trials in all; None if only the budget ends the sweep.
         k: number of folds.
         eta_s: estimated seconds to the end; None without a cap, or while no trial has ended.
@@ -92,6 +95,7 @@ class Snapshot:
     failed: int
     interrupted: int
     repeats: int
+    finishes: int
     running: tuple[Running, ...]
     cap: int | None
     k: int

@@ -5,10 +5,8 @@ import time
 from collections.abc import Callable
 
 from sweeps.running.driver import Driver
-from sweeps.running.events import (
-    Event,
-    Notice,
-)
+from sweeps.running.events import Event, Notice
+from sweeps.running.finishing import Finishing, chooser
 from sweeps.running.plan import Plan
 from sweeps.search.budget import Meter, Spent
 from sweeps.search.mirror import Mirror
@@ -44,11 +42,22 @@ def open_driver(
     recovered = sweep.recover()
     record = sweep.record()
     spec = plan.spec.as_begun(record.identity)
+    mirror = Mirror(spec, sweep.trials())
+    recorder = Recorder(
+        sweep, on_failed=lambda error: driver.fail(error), patience_s=patience_s, fence=fence
+    )
     driver = Driver(
         dataclasses.replace(plan, spec=spec, defaults=record.defaults),
-        mirror=Mirror(spec, sweep.trials()),
-        recorder=Recorder(
-            sweep, on_failed=lambda error: driver.fail(error), patience_s=patience_s, fence=fence
+        mirror=mirror,
+        recorder=recorder,
+        finishing=Finishing(
+            spec,
+            plan.files,
+            mirror,
+            recorder,
+            known=record.finishes,
+            choose=chooser(sweep, record, files=plan.files, goal=spec.metric.goal),
+            notify=lambda event: driver.notify(event),
         ),
         meter=Meter(Spent(record.elapsed_s, record.gpu_s), gpu=plan.share.gpu, clock=clock),
         listener=listener,

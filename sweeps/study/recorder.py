@@ -70,15 +70,27 @@ class Recorder:
         )
         self._thread.start()
 
-    def start(self, trial: FrozenTrial) -> "concurrent.futures.Future[None]":
+    def start(
+        self, trial: FrozenTrial, *, files: Write = lambda: None
+    ) -> "concurrent.futures.Future[None]":
         """Store a new trial with its parameters, attributes and reports.
 
-        The trial is RUNNING, or already finished.
+        The trial is RUNNING, WAITING, or already finished.
+
+        Args:
+            files: writes the files that the trial begins with. It is called before the trial is
+                stored, so a stored trial always has them, and once more if storing it is tried once
+                more. It raises InfrastructureError if it cannot write.
 
         Returns:
             A future that is done after the write. It is never done if the recorder stops before.
         """
-        return self._submit(lambda: self._create(trial))
+
+        def write() -> None:
+            files()
+            self._create(trial)
+
+        return self._submit(write)
 
     def restart(self, number: int) -> "concurrent.futures.Future[None]":
         """Mark an interrupted trial as RUNNING again; the future is as that of `start`."""

@@ -34,6 +34,7 @@ SNAPSHOT = Snapshot(
     failed=1,
     interrupted=0,
     repeats=0,
+    finishes=0,
     running=(
         Running(5, fold=0, epoch=0, epochs=4, value=None),
         Running(6, fold=2, epoch=3, epochs=4, value=0.81234),
@@ -137,6 +138,14 @@ class TestView:
             "digits  3 completed, 1 pruned, 0 running, 1 failed of 16 "
             "(2 equal to earlier ones do not count)\n\n1:02:03 elapsed, about 0:01:01 left"
         )
+
+    def test_shows_which_trials_finish_pruned_ones(self):
+        running = Running(61, fold=2, epoch=1, epochs=4, value=0.5, finishes=23)
+        lines = self.rendered(finishes=3, running=(running,)).splitlines()
+        assert lines[0].endswith(
+            "1 running, 1 failed of 16 (3 that finish pruned ones do not count);"
+        )
+        assert lines[2].startswith("trial 61 (finishes 23)  fold 3/5  epoch 1/4")
 
     def test_says_that_it_is_leaving(self):
         assert self.rendered(stopping=True, running=(), interrupted=2) == (

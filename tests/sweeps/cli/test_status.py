@@ -10,6 +10,7 @@ import pytest
 
 from sweeps.running.messages import Outcome
 from sweeps.study.lease import Lease, find_holder
+from sweeps.study.records import finishing
 from sweeps.study.storage import open_storage
 from sweeps.study.stored_sweep import StoredSweep
 from sweeps.upkeep.retry import add_retry
@@ -90,6 +91,7 @@ def test_json(sweeps: Callable[..., Ended], recorded: Recorded):
         "interrupted": 1,
         "taken_over": 0,
         "retried": 0,
+        "finishes": 0,
         "history": 0,
         "run_cap": 9,
         "best_score": pytest.approx(0.95),
@@ -151,7 +153,7 @@ def test_what_is_left_until_the_sweep_ends(
     assert sweeps("status").out.splitlines()[6] == f"left       {left}"
 
 
-def test_gpu_hours_retries_repeats_and_history_are_shown_where_there_are_any(
+def test_gpu_hours_retries_repeats_finishes_and_history_are_shown_where_there_are_any(
     sweeps: Callable[..., Ended], recorded: Recorded
 ):
     sweep = recorded([0, 1, 2], Outcome("failed", reason="out of luck"))
@@ -159,14 +161,17 @@ def test_gpu_hours_retries_repeats_and_history_are_shown_where_there_are_any(
     sweep.set_attribute("run_cap", None)
     done, failed = sweep.trials()
     add_retry(sweep, failed)
+    finished = copy.copy(done)
+    finished.user_attrs = {**done.user_attrs, **finishing(failed)}
+    sweep.add(finished)
     for source in ({"sweep": "curve", "trial": 0, "repeats": 0}, {"sweep": "other", "trial": 0}):
         taken = copy.copy(done)
         taken.user_attrs = {**done.user_attrs, "taken_from": source}
         sweep.add(taken)
     lines = sweeps("status").out.splitlines()
     assert lines[2] == (
-        "trials     2 completed, 0 pruned, 1 failed, 0 running, 1 interrupted"
+        "trials     3 completed, 0 pruned, 1 failed, 0 running, 1 interrupted"
         "; 1 whose results were taken over from equal trials; 1 that repeat failed ones; "
-        "1 of other sweeps as history"
+        "1 that finish pruned ones; 1 of other sweeps as history"
     )
     assert lines[5:7] == ["time spent 3.0 min, 1.50 GPU-hours", "left       no limit"]

@@ -44,8 +44,11 @@ def expected(name: str) -> Any:
 
 
 def as_counted_then(summary: dict[str, Any]) -> dict[str, Any]:
-    """That version counted a trial with the result of an equal one towards `run_cap`."""
+    """That version counted a trial with the result of an equal one towards `run_cap`, and finished
+    no pruned trial.
+    """
     summary["left"]["trials"] -= summary["taken_over"]
+    assert summary.pop("finishes") == 0
     return summary
 
 

@@ -452,6 +452,7 @@ def test_a_summary_counts_every_state(rows: Stored) -> None:
         "interrupted": 1,
         "taken_over": 0,
         "retried": 0,
+        "finishes": 0,
         "history": 0,
         "run_cap": 40,
         "best_score": 0.75,

@@ -282,7 +282,7 @@ class TestEnds:
 class TestSnapshot:
     def test_counts_best_and_time_left(self, sweep: Callable[..., Sweep]):
         now = [1000.0]
-        curve = sweep("run_cap=10")
+        curve = sweep("run_cap=10", "folds.finish=0")
         with curve.driver(clock=lambda: now[0]) as driver:
             for _ in range(4):
                 handed_out(driver)
@@ -298,6 +298,7 @@ class TestSnapshot:
                 failed=1,
                 interrupted=0,
                 repeats=0,
+                finishes=0,
                 running=(Running(3, 0, 0, 2, None),),
                 cap=10,
                 k=3,
