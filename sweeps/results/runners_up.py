@@ -25,6 +25,8 @@ from sweeps.results.view import SweepView
 from sweeps.study.records import fold_scores
 from trainer.errors import DataError
 from trainer.metrics import Probs
+from trainer.prediction.calibration import Calibration
+from trainer.prediction.decision import Decision
 from trainer.training.oof import read_finished
 
 logger = logging.getLogger(__name__)
@@ -65,7 +67,12 @@ def find_runners_up(
         return []
     metric = metric_of(view, SweepFiles.of(runs, view.name), candidates.folds)
     library = candidates.library
-    ensemble_NK = predict(library, fit_ensemble(library, metric=metric)).probs_NK
+    # The mean of the calibrated members, by which they were chosen. Calibrated once more, it would
+    # be surer than any single trial, and only worse for mixing one in.
+    mixture = dataclasses.replace(
+        fit_ensemble(library, metric=metric), calibration=Calibration(), decision=Decision()
+    )
+    ensemble_NK = predict(library, mixture).probs_NK
     read = _read(view, pruned, candidates, runs=runs)
     return best_by_gain(library, ensemble_NK, read, most=most)
 
@@ -79,7 +86,7 @@ def best_by_gain(
 
     Args:
         library: has the labels, groups and label columns of the N images.
-        ensemble_NK: what the present ensemble predicts.
+        ensemble_NK: the mean of the calibrated members of the present ensemble.
     """
     truth = library.trials([])  # predictions of its trials would be copied in vain
     gains = ((log_loss_gain(truth, ensemble_NK, one.probs_NK), one.number) for one in runners_up)
