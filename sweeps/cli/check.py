@@ -115,6 +115,7 @@ def _check_all(space: Path, settings: list[str], runs: Path) -> None:
 
 
 def _print_space(spec: "SweepSpec") -> None:
+    from sweeps.running.finishing import most_to_finish
     from sweeps.space.parameters import grid_size
     from sweeps.space.spec import MAX_GRID
 
@@ -131,7 +132,9 @@ def _print_space(spec: "SweepSpec") -> None:
     print(f"end        {' or '.join(ends)}, {folds} each, up to {epochs} a fold")
     rules = [str(spec.early_terminate.type)] if spec.early_terminate.type != "none" else []
     rules += ["the fold race"] if spec.folds.race_rule and spec.folds_comparable else []
-    print(f"early end  {' and '.join(rules) or 'none: every trial trains all folds'}")
+    most = most_to_finish(spec, trials=spec.trial_cap or 0, finished=0)
+    finished = f"; up to {most} that help the ensemble are finished at the end" if most else ""
+    print(f"early end  {' and '.join(rules) or 'none: every trial trains all folds'}{finished}")
     gpu = (
         "one GPU where there is one"
         if spec.resources.gpu is None

@@ -11,9 +11,11 @@ from sweeps.ray_tune.cluster import Cluster, ray_cluster
 from sweeps.ray_tune.runner import run_on_ray
 from sweeps.running.events import Event, FoldFinished
 from sweeps.running.local import run_local
+from sweeps.study.records import finish_of
 from tests.fakes import CURVE_SPACE, curve_trial
 from tests.integration import workers
 from tests.integration.conftest import opened, record
+from tests.sweeps.running.paper_trials import PaperTrials
 from trainer.training.oof import read_oof
 
 ONE_WORKER = Cluster(cpus=1, gpus=0)
@@ -68,6 +70,25 @@ def test_local_and_ray_propose_the_same_points_and_stop_the_same_trials(
 
     assert record(local.trials()) == record(on_ray.trials())
     assert sum(trial.state == TrialState.PRUNED for trial in local.trials()) >= 3
+
+
+def test_local_and_ray_finish_the_same_pruned_trials(digits: Path, tmp_path: Path):
+    path = tmp_path / "curve.yaml"
+    text = CURVE_SPACE.replace("photos/train.csv", str(digits)).replace("bayes", "random")
+    text = text.replace("values: [sgd, adamw, adam]", "value: adam")
+    path.write_text(text.replace("run_cap: 3", "run_cap: 12"))
+    with opened(path, tmp_path / "local") as local:
+        run_local(local.driver, trial=PaperTrials())
+    with opened(path, tmp_path / "ray") as on_ray:
+        run_on_ray(on_ray.driver, ONE_WORKER, trial=PaperTrials())
+
+    assert record(local.trials()) == record(on_ray.trials())
+    finished, on_ray_finished = (
+        [(trial.number, finish_of(trial)) for trial in sweep.trials()[12:]]
+        for sweep in (local, on_ray)
+    )
+    assert finished == on_ray_finished
+    assert [number for number, of in finished if of is not None] == [12, 13, 14]
 
 
 def test_every_completed_trial_has_all_fold_scores_and_predicts_every_image_once(

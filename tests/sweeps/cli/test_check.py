@@ -97,6 +97,10 @@ def test_every_end_and_what_a_trial_gets_is_shown(
         "early end  none: every trial trains all folds",
         "resources  its GPU's share of the CPUs and 0.5 GPU per trial; this machine has 2 CPU",
     ]
+    raced = sweeps("check", path, "--set", "run_cap=16", "--set", "folds.race=true")
+    assert raced.out.splitlines()[2] == (
+        "early end  the fold race; up to 4 that help the ensemble are finished at the end"
+    )
     settings = [
         "--set",
         "run_cap=3",

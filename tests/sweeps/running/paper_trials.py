@@ -14,7 +14,7 @@ from sweeps.running.driver import Driver
 from sweeps.running.messages import Assignment, Outcome, TrialReport, TrialReporter
 from tests.fakes import K, curve_score
 from tests.sweeps.running.curve_sweep import Sweep, handed_out
-from trainer.data.fold_files import save_folds
+from trainer.data.fold_files import load_folds, save_folds
 from trainer.data.folds import Folds
 from trainer.files import write_csv
 from trainer.images.manifest import Manifest
@@ -42,16 +42,16 @@ def folds_on_paper() -> Folds:
     return Folds(manifest, rows // 3 % K, k=K, seed=0)
 
 
-def predicted(lr: float) -> Probs:
+def predicted(lr: float, manifest: Manifest) -> Probs:
     """What a trial with this learning rate predicts.
 
     All complete trials of RACED make the same mistakes. Of the pruned ones, four make mistakes of
     their own, so an ensemble has a use for them.
     """
     seed = int(lr * 1e12) if 2e-4 < lr < 4e-4 or lr > 1e-2 else 0
-    labels_N = folds_on_paper().manifest.labels_N
-    noise_NK = np.random.default_rng(seed).normal(0, 1, (N_IMAGES, 3))
-    return softmax((1.2 * np.eye(3)[labels_N] + noise_NK).astype(np.float32))
+    right_NK = np.eye(len(manifest.classes))[manifest.labels_N]
+    noise_NK = np.random.default_rng(seed).normal(0, 1, right_NK.shape)
+    return softmax((1.2 * right_NK + noise_NK).astype(np.float32))
 
 
 class PaperTrials:
@@ -112,9 +112,10 @@ class PaperTrials:
         lr = assignment.values["lr"]
         score = curve_score(lr=lr, optimizer=assignment.values["optimizer"], fold=fold, epoch=2)
         directory = assignment.files.fold(fold)
-        folds = folds_on_paper()
+        folds = load_folds(assignment.sweep.folds_file)
         rows = folds.valid_rows(fold)
-        write_oof(directory / OOF, rows, predicted(lr)[rows], folds_hash=folds.hash)
+        probs_NK = predicted(lr, folds.manifest)
+        write_oof(directory / OOF, rows, probs_NK[rows], folds_hash=folds.hash)
         write_csv(directory / CURVE, ["epoch", "f1"], [[2, score]])
         (directory / WEIGHTS).touch()
         write_result(directory, _result(fold, score, folds.hash))

@@ -1,15 +1,21 @@
 """What a new trial takes over from an earlier one."""
 
+import dataclasses
 import json
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from sweeps.paths import TrialFiles
 from sweeps.running.finished_folds import finished_folds, take_over_folds
+from sweeps.running.messages import Assignment
+from sweeps.running.trial import run_trial
 from tests.sweeps.fabricated import EPOCHS, RESULTS
+from tests.sweeps.running.trial_runs import Listener
+from trainer.training.oof import OOF
 from trainer.training.result import RESULT, WEIGHTS
 
 
@@ -77,6 +83,22 @@ def test_taking_over_once_more_changes_nothing(tmp_path: Path) -> None:
         (target / "fold-0" / "last.ckpt").touch()  # of a trial that was never recorded
     (target / "fold-0" / "last.ckpt").unlink()
     assert names(target) == names(source)
+
+
+def test_a_pruned_trial_that_is_finished_equals_one_that_was_never_stopped(
+    assignment: Callable[..., Assignment],
+) -> None:
+    given = assignment(epochs=1)
+    assert run_trial(given, Listener(stop_after_fold=0)).state == "stopped"
+    (given.files.fold(0) / WEIGHTS).unlink()  # as retention does
+    new = dataclasses.replace(given, number=4, without_weights=True)
+    assert take_over_folds(given.files.directory, new.files.directory, without_weights=True) == 1
+    whole = dataclasses.replace(given, number=5)
+    assert run_trial(new, Listener()) == run_trial(whole, Listener())
+    for name in (f"fold-0/{OOF}", f"fold-1/{OOF}", f"fold-1/{WEIGHTS}"):
+        finished, undisturbed = (one.files.directory / name for one in (new, whole))
+        assert finished.read_bytes() == undisturbed.read_bytes()
+    assert not (new.files.fold(0) / WEIGHTS).exists()
 
 
 @pytest.mark.parametrize("without_weights", [True, False])
