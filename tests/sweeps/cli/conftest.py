@@ -201,7 +201,7 @@ def _write_fold(directory: Path, folds: Folds, fold: int, wrong: int) -> None:
     predicted = folds.manifest.labels_N[rows].copy()
     predicted[:wrong] = (predicted[:wrong] + 1) % 3
     directory.mkdir(parents=True)
-    write_oof(directory / OOF, rows, np.eye(3, dtype=np.float32)[predicted])
+    write_oof(directory / OOF, rows, np.eye(3, dtype=np.float32)[predicted], folds_hash=folds.hash)
     result = FoldResult(
         fold=fold,
         epochs=2,
