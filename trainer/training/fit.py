@@ -87,7 +87,7 @@ def run_fold(
             read_curve(directory), fold=setup.fold, epochs=config.epochs, notes=done.notes
         )
         return done if all(map(reporter.past, again)) else Ended.STOPPED
-    _set_up_torch(setup.device, setup.threads)
+    set_up_torch(setup.device, setup.threads)
     try:
         fold_run = FoldRun(setup, phases=phases or NoPhases())
         fold_run.resume()
@@ -160,7 +160,8 @@ def _finish(fold_run: FoldRun, reporter: Reporter, times: _Times) -> FoldResult 
     return fold_run.finish()
 
 
-def _set_up_torch(device: torch.device, threads: int) -> None:
+def set_up_torch(device: torch.device, threads: int) -> None:
+    """Set what holds for the whole process: torch's CPU threads, and how a GPU calculates."""
     torch.set_num_threads(threads)
     if device.type == "cuda":
         # tensor sizes stay the same, so cuDNN searches the fastest algorithm only once

@@ -36,18 +36,8 @@ Labels = npt.NDArray[np.int64]
 STRIDE = 32  # progressive resize uses multiples of the factor by which most backbones shrink images
 
 
-class Inputs(Protocol):
-    """Batches for training and for scoring, and the forward pass for these batches."""
-
-    def epoch(self, epoch: int, *, seed: int, start: int = 0) -> Iterator[tuple[Views, Tensor]]:
-        """Yield the training batches of one epoch with their targets (B, K).
-
-        The batches depend only on `epoch` and on `seed`, the seed of the fold run.
-
-        Args:
-            start: the number of batches that are left out; their images are not loaded.
-        """
-        ...
+class PredictedInputs(Protocol):
+    """Batches to predict, and the forward pass for these batches."""
 
     def in_order(self, rows_N: Rows, *, batch_size: int, tta: Tta) -> Iterator[Iterator[Views]]:
         """Yield the T TTA views of each batch one after another, the plain view first.
@@ -58,6 +48,20 @@ class Inputs(Protocol):
 
     def forward(self, network: Network, views: Sequence[Tensor]) -> Logits:
         """Return the logits of each head."""
+        ...
+
+
+class Inputs(PredictedInputs, Protocol):
+    """Batches for training, too."""
+
+    def epoch(self, epoch: int, *, seed: int, start: int = 0) -> Iterator[tuple[Views, Tensor]]:
+        """Yield the training batches of one epoch with their targets (B, K).
+
+        The batches depend only on `epoch` and on `seed`, the seed of the fold run.
+
+        Args:
+            start: the number of batches that are left out; their images are not loaded.
+        """
         ...
 
 
@@ -89,16 +93,45 @@ class TrainingRows:
         return F.one_hot(to_device(self.labels_N[rows], device), self.n_classes).float()
 
 
-class ImageInputs:
-    """Images: decoded pixels, augmented, normalised and mixed on the device."""
+class PlainImages:
+    """Images as they are predicted: decoded pixels, normalised on the device."""
+
+    def __init__(self, batches: Sequence[Batches]) -> None:
+        """
+        Args:
+            batches: one object per view of `TrainConfig.views`, on the device.
+        """
+        self._batches = batches
+
+    def in_order(self, rows_N: Rows, *, batch_size: int, tta: Tta) -> Iterator[Iterator[Views]]:
+        """See PredictedInputs."""
+        for plain in self.plain(rows_N, batch_size=batch_size):
+            yield tta_views(plain, tta)
+
+    def plain(self, rows_N: Rows, *, batch_size: int) -> Iterator[Views]:
+        """Yield batches of every row once and in order, without augmentation."""
+        streams = [
+            batches.pixels(split(rows_N, batch_size=batch_size)) for batches in self._batches
+        ]
+        for pixels in zip(*streams, strict=True):
+            yield [batches.normalised(p) for batches, p in zip(self._batches, pixels, strict=True)]
+
+    def forward(self, network: Network, views: Sequence[Tensor]) -> Logits:
+        """See PredictedInputs."""
+        logits: Logits = network(views)
+        return logits
+
+
+class ImageInputs(PlainImages):
+    """Images for training, too: augmented and mixed on the device."""
 
     def __init__(self, config: TrainConfig, batches: Sequence[Batches], rows: TrainingRows) -> None:
         """
         Args:
             batches: one object per view of `config.views`, on the device.
         """
+        super().__init__(batches)
         self._config = config
-        self._batches = batches
         self._rows = rows
         self._augment = Augmenter(config)
         self._mixing = Mixing(config, labels_N=rows.labels_N, train_rows=rows.train_rows)
@@ -114,24 +147,6 @@ class ImageInputs:
                 for view, pixels_XHWC in enumerate(pixels)
             ]
             yield views, plan.targets(self._rows.one_hot(plan.rows, pixels[0].device))
-
-    def in_order(self, rows_N: Rows, *, batch_size: int, tta: Tta) -> Iterator[Iterator[Views]]:
-        """See Inputs."""
-        for plain in self.plain(rows_N, batch_size=batch_size):
-            yield tta_views(plain, tta)
-
-    def plain(self, rows_N: Rows, *, batch_size: int) -> Iterator[Views]:
-        """Yield batches of every row once and in order, without augmentation."""
-        streams = [
-            batches.pixels(split(rows_N, batch_size=batch_size)) for batches in self._batches
-        ]
-        for pixels in zip(*streams, strict=True):
-            yield [batches.normalised(p) for batches, p in zip(self._batches, pixels, strict=True)]
-
-    def forward(self, network: Network, views: Sequence[Tensor]) -> Logits:
-        """See Inputs."""
-        logits: Logits = network(views)
-        return logits
 
     def _loaded(
         self, seed: int, size_HW: Size, start: int
@@ -207,7 +222,7 @@ class FeatureInputs:
             yield views, self._rows.one_hot(rows_B, views[0].device)
 
     def in_order(self, rows_N: Rows, *, batch_size: int, tta: Tta) -> Iterator[Iterator[Views]]:
-        """See Inputs. Training rows have a plain view only."""
+        """See PredictedInputs. Training rows have a plain view only."""
         features = self._valid if self._valid.has(rows_N) else self._train
         views = None if tta != "none" else 1
         return (
@@ -216,7 +231,7 @@ class FeatureInputs:
         )
 
     def forward(self, network: Network, views: Sequence[Tensor]) -> Logits:
-        """See Inputs. Features go only through the heads."""
+        """See PredictedInputs. Features go only through the heads."""
         return network.classify(views)
 
 

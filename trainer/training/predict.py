@@ -15,7 +15,7 @@ from trainer.images.images import Rows
 from trainer.metrics import Probs
 from trainer.model.heads import Heads
 from trainer.model.network import Logits, Network
-from trainer.training.inputs import Inputs
+from trainer.training.inputs import PredictedInputs
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +34,13 @@ class Prediction:
 
 @torch.inference_mode()
 def predict(
-    network: Network, inputs: Inputs, rows_N: Rows, *, heads: Heads, batch_size: int, tta: Tta
+    network: Network,
+    inputs: PredictedInputs,
+    rows_N: Rows,
+    *,
+    heads: Heads,
+    batch_size: int,
+    tta: Tta,
 ) -> Prediction:
     """Return the prediction of `network` for `rows_N`. The network is in eval mode afterwards."""
     network.eval()
