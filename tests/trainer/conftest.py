@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.numpy
 import torch
 from hypothesis import settings
 from PIL import Image
@@ -288,6 +289,12 @@ def oof(directory: Path) -> np.ndarray:
     """The probabilities that a finished fold run leaves."""
     with np.load(directory / "oof.npz") as file:
         return file["probs"]
+
+
+def tensors(directory: Path) -> dict[str, bytes]:
+    """The weights that a finished fold run leaves, without the header of their file."""
+    loaded = safetensors.numpy.load_file(directory / "model.safetensors")
+    return {name: values.tobytes() for name, values in loaded.items()}
 
 
 def bits(directory: Path) -> dict[str, object]:

@@ -1,6 +1,5 @@
 """The file that freezes a manifest and its folds."""
 
-import dataclasses
 import io
 import json
 import zipfile
@@ -29,7 +28,7 @@ def save_folds(folds: Folds, path: Path) -> None:
         "hash": folds.hash,
         "label_columns": manifest.label_columns,
         "class_parts": manifest.class_parts,
-        "reading": dataclasses.asdict(manifest.reading),
+        "reading": manifest.reading.as_json(),
     }
     # Texts are stored as fixed-width unicode arrays. They need no pickle, which is not safe in a
     # file that people exchange.
@@ -104,7 +103,7 @@ def _from_arrays(head: dict[str, Any], arrays: dict[str, Any]) -> Folds:
         groups=None if groups is None else tuple(groups.tolist()),
         boxes_N4=arrays.get("boxes"),
         digests_N=arrays.get("digests"),
-        reading=_reading(head),
+        reading=Reading.from_json(head["reading"]),
     )
     return Folds(
         manifest=manifest,
@@ -119,15 +118,6 @@ def load_reading(path: Path) -> Reading | None:
     """How the files of frozen folds became pixels; None if the folds file cannot be read."""
     try:
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
-            return _reading(json.loads(str(file["head"])))
+            return Reading.from_json(json.loads(str(file["head"]))["reading"])
     except (OSError, EOFError, ValueError, TypeError, KeyError, zipfile.BadZipFile, zlib.error):
         return None
-
-
-def _reading(head: dict[str, Any]) -> Reading:
-    # JSON has no tuples
-    values: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value
-        for name, value in head["reading"].items()
-    }
-    return Reading(**values)

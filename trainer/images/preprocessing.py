@@ -5,6 +5,8 @@
 """
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Any
 
 from trainer.fields.images import Background, Crop, Resampling, ResizeMode
 
@@ -39,6 +41,19 @@ class Reading:
     background_weights: str | None = None
     levels: Levels | None = None
     real_levels: Levels | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the values as JSON has them."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> "Reading":
+        """Return the reading that `as_json` described. JSON has no tuples."""
+        with_tuples: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in values.items()
+        }
+        return cls(**with_tuples)
 
     @property
     def chosen_levels(self) -> tuple[Levels | None, Levels | None] | None:

@@ -3,7 +3,10 @@
 Each file is written atomically, so it is whole or absent.
 """
 
+import json
 import pickle
+import struct
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -76,13 +79,40 @@ def load_checkpoint(path: Path, *, identity: dict[str, Any]) -> dict[str, Any] |
     return state
 
 
-def save_weights(path: Path, model: nn.Module) -> None:
-    """Write the model's weights as a safetensors file, which is loaded without running code."""
+def save_weights(path: Path, model: nn.Module, *, header: Mapping[str, str] | None = None) -> None:
+    """Write the model's weights as a safetensors file, which is loaded without running code.
+
+    Args:
+        header: texts that `read_header` returns, see `trainer.model.weights_header`.
+    """
     state = {
         name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()
     }
+    content = safetensors.torch.save(state, dict(header or {}))
+    (length,) = struct.unpack_from("<Q", content)
+    described = json.loads(content[8 : 8 + length])
+    # Safetensors writes these texts in a random order. Equal weights must give equal bytes.
+    described["__metadata__"] = dict(sorted(described.get("__metadata__", {}).items()))
+    head = json.dumps(described, separators=(",", ":"), ensure_ascii=False).encode()
+    head += b" " * (-len(head) % 8)  # the format aligns the tensors to 8 bytes
     with atomic_write(path) as file:
-        file.write(safetensors.torch.save(state))
+        file.write(struct.pack("<Q", len(head)) + head)
+        file.write(memoryview(content)[8 + length :])
+
+
+def read_header(path: Path) -> dict[str, str]:
+    """Return the texts that `save_weights` wrote; no weights are read.
+
+    A file of an earlier version has no texts.
+
+    Raises:
+        CheckpointError: the file is missing, cut off or no safetensors file.
+    """
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            return file.metadata() or {}
+    except (OSError, safetensors.SafetensorError) as error:
+        raise _not_loading(path, error) from None
 
 
 def load_weights(path: Path, model: nn.Module) -> None:
@@ -94,4 +124,8 @@ def load_weights(path: Path, model: nn.Module) -> None:
     try:
         model.load_state_dict(safetensors.torch.load_file(path))
     except (OSError, RuntimeError, safetensors.SafetensorError) as error:
-        raise CheckpointError(f"{path}: the weights do not load ({first_line(error)})") from None
+        raise _not_loading(path, error) from None
+
+
+def _not_loading(path: Path, error: Exception) -> CheckpointError:
+    return CheckpointError(f"{path}: the weights do not load ({first_line(error)})")

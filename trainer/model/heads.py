@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Sequence
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +16,16 @@ import torch.nn.functional as F  # noqa: N812 - torch's convention
 from torch import Tensor
 
 from trainer.errors import ConfigError
-from trainer.images.manifest import Manifest
+
+
+class Labelled(Protocol):
+    """Something with classes, such as a manifest; its attributes are those of `Manifest`."""
+
+    @property
+    def label_columns(self) -> tuple[str, ...]: ...
+
+    @property
+    def class_parts(self) -> tuple[tuple[str, ...], ...]: ...
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -48,23 +58,23 @@ class Heads:
         return cls(("class",), (n_classes,), (np.arange(n_classes),))
 
     @classmethod
-    def separate(cls, manifest: Manifest) -> Heads:
+    def separate(cls, labelled: Labelled) -> Heads:
         """One head per label column.
 
         The classes of a head are the column's values, in order of first appearance.
 
         Raises:
-            ConfigError: the manifest has a single label column.
+            ConfigError: there is a single label column.
         """
-        columns = manifest.label_columns
-        if len(columns) < 2 or not manifest.class_parts:
+        columns = labelled.label_columns
+        if len(columns) < 2 or not labelled.class_parts:
             raise ConfigError(
                 f"heads: separate needs several label columns, got 1 ({columns[0]}). Use heads: "
                 "joint, or name all columns that make the class, e.g. label: [mask, gender, age]"
             )
-        values = [list(dict.fromkeys(parts)) for parts in zip(*manifest.class_parts, strict=True)]
+        values = [list(dict.fromkeys(parts)) for parts in zip(*labelled.class_parts, strict=True)]
         class_of = tuple(
-            np.array([known.index(parts[head]) for parts in manifest.class_parts], dtype=np.int64)
+            np.array([known.index(parts[head]) for parts in labelled.class_parts], dtype=np.int64)
             for head, known in enumerate(values)
         )
         return cls(columns, tuple(map(len, values)), class_of)

@@ -31,7 +31,7 @@ from trainer.model.network import build_network
 from trainer.seeds import derive
 from trainer.training.begun_epoch import BegunEpoch
 from trainer.training.fold_setup import FoldSetup
-from trainer.training.from_setup import batches_of, heads_of, loss_of, mean_std_of
+from trainer.training.from_setup import batches_of, header_of, heads_of, loss_of, mean_std_of
 from trainer.training.inputs import FeatureInputs, ImageInputs, Inputs, TrainingRows
 from trainer.training.kept_epochs import leave_results_only
 from trainer.training.predict import Prediction, predict
@@ -81,7 +81,9 @@ class FoldRun:
             config, setup.train_rows, manifest.labels_N, len(manifest.classes)
         )
         loss = loss_of(setup, self._heads)
-        self._scoring = Scoring(setup, loss=loss, rows=self._rows)
+        self._mean_std = mean_std_of(setup)
+        header = header_of(setup, self._mean_std)
+        self._scoring = Scoring(setup, loss=loss, rows=self._rows, header=header)
         # layers draw initial weights and dropout masks from torch's global generator, so it is
         # seeded before each use
         torch.manual_seed(derive(setup.seed, "weights"))
@@ -96,7 +98,6 @@ class FoldRun:
             phases=phases,
             make_room=lambda: drop_others(keep=setup.images),
         )
-        self._mean_std = mean_std_of(setup)
         self._images = ImageInputs(config, batches_of(setup, self._mean_std), self._rows)
         self._inputs: Inputs = self._images
         self._features_wanted = (

@@ -1,4 +1,4 @@
-"""What follows from the setup of a fold run: its heads, its loss and its batches of images."""
+"""What follows from the setup of a fold run: heads, loss, batches of images, header of weights."""
 
 from functools import partial
 
@@ -9,6 +9,7 @@ from trainer.images.batches import Batches, MeanStd
 from trainer.learning.losses import HeadsLoss, build_loss
 from trainer.model.backbone import normalisation
 from trainer.model.heads import Heads
+from trainer.model.weights_header import WeightsHeader, foldsweep_version
 from trainer.training.fold_setup import FoldSetup
 from trainer.user_code import call_loss, load_user_function
 
@@ -50,3 +51,18 @@ def batches_of(setup: FoldSetup, mean_std: MeanStd) -> list[Batches]:
     """Return the batches of each view of the images, on the device."""
     images = setup.images
     return [Batches(view, device=setup.device, mean_std=mean_std, beside=images) for view in images]
+
+
+def header_of(setup: FoldSetup, mean_std: MeanStd) -> WeightsHeader:
+    """Return the header of the weights that the fold run writes."""
+    manifest = setup.folds.manifest
+    return WeightsHeader(
+        config=setup.config.settled(),
+        classes=manifest.classes,
+        label_columns=manifest.label_columns,
+        class_parts=manifest.class_parts,
+        mean_std=mean_std,
+        reading=manifest.reading,
+        fold=setup.fold,
+        version=foldsweep_version(),
+    )

@@ -39,17 +39,19 @@ class KeptEpochs:
 
     Args:
         directory: the directory of the fold run.
+        header: is written with the weights, see `save_weights`.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, header: Mapping[str, str] | None = None) -> None:
         self._fold = directory
         self._directory = directory / FOLDER
+        self._header = header
 
     def keep(
         self, epoch: int, network: nn.Module, *, rows_N: Rows, probs_NK: Probs, folds_hash: str
     ) -> None:
         """Write weights and probabilities of an epoch; an epoch of the same number is replaced."""
-        save_weights(self._weights(epoch), network)
+        save_weights(self._weights(epoch), network, header=self._header)
         write_oof(self._oof(epoch), rows_N, probs_NK, folds_hash=folds_hash)
 
     def keep_only(self, epoch: int) -> None:

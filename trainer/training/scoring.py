@@ -16,6 +16,7 @@ from trainer.learning.schedules import FEEDBACK
 from trainer.metrics import METRICS, Probs, score_fold
 from trainer.model.checkpoint import save_weights
 from trainer.model.network import Network
+from trainer.model.weights_header import WeightsHeader
 from trainer.training.fold_setup import FoldSetup
 from trainer.training.inputs import TrainingRows
 from trainer.training.kept_epochs import KeptEpochs
@@ -38,14 +39,21 @@ class Scoring:
     chosen for all folds.
     """
 
-    def __init__(self, setup: FoldSetup, *, loss: HeadsLoss, rows: TrainingRows) -> None:
+    def __init__(
+        self, setup: FoldSetup, *, loss: HeadsLoss, rows: TrainingRows, header: WeightsHeader
+    ) -> None:
+        """
+        Args:
+            header: is written with the weights.
+        """
         config = setup.config
         self._setup = setup
         self._config = config
         self._loss = loss
         self._rows = rows
         self._metric = load_user_function(config.metric, setup.code) if config.metric else None
-        self._kept = KeptEpochs(setup.directory)
+        self._header = header.as_texts()
+        self._kept = KeptEpochs(setup.directory, header=self._header)
         self._probs: Probs | None = None  # probabilities of the held-out rows, from the last epoch
 
     @property
@@ -155,7 +163,7 @@ class Scoring:
             self._probs,
             folds_hash=self._setup.folds.hash,
         )
-        save_weights(directory / WEIGHTS, network)
+        save_weights(directory / WEIGHTS, network, header=self._header)
         return self._probs
 
     def discard(self) -> None:

@@ -215,7 +215,7 @@ def test_a_process_whose_trial_another_one_took_over_writes_nothing(
 def test_a_full_disk_interrupts_the_trial_and_leaves_no_half_file(
     assignment: Callable[..., Assignment], monkeypatch: pytest.MonkeyPatch
 ):
-    def full(*_: object) -> None:
+    def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device", "model.safetensors")
 
     given = assignment()

@@ -5,12 +5,19 @@ import os
 import pickle
 
 import pytest
+import safetensors.torch
 import torch
 from torch import nn
 
 from trainer.errors import CheckpointError
 from trainer.model import checkpoint
-from trainer.model.checkpoint import load_checkpoint, load_weights, save_checkpoint, save_weights
+from trainer.model.checkpoint import (
+    load_checkpoint,
+    load_weights,
+    read_header,
+    save_checkpoint,
+    save_weights,
+)
 
 IDENTITY = {"config": "c0ffee", "folds": "f01d5", "fold": 1}
 
@@ -180,3 +187,32 @@ def test_weights_of_another_network_are_refused(tmp_path):
         match=r"model.safetensors: the weights do not load \(Error.* Sequential:?\)$",
     ):
         load_weights(tmp_path / "model.safetensors", network(classes=3))
+
+
+def test_the_header_is_read_without_the_weights_and_is_the_same_bytes_whatever_its_order(tmp_path):
+    texts = {"size": "16", "classes": '["차", "b"]', "backbone": "own.py:net"}
+    model = network()
+    save_weights(tmp_path / "a.safetensors", model, header=texts)
+    save_weights(tmp_path / "b.safetensors", model, header=dict(reversed(texts.items())))
+    assert read_header(tmp_path / "a.safetensors") == texts
+    assert (tmp_path / "a.safetensors").read_bytes() == (tmp_path / "b.safetensors").read_bytes()
+    other = network()
+    load_weights(tmp_path / "a.safetensors", other)
+    assert equal(dict(other.state_dict()), dict(model.state_dict()))
+
+
+def test_a_file_without_a_header_has_no_texts(tmp_path):
+    safetensors.torch.save_file(network().state_dict(), tmp_path / "model.safetensors")
+    assert read_header(tmp_path / "model.safetensors") == {}
+
+
+@pytest.mark.parametrize("part", [0.0, 0.3, 0.99])
+def test_a_cut_off_file_of_weights_is_noticed_by_its_header(tmp_path, part):
+    path = tmp_path / "model.safetensors"
+    save_weights(path, network(), header={"size": "16"})
+    raw = path.read_bytes()
+    path.write_bytes(raw[: int(len(raw) * part)])
+    with pytest.raises(
+        CheckpointError, match=r"model.safetensors: the weights do not load \(.+\)$"
+    ):
+        read_header(path)

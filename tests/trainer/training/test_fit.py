@@ -361,7 +361,7 @@ def test_a_crash_while_another_configuration_finishes_leaves_no_result_that_lies
     old = train(tiny(epochs=1))
     before = (tmp_path / "fold-0" / "oof.npz").read_bytes()
 
-    def full(path: Path, model: torch.nn.Module) -> None:
+    def full(path: Path, model: torch.nn.Module, **_: object) -> None:
         raise OSError("No space left on device")
 
     monkeypatch.setattr(scoring, "save_weights", full)
@@ -372,8 +372,8 @@ def test_a_crash_while_another_configuration_finishes_leaves_no_result_that_lies
 
 
 def test_the_result_is_written_last(train, tiny, tmp_path, monkeypatch):
-    def look(path: Path, model: torch.nn.Module) -> None:
-        save_weights(path, model)
+    def look(path: Path, model: torch.nn.Module, **header: object) -> None:
+        save_weights(path, model, **header)
         assert "result.json" not in files(tmp_path / "fold-0")
         raise OSError("No space left on device")
 
