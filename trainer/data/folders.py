@@ -107,6 +107,15 @@ def profiles(source: Path, borders: tuple[int, ...], exclude: Collection[str] = 
     return part
 
 
+def image_files(folder: Path) -> list[str]:
+    """The sorted paths of all image files in a folder and below it, relative to the folder.
+
+    Hidden files and folders are left out, and each folder that a link leads to is read once.
+    """
+    home = folder.resolve()
+    return _images(home, home, [])
+
+
 def age_bands(borders: tuple[int, ...]) -> tuple[str, ...]:
     """The names of the age bands between the borders, in ascending order.
 
@@ -165,7 +174,8 @@ def _images(folder: Path, source: Path, ignored: list[tuple[str, str]]) -> list[
             continue
         seen.add(real)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        found += [f"{base}/{name}" for name in files if _is_image(name)]
+        prefix = "" if base == "." else f"{base}/"
+        found += [f"{prefix}{name}" for name in files if _is_image(name)]
     return sorted(found)
 
 

@@ -272,14 +272,19 @@ def _table(
         labels=list(zip(*labels, strict=True)),
         orders=orders,
         groups=groups,
-        boxes_N4=None if boxes is None else _boxes(boxes, xywh=data.box_format == "xywh"),
+        boxes_N4=None if boxes is None else raw_boxes(boxes, xywh=data.box_format == "xywh"),
         fixed_N=fixed_N,
         ignored=ignored,
         notes=notes,
     )
 
 
-def _boxes(columns: list[list[str]], *, xywh: bool) -> npt.NDArray[np.float64]:
+def raw_boxes(columns: list[list[str]], *, xywh: bool) -> npt.NDArray[np.float64]:
+    """Left, top, right and bottom (N, 4) from four columns; NaN for a value that is not a number.
+
+    Args:
+        xywh: whether the last two columns are width and height.
+    """
     import pandas as pd
 
     boxes_N4 = np.stack(
