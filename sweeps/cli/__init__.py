@@ -18,6 +18,7 @@ from sweeps.cli.compare_submissions import compare_submissions
 from sweeps.cli.demo import demo
 from sweeps.cli.gc import gc
 from sweeps.cli.list import list_sweeps
+from sweeps.cli.predict import predict
 from sweeps.cli.prepare import prepare
 from sweeps.cli.retry import retry
 from sweeps.cli.run import run
@@ -80,6 +81,7 @@ for command in (
     check,
     prepare,
     best,
+    predict,
     suspects,
     score,
     compare_submissions,

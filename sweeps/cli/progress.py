@@ -33,17 +33,20 @@ IMAGES_EVERY_S = 30.0  # time between two plain lines about the images
 
 
 @contextlib.contextmanager
-def reading_images() -> Iterator[Callable[[str, int, int], None]]:
+def reading_images(*, plain: bool = False) -> Iterator[Callable[[str, int, int], None]]:
     """Show how far a long activity is, in a command that runs no sweep.
 
     On a terminal the progress is a bar, else a line every `IMAGES_EVERY_S` seconds and at the end.
+
+    Args:
+        plain: print lines on a terminal, too.
 
     Yields:
         a function that takes the name of the activity, the number of items that are done, and the
         number of all items.
     """
     console = Console(stderr=True)
-    if not console.is_terminal:
+    if plain or not console.is_terminal:
         yield PlainProgress().images
         return
     with RichProgress(*RichProgress.get_default_columns(), console=console, transient=True) as bar:

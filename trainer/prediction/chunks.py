@@ -9,6 +9,7 @@ Shapes: N images, H height, W width, C channels.
 
 import concurrent.futures
 import dataclasses
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
@@ -27,6 +28,7 @@ from trainer.prediction.unseen import Unseen
 CHUNK = 2_048  # images, at most
 CHUNK_BYTES = 2**29  # of decoded images; two chunks are in memory
 Looks = Mapping[Reading, Sequence[Preprocessing]]  # the preparations that a file is decoded for
+Cancelled = Callable[[], bool]
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -59,9 +61,19 @@ def cut_chunks(images: int, looks: Looks) -> list[Rows]:
 
 
 def decode_chunk(
-    unseen: Unseen, rows: Rows, looks: Looks, *, threads: int | None = None
+    unseen: Unseen,
+    rows: Rows,
+    looks: Looks,
+    *,
+    cancelled: Cancelled = lambda: False,
+    threads: int | None = None,
 ) -> DecodedChunk:
-    """Read and decode each file once, for all preparations."""
+    """Read and decode each file once, for all preparations.
+
+    Args:
+        cancelled: is called before each image; True ends the work, which nobody waits for.
+        threads: number of threads; None means one per core.
+    """
     wanted = [(reading, how) for reading, hows in looks.items() for how in hows]
     arrays: list[Pixels] = [
         np.zeros((len(rows), *how.size_HW, 3), dtype=np.uint8) for _, how in wanted
@@ -72,6 +84,8 @@ def decode_chunk(
         return _decoded(unseen, row, looks)
 
     for at, images in enumerate(map_in_order(decoded, rows.tolist(), threads=threads)):
+        if cancelled():
+            break
         if isinstance(images, str):
             bad[at] = images
             continue
@@ -111,14 +125,25 @@ def _box(unseen: Unseen, row: int, size_HW: tuple[int, int]) -> Box:
     return left, top, right, bottom
 
 
-def one_ahead(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-    """Call `function` on each item like `map`; a thread works on the next item meanwhile."""
+def one_ahead(
+    function: Callable[[Item, Cancelled], Result], items: Iterable[Item]
+) -> Iterator[Result]:
+    """Call `function` on each item like `map`; a thread works on the next item meanwhile.
+
+    Args:
+        function: its second argument returns True once nobody waits for the result any more, e.g.
+            after Ctrl-C.
+    """
+    left = threading.Event()
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         waiting: concurrent.futures.Future[Result] | None = None
-        for item in items:
-            ready = waiting
-            waiting = pool.submit(function, item)
-            if ready is not None:
-                yield ready.result()
-        if waiting is not None:
-            yield waiting.result()
+        try:
+            for item in items:
+                ready = waiting
+                waiting = pool.submit(function, item, left.is_set)
+                if ready is not None:
+                    yield ready.result()
+            if waiting is not None:
+                yield waiting.result()
+        finally:
+            left.set()

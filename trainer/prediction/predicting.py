@@ -26,7 +26,14 @@ from trainer.images.crops import require
 from trainer.images.images import Rows
 from trainer.images.preprocessing import Preprocessing, Reading
 from trainer.metrics import Probs
-from trainer.prediction.chunks import DecodedChunk, Looks, cut_chunks, decode_chunk, one_ahead
+from trainer.prediction.chunks import (
+    Cancelled,
+    DecodedChunk,
+    Looks,
+    cut_chunks,
+    decode_chunk,
+    one_ahead,
+)
 from trainer.prediction.fold_model import FoldModel
 from trainer.prediction.mixture import Mixture
 from trainer.prediction.store import Store
@@ -112,9 +119,9 @@ class Plan:
         """The rows of each chunk."""
         return cut_chunks(len(self.unseen), self.looks)
 
-    def decoded(self, number: int) -> DecodedChunk:
-        """Read and decode the images of a chunk."""
-        return decode_chunk(self.unseen, self.chunks[number], self.looks)
+    def decoded(self, number: int, cancelled: Cancelled = lambda: False) -> DecodedChunk:
+        """Read and decode the images of a chunk, see `decode_chunk`."""
+        return decode_chunk(self.unseen, self.chunks[number], self.looks, cancelled=cancelled)
 
     def keys(self, chunk: Rows) -> list[str]:
         """Return the key of the probabilities of a chunk for each model, see `Store`."""
@@ -171,9 +178,11 @@ def answers(
     set_up_torch(device, torch.get_num_threads())
     done = 0
 
-    def prepared(number: int) -> tuple[list[Kept | None], DecodedChunk | None]:
+    def prepared(
+        number: int, cancelled: Cancelled
+    ) -> tuple[list[Kept | None], DecodedChunk | None]:
         kept: list[Kept | None] = [store.read(key) for key in keys[number]]
-        return kept, None if complete(kept) else plan.decoded(number)
+        return kept, None if complete(kept) else plan.decoded(number, cancelled)
 
     for number, (kept, chunk) in enumerate(one_ahead(prepared, range(len(plan.chunks)))):
         answered: list[Kept] = []

@@ -5,7 +5,7 @@ Shapes: N images.
 
 import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +34,7 @@ class Unseen:
         boxes_N4: left, top, right and bottom as the table has them; NaN where it has no number.
         clip_boxes: whether a box is cut at the edge of the image, or is an error.
         missing: the rows whose file does not exist.
+        columns: the other columns of the table, as texts; ids may be in one of them.
     """
 
     source: str
@@ -44,6 +45,7 @@ class Unseen:
     boxes_N4: npt.NDArray[np.float64] | None = None
     clip_boxes: bool = False
     missing: frozenset[int] = frozenset()
+    columns: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -143,6 +145,9 @@ def _of_table(source: Path, data: DataOptions, *, boxes: bool) -> Unseen:
         else raw_boxes([frame[name].tolist() for name in box], xywh=data.box_format == "xywh"),
         clip_boxes=data.bad_boxes == "clip",
         missing=frozenset(missing),
+        columns={
+            str(name): tuple(frame[name].tolist()) for name in frame.columns if name != data.image
+        },
     )
     _refuse_repeated_rows(found)
     return found

@@ -2,6 +2,7 @@
 
 import collections
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from trainer.errors import ConfigError, DataError, OutOfMemoryError
 from trainer.images.preprocessing import Preprocessing, Reading
 from trainer.prediction import chunks, fold_model, predicting
 from trainer.prediction.calibration import Calibration
-from trainer.prediction.chunks import cut_chunks, one_ahead
+from trainer.prediction.chunks import cut_chunks, decode_chunk, one_ahead
 from trainer.prediction.mixture import Member, Mixture
 from trainer.prediction.predicting import Predictor, needs_boxes
 from trainer.prediction.store import Store
@@ -358,11 +359,31 @@ def test_batches_that_do_not_fit_are_halved(predictor, unseen, monkeypatch):
 
 def test_the_next_item_is_worked_on_meanwhile_in_order_and_errors_arrive():
     begun = []
-    results = one_ahead(lambda item: begun.append(item) or 10 // item, [1, 2, 0, 5])
+    results = one_ahead(lambda item, _: begun.append(item) or 10 // item, [1, 2, 0, 5])
     assert next(results) == 10
     assert next(results) == 5
     assert len(begun) >= 2
     with pytest.raises(ZeroDivisionError):
         next(results)
-    assert list(one_ahead(abs, [])) == []
-    assert list(one_ahead(abs, [-1])) == [1]
+    assert list(one_ahead(lambda item, _: -item, [])) == []
+    assert list(one_ahead(lambda item, _: -item, [1])) == [-1]
+
+
+def test_nobody_waits_for_an_item_that_is_not_wanted_any_more():
+    begun = threading.Event()
+
+    def slow(item: int, cancelled: Callable[[], bool]) -> int:
+        while item and not cancelled():
+            begun.set()
+        return item
+
+    results = one_ahead(slow, [0, 1])
+    assert next(results) == 0
+    assert begun.wait(60)
+    results.close()  # returns, because the item is told to end
+
+
+def test_decoding_ends_where_it_is_cancelled(unseen, calls):
+    looks = {Reading(): [Preprocessing((8, 8))]}
+    decode_chunk(unseen, np.arange(N), looks, cancelled=lambda: True, threads=1)
+    assert calls["decode_all"] < N
