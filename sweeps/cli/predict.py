@@ -92,6 +92,14 @@ def predict(
             "--folds", metavar="N", min=1, help="Fold models of each trial that predict (fast: 1)."
         ),
     ] = None,
+    image: Annotated[
+        str | None,
+        typer.Option(
+            "--image",
+            metavar="COLUMN",
+            help="The CSV's column with the paths (default: data.image).",
+        ),
+    ] = None,
     group: Annotated[
         str | None,
         typer.Option(
@@ -135,7 +143,7 @@ def predict(
     from sweeps.shipping.members import with_weights
     from sweeps.shipping.predicting import make_submission, on_this_machine
     from sweeps.shipping.shipped import what_ships
-    from sweeps.shipping.submission import Wanted
+    from sweeps.shipping.submission import Wanted, check
     from sweeps.shipping.template import Ids, TemplateOptions
 
     folder = runs_folder(runs)
@@ -143,8 +151,6 @@ def predict(
     files = sweep_files(found, runs=folder)
     view = SweepView.read(found)
     wish = wish_of(others, storage, runs, max_members=max_members)
-    with telling() as tell:
-        shipped = what_ships(view, runs=folder, wish=wish, trial=trial, topk=topk, tell=tell)
     wanted = Wanted(
         source=source,
         out=out,
@@ -154,10 +160,15 @@ def predict(
             codes=None if codes is None else Codes(codes.value),
             probabilities=probabilities,
         ),
+        image=image,
         group=group,
         tta=None if tta is None else tta.value,
         folds=folds,
     )
+    check(wanted, files=files)
+    compute_on = on_this_machine(device.value)
+    with telling() as tell:
+        shipped = what_ships(view, runs=folder, wish=wish, trial=trial, topk=topk, tell=tell)
     with reading_images(plain=plain) as progress:
         done = make_submission(
             shipped,
@@ -165,7 +176,7 @@ def predict(
             files=files,
             kept=lambda: with_weights(view, runs=folder),
             say=lambda text: print(f"note: {text}", file=sys.stderr, flush=True),
-            compute=on_this_machine(device.value, progress),
+            compute=compute_on(progress),
         )
     _print(shipped, wanted, done)
     if done.bad and not skip_bad:

@@ -127,6 +127,7 @@ def settle(
         return shipped.mixture, notices
     total = sum(member.weight for member in left)
     members = tuple(dataclasses.replace(each, weight=each.weight / total) for each in left)
+    notices.append("the estimate and the rule are those of the mixture with all its members")
     return dataclasses.replace(shipped.mixture, members=members), notices
 
 
@@ -137,7 +138,8 @@ def _notices(known: str, member: MemberModels) -> list[str]:
     notices = [f"{known} is averaged without a damaged fold model: {damaged}"] if damaged else []
     if member.gone:
         folds = ", ".join(map(str, member.gone))
-        notices.append(f"{known} is averaged without the weights of folds {folds}, which are gone")
+        several = "s" if len(member.gone) > 1 else ""
+        notices.append(f"{known} is averaged without fold{several} {folds}, whose weights are gone")
     return notices
 
 

@@ -65,8 +65,8 @@ def make_submission(
     return done
 
 
-def on_this_machine(device: str, progress: "Progress") -> Compute:
-    """Return the function that predicts the chunks in this process.
+def on_this_machine(device: str) -> Callable[["Progress"], Compute]:
+    """Return a function that takes the progress and returns what predicts the chunks here.
 
     Raises:
         ConfigError: there is no such device.
@@ -76,7 +76,11 @@ def on_this_machine(device: str, progress: "Progress") -> Compute:
     from trainer.training.fit import pick_device
 
     chosen = pick_device(device)
-    return lambda plan, store: answers(plan, device=chosen, store=store, progress=progress)
+
+    def reporting(progress: "Progress") -> Compute:
+        return lambda plan, store: answers(plan, device=chosen, store=store, progress=progress)
+
+    return reporting
 
 
 def _given(shipped: Shipped, unseen: Unseen) -> Mapping[str, Probs]:

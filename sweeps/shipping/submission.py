@@ -65,6 +65,7 @@ class Wanted:
         out: the file to write.
         template: the file whose form the submission has, or None.
         options: how the template is understood.
+        image: the column of the source with the paths; None for the name in the training data.
         group: the column of the source's groups, or "folder"; None averages no groups.
         tta: test-time augmentation; None for that of each model's training.
         folds: how many fold models of each member predict; None for all.
@@ -74,6 +75,7 @@ class Wanted:
     out: Path
     template: Path | None = None
     options: TemplateOptions = NO_OPTIONS
+    image: str | None = None
     group: str | None = None
     tta: Tta | None = None
     folds: int | None = None
@@ -142,6 +144,23 @@ class Submission:
     mix: Mapping[str, tuple[float, float]]
 
 
+def check(wanted: Wanted, *, files: SweepFiles) -> None:
+    """Refuse mistakes in the user's options, before anything that takes time.
+
+    `prepare` finds those that need the models.
+
+    Args:
+        files: the files of the sweep, whose columns the source has.
+
+    Raises:
+        InputError, DataError: the output cannot be written, or source or template cannot be read.
+    """
+    _refuse_bad_out(wanted)
+    read_unseen(_options(files, wanted))
+    if wanted.template is not None:
+        read_sheet(wanted.template)
+
+
 def prepare(shipped: Shipped, wanted: Wanted, *, files: SweepFiles, boxes: bool) -> Prepared:
     """Read source and template, and check that the submission can be written.
 
@@ -150,10 +169,9 @@ def prepare(shipped: Shipped, wanted: Wanted, *, files: SweepFiles, boxes: bool)
         boxes: whether a model crops boxes.
 
     Raises:
-        InputError, DataError: the output cannot be written; the source has no images, columns or
-            boxes; the template does not fit it; or groups are unknown.
+        InputError, DataError: the source has no images, columns or boxes; the template does not fit
+            it; or groups are unknown.
     """
-    _refuse_bad_out(wanted)
     unseen = read_unseen(_options(files, wanted), boxes=boxes)
     classes = Classes.of(shipped.folds.manifest)
     layout = None
@@ -176,10 +194,12 @@ def prepare(shipped: Shipped, wanted: Wanted, *, files: SweepFiles, boxes: bool)
 
 def _refuse_bad_out(wanted: Wanted) -> None:
     out = wanted.out
+    if out.is_dir():
+        raise InputError(
+            f"--out {out}: this is a folder. Name a file, e.g. {out / 'submission.csv'}"
+        )
     if out.suffix.lower() not in SUFFIXES:
         raise InputError(f"--out {out}: a submission is a table; name it e.g. {out.stem}.csv")
-    if out.is_dir():
-        raise InputError(f"--out {out}: this is a folder. Name a file, e.g. {out}/submission.csv")
     for option, path in (("--source", Path(wanted.source)), ("--template", wanted.template)):
         if path is not None and path.exists() and out.exists() and path.samefile(out):
             raise InputError(f"--out {out}: this is the file of {option}. Name another file")
@@ -190,6 +210,8 @@ def _options(files: SweepFiles, wanted: Wanted) -> DataOptions:
     """The options of the source: it has the sweep's names of columns."""
     given = YamlFile(files.spec).values.get("data", {})
     taken = {name: given[name] for name in TAKEN if given.get(name) is not None}
+    if wanted.image is not None:
+        taken["image"] = wanted.image
     return DataOptions(source=wanted.source, group=wanted.group, **taken)
 
 

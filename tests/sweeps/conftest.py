@@ -19,6 +19,7 @@ from PIL import Image
 from sweeps.space.spec import SweepSpec
 from sweeps.space.spec_reader import read_spec
 from sweeps.study.storage import open_storage
+from tests.sweeps.trained import train_sweep
 
 settings.register_profile("sweeps", deadline=None)  # no test depends on the time it takes
 settings.load_profile("sweeps")
@@ -33,6 +34,22 @@ def _own_folders(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("SWEEPS_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("SWEEPS_RUNS", raising=False)
     monkeypatch.delenv("SWEEPS_STORAGE", raising=False)
+
+
+@pytest.fixture(scope="session")
+def trained_sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder with the files of `tests.sweeps.trained`; no test changes it."""
+    folder = tmp_path_factory.mktemp("trained")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SWEEPS_CACHE", str(folder / "cache"))
+        train_sweep(folder)
+    return folder
+
+
+@pytest.fixture
+def people(trained_sweep: Path, tmp_path: Path) -> Path:
+    """A runs folder with a copy of that sweep, which a test may change."""
+    return Path(shutil.copytree(trained_sweep / "runs", tmp_path / "runs"))
 
 
 @pytest.fixture(scope="session")

@@ -167,7 +167,10 @@ def _refuse_missing_columns(
         *((name, "the boxes") for name in box or ()),
     ):
         if name not in there:
-            raise DataError(f"{source}: no column {name!r} with {what}. {columns_text(there)}")
+            advice = ". Name the right one with --image" if name == image else ""
+            raise DataError(
+                f"{source}: no column {name!r} with {what}. {columns_text(there)}{advice}"
+            )
 
 
 def _refuse_repeated_rows(unseen: Unseen) -> None:
