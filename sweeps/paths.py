@@ -144,6 +144,11 @@ class SweepFiles:
         return self.directory / "choices"
 
     @property
+    def holdout(self) -> Path:
+        """The file that records each look at the holdout, see `sweeps.shipping.holdout`."""
+        return self.directory / "holdout.json"
+
+    @property
     def check(self) -> "SweepFiles":
         """The folder in which `sweeps check` writes the same files."""
         return SweepFiles(self.directory / "check")

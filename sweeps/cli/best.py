@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from sweeps.results.choice import Wish
     from sweeps.results.leaderboard import Leaderboard
+    from sweeps.results.view import SweepView
+    from sweeps.shipping.holdout import Look
 
 MOST_MEMBERS = 25
 
@@ -60,13 +62,22 @@ def best(
     fast: Annotated[
         bool, typer.Option("--fast", help="Only the table: no estimates, no ensemble.")
     ] = False,
+    holdout: Annotated[
+        bool,
+        typer.Option("--holdout", help="Score what ships once on the images of folds.holdout."),
+    ] = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print the table as CSV.")] = False,
     as_json: Json = False,
     storage: Storage = None,
     runs: Runs = None,
 ) -> None:
     """Show a sweep's best trials, its ensemble, and what to expect of them on new images."""
-    from sweeps.cli.leaderboard_table import leaderboard_csv, print_choice, print_leaderboard
+    from sweeps.cli.leaderboard_table import (
+        leaderboard_csv,
+        print_choice,
+        print_leaderboard,
+        print_lines,
+    )
     from sweeps.cli.progress import telling
     from sweeps.results.choice import choose
     from sweeps.results.leaderboard import leaderboard
@@ -74,13 +85,17 @@ def best(
 
     if as_csv and as_json:
         raise InputError("--csv and --json are two forms of the same table: give one of them")
+    if fast and holdout:
+        raise InputError("--fast chooses nothing, so there is nothing for --holdout to score")
     folder = runs_folder(runs)
     view = SweepView.read(stored(sweep, storage, runs))
     choice = None
+    held = None
     if view.ranked() and not fast:
         wish = wish_of(others, storage, runs, max_members=max_members, rule=rule)
         with telling() as tell:
             choice = choose(view, runs=folder, wish=wish, tell=tell)
+        held = _on_holdout(view, wish, runs=folder) if holdout else None
     found = leaderboard(
         view,
         runs=folder,
@@ -91,7 +106,8 @@ def best(
     for line in found.damaged if choice is None else ():
         print(f"warning: {line}", file=sys.stderr)
     if as_json:
-        print(json.dumps(found.as_json(), indent=2))
+        look = {} if held is None else {"holdout": held[0].as_json()}
+        print(json.dumps({**found.as_json(), **look}, indent=2))
         return
     refuse_empty(found)
     if as_csv:
@@ -100,6 +116,30 @@ def best(
     print_leaderboard(found)
     if choice is not None:
         print_choice(choice)
+    if held is not None:
+        from sweeps.shipping.holdout import explain
+
+        print_lines("holdout", explain(*held, metric=found.metric))
+
+
+def _on_holdout(view: "SweepView", wish: "Wish", *, runs: Path) -> "tuple[Look, list[Look]]":
+    """Score what ships on the holdout."""
+    from sweeps.cli.progress import reading_images
+    from sweeps.results.view import sweep_files
+    from sweeps.shipping.holdout import score_holdout
+    from sweeps.shipping.members import with_weights
+    from sweeps.shipping.predicting import on_this_machine
+    from sweeps.shipping.shipped import what_ships
+
+    shipped = what_ships(view, runs=runs, wish=wish)
+    with reading_images() as progress:
+        return score_holdout(
+            shipped,
+            files=sweep_files(view.sweep, runs=runs),
+            kept=lambda: with_weights(view, runs=runs),
+            say=lambda text: print(f"note: {text}", file=sys.stderr, flush=True),
+            compute=on_this_machine("auto")(progress),
+        )
 
 
 def wish_of(

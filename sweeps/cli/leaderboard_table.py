@@ -86,15 +86,16 @@ def print_choice(choice: "Choice") -> None:
 
     names = names_of(choice)
     print()
-    _print_lines("one trial", explain_trial(choice))
+    print_lines("one trial", explain_trial(choice))
     members = "  ".join(
         f"{member.weight:.2f} {names[member.name]}" for member in choice.ensemble.members
     )
-    _print_lines("ensemble", [members, *explain_ensemble(choice)])
-    _print_lines("evidence", explain_evidence(choice))
+    print_lines("ensemble", [members, *explain_ensemble(choice)])
+    print_lines("evidence", explain_evidence(choice))
 
 
-def _print_lines(title: str, lines: Sequence[str]) -> None:
+def print_lines(title: str, lines: Sequence[str]) -> None:
+    """Print lines with a title before the first one."""
     for number, line in enumerate(lines):
         print(f"{'' if number else title:<10} {line}")
 

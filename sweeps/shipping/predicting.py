@@ -46,7 +46,7 @@ def make_submission(
     found = find_models(shipped)
     settle(shipped, found, kept=kept)
     prepared = prepare(shipped, wanted, files=files, boxes=needs_boxes(all_models(found.values())))
-    given = _given(shipped, prepared.unseen)
+    given = given_by(shipped, prepared.unseen)
     found = loaded(found, most=wanted.folds)
     mixture, notices = settle(shipped, found, kept=kept)
     said = [*prepared.notes, *notices]
@@ -55,7 +55,7 @@ def make_submission(
         said.append(_gain(prepared.averaging, shipped.metric.name))
     for text in said:
         say(text)
-    predictor = _predictor(shipped, mixture, found, given)
+    predictor = predictor_of(shipped, mixture, found, given)
     plan = plan_of(predictor, prepared.unseen, tta=wanted.tta)
     store = Store(wanted.work)
     predicted = mix(predictor, prepared.unseen, compute(plan, store))
@@ -83,16 +83,22 @@ def on_this_machine(device: str) -> Callable[["Progress"], Compute]:
     return reporting
 
 
-def _given(shipped: Shipped, unseen: Unseen) -> Mapping[str, Probs]:
+def given_by(shipped: Shipped, unseen: Unseen) -> Mapping[str, Probs]:
+    """Return the probabilities of the images that files of foreign predictions have, by member.
+
+    Raises:
+        InputError: a file has no predictions of an image.
+    """
     classes = shipped.folds.manifest.classes
     return {
         name: file.test_probs_for(unseen.paths, classes) for name, file in shipped.foreign.items()
     }
 
 
-def _predictor(
+def predictor_of(
     shipped: Shipped, mixture: Mixture, found: Found, given: Mapping[str, Probs]
 ) -> "Predictor":
+    """Return the mixture with the fold models of its members."""
     from trainer.prediction.predicting import Predictor
 
     names = [member.name for member in mixture.members]
