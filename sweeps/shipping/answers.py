@@ -131,10 +131,14 @@ def label_columns_of(pair: Pair, chosen: Sequence[str]) -> tuple[tuple[str, ...]
     may be called `class`, or be missing beside one column of probabilities per class.
 
     Raises:
-        InputError: a chosen column is missing, or it is not clear which columns are meant.
+        InputError: a table has ids only, a chosen column is missing, or it is not clear which
+            columns are meant.
     """
     own = [name for name in pair.first.columns if name != pair.ids[0]]
     others = [name for name in pair.other.columns if name != pair.ids[1]]
+    for sheet, names in ((pair.first, own), (pair.other, others)):
+        if not names:
+            raise InputError(f"{sheet.name}: it has ids only, and no column of labels")
     missing = [name for name in chosen if name not in own]
     if missing:
         raise InputError(

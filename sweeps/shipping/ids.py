@@ -181,8 +181,7 @@ def find_id_columns(
         for name in _varied(columns)
         for other in _varied(others)
     ]
-    # distinct, because a column of classes `0` has a match in each row with the image `0.png`
-    return max(pairs, key=lambda pair: len(set(pair.matching.other_N) - {None}))
+    return max(pairs, key=lambda pair: pair.matching.matches)
 
 
 def _varied(columns: Mapping[str, Sequence[str]]) -> list[str]:

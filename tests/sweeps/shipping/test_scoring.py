@@ -161,6 +161,18 @@ def test_tables_of_other_images_are_refused_with_counts_and_examples():
             "classes, give --labels labels.json of the sweep",
         ),
         (
+            AB,
+            {**AB, "label": ["cat", "dog"]},
+            [],
+            "p.csv: it has ids only, and no column of labels",
+        ),
+        (
+            {**AB, "class": ["cat", "dog"]},
+            AB,
+            [],
+            "t.csv: it has ids only, and no column of labels",
+        ),
+        (
             {**AB, "class": ["cat", "dog"]},
             {**AB, "label": ["cat", ""]},
             [],
