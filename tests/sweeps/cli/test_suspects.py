@@ -87,6 +87,15 @@ def test_without_trials_and_groups_there_is_nothing_to_go_by(
     assert not Path("suspects.csv").exists()
 
 
+def test_with_groups_no_trial_is_needed(sweeps: Callable[..., Ended], recorded: Recorded):
+    recorded(Outcome("stopped"), settings=("data.group=near_duplicates",))
+    assert sweeps("suspects") == Ended(
+        0,
+        "curve: 0 of 60 labels in doubt; of these, 0 differ from their group\n",
+        "note: without a complete trial only differences within groups are shown\n",
+    )
+
+
 def test_a_trial_with_damaged_files_is_left_out_and_named(
     sweeps: Callable[..., Ended], recorded: Recorded
 ):
