@@ -113,6 +113,7 @@ class TestAtTheEnd:
             driver.finished(last[0], completed(0.1, 0.1, 0.1))
             assert driver.next() is Next.WAIT
             assert not driver.done
+            assert curve.told(Notice) == []  # nobody looks for anything yet
             driver.finished(last[1], completed(0.1, 0.1, 0.1))
             assert handed_out(driver).without_weights
         assert len(curve.stored.trials()) > TRIALS
