@@ -133,6 +133,7 @@ def test_what_is_left_out_has_the_documented_defaults(read: Callable[..., SweepS
     assert (spec.search, spec.seed, spec.folds.k, spec.folds.seed) == ("tpe", 0, 5, 42)
     assert (spec.resources.gpu, spec.resources.cpu, spec.budget.hours) == (None, 1, None)
     assert (spec.early_terminate.type, spec.folds.race_rule) == ("none", Race())
+    assert (Race().error_rate, spec.folds.finish) == (0.05, 4)
     assert (spec.retries, spec.keep, spec.start_with, spec.warm_start) == (2, 20, (), ())
 
 
