@@ -126,6 +126,12 @@ def predict(
     device: Annotated[
         Device, typer.Option("--device", help="Where the networks run (default: GPU if any).")
     ] = Device.AUTO,
+    address: Annotated[
+        str | None,
+        typer.Option(
+            "--address", help="Predict on the workers of the Ray cluster at this address."
+        ),
+    ] = None,
     plain: Annotated[
         bool, typer.Option("--plain", help="Print lines instead of a progress bar.")
     ] = False,
@@ -141,7 +147,7 @@ def predict(
     from sweeps.results.view import SweepView, sweep_files
     from sweeps.shipping.codes import Codes
     from sweeps.shipping.members import with_weights
-    from sweeps.shipping.predicting import make_submission, on_this_machine
+    from sweeps.shipping.predicting import computing, make_submission
     from sweeps.shipping.shipped import what_ships
     from sweeps.shipping.submission import Wanted, check
     from sweeps.shipping.template import Ids, TemplateOptions
@@ -166,18 +172,18 @@ def predict(
         folds=folds,
     )
     check(wanted, files=files)
-    compute_on = on_this_machine(device.value)
-    with telling() as tell:
-        shipped = what_ships(view, runs=folder, wish=wish, trial=trial, topk=topk, tell=tell)
-    with reading_images(plain=plain) as progress:
-        done = make_submission(
-            shipped,
-            wanted,
-            files=files,
-            kept=lambda: with_weights(view, runs=folder),
-            say=lambda text: print(f"note: {text}", file=sys.stderr, flush=True),
-            compute=compute_on(progress),
-        )
+    with computing(address=address, device=device.value, files=files, source=source) as compute:
+        with telling() as tell:
+            shipped = what_ships(view, runs=folder, wish=wish, trial=trial, topk=topk, tell=tell)
+        with reading_images(plain=plain) as progress:
+            done = make_submission(
+                shipped,
+                wanted,
+                files=files,
+                kept=lambda: with_weights(view, runs=folder),
+                say=lambda text: print(f"note: {text}", file=sys.stderr, flush=True),
+                compute=compute(progress),
+            )
     _print(shipped, wanted, done)
     if done.bad and not skip_bad:
         raise typer.Exit(1)

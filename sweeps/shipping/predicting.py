@@ -1,6 +1,8 @@
 """From what ships to a submission: find the fold models, predict the images, write the files."""
 
+import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sweeps.paths import SweepFiles
@@ -65,22 +67,49 @@ def make_submission(
     return done
 
 
-def on_this_machine(device: str) -> Callable[["Progress"], Compute]:
-    """Return a function that takes the progress and returns what predicts the chunks here.
+@contextlib.contextmanager
+def computing(
+    *, address: str | None, device: str, files: SweepFiles, source: str
+) -> Iterator[Callable[["Progress"], Compute]]:
+    """Choose where the chunks are predicted: in this process, or on a Ray cluster.
+
+    Args:
+        address: the address of the cluster; None for this process.
+        device: "auto", "cpu" or "cuda".
+        files: the files of the sweep, which every node of the cluster must see.
+        source: the folder or table of the images, which every node must see, too.
+
+    Yields:
+        a function that takes the progress and returns what predicts the chunks.
 
     Raises:
+        InputError: the cluster cannot be joined, or a node sees other files.
         ConfigError: there is no such device.
     """
+    if address is None:
+        from trainer.prediction.predicting import answers
+        from trainer.training.fit import pick_device
 
-    from trainer.prediction.predicting import answers
-    from trainer.training.fit import pick_device
+        chosen = pick_device(device)
+        yield (
+            lambda progress: (
+                lambda plan, store: answers(plan, device=chosen, store=store, progress=progress)
+            )
+        )
+        return
+    from sweeps.ray_tune.cluster import ray_cluster
+    from sweeps.ray_tune.predicting import answers_on_ray
+    from sweeps.ray_tune.probe import probe_nodes
 
-    chosen = pick_device(device)
-
-    def reporting(progress: "Progress") -> Compute:
-        return lambda plan, store: answers(plan, device=chosen, store=store, progress=progress)
-
-    return reporting
+    with ray_cluster(address) as cluster:
+        probe_nodes(cluster, directory=files.directory, paths=[Path(source).resolve()])
+        yield (
+            lambda progress: (
+                lambda plan, store: answers_on_ray(
+                    plan, store, cluster=cluster, device=device, progress=progress
+                )
+            )
+        )
 
 
 def given_by(shipped: Shipped, unseen: Unseen) -> Mapping[str, Probs]:

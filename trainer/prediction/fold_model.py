@@ -67,7 +67,7 @@ class FoldModel:
 
     def unloaded(self) -> "FoldModel":
         """The same model without its network, to be sent to another process."""
-        return dataclasses.replace(self)
+        return dataclasses.replace(self, header=dataclasses.replace(self.header))
 
 
 def read_fold_model(

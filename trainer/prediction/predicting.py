@@ -119,9 +119,9 @@ class Plan:
         """The rows of each chunk."""
         return cut_chunks(len(self.unseen), self.looks)
 
-    def decoded(self, number: int, cancelled: Cancelled = lambda: False) -> DecodedChunk:
+    def decoded(self, chunk: Rows, cancelled: Cancelled = lambda: False) -> DecodedChunk:
         """Read and decode the images of a chunk, see `decode_chunk`."""
-        return decode_chunk(self.unseen, self.chunks[number], self.looks, cancelled=cancelled)
+        return decode_chunk(self.unseen, chunk, self.looks, cancelled=cancelled)
 
     def keys(self, chunk: Rows) -> list[str]:
         """Return the key of the probabilities of a chunk for each model, see `Store`."""
@@ -173,8 +173,7 @@ def answers(
     Raises:
         OutOfMemoryError: not even a single image fits into the GPU's memory.
     """
-    keys = [plan.keys(rows) for rows in plan.chunks]
-    store.keep_only({key for of_chunk in keys for key in of_chunk})
+    keys = store_keys(plan, store)
     set_up_torch(device, torch.get_num_threads())
     done = 0
 
@@ -182,12 +181,12 @@ def answers(
         number: int, cancelled: Cancelled
     ) -> tuple[list[Kept | None], DecodedChunk | None]:
         kept: list[Kept | None] = [store.read(key) for key in keys[number]]
-        return kept, None if complete(kept) else plan.decoded(number, cancelled)
+        return kept, None if complete(kept) else plan.decoded(plan.chunks[number], cancelled)
 
     for number, (kept, chunk) in enumerate(one_ahead(prepared, range(len(plan.chunks)))):
         answered: list[Kept] = []
         for model, key, known in zip(plan.models, keys[number], kept, strict=True):
-            if chunk is not None and (known is None or known[1] != chunk.bad):
+            if chunk is not None and not still_right(known, chunk):
                 known = (predict_chunk(model, chunk, tta=plan.tta, device=device), chunk.bad)
                 store.write(key, *known)
             assert known is not None
@@ -196,6 +195,18 @@ def answers(
             if progress is not None:
                 progress("predicting", done, len(plan.unseen) * len(plan.models))
         yield answer_of(plan.chunks[number], answered)
+
+
+def store_keys(plan: Plan, store: Store) -> list[list[str]]:
+    """Return the keys of each chunk's models; what the store has under other keys is removed."""
+    keys = [plan.keys(rows) for rows in plan.chunks]
+    store.keep_only({key for of_chunk in keys for key in of_chunk})
+    return keys
+
+
+def still_right(known: Kept | None, chunk: DecodedChunk) -> bool:
+    """Return whether kept probabilities of a model are those of the images that can be read."""
+    return known is not None and known[1] == chunk.bad
 
 
 def complete(kept: Sequence[Kept | None]) -> bool:

@@ -191,4 +191,7 @@ def test_a_model_is_known_by_the_content_of_its_file_and_of_its_code(trial, tmp_
 def test_a_model_is_sent_to_other_processes_without_its_network(trial):
     model = trial.model(0)
     assert model.network is model.network
-    assert "network" not in vars(model.unloaded())
+    sent = model.unloaded()
+    assert sent == model
+    assert set(vars(sent)) == {"weights", "header", "code"}
+    assert "heads" not in vars(sent.header)
