@@ -23,7 +23,7 @@ from trainer.images.manifest import Manifest
 from trainer.learning import learner
 from trainer.model.checkpoint import load_weights
 from trainer.model.network import Network, build_network
-from trainer.training import fold_run
+from trainer.training import epochs
 from trainer.training.fit import Ended, run_fold
 from trainer.training.fold_run import FoldRun
 from trainer.training.fold_setup import FoldSetup
@@ -226,13 +226,13 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 def networks(monkeypatch: pytest.MonkeyPatch) -> list[Network]:
     """The network of each fold run: the very object that is trained."""
     built: list[Network] = []
-    build = fold_run.build_network
+    build = epochs.build_network
 
     def remembered(*args: object, **settings: object) -> Network:
         built.append(build(*args, **settings))
         return built[-1]
 
-    monkeypatch.setattr(fold_run, "build_network", remembered)
+    monkeypatch.setattr(epochs, "build_network", remembered)
     return built
 
 

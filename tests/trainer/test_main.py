@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 
 from trainer.__main__ import ConsoleReporter, main
 from trainer.config import TrainConfig
-from trainer.training import fold_run
+from trainer.training import epochs
 from trainer.training.reporter import EpochReport
 
 LINE = (
@@ -184,13 +184,13 @@ def test_a_profile_is_of_the_epochs_trained_now(settings, tmp_path, monkeypatch,
         assert run(config, "--out", str(tmp_path / "out"), "--profile") == 130
     assert "an epoch took" not in capsys.readouterr().err
     with monkeypatch.context() as patch:
-        load = fold_run.load_checkpoint
+        load = epochs.load_checkpoint
 
         def slow(*args: object, **settings: object) -> dict[str, object]:
             state = load(*args, **settings)
             return {**state, "curve": [{**row, "seconds": 100.0} for row in state["curve"]]}
 
-        patch.setattr(fold_run, "load_checkpoint", slow)
+        patch.setattr(epochs, "load_checkpoint", slow)
         assert run(config, "--out", str(tmp_path / "out"), "--profile") == 0
     assert profile(capsys.readouterr().err)[0] < 50
 

@@ -15,7 +15,8 @@ import torch
 from trainer.errors import ConfigError, OutOfMemoryError, first_line
 from trainer.learning.learner import sizes
 from trainer.learning.phases import NoPhases, Phases
-from trainer.training.fold_run import FoldRun, epochs_again
+from trainer.training.epochs import Epochs, Result, epochs_again
+from trainer.training.fold_run import FoldRun
 from trainer.training.fold_setup import FoldSetup
 from trainer.training.reporter import Reporter
 from trainer.training.result import FoldResult, read_curve, read_result
@@ -127,37 +128,37 @@ class _Times:
         return due
 
 
-def _finish(fold_run: FoldRun, reporter: Reporter, times: _Times) -> FoldResult | Ended:
+def _finish(training: Epochs[Result], reporter: Reporter, times: _Times) -> Result | Ended:
     """Train all remaining epochs and write the result."""
-    if not all(map(reporter.past, fold_run.past)):
-        fold_run.drop()
+    if not all(map(reporter.past, training.past)):
+        training.drop()
         return Ended.STOPPED
 
     def due() -> bool:
-        # a process that took the fold run over must find its own checkpoint
+        # a process that took the training over must find its own checkpoint
         return times.due_within_epoch() and reporter.owns()
 
-    while not fold_run.complete:
-        report = fold_run.train_epoch(interrupted=reporter.interrupted, due=due)
+    while not training.complete:
+        report = training.train_epoch(interrupted=reporter.interrupted, due=due)
         if report is None:
             if reporter.owns():
-                fold_run.save()
+                training.save()
             return Ended.INTERRUPTED
         go_on = reporter.epoch(report)
         if not reporter.owns():
             return Ended.INTERRUPTED
         if not go_on:
-            fold_run.drop()
+            training.drop()
             return Ended.STOPPED
-        if fold_run.complete:
+        if training.complete:
             break
         interrupted = reporter.interrupted()
         if interrupted or times.due_after_epoch():
-            fold_run.save()
+            training.save()
             times.saved()
         if interrupted:
             return Ended.INTERRUPTED
-    return fold_run.finish()
+    return training.finish()
 
 
 def set_up_torch(device: torch.device, threads: int) -> None:

@@ -1,111 +1,35 @@
-"""A fold run in progress: it trains epochs, saves checkpoints and writes the result."""
+"""A fold run in progress: it scores the held-out fold after each epoch and writes the result."""
 
 import copy
-import logging
-import time
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
-from itertools import islice
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from trainer.errors import NonFiniteLossError
-from trainer.fields.evaluation import Tta
 from trainer.files import write_csv
-from trainer.images.batches import drop_others, steps_per_epoch
 from trainer.images.images import Rows
-from trainer.learning.batch_norm import images_measured
 from trainer.learning.curve import best_epoch, stops_early
-from trainer.learning.learner import Learner
 from trainer.learning.phases import Phases
-from trainer.learning.schedules import goes_back, lr_at, second_stage_epoch, watches_gap
-from trainer.learning.step import NonFiniteStep
+from trainer.learning.schedules import goes_back, second_stage_epoch, watches_gap
 from trainer.metrics import Goal, Probs
-from trainer.model.checkpoint import load_checkpoint, save_checkpoint
-from trainer.model.freezing import frozen_backbone
-from trainer.model.network import build_network
 from trainer.seeds import derive
-from trainer.training.begun_epoch import BegunEpoch
+from trainer.training.epochs import Epochs
 from trainer.training.fold_setup import FoldSetup
-from trainer.training.from_setup import batches_of, header_of, heads_of, loss_of, mean_std_of
-from trainer.training.inputs import FeatureInputs, ImageInputs, Inputs, TrainingRows
-from trainer.training.kept_epochs import leave_results_only
-from trainer.training.predict import Prediction, predict
 from trainer.training.reporter import EpochReport
-from trainer.training.result import CHECKPOINT, CURVE, RESULT, FoldResult, details, write_result
-from trainer.training.scoring import Scoring, non_finite_loss
-from trainer.training.tta_views import Views
-
-logger = logging.getLogger(__name__)
-Row = dict[str, float]  # one epoch of the curve: `epoch` and the metrics of its EpochReport
-CHECKED_EVERY = 200  # steps between two checks on the host for losses that are NaN or infinite
-NAMED = 3  # images of a bad batch that the error message names
+from trainer.training.result import CURVE, RESULT, FoldResult, details, write_result
+from trainer.training.scoring import Scoring
 
 
-def epochs_again(
-    rows: Sequence[Row], *, fold: int, epochs: int, notes: Sequence[str]
-) -> Iterator[EpochReport]:
-    """Yield the report of each epoch in the rows of a curve.
+class FoldRun(Epochs[FoldResult]):
+    """A fold run in progress."""
 
-    Args:
-        epochs: the number of epochs of the configuration.
-        notes: the notes of the fold run, which every report gets.
-    """
-    for row in rows:
-        metrics = {name: value for name, value in row.items() if name != "epoch"}
-        yield EpochReport(
-            fold=fold, epoch=int(row["epoch"]), epochs=epochs, metrics=metrics, notes=tuple(notes)
-        )
-
-
-class FoldRun:
-    """A fold run in progress.
-
-    The object exists during one call of `run_fold` and holds everything that takes memory.
-    """
+    _setup: FoldSetup
 
     def __init__(self, setup: FoldSetup, *, phases: Phases) -> None:
         """Build network, optimizer and inputs. No file is written."""
-        config = setup.config
-        manifest = setup.folds.manifest
-        self._setup = setup
-        self._config = config
-        self._phases = phases
-        self._steps = steps_per_epoch(len(setup.train_rows), config.batch_size)
-        self._heads = heads_of(config, setup.folds)
-        self._rows = TrainingRows(
-            config, setup.train_rows, manifest.labels_N, len(manifest.classes)
-        )
-        loss = loss_of(setup, self._heads)
-        self._mean_std = mean_std_of(setup)
-        header = header_of(setup, self._mean_std)
-        self._scoring = Scoring(setup, loss=loss, rows=self._rows, header=header)
-        # layers draw initial weights and dropout masks from torch's global generator, so it is
-        # seeded before each use
-        torch.manual_seed(derive(setup.seed, "weights"))
-        network = build_network(
-            config, self._heads, code=setup.code, head_seed=derive(setup.seed, "heads")
-        )
-        self._learner = Learner(
-            network.to(setup.device).to(memory_format=torch.channels_last),
-            config,
-            loss=loss,
-            parts=setup.parts,
-            phases=phases,
-            make_room=lambda: drop_others(keep=setup.images),
-        )
-        self._images = ImageInputs(config, batches_of(setup, self._mean_std), self._rows)
-        self._inputs: Inputs = self._images
-        self._features_wanted = (
-            frozen_backbone(config, epoch=config.epochs) and not config.augmented
-        )
-        self._curve: list[Row] = []
-        self._begun: BegunEpoch | None = None
-        self._saved = True  # whether a checkpoint, or the seed, has everything
+        super().__init__(setup, phases=phases)
+        self._scoring = Scoring(setup, loss=self._loss, rows=self._rows, header=self._header)
         # weights and moments after the best epoch of the first stage of two_stage
         self._best: dict[str, Any] | None = None
 
@@ -119,96 +43,21 @@ class FoldRun:
             self._config, self._curve, counted_from=counted_from
         )
 
-    @property
-    def past(self) -> Iterator[EpochReport]:
-        """The reports of the epochs done so far."""
-        return epochs_again(
-            self._curve,
-            fold=self._setup.fold,
-            epochs=self._config.epochs,
-            notes=self._learner.notes,
-        )
-
-    def resume(self) -> None:
-        """Continue from the checkpoint, if the directory has one."""
-        state = load_checkpoint(self._checkpoint, identity=self._setup.identity)
-        if state is None:
-            return
-        if self._setup.device.type == "cpu" and state["threads"] != torch.get_num_threads():
-            logger.info(
-                "%s was made with %d threads: starting again", self._checkpoint, state["threads"]
-            )
-            return
-        self._learner.restore(state)
-        self._curve = state["curve"]
-        self._best = state.get("best")  # checkpoints of 2026-11-22 do not have it
-        self._begun = BegunEpoch.of(state.get("begun"), self._setup.device)
-
     def save(self) -> None:
         """Write the checkpoint, unless it is there already."""
-        if self._saved:
-            return
-        state = {
-            **self._learner.state(),
-            "curve": self._curve,
-            "best": self._best,
-            "begun": self._begun and vars(self._begun),
-            "threads": torch.get_num_threads(),
-        }
-        with self._phases.phase("checkpoint"):
-            save_checkpoint(self._checkpoint, state, identity=self._setup.identity)
-        self._saved = True
-        self._scoring.forget_others(self._curve)
-
-    def drop(self) -> None:
-        """Remove all files that only a continued fold run needs.
-
-        The state of an optimizer takes 0.2-2 GB.
-        """
-        leave_results_only(self._setup.directory)
+        if not self._saved:
+            super().save()
+            self._scoring.forget_others(self._curve)
 
     def train_epoch(
         self, *, interrupted: Callable[[], bool], due: Callable[[], bool] = lambda: False
     ) -> EpochReport | None:
-        """Train and score the next epoch, or the rest of it, and return its report.
-
-        Args:
-            interrupted: called before each step; True ends the call at once.
-            due: called after each step; True writes a checkpoint within the epoch.
-
-        Returns:
-            The report, or None if the epoch was interrupted. Then `save` writes a checkpoint from
-            which the epoch continues.
-        """
-        start = time.perf_counter()
-        epoch = len(self._curve) + 1
-        self._prepare(epoch)
-        if self._begun is None:
-            torch.manual_seed(derive(self._setup.seed, "epoch", epoch, "dropout"))
-        else:
-            self._begun.restore_generators()
-        train_loss = self._optimize(epoch, interrupted, due)
-        if train_loss is None:
-            return None
-        self._begun = None
-        with self._phases.phase("metrics"):
-            scores = self._score(epoch)
-        metrics = {
-            **scores,
-            "train_loss": train_loss,
-            "lr": self._learner.lr,
-            "seconds": time.perf_counter() - start,
-        }
-        self._curve.append({"epoch": epoch, **metrics})
-        self._scoring.keep(self._curve, self._learner.scored)
-        if watches_gap(self._config):
-            self._go_back_or_remember()
-        (report,) = epochs_again(
-            self._curve[-1:],
-            fold=self._setup.fold,
-            epochs=self._config.epochs,
-            notes=self._learner.notes,
-        )
+        """See Epochs. The epoch is kept if it may score the fold."""
+        report = super().train_epoch(interrupted=interrupted, due=due)
+        if report is not None:
+            self._scoring.keep(self._curve, self._learner.scored)
+            if watches_gap(self._config):
+                self._go_back_or_remember()
         return report
 
     def finish(self) -> FoldResult:
@@ -245,9 +94,12 @@ class FoldRun:
             threads=torch.get_num_threads(),
         )
 
-    @property
-    def _checkpoint(self) -> Path:
-        return self._setup.directory / CHECKPOINT
+    def _state(self) -> dict[str, Any]:
+        return {**super()._state(), "best": self._best}
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        super()._restore(state)
+        self._best = state.get("best")  # checkpoints of 2026-11-22 do not have it
 
     @property
     def _second_stage(self) -> int | None:
@@ -270,102 +122,18 @@ class FoldRun:
         elif best_epoch(self._curve, metric="loss", goal=Goal.MINIMIZE) == epoch:
             self._best = copy.deepcopy(self._learner.weights_and_moments())
 
-    def _prepare(self, epoch: int) -> None:
-        """Set train mode for the epoch, and compute features once if the backbone is frozen."""
-        self._learner.begin_epoch(epoch, forward=self._inputs.forward)
-        if self._features_wanted and self._inputs is self._images:
-            with self._phases.phase("features"):
-                self._inputs = self._learner.within_memory(self._features, at=self._setup.at(epoch))
-            self._learner.begin_epoch(epoch, forward=self._inputs.forward)
-
-    def _features(self) -> FeatureInputs:
-        rows = {"train_rows": self._setup.train_rows, "valid_rows": self._setup.valid_rows}
-        return FeatureInputs(
-            self._images, self._rows, self._learner.network, batch_size=self._scored_at_once, **rows
-        )
-
-    def _optimize(
-        self, epoch: int, interrupted: Callable[[], bool], due: Callable[[], bool]
-    ) -> float | None:
-        """Train on all training rows once; return the mean loss, or None if interrupted."""
-        begun = self._begun
-        done = begun.done if begun else 0
-        total = begun.loss if begun else torch.zeros((), device=self._setup.device)
-        first_step = (epoch - 1) * self._steps
-        at = self._setup.at(epoch)
-        try:
-            for views, targets_BK in self._batches(epoch, start=done):
-                if interrupted():
-                    self._stop_within(done, total)
-                    return None
-                step = first_step + done
-                lr = lr_at(self._config, step=step, steps_per_epoch=self._steps, curve=self._curve)
-                loss = self._learner.step(views, targets_BK, lr=lr, index=step, at=at)
-                total = total + loss * len(targets_BK)
-                done += 1
-                self._saved = False
-                if (step + 1) % CHECKED_EVERY == 0:
-                    self._learner.check()
-                if done < self._steps and due():
-                    self._stop_within(done, total)
-                    self.save()
-            self._learner.check()
-        except NonFiniteStep as bad:
-            raise self._non_finite_step(bad, epoch) from None
-        return total.item() / len(self._setup.train_rows)
-
-    def _stop_within(self, done: int, total: Tensor) -> None:
-        """Remember where the epoch stands, after it is known that all steps were taken."""
-        self._learner.check()
-        self._begun = BegunEpoch.now(done, total) if done else None
-
-    def _batches(self, epoch: int, *, start: int = 0) -> Iterator[tuple[Views, Tensor]]:
-        batches = self._inputs.epoch(epoch, seed=self._setup.seed, start=start)
-        while True:
-            with self._phases.phase("data"):
-                batch = next(batches, None)
-            if batch is None:
-                return
-            yield batch
-
-    @property
-    def _scored_at_once(self) -> int:
-        """The batch size of scoring: a forward pass alone needs less memory than a step."""
-        return max(1, 2 * self._config.batch_size // self._learner.parts)
-
     def _score(self, epoch: int) -> dict[str, float]:
         """Return the metrics of the held-out fold."""
-        at = self._setup.at(epoch)
         counts = self._scoring.counts(epoch)
-        if self._learner.has_statistics:
-            self._learner.within_memory(partial(self._measure, epoch, counts=counts), at=at)
+        self._measure_statistics(epoch, counts=counts)
         tta = self._config.tta if counts else "none"
-        rows_N = self._setup.valid_rows
-        held_out = self._learner.within_memory(partial(self._predict, rows_N, tta), at=at)
-        scores = self._scoring.score(held_out, at=at, lr=self._learner.lr)
+        held_out = self._prediction(self._setup.valid_rows, tta, epoch=epoch)
+        scores = self._scoring.score(held_out, at=self._setup.at(epoch), lr=self._learner.lr)
         if watches_gap(self._config):
             rows_N = self._fitted_rows
-            fitted = self._learner.within_memory(partial(self._predict, rows_N, "none"), at=at)
+            fitted = self._prediction(rows_N, "none", epoch=epoch)
             scores["fitted_loss"] = self._scoring.loss_of(fitted, rows_N)
         return scores
-
-    def _measure(self, epoch: int, *, counts: bool) -> None:
-        """Measure the batch norm statistics on training batches that no step has seen."""
-        batch_size = self._config.batch_size
-        images = images_measured(len(self._setup.train_rows), batch_size=batch_size, counts=counts)
-        batches = self._inputs.epoch(epoch, seed=derive(self._setup.seed, "statistics"))
-        few = islice(batches, -(-images // batch_size))
-        self._learner.measure_statistics(views for views, _ in few)
-
-    def _predict(self, rows_N: Rows, tta: Tta) -> Prediction:
-        return predict(
-            self._learner.scored,
-            self._inputs,
-            rows_N,
-            heads=self._heads,
-            batch_size=self._scored_at_once,
-            tta=tta,
-        )
 
     @property
     def _fitted_rows(self) -> Rows:
@@ -375,15 +143,3 @@ class FoldRun:
         count = min(len(train_rows), len(self._setup.valid_rows))
         rows_N: Rows = np.sort(rng.choice(train_rows, count, replace=False))
         return rows_N
-
-    def _non_finite_step(self, bad: NonFiniteStep, epoch: int) -> NonFiniteLossError:
-        lr = lr_at(self._config, step=bad.step, steps_per_epoch=self._steps, curve=self._curve)
-        rows_B = self._rows.batches(derive(self._setup.seed, "epoch", epoch))[
-            bad.step % self._steps
-        ]
-        names = [self._setup.folds.manifest.paths[row] for row in rows_B[:NAMED]] + ["..."] * (
-            len(rows_B) > NAMED
-        )
-        batch = f", batch of {len(rows_B)} with {', '.join(names)}"
-        at = f"{self._setup.at(epoch)}, step {bad.step}"
-        return non_finite_loss(self._setup, bad.what, bad.value, at=at, lr=lr, batch=batch)

@@ -1,4 +1,4 @@
-"""What follows from the setup of a fold run: heads, loss, batches of images, header of weights."""
+"""What follows from the setup of a training: heads, loss, batches of images, header of weights."""
 
 from functools import partial
 
@@ -10,7 +10,7 @@ from trainer.learning.losses import HeadsLoss, build_loss
 from trainer.model.backbone import normalisation
 from trainer.model.heads import Heads
 from trainer.model.weights_header import WeightsHeader, foldsweep_version
-from trainer.training.fold_setup import FoldSetup
+from trainer.training.fold_setup import TrainingSetup
 from trainer.user_code import call_loss, load_user_function
 
 
@@ -22,7 +22,7 @@ def heads_of(config: TrainConfig, folds: Folds) -> Heads:
     )
 
 
-def loss_of(setup: FoldSetup, heads: Heads) -> HeadsLoss:
+def loss_of(setup: TrainingSetup, heads: Heads) -> HeadsLoss:
     """Return the loss of the configuration, with class weights from the training rows."""
     name = setup.config.loss
     return build_loss(
@@ -36,7 +36,7 @@ def loss_of(setup: FoldSetup, heads: Heads) -> HeadsLoss:
     )
 
 
-def mean_std_of(setup: FoldSetup) -> MeanStd:
+def mean_std_of(setup: TrainingSetup) -> MeanStd:
     """Return mean and standard deviation of the pixels, by which images are normalised.
 
     `normalise: dataset` measures them on the training rows: they must not depend on the held-out
@@ -47,14 +47,14 @@ def mean_std_of(setup: FoldSetup) -> MeanStd:
     return normalisation(setup.config)
 
 
-def batches_of(setup: FoldSetup, mean_std: MeanStd) -> list[Batches]:
+def batches_of(setup: TrainingSetup, mean_std: MeanStd) -> list[Batches]:
     """Return the batches of each view of the images, on the device."""
     images = setup.images
     return [Batches(view, device=setup.device, mean_std=mean_std, beside=images) for view in images]
 
 
-def header_of(setup: FoldSetup, mean_std: MeanStd) -> WeightsHeader:
-    """Return the header of the weights that the fold run writes."""
+def header_of(setup: TrainingSetup, mean_std: MeanStd) -> WeightsHeader:
+    """Return the header of the weights that the training writes."""
     manifest = setup.folds.manifest
     return WeightsHeader(
         config=setup.config.settled(),
@@ -63,6 +63,6 @@ def header_of(setup: FoldSetup, mean_std: MeanStd) -> WeightsHeader:
         class_parts=manifest.class_parts,
         mean_std=mean_std,
         reading=manifest.reading,
-        fold=setup.fold,
+        fold=setup.held_out,
         version=foldsweep_version(),
     )

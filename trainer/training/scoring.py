@@ -8,6 +8,7 @@ import math
 
 import torch
 
+from trainer.config import TrainConfig
 from trainer.errors import NonFiniteLossError
 from trainer.images.images import Rows
 from trainer.learning.curve import Curve, best_epoch, goal_of
@@ -100,7 +101,9 @@ class Scoring:
         }
         for name in ("loss", "log_loss"):
             if not math.isfinite(scores[name]):
-                raise non_finite_loss(self._setup, f"validation {name}", scores[name], at=at, lr=lr)
+                raise non_finite_loss(
+                    self._config, f"validation {name}", scores[name], at=at, lr=lr
+                )
         if self._metric is not None:
             assert self._config.metric is not None
             classes = self._setup.folds.manifest.classes
@@ -192,16 +195,15 @@ class Scoring:
 
 
 def non_finite_loss(
-    setup: FoldSetup, what: str, value: float | None, *, at: str, lr: float, batch: str = ""
+    config: TrainConfig, what: str, value: float | None, *, at: str, lr: float, batch: str = ""
 ) -> NonFiniteLossError:
     """Return the error for a loss or norm that is NaN or infinite, with the main settings.
 
     Args:
         what: the name of the quantity that has the value, e.g. "training loss".
-        at: fold and epoch; for a training step, also the step.
+        at: the training and its epoch; for a training step, also the step.
         batch: a description of the images of the batch.
     """
-    config = setup.config
     return NonFiniteLossError(
         f"{at}: the {what} is {value} (lr={lr:.3g}, optimizer={config.optimizer}, "
         f"backbone={config.backbone}{batch}). A lower lr or a warm-up usually helps"

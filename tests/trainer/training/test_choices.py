@@ -17,7 +17,7 @@ from trainer.learning.average import WeightAverage
 from trainer.learning.optimizers import OPTIMIZERS
 from trainer.learning.step import Stepper
 from trainer.model.network import Network
-from trainer.training import fold_run
+from trainer.training import epochs
 
 RATES = {"radam": 2e-2, "lion": 5e-4, "rmsprop": 1e-3, "sgd": 1e-2, "adan": 1e-2}  # else 3e-3
 MIX = {"soft_f1": 0.4, "focal": 0.6}
@@ -224,7 +224,7 @@ def states(networks):
     def note(_: object = None) -> None:
         known.append({name: value.clone() for name, value in networks[-1].state_dict().items()})
 
-    build = fold_run.build_network  # of `networks`
+    build = epochs.build_network  # of `networks`
     with pytest.MonkeyPatch.context() as patch:
 
         def built(*args, **settings):
@@ -232,7 +232,7 @@ def states(networks):
             note()
             return network
 
-        patch.setattr(fold_run, "build_network", built)
+        patch.setattr(epochs, "build_network", built)
         yield Watcher(at_epoch=note), known
 
 
@@ -337,7 +337,7 @@ def test_training_on_features_is_training_on_images(
 ):
     config = tiny(freeze="backbone", backbone=backbone, optimizer="sgd", **extra)
     train(config, "features")
-    monkeypatch.setattr(fold_run, "frozen_backbone", lambda *_, **__: False)
+    monkeypatch.setattr(epochs, "frozen_backbone", lambda *_, **__: False)
     train(config, "images")
     weights = [
         safetensors.torch.load_file(tmp_path / name / "model.safetensors")
@@ -354,7 +354,7 @@ def test_features_of_two_views_are_those_of_their_images(
     more = Decoded(squares(36, side=16, seed=1)[0])
     config = tiny(freeze="backbone", heads="separate", head_crops={"tone": "box"}, optimizer="sgd")
     train(config, "features", folds=people[1], images=[people[0], more])
-    monkeypatch.setattr(fold_run, "frozen_backbone", lambda *_, **__: False)
+    monkeypatch.setattr(epochs, "frozen_backbone", lambda *_, **__: False)
     train(config, "images", folds=people[1], images=[people[0], more])
     np.testing.assert_allclose(oof(tmp_path / "features"), oof(tmp_path / "images"), atol=1e-5)
 
@@ -366,14 +366,14 @@ def test_features_of_two_views_are_those_of_their_images(
 def said_logits(monkeypatch):
     """What the network said of the held-out rows after each epoch, per head."""
     said: list[tuple[torch.Tensor, ...]] = []
-    predict = fold_run.predict
+    predict = epochs.predict
 
     def noted(*args, **settings):
         prediction = predict(*args, **settings)
         said.append(prediction.logits)
         return prediction
 
-    monkeypatch.setattr(fold_run, "predict", noted)
+    monkeypatch.setattr(epochs, "predict", noted)
     return said
 
 
@@ -477,9 +477,9 @@ def test_the_average_and_the_moments_go_back_too(train, tiny, tmp_path, widening
     widening(2)
     config = tiny(scheduler="two_stage", second_gap=5.0, second_lr=1e-3, epochs=3, ema=0.9)
     train(config, "a")
-    lr_at = fold_run.lr_at
+    lr_at = epochs.lr_at
     monkeypatch.setattr(
-        fold_run,
+        epochs,
         "lr_at",
         lambda config, *, step, **rest: (
             lr_at(config, step=step, **rest) / (1 + (step // STEPS == 1))

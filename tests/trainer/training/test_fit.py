@@ -31,7 +31,7 @@ from trainer.errors import CheckpointError, ConfigError
 from trainer.images.images import Decoded
 from trainer.metrics import METRICS, score_fold
 from trainer.model.checkpoint import save_weights
-from trainer.training import fold_run, scoring
+from trainer.training import epochs, scoring
 from trainer.training.fit import Ended, pick_device
 from trainer.training.reporter import EpochReport, SilentReporter
 from trainer.training.result import FoldResult, read_result
@@ -74,7 +74,7 @@ def test_the_weights_give_the_oof_again(train, tiny, toy, tmp_path):
 
 def test_the_score_is_that_of_the_last_epoch_and_not_of_the_best(train, tiny, monkeypatch):
     monkeypatch.setattr(
-        fold_run, "lr_at", lambda config, *, step, **_: 5.0 if step >= 2 * STEPS else 1e-3
+        epochs, "lr_at", lambda config, *, step, **_: 5.0 if step >= 2 * STEPS else 1e-3
     )
     watcher = Watcher()
     result = train(tiny(), reporter=watcher)
@@ -292,9 +292,9 @@ def test_a_crash_continues_from_the_last_checkpoint(train, tiny, tmp_path):
 def test_checkpoints_are_written_no_more_often_than_asked(train, tiny, monkeypatch):
     now = [0.0]
     saved = []
-    save = fold_run.save_checkpoint
+    save = epochs.save_checkpoint
     monkeypatch.setattr(
-        fold_run,
+        epochs,
         "save_checkpoint",
         lambda path, state, **rest: (saved.append(len(state["curve"])), save(path, state, **rest)),
     )
@@ -350,7 +350,7 @@ def test_a_finished_fold_is_never_trained_again(train, tiny, tmp_path, steps):
 
 def test_a_finished_fold_is_not_even_built_again(train, tiny, monkeypatch):
     train(tiny())
-    monkeypatch.setattr(fold_run, "build_network", lambda *_, **__: pytest.fail("built again"))
+    monkeypatch.setattr(epochs, "build_network", lambda *_, **__: pytest.fail("built again"))
     assert isinstance(train(tiny()), FoldResult)
 
 
@@ -413,7 +413,7 @@ def test_the_checkpoint_of_other_folds_is_refused(train, tiny, toy):
 def test_another_number_of_threads_starts_again(train, tiny, tmp_path, caplog):
     train(tiny(), reporter=Watcher(interrupt=after_an_epoch), threads=2)
     watcher = Watcher()
-    with caplog.at_level(logging.INFO, "trainer.training.fold_run"):
+    with caplog.at_level(logging.INFO, "trainer.training.epochs"):
         result = train(tiny(), reporter=watcher, threads=1)
     assert watcher.epochs == [1, 2, 3]
     assert result.threads == 1

@@ -11,7 +11,7 @@ from trainer.images.order import epoch_rows
 from trainer.learning import learner
 from trainer.learning.step import Stepper
 from trainer.seeds import derive
-from trainer.training import fold_run
+from trainer.training import epochs
 
 # losses that are not finite
 
@@ -34,7 +34,7 @@ def spoiled(monkeypatch, steps):
     """The loss of step `at` becomes `value`."""
 
     def spoil(at: int, value: float) -> None:
-        build = fold_run.loss_of
+        build = epochs.loss_of
 
         def built(*args: object, **settings: object):
             loss = build(*args, **settings)
@@ -42,7 +42,7 @@ def spoiled(monkeypatch, steps):
                 loss(logits, targets_BK) * (value if len(steps) == at else 1)
             )
 
-        monkeypatch.setattr(fold_run, "loss_of", built)
+        monkeypatch.setattr(epochs, "loss_of", built)
 
     return spoil
 
