@@ -14,7 +14,8 @@ from collections.abc import Callable
 
 from trainer.config import TrainConfig
 from trainer.fields.optimization import SchedulerName
-from trainer.learning.curve import Curve, improvements
+from trainer.learning.curve import Curve, best_epoch, improvements
+from trainer.metrics import Goal
 
 # schedulers that depend on the curve; all other schedulers depend only on the step
 FEEDBACK = frozenset({"plateau", "two_stage"})
@@ -69,6 +70,47 @@ def goes_back(config: TrainConfig, curve: Curve) -> bool:
         and bool(curve)
         and _overfitted_epoch(config, curve) == len(curve)
     )
+
+
+def plateau_drops(config: TrainConfig, curve: Curve) -> list[int]:
+    """Return the epochs (from 1) after which the learning rate of the scheduler plateau drops.
+
+    Example:
+        >>> config = TrainConfig(plateau_patience=2, monitor="loss")
+        >>> plateau_drops(config, [{"loss": loss} for loss in (3, 2, 2, 2, 1, 1, 1)])
+        [4, 7]
+    """
+    bad = 0
+    drops = []
+    for epoch, better in enumerate(improvements(config, curve), start=1):
+        bad = 0 if better else bad + 1
+        if bad == config.plateau_patience:
+            drops.append(epoch)
+            bad = 0
+    return drops
+
+
+def stage_lengths(config: TrainConfig, curve: Curve) -> tuple[int, int]:
+    """Return how many epochs of each stage of two_stage the state after the curve has seen.
+
+    The epochs that were undone at the end of the first stage count for neither stage. After the
+    last epoch of the configuration nothing is undone.
+
+    Example:
+        >>> config = TrainConfig(scheduler="two_stage", epochs=9, second_gap=0.5)
+        >>> curve = [{"loss": loss, "fitted_loss": 0.5} for loss in (2, 1, 3, 1, 1)]
+        >>> stage_lengths(config, curve)
+        (2, 2)
+    """
+    done = len(curve)
+    ended = _overfitted_epoch(config, curve)
+    if ended is not None:
+        if done == ended:
+            return done, 0
+        restored = best_epoch(curve[:ended], metric="loss", goal=Goal.MINIMIZE)
+        return restored, done - ended
+    second = config.second_epoch or done + 1
+    return min(done, second - 1), max(0, done - second + 1)
 
 
 def watches_gap(config: TrainConfig) -> bool:
@@ -201,13 +243,7 @@ def _plateau(config: TrainConfig, moment: _Moment) -> float:
     Our deviation: the rate drops after `plateau_patience` epochs without improvement; torch's rate
     drops one epoch later. NaN is no improvement.
     """
-    bad = 0
-    drops = 0
-    for better in improvements(config, moment.curve):
-        bad = 0 if better else bad + 1
-        if bad == config.plateau_patience:
-            drops += 1
-            bad = 0
+    drops = len(plateau_drops(config, moment.curve))
     return max(config.min_lr, config.lr * config.step_gamma**drops)
 
 
