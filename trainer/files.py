@@ -95,3 +95,13 @@ def fold_directory(trial: Path, fold: int) -> Path:
 def fold_directories(trial: Path) -> list[Path]:
     """The directories of all fold runs of a trial that have begun, in the order of the folds."""
     return sorted(trial.glob("fold-*"), key=lambda path: (len(path.name), path.name))
+
+
+def refit_directory(trial: Path, number: int) -> Path:
+    """The directory of refit number `number`, a training on all images, beside the fold runs."""
+    return trial / f"refit-{number}"
+
+
+def refit_directories(trial: Path) -> list[Path]:
+    """The directories of all refits of a trial that have begun, in the order of their numbers."""
+    return sorted(trial.glob("refit-*"), key=lambda path: (len(path.name), path.name))

@@ -77,6 +77,10 @@ class Folds:
         """The manifest rows that fold run `fold` is scored on, ascending."""
         return np.flatnonzero(self.fold_N == fold)
 
+    def all_rows(self, *, with_holdout: bool) -> Ints:
+        """The manifest rows of all folds, and of the holdout if asked, ascending."""
+        return np.flatnonzero((self.fold_N != HOLDOUT) | with_holdout)
+
     def scored_rows(self) -> Ints:
         """The manifest rows that have an out-of-fold prediction, ascending.
 

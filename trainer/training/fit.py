@@ -1,4 +1,4 @@
-"""One fold run: train on K-1 folds and score the held-out fold.
+"""One fold run: train on K-1 folds and score the held-out fold. One refit: train on all images.
 
 The directory of an unfinished fold run has `last.ckpt`, from which the fold run can continue, and
 possibly `epochs/` (see kept_epochs.py). The directory of a finished fold run has `curve.csv`,
@@ -17,7 +17,9 @@ from trainer.learning.learner import sizes
 from trainer.learning.phases import NoPhases, Phases
 from trainer.training.epochs import Epochs, Result, epochs_again
 from trainer.training.fold_run import FoldRun
-from trainer.training.fold_setup import FoldSetup
+from trainer.training.fold_setup import FoldSetup, TrainingSetup
+from trainer.training.refit import Refit, RefitSetup
+from trainer.training.refit_result import RefitResult, read_refit
 from trainer.training.reporter import Reporter
 from trainer.training.result import FoldResult, read_curve, read_result
 
@@ -75,30 +77,62 @@ def run_fold(
         ConfigError: the configuration does not work with this data or this node.
         CheckpointError: the checkpoint is damaged or belongs to another fold run.
     """
-    config = setup.config
-    directory = setup.directory
     done = read_result(
-        directory,
+        setup.directory,
         config_hash=setup.config_hash,
         folds_hash=setup.folds.hash,
         without_weights=setup.without_weights,
     )
     if done is not None:
         again = epochs_again(
-            read_curve(directory), fold=setup.fold, epochs=config.epochs, notes=done.notes
+            read_curve(setup.directory),
+            fold=setup.fold,
+            epochs=setup.last_epoch,
+            notes=done.notes,
         )
         return done if all(map(reporter.past, again)) else Ended.STOPPED
+    times = _Times(clock, checkpoint_every_s, within_epoch_every_s)
+    return _train(setup, lambda: FoldRun(setup, phases=phases or NoPhases()), reporter, times)
+
+
+def run_refit(
+    setup: RefitSetup,
+    reporter: Reporter,
+    *,
+    checkpoint_every_s: float = CHECKPOINT_EVERY_S,
+    within_epoch_every_s: float = WITHIN_EPOCH_EVERY_S,
+    clock: Callable[[], float] = time.monotonic,
+) -> RefitResult | Ended:
+    """Train on all images, or continue an unfinished refit from its checkpoint.
+
+    The reports of the epochs have `train_loss`, `lr` and `seconds` only. For the other arguments
+    and for exceptions see `run_fold`.
+    """
+    done = read_refit(setup.directory, identity=setup.identity)
+    if done is not None:
+        return done
+    times = _Times(clock, checkpoint_every_s, within_epoch_every_s)
+    return _train(setup, lambda: Refit(setup, phases=NoPhases()), reporter, times)
+
+
+def _train(
+    setup: TrainingSetup,
+    begin: Callable[[], Epochs[Result]],
+    reporter: Reporter,
+    times: "_Times",
+) -> Result | Ended:
+    """Begin a training, or continue it from its checkpoint, and train it to its end."""
     set_up_torch(setup.device, setup.threads)
     try:
-        fold_run = FoldRun(setup, phases=phases or NoPhases())
-        fold_run.resume()
-        times = _Times(clock, checkpoint_every_s, within_epoch_every_s)
-        return _finish(fold_run, reporter, times)
+        training = begin()
+        training.resume()
+        times.saved()
+        return _finish(training, reporter, times)
     except torch.OutOfMemoryError as error:
         # Too little memory for the passes of the network is handled by splitting batches. This
         # error happened in another place.
         raise OutOfMemoryError(
-            f"fold {setup.fold}: CUDA out of memory ({sizes(config)}). A smaller batch_size or "
+            f"{setup.name}: CUDA out of memory ({sizes(setup.config)}). A smaller batch_size or "
             f"resize helps. Torch says: {first_line(error)}"
         ) from None
 

@@ -204,7 +204,7 @@ class FeatureInputs:
 
         Args:
             train_rows: rows whose features are computed for the plain view.
-            valid_rows: rows whose features are computed for every TTA view.
+            valid_rows: rows whose features are computed for every TTA view; there may be none.
         """
         self._rows = rows
         plain = ([views] for views in images.plain(train_rows, batch_size=batch_size))
@@ -251,7 +251,7 @@ class _Features:
         ]
         self._rows_N = rows_N
         # row of the manifest -> row of the features
-        self._index_of = np.zeros(int(rows_N.max()) + 1, dtype=np.int64)
+        self._index_of = np.zeros(int(rows_N.max(initial=-1)) + 1, dtype=np.int64)
         self._index_of[rows_N] = np.arange(len(rows_N))
 
     def has(self, rows_N: Rows) -> bool:

@@ -10,14 +10,15 @@ from typing import Protocol
 
 @dataclasses.dataclass(frozen=True)
 class EpochReport:
-    """One finished epoch of one fold run, scored on the whole held-out fold.
+    """One finished epoch of one fold run, scored on the whole held-out fold; or of one refit.
 
     Attributes:
+        fold: the held-out fold; NO_FOLD (-1) for a refit, which holds none out.
         epoch: the epoch, counted from 1.
-        epochs: the number of epochs of the configuration.
+        epochs: the number of epochs after which the training ends at the latest.
         metrics: the metrics of trainer.metrics.METRICS for the held-out fold, `metric` if the user
             has a metric function, `train_loss` (mean over the epoch's steps), `lr` (of the last
-            step) and `seconds`.
+            step) and `seconds`. A refit has only the last three.
         notes: all messages of the fold run so far that a reader of the score should know.
     """
 
