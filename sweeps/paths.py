@@ -15,7 +15,7 @@ from urllib.parse import quote
 from sweeps.errors import InputError
 from trainer.data.fold_files import load_folds
 from trainer.data.folds import Folds
-from trainer.files import fold_directories, fold_directory
+from trainer.files import fold_directories, fold_directory, refit_directories, refit_directory
 
 
 def make_folder(path: Path, *, option: str = "--runs or $SWEEPS_RUNS") -> None:
@@ -77,6 +77,14 @@ class TrialFiles:
     def folds(self) -> list[Path]:
         """The directories of all fold runs that have begun."""
         return fold_directories(self.directory)
+
+    def refit(self, number: int) -> "TrialFiles":
+        """The directory of a refit, a training on all images; it has files like a trial's."""
+        return TrialFiles(refit_directory(self.directory, number))
+
+    def refits(self) -> list[Path]:
+        """The directories of all refits that have begun."""
+        return refit_directories(self.directory)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -41,6 +41,9 @@ def gc(
             "--failed", help="Also weights of failed trials; a retry then trains their folds again."
         ),
     ] = False,
+    refits: Annotated[
+        bool, typer.Option("--refits", help="Also models that `sweeps refit` trained.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
     as_json: Json = False,
     storage: Storage = None,
@@ -51,13 +54,15 @@ def gc(
     Results, curves and out-of-fold predictions stay. A sweep that is running now is left alone.
     """  # noqa: E501 - the help text
     from sweeps.results.view import find_sweep, names
-    from sweeps.upkeep.garbage import Collected, collect
+    from sweeps.upkeep.garbage import Asked, Collected, collect
     from sweeps.upkeep.leftovers import claims
 
     folder = runs_folder(runs)
     found = opened(storage, runs)
     chosen = names(found) if sweep is None else [find_sweep(found, sweep_name(sweep)).name]
     claimed = claims(found, runs=folder)
+    asked: dict[Asked, bool] = {"failed": failed, "refits": refits}
+    include = [what for what, wanted in asked.items() if wanted]
     done: list[Collected] = []
     for name in chosen:
         try:
@@ -69,7 +74,7 @@ def gc(
                     claimed=claimed,
                     now=time.time(),
                     keep=keep,
-                    include_failed=failed,
+                    include=include,
                     dry_run=dry_run,
                 )
             )

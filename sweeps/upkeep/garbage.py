@@ -29,8 +29,12 @@ from sweeps.upkeep.leftovers import (
     remove,
     superfluous,
 )
+from trainer.training.result import WEIGHTS
 
 Kind = Literal["weights", "checkpoints", "temporary", "unknown"]
+# What is removed only if asked: the files that a retry of a failed trial would take over; and
+# refits, because a user has asked for each of them.
+Asked = Literal["failed", "refits"]
 # A worker on another machine may still be writing a temporary file that is younger than this.
 OLD_S = 3600.0
 _TRIAL = re.compile(r"trial-(\d{4,})")
@@ -43,7 +47,7 @@ class Collected:
     Attributes:
         sweep: name of the sweep.
         keep: how many of the sweep's best trials keep their weights.
-        weights: number of files with weights; a trial has one such file per fold.
+        weights: number of files with weights; a trial has one such file per fold and per refit.
         checkpoints: number of files and folders that only a continued fold run would need.
         temporary: number of files and folders whose writing process died.
         unknown: number of directories of trials that the storage does not know.
@@ -69,7 +73,7 @@ def collect(
     claimed: Mapping[str, Collection[Origin]],
     now: float,
     keep: int | None = None,
-    include_failed: bool = False,
+    include: Collection[Asked] = (),
     dry_run: bool = False,
 ) -> Collected:
     """Remove the files that a sweep no longer needs.
@@ -80,7 +84,9 @@ def collect(
         now: the current time, in seconds since 1970.
         keep: how many of the best trials keep their weights; None for the number in the sweep's
             search space.
-        include_failed: see `superfluous`.
+        include: what is removed, too. Failed trials, see `superfluous`; and the refits of all
+            trials, except those with a file that was changed within the last hour, which may be in
+            training.
         dry_run: only count what would be removed, and remove nothing.
 
     Raises:
@@ -96,8 +102,11 @@ def collect(
         wanted = needed_elsewhere(claimed, sweep=sweep.name) | {
             of.number for of in best if of.sweep == sweep.name
         }
-        parts = superfluous(view.trials, wanted=wanted, include_failed=include_failed)
-        found = list(find_leftovers(files.directory, parts, before=now - OLD_S))
+        parts = superfluous(view.trials, wanted=wanted, include_failed="failed" in include)
+        before = now - OLD_S
+        found = list(find_leftovers(files.directory, parts, before=before))
+        if "refits" in include:
+            found += find_refits(files.directory, before=before)
         size = freed_bytes(path for _, path in found)
         if not dry_run:
             lease.confirm()
@@ -133,6 +142,18 @@ def find_leftovers(
             yield "unknown", entry
         else:
             yield from _leftovers_of_trial(entry, parts[int(match[1])], before=before)
+
+
+def find_refits(directory: Path, *, before: float) -> Iterator[tuple[Kind, Path]]:
+    """Find the folders of all refits in a sweep's directory that may be removed.
+
+    Args:
+        before: seconds since 1970; a refit with a file that was changed later stays.
+    """
+    for trial in sorted(entry for entry in directory.iterdir() if _TRIAL.fullmatch(entry.name)):
+        for refit in TrialFiles(trial).refits():
+            if all(file.lstat().st_mtime < before for file in refit.iterdir()):
+                yield "weights" if (refit / WEIGHTS).exists() else "checkpoints", refit
 
 
 def _leftovers_of_trial(

@@ -10,6 +10,8 @@
 | failed             | stay                 | stay (1)             | stay        | goes       |
 | failed and retried | stay                 | go (2)               | go          | goes       |
 
+Refits (`sweeps refit`) stay, whatever becomes of their trial: a user asked for each of them.
+
 (1) A retry takes over these weights.
 (2) The retry has its own weights.
 

@@ -68,7 +68,7 @@ def test_what_goes_and_what_stays(toy: Fabricated) -> None:
 def test_keep_and_failed_take_more(toy: Fabricated) -> None:
     for state in (TrialState.COMPLETE, TrialState.COMPLETE, TrialState.FAIL):
         toy.add_with_files(state)
-    assert gc(toy, keep=1, include_failed=True) == Collected(
+    assert gc(toy, keep=1, include=["failed"]) == Collected(
         "toy", keep=1, weights=4, checkpoints=6, freed_bytes=100
     )
     assert [toy.found(number) for number in range(3)] == [RESULTS | {WEIGHTS}, RESULTS, RESULTS]
@@ -186,3 +186,34 @@ def test_what_cannot_be_removed_is_named(toy: Fabricated, monkeypatch: pytest.Mo
     ):
         gc(toy)
     assert find_holder(toy.sweep.storage.engine, "toy") is None
+
+
+# --- models trained on all images
+
+
+def test_refits_stay_unless_asked_and_go_whole(toy: Fabricated) -> None:
+    for score in (0.9, 0.8, 0.1):
+        toy.add_with_files(score=score)
+    gc(toy)
+    done, begun = (toy.directory(number) / "refit-0" for number in (0, 2))
+    aged(done / WEIGHTS, 2 * OLD_S)
+    aged(done / "result.json", 2 * OLD_S)
+    aged(begun / CHECKPOINT, 2 * OLD_S)
+    assert gc(toy, keep=1).weights == 2
+    assert done.is_dir()
+    assert begun.is_dir()
+    assert gc(toy, include=["refits"]) == Collected(
+        "toy", keep=2, weights=1, checkpoints=1, freed_bytes=3 * SIZE
+    )
+    assert not done.exists()
+    assert not begun.exists()
+    assert toy.found(0) == RESULTS | {WEIGHTS}
+
+
+def test_a_refit_that_may_be_in_training_stays(toy: Fabricated) -> None:
+    refit = toy.directory(toy.add_with_files()) / "refit-1"
+    gc(toy)
+    aged(refit / WEIGHTS, 2 * OLD_S)
+    aged(refit / CHECKPOINT, OLD_S - 1)
+    assert gc(toy, include=["refits"]) == Collected("toy", keep=2)
+    assert refit.is_dir()
