@@ -21,6 +21,7 @@ NOT_QUICK = (
     "sweeps/running/test_driver_recovery.py",
     "sweeps/running/test_trial",
     "sweeps/samples",
+    "sweeps/shipping",
     "sweeps/study",
     "sweeps/test_sweep.py",
     "sweeps/upkeep",

@@ -20,6 +20,7 @@ from sweeps.cli.gc import gc
 from sweeps.cli.list import list_sweeps
 from sweeps.cli.predict import predict
 from sweeps.cli.prepare import prepare
+from sweeps.cli.refit import refit
 from sweeps.cli.retry import retry
 from sweeps.cli.run import run
 from sweeps.cli.score import score
@@ -82,6 +83,7 @@ for command in (
     prepare,
     best,
     predict,
+    refit,
     suspects,
     score,
     compare_submissions,
