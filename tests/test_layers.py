@@ -27,6 +27,7 @@ WINGS = {
         "learning",
         "training",
         "prediction",
+        "predict",
         "parameters",
         "__main__",
     ],

@@ -79,12 +79,25 @@ def write_csv(
     path: Path, header: Iterable[str], rows: Iterable[Iterable[object]], *, separator: str = ","
 ) -> None:
     """Write a header and rows as UTF-8 CSV with Unix line ends, whole or not at all."""
+    content = csv_bytes(header, rows, separator=separator)
+    with atomic_write(path) as file:
+        file.write(content)
+
+
+def csv_bytes(
+    header: Iterable[str], rows: Iterable[Iterable[object]], *, separator: str = ","
+) -> bytes:
+    """Return a header and rows as UTF-8 CSV with Unix line ends.
+
+    Example:
+        >>> csv_bytes(["path", "class"], [["a.png", "cat, or dog"]])
+        b'path,class\\na.png,"cat, or dog"\\n'
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n", delimiter=separator)
     writer.writerow(header)
     writer.writerows(rows)
-    with atomic_write(path) as file:
-        file.write(text.getvalue().encode())
+    return text.getvalue().encode()
 
 
 def fold_directory(trial: Path, fold: int) -> Path:

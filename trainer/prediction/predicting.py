@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from trainer.errors import DataError, OutOfMemoryError, first_line
@@ -63,6 +64,17 @@ class Predictor:
     models: Mapping[str, Sequence[FoldModel]]
     prior_K: tuple[float, ...]
     given: Mapping[str, Probs] = dataclasses.field(default_factory=dict)
+
+    def decide(self, probs_NK: Probs, bad: Iterable[int]) -> npt.NDArray[np.int64]:
+        """Return the index (N) of each image's class; images that cannot be read get the commonest.
+
+        Args:
+            probs_NK: the mixture's probabilities, also averaged over groups.
+            bad: the images that cannot be read.
+        """
+        class_N = self.mixture.decision.of(probs_NK)
+        class_N[list(bad)] = np.argmax(self.prior_K)
+        return class_N
 
 
 @dataclasses.dataclass(frozen=True)
