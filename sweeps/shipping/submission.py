@@ -260,8 +260,7 @@ def write(
     if prepared.averaging is not None:
         probs_NK = prepared.averaging.of(probs_NK, bad)
     prior_K = np.array(predictor.prior_K, dtype=np.float32)
-    class_N = predictor.mixture.decision.of(probs_NK)
-    class_N[bad] = prior_K.argmax()
+    class_N = predictor.decide(probs_NK, bad)
     for suffix in (".json", ".skipped.csv"):  # those of an earlier submission must not stay
         wanted.beside(suffix).unlink(missing_ok=True)
     if bad:
