@@ -86,7 +86,9 @@ FOREIGN = {
     "sklearn": ["sweeps/samples/"],
     "cv2": ["trainer/images/crops.py"],
     "rembg": ["trainer/images/crops.py"],
-    "onnxruntime": ["trainer/images/crops.py"],
+    "onnx": ["trainer/prediction/onnx_export.py"],
+    "onnxscript": ["trainer/prediction/onnx_export.py"],
+    "onnxruntime": ["trainer/images/crops.py", "trainer/prediction/onnx_export.py"],
     "PIL": [
         "trainer/images/",
         "trainer/data/",

@@ -126,6 +126,23 @@ def has_pretrained_weights(config: TrainConfig) -> bool:
     return settings is not None and bool(settings.has_weights)
 
 
+def pretrained_origin(config: TrainConfig) -> tuple[str, str | None] | None:
+    """Return timm's name for the pretrained weights that the training began with, and the licence.
+
+    None if the training began with no weights, or with weights that are not timm's. The licence is
+    None if timm states none.
+
+    Example:
+        >>> pretrained_origin(TrainConfig(backbone="convnextv2_tiny.fcmae"))
+        ('convnextv2_tiny.fcmae', 'cc-by-nc-4.0')
+    """
+    settings = timm.get_pretrained_cfg(config.backbone)
+    if config.weights != "pretrained" or settings is None:
+        return None
+    name = ".".join(filter(None, (settings.architecture, settings.tag)))
+    return name or config.backbone, settings.license or None
+
+
 def normalisation(config: TrainConfig) -> MeanStd:
     """The mean and std per channel, for images with values in 0..1.
 

@@ -20,6 +20,7 @@ from trainer.model.backbone import (
     feature_width,
     has_pretrained_weights,
     normalisation,
+    pretrained_origin,
     takes_one_size,
 )
 from trainer.model.heads import Heads
@@ -513,3 +514,20 @@ def test_a_model_without_settings_is_normalised_as_imagenet(monkeypatch):
         (0.485, 0.456, 0.406),
         (0.229, 0.224, 0.225),
     )
+
+
+# where the weights come from
+
+
+@pytest.mark.parametrize(
+    ("changes", "origin"),
+    [
+        ({"backbone": "resnet18"}, ("resnet18.a1_in1k", "apache-2.0")),
+        ({"backbone": "convnextv2_tiny.fcmae"}, ("convnextv2_tiny.fcmae", "cc-by-nc-4.0")),
+        ({"backbone": "resnet18", "weights": "none"}, None),
+        ({"backbone": "resnet18", "weights": "own.safetensors"}, None),
+        ({"backbone": "my_task.py:network"}, None),
+    ],
+)
+def test_the_pretrained_weights_have_a_name_and_the_licence_that_timm_states(changes, origin):
+    assert pretrained_origin(TrainConfig(**changes)) == origin
