@@ -17,6 +17,7 @@ from sweeps.results.view import SweepView
 from sweeps.shipping.shipped import Shipped
 from trainer.errors import CheckpointError
 from trainer.prediction.mixture import Mixture
+from trainer.training.refit_result import refit_models
 from trainer.training.result import WEIGHTS
 
 if TYPE_CHECKING:
@@ -43,32 +44,56 @@ class MemberModels:
 Found = Mapping[str, MemberModels]
 
 
-def find_models(shipped: Shipped) -> Found:
-    """Return the fold models of each member that this machine trained. No weights are loaded."""
+def find_models(shipped: Shipped, *, refit: bool = False) -> Found:
+    """Return the fold models of each member that this machine trained. No weights are loaded.
+
+    Args:
+        refit: return the models that were trained on all images in place of the fold models.
+
+    Raises:
+        InputError: `refit` is asked, and a member has no such model.
+    """
+    return {
+        name: _find(shipped, name, _refits(shipped, name) if refit else _folds(shipped, name))
+        for name in shipped.trained
+    }
+
+
+def _folds(shipped: Shipped, name: str) -> list[Path]:
+    files = TrialFiles(shipped.trained[name])
+    return [files.fold(fold) for fold in range(shipped.folds.k)]
+
+
+def _refits(shipped: Shipped, name: str) -> list[Path]:
+    found = refit_models(shipped.trained[name])
+    if not found:
+        trial = int(shipped.trained[name].name.rpartition("-")[2])
+        raise InputError(
+            f"--refit: {shipped.names[name]} has no model that was trained on all images. "
+            f"`sweeps refit {shipped.trained[name].parent.name} --trial {trial}` trains them"
+        )
+    return found
+
+
+def _find(shipped: Shipped, name: str, directories: Sequence[Path]) -> MemberModels:
     from trainer.prediction.fold_model import read_fold_model
 
-    found = {}
-    for name, directory in shipped.trained.items():
-        files = TrialFiles(directory)
-        models = []
-        gone = []
-        damaged = []
-        for fold in range(shipped.folds.k):
-            if not (files.fold(fold) / WEIGHTS).is_file():
-                gone.append(fold)
-                continue
-            try:
-                model = read_fold_model(
-                    files.fold(fold),
-                    config=files.config,
-                    folds=shipped.folds,
-                    code=shipped.code(name),
-                )
-                models.append(model)
-            except CheckpointError as error:
-                damaged.append(str(error))
-        found[name] = MemberModels(tuple(models), tuple(gone), tuple(damaged))
-    return found
+    config = TrialFiles(shipped.trained[name]).config
+    models = []
+    gone = []
+    damaged = []
+    for number, directory in enumerate(directories):
+        if not (directory / WEIGHTS).is_file():
+            gone.append(number)
+            continue
+        try:
+            model = read_fold_model(
+                directory, config=config, folds=shipped.folds, code=shipped.code(name)
+            )
+            models.append(model)
+        except CheckpointError as error:
+            damaged.append(str(error))
+    return MemberModels(tuple(models), tuple(gone), tuple(damaged))
 
 
 def loaded(found: Found, *, most: int | None = None) -> Found:
