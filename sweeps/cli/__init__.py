@@ -18,6 +18,7 @@ from sweeps.cli.compare_submissions import compare_submissions
 from sweeps.cli.demo import demo
 from sweeps.cli.gc import gc
 from sweeps.cli.list import list_sweeps
+from sweeps.cli.pack import pack
 from sweeps.cli.predict import predict
 from sweeps.cli.prepare import prepare
 from sweeps.cli.refit import refit
@@ -84,6 +85,7 @@ for command in (
     best,
     predict,
     refit,
+    pack,
     suspects,
     score,
     compare_submissions,

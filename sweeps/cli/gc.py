@@ -101,7 +101,7 @@ def _print(done: "list[Collected]", *, dry_run: bool) -> None:
         [
             collected.sweep,
             *(str(getattr(collected, kind)) for kind in KINDS),
-            _size(collected.freed_bytes),
+            size_text(collected.freed_bytes),
         ]
         for collected in done
         if collected.skipped is None
@@ -111,7 +111,7 @@ def _print(done: "list[Collected]", *, dry_run: bool) -> None:
             [
                 "all",
                 *(str(sum(getattr(collected, kind) for collected in done)) for kind in KINDS),
-                _size(_freed(done)),
+                size_text(_freed(done)),
             ]
         )
     columns = ("sweep", *KINDS, "would be freed" if dry_run else "freed")
@@ -122,7 +122,7 @@ def _freed(done: "list[Collected]") -> int:
     return sum(collected.freed_bytes for collected in done)
 
 
-def _size(size_bytes: float) -> str:
+def size_text(size_bytes: float) -> str:
     """The size with a decimal unit that people can read, such as 1.2 GB."""
     unit, *larger = ("B", "kB", "MB", "GB", "TB")
     while size_bytes >= 1000 and larger:

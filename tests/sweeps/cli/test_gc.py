@@ -136,10 +136,10 @@ def test_what_cannot_be_cleaned_up_is_an_error(sweeps: Callable[..., Ended], rec
 
 
 def test_sizes_are_for_people():
-    from sweeps.cli.gc import _size
+    from sweeps.cli.gc import size_text
 
     sizes = (0, 999, 1000, 1_234_567, 2.5e9, 3e12, 4e15)
-    assert [_size(size) for size in sizes] == [
+    assert [size_text(size) for size in sizes] == [
         "0 B",
         "999 B",
         "1.0 kB",
