@@ -92,6 +92,10 @@ def predict(
             "--folds", metavar="N", min=1, help="Fold models of each trial that predict (fast: 1)."
         ),
     ] = None,
+    refit: Annotated[
+        bool,
+        typer.Option("--refit", help="The models of `sweeps refit` in place of the fold models."),
+    ] = False,
     image: Annotated[
         str | None,
         typer.Option(
@@ -170,6 +174,7 @@ def predict(
         group=group,
         tta=None if tta is None else tta.value,
         folds=folds,
+        refit=refit,
     )
     check(wanted, files=files)
     with computing(address=address, device=device.value, files=files, source=source) as compute:

@@ -45,14 +45,14 @@ def make_submission(
     """
     from trainer.prediction.predicting import mix, needs_boxes, plan_of
 
-    found = find_models(shipped)
+    found = find_models(shipped, refit=wanted.refit)
     settle(shipped, found, kept=kept)
     prepared = prepare(shipped, wanted, files=files, boxes=needs_boxes(all_models(found.values())))
     given = given_by(shipped, prepared.unseen)
     found = loaded(found, most=wanted.folds)
     mixture, notices = settle(shipped, found, kept=kept)
     said = [*prepared.notes, *notices]
-    said += _fast(wanted, shipped)
+    said += _other_models(wanted, shipped)
     if prepared.averaging is not None:
         said.append(_gain(prepared.averaging, shipped.metric.name))
     for text in said:
@@ -135,8 +135,13 @@ def predictor_of(
     return Predictor(mixture, models, shipped.prior_K, given)
 
 
-def _fast(wanted: Wanted, shipped: Shipped) -> list[str]:
-    """What fewer fold models cost."""
+def _other_models(wanted: Wanted, shipped: Shipped) -> list[str]:
+    """What it means that not all fold models predict."""
+    if wanted.refit:
+        return [
+            "models trained on all images predict, which have no score of their own: the honest "
+            "estimate is that of the fold models with the same configurations"
+        ]
     k = shipped.folds.k
     if wanted.folds is None or wanted.folds >= k:
         return []

@@ -69,6 +69,7 @@ class Wanted:
         group: the column of the source's groups, or "folder"; None averages no groups.
         tta: test-time augmentation; None for that of each model's training.
         folds: how many fold models of each member predict; None for all.
+        refit: whether the models that were trained on all images predict in place of them.
     """
 
     source: str
@@ -79,6 +80,7 @@ class Wanted:
     group: str | None = None
     tta: Tta | None = None
     folds: int | None = None
+    refit: bool = False
 
     def beside(self, suffix: str) -> Path:
         """Return the path of another file of the submission, e.g. for ".json"."""
@@ -361,6 +363,7 @@ def _of_images(prepared: Prepared, done: Submission) -> dict[str, Any]:
         "codes": wanted.options.codes,
         "tta": wanted.tta or "as trained",
         "folds": wanted.folds,
+        "refit": wanted.refit,
         "group": None
         if averaging is None
         else {

@@ -357,3 +357,32 @@ def test_of_many_classes_those_that_differ_most_are_shown():
         ["2 more", "", ""],
     ]
     assert len(mix_rows(mix, most=4)) == 4
+
+
+# --- models trained on all images
+
+
+def test_models_trained_on_all_images_predict_in_place_of_the_fold_models(sweeps: Call):
+    predict = ("predict", "--trial", 1, "--source", "test", "--out", "sub.csv", "--probabilities")
+    ended = sweeps(*predict, "--refit")
+    assert (ended.code, ended.err) == (
+        2,
+        "error: --refit: trial 1 has no model that was trained on all images. "
+        "`sweeps refit people --trial 1` trains them\n",
+    )
+    assert sweeps("refit", "--trial", 1, "--seeds", 2).code == 0
+    assert sweeps(*predict).code == 0
+    by_folds = table("sub.csv")
+    ended = sweeps(*predict, "--refit")
+    assert ended.code == 0
+    assert (
+        "note: models trained on all images predict, which have no score of their own: the honest "
+        "estimate is that of the fold models with the same configurations\n"
+    ) in ended.err
+    assert table("sub.csv") != by_folds
+    made = about()
+    assert made["refit"]
+    assert [(Path(model["weights"]).parent.name, model["fold"]) for model in made["models"]] == [
+        ("refit-0", None),
+        ("refit-1", None),
+    ]
