@@ -128,17 +128,21 @@ def _on_holdout(view: "SweepView", wish: "Wish", *, runs: Path) -> "tuple[Look, 
     from sweeps.results.view import sweep_files
     from sweeps.shipping.holdout import score_holdout
     from sweeps.shipping.members import with_weights
-    from sweeps.shipping.predicting import on_this_machine
+    from sweeps.shipping.predicting import computing
     from sweeps.shipping.shipped import what_ships
 
+    files = sweep_files(view.sweep, runs=runs)
     shipped = what_ships(view, runs=runs, wish=wish)
-    with reading_images() as progress:
+    with (
+        computing(address=None, device="auto", files=files, source="") as compute,
+        reading_images() as progress,
+    ):
         return score_holdout(
             shipped,
-            files=sweep_files(view.sweep, runs=runs),
+            files=files,
             kept=lambda: with_weights(view, runs=runs),
             say=lambda text: print(f"note: {text}", file=sys.stderr, flush=True),
-            compute=on_this_machine("auto")(progress),
+            compute=compute(progress),
         )
 
 
