@@ -23,6 +23,7 @@ from sweeps.study.records import origin
 from trainer.data.folds import Folds
 from trainer.errors import DataError
 from trainer.images.manifest import Manifest
+from trainer.prediction.classes import Classes
 from trainer.training.oof import read_oof
 from trainer.training.result import FoldResult, read_results
 
@@ -127,7 +128,7 @@ def find_candidates(
         [probs[name] for name in trials],
         manifest.labels_N[rows],
         group_numbers(manifest, rows),
-        label_columns(manifest),
+        [column.value_of_K for column in Classes.of(manifest).label_columns],
         [trial.seconds for trial in trials.values()],
     )
     return Candidates(folds, rows, library, list(trials.values()), left_out)
@@ -139,15 +140,6 @@ def group_numbers(manifest: Manifest, rows: Ints) -> Ints | None:
         return None
     numbers_N: Ints = np.unique(np.array(manifest.groups)[rows], return_inverse=True)[1]
     return numbers_N
-
-
-def label_columns(manifest: Manifest) -> list[Ints]:
-    """Return for each label column the index of its value in each class; empty with one column."""
-    columns = []
-    for parts in zip(*manifest.class_parts, strict=True):
-        known = {value: index for index, value in enumerate(dict.fromkeys(parts))}
-        columns.append(np.array([known[part] for part in parts], dtype=np.int64))
-    return columns
 
 
 def _name(view: SweepView, trial: FrozenTrial) -> str:

@@ -37,7 +37,6 @@ from sweeps.study.records import (
 )
 from sweeps.study.stored_sweep import StoredSweep
 from trainer.data.folds import Folds
-from trainer.errors import DataError
 from trainer.metrics import log_loss, score_fold
 
 Make = Callable[..., SweepSpec]
@@ -125,6 +124,9 @@ def rows(sqlite_storage: RDBStorage, make_spec: Make, tmp_path: Path) -> Stored:
     return five_trials(Stored(sqlite_storage, make_spec(), tmp_path / "runs", with_files=False))
 
 
+NOT_CHOSEN = {"seconds": None, "chance": None, "estimate": None, "ci95": None}
+
+
 def test_best_is_the_documented_json_key_by_key(stored: Stored) -> None:
     def oof(number: int) -> float:
         return score_fold(stored.probs(number), stored.folds.manifest.labels_N)["f1"]
@@ -132,7 +134,7 @@ def test_best_is_the_documented_json_key_by_key(stored: Stored) -> None:
     result = leaderboard(stored.view, runs=stored.runs, topk=5).as_json()
     assert list(result) == [
         "sweep", "metric", "goal", "completed", "pruned", "failed", "taken_over", "history",
-        "trials", "ensemble",
+        "trials", "ensemble", "choice",
     ]  # fmt: skip
     assert result == {
         "sweep": "toy",
@@ -153,6 +155,7 @@ def test_best_is_the_documented_json_key_by_key(stored: Stored) -> None:
                 "params": {"lr": 0.25},
                 "directory": str(stored.runs / "toy" / "trial-0002"),
                 "taken_from": None,
+                **NOT_CHOSEN,
             },
             {
                 "number": 0,
@@ -163,12 +166,15 @@ def test_best_is_the_documented_json_key_by_key(stored: Stored) -> None:
                 "params": {"lr": 1.0},
                 "directory": str(stored.runs / "toy" / "trial-0000"),
                 "taken_from": None,
+                **NOT_CHOSEN,
             },
         ],
         "ensemble": None,
+        "choice": None,
     }
     assert list(result["trials"][0]) == [
         "number", "score", "fold_scores", "std", "oof_score", "params", "directory", "taken_from",
+        *NOT_CHOSEN,
     ]  # fmt: skip
     assert json.loads(json.dumps(result, allow_nan=False)) == result
 
@@ -252,8 +258,11 @@ def test_a_sweep_without_a_completed_trial_needs_no_files(
 
 def test_a_completed_trial_without_its_files_is_named(stored: Stored) -> None:
     (stored.files.directory / "trial-0002" / "fold-1" / "oof.npz").unlink()
-    with pytest.raises(DataError, match=r"trial-0002/fold-1/oof\.npz: missing"):
-        leaderboard(stored.view, runs=stored.runs, topk=1).as_json()
+    found = leaderboard(stored.view, runs=stored.runs, topk=1)
+    assert found.trials[0].oof_score is None
+    (line,) = found.damaged
+    assert line.startswith("trial 2: ")
+    assert "trial-0002/fold-1/oof.npz: missing" in line
 
 
 @pytest.fixture
@@ -284,9 +293,9 @@ def test_best_prints_one_fixed_fold_as_json_and_as_a_table(
     fixed: Stored, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     where = {"storage": f"sqlite:///{tmp_path / 'sweeps.db'}", "runs": fixed.runs}
-    print_best("toy", topk=5, as_json=True, **where)
+    print_best("toy", topk=5, fast=True, as_json=True, **where)
     assert json.loads(capsys.readouterr().out)["trials"][0]["std"] is None
-    print_best("toy", topk=5, as_json=False, **where)
+    print_best("toy", topk=5, fast=True, as_json=False, **where)
     table = capsys.readouterr().out
     assert "0.5000" in table
     assert "0.5000 ±" not in table
