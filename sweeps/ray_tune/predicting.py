@@ -43,15 +43,19 @@ class Work:
 class ChunkWorker:
     """Predicts chunks in a worker process. It builds each network once, at its first chunk."""
 
-    def __init__(self, plan: "Plan", device: str, torch_threads: int) -> None:
+    def __init__(self, device: str, torch_threads: int) -> None:
         from trainer.training.fit import pick_device, set_up_torch
 
-        self._plan = plan
+        self._plan: Plan | None = None
         self._device = pick_device(device)
         set_up_torch(self._device, torch_threads)
 
-    def predict(self, work: Work) -> "tuple[Work, Bad, dict[int, Probs]]":
+    def predict(self, plan: "Plan", work: Work) -> "tuple[Work, Bad, dict[int, Probs]]":
         """Predict a chunk.
+
+        Args:
+            plan: always the same. It comes with each chunk and not once, because Ray cannot start
+                a worker again whose first arguments it has dropped.
 
         Returns:
             The work, the images that cannot be read, and the probabilities of each model whose kept
@@ -59,9 +63,10 @@ class ChunkWorker:
         """
         from trainer.prediction.predicting import predict_chunk
 
+        self._plan = self._plan or plan  # the first one has the networks that are built
         chunk = self._plan.decoded(work.rows)
         found = {
-            index: predict_chunk(model, chunk, tta=self._plan.tta, device=self._device)
+            index: predict_chunk(model, chunk, tta=plan.tta, device=self._device)
             for index, (model, bad) in enumerate(zip(self._plan.models, work.known, strict=True))
             if bad is None or bad != chunk.bad
         }
@@ -121,11 +126,9 @@ def _on_workers(
         num_cpus=each.cpu, num_gpus=each.gpu, max_restarts=RETRIES, max_task_retries=RETRIES
     )
     chosen = "cuda" if each.gpu else "cpu"
-    pool = ActorPool(
-        [remote.remote(sent, chosen, threads(wanted, cluster)) for _ in range(workers)]
-    )
+    pool = ActorPool([remote.remote(chosen, threads(wanted, cluster)) for _ in range(workers)])
     try:
-        yield from pool.map_unordered(lambda worker, work: worker.predict.remote(work), todo)
+        yield from pool.map_unordered(lambda worker, work: worker.predict.remote(sent, work), todo)
     except ray.exceptions.RayTaskError as error:
         if isinstance(error.cause, TrainerError):
             raise error.cause from None
