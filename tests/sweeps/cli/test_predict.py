@@ -314,6 +314,7 @@ def test_what_is_gone_or_damaged_is_said(sweeps: Call):
         ),
         (("--template", "gone.csv"), "gone.csv: no such file. Give a CSV or Parquet file"),
         (("--group", "person"), "test: a folder has no column 'person'. Group its images by fold"),
+        (("--address", "head"), "--address head: expected host:port, as `ray start --head` prints"),
         (("--device", "cuda"), "device cuda: torch sees no CUDA GPU on this machine. Use cpu or"),
     ],
 )
