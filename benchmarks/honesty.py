@@ -1,0 +1,360 @@
+"""How honest is what `sweeps best` says of its choice, and what does the ensemble really win?
+
+    python benchmarks/honesty.py
+
+The benchmark simulates sweeps of 60 trials and 5 folds under the fold race (see `world.py`), on 86
+or 429 persons with seven photos each. The trials are equally good, slightly or clearly different.
+The functions that `sweeps best` calls choose a trial and an ensemble from the out-of-fold
+predictions of the complete trials, and estimate their macro-F1 on new persons. The truth is the
+macro-F1 of the same fold models on 3,600 new persons, as many of each gender and age, reweighted:
+for a single trial the mean over its fold models, for an ensemble the average of the fold models'
+probabilities, as `sweeps predict` ships it. The numbers are points (hundredths) of macro-F1.
+
+The error of an estimate is the estimate minus the truth. Much of it is the luck of the drawn
+persons, which all trials share. "Less control" subtracts the error of four trials that nobody
+chose, drawn from all 60: their pooled score, corrected for its small sample by the bootstrap, minus
+their truth. Beside the estimate of `sweeps best` stand BBC-CV as published (scores on the persons
+that were not drawn, percentiles as the interval), the pooled out-of-fold score of the chosen trial,
+and the mean over folds of the trial that is best by it.
+
+"Shipped" is the ensemble, or the single trial where the nested comparison says so. A sweep takes
+about a second with 86 persons and about three with 429, on one core.
+"""
+
+import argparse
+import dataclasses
+import functools
+import itertools
+import json
+import math
+import multiprocessing
+import statistics
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import world as worlds
+from report import print_header
+from world import COLUMNS, SPREADS, Trial, World
+
+from sweeps.results.ensemble import Library, fit_ensemble
+from sweeps.results.estimate import estimate_ensemble, estimate_single
+from sweeps.results.metric import Metric
+from sweeps.results.resampling import Bootstrap
+from sweeps.search.race import Standing
+from sweeps.space.stopping import Race
+from trainer.metrics import Goal, Labels, Probs, macro_f1
+from trainer.prediction.decision import Decision
+from trainer.prediction.mixture import Member, Mixture, mean
+from trainer.seeds import derive
+
+Record = dict[str, float]
+
+PERSONS = (86, 429)
+CELLS = {f"{spread} {persons}": (spread, persons) for persons in PERSONS for spread in SPREADS}
+F1 = Metric.named("f1", Goal.MAXIMIZE)
+CONTROLS = 4
+GREEDY_ROUNDS = 25
+PLAIN = Decision()
+
+
+def main() -> None:
+    """Simulate and print."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--sweeps", type=int, default=300, help="per cell")
+    parser.add_argument("--cells", nargs="*", default=list(CELLS), choices=list(CELLS))
+    parser.add_argument("--processes", type=int, default=None, help="the number of cores if absent")
+    parser.add_argument(
+        "--race", type=float, default=Race().error_rate, help="error rate; 0 for no race"
+    )
+    parser.add_argument(
+        "--continue",
+        dest="file",
+        type=Path,
+        help="a file of finished sweeps, one JSON object a line; those it lacks are added",
+    )
+    options = parser.parse_args()
+    print_header("numpy", "scipy")
+    known = read(options.file, race=options.race)
+    tasks = [
+        (cell, sweep, options.race)
+        for sweep, cell in itertools.product(range(options.sweeps), options.cells)
+        if (cell, sweep) not in known
+    ]
+    with multiprocessing.Pool(options.processes) as pool:
+        for task, record in pool.imap_unordered(_measured, tasks):
+            cell, sweep, race = task
+            known[cell, sweep] = record
+            if options.file:
+                line = json.dumps({"cell": cell, "sweep": sweep, "race": race, **record})
+                with options.file.open("a") as file:
+                    file.write(line + "\n")
+    print_tables(
+        {cell: [known[cell, sweep] for sweep in range(options.sweeps)] for cell in options.cells}
+    )
+
+
+def read(file: Path | None, *, race: float) -> dict[tuple[str, int], Record]:
+    """Return the finished sweeps of a file that had this race."""
+    if file is None or not file.exists():
+        return {}
+    records = [json.loads(line) for line in file.read_text().splitlines()]
+    return {
+        (record.pop("cell"), record.pop("sweep")): record
+        for record in records
+        if record.pop("race") == race
+    }
+
+
+def _measured(task: tuple[str, int, float]) -> tuple[tuple[str, int, float], Record]:
+    cell, sweep, race = task
+    spread, persons = CELLS[cell]
+    world = World(derive(0, "honesty", spread, persons, sweep), persons=persons)
+    rule = Race(error_rate=race) if race else None
+    return task, measure(Sweep(world, world.trials(SPREADS[spread]), rule=rule), seed=sweep)
+
+
+class Sweep:
+    """A simulated sweep that is over, and the truth about its trials."""
+
+    def __init__(self, world: World, trials: Sequence[Trial], *, rule: Race | None) -> None:
+        self.world = world
+        self.trials = trials
+        self.oof = [world.oof(trial) for trial in trials]
+        self.scores = [world.fold_scores(oof_NK) for oof_NK in self.oof]
+        finished: list[Standing] = []
+        for number, scores in enumerate(self.scores):
+            trained = worlds.folds_trained(finished, scores, rule)
+            finished.append(Standing(number, trained))
+        self.fold_runs = sum(len(standing.fold_scores) for standing in finished)
+        self.complete = [
+            standing.number for standing in finished if len(standing.fold_scores) == worlds.FOLDS
+        ]
+        self._models: dict[str, list[Probs]] = {}
+
+    @property
+    def labels_N(self) -> Labels:
+        """The classes of the training images."""
+        return self.world.photos.labels_N
+
+    def library(self, numbers: Sequence[int]) -> Library:
+        """Return the out-of-fold predictions of these trials."""
+        return Library(
+            [str(number) for number in numbers],
+            [self.oof[number] for number in numbers],
+            self.labels_N,
+            groups_N=self.world.photos.persons_N,
+            columns=COLUMNS,
+        )
+
+    def models(self, name: str) -> list[Probs]:
+        """Return what the fold models of a trial predict for the new persons."""
+        if name not in self._models:
+            self._models[name] = self.world.fold_models(self.trials[int(name)])
+        return self._models[name]
+
+    def alone(self, number: int) -> float:
+        """The truth of one fold model of a trial, averaged over its fold models."""
+        return statistics.fmean(
+            self.world.new.score(probs_NK.argmax(axis=1)) for probs_NK in self.models(str(number))
+        )
+
+    def averaged(self, number: int) -> float:
+        """The truth of the average of a trial's fold models."""
+        return self.world.new.score(mean(self.models(str(number))).argmax(axis=1))
+
+    def mixed(self, mixture: Mixture, *decisions: Decision) -> list[float]:
+        """The truth of a mixture with each of these decisions."""
+        names = [member.name for member in mixture.members]
+        probs_NK = mixture.of({name: self.models(name) for name in names})
+        return [self.world.new.score(decision.of(probs_NK)) for decision in decisions]
+
+
+def measure(sweep: Sweep, *, seed: int) -> Record:
+    """Choose, estimate, and compare with the truth; in macro-F1 from 0 to 1."""
+    complete = sweep.complete
+    library = sweep.library(complete)
+    single = estimate_single(library, metric=F1, seed=seed)
+    chosen = complete[single.chosen]
+    shown = max(complete, key=lambda number: statistics.fmean(sweep.scores[number]))
+    nested = estimate_ensemble(library, metric=F1, seed=seed)
+    mixture = fit_ensemble(library, metric=F1)
+    ruled, argmax = sweep.mixed(mixture, mixture.decision, PLAIN)
+    ensemble = ruled if nested.rule_ships else argmax
+    greedy = greedy_on_f1(library)
+    truth, averaged = sweep.alone(chosen), sweep.averaged(chosen)
+    return {
+        "complete": len(complete),
+        "fold_runs": sweep.fold_runs / (len(sweep.trials) * worlds.FOLDS),
+        "control": _control(sweep, seed=seed),
+        "single": truth,
+        "averaged": averaged,
+        "honest": single.interval.value,
+        "honest_low": single.interval.low,
+        "honest_high": single.interval.high,
+        "pooled": single.shown,
+        "naive": statistics.fmean(sweep.scores[shown]),
+        "naive_single": sweep.alone(shown),
+        **_published(library, seed=seed),
+        "ensemble": ensemble,
+        "nested": nested.interval.value,
+        "nested_low": nested.interval.low,
+        "nested_high": nested.interval.high,
+        "ships": nested.ships,
+        "gain": nested.gain,
+        "ruled": ruled,
+        "argmax": argmax,
+        "rule_gain": nested.rule_gain,
+        "greedy": sweep.mixed(greedy, PLAIN)[0],
+        "members": len(mixture.members),
+    }
+
+
+def greedy_on_f1(library: Library) -> Mixture:
+    """Greedy selection on the metric itself, of trials as they are: what others do."""
+    labels_N = library.labels_N
+    total_NK = np.zeros_like(library.probs[0])
+    picked: list[int] = []
+    scores = []
+    for _ in range(GREEDY_ROUNDS):
+        found = [macro_f1(total_NK + probs_NK, labels_N) for probs_NK in library.probs]
+        picked.append(int(np.argmax(found)))
+        scores.append(found[picked[-1]])
+        total_NK += library.probs[picked[-1]]
+    picked = picked[: int(np.argmax(scores)) + 1]
+    members = [
+        Member(library.names[index], picked.count(index) / len(picked)) for index in set(picked)
+    ]
+    return Mixture(tuple(members))
+
+
+def _control(sweep: Sweep, *, seed: int) -> float:
+    """The mean error of trials that nobody chose."""
+    rng = np.random.default_rng(derive(seed, "control"))
+    numbers = rng.choice(len(sweep.trials), CONTROLS, replace=False).tolist()
+    library = sweep.library(numbers)
+    bootstrap = _bootstrap(library, seed=seed)
+    scored = [bootstrap.scored(predicted) for predicted in library.by_argmax]
+    return statistics.fmean(
+        one.score - one.lift - sweep.alone(number)
+        for one, number in zip(scored, numbers, strict=True)
+    )
+
+
+def _published(library: Library, *, seed: int) -> Record:
+    """BBC-CV: the score of each resample's best trial on the persons that were not drawn."""
+    bootstrap = _bootstrap(library, seed=seed)
+    scored = [bootstrap.scored(predicted, outside=True) for predicted in library.by_argmax]
+    best_B = np.stack([one.inside_B for one in scored]).argmax(axis=0)
+    outside_MB = np.stack([one.outside_B for one in scored if one.outside_B is not None])
+    values_B = outside_MB[best_B, np.arange(len(best_B))]
+    low, high = np.quantile(values_B, [0.025, 0.975])
+    return {"bbc": float(values_B.mean()), "bbc_low": float(low), "bbc_high": float(high)}
+
+
+def _bootstrap(library: Library, *, seed: int) -> Bootstrap:
+    return Bootstrap(
+        library.labels_N,
+        library.groups_N,
+        metric=F1,
+        n_classes=library.probs[0].shape[1],
+        seed=seed,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Line:
+    """A line of the table: a number of each sweep, and how it is summarised."""
+
+    name: str
+    value: Callable[[Record], float]
+    share: bool = False
+
+    def cell(self, records: Sequence[Record]) -> str:
+        """The mean with its standard error."""
+        values = [100 * self.value(record) for record in records]
+        error = statistics.stdev(values) / math.sqrt(len(values))
+        sign = "" if self.share else "+"
+        digits = 1 if self.share else 2
+        return f"{statistics.fmean(values):{sign}.{digits}f} ± {error:.{digits}f}"
+
+
+def _error(estimate: str, truth: str, *, control: bool = True) -> Callable[[Record], float]:
+    return lambda r: r[estimate] - r[truth] - (r["control"] if control else 0)
+
+
+def _covers(estimate: str, truth: str) -> Callable[[Record], float]:
+    return lambda r: r[f"{estimate}_low"] <= r[truth] <= r[f"{estimate}_high"]
+
+
+def _shipped(record: Record) -> float:
+    return record["ensemble"] if record["ships"] else record["averaged"]
+
+
+def _lines() -> dict[str, list[Line]]:
+    """The lines of each table."""
+    share = functools.partial(Line, share=True)
+    return {
+        "the chosen trial: estimate minus truth, less control": [
+            Line("sweeps best", _error("honest", "single")),
+            Line("  raw", _error("honest", "single", control=False)),
+            share("  interval covers, %", _covers("honest", "single")),
+            share("  low end below the average, %", lambda r: r["honest_low"] <= r["averaged"]),
+            Line("BBC-CV as published", _error("bbc", "single")),
+            share("  interval covers, %", _covers("bbc", "single")),
+            Line("pooled score as shown", _error("pooled", "single")),
+            Line("mean over folds as shown", _error("naive", "naive_single")),
+        ],
+        "the ensemble: nested estimate minus the truth of the average": [
+            Line("sweeps best, less control", _error("nested", "ensemble")),
+            Line("  raw", _error("nested", "ensemble", control=False)),
+            share("  interval covers, %", _covers("nested", "ensemble")),
+        ],
+        "true gains": [
+            Line("shipped over the single's average", lambda r: _shipped(r) - r["averaged"]),
+            share("  worse, %", lambda r: _shipped(r) < r["averaged"]),
+            Line("  if always shipped", lambda r: r["ensemble"] - r["averaged"]),
+            Line("  the nested estimate of it", lambda r: r["gain"]),
+            share("  ensemble not shipped, %", lambda r: not r["ships"]),
+            Line("shipped over greedy on macro-F1", lambda r: _shipped(r) - r["greedy"]),
+            Line("the F1 rule over argmax", lambda r: r["ruled"] - r["argmax"]),
+            share("  worse, %", lambda r: r["ruled"] < r["argmax"]),
+            Line(
+                "  the nested estimate minus it",
+                lambda r: r["rule_gain"] - r["ruled"] + r["argmax"],
+            ),
+            Line("average over one fold model", lambda r: r["averaged"] - r["single"]),
+        ],
+        "the sweeps": [
+            share("fold runs trained, %", lambda r: r["fold_runs"]),
+            share("complete trials", lambda r: r["complete"] / 100),
+            share("members", lambda r: r["members"] / 100),
+            share("truth of the chosen trial", lambda r: r["single"]),
+        ],
+    }
+
+
+def print_tables(cells: dict[str, list[Record]]) -> None:
+    """Print means with standard errors, a column for each cell."""
+    print(f"{'':<34}" + "".join(f"{cell:>15}" for cell in cells))
+    print(f"{'n':<34}" + "".join(f"{len(records):>15}" for records in cells.values()))
+    for title, lines in _lines().items():
+        print(f"\n{title}")
+        for line in lines:
+            print(f"  {line.name:<32}" + _row(line.cell(records) for records in cells.values()))
+            if line.name in ("sweeps best", "sweeps best, less control"):
+                deviations = [
+                    statistics.stdev([100 * line.value(record) for record in records])
+                    for records in cells.values()
+                ]
+                print(f"  {'  standard deviation':<32}" + _row(f"{d:.2f}" for d in deviations))
+
+
+def _row(cells: Iterable[str]) -> str:
+    return "".join(f"{cell:>15}" for cell in cells)
+
+
+if __name__ == "__main__":
+    main()
