@@ -17,19 +17,24 @@ functions that the driver asks decide what is pruned. These methods prune the sa
 The last three have keep_at_least 0 here, except in one line, which has the default. For each
 method the benchmark prints the share of the fold runs (for hyperband of the epochs) that it saved,
 as mean ± standard deviation over the sweeps. It also prints how often the best trial by its mean
-over all folds was pruned, with the standard error, and how many of the best five were kept. The
-benchmark takes about ten minutes of one core, most of it in the signed-rank tests. The settings run
-side by side.
+over all folds was pruned, with the standard error, and how many of the best five were kept. This
+takes about ten minutes of one core, most of it in the signed-rank tests. The settings run side by
+side.
+
+What the race and the end of a sweep do to the ensemble follows in tables of their own, for which
+out-of-fold predictions are simulated; `finishing.py` says how, and how long they take.
 """
 
 import argparse
 import dataclasses
 import functools
+import itertools
 import math
 import multiprocessing
 import statistics
 from collections.abc import Callable, Iterator
 
+import finishing
 import numpy as np
 import numpy.typing as npt
 import optuna
@@ -102,6 +107,7 @@ def main() -> None:
         default=1000,
         help="of the race where scores spread by 2.0 and K = 5",
     )
+    parser.add_argument("--finishing-sweeps", type=int, default=80, help="per table of ensembles")
     options = parser.parse_args()
     print_header("optuna", "scipy", "numpy")
     settings = [
@@ -113,6 +119,11 @@ def main() -> None:
     with multiprocessing.Pool() as pool:
         for lines in pool.imap(table, settings):
             print("\n".join(lines), flush=True)
+    for sampler, spread in itertools.product(finishing.SAMPLERS, finishing.TABLES):
+        tasks = [
+            finishing.Task(spread, sampler, sweep) for sweep in range(options.finishing_sweeps)
+        ]
+        finishing.print_table(tasks, file=None, processes=None)
 
 
 def _table(setting: tuple[str, int], *, sweeps: int, main_sweeps: int) -> list[str]:
@@ -165,9 +176,12 @@ def _methods(folds: int) -> dict[str, Method]:
     median = Median(type="median", warmup_epochs=0, keep_at_least=0)
     return {
         "no pruning": after_folds(),
-        f"race, {default.error_rate} (default)": after_folds(race=default),
-        "race, 0.01": after_folds(race=Race(error_rate=0.01)),
-        "race, 0.05": after_folds(race=Race(error_rate=0.05)),
+        **{
+            f"race, {rate}{' (default)' * (rate == default.error_rate)}": after_folds(
+                race=Race(error_rate=rate)
+            )
+            for rate in (0.005, 0.01, 0.05)
+        },
         "race, near_tie 0.5": after_folds(race=Race(near_tie=0.5)),
         **{
             f"wilcoxon, p {p}": after_folds(

@@ -24,38 +24,38 @@ about a second with 86 persons and about three with 429, on one core.
 import argparse
 import dataclasses
 import functools
-import itertools
-import json
 import math
-import multiprocessing
 import statistics
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
-import world as worlds
+from kept import Record, simulated
 from report import print_header
-from world import COLUMNS, SPREADS, Trial, World
+from simulated_sweep import ARGMAX, F1, Ended, SimulatedSweep, Way
+from world import SPREADS, World
 
 from sweeps.results.ensemble import Library, fit_ensemble
 from sweeps.results.estimate import estimate_ensemble, estimate_single
-from sweeps.results.metric import Metric
 from sweeps.results.resampling import Bootstrap
-from sweeps.search.race import Standing
-from sweeps.space.stopping import Race
-from trainer.metrics import Goal, Labels, Probs, macro_f1
-from trainer.prediction.decision import Decision
-from trainer.prediction.mixture import Member, Mixture, mean
+from sweeps.space.spec import Folds
+from trainer.metrics import macro_f1
+from trainer.prediction.mixture import Member, Mixture
 from trainer.seeds import derive
-
-Record = dict[str, float]
 
 PERSONS = (86, 429)
 CELLS = {f"{spread} {persons}": (spread, persons) for persons in PERSONS for spread in SPREADS}
-F1 = Metric.named("f1", Goal.MAXIMIZE)
 CONTROLS = 4
 GREEDY_ROUNDS = 25
-PLAIN = Decision()
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """A sweep to simulate: the cell of the table, its number there, and how it saves fold runs."""
+
+    cell: str
+    sweep: int
+    way: Way
 
 
 def main() -> None:
@@ -65,129 +65,57 @@ def main() -> None:
     )
     parser.add_argument("--sweeps", type=int, default=300, help="per cell")
     parser.add_argument("--cells", nargs="*", default=list(CELLS), choices=list(CELLS))
-    parser.add_argument("--processes", type=int, default=None, help="the number of cores if absent")
+    parser.add_argument("--processes", type=int, help="as many as cores if absent")
+    race = Folds().race_rule
+    assert race is not None
     parser.add_argument(
-        "--race", type=float, default=Race().error_rate, help="error rate; 0 for no race"
+        "--error-rate", type=float, default=race.error_rate, help="of the race; 0 for no race"
+    )
+    parser.add_argument(
+        "--finish", type=int, default=Folds().finish, help="pruned trials finished at the end"
     )
     parser.add_argument(
         "--continue",
         dest="file",
         type=Path,
-        help="a file of finished sweeps, one JSON object a line; those it lacks are added",
+        help="a file with one simulated sweep a line; those that it lacks are added",
     )
     options = parser.parse_args()
     print_header("numpy", "scipy")
-    known = read(options.file, race=options.race)
-    tasks = [
-        (cell, sweep, options.race)
-        for sweep, cell in itertools.product(range(options.sweeps), options.cells)
-        if (cell, sweep) not in known
-    ]
-    with multiprocessing.Pool(options.processes) as pool:
-        for task, record in pool.imap_unordered(_measured, tasks):
-            cell, sweep, race = task
-            known[cell, sweep] = record
-            if options.file:
-                line = json.dumps({"cell": cell, "sweep": sweep, "race": race, **record})
-                with options.file.open("a") as file:
-                    file.write(line + "\n")
-    print_tables(
-        {cell: [known[cell, sweep] for sweep in range(options.sweeps)] for cell in options.cells}
-    )
+    way = Way(options.error_rate, options.finish)
+    print(f"race at {way.error_rate:g}, {way.finish} finished at the end\n")
+    tasks = [Task(cell, sweep, way) for sweep in range(options.sweeps) for cell in options.cells]
+    records = simulated(tasks, measured, file=options.file, processes=options.processes)
+    cells: dict[str, list[Record]] = {}
+    for task, record in zip(tasks, records, strict=True):
+        cells.setdefault(task.cell, []).append(record)
+    print_tables(cells)
 
 
-def read(file: Path | None, *, race: float) -> dict[tuple[str, int], Record]:
-    """Return the finished sweeps of a file that had this race."""
-    if file is None or not file.exists():
-        return {}
-    records = [json.loads(line) for line in file.read_text().splitlines()]
-    return {
-        (record.pop("cell"), record.pop("sweep")): record
-        for record in records
-        if record.pop("race") == race
-    }
+def measured(task: Task) -> Record:
+    """Simulate a sweep and measure its choice."""
+    spread, persons = CELLS[task.cell]
+    world = World(derive(0, "honesty", spread, persons, task.sweep), persons=persons)
+    sweep = SimulatedSweep(world, world.trials(SPREADS[spread]))
+    return measure(sweep, sweep.race(task.way), seed=task.sweep)
 
 
-def _measured(task: tuple[str, int, float]) -> tuple[tuple[str, int, float], Record]:
-    cell, sweep, race = task
-    spread, persons = CELLS[cell]
-    world = World(derive(0, "honesty", spread, persons, sweep), persons=persons)
-    rule = Race(error_rate=race) if race else None
-    return task, measure(Sweep(world, world.trials(SPREADS[spread]), rule=rule), seed=sweep)
-
-
-class Sweep:
-    """A simulated sweep that is over, and the truth about its trials."""
-
-    def __init__(self, world: World, trials: Sequence[Trial], *, rule: Race | None) -> None:
-        self.world = world
-        self.trials = trials
-        self.oof = [world.oof(trial) for trial in trials]
-        self.scores = [world.fold_scores(oof_NK) for oof_NK in self.oof]
-        finished: list[Standing] = []
-        for number, scores in enumerate(self.scores):
-            trained = worlds.folds_trained(finished, scores, rule)
-            finished.append(Standing(number, trained))
-        self.fold_runs = sum(len(standing.fold_scores) for standing in finished)
-        self.complete = [
-            standing.number for standing in finished if len(standing.fold_scores) == worlds.FOLDS
-        ]
-        self._models: dict[str, list[Probs]] = {}
-
-    @property
-    def labels_N(self) -> Labels:
-        """The classes of the training images."""
-        return self.world.photos.labels_N
-
-    def library(self, numbers: Sequence[int]) -> Library:
-        """Return the out-of-fold predictions of these trials."""
-        return Library(
-            [str(number) for number in numbers],
-            [self.oof[number] for number in numbers],
-            self.labels_N,
-            groups_N=self.world.photos.persons_N,
-            columns=COLUMNS,
-        )
-
-    def models(self, name: str) -> list[Probs]:
-        """Return what the fold models of a trial predict for the new persons."""
-        if name not in self._models:
-            self._models[name] = self.world.fold_models(self.trials[int(name)])
-        return self._models[name]
-
-    def alone(self, number: int) -> float:
-        """The truth of one fold model of a trial, averaged over its fold models."""
-        return statistics.fmean(
-            self.world.new.score(probs_NK.argmax(axis=1)) for probs_NK in self.models(str(number))
-        )
-
-    def averaged(self, number: int) -> float:
-        """The truth of the average of a trial's fold models."""
-        return self.world.new.score(mean(self.models(str(number))).argmax(axis=1))
-
-    def mixed(self, mixture: Mixture, *decisions: Decision) -> list[float]:
-        """The truth of a mixture with each of these decisions."""
-        names = [member.name for member in mixture.members]
-        probs_NK = mixture.of({name: self.models(name) for name in names})
-        return [self.world.new.score(decision.of(probs_NK)) for decision in decisions]
-
-
-def measure(sweep: Sweep, *, seed: int) -> Record:
+def measure(sweep: SimulatedSweep, ended: Ended, *, seed: int) -> Record:
     """Choose, estimate, and compare with the truth; in macro-F1 from 0 to 1."""
-    complete = sweep.complete
+    complete = ended.complete
     library = sweep.library(complete)
     single = estimate_single(library, metric=F1, seed=seed)
     chosen = complete[single.chosen]
     shown = max(complete, key=lambda number: statistics.fmean(sweep.scores[number]))
     nested = estimate_ensemble(library, metric=F1, seed=seed)
     mixture = fit_ensemble(library, metric=F1)
-    ruled, argmax = sweep.mixed(mixture, mixture.decision, PLAIN)
+    ruled, argmax = sweep.mixed(mixture, mixture.decision, ARGMAX)
     ensemble = ruled if nested.rule_ships else argmax
     greedy = greedy_on_f1(library)
     truth, averaged = sweep.alone(chosen), sweep.averaged(chosen)
     return {
         "complete": len(complete),
-        "fold_runs": sweep.fold_runs / (len(sweep.trials) * worlds.FOLDS),
+        "fold_runs": ended.fold_runs,
         "control": _control(sweep, seed=seed),
         "single": truth,
         "averaged": averaged,
@@ -204,10 +132,12 @@ def measure(sweep: Sweep, *, seed: int) -> Record:
         "nested_high": nested.interval.high,
         "ships": nested.ships,
         "gain": nested.gain,
+        "gain_error": nested.gain_error,
+        "rule_ships": nested.rule_ships,
         "ruled": ruled,
         "argmax": argmax,
         "rule_gain": nested.rule_gain,
-        "greedy": sweep.mixed(greedy, PLAIN)[0],
+        "greedy": sweep.mixed(greedy, ARGMAX)[0],
         "members": len(mixture.members),
     }
 
@@ -230,7 +160,7 @@ def greedy_on_f1(library: Library) -> Mixture:
     return Mixture(tuple(members))
 
 
-def _control(sweep: Sweep, *, seed: int) -> float:
+def _control(sweep: SimulatedSweep, *, seed: int) -> float:
     """The mean error of trials that nobody chose."""
     rng = np.random.default_rng(derive(seed, "control"))
     numbers = rng.choice(len(sweep.trials), CONTROLS, replace=False).tolist()

@@ -31,10 +31,8 @@ import numpy.typing as npt
 from report import print_header
 from scipy.interpolate import PchipInterpolator
 
-from sweeps.search.race import Standing, race_reason
-from sweeps.space.stopping import Race
 from trainer.data.placing import place_units
-from trainer.metrics import Goal, Labels, Probs, macro_f1
+from trainer.metrics import Labels, Probs, macro_f1
 from trainer.prediction.calibration import softmax
 from trainer.prediction.mixture import mean
 from trainer.seeds import derive
@@ -71,10 +69,7 @@ SPREADS = {"equal": 0.0, "slight": 0.014, "clear": 0.044}  # standard deviation 
 LUCK = 0.0045  # standard deviation of the macro-F1 of a trial's fold models
 # shape of a gamma distribution: bad trials are farther from the mean than good ones
 LEFT_SKEW = 3.0
-CLASS_WEIGHTS = (
-    -0.7,
-    0.7,
-)  # a class of share p counts as if weighted by p to the power of minus this
+CLASS_WEIGHTS = (-0.7, 0.7)  # a network counts a class of share p as p ** (1 - this)
 CONFIDENCE = (1.0, 2.0)
 NEW_PERSONS = 3_600
 
@@ -299,24 +294,6 @@ def mistakes(photos: Photos, rng: np.random.Generator, *, share: float) -> Noise
     own_UPD *= np.sqrt(share * (1 - COMMON_D)).astype(np.float32)
     own_UPD += (common_UD * np.sqrt(share * COMMON_D).astype(np.float32))[:, None]
     return own_UPD.reshape(-1, size)
-
-
-def folds_trained(
-    finished: list[Standing], scores: tuple[float, ...], rule: Race | None
-) -> tuple[float, ...]:
-    """Return the scores of the folds that a trial trains before a race stops it.
-
-    Args:
-        finished: the trials that are over.
-        scores: what the trial scores on all folds.
-        rule: None for no race.
-    """
-    done = len(scores) if rule is None else 1
-    while done < len(scores) and not race_reason(
-        finished, scores[:done], rule=rule or Race(), k=len(scores), goal=Goal.MAXIMIZE
-    ):
-        done += 1
-    return scores[:done]
 
 
 def main() -> None:
