@@ -171,8 +171,21 @@ class World:
         new: images of new persons, as many of each gender and age.
     """
 
-    def __init__(self, seed: int, *, persons: int, new_persons: int = NEW_PERSONS) -> None:
+    def __init__(
+        self,
+        seed: int,
+        *,
+        persons: int,
+        new_persons: int = NEW_PERSONS,
+        class_weights: tuple[float, float] = CLASS_WEIGHTS,
+    ) -> None:
+        """Draw the persons.
+
+        Args:
+            class_weights: the lowest and the highest of the trials, within CLASS_WEIGHTS.
+        """
         self._seed = seed
+        self._class_weights = class_weights
         cells_U = self._rng("persons").choice(len(SHARES_C), size=persons, p=SHARES_C)
         self.photos = Photos.of("photos", cells_U, rng=self._rng("looks"))
         self.fold_N = cut(self.photos, seed=derive(seed, "folds"))
@@ -190,7 +203,7 @@ class World:
         """Return a trial whose fold models reach this macro-F1 on average."""
         rng = self._rng("trial", number)
         family = int(rng.integers(FAMILIES))
-        weights = float(rng.uniform(*CLASS_WEIGHTS))
+        weights = float(rng.uniform(*self._class_weights))
         confidence = float(np.exp(rng.uniform(*np.log(CONFIDENCE))))
         skills_F = skill + LUCK * rng.standard_normal(FOLDS)
         strengths_F = self._strength(weights)(skills_F)
