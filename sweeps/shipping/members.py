@@ -67,12 +67,17 @@ def _folds(shipped: Shipped, name: str) -> list[Path]:
 def _refits(shipped: Shipped, name: str) -> list[Path]:
     found = refit_models(shipped.trained[name])
     if not found:
-        trial = int(shipped.trained[name].name.rpartition("-")[2])
         raise InputError(
             f"--refit: {shipped.names[name]} has no model that was trained on all images. "
-            f"`sweeps refit {shipped.trained[name].parent.name} --trial {trial}` trains them"
+            f"{_refit_command(shipped, name)} trains them"
         )
     return found
+
+
+def _refit_command(shipped: Shipped, name: str) -> str:
+    directory = shipped.trained[name]
+    trial = int(directory.name.rpartition("-")[2])
+    return f"`sweeps refit {directory.parent.name} --trial {trial}`"
 
 
 def _find(shipped: Shipped, name: str, directories: Sequence[Path]) -> MemberModels:
@@ -141,7 +146,7 @@ def settle(
         if member.name in found:
             models = found[member.name]
             if not (models.models or models.damaged):
-                raise InputError(_all_gone(shipped, shipped.names[member.name], kept()))
+                raise InputError(_all_gone(shipped, member.name, kept()))
             notices += _notices(shipped.names[member.name], models)
             if not models.models:
                 continue
@@ -181,7 +186,7 @@ def _has_weights(directory: Path) -> bool:
     return any((fold / WEIGHTS).is_file() for fold in TrialFiles(directory).folds())
 
 
-def _all_gone(shipped: Shipped, known: str, kept: Sequence[int]) -> str:
+def _all_gone(shipped: Shipped, name: str, kept: Sequence[int]) -> str:
     shown = ", ".join(map(str, kept[:MOST_NAMED])) + (", ..." if len(kept) > MOST_NAMED else "")
     others = (
         f"Trials that still have theirs: {shown} (--trial, or --topk as far as they are the best)"
@@ -189,9 +194,11 @@ def _all_gone(shipped: Shipped, known: str, kept: Sequence[int]) -> str:
         else "No complete trial of the sweep has any"
     )
     return (
-        f"{known}: the weights of all its {shipped.folds.k} fold models were removed, because only "
-        f"the best trials keep theirs (`keep` in the search space, `sweeps gc`). {others}. "
-        f"`sweeps refit {shipped.sweep}` trains a trial again on all data"
+        f"{shipped.names[name]}: the weights of all its {shipped.folds.k} fold models were "
+        "removed, because only the best trials keep theirs (`keep` in the search space, `sweeps "
+        "gc`). "
+        f"{others}. {_refit_command(shipped, name)} trains it again on all images, for "
+        "`sweeps predict --refit`"
     )
 
 

@@ -105,8 +105,8 @@ def test_weights_that_were_removed_stop_the_command_and_say_what_to_do(two, peop
     assert str(error.value) == (
         f"trial {first}: the weights of all its 2 fold models were removed, because only the best "
         "trials keep theirs (`keep` in the search space, `sweeps gc`). Trials that still have "
-        "theirs: 3, 1 (--trial, or --topk as far as they are the best). `sweeps refit people` "
-        "trains a trial again on all data"
+        "theirs: 3, 1 (--trial, or --topk as far as they are the best). `sweeps refit people "
+        f"--trial {first}` trains it again on all images, for `sweeps predict --refit`"
     )
     with pytest.raises(InputError, match=r"No complete trial of the sweep has any\. `sweeps"):
         settle(two, find_models(two), kept=list)
