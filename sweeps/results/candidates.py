@@ -22,10 +22,11 @@ from sweeps.results.view import SweepView
 from sweeps.study.records import origin
 from trainer.data.folds import Folds
 from trainer.errors import DataError
+from trainer.files import fold_directories
 from trainer.images.manifest import Manifest
 from trainer.prediction.classes import Classes
 from trainer.training.oof import read_oof
-from trainer.training.result import FoldResult, read_results
+from trainer.training.result import WEIGHTS, FoldResult, read_results
 
 # The best trials by score of each sweep. Out-of-fold probabilities of 18,900 images and 18 classes
 # take 1.4 MB per trial; in memory they stay below MOST_BYTES.
@@ -42,6 +43,8 @@ class Candidate:
         sweep, number: the trial as its leaderboard shows it; None for foreign predictions.
         directory: the directory of the trial that was trained; None for foreign predictions.
         results: the results of the trial's fold runs; empty for foreign predictions.
+        predicts: whether it can predict new images: weights of a fold model are left. Foreign
+            predictions have their own.
     """
 
     name: str
@@ -49,6 +52,7 @@ class Candidate:
     number: int | None
     directory: Path | None
     results: Sequence[FoldResult]
+    predicts: bool = True
 
     @property
     def seconds(self) -> float:
@@ -118,7 +122,14 @@ def find_candidates(
             except DataError as error:
                 left_out.append(f"trial {trial.number} of {view.name} is left out: {error}")
                 continue
-            trials[name] = Candidate(name, view.name, trial.number, directory, results)
+            trials[name] = Candidate(
+                name,
+                view.name,
+                trial.number,
+                directory,
+                results,
+                predicts=any((fold / WEIGHTS).is_file() for fold in fold_directories(directory)),
+            )
     for file in foreign:
         probs[file.name] = file.probs_for(folds)[rows]
         trials[file.name] = Candidate(file.name, None, None, None, ())

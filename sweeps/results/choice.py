@@ -40,7 +40,7 @@ from trainer.prediction.decision import Decision
 from trainer.prediction.mixture import Mixture
 from trainer.seeds import derive
 from trainer.training.oof import OOF
-from trainer.training.result import read_curve
+from trainer.training.result import WEIGHTS, read_curve
 
 FORMAT = 1  # of the file of a choice and of the methods; another number is computed again
 KEPT = 8  # choices of one sweep that stay in its folder
@@ -156,11 +156,12 @@ def _choose(
         tell(f"estimating the best of {len(library)} trials")
         single = estimate_single(library, metric=metric, seed=seed, rule=wish.rule)
     tell("choosing the members of the ensemble")
-    mixture = fit_ensemble(library, metric=metric, max_members=wish.max_members)
+    members = _able(candidates)
+    mixture = fit_ensemble(members, metric=metric, max_members=wish.max_members)
     if enough:
         tell("estimating the ensemble: choosing it again without the images that it predicts")
         estimate = estimate_ensemble(
-            library, metric=metric, max_members=wish.max_members, seed=seed
+            members, metric=metric, max_members=wish.max_members, seed=seed
         )
         if not estimate.rule_ships:
             mixture = dataclasses.replace(mixture, decision=Decision())
@@ -193,6 +194,16 @@ def _choose(
         ),
         left_out=tuple(candidates.left_out),
     )
+
+
+def _able(candidates: Candidates) -> Library:
+    """Return the trials that can predict new images; all trials if none can.
+
+    The best trials keep their weights (`keep` in the search space), so this leaves out few that an
+    ensemble would want.
+    """
+    able = [index for index, trial in enumerate(candidates.trials) if trial.predicts]
+    return candidates.library.trials(able) if able else candidates.library
 
 
 def _ranked(
@@ -255,6 +266,7 @@ def _file(views: Sequence[SweepView], folds: Folds, *, runs: Path, wish: Wish) -
                 for fold in fold_directories(directory)
                 if (path := fold / OOF).is_file()
             ],
+            any((fold / WEIGHTS).is_file() for fold in fold_directories(directory)),
         )
         for view in views
         for trial in view.ranked()

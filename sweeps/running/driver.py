@@ -322,7 +322,7 @@ class Driver:
             value=None,
             finishes=finish_of(trial),
         )
-        self.notify(TrialStarted(number, dict(trial.params), pending.continued))
+        self.notify(TrialStarted(number, dict(trial.params), pending.continued, finish_of(trial)))
         return self._plan.assignment(trial, driver=self._id)
 
     def _end(

@@ -17,11 +17,17 @@ class EndState(enum.StrEnum):
 
 @dataclasses.dataclass(frozen=True)
 class TrialStarted:
-    """A trial was handed to a worker. `continued`: the trial was interrupted before."""
+    """A trial was handed to a worker.
+
+    Attributes:
+        continued: whether the trial was interrupted before.
+        finishes: number of the pruned trial that this trial finishes, or None.
+    """
 
     number: int
     params: dict[str, Any]
     continued: bool
+    finishes: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,7 +16,7 @@ from sweeps.results.ranking import rank
 from sweeps.results.view import SweepView, names
 from sweeps.space.spec import SweepSpec
 from sweeps.space.yaml_file import YamlFile
-from sweeps.study.records import Origin, origin, root_of
+from sweeps.study.records import Origin, is_finish, origin, root_of
 from sweeps.study.stored_sweep import StoredSweep
 from trainer.metrics import Goal
 from trainer.training.result import CHECKPOINT, WEIGHTS
@@ -41,11 +41,14 @@ ALL = Parts(Part)
 def best_origins(
     trials: Iterable[FrozenTrial], *, sweep: str, goal: Goal, keep: int
 ) -> set[Origin]:
-    """The trials whose weights a sweep keeps: its `keep` best trials.
+    """The trials whose weights a sweep keeps: its `keep` best trials, and those that finish others.
 
-    The sweep may have taken over some of these trials from other sweeps.
+    A trial that finishes a pruned trial was trained for the ensemble, however it ranks. The sweep
+    may have taken over some of these trials from other sweeps.
     """
-    return {origin(trial, sweep=sweep) for trial in rank(trials, goal=goal, sweep=sweep)[:keep]}
+    ranked = rank(trials, goal=goal, sweep=sweep)
+    kept = [*ranked[:keep], *filter(is_finish, ranked[keep:])]
+    return {origin(trial, sweep=sweep) for trial in kept}
 
 
 def superfluous(

@@ -29,7 +29,7 @@ from sweeps.errors import SweepsError
 from sweeps.paths import SweepFiles
 from sweeps.results.view import SweepView
 from sweeps.running.events import EndState, Event, TrialEnded, TrialStarted
-from sweeps.study.records import Origin, origin, score_key
+from sweeps.study.records import Origin, is_finish, origin, score_key
 from sweeps.study.storage import STORAGE_ERRORS
 from sweeps.study.stored_sweep import StoredSweep
 from sweeps.upkeep.leftovers import (
@@ -79,6 +79,7 @@ class Retention:
         self._then = then
         self._goal = Goal.MAXIMIZE  # `_begin` reads the real goal from the storage
         self._needed: frozenset[int] = frozenset()
+        self._finishing: set[int] = set()  # trials that finish pruned ones keep their weights
         self._best: list[tuple[tuple[float, int], Origin]] = []
         self._started: set[int] = set()
         self._queue: queue.SimpleQueue[TrialEnded | None] = queue.SimpleQueue()
@@ -99,6 +100,8 @@ class Retention:
         self._then(event)
         if isinstance(event, TrialStarted):
             self._started.add(event.number)
+            if event.finishes is not None:
+                self._finishing.add(event.number)
         # a trial that took over an earlier result was never started, and has no files
         elif isinstance(event, TrialEnded) and event.number in self._started:
             self._started.remove(event.number)
@@ -125,12 +128,14 @@ class Retention:
         name = self._sweep.name
         self._goal = view.goal
         self._needed = self._claimed()
+        self._finishing |= {trial.number for trial in view.trials if is_finish(trial)}
         ranked = view.ranked()[: self._keep]
         self._best = [
             (score_key(trial.values[0], trial.number, goal=self._goal), origin(trial, sweep=name))
             for trial in ranked
         ]
-        wanted = self._needed | {of.number for _, of in self._best if of.sweep == name}
+        wanted = self._needed | self._finishing
+        wanted |= {of.number for _, of in self._best if of.sweep == name}
         for number, parts in superfluous(view.trials, wanted=wanted).items():
             self._remove(number, parts)
 
@@ -151,7 +156,7 @@ class Retention:
             # another sweep may have taken over these trials since the last time
             if worse:
                 self._needed = self._claimed()
-            for number in set(worse) - self._needed:
+            for number in set(worse) - self._needed - self._finishing:
                 self._remove(number, Parts({Part.WEIGHTS}))
         elif event.state == EndState.PRUNED:
             self._remove(event.number, ALL)
