@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from sweeps.results.chances import chances_to_be_best
 from sweeps.results.ensemble import (
     MAX_MEMBERS,
     Library,
@@ -237,7 +238,8 @@ def _by_bootstrap(library: Library, *, metric: Metric, seed: int, rule: str) -> 
             evidence=bootstrap.evidence(library.by_argmax[trial]),
         )
 
-    chances_M = _chances(inside_BM, len(library), goal=metric.goal)
+    turn = metric.goal.sign
+    chances_M = chances_to_be_best(turn * scores_M, turn * inside_BM, seed=seed)
     expected = tuple(interval(trial) for trial in range(len(library)))
     return SingleEstimate(
         chosen,
@@ -280,7 +282,9 @@ def _by_cross_validation(
         inside_B=inside_BM[:, chosen],
         evidence=bootstrap.evidence(library.by_argmax[chosen]),
     )
-    chances_M = _chances(inside_BM, len(library), goal=metric.goal)
+    turn = metric.goal.sign
+    chances_M = np.zeros(len(library))
+    chances_M[: len(scored)] = chances_to_be_best(turn * scores_M, turn * inside_BM, seed=seed)
     return SingleEstimate(
         chosen, float(scores_M[chosen]), interval, tuple(chances_M.tolist()), _alike(chances_M)
     )
@@ -322,15 +326,6 @@ def _best(scores_RM: Floats, *, goal: Goal) -> Ints:
     """Return the best trial of each row of scores (rows, M); NaN is never the best."""
     index_R: Ints = np.nan_to_num(goal.sign * scores_RM, nan=-np.inf).argmax(axis=1)
     return index_R
-
-
-def _chances(inside_BM: Floats, trials: int, *, goal: Goal) -> Floats:
-    """Return the share of the resamples in which each trial is best; equal trials share it."""
-    turned_BM = np.nan_to_num(goal.sign * inside_BM, nan=-np.inf)
-    best_BM = turned_BM == turned_BM.max(axis=1, keepdims=True)
-    chances_M = np.zeros(trials)
-    chances_M[: inside_BM.shape[1]] = (best_BM / best_BM.sum(axis=1, keepdims=True)).mean(axis=0)
-    return chances_M
 
 
 def _alike(chances_M: Floats) -> tuple[int, ...]:
