@@ -269,7 +269,7 @@ def _lines() -> dict[str, list[Line]]:
         ],
         "true gains": [
             Line("shipped over the single's average", lambda r: _shipped(r) - r["averaged"]),
-            share("  worse, %", lambda r: _shipped(r) < r["averaged"]),
+            share("  worse, % (wrong ships)", lambda r: _shipped(r) < r["averaged"]),
             Line("  if always shipped", lambda r: r["ensemble"] - r["averaged"]),
             Line("  the nested estimate of it", lambda r: r["gain"]),
             share("  ensemble not shipped, %", lambda r: not r["ships"]),
