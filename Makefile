@@ -10,6 +10,8 @@ demo: $(READY)
 	$(BIN)/sweeps demo digits
 	$(BIN)/sweeps run search_spaces/digits.yaml
 	$(BIN)/sweeps best --topk 5
+	$(BIN)/sweeps predict --source data/digits/test --template data/digits/sample_submission.csv --out submission.csv
+	$(BIN)/sweeps score --predictions submission.csv --truth data/digits/answers.csv
 
 PARALLEL := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 define covered

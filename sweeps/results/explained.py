@@ -10,9 +10,8 @@ from sweeps.results.resampling import Interval
 
 MOST_NAMED = 8
 OF_RULES = ("f1", "balanced_accuracy")
-# measured in simulations and on small networks, see docs/choosing.md
-LIFT_OF_ONE = "usually by 1 to 3 points"
-SHARE_LEFT = 2 / 3  # of the gain of an ensemble over one trial, once fold models are averaged
+# Of the gain of an ensemble over one trial, once fold models are averaged; see docs/choosing.md.
+SHARE_LEFT = 2 / 3
 
 
 def explain_trial(choice: Choice) -> list[str]:
@@ -28,8 +27,8 @@ def explain_trial(choice: Choice) -> list[str]:
         return lines
     lines[0] += f", on {_new(choice)} {_between(interval)}"
     lines.append(
-        f"that is one of its fold models; `sweeps predict` averages all of them, which is better, "
-        f"{LIFT_OF_ONE}, so the lower end is a floor"
+        "that is one of its fold models; `sweeps predict` averages all of them, which is usually "
+        "better, so the lower end is a floor"
     )
     flattered = choice.goal.sign * (chosen.oof_score - interval.value)
     if flattered > 0:

@@ -24,8 +24,8 @@ trial   valid/f1 ± std     OOF         on new data (95 %)  worst fold  time  is
     1  0.8500 ± 0.0000  0.8498  0.8513 (0.7497 to 0.9528)      0.8500  30 s       8%  0.1
 
 one trial  trial 0: OOF 0.9500, on new images 0.9536 (95 %: 0.8675 to 1.0000)
-           that is one of its fold models; `sweeps predict` averages all of them, which is better, \
-usually by 1 to 3 points, so the lower end is a floor
+           that is one of its fold models; `sweeps predict` averages all of them, \
+which is usually better, so the lower end is a floor
            not told apart from trial 1
 ensemble   1.00 trial 0
            OOF 0.9500, on new images 0.9505 (95 %: 0.8645 to 1.0000); \

@@ -101,7 +101,8 @@ def test_the_best_are_counted_where_they_were_trained_and_once() -> None:
 def test_parts_are_found_on_disk_as_the_trainer_leaves_them(tmp_path: Path) -> None:
     fold = tmp_path / "fold-0"
     kept = KeptEpochs(fold)
-    kept.keep(1, nn.Linear(1, 1), rows_N=np.arange(2), probs_NK=np.zeros((2, 3), dtype=np.float32))
+    probs_NK = np.zeros((2, 3), dtype=np.float32)
+    kept.keep(1, nn.Linear(1, 1), rows_N=np.arange(2), probs_NK=probs_NK, folds_hash="a hash")
     (fold / ".epochs.gone").mkdir()  # a removal that was cut short
     for name in (*RESULTS, WEIGHTS, CHECKPOINT):
         (fold / name).touch()
