@@ -15,7 +15,8 @@ from trainer.config import TrainConfig
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 SHORTER = {
-    "sweeps run": ["--trials", "2", "--set", "parameters.epochs.value=1", "--set", "folds.k=2"]
+    "sweeps run": ["--trials", "2", "--set", "parameters.epochs.value=1", "--set", "folds.k=2"],
+    "sweeps score": ["--json"],
 }
 
 
@@ -25,18 +26,27 @@ def blocks(language: str) -> list[str]:
 
 def test_the_demo_of_the_readme_runs_in_an_empty_folder(tmp_path: Path):
     lines = blocks("sh")[0].strip().splitlines()
-    assert [line.split()[1] for line in lines] == ["demo", "run", "best"]
+    assert [line.split()[1] for line in lines] == [
+        "demo",
+        "run",
+        "best",
+        "predict",
+        "score",
+    ]
     for line in lines:
         program, *arguments = line.split()
         assert program == "sweeps"
         more = SHORTER.get(f"{program} {arguments[0]}", [])
         done = command(*arguments, *more, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("digits: 2 completed, 0 pruned, 0 failed\n")
+        if arguments[0] == "best":
+            assert done.stdout.startswith("digits: 2 completed, 0 pruned, 0 failed\n")
+            assert "\nensemble   " in done.stdout
+    assert json.loads(done.stdout)["images"] == 359
 
     best = json.loads(command("best", "digits", "--json", cwd=tmp_path).stdout)
     counts = ["completed", "pruned", "failed", "taken_over", "history"]
-    assert list(best) == ["sweep", "metric", "goal", *counts, "trials", "ensemble"]
+    assert list(best) == ["sweep", "metric", "goal", *counts, "trials", "ensemble", "choice"]
     keys = [
         "number",
         "score",
@@ -46,6 +56,10 @@ def test_the_demo_of_the_readme_runs_in_an_empty_folder(tmp_path: Path):
         "params",
         "directory",
         "taken_from",
+        "seconds",
+        "chance",
+        "estimate",
+        "ci95",
     ]
     assert [list(trial) for trial in best["trials"]] == [keys, keys]
     assert (tmp_path / best["trials"][0]["directory"] / "fold-1" / "result.json").is_file()

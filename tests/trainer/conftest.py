@@ -21,7 +21,7 @@ from trainer.data.folds import Folds, make_folds
 from trainer.images.images import Decoded, Pixels
 from trainer.images.manifest import Manifest
 from trainer.learning import learner
-from trainer.model.checkpoint import load_weights
+from trainer.model.checkpoint import load_weights, weights_digest
 from trainer.model.network import Network, build_network
 from trainer.training import epochs
 from trainer.training.fit import Ended, run_fold
@@ -306,7 +306,7 @@ def bits(directory: Path) -> dict[str, object]:
         }
     result = json.loads((directory / "result.json").read_text())
     del result["seconds"]
-    weights = (directory / "model.safetensors").read_bytes()
+    weights = weights_digest(directory / "model.safetensors")
     return {
         "files": files(directory),
         "oof": arrays,

@@ -3,6 +3,7 @@
 Each file is written atomically, so it is whole or absent.
 """
 
+import hashlib
 import json
 import pickle
 import struct
@@ -113,6 +114,17 @@ def read_header(path: Path) -> dict[str, str]:
             return file.metadata() or {}
     except (OSError, safetensors.SafetensorError) as error:
         raise _not_loading(path, error) from None
+
+
+def weights_digest(path: Path) -> str:
+    """64 hex digits that identify the weights of a file, whatever its texts say."""
+    with path.open("rb") as file:
+        (length,) = struct.unpack("<Q", file.read(8))
+        described = json.loads(file.read(length))
+        described.pop("__metadata__", None)
+        digest = hashlib.sha256(json.dumps(described, sort_keys=True).encode())
+        digest.update(file.read())
+    return digest.hexdigest()
 
 
 def load_weights(path: Path, model: nn.Module) -> None:

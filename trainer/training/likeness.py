@@ -82,6 +82,7 @@ def _stand_in(config: TrainConfig, epochs: int) -> TrainConfig:
 def _trained(config: TrainConfig, code: Path | None) -> str | None:
     import torch
 
+    from trainer.model.checkpoint import weights_digest
     from trainer.training.fit import run_fold
     from trainer.training.reporter import SilentReporter
     from trainer.training.result import WEIGHTS
@@ -92,7 +93,7 @@ def _trained(config: TrainConfig, code: Path | None) -> str | None:
         with torch.random.fork_rng(devices=[]), tempfile.TemporaryDirectory() as folder:
             setup = _setup(config, Path(folder), code)
             run_fold(setup, SilentReporter())
-            return hashlib.sha256((setup.directory / WEIGHTS).read_bytes()).hexdigest()
+            return weights_digest(setup.directory / WEIGHTS)
     except TrainerError:
         return None
     finally:
