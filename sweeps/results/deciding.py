@@ -1,7 +1,7 @@
 """Fit the rule that turns calibrated probabilities into predicted classes, for a metric.
 
-The rules follow from the metric and the probabilities alone, without labels: thresholds tuned on
-labelled images win 3 to 9 points there and lose up to 2.8 on new persons. The functions are pure.
+The rules follow from the metric and the probabilities alone, without labels: thresholds that are
+tuned on labelled images follow their noise. The functions are pure.
 
 Shapes: N images, K classes.
 """

@@ -1,8 +1,8 @@
 """A refit in progress: a training on all images, with the decisions that the folds agreed on.
 
 No image is held out, so a refit has no score, and nothing in it depends on a score (see
-agreement.py). Three refits with different seeds predicted as well as the average of five fold
-models, one refit had a third to a half of that gain over a single fold model (simulated).
+agreement.py). On digits the average of three refits with different seeds gained 3.2 points over one
+fold model, that of five fold models 2.6, one refit 1.9 (benchmarks/refit.py).
 """
 
 import dataclasses
