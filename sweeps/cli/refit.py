@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from trainer.training.reporter import EpochReport
 
 NO_SCORE = (
-    "these models have no honest score of their own, because no image was held out. On digits three "
-    "of them together predicted a little better than the average of five fold models, one a little "
-    "worse"
+    "these models have no honest score of their own, because no image was held out. On digits "
+    "three of them together predicted a little better than the average of five fold models, one "
+    "a little worse"
 )
 COLUMNS = ("trial", "model", "images", "epochs", "train loss")
 

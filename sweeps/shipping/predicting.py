@@ -146,8 +146,8 @@ def _other_models(wanted: Wanted, shipped: Shipped) -> list[str]:
     if wanted.folds is None or wanted.folds >= k:
         return []
     return [
-        f"{wanted.folds} of {k} fold models of each trial: to a single trial the average of {k} fold "
-        "models is worth 1 to 3 points, to an ensemble less (simulated, and on digits)"
+        f"{wanted.folds} of {k} fold models of each trial: to a single trial the average of {k} "
+        "fold models is worth 1 to 3 points, to an ensemble less (simulated, and on digits)"
     ]
 
 
