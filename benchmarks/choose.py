@@ -67,10 +67,11 @@ def main() -> None:
                 took, peak = measured(folder, *arguments)
                 seconds[what].append(took)
                 memory[what].append(peak)
+        print(f"{'':28} {'seconds':24} peak memory in GB")
         for what in commands:
             print(
-                f"{what:28} {mean_std(seconds[what], digits=2)} s   "
-                f"{mean_std(memory[what], digits=2)} GB"
+                f"{what:28} {mean_std(seconds[what], digits=2):24} "
+                f"{mean_std(memory[what], digits=2)}"
             )
 
 
