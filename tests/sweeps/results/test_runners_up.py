@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sweeps.results.calibrating import calibrate
@@ -62,6 +62,7 @@ def test_a_trial_that_is_too_sure_is_calibrated_first() -> None:
     )
 
 
+@settings(max_examples=20)  # each of them calibrates four trials
 @given(order=st.permutations(range(4)), most=st.integers(0, 6))
 def test_the_best_gains_are_taken_whatever_the_order_and_ties_go_to_the_lower_number(
     order: list[int], most: int

@@ -43,6 +43,7 @@ def onnxruntime():
     return pytest.importorskip("onnxruntime")
 
 
+@pytest.mark.slow  # torch's exporter takes half a minute to be imported
 def test_other_programs_compute_the_same_from_any_number_of_images(trial, tmp_path, onnxruntime):
     model = trial.model(0)
     path = tmp_path / "exported" / "model.onnx"
@@ -61,6 +62,7 @@ def test_other_programs_compute_the_same_from_any_number_of_images(trial, tmp_pa
         assert np.ptp(probs_BK, axis=1).min() > 1e-3
 
 
+@pytest.mark.slow  # torch's exporter takes half a minute to be imported
 def test_a_network_that_cannot_be_exported_is_named(trial, tmp_path, onnxruntime):
     code = tmp_path / "code"
     code.mkdir()
@@ -77,6 +79,7 @@ def test_a_network_that_cannot_be_exported_is_named(trial, tmp_path, onnxruntime
     assert text.endswith("). Pack without --onnx")
 
 
+@pytest.mark.slow  # torch's exporter takes half a minute to be imported
 def test_a_file_that_says_something_else_is_refused(trial, tmp_path, onnxruntime, monkeypatch):
     expected = onnx_export._expected
     monkeypatch.setattr(onnx_export, "_expected", lambda *given: expected(*given) + 3e-4)
