@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sweeps.cli.options import Runs, Settings, Space, Storage, runs_folder, storage_url
-from sweeps.errors import EXIT_INTERRUPTED, NothingCompletedError
+from sweeps.errors import EXIT_INTERRUPTED, InputError, NothingCompletedError
+from trainer.errors import TrainerError
 
 if TYPE_CHECKING:
     from sweeps.space.spec import SweepSpec
@@ -108,10 +109,15 @@ def _show_best(name: str, options: "RunOptions") -> None:
     from sweeps.study.storage import open_storage
 
     view = SweepView.read(find_sweep(open_storage(options.url), name))
-    with telling() as tell:
-        choice = choose(view, runs=options.runs, tell=tell)
+    choice = None
+    try:
+        with telling() as tell:
+            choice = choose(view, runs=options.runs, tell=tell)
+    except (InputError, TrainerError) as error:  # the sweep itself has ended well
+        print(f"warning: no ensemble was chosen: {error}", file=sys.stderr)
     print_leaderboard(leaderboard(view, runs=options.runs, topk=3, choice=choice))
-    print_choice(choice)
+    if choice is not None:
+        print_choice(choice)
     print(f"files      {options.runs / name}", file=sys.stderr)
     print(f"more       sweeps best {name} --topk 10", file=sys.stderr)
     print(f"pictures   optuna-dashboard {hidden(options.url)}", file=sys.stderr)

@@ -21,6 +21,7 @@ from sweeps.study.recorder import Recorder
 from sweeps.study.storage import open_storage
 from tests.sweeps.cli.conftest import Ended
 from tests.sweeps.running.curve_sweep import report
+from trainer.errors import DataError
 
 END = """\
 files      runs/tiny
@@ -78,6 +79,19 @@ def test_a_sweep_ends_with_its_leaderboard_and_where_to_look_next(
         "trial-0001",
     }
     assert not list(Path("runs").rglob("*.tmp"))
+
+
+def test_a_sweep_whose_ensemble_cannot_be_chosen_has_ended_well_all_the_same(
+    sweeps: Callable[..., Ended], space: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+):
+    def damaged(*_: object, **__: object) -> None:
+        raise DataError("oof.npz: not readable")
+
+    monkeypatch.setattr("sweeps.results.choice.find_candidates", damaged)
+    ended = sweeps("run", space(), "--local", "--trials", 1)
+    assert ended.code == 0
+    assert "warning: no ensemble was chosen: oof.npz: not readable\n" in ended.err
+    assert ended.out.startswith("tiny: 1 completed, 0 pruned, 0 failed\n")
 
 
 def test_a_sweep_is_continued_to_a_new_total(
