@@ -8,33 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sweeps.cli.options import Json, Runs, Storage, SweepName, opened, runs_folder, stored
+from sweeps.cli.choice_options import From, MaxMembers, wish_of
+from sweeps.cli.options import Json, Runs, Storage, SweepName, runs_folder, stored
 from sweeps.errors import InputError, NothingCompletedError
 
 if TYPE_CHECKING:
-    from optuna.storages import RDBStorage
-
     from sweeps.results.choice import Wish
     from sweeps.results.leaderboard import Leaderboard
     from sweeps.results.view import SweepView
     from sweeps.shipping.holdout import Look
-
-MOST_MEMBERS = 25
-
-From = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--from",
-        metavar="SWEEP|FILE.npz",
-        help="Another sweep over the same folds, or predictions made elsewhere. Repeatable.",
-    ),
-]
-MaxMembers = Annotated[
-    int,
-    typer.Option(
-        "--max-members", min=1, max=MOST_MEMBERS, help="The most members of the ensemble."
-    ),
-]
 
 
 class Rule(enum.StrEnum):
@@ -144,39 +126,6 @@ def _on_holdout(view: "SweepView", wish: "Wish", *, runs: Path) -> "tuple[Look, 
             say=lambda text: print(f"note: {text}", file=sys.stderr, flush=True),
             compute=compute(progress),
         )
-
-
-def wish_of(
-    others: list[str] | None,
-    storage: str | None,
-    runs: Path | None,
-    *,
-    max_members: int,
-    rule: str = "best",
-) -> "Wish":
-    """What the options `--from`, `--max-members` and `--rule` ask of the choice.
-
-    Raises:
-        InputError: a sweep or a file does not exist, or a file has no predictions.
-    """
-    from sweeps.results.choice import Wish
-    from sweeps.results.foreign import read_foreign
-    from sweeps.results.view import SweepView, find_sweep
-
-    names = [name for name in others or () if not name.endswith(".npz")]
-    files = [Path(name) for name in others or () if name.endswith(".npz")]
-    twice = [file.name for file in files if [f.name for f in files].count(file.name) > 1]
-    if twice:
-        raise InputError(f"--from: two files are called {twice[0]}. Rename one of them")
-    database: RDBStorage | None = opened(storage, runs) if names else None
-    return Wish(
-        others=[
-            SweepView.read(find_sweep(database, name)) for name in names if database is not None
-        ],
-        foreign=[read_foreign(file) for file in files],
-        max_members=max_members,
-        rule=rule,
-    )
 
 
 def refuse_empty(found: "Leaderboard") -> None:

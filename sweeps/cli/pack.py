@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from sweeps.cli.best import From, MaxMembers
+from sweeps.cli.choice_options import From, MaxMembers, Refit, TopK, Trial, wish_of
 from sweeps.cli.gc import size_text
 from sweeps.cli.options import Runs, Storage, SweepName, runs_folder, stored
 
@@ -15,20 +15,11 @@ def pack(
     sweep: SweepName = None,
     *,
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="The folder to write.")],
-    trial: Annotated[
-        int | None,
-        typer.Option("--trial", metavar="N", min=0, help="One trial (default: what `best` ships)."),
-    ] = None,
-    topk: Annotated[
-        int | None,
-        typer.Option("--topk", metavar="K", min=1, help="The best trials with equal weights."),
-    ] = None,
+    trial: Trial = None,
+    topk: TopK = None,
     others: From = None,
     max_members: MaxMembers = 5,
-    refit: Annotated[
-        bool,
-        typer.Option("--refit", help="The models of `sweeps refit` in place of the fold models."),
-    ] = False,
+    refit: Refit = False,
     onnx: Annotated[bool, typer.Option("--onnx", help="Each model as an ONNX file, too.")] = False,
     force: Annotated[
         bool, typer.Option("--force", help="Replace an earlier packed model.")
@@ -40,7 +31,6 @@ def pack(
 
     `python -m trainer.predict DIR IMAGES` prints the same predictions as `sweeps predict`.
     """  # noqa: E501 - the help text
-    from sweeps.cli.best import wish_of
     from sweeps.cli.progress import telling
     from sweeps.results.view import SweepView, sweep_files
     from sweeps.shipping.members import with_weights

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sweeps.cli.best import From, MaxMembers
+from sweeps.cli.choice_options import From, MaxMembers, Refit, TopK, Trial, wish_of
 from sweeps.cli.options import Runs, Storage, SweepName, runs_folder, stored
 
 if TYPE_CHECKING:
@@ -73,14 +73,8 @@ def predict(
             help="A sample submission: its columns, ids and order are kept.",
         ),
     ] = None,
-    trial: Annotated[
-        int | None,
-        typer.Option("--trial", metavar="N", min=0, help="One trial (default: what `best` ships)."),
-    ] = None,
-    topk: Annotated[
-        int | None,
-        typer.Option("--topk", metavar="K", min=1, help="The best trials with equal weights."),
-    ] = None,
+    trial: Trial = None,
+    topk: TopK = None,
     others: From = None,
     max_members: MaxMembers = 5,
     tta: Annotated[
@@ -92,10 +86,7 @@ def predict(
             "--folds", metavar="N", min=1, help="Fold models of each trial that predict (fast: 1)."
         ),
     ] = None,
-    refit: Annotated[
-        bool,
-        typer.Option("--refit", help="The models of `sweeps refit` in place of the fold models."),
-    ] = False,
+    refit: Refit = False,
     image: Annotated[
         str | None,
         typer.Option(
@@ -146,7 +137,6 @@ def predict(
 
     Beside it, a .json has everything that made it. A killed command goes on where it was.
     """
-    from sweeps.cli.best import wish_of
     from sweeps.cli.progress import reading_images, telling
     from sweeps.results.view import SweepView, sweep_files
     from sweeps.shipping.codes import Codes

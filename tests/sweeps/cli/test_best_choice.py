@@ -152,6 +152,9 @@ def test_members_of_another_sweep_over_the_same_folds(
     found = json.loads(sweeps("best", "newer", "--from", "older", "--json").out)
     assert found["choice"]["images"] == 60
     assert len(found["trials"]) == 2
+    Path("older.yaml").write_text("name: older\n")
+    by_file = json.loads(sweeps("best", "newer", "--from", "older.yaml", "--json").out)
+    assert by_file["ensemble"] == found["ensemble"]
     assert sweeps("best", "newer", "--from", "nobody").err.startswith(
         "error: no sweep 'nobody' in this storage."
     )
