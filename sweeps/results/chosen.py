@@ -101,20 +101,21 @@ class Choice:
             }
             for member in self.ensemble.members
         ]
-        ensemble: dict[str, Any] = {"members": members, "oof_score": self.oof_score}
         estimate = self.estimate
-        for key, value in (
-            ("gain", None if estimate is None else estimate.gain),
-            ("gain_error", None if estimate is None else estimate.gain_error),
-            ("rule", self.ensemble.decision.rule),
-            ("rule_gain", None if estimate is None else estimate.rule_gain),
-            ("rule_gain_error", None if estimate is None else estimate.rule_gain_error),
-            ("ships", self.ships_ensemble),
-        ):
-            ensemble[key] = value
+        ensemble = {
+            "members": members,
+            "oof_score": self.oof_score,
+            "gain": None if estimate is None else estimate.gain,
+            "gain_error": None if estimate is None else estimate.gain_error,
+            "rule": self.ensemble.decision.rule,
+            "rule_gain": None if estimate is None else estimate.rule_gain,
+            "rule_gain_error": None if estimate is None else estimate.rule_gain_error,
+            "ships": self.ships_ensemble,
+            **_as_json(None if estimate is None else estimate.interval),
+        }
         chosen = by_name[self.chosen]
         return {
-            "ensemble": {**ensemble, **_as_json(None if estimate is None else estimate.interval)},
+            "ensemble": ensemble,
             "choice": {
                 "trial": chosen.number,
                 "sweep": chosen.sweep,
@@ -146,9 +147,10 @@ def _as_json(interval: Interval | None) -> dict[str, Any]:
 
 
 def names_of(choice: Choice) -> Mapping[str, str]:
-    """Return how a reader knows each candidate: "trial 12", or with its sweep if there are several.
+    """Return how a reader knows each candidate.
 
-    Example: with two sweeps "trial 12 of mask"; a file of foreign predictions has its name.
+    That is "trial 12", or "trial 12 of mask" if there are several sweeps. A file of foreign
+    predictions has its name.
     """
     several = len({trial.sweep for trial in choice.trials if trial.sweep}) > 1
     return {

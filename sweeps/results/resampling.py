@@ -31,6 +31,7 @@ class Interval:
     """A score on new groups, with its interval of 95 %.
 
     Attributes:
+        error: the standard error, from the resamples.
         evidence: how many groups of equal influence the score rests on: the degrees of freedom of
             the interval.
     """
