@@ -20,7 +20,7 @@ and the mean over folds of the trial that is best by it.
 "Shipped" is the ensemble, or the single trial where the nested comparison says so. In the cells
 "rare under" and "rare over", which have to be asked for with --cells, all networks predict rare
 classes too rarely or too often. A sweep takes about one second of one core with 86 persons and two
-with 429.
+with 429; with --best, which needs the truth of every complete trial, about eight.
 """
 
 import argparse
@@ -35,13 +35,14 @@ import numpy as np
 from kept import Record, simulated
 from report import print_header
 from simulated_sweep import ARGMAX, F1, Ended, SimulatedSweep, Way
-from world import CLASS_WEIGHTS, SPREADS, World
+from world import CLASS_WEIGHTS, FOLDS, SPREADS, World
 
 from sweeps.results.ensemble import Library, fit_ensemble
-from sweeps.results.estimate import estimate_ensemble, estimate_single
+from sweeps.results.estimate import SingleEstimate, estimate_ensemble, estimate_single
+from sweeps.results.fold_evidence import fold_evidence
 from sweeps.results.resampling import Bootstrap
 from sweeps.space.spec import Folds
-from trainer.metrics import macro_f1
+from trainer.metrics import Goal, macro_f1
 from trainer.prediction.mixture import Member, Mixture
 from trainer.seeds import derive
 
@@ -72,11 +73,19 @@ GREEDY_ROUNDS = 25
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """A sweep to simulate: the cell of the table, its number there, and how it saves fold runs."""
+    """A sweep to simulate.
+
+    Attributes:
+        cell: the cell of the table.
+        sweep: its number there.
+        way: how it saves fold runs.
+        best: see `measure`.
+    """
 
     cell: str
     sweep: int
     way: Way
+    best: bool
 
 
 def main() -> None:
@@ -101,11 +110,18 @@ def main() -> None:
         type=Path,
         help="a file with one simulated sweep a line; those that it lacks are added",
     )
+    parser.add_argument(
+        "--best", action="store_true", help="find out how often the chosen trial is the best"
+    )
     options = parser.parse_args()
     print_header("numpy", "scipy")
     way = Way(options.error_rate, options.finish)
     print(f"race at {way.error_rate:g}, {way.finish} finished at the end\n")
-    tasks = [Task(cell, sweep, way) for sweep in range(options.sweeps) for cell in options.cells]
+    tasks = [
+        Task(cell, sweep, way, options.best)
+        for sweep in range(options.sweeps)
+        for cell in options.cells
+    ]
     records = simulated(tasks, measured, file=options.file, processes=options.processes)
     cells: dict[str, list[Record]] = {}
     for task, record in zip(tasks, records, strict=True):
@@ -122,14 +138,19 @@ def measured(task: Task) -> Record:
         class_weights=cell.class_weights,
     )
     sweep = SimulatedSweep(world, world.trials(SPREADS[cell.spread]))
-    return measure(sweep, sweep.race(task.way), seed=task.sweep)
+    return measure(sweep, sweep.race(task.way), seed=task.sweep, best=task.best)
 
 
-def measure(sweep: SimulatedSweep, ended: Ended, *, seed: int) -> Record:
-    """Choose, estimate, and compare with the truth; in macro-F1 from 0 to 1."""
+def measure(sweep: SimulatedSweep, ended: Ended, *, seed: int, best: bool = False) -> Record:
+    """Choose, estimate, and compare with the truth; in macro-F1 from 0 to 1.
+
+    Args:
+        best: whether to find out which complete trial is really the best.
+    """
     complete = ended.complete
     library = sweep.library(complete)
-    single = estimate_single(library, metric=F1, seed=seed)
+    folds = fold_evidence(ended.fold_scores(sweep.scores), k=FOLDS, goal=Goal.MAXIMIZE)
+    single = estimate_single(library, metric=F1, seed=seed, folds=folds)
     chosen = complete[single.chosen]
     shown = max(complete, key=lambda number: statistics.fmean(sweep.scores[number]))
     nested = estimate_ensemble(library, metric=F1, seed=seed)
@@ -148,6 +169,7 @@ def measure(sweep: SimulatedSweep, ended: Ended, *, seed: int) -> Record:
         "honest_low": single.interval.low,
         "honest_high": single.interval.high,
         "pooled": single.shown,
+        **(_best_of(sweep, complete, single) if best else {}),
         "naive": statistics.fmean(sweep.scores[shown]),
         "naive_single": sweep.alone(shown),
         **_published(library, seed=seed),
@@ -198,13 +220,30 @@ def _control(sweep: SimulatedSweep, *, seed: int) -> float:
     )
 
 
+def _best_of(
+    sweep: SimulatedSweep, complete: Sequence[int], single: SingleEstimate
+) -> dict[str, float]:
+    """What the estimate says of which trial is the best, and what is true."""
+    best = int(np.argmax([sweep.alone(number) for number in complete]))
+    return {
+        "chance": single.chances[single.chosen],
+        "is_best": single.chosen == best,
+        "alike": len(single.alike),
+        "best_alike": best in single.alike,
+    }
+
+
 def _published(library: Library, *, seed: int) -> Record:
     """BBC-CV: the score of each resample's best trial on the persons that were not drawn."""
     bootstrap = _bootstrap(library, seed=seed)
-    scored = [bootstrap.scored(predicted, outside=True) for predicted in library.by_argmax]
-    best_B = np.stack([one.inside_B for one in scored]).argmax(axis=0)
-    outside_MB = np.stack([one.outside_B for one in scored if one.outside_B is not None])
-    values_B = outside_MB[best_B, np.arange(len(best_B))]
+    drawn_BG = bootstrap.drawn_BG
+    inside, outside = [], []
+    for predicted in library.by_argmax:
+        sums_GC = F1.sums(predicted, library.labels_N, bootstrap.blocks_N, drawn_BG.shape[1])
+        inside.append(F1.of(drawn_BG @ sums_GC))
+        outside.append(F1.of((drawn_BG == 0).astype(np.float32) @ sums_GC))
+    best_B = np.stack(inside).argmax(axis=0)
+    values_B = np.stack(outside)[best_B, np.arange(len(best_B))]
     low, high = np.quantile(values_B, [0.025, 0.975])
     return {"bbc": float(values_B.mean()), "bbc_low": float(low), "bbc_high": float(high)}
 
@@ -291,11 +330,27 @@ def _lines() -> dict[str, list[Line]]:
     }
 
 
+def _best_lines() -> dict[str, list[Line]]:
+    """The lines of the table that --best adds."""
+    share = functools.partial(Line, share=True)
+    return {
+        "which trial is the best": [
+            share("chance of the chosen trial, %", lambda r: r["chance"]),
+            share("  it is the best, %", lambda r: r["is_best"]),
+            share("the best is not told apart, %", lambda r: r["best_alike"]),
+            share("  trials not told apart", lambda r: r["alike"] / 100),
+        ],
+    }
+
+
 def print_tables(cells: dict[str, list[Record]]) -> None:
     """Print means with standard errors, a column for each cell."""
     print(f"{'':<34}" + "".join(f"{cell:>15}" for cell in cells))
     print(f"{'n':<34}" + "".join(f"{len(records):>15}" for records in cells.values()))
-    for title, lines in _lines().items():
+    tables = _lines()
+    if all("is_best" in record for records in cells.values() for record in records):
+        tables |= _best_lines()
+    for title, lines in tables.items():
         print(f"\n{title}")
         for line in lines:
             print(f"  {line.name:<32}" + _row(line.cell(records) for records in cells.values()))

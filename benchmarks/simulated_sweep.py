@@ -86,6 +86,13 @@ class Ended:
         )
         return trained / (FOLDS * len(self.standings))
 
+    def fold_scores(self, scores: Sequence[tuple[float, ...]]) -> list[tuple[float, ...]]:
+        """The scores that are known at the end; `scores` has those of all folds of each trial."""
+        return [
+            scores[one.number] if one.number in self.finished else one.fold_scores
+            for one in self.standings
+        ]
+
 
 class SimulatedSweep:
     """Trials of a world, as far as they were looked at; what is expensive is kept."""

@@ -27,12 +27,14 @@ from sweeps.results.estimate import (
     estimate_single,
     rare_classes,
 )
+from sweeps.results.fold_evidence import FoldEvidence, fold_evidence
 from sweeps.results.foreign import Foreign
 from sweeps.results.metric import Metric
 from sweeps.results.ranking import trial_directory
 from sweeps.results.sweep_metric import metric_of
 from sweeps.results.view import SweepView
-from sweeps.space.spec import result_field
+from sweeps.space.spec import result_field, user_metric
+from sweeps.study.records import Origin, fold_scores, origin, with_fold_scores
 from trainer.data.folds import Folds
 from trainer.files import atomic_write, file_digest, fold_directories
 from trainer.metrics import Goal
@@ -42,7 +44,7 @@ from trainer.seeds import derive
 from trainer.training.oof import OOF
 from trainer.training.result import WEIGHTS, read_curve
 
-FORMAT = 1  # of the file of a choice and of the methods; another number is computed again
+FORMAT = 2  # of the file of a choice and of the methods; another number is computed again
 KEPT = 8  # choices of one sweep that stay in its folder
 FEWEST_GROUPS = 10  # with fewer groups nothing can be said about new ones
 
@@ -96,7 +98,12 @@ def choose(
         )
     metric = metric_of(view, SweepFiles.of(runs, view.name), folds)
     choice = _choose(
-        candidates, metric=metric, wish=wish, field=result_field(view.metric), tell=tell
+        candidates,
+        metric=metric,
+        wish=wish,
+        field=result_field(view.metric),
+        evidence=_fold_evidence(views, metric, k=folds.k),
+        tell=tell,
     )
     _write(file, choice)
     return choice
@@ -142,8 +149,30 @@ def refuse_without_trials(views: Sequence[SweepView]) -> None:
         )
 
 
+def _fold_evidence(views: Sequence[SweepView], metric: Metric, *, k: int) -> FoldEvidence | None:
+    """Return what the fold scores of all trials say, also of stopped ones.
+
+    Sweeps with another metric than the first do not count. `valid/loss` says nothing, because each
+    trial has its own loss function.
+    """
+    if metric.name not in (result_field(views[0].metric), user_metric(views[0].metric)):
+        return None
+    scores: dict[Origin, tuple[float, ...]] = {}
+    for view in views:
+        if view.metric == views[0].metric:
+            for trial in with_fold_scores(view.trials):
+                scores.setdefault(origin(trial, sweep=view.name), fold_scores(trial))
+    return fold_evidence(list(scores.values()), k=k, goal=metric.goal)
+
+
 def _choose(
-    candidates: Candidates, *, metric: Metric, wish: Wish, field: str, tell: Tell
+    candidates: Candidates,
+    *,
+    metric: Metric,
+    wish: Wish,
+    field: str,
+    evidence: FoldEvidence | None,
+    tell: Tell,
 ) -> Choice:
     library = candidates.library
     folds = candidates.folds
@@ -154,7 +183,7 @@ def _choose(
     estimate: EnsembleEstimate | None = None
     if enough:
         tell(f"estimating the best of {len(library)} trials")
-        single = estimate_single(library, metric=metric, seed=seed, rule=wish.rule)
+        single = estimate_single(library, metric=metric, seed=seed, rule=wish.rule, folds=evidence)
     tell("choosing the members of the ensemble")
     members = _able(candidates)
     mixture = fit_ensemble(members, metric=metric, max_members=wish.max_members)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from sweeps.results.chances import chances_to_be_best
+from sweeps.results.compared import compare
 from sweeps.results.ensemble import (
     MAX_MEMBERS,
     Library,
@@ -22,6 +22,7 @@ from sweeps.results.ensemble import (
     fit_ensemble,
     predict,
 )
+from sweeps.results.fold_evidence import FoldEvidence
 from sweeps.results.metric import Floats, Ints, Metric, Predicted
 from sweeps.results.resampling import Bootstrap, Interval, Scored, blocks
 from trainer.metrics import Goal
@@ -54,9 +55,10 @@ class SingleEstimate:
         interval: the honest estimate.
         chances: for each trial the chance to be the best.
         alike: the fewest trials that hold 95 % of the chance, the most likely first.
-        expected: for each trial what it is expected to score, if it had been chosen; empty for a
-            user's metric. The distances between the trials shrink as that of the chosen trial from
-            the mean of all does, and no trial is expected to be better than the chosen.
+        expected: for each trial what it is expected to score; empty for a user's metric. Distances
+            between trials shrink, and most for trials that hardly differ. Another trial may be
+            expected to be a little better than the one whose score is the best: to choose it
+            instead won nothing in simulations.
     """
 
     chosen: int
@@ -104,26 +106,33 @@ Choose = Callable[[Floats], Ints]
 
 
 def estimate_single(
-    library: Library, *, metric: Metric, seed: int, rule: str = "best"
+    library: Library,
+    *,
+    metric: Metric,
+    seed: int,
+    rule: str = "best",
+    folds: FoldEvidence | None = None,
 ) -> SingleEstimate:
     """Estimate the score of the trial that a rule chooses from the library.
 
-    Of a bootstrap over groups, only the *edge* of the chosen trial over the mean of all trials is
-    taken from the groups that were not drawn; the level comes from the whole sample, corrected for
-    its size. Taking the level from the groups that were not drawn, too, as BBC-CV does, gives 6
-    points too little with 86 persons. For a user's metric, the choice is cross-validated.
+    The level is the mean score of all trials over the whole sample, corrected for its size by a
+    bootstrap over groups and for the luck of the trials that the fold race let live. To it comes
+    the *edge* that a trial is expected to have over this mean: its measured distance, shrunk by
+    what the errors of the distances explain. For a user's metric, the choice is cross-validated.
 
     Args:
         rule: "best", or "one_se": the cheapest trial whose distance to the best trial is within one
             standard error of that distance.
+        folds: what the fold scores of the sweep's trials say; None if they are not known.
 
-    Source: Tsamardinos, Greasidou, Borboudakis 2018, "Bootstrapping the out-of-sample predictions
-        for efficient and accurate cross-validation" (BBC-CV); the centring is ours.
+    Source: the edge: Efron and Morris 1975, "Data analysis using Stein's estimator". The luck:
+        Henderson 1975, see `fold_evidence`. `benchmarks/honesty.py` compares the result with the
+        bootstrap of Tsamardinos, Greasidou, Borboudakis 2018 (BBC-CV).
     """
     order = best_trials(library, metric=metric, most=len(library))
     ranked = library.trials(order)
     estimate = (_by_bootstrap if metric.additive else _by_cross_validation)(
-        ranked, metric=metric, seed=seed, rule=rule
+        ranked, metric=metric, seed=seed, rule=rule, folds=folds
     )
     rank_of = np.argsort(order).tolist()
     return dataclasses.replace(
@@ -212,47 +221,41 @@ def rare_classes(library: Library, *, n_classes: int, few: int = FEW_GROUPS) -> 
     return rare
 
 
-def _by_bootstrap(library: Library, *, metric: Metric, seed: int, rule: str) -> SingleEstimate:
+def _by_bootstrap(
+    library: Library, *, metric: Metric, seed: int, rule: str, folds: FoldEvidence | None
+) -> SingleEstimate:
     """See estimate_single; the library's trials are ordered, the best first."""
     bootstrap = _bootstrap(library, metric=metric, seed=seed)
-    scored = [bootstrap.scored(predicted, outside=True) for predicted in library.by_argmax]
+    scored = [bootstrap.scored(predicted) for predicted in library.by_argmax]
     scores_M = np.array([one.score for one in scored])
     inside_BM = np.stack([one.inside_B for one in scored], axis=1)
-    outside_BM = np.stack([one.outside_B for one in scored if one.outside_B is not None], axis=1)
-    choose = _choice(rule, inside_BM, library, goal=metric.goal)
-    chosen = int(choose(scores_M[None])[0])
+    chosen = int(_choice(rule, inside_BM, library, goal=metric.goal)(scores_M[None])[0])
     lift = float(inside_BM.mean() - scores_M.mean())
-    level = float(scores_M.mean()) - lift
-    edge_B = outside_BM[np.arange(len(inside_BM)), choose(inside_BM)] - outside_BM.mean(axis=1)
-    value = level + float(edge_B.mean())
-    # the share of a distance between trials that is expected to be left on new groups
-    distance = float(scores_M[chosen] - scores_M.mean())
-    kept = min(1.0, max(0.0, float(edge_B.mean()) / distance)) if distance else 0.0
-    worse = min if metric.goal is Goal.MAXIMIZE else max
-
-    def interval(trial: int) -> Interval:
-        shrunk = level + kept * float(scores_M[trial] - scores_M.mean())
-        return bootstrap.interval(
-            value if trial == chosen else worse(value, shrunk),
-            inside_B=inside_BM[:, trial],
-            evidence=bootstrap.evidence(library.by_argmax[trial]),
-        )
-
+    level = float(scores_M.mean()) - lift - _luck(folds)
     turn = metric.goal.sign
-    chances_M = chances_to_be_best(turn * scores_M, turn * inside_BM, seed=seed)
-    expected = tuple(interval(trial) for trial in range(len(library)))
+    compared = compare(turn * scores_M, turn * inside_BM, seed=seed, folds=folds)
+    expected = tuple(
+        bootstrap.interval(
+            level + turn * edge,
+            inside_B=one.inside_B,
+            evidence=bootstrap.evidence(predicted),
+        )
+        for edge, one, predicted in zip(
+            compared.edges_M.tolist(), scored, library.by_argmax, strict=True
+        )
+    )
     return SingleEstimate(
         chosen,
         float(scores_M[chosen]),
         expected[chosen],
-        tuple(chances_M.tolist()),
-        _alike(chances_M),
+        tuple(compared.chances_M.tolist()),
+        _alike(compared.chances_M),
         expected,
     )
 
 
 def _by_cross_validation(
-    library: Library, *, metric: Metric, seed: int, rule: str
+    library: Library, *, metric: Metric, seed: int, rule: str, folds: FoldEvidence | None
 ) -> SingleEstimate:
     """See estimate_single; for a metric that has to be called for each set of images."""
     bootstrap = _bootstrap(library, metric=metric, seed=seed)
@@ -278,16 +281,22 @@ def _by_cross_validation(
             pooled[part_N == part] = library.probs[best][part_N == part]
         values.append(metric.score(Predicted.by_argmax(pooled), library.labels_N))
     interval = bootstrap.interval(
-        float(np.mean(values)) - scored[chosen].lift,
+        float(np.mean(values)) - scored[chosen].lift - _luck(folds),
         inside_B=inside_BM[:, chosen],
         evidence=bootstrap.evidence(library.by_argmax[chosen]),
     )
     turn = metric.goal.sign
     chances_M = np.zeros(len(library))
-    chances_M[: len(scored)] = chances_to_be_best(turn * scores_M, turn * inside_BM, seed=seed)
+    chances_M[: len(scored)] = compare(
+        turn * scores_M, turn * inside_BM, seed=seed, folds=folds
+    ).chances_M
     return SingleEstimate(
         chosen, float(scores_M[chosen]), interval, tuple(chances_M.tolist()), _alike(chances_M)
     )
+
+
+def _luck(folds: FoldEvidence | None) -> float:
+    return 0.0 if folds is None else folds.luck
 
 
 def _bootstrap(library: Library, *, metric: Metric, seed: int) -> Bootstrap:

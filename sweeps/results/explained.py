@@ -34,7 +34,7 @@ def explain_trial(choice: Choice) -> list[str]:
     if flattered > 0:
         lines.append(
             f"being the best of {len(choice.trials)} completed trials flatters it by "
-            f"{flattered:.4f}; pruned trials are not counted"
+            f"{flattered:.4f}"
         )
     if choice.flattery[0] > 0:
         lines.append(

@@ -7,10 +7,8 @@ Shapes: N images, G groups or blocks of groups, B resamples, C columns of a tabl
 """
 
 import dataclasses
-import functools
 
 import numpy as np
-import numpy.typing as npt
 from scipy.special import stdtrit
 
 from sweeps.results.metric import Floats, Ints, Metric, Predicted, Sums
@@ -55,12 +53,10 @@ class Scored:
 
     Attributes:
         inside_B: scores of the groups that were drawn, as often as they were drawn.
-        outside_B: scores of the groups that were not drawn; None if they were not asked for.
     """
 
     score: float
     inside_B: Floats
-    outside_B: Floats | None = None
 
     @property
     def lift(self) -> float:
@@ -75,8 +71,9 @@ class Scored:
 class Bootstrap:
     """Resamples of the groups of N images; the same resamples for all predictions.
 
-    Args:
-        groups_N: the group of each image as a number; None if each image is a group of its own.
+    Attributes:
+        blocks_N: the block of each image, see `blocks`.
+        drawn_BG: how often each resample has each block.
     """
 
     def __init__(
@@ -89,32 +86,32 @@ class Bootstrap:
         seed: int,
         resamples: int | None = None,
     ) -> None:
+        """Draw the resamples.
+
+        Args:
+            groups_N: the group of each image as a number; None if each image is a group of its own.
+        """
         self.metric = metric
         self._labels_N = labels_N
         most = min(MOST_BLOCKS, max(200, MOST_NUMBERS // n_classes))
         if not metric.additive:
             most = BLACK_BOX_BLOCKS
-        self._blocks_N, self._count = blocks(groups_N, len(labels_N), most=most, seed=seed)
+        self.blocks_N, self._count = blocks(groups_N, len(labels_N), most=most, seed=seed)
         usual = RESAMPLES if metric.additive else BLACK_BOX_RESAMPLES
         rng = np.random.default_rng(derive(seed, "bootstrap"))
         shares = np.full(self._count, 1 / self._count)
-        self._drawn_BG = rng.multinomial(self._count, shares, size=resamples or usual).astype(
+        self.drawn_BG = rng.multinomial(self._count, shares, size=resamples or usual).astype(
             np.float32
         )
 
-    def scored(self, predicted: Predicted, *, outside: bool = False) -> Scored:
-        """Return the score and the resampled scores of predictions for the N images.
-
-        Args:
-            outside: whether the groups that were not drawn are scored, too.
-        """
+    def scored(self, predicted: Predicted) -> Scored:
+        """Return the score and the resampled scores of predictions for the N images."""
         if not self.metric.additive:
             return self._scored_by_calls(predicted)
         sums_GC = self._sums(predicted)
         return Scored(
             float(self.metric.of(sums_GC.sum(axis=0, dtype=np.float64))),
-            self.metric.of(self._drawn_BG @ sums_GC),
-            self.metric.of(self._left_BG @ sums_GC) if outside else None,
+            self.metric.of(self.drawn_BG @ sums_GC),
         )
 
     def evidence(self, *predictions: Predicted) -> float:
@@ -144,13 +141,8 @@ class Bootstrap:
             value, low, high = (min(1.0, max(0.0, number)) for number in (value, low, high))
         return Interval(value, low, high, error, evidence)
 
-    @functools.cached_property
-    def _left_BG(self) -> npt.NDArray[np.float32]:
-        left_BG: npt.NDArray[np.float32] = (self._drawn_BG == 0).astype(np.float32)
-        return left_BG
-
     def _sums(self, predicted: Predicted) -> Sums:
-        return self.metric.sums(predicted, self._labels_N, self._blocks_N, self._count)
+        return self.metric.sums(predicted, self._labels_N, self.blocks_N, self._count)
 
     def _without(self, predicted: Predicted) -> Floats:
         """Return the score without each group."""
@@ -159,7 +151,7 @@ class Bootstrap:
             return self.metric.of(sums_GC.sum(axis=0) - sums_GC)
         return np.array(
             [
-                self._call(predicted, np.flatnonzero(self._blocks_N != block))
+                self._call(predicted, np.flatnonzero(self.blocks_N != block))
                 for block in range(self._count)
             ]
         )
@@ -167,8 +159,8 @@ class Bootstrap:
     def _scored_by_calls(self, predicted: Predicted) -> Scored:
         every = np.arange(len(self._labels_N))
         inside = [
-            self._call(predicted, np.repeat(every, drawn_G.astype(np.int64)[self._blocks_N]))
-            for drawn_G in self._drawn_BG
+            self._call(predicted, np.repeat(every, drawn_G.astype(np.int64)[self.blocks_N]))
+            for drawn_G in self.drawn_BG
         ]
         return Scored(self._call(predicted, every), np.array(inside))
 

@@ -7,10 +7,10 @@ another sweep, taken over by `warm_start`.
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
 from trainer.metrics import Goal
 
@@ -246,6 +246,20 @@ def score_key(score: float, number: int, *, goal: Goal) -> tuple[float, int]:
 def fold_scores(trial: FrozenTrial) -> tuple[float, ...]:
     """Scores of the trial's finished folds, in fold order; empty while the trial runs."""
     return tuple(trial.user_attrs.get(FOLD_SCORES, ()))
+
+
+def with_fold_scores(trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
+    """The complete and pruned trials with finished folds.
+
+    A pruned trial that another trial finished is left out, because that trial has its scores.
+    """
+    over = [
+        trial
+        for trial in trials
+        if trial.state in (TrialState.COMPLETE, TrialState.PRUNED) and fold_scores(trial)
+    ]
+    finished = {finish_of(trial) for trial in over if trial.state == TrialState.COMPLETE}
+    return [trial for trial in over if trial.number not in finished]
 
 
 def reason(trial: FrozenTrial) -> str:

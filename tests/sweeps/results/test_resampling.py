@@ -62,14 +62,6 @@ def test_a_macro_f1_of_few_groups_is_too_low_and_the_lift_says_by_how_much():
     assert abs(np.mean(corrected)) < 0.5 * abs(np.mean(raw))
 
 
-def test_outside_are_the_groups_that_were_not_drawn():
-    made = library(persons=60)
-    scored = bootstrap(made).scored(made.by_argmax[0], outside=True)
-    assert scored.outside_B is not None
-    # hard groups are either inside or outside
-    assert np.corrcoef(scored.inside_B, scored.outside_B)[0, 1] < -0.5
-
-
 @pytest.mark.parametrize("metric", [ACCURACY, F1, LOG_LOSS], ids=lambda metric: metric.name)
 def test_a_users_metric_is_resampled_like_the_named_one(metric: Metric):
     made = library(persons=90)
