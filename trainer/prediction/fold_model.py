@@ -11,7 +11,7 @@ import torch
 from trainer.config import TrainConfig
 from trainer.data.folds import Folds
 from trainer.errors import CheckpointError, first_line
-from trainer.files import file_digest
+from trainer.files import file_digest, fold_directory
 from trainer.model.checkpoint import load_weights, read_header
 from trainer.model.network import Network, build_network
 from trainer.model.weights_header import WeightsHeader
@@ -82,7 +82,8 @@ def read_fold_model(
         folds: the folds of the trial, for the same purpose.
 
     Raises:
-        CheckpointError: the weights are missing, cut off, of another version or of other classes.
+        CheckpointError: the weights are missing, cut off, of another version, of other classes or
+            of another fold.
     """
     path = directory / WEIGHTS
     texts = read_header(path)
@@ -96,6 +97,11 @@ def read_fold_model(
             f"{path}: the weights are of other classes ({len(header.classes)}: "
             f"{', '.join(header.classes[:3])}, ...) than the folds ({len(folds.manifest.classes)}: "
             f"{', '.join(folds.manifest.classes[:3])}, ...)"
+        )
+    if header.fold is not None and directory != fold_directory(directory.parent, header.fold):
+        raise CheckpointError(
+            f"{path}: the weights are those of fold {header.fold}, so the file lies in the "
+            "wrong folder. Put the files back where the sweep wrote them"
         )
     return FoldModel(path, header, code)
 

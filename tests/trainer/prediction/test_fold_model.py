@@ -164,6 +164,18 @@ def test_weights_that_are_gone_cut_off_or_of_other_classes_are_refused_before_th
         trial.model(0)
 
 
+def test_weights_of_another_fold_are_refused(trial):
+    first, second = trial.model(0).weights, trial.model(1).weights
+    kept = first.read_bytes()
+    shutil.copy(second, first)
+    with pytest.raises(
+        CheckpointError, match=r"fold-0/model.safetensors: the weights are those of fold 1, so the"
+    ):
+        trial.model(0)
+    first.write_bytes(kept)
+    assert trial.model(0).header.fold == 0
+
+
 def test_weights_of_another_network_are_refused_when_they_load(trial, tmp_path):
     other = train_trial(tmp_path / "other", settings(backbone="test_efficientnet"), trial.data)
     model = dataclasses.replace(trial.model(0), weights=other.model(0).weights)
