@@ -19,6 +19,7 @@ from trainer.errors import CheckpointError, first_line
 from trainer.files import atomic_write
 
 FORMAT = 1
+PARAMETERS = "parameters"  # key of a text in the header of a file of weights
 # what torch.load raises for files that are truncated, overwritten or no checkpoints
 DAMAGED = (
     OSError,
@@ -84,12 +85,16 @@ def save_weights(path: Path, model: nn.Module, *, header: Mapping[str, str] | No
     """Write the model's weights as a safetensors file, which is loaded without running code.
 
     Args:
-        header: texts that `read_header` returns, see `trainer.model.weights_header`.
+        header: texts that `read_header` returns, see `trainer.model.weights_header`. The number of
+            the model's parameters is added, see `read_parameters`.
     """
+    texts = dict(header or {})
+    if texts:
+        texts[PARAMETERS] = str(sum(each.numel() for each in model.parameters()))
     state = {
         name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()
     }
-    content = safetensors.torch.save(state, dict(header or {}))
+    content = safetensors.torch.save(state, texts)
     (length,) = struct.unpack_from("<Q", content)
     described = json.loads(content[8 : 8 + length])
     # Safetensors writes these texts in a random order. Equal weights must give equal bytes.
@@ -114,6 +119,18 @@ def read_header(path: Path) -> dict[str, str]:
             return file.metadata() or {}
     except (OSError, safetensors.SafetensorError) as error:
         raise _not_loading(path, error) from None
+
+
+def read_parameters(path: Path) -> int | None:
+    """Return the number of parameters of the network that `save_weights` wrote.
+
+    Returns:
+        The number; None if the file is missing or damaged, or of a version before 2026-11-28.
+    """
+    try:
+        return int(read_header(path)[PARAMETERS])
+    except (CheckpointError, KeyError, ValueError):
+        return None
 
 
 def weights_digest(path: Path) -> str:

@@ -15,6 +15,7 @@ from trainer.model.checkpoint import (
     load_checkpoint,
     load_weights,
     read_header,
+    read_parameters,
     save_checkpoint,
     save_weights,
 )
@@ -194,7 +195,9 @@ def test_the_header_is_read_without_the_weights_and_is_the_same_bytes_whatever_i
     model = network()
     save_weights(tmp_path / "a.safetensors", model, header=texts)
     save_weights(tmp_path / "b.safetensors", model, header=dict(reversed(texts.items())))
-    assert read_header(tmp_path / "a.safetensors") == texts
+    assert read_header(tmp_path / "a.safetensors") == {**texts, "parameters": "135"}
+    assert read_parameters(tmp_path / "a.safetensors") == 135
+    assert sum(each.numel() for each in model.parameters()) == 135
     assert (tmp_path / "a.safetensors").read_bytes() == (tmp_path / "b.safetensors").read_bytes()
     other = network()
     load_weights(tmp_path / "a.safetensors", other)
@@ -204,6 +207,8 @@ def test_the_header_is_read_without_the_weights_and_is_the_same_bytes_whatever_i
 def test_a_file_without_a_header_has_no_texts(tmp_path):
     safetensors.torch.save_file(network().state_dict(), tmp_path / "model.safetensors")
     assert read_header(tmp_path / "model.safetensors") == {}
+    assert read_parameters(tmp_path / "model.safetensors") is None
+    assert read_parameters(tmp_path / "missing.safetensors") is None
 
 
 @pytest.mark.parametrize("part", [0.0, 0.3, 0.99])
