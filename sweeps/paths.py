@@ -66,6 +66,11 @@ class TrialFiles:
         return self.directory / "worker.log"
 
     @property
+    def error(self) -> Path:
+        """The file with the traceback of a failed trial."""
+        return self.directory / "error.txt"
+
+    @property
     def moved(self) -> Path:
         """The file that marks that the trial was sent to another worker process."""
         return self.directory / "moved"
@@ -177,6 +182,11 @@ class SweepFiles:
     def trial(self, number: int) -> TrialFiles:
         """The directory of a trial; the directory need not exist."""
         return TrialFiles(self.directory / f"trial-{number:04d}")
+
+    @property
+    def every_error(self) -> Path:
+        """A pattern of the files with the tracebacks of all failed trials, for a user."""
+        return TrialFiles(self.directory / "trial-*").error
 
     def has_trials(self) -> bool:
         """Whether the sweep has a directory of any trial."""

@@ -4,7 +4,7 @@ import dataclasses
 import json
 from typing import TYPE_CHECKING
 
-from sweeps.cli.options import Json, Runs, Storage, SweepName, stored
+from sweeps.cli.options import Json, Runs, Storage, SweepName, runs_folder, stored
 
 if TYPE_CHECKING:
     from sweeps.results.summary import Summary
@@ -14,6 +14,7 @@ def status(
     sweep: SweepName = None, as_json: Json = False, storage: Storage = None, runs: Runs = None
 ) -> None:
     """Show how far a sweep is, who drives it and what is left of its budget."""
+    from sweeps.paths import SweepFiles
     from sweeps.results.summary import failures, notes, summarise
     from sweeps.results.view import SweepView
 
@@ -39,6 +40,11 @@ def status(
     print(f"left       {_left(summary)}")
     for number, reason in failed.items():
         print(f"failed     trial {number}: {reason}")
+    files = SweepFiles(runs_folder(runs) / summary.sweep)
+    errors = [path for number in failed if (path := files.trial(number).error).is_file()]
+    if errors:
+        found = errors[0] if len(errors) == 1 else files.every_error
+        print(f"traceback  {found}")
     for number, lines in noted.items():
         for line in lines:
             print(f"note       trial {number}: {line}")

@@ -4,12 +4,14 @@ Shapes: N images, K classes, G groups, C columns of a table of sums.
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from trainer.metrics import Goal, Labels, Probs, score_fold
+from trainer.user_code import call_metric, load_user_function
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -59,6 +61,24 @@ class Metric:
         """
         name = "log_loss" if name == "loss" else name
         return cls(name, goal, lambda probs_NK, labels_N: score_fold(probs_NK, labels_N)[name])
+
+    @classmethod
+    def of_user(cls, reference: str, goal: Goal, *, code: Path, classes: Sequence[str]) -> "Metric":
+        """Return the metric that a user function computes.
+
+        Args:
+            reference: the function, as `FILE.py:FUNCTION`.
+            code: the folder of the file.
+            classes: the K class names, for the user function.
+        """
+        function = load_user_function(reference, code)
+        return cls(
+            reference,
+            goal,
+            lambda probs_NK, labels_N: call_metric(
+                function, probs_NK, labels_N, classes, reference=reference
+            ),
+        )
 
     @property
     def additive(self) -> bool:

@@ -19,14 +19,4 @@ def metric_of(view: SweepView, files: SweepFiles, folds: Folds) -> Metric:
     reference = user_metric(view.metric)
     if reference is None:
         return Metric.named(result_field(view.metric), view.goal)
-    from trainer.user_code import call_metric, load_user_function
-
-    function = load_user_function(reference, files.code)
-    classes = folds.manifest.classes
-    return Metric(
-        reference,
-        view.goal,
-        lambda probs_NK, labels_N: call_metric(
-            function, probs_NK, labels_N, classes, reference=reference
-        ),
-    )
+    return Metric.of_user(reference, view.goal, code=files.code, classes=folds.manifest.classes)

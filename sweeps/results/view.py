@@ -60,7 +60,8 @@ class SweepView:
 def names(storage: RDBStorage) -> list[str]:
     """Names of the stored sweeps, ordered by the start of the last driver, latest at the end."""
     found = {
-        study.study_name: SweepRecord.of(study.user_attrs) for study in storage.get_all_studies()
+        study.study_name: SweepRecord.of(study.user_attrs, study.system_attrs)
+        for study in storage.get_all_studies()
     }
     of_foldsweep = [name for name, record in found.items() if record.identity]
     return sorted(of_foldsweep, key=lambda name: found[name].driven)
@@ -74,7 +75,7 @@ def newer(storage: RDBStorage) -> list[str]:
     return [
         s.study_name
         for s in storage.get_all_studies()
-        if SweepRecord.of(s.user_attrs).format > FORMAT
+        if SweepRecord.of(s.user_attrs, s.system_attrs).format > FORMAT
     ]
 
 

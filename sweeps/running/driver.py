@@ -8,17 +8,18 @@ trial or the storage failed. This module does not depend on Ray.
 
 import contextlib
 import dataclasses
+import functools
 import statistics
 import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable
-from typing import Any
 
 from optuna.trial import TrialState
 
 from sweeps.errors import InfrastructureError, LeaseLostError
 from sweeps.running.asking import STATES, Asking, Next, Pending
+from sweeps.running.ending import FAILED_ELSEWHERE, TO_BE_CONTINUED, End, end_of
 from sweeps.running.events import (
     EndState,
     Event,
@@ -40,12 +41,9 @@ from sweeps.study.records import (
     CAP,
     DRIVEN,
     ELAPSED,
-    FOLD_SCORES,
+    ENDED_ELSEWHERE,
     GPU_SECONDS,
-    INTERRUPTED,
     NOTES,
-    REASON,
-    TRACEBACK,
     finish_of,
 )
 
@@ -96,6 +94,7 @@ class Driver:
         self._running: dict[int, Running] = {}
         self._durations_s: list[float] = []
         self._stop_reasons: dict[int, str] = {}
+        self._ended_elsewhere: set[int] = set()
         self._notes: dict[int, list[str]] = {}
         self._spent_written_at = clock()
         self._stopping = False
@@ -121,7 +120,7 @@ class Driver:
             pending = self._asking.pending
             # a pending trial has not begun, so the listener needs no event for its end
             if pending is not None and self._asking.begin(pending):
-                self._record_end(pending.number, EndState.INTERRUPTED, None, {INTERRUPTED: True})
+                self._record_end(pending.number, TO_BE_CONTINUED)
             self._write_spent()
         self._recorder.close()
         self._stop_file.unlink(missing_ok=True)
@@ -147,7 +146,11 @@ class Driver:
                 return Next.FINISHED
             if not self._asking.begin(pending):  # another thread has handed out this trial
                 return Next.WAIT
-            return self._begin(pending)
+            assignment = self._begin(pending)
+            if pending.number in self._ended_elsewhere:
+                self._end(pending.number, FAILED_ELSEWHERE)
+                return Next.WAIT
+            return assignment
 
     def epoch(self, number: int, report: TrialReport) -> bool:
         """Take a report of a trial and decide whether the trial goes on.
@@ -161,6 +164,8 @@ class Driver:
         """
         with self._lock:
             if number not in self._running or number in self._stop_reasons:
+                return False
+            if number in self._ended_elsewhere:
                 return False
             self._note(number, report.notes)
             self._running[number] = dataclasses.replace(
@@ -192,39 +197,36 @@ class Driver:
         with self._lock:
             if number not in self._running:
                 return
-            scores = list(outcome.fold_scores)
             self._note(number, outcome.notes)
-            if outcome.state == OutcomeState.COMPLETED:
-                assert len(scores) == self.spec.folds.k
-                self.notify(FoldFinished(number, len(scores) - 1, self.spec.folds.k, scores[-1]))
-                self._end(
-                    number, EndState.COMPLETED, statistics.fmean(scores), {FOLD_SCORES: scores}
-                )
-            elif outcome.state == OutcomeState.STOPPED or (
-                # the user pressed Ctrl-C between the driver's answer and the end of the trial
-                outcome.state == OutcomeState.INTERRUPTED and number in self._stop_reasons
-            ):
-                reason = self._stop_reasons.pop(number, "stopped")
-                self._end(number, EndState.PRUNED, None, {FOLD_SCORES: scores, REASON: reason})
-            elif outcome.state == OutcomeState.FAILED:
-                self._end(
-                    number,
-                    EndState.FAILED,
-                    None,
-                    {REASON: outcome.reason, TRACEBACK: outcome.traceback},
-                )
-            else:
-                self._end(number, EndState.INTERRUPTED, None, {INTERRUPTED: True})
-                # another process took over the trial's directory: evaluate the trial once more
-                if not self._stopping:
-                    self._asking.continue_later(number)
-                if outcome.state == OutcomeState.NO_SPACE:
-                    self.fail(
-                        InfrastructureError(
-                            f"the disk of {self.files.directory} is full ({outcome.reason}). {FREE}"
-                        )
+            reason = self._stop_reasons.pop(number, None)
+            end = end_of(outcome, goal=self.spec.metric.goal, stop_reason=reason)
+            if number in self._ended_elsewhere:
+                end = FAILED_ELSEWHERE
+            if end.state == EndState.COMPLETED:
+                k = self.spec.folds.k
+                assert len(outcome.fold_scores) == k
+                self.notify(FoldFinished(number, k - 1, k, outcome.fold_scores[-1]))
+            self._end(number, end)
+            # another process took over the trial's directory: evaluate the trial once more
+            if end.state == EndState.INTERRUPTED and not self._stopping:
+                self._asking.continue_later(number)
+            if outcome.state == OutcomeState.NO_SPACE:
+                self.fail(
+                    InfrastructureError(
+                        f"the disk of {self.files.directory} is full ({outcome.reason}). {FREE}"
                     )
+                )
         self.tick()
+
+    def ended_elsewhere(self, number: int) -> None:
+        """Stop a trial that another program marked as failed; the sweep goes on.
+
+        The trial ends at its next report. Nothing is asked of it before: the other trials go on.
+        """
+        with self._lock:
+            self._ended_elsewhere.add(number)
+            if number in self._running:
+                self.notify(Notice(f"trial {number} stops: {ENDED_ELSEWHERE}"))
 
     def tick(self) -> None:
         """End the sweep if its budget is spent or its target reached, and write the time spent.
@@ -325,29 +327,30 @@ class Driver:
         self.notify(TrialStarted(number, dict(trial.params), pending.continued, finish_of(trial)))
         return self._plan.assignment(trial, driver=self._id)
 
-    def _end(
-        self, number: int, state: EndState, score: float | None, attributes: dict[str, Any]
-    ) -> None:
-        self._record_end(number, state, score, {**attributes, NOTES: self._notes.pop(number, [])})
+    def _end(self, number: int, end: End) -> None:
+        notes = self._notes.pop(number, [])
+        self._record_end(
+            number, dataclasses.replace(end, attributes={**end.attributes, NOTES: notes})
+        )
         self._running.pop(number, None)
         seconds = self._meter.ended(number)
-        if state in (EndState.COMPLETED, EndState.PRUNED):
+        if end.state in (EndState.COMPLETED, EndState.PRUNED):
             self._durations_s.append(seconds)
         best = self._tally.best
-        is_best = state == EndState.COMPLETED and best is not None and best.number == number
-        reason = str(attributes.get(REASON, ""))
-        self.notify(TrialEnded(number, state, score, reason, is_best, seconds))
+        is_best = end.state == EndState.COMPLETED and best is not None and best.number == number
+        self.notify(TrialEnded(number, end.state, end.score, end.reason, is_best, seconds))
 
     def _note(self, number: int, notes: Iterable[str]) -> None:
         known = self._notes.setdefault(number, [])
         known += [note for note in notes if note not in known]
 
-    def _record_end(
-        self, number: int, state: EndState, score: float | None, attributes: dict[str, Any]
-    ) -> None:
-        attributes = {key: value for key, value in attributes.items() if value not in ("", [])}
-        self._mirror.change(number, STATES[state], score=score, attributes=attributes)
-        self._recorder.end(number, STATES[state], self._mirror[number].value, attributes)
+    def _record_end(self, number: int, end: End) -> None:
+        attributes = {key: value for key, value in end.attributes.items() if value not in ("", [])}
+        state = STATES[end.state]
+        self._mirror.change(number, state, score=end.score, attributes=attributes)
+        write_files = functools.partial(end.write_files, self.files.trial(number))
+        value = self._mirror[number].value
+        self._recorder.end(number, state, value, attributes, files=write_files)
 
     def _interrupt(self) -> None:
         if not self._stopping:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import enum
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -124,6 +124,30 @@ class TrialReport:
 
 
 @dataclasses.dataclass(frozen=True)
+class Measured:
+    """What a worker measures of a completed trial; None where it is not known.
+
+    Attributes:
+        oof: the metric over all out-of-fold predictions together.
+        seconds: how long its fold runs took.
+        images_per_s: images that its fold runs trained on, per second of `seconds`; the time to
+            score the held-out images is included.
+        parameters: number of the network's parameters, frozen ones included.
+    """
+
+    oof: float | None = None
+    # times are no part of what a trial computed
+    seconds: float | None = dataclasses.field(default=None, compare=False)
+    images_per_s: float | None = dataclasses.field(default=None, compare=False)
+    parameters: int | None = None
+
+    def known(self) -> dict[str, float]:
+        """The values that are known."""
+        values = dataclasses.asdict(self).items()
+        return {name: value for name, value in values if value is not None}
+
+
+@dataclasses.dataclass(frozen=True)
 class Outcome:
     """How a trial ended on its worker.
 
@@ -134,6 +158,7 @@ class Outcome:
         traceback: the traceback of a failed trial, else empty.
         notes: what a reader of the score should know, e.g. that batches were split because the
             GPU's memory was too small.
+        measured: numbers of a completed trial besides its scores.
         leftover_bytes: memory that the trial did not free. If it is not 0, the worker process must
             not evaluate another trial.
     """
@@ -143,11 +168,14 @@ class Outcome:
     reason: str = ""
     traceback: str = ""
     notes: tuple[str, ...] = ()
+    measured: Measured = Measured()
     leftover_bytes: int = 0
 
     def __post_init__(self) -> None:
-        # Ray turns the state into a plain text
+        # Ray turns the state into a plain text, and `asdict` turns `measured` into a mapping
         object.__setattr__(self, "state", OutcomeState(self.state))
+        if isinstance(self.measured, Mapping):
+            object.__setattr__(self, "measured", Measured(**self.measured))
 
 
 class TrialReporter(Protocol):

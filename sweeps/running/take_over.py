@@ -12,7 +12,6 @@ from sweeps.search.budget import Meter, Spent
 from sweeps.search.mirror import Mirror
 from sweeps.study.database import PATIENCE_S
 from sweeps.study.recorder import Recorder
-from sweeps.study.records import FORMAT
 from sweeps.study.stored_sweep import StoredSweep
 
 
@@ -44,7 +43,11 @@ def open_driver(
     spec = plan.spec.as_begun(record.identity)
     mirror = Mirror(spec, sweep.trials())
     recorder = Recorder(
-        sweep, on_failed=lambda error: driver.fail(error), patience_s=patience_s, fence=fence
+        sweep,
+        on_failed=lambda error: driver.fail(error),
+        on_ended=lambda number: driver.ended_elsewhere(number),
+        patience_s=patience_s,
+        fence=fence,
     )
     driver = Driver(
         dataclasses.replace(plan, spec=spec, defaults=record.defaults),
@@ -63,7 +66,7 @@ def open_driver(
         listener=listener,
         clock=clock,
     )
-    if record.format < FORMAT:
+    if record.format == 1:
         driver.notify(
             Notice(
                 "an earlier version of foldsweep began this sweep and scored otherwise (see its "

@@ -6,15 +6,25 @@ This module imports neither Ray nor Optuna.
 import dataclasses
 import functools
 import logging
+import math
 import statistics
 import traceback
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import pydantic
 import torch
 
-from sweeps.running.messages import Assignment, Outcome, OutcomeState, TrialReport, TrialReporter
+from sweeps.results.metric import Metric
+from sweeps.results.oof import oof_score
+from sweeps.running.messages import (
+    Assignment,
+    Measured,
+    Outcome,
+    OutcomeState,
+    TrialReport,
+    TrialReporter,
+)
 from trainer.config import TrainConfig, nested
 from trainer.data.fold_files import load_folds
 from trainer.data.folds import Folds
@@ -25,12 +35,13 @@ from trainer.images.crops import require
 from trainer.images.images import ImageSource
 from trainer.images.preprocessing import Preprocessing
 from trainer.learning.curve import goal_of
+from trainer.model.checkpoint import read_parameters
 from trainer.training.fit import Ended, pick_device, run_fold
 from trainer.training.fold_setup import FoldSetup
 from trainer.training.kept_epochs import leave_results_only, score_common_epoch
 from trainer.training.memory import leftover_bytes, used_bytes
 from trainer.training.reporter import EpochReport
-from trainer.training.result import FoldResult
+from trainer.training.result import WEIGHTS, FoldResult
 
 logger = logging.getLogger(__name__)
 
@@ -75,7 +86,52 @@ def _run(assignment: Assignment, reporter: TrialReporter) -> Outcome:
     state = _STATES[ended]
     if state is OutcomeState.STOPPED and reporter.owns():
         _tidy(assignment)
-    return Outcome(state, _scores(assignment, results), notes=_notes(results))
+    measured = Measured()
+    if state is OutcomeState.COMPLETED:
+        measured = measure(assignment, results)
+    return Outcome(state, _scores(assignment, results), notes=_notes(results), measured=measured)
+
+
+def measure(assignment: Assignment, results: Sequence[FoldResult]) -> Measured:
+    """Return what is known of a completed trial besides the scores of its folds.
+
+    Args:
+        results: the results of all folds.
+    """
+    folds = _folds(assignment.sweep.folds_file)
+    seconds = sum(result.seconds for result in results)
+    images = sum(result.epochs * len(folds.train_rows(result.fold)) for result in results)
+    # a fold that the trial took over may have lost its weights
+    weights = (assignment.files.fold(result.fold) / WEIGHTS for result in results)
+    return Measured(
+        oof=_oof_score(assignment, folds),
+        seconds=round(seconds, 3),
+        images_per_s=round(images / seconds, 1) if seconds else None,
+        parameters=next((count for path in weights if (count := read_parameters(path))), None),
+    )
+
+
+def _oof_score(assignment: Assignment, folds: Folds) -> float | None:
+    """The metric over all out-of-fold predictions; None if it cannot be computed, or is NaN."""
+    config = _config(assignment)
+    goal = goal_of(assignment.metric, config)
+    try:
+        metric = (
+            Metric.named(assignment.metric, goal)
+            if config.metric is None
+            else Metric.of_user(
+                config.metric,
+                goal,
+                code=assignment.sweep.code,
+                classes=folds.manifest.classes,
+            )
+        )
+        score = oof_score(assignment.files.directory, folds, metric=metric)
+    # a user's metric may refuse all images together; the scores of the folds count
+    except TrainerError as error:
+        logger.warning("no score of all out-of-fold predictions together: %s", first_line(error))
+        return None
+    return score if math.isfinite(score) else None
 
 
 def _failed(

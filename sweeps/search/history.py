@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from sweeps.search.distributions import distribution, distributions, labels, values_of
 from sweeps.space.parameters import Space, Values
 from sweeps.space.spec import max_epochs
-from sweeps.study.records import FOLD_SCORES, Origin, fold_scores, taken_from, took_over
+from sweeps.study.records import FOLD_SCORES, Origin, fold_scores, numbers, taken_from, took_over
 from trainer.config import TrainConfig, nested
 
 NOTHING: Mapping[str, Any] = {}
@@ -80,7 +80,11 @@ def history(
             value=trial.values[0],
             params=labels(space, values),
             distributions=distributions(space, values),
-            user_attrs={**_scores(trial), **taken_from(Origin(source, trial.number))},
+            user_attrs={
+                **_scores(trial),
+                **numbers(trial),
+                **taken_from(Origin(source, trial.number)),
+            },
             intermediate_values=_renumbered(
                 trial.intermediate_values,
                 source_epochs=max_epochs(source_space),

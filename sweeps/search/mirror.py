@@ -26,6 +26,7 @@ from sweeps.study.records import (
     fold_scores,
     is_finish,
     notes,
+    numbers,
     origin,
     taken_from,
 )
@@ -166,8 +167,9 @@ class Mirror:
         attributes = taken_from(origin(known, sweep=self._spec.name), repeats=known.number)
         attributes[REASON] = f"the result of trial {known.number}, which has the same parameters"
         attributes |= {FOLD_SCORES: list(fold_scores(known)), NOTES: notes(known)}
+        attributes |= numbers(known)
         for key, value in attributes.items():
-            if value:
+            if value not in ("", []):
                 self._storage.set_trial_user_attr(trial_id, key, value)
         for step, value in known.intermediate_values.items():
             self._storage.set_trial_intermediate_value(trial_id, step, value)

@@ -35,6 +35,10 @@ class Recorder:
     other writes wait in a queue. After `patience_s`, the recorder calls `on_failed` once, from its
     thread, and writes nothing more. The recorder also writes nothing more after `fence` raised
     LeaseLostError. It does not call `on_failed` then, because the lease itself reports its loss.
+
+    A user may mark a running trial as failed in the Optuna dashboard. Then nothing more can be
+    stored about this trial: the recorder calls `on_ended` once, from its thread, and skips the
+    trial's other writes. Any other end that another program stores is a failure of the recorder.
     """
 
     def __init__(
@@ -42,6 +46,7 @@ class Recorder:
         sweep: StoredSweep,
         *,
         on_failed: Callable[[InfrastructureError], None],
+        on_ended: Callable[[int], None] = lambda number: None,
         fence: Callable[[], None] = lambda: None,
         patience_s: float = PATIENCE_S,
         retry_every_s: float = 0.5,
@@ -49,6 +54,7 @@ class Recorder:
         """Start the thread.
 
         Args:
+            on_ended: gets the number of a trial that another program marked as failed.
             fence: called before each write, for example `Lease.confirm`. LeaseLostError means that
                 another driver has the sweep, and ends all writing. A storage error means that the
                 owner of the sweep is unknown; then `fence` is called again.
@@ -56,6 +62,7 @@ class Recorder:
         self._sweep = sweep
         self._storage = sweep.storage
         self._on_failed = on_failed
+        self._on_ended = on_ended
         self._fence = fence
         self._patience_s = patience_s
         self._retry_every_s = retry_every_s
@@ -64,6 +71,7 @@ class Recorder:
         )
         self._closing_deadline = math.inf
         self._abandoned = threading.Event()
+        self._ended_elsewhere: set[int] = set()
         self._ids = sweep.ids(TrialState.RUNNING, TrialState.WAITING)
         self._thread = threading.Thread(
             target=self._work, name=f"recorder {sweep.name}", daemon=True
@@ -94,29 +102,40 @@ class Recorder:
 
     def restart(self, number: int) -> "concurrent.futures.Future[None]":
         """Mark an interrupted trial as RUNNING again; the future is as that of `start`."""
-        return self._submit(lambda: self._set_state(number, TrialState.RUNNING))
+        return self._submit_about(number, lambda: self._set_state(number, TrialState.RUNNING))
 
     def report(self, number: int, step: int, value: float) -> None:
         """Store the value of one epoch."""
-        self._submit(
-            lambda: self._storage.set_trial_intermediate_value(self._ids[number], step, value)
+        self._submit_about(
+            number,
+            lambda: self._storage.set_trial_intermediate_value(self._ids[number], step, value),
         )
 
     def end(
-        self, number: int, state: TrialState, value: float | None, attributes: dict[str, Any]
+        self,
+        number: int,
+        state: TrialState,
+        value: float | None,
+        attributes: dict[str, Any],
+        *,
+        files: Write = lambda: None,
     ) -> None:
         """Store that a trial is over, or interrupted (state WAITING).
 
         Args:
             value: the score of a completed trial, or the last report of a pruned trial.
+            files: writes the files that explain the end, before the end is stored. If it raises
+                OSError, for example on a full disk, the end is stored without the files.
         """
+        self._submit(functools.partial(_write_files, files, number))
         for key, content in attributes.items():
-            self._submit(functools.partial(self._set_attribute, number, key, content))
-        self._submit(lambda: self._set_state(number, state, None if value is None else [value]))
+            self._submit_about(number, functools.partial(self._set_attribute, number, key, content))
+        values = None if value is None else [value]
+        self._submit_about(number, lambda: self._set_state(number, state, values))
 
     def about_sweep(self, key: str, value: Any) -> None:
         """Store an attribute of the sweep as a whole."""
-        self._submit(lambda: self._storage.set_study_user_attr(self._sweep.study_id, key, value))
+        self._submit(lambda: self._sweep.write_attribute(key, value))
 
     def close(self) -> None:
         """Write everything in the queue, then end the thread.
@@ -131,6 +150,35 @@ class Recorder:
         future: concurrent.futures.Future[None] = concurrent.futures.Future()
         self._queue.put((write, future))
         return future
+
+    def _submit_about(self, number: int, write: Write) -> "concurrent.futures.Future[None]":
+        """Submit a write about a trial; it is left out if another program ended the trial."""
+
+        def unless_ended() -> None:
+            if number in self._ended_elsewhere:
+                return
+            try:
+                write()
+            except UpdateFinishedTrialError:
+                self._find_out(number)
+
+        return self._submit(unless_ended)
+
+    def _find_out(self, number: int) -> None:
+        """Find out how another program ended a trial, and report it.
+
+        Raises:
+            InfrastructureError: the trial was not marked as failed, but completed or pruned.
+        """
+        if self._state_of(number) != TrialState.FAIL:
+            raise InfrastructureError(
+                f"another program ends trials of sweep {self._sweep.name!r}; stopping"
+            )
+        self._ended_elsewhere.add(number)
+        self._on_ended(number)
+
+    def _state_of(self, number: int) -> TrialState:
+        return self._storage.get_trial(self._ids[number]).state
 
     def abandon(self) -> None:
         """Write nothing more, because another driver holds the sweep's lease now."""
@@ -173,13 +221,6 @@ class Recorder:
                 self.abandon()
             except InfrastructureError as error:
                 return error
-            # `_set_state` handles this error itself: there the cause can be an earlier commit of
-            # this recorder, after which the connection broke before the answer came. In every other
-            # write, another program ended the trial.
-            except UpdateFinishedTrialError:
-                return InfrastructureError(
-                    f"another program ends trials of sweep {self._sweep.name!r}; stopping"
-                )
             except STORAGE_ERRORS as error:
                 message = reason(error)
                 if not tries:
@@ -207,7 +248,10 @@ class Recorder:
     def _set_state(self, number: int, state: TrialState, values: list[float] | None = None) -> None:
         try:
             self._storage.set_trial_state_values(self._ids[number], state, values)
-        except UpdateFinishedTrialError:  # an earlier commit was made, its answer was lost
+        except UpdateFinishedTrialError:
+            if self._state_of(number) != state:
+                raise
+            # an earlier commit was made, and the connection broke before the answer came
             logger.debug("trial %d was already %s", number, state)
 
     def _foreign_trial(self) -> InfrastructureError:
@@ -226,3 +270,10 @@ class Recorder:
             )
         except KeyError:
             return None
+
+
+def _write_files(files: Write, number: int) -> None:
+    try:
+        files()
+    except OSError as error:  # the reason of the end is stored anyway
+        logger.warning("trial %d: files of its end cannot be written (%s)", number, error)

@@ -7,14 +7,22 @@ another sweep, taken over by `warm_start`.
 
 import dataclasses
 import json
-from collections.abc import Iterable, Mapping
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
 from trainer.metrics import Goal
 
-FORMAT = 2  # of the stored attributes; a newer version of foldsweep stores a higher number
+# The format of the stored attributes; a newer version of foldsweep stores a higher number. A sweep
+# keeps the format in which it began. In formats 1 and 2, all attributes of the study are user
+# attributes. Since format 3 they are system attributes, whose keys begin with INTERNAL: the Optuna
+# dashboard shows user attributes to everybody, and these are of use to foldsweep only. The user
+# attribute SWEEP is left, with format, uuid and metric: an older version reads it and refuses.
+FORMAT = 3
+INTERNAL_SINCE = 3
+INTERNAL = "foldsweep:"
 # In format 1 these fields had these values where a search space did not name them. A trial of such
 # a sweep keeps them, so that it continues from its checkpoints and can be compared with the others.
 DEFAULTS_OF_1: dict[str, Any] = {
@@ -38,8 +46,9 @@ FINISHES = "finishes"  # {"trials", "of"}: see Finishes
 # attributes of a trial
 FOLD_SCORES = "fold_scores"
 REASON = "reason"  # of a pruned or failed trial, or of a trial that took a result over
+# the reason of a trial that another program marked as failed
+ENDED_ELSEWHERE = "another program ended it, e.g. `Fail Trial` in the Optuna dashboard"
 NOTES = "notes"  # facts that a reader of the score should know
-TRACEBACK = "traceback"  # of a failed trial
 INTERRUPTED = "interrupted"  # the trial was interrupted at least once
 RETRY_OF = "retry_of"  # number of the failed trial; the retry uses its seed and finished folds
 # {"trial", "root"}: number of the pruned trial that the trial finishes, and `root_of` it;
@@ -49,6 +58,15 @@ FINISH_OF = "finish_of"
 # "repeats": number of the trial of the same sweep that has equal parameters
 TAKEN_FROM = "taken_from"
 START_POINT = "start_point"  # the entry of `start_with` that the trial began as, as JSON
+# Numbers of a completed trial, see `Numbers`; the Optuna dashboard makes a column of each. A number
+# that is not known has no attribute. Before 2026-11-28, no trial had them, and a failed trial had
+# its traceback as an attribute; today it is in TrialFiles.error.
+STD = "std"
+WORST_FOLD = "worst_fold"
+OOF_SCORE = "oof"
+SECONDS = "seconds"
+IMAGES_PER_S = "images_per_s"
+PARAMETERS = "parameters"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,8 +118,14 @@ class SweepRecord:
     finishes: Finishes
 
     @classmethod
-    def of(cls, attributes: Mapping[str, Any]) -> "SweepRecord":
-        """Make the record from the attributes of a study."""
+    def of(cls, shown: Mapping[str, Any], internal: Mapping[str, Any]) -> "SweepRecord":
+        """Make the record from the user attributes and the system attributes of a study."""
+        ours = {
+            key.removeprefix(INTERNAL): value
+            for key, value in internal.items()
+            if key.startswith(INTERNAL)
+        }
+        attributes = {**shown, **ours}
         budget = attributes.get(BUDGET, {})
         finishes = attributes.get(FINISHES, {"trials": 0, "of": []})
         return cls(
@@ -263,8 +287,30 @@ def with_fold_scores(trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
 
 
 def reason(trial: FrozenTrial) -> str:
-    """Why the trial was pruned or failed, or whose result it took over; empty for other trials."""
-    return str(trial.user_attrs.get(REASON, ""))
+    """Why the trial was pruned or failed, or whose result it took over; empty for other trials.
+
+    A driver stores the reason of each failed trial. Without one, another program ended the trial:
+    nothing can be stored about a trial that is over.
+    """
+    elsewhere = ENDED_ELSEWHERE if trial.state == TrialState.FAIL else ""
+    return str(trial.user_attrs.get(REASON, elsewhere))
+
+
+def numbers(trial: FrozenTrial) -> dict[str, float]:
+    """The numbers of a completed trial that are known, see STD and the keys after it."""
+    keys = (STD, WORST_FOLD, OOF_SCORE, SECONDS, IMAGES_PER_S, PARAMETERS)
+    return {key: trial.user_attrs[key] for key in keys if key in trial.user_attrs}
+
+
+def spread(fold_scores: Sequence[float], *, goal: Goal) -> dict[str, float]:
+    """The attributes of a completed trial that follow from the scores of its folds.
+
+    Example:
+        >>> spread([0.5, 0.75], goal=Goal.MINIMIZE)
+        {'worst_fold': 0.75, 'std': 0.1767766952966369}
+    """
+    known = {WORST_FOLD: goal.worst(fold_scores)}
+    return {**known, STD: statistics.stdev(fold_scores)} if len(fold_scores) > 1 else known
 
 
 def notes(trial: FrozenTrial) -> list[str]:

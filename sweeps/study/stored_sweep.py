@@ -22,7 +22,14 @@ from optuna.trial import FrozenTrial, TrialState
 from sweeps.errors import InfrastructureError, InputError
 from sweeps.space.spec import SweepSpec
 from sweeps.study.database import reason
-from sweeps.study.records import FORMAT, INTERRUPTED, SWEEP, SweepRecord
+from sweeps.study.records import (
+    FORMAT,
+    INTERNAL,
+    INTERNAL_SINCE,
+    INTERRUPTED,
+    SWEEP,
+    SweepRecord,
+)
 from sweeps.study.storage import STORAGE_ERRORS
 from trainer.metrics import Goal
 
@@ -54,6 +61,7 @@ class StoredSweep:
 
     Attributes:
         spec: the fixed part of the spec, which must not change while the sweep goes on.
+        format: the format in which the sweep is stored, see `records.FORMAT`.
     """
 
     storage: RDBStorage
@@ -61,6 +69,7 @@ class StoredSweep:
     name: str
     uuid: str
     spec: dict[str, Any]
+    format: int = FORMAT
 
     @classmethod
     @_answered
@@ -75,10 +84,10 @@ class StoredSweep:
             study_id = storage.get_study_id_from_name(name)
         except KeyError:
             return None
-        attributes = storage.get_study_user_attrs(study_id)
-        if not attributes and not storage.get_n_trials(study_id):
+        shown = storage.get_study_user_attrs(study_id)
+        if not shown and not storage.get_n_trials(study_id):
             return None  # the driver died in `create`, before it stored the attributes
-        record = SweepRecord.of(attributes)
+        record = SweepRecord.of(shown, storage.get_study_system_attrs(study_id))
         if not record.identity:
             raise InputError(
                 f"{name!r} in this storage is an Optuna study of another program. "
@@ -90,7 +99,10 @@ class StoredSweep:
                 f"(format {record.format}; this one knows {FORMAT}). "
                 "Update: pip install -U foldsweep"
             )
-        return cls(storage, study_id, name, record.identity["uuid"], record.identity["spec"])
+        identity = record.identity
+        return cls(
+            storage, study_id, name, identity["uuid"], identity["spec"], format=record.format
+        )
 
     @classmethod
     @_answered
@@ -109,15 +121,12 @@ class StoredSweep:
             study = optuna.load_study(study_name=spec.name, storage=storage)
             study.set_metric_names([spec.metric.name])  # the axis label of the Optuna dashboard
         fixed = spec.fixed_part()
-        about = {
-            "format": FORMAT,
-            "uuid": identity,
-            "metric": spec.metric.name,
-            "spec": fixed,
-            "finish": spec.folds.finish,
-        }
-        storage.set_study_user_attr(study_id, SWEEP, about)
-        return cls(storage, study_id, spec.name, identity, fixed)
+        shown = {"format": FORMAT, "uuid": identity, "metric": spec.metric.name}
+        sweep = cls(storage, study_id, spec.name, identity, fixed)
+        sweep.write_attribute(SWEEP, {**shown, "spec": fixed, "finish": spec.folds.finish})
+        # the last write: a study with this attribute is complete
+        storage.set_study_user_attr(study_id, SWEEP, shown)
+        return sweep
 
     def update_spec(self, fixed: dict[str, Any]) -> "StoredSweep":
         """Replace the fixed part of the spec, for example when ranges grow.
@@ -151,12 +160,23 @@ class StoredSweep:
     @_answered
     def record(self) -> SweepRecord:
         """The attributes that `set_attribute` and `Recorder.about_sweep` stored."""
-        return SweepRecord.of(self.storage.get_study_user_attrs(self.study_id))
+        return SweepRecord.of(
+            self.storage.get_study_user_attrs(self.study_id),
+            self.storage.get_study_system_attrs(self.study_id),
+        )
 
     @_answered
     def set_attribute(self, key: str, value: Any) -> None:
         """Store an attribute of the sweep as a whole, immediately; the caller holds the lease."""
-        self.storage.set_study_user_attr(self.study_id, key, value)
+        self.write_attribute(key, value)
+
+    def write_attribute(self, key: str, value: Any) -> None:
+        """Do as `set_attribute`, but raise the errors of the storage as they are."""
+        # the attributes of an older sweep stay where older versions of foldsweep read them
+        if self.format < INTERNAL_SINCE:
+            self.storage.set_study_user_attr(self.study_id, key, value)
+        else:
+            self.storage.set_study_system_attr(self.study_id, INTERNAL + key, value)
 
     @_answered
     def add(self, trial: FrozenTrial) -> int:

@@ -10,6 +10,9 @@
 | failed             | stay                 | stay (1)             | stay        | goes       |
 | failed and retried | stay                 | go (2)               | go          | goes       |
 
+`error.txt`, the traceback of a failed trial, and `worker.log` stay: they take a few kilobytes, and
+say why a trial failed long after it was retried. A retry does not take them over.
+
 Refits (`sweeps refit`) stay, whatever becomes of their trial: a user asked for each of them.
 
 (1) A retry takes over these weights.

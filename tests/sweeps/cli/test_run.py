@@ -270,7 +270,15 @@ class TestFailedTrials:
         assert (ended.code, ended.out[:37]) == (0, "tiny: 1 completed, 0 pruned, 1 failed")
         assert "trial 0 failed after T s: RuntimeError: out of luck  [" in "\n".join(events(ended))
         assert "Traceback" not in ended.err
-        assert trials()[0].user_attrs["traceback"].startswith("Traceback (most recent call last):")
+        assert trials()[0].user_attrs == {"reason": "RuntimeError: out of luck"}
+        error = Path("runs/tiny/trial-0000/error.txt").read_text()
+        assert error.startswith("Traceback (most recent call last):")
+        assert error.endswith("RuntimeError: out of luck\n")
+        lines = sweeps("status").out.splitlines()
+        assert lines[-2:] == [
+            "failed     trial 0: RuntimeError: out of luck",
+            "traceback  runs/tiny/trial-0000/error.txt",
+        ]
 
     def test_no_completed_trial_is_exit_code_1(
         self,

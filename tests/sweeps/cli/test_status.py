@@ -7,6 +7,7 @@ import socket
 from collections.abc import Callable
 
 import pytest
+from optuna.trial import TrialState
 
 from sweeps.running.messages import Outcome
 from sweeps.study.lease import Lease, find_holder
@@ -127,6 +128,22 @@ def test_what_a_reader_of_the_scores_should_know(sweeps: Callable[..., Ended], r
         "2": [split],
         "3": ["yet another"],
     }
+
+
+def test_a_trial_that_another_program_failed_and_tracebacks_are_named(
+    sweeps: Callable[..., Ended], recorded: Recorded
+):
+    sweep = recorded(
+        *[Outcome("failed", reason=f"no luck {n}", traceback=f"Trace {n}") for n in range(2)], None
+    )
+    trial_id = sweep.storage.get_trial_id_from_study_id_trial_number(sweep.study_id, 2)
+    sweep.storage.set_trial_state_values(trial_id, TrialState.FAIL)
+    assert sweeps("status").out.splitlines()[7:] == [
+        "failed     trial 0: no luck 0",
+        "failed     trial 1: no luck 1",
+        "failed     trial 2: another program ended it, e.g. `Fail Trial` in the Optuna dashboard",
+        "traceback  runs/curve/trial-*/error.txt",
+    ]
 
 
 def test_a_finished_sweep_is_not_said_to_go_on(sweeps: Callable[..., Ended], recorded: Recorded):

@@ -1,5 +1,6 @@
 """The driver on a real SQLite storage: what it hands out, records and tells."""
 
+import errno
 import statistics
 from collections.abc import Callable
 from pathlib import Path
@@ -7,10 +8,12 @@ from pathlib import Path
 import pytest
 from optuna.trial import TrialState
 
+from sweeps.paths import SweepFiles
+from sweeps.running import ending
 from sweeps.running.asking import Next
 from sweeps.running.events import FoldFinished, Running, Snapshot, TrialEnded, TrialStarted
 from sweeps.running.local import run_local
-from sweeps.running.messages import Assignment, Outcome, TrialReporter
+from sweeps.running.messages import Assignment, Measured, Outcome, TrialReporter
 from tests.fakes import BEST_LR, PENALTY, curve_score, curve_trial
 from tests.sweeps.running.curve_sweep import (
     GRID,
@@ -233,7 +236,31 @@ class TestEnds:
             driver.finished(0, completed(0.5, 0.6, 0.8))
         trial = curve.trial(0)
         assert (trial.state, trial.values) == (TrialState.COMPLETE, [pytest.approx(0.6333333)])
-        assert trial.user_attrs == {"fold_scores": [0.5, 0.6, 0.8]}
+        assert trial.user_attrs == {
+            "fold_scores": [0.5, 0.6, 0.8],
+            "std": pytest.approx(0.152752523),
+            "worst_fold": 0.5,
+        }
+
+    def test_what_the_worker_measured_is_stored_as_numbers_and_what_it_does_not_know_is_absent(
+        self, sweep: Callable[..., Sweep]
+    ):
+        curve = sweep("metric={name: valid/loss, goal: minimize}")
+        measured = Measured(oof=0.625, seconds=12.5, parameters=300)
+        with curve.driver() as driver:
+            handed_out(driver)
+            driver.finished(0, Outcome("completed", (0.5, 0.75, 0.625), measured=measured))
+            handed_out(driver)
+            driver.finished(1, Outcome("stopped", (0.5,), measured=measured))
+        assert curve.trial(0).user_attrs == {
+            "fold_scores": [0.5, 0.75, 0.625],
+            "std": 0.125,
+            "worst_fold": 0.75,
+            "oof": 0.625,
+            "seconds": 12.5,
+            "parameters": 300,
+        }
+        assert curve.trial(1).user_attrs == {"fold_scores": [0.5], "reason": "stopped"}
 
     def test_a_failed_trial_keeps_reason_and_traceback_counts_and_the_sweep_goes_on(
         self, sweep: Callable[..., Sweep]
@@ -247,7 +274,31 @@ class TestEnds:
             assert driver.snapshot().failed == 1
         trial = curve.trial(0)
         assert (trial.state, trial.values) == (TrialState.FAIL, None)
-        assert trial.user_attrs == {"reason": "KeyError: 'x'", "traceback": "Traceback ..."}
+        assert trial.user_attrs == {"reason": "KeyError: 'x'"}
+        assert SweepFiles(curve.folder).trial(0).error.read_text() == "Traceback ..."
+
+    def test_a_traceback_that_a_full_disk_refuses_is_left_out_and_the_end_is_stored(
+        self,
+        sweep: Callable[..., Sweep],
+        monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture,
+    ):
+        def full(path: Path) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr(ending, "atomic_write", full)
+        curve = sweep("run_cap=2")
+        with curve.driver() as driver:
+            handed_out(driver)
+            driver.finished(0, Outcome("failed", reason="KeyError: 'x'", traceback="Traceback ..."))
+            assert handed_out(driver).number == 1
+        assert driver.failure is None
+        assert curve.trial(0).state == TrialState.FAIL
+        assert curve.trial(0).user_attrs == {"reason": "KeyError: 'x'"}
+        assert not SweepFiles(curve.folder).trial(0).error.exists()
+        assert caplog.messages[-1:] == [
+            "trial 0: files of its end cannot be written ([Errno 28] No space left on device)"
+        ]
 
     @pytest.mark.parametrize(
         ("metric", "expected"),

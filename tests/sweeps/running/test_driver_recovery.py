@@ -100,7 +100,7 @@ class TestStorageTrouble:
         assert first == [
             "create_new_trial",  # asked for before
             *["set_trial_intermediate_value"] * 3,
-            "set_trial_user_attr",
+            *["set_trial_user_attr"] * 3,  # scores of the folds, std, worst fold
             "set_trial_state_values",
             "set_trial_user_attr",  # trial 1 is interrupted at the end
             "set_trial_state_values",

@@ -2,7 +2,9 @@
 
 import concurrent.futures
 import dataclasses
+import threading
 from collections.abc import Callable
+from typing import Any
 
 import optuna
 import pytest
@@ -10,9 +12,10 @@ from optuna.trial import TrialState
 
 from sweeps.paths import SweepFiles
 from sweeps.running.asking import Next
-from sweeps.running.events import Notice, TrialStarted
+from sweeps.running.events import Notice, TrialEnded, TrialStarted
 from sweeps.running.messages import Outcome
 from sweeps.search.sampling import propose
+from sweeps.study import records
 from sweeps.study.recorder import Recorder
 from tests.sweeps.running.curve_sweep import Sweep, completed, handed_out, report
 
@@ -180,3 +183,68 @@ class TestDraining:
             driver.drain()
             driver.stop()
             assert (driver.stopping, driver.interrupted) == (True, True)
+
+
+class TestATrialThatTheDashboardMarksAsFailed:
+    """`Fail Trial` is the only button that Optuna's dashboard has to stop a trial."""
+
+    @staticmethod
+    def fail(curve: Sweep, number: int) -> None:
+        storage = curve.stored.storage
+        found = storage.get_trial_id_from_study_id_trial_number(curve.stored.study_id, number)
+        storage.set_trial_state_values(found, TrialState.FAIL)
+
+    def test_that_trial_alone_stops_at_its_next_report_and_the_sweep_goes_on(
+        self, sweep: Callable[..., Sweep]
+    ):
+        curve = sweep("run_cap=2")
+        with curve.driver() as driver:
+            assert (handed_out(driver).number, handed_out(driver).number) == (0, 1)
+            self.fail(curve, 0)
+            driver.epoch(0, report(0, 1, 0.5))
+            wait_for(lambda: curve.told(Notice))
+            assert not driver.epoch(0, report(0, 2, 0.5))
+            driver.finished(0, Outcome("stopped", (0.5,)))
+            assert driver.epoch(1, report(0, 1, 0.5))
+            driver.finished(1, completed(0.5, 0.5, 0.5))
+            assert driver.done
+        assert driver.failure is None
+        reason = "another program ended it, e.g. `Fail Trial` in the Optuna dashboard"
+        assert [event.text for event in curve.told(Notice)] == [f"trial 0 stops: {reason}"]
+        ended = curve.told(TrialEnded)[0]
+        assert (ended.number, ended.state, ended.reason) == (0, "failed", reason)
+        assert [trial.state for trial in curve.stored.trials()] == [
+            TrialState.FAIL,
+            TrialState.COMPLETE,
+        ]
+        assert records.reason(curve.trial(0)) == reason
+
+    def test_it_is_not_continued_when_it_is_interrupted(self, sweep: Callable[..., Sweep]):
+        curve = sweep("run_cap=1")
+        with curve.driver() as driver:
+            handed_out(driver)
+            self.fail(curve, 0)
+            driver.epoch(0, report(0, 1, 0.5))
+            wait_for(lambda: curve.told(Notice))
+            driver.finished(0, Outcome("interrupted"))
+            assert driver.done
+        assert curve.trial(0).state == TrialState.FAIL
+
+    def test_an_interrupted_one_does_not_start_again(self, sweep: Callable[..., Sweep]):
+        curve = sweep("run_cap=2")
+        with curve.driver() as driver:
+            handed_out(driver)
+            driver.stop()
+            driver.finished(0, Outcome("interrupted"))
+        with curve.driver() as driver:
+            self.fail(curve, 0)
+            assert handed_out(driver).number == 1
+            assert driver.snapshot().failed == 1
+        assert curve.trial(0).state == TrialState.FAIL
+        assert driver.failure is None
+
+
+def wait_for(condition: Callable[[], Any]) -> None:
+    """Wait for the recorder's thread."""
+    while not condition():
+        threading.Event().wait(0.005)

@@ -5,7 +5,7 @@ import pickle
 
 import pytest
 
-from sweeps.running.messages import Assignment, Outcome, TrialReport
+from sweeps.running.messages import Assignment, Measured, Outcome, TrialReport
 from tests.fakes import curve_trial
 
 
@@ -35,6 +35,7 @@ def test_a_trial_has_a_directory_of_its_own(number: int, expected: str | None):
         assignment(),
         TrialReport(step=3, value=0.5, fold=1, epoch=1, epochs=2, fold_scores=(0.4,)),
         Outcome("failed", (0.4,), reason="KeyError: 'x'", traceback="Traceback ..."),
+        Outcome("completed", (0.4, 0.5), measured=Measured(oof=0.45, parameters=12)),
     ],
     ids=lambda message: type(message).__name__,
 )

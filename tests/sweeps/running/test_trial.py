@@ -10,18 +10,21 @@ from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.torch import load_file
 
 from sweeps.running import trial
-from sweeps.running.messages import Assignment, Outcome, TrialReport
+from sweeps.running.messages import Assignment, Measured, Outcome, TrialReport
 from sweeps.running.trial import run_trial
 from tests.sweeps.running.trial_runs import VALUES, Listener, oof, result
 from trainer.data.data_set import read_data_set
-from trainer.data.fold_files import save_folds
+from trainer.data.fold_files import load_folds, save_folds
 from trainer.data.folds import make_folds
 from trainer.data.options import DataOptions
 from trainer.images.cache import find_images
 from trainer.images.preprocessing import Preprocessing
+from trainer.metrics import score_fold
 from trainer.training.fold_setup import FoldSetup
+from trainer.training.oof import read_oof
 from trainer.training.result import FoldResult
 
 
@@ -109,6 +112,27 @@ def test_finished_folds_are_not_trained_again(
     assert again.reports[1].fold_scores == first.fold_scores[:1]
     kept = given.files.directory / "fold-0" / "result.json"
     assert kept.stat().st_mtime_ns == written[kept]
+
+
+def test_what_is_measured_of_a_completed_trial(assignment: Callable[..., Assignment]):
+    given = assignment()
+    measured = run_trial(given, Listener()).measured
+    results = [result(given, fold) for fold in range(2)]
+    assert measured.seconds == pytest.approx(sum(each["seconds"] for each in results), abs=1e-3)
+    # two folds train two epochs on 30 images each
+    assert measured.images_per_s == pytest.approx(120 / measured.seconds, abs=0.1)
+    network = load_file(given.files.fold(0) / "model.safetensors")
+    buffers = ("running_mean", "running_var", "num_batches_tracked")
+    assert measured.parameters == sum(
+        tensor.numel() for name, tensor in network.items() if not name.endswith(buffers)
+    )
+    folds = load_folds(given.sweep.folds_file)
+    probs_NK = read_oof(given.files.directory, folds)
+    assert measured.oof == pytest.approx(score_fold(probs_NK, folds.manifest.labels_N)["f1"])
+
+
+def test_a_trial_that_is_not_complete_has_no_numbers(assignment: Callable[..., Assignment]):
+    assert run_trial(assignment(), Listener(stop_at=3)).measured == Measured()
 
 
 def test_a_fold_whose_weights_were_removed_is_finished_only_where_that_was_allowed(

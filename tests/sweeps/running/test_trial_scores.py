@@ -47,6 +47,23 @@ class TestOwnMetric:
         assert listener.reports[1].value == outcome.fold_scores[0]
         assert result(given, 0)["metrics"]["metric"] == outcome.fold_scores[0]
         assert result(given, 0)["metrics"]["accuracy"] == pytest.approx(outcome.fold_scores[0] - 30)
+        # the folds have equally many images, so the mean over the folds is that over all images
+        assert outcome.measured.oof == pytest.approx(np.mean(outcome.fold_scores))
+
+    def test_a_metric_that_refuses_all_folds_together_leaves_their_scores(
+        self, own: Callable[..., Assignment], caplog: pytest.LogCaptureFixture
+    ):
+        picky = (
+            "def agreement(probs_NK, labels_N, classes):\n"
+            "    assert len(labels_N) < 60, 'too many'\n    return 0.5\n"
+        )
+        outcome = run_trial(own(picky, epochs=1), Listener())
+        assert (outcome.state, outcome.fold_scores) == ("completed", (0.5, 0.5))
+        assert outcome.measured.oof is None
+        assert caplog.messages[-1] == (
+            "no score of all out-of-fold predictions together: "
+            "my_task.py:agreement, line 2: AssertionError: too many"
+        )
 
     def test_a_mistake_in_it_fails_the_trial_with_its_line(self, own: Callable[..., Assignment]):
         outcome = run_trial(own("def agreement(*_):\n    return [][1]\n"), Listener())

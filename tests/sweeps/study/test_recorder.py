@@ -182,7 +182,68 @@ def test_a_trial_that_another_program_added_is_not_taken_for_ours(
     assert sweep.trials()[0].params == {"lr": 0.9}
 
 
-def test_a_trial_that_another_program_ended_is_told_as_a_failure(
+def test_a_trial_that_another_program_marked_as_failed_is_told_once_and_the_others_go_on(
+    storage: RDBStorage,
+    sweep: StoredSweep,
+    record: Callable[..., Recorder],
+    memory: optuna.Study,
+    failures: list[InfrastructureError],
+) -> None:
+    told: list[int] = []
+    recorder = record(on_ended=told.append)
+    recorder.start(ask(memory))
+    recorder.start(ask(memory, lr=0.2)).result(WAIT_S)
+    trial_id = storage.get_trial_id_from_study_id_trial_number(sweep.study_id, 0)
+    storage.set_trial_state_values(trial_id, TrialState.FAIL)
+    recorder.report(0, 1, 0.5)
+    recorder.report(1, 1, 0.25)
+    recorder.end(0, TrialState.COMPLETE, 0.5, {"fold_scores": [0.5]})
+    recorder.end(1, TrialState.COMPLETE, 0.25, {"fold_scores": [0.25]})
+    recorder.close()
+    assert (told, failures) == ([0], [])
+    first, second = sweep.trials()
+    assert (first.state, first.user_attrs, first.intermediate_values) == (TrialState.FAIL, {}, {})
+    assert (second.state, second.value) == (TrialState.COMPLETE, 0.25)
+
+
+def test_an_interrupted_trial_that_another_program_marked_as_failed_does_not_start_again(
+    storage: RDBStorage, sweep: StoredSweep, record: Callable[..., Recorder], memory: optuna.Study
+) -> None:
+    told: list[int] = []
+    recorder = record(on_ended=told.append)
+    recorder.start(ask(memory))
+    recorder.end(0, TrialState.WAITING, None, {INTERRUPTED: True})
+    recorder.about_sweep(ELAPSED, 1.0)
+    recorder.close()
+    trial_id = storage.get_trial_id_from_study_id_trial_number(sweep.study_id, 0)
+    storage.set_trial_state_values(trial_id, TrialState.FAIL)
+    again = record(on_ended=told.append)
+    again._ids[0] = trial_id  # read before the trial was marked
+    again.restart(0).result(WAIT_S)
+    again.close()
+    assert told == [0]
+    assert sweep.trials()[0].state == TrialState.FAIL
+
+
+def test_files_of_an_end_are_there_before_the_end_is_stored(
+    sweep: StoredSweep, record: Callable[..., Recorder], memory: optuna.Study
+) -> None:
+    states: list[TrialState] = []
+    recorder = record()
+    recorder.start(ask(memory))
+    recorder.end(
+        0,
+        TrialState.FAIL,
+        None,
+        {REASON: "x"},
+        files=lambda: states.append(sweep.trials()[0].state),
+    )
+    recorder.close()
+    assert states == [TrialState.RUNNING]
+    assert sweep.trials()[0].state == TrialState.FAIL
+
+
+def test_a_trial_that_another_program_completed_is_told_as_a_failure(
     storage: RDBStorage,
     sweep: StoredSweep,
     record: Callable[..., Recorder],
@@ -192,11 +253,11 @@ def test_a_trial_that_another_program_ended_is_told_as_a_failure(
     recorder = record()
     recorder.start(ask(memory)).result(WAIT_S)
     trial_id = storage.get_trial_id_from_study_id_trial_number(sweep.study_id, 0)
-    storage.set_trial_state_values(trial_id, TrialState.FAIL)
+    storage.set_trial_state_values(trial_id, TrialState.COMPLETE, [0.9])
     recorder.report(0, 1, 0.5)
     recorder.close()
     (error,) = failures
-    assert "another program" in str(error)
+    assert str(error) == "another program ends trials of sweep 'toy'; stopping"
 
 
 def test_an_abandoned_recorder_writes_nothing_more(

@@ -1,5 +1,6 @@
 """Sweeps that are made, found and recovered, on SQLite and on PostgreSQL."""
 
+import dataclasses
 import subprocess
 import sys
 from typing import Any
@@ -13,7 +14,7 @@ from optuna.study import StudyDirection
 from optuna.trial import TrialState, create_trial
 
 from sweeps.errors import InfrastructureError, InputError
-from sweeps.study.records import FORMAT, INTERRUPTED, SWEEP
+from sweeps.study.records import CAP, ELAPSED, FORMAT, INTERRUPTED, SWEEP
 from sweeps.study.stored_sweep import StoredSweep
 from tests.sweeps.study.stored_trials import Make, assert_same, finished
 from trainer.config import TrainConfig
@@ -74,11 +75,12 @@ def test_a_sweep_whose_creation_was_cut_off_is_absent_and_made_again(
 
 
 def test_a_sweep_of_a_newer_version_is_refused(storage: RDBStorage, sweep: StoredSweep) -> None:
-    sweep.set_attribute(SWEEP, {**sweep.record().identity, "format": FORMAT + 1})
+    storage.set_study_user_attr(sweep.study_id, SWEEP, {"format": FORMAT + 1, "uuid": "the-uuid"})
+    storage.set_study_system_attr(sweep.study_id, "foldsweep:foldsweep", {"format": FORMAT + 1})
     with pytest.raises(InputError, match="newer version") as caught:
         StoredSweep.find(storage, "toy")
     assert str(caught.value) == (
-        "sweep 'toy' was stored by a newer version of foldsweep (format 3; this one knows 2). "
+        "sweep 'toy' was stored by a newer version of foldsweep (format 4; this one knows 3). "
         "Update: pip install -U foldsweep"
     )
 
@@ -86,10 +88,44 @@ def test_a_sweep_of_a_newer_version_is_refused(storage: RDBStorage, sweep: Store
 def test_a_sweep_from_before_formats_had_numbers_is_found(
     storage: RDBStorage, sweep: StoredSweep
 ) -> None:
-    sweep.set_attribute(
-        SWEEP, {key: value for key, value in sweep.record().identity.items() if key != "format"}
-    )
-    assert StoredSweep.find(storage, "toy") == sweep
+    identity = {key: value for key, value in sweep.record().identity.items() if key != "format"}
+    storage.delete_study(sweep.study_id)
+    study_id = storage.create_new_study([StudyDirection.MAXIMIZE], "toy")
+    storage.set_study_user_attr(study_id, SWEEP, identity)
+    found = StoredSweep.find(storage, "toy")
+    assert found == dataclasses.replace(sweep, study_id=study_id, format=1)
+
+
+def test_the_study_shows_format_uuid_and_metric_only(
+    storage: RDBStorage, sweep: StoredSweep
+) -> None:
+    """The Optuna dashboard shows each user attribute of a study."""
+    sweep.set_attribute(ELAPSED, 12.5)
+    shown = {"format": 3, "uuid": "the-uuid", "metric": "valid/f1"}
+    assert storage.get_study_user_attrs(sweep.study_id) == {SWEEP: shown}
+    record = sweep.record()
+    assert record.elapsed_s == 12.5
+    assert record.identity == {**shown, "spec": sweep.spec, "finish": 4}
+
+
+def test_a_sweep_of_an_earlier_format_stays_readable_for_the_version_that_began_it(
+    storage: RDBStorage, sweep: StoredSweep
+) -> None:
+    about = {**sweep.record().identity, "format": 2}
+    storage.delete_study(sweep.study_id)
+    study_id = storage.create_new_study([StudyDirection.MAXIMIZE], "toy")
+    storage.set_study_user_attr(study_id, SWEEP, about)
+    storage.set_study_user_attr(study_id, CAP, 7)
+    old = StoredSweep.find(storage, "toy")
+    assert old is not None
+    assert (old.record().run_cap, old.record().format) == (7, 2)
+    old.set_attribute(CAP, 9)
+    old.update_spec({**old.spec, "seed": 8})
+    assert storage.get_study_user_attrs(study_id) == {
+        SWEEP: {**about, "spec": {**old.spec, "seed": 8}},
+        CAP: 9,
+    }
+    assert old.record().run_cap == 9
 
 
 @pytest.mark.parametrize(

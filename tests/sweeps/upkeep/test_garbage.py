@@ -11,6 +11,7 @@ from sweeps.space.spec import SweepSpec
 from sweeps.study.lease import Lease, find_holder
 from sweeps.upkeep.garbage import OLD_S, Collected, collect, freed_bytes
 from sweeps.upkeep.leftovers import claims
+from sweeps.upkeep.retry import retry_failed
 from tests.sweeps.fabricated import RESULTS, Fabricated
 from trainer.training.result import CHECKPOINT, WEIGHTS
 
@@ -72,6 +73,17 @@ def test_keep_and_failed_take_more(toy: Fabricated) -> None:
         "toy", keep=1, weights=4, checkpoints=6, freed_bytes=100
     )
     assert [toy.found(number) for number in range(3)] == [RESULTS | {WEIGHTS}, RESULTS, RESULTS]
+
+
+def test_the_traceback_of_a_failed_trial_stays_and_its_retry_has_none(toy: Fabricated) -> None:
+    toy.add_with_files(TrialState.FAIL)
+    error = toy.files.trial(0).error
+    error.write_text("Traceback ...")
+    aged(error, OLD_S + 1)
+    retry_failed(toy.sweep, files=toy.files, confirm=lambda: None)
+    assert gc(toy, include=["failed"]).unknown == 0
+    assert error.read_text() == "Traceback ..."
+    assert not toy.files.trial(1).error.exists()
 
 
 def test_a_dry_run_says_the_same_and_removes_nothing(toy: Fabricated) -> None:

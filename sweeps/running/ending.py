@@ -1,0 +1,66 @@
+"""What is recorded of a trial that has ended on its worker."""
+
+import dataclasses
+import statistics
+from collections.abc import Mapping
+from typing import Any
+
+from sweeps.paths import TrialFiles
+from sweeps.running.events import EndState
+from sweeps.running.messages import Outcome, OutcomeState
+from sweeps.study.records import ENDED_ELSEWHERE, FOLD_SCORES, INTERRUPTED, REASON, spread
+from trainer.files import atomic_write
+from trainer.metrics import Goal
+
+
+@dataclasses.dataclass(frozen=True)
+class End:
+    """The end of a trial, as it is recorded.
+
+    Attributes:
+        score: the score of a completed trial.
+        attributes: attributes of the stored trial, without its notes.
+        traceback: the traceback of a failed trial.
+    """
+
+    state: EndState
+    score: float | None = None
+    attributes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    traceback: str = ""
+
+    @property
+    def reason(self) -> str:
+        """Why the trial was pruned or failed."""
+        return str(self.attributes.get(REASON, ""))
+
+    def write_files(self, files: TrialFiles) -> None:
+        """Write the traceback, if there is one, into the trial's directory."""
+        if self.traceback:
+            with atomic_write(files.error) as file:
+                file.write(self.traceback.encode(errors="replace"))
+
+
+TO_BE_CONTINUED = End(EndState.INTERRUPTED, attributes={INTERRUPTED: True})
+FAILED_ELSEWHERE = End(EndState.FAILED, attributes={REASON: ENDED_ELSEWHERE})
+
+
+def end_of(outcome: Outcome, *, goal: Goal, stop_reason: str | None = None) -> End:
+    """The end of a trial with this outcome.
+
+    Args:
+        goal: the direction of the sweep's metric.
+        stop_reason: why the driver answered that the trial has to stop, or None.
+    """
+    scores = list(outcome.fold_scores)
+    if outcome.state == OutcomeState.COMPLETED:
+        numbers = spread(scores, goal=goal) | outcome.measured.known()
+        return End(EndState.COMPLETED, statistics.fmean(scores), {FOLD_SCORES: scores, **numbers})
+    if outcome.state == OutcomeState.FAILED:
+        return End(
+            EndState.FAILED, attributes={REASON: outcome.reason}, traceback=outcome.traceback
+        )
+    # the user may press Ctrl-C between the driver's answer and the end of the trial
+    if outcome.state == OutcomeState.STOPPED or stop_reason is not None:
+        reason = "stopped" if stop_reason is None else stop_reason
+        return End(EndState.PRUNED, attributes={FOLD_SCORES: scores, REASON: reason})
+    return TO_BE_CONTINUED
