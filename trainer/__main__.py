@@ -1,7 +1,8 @@
 """`python -m trainer --config X.yaml --fold 0`: train one fold, without any sweep.
 
 The YAML file has the sections `data` and `folds`, as in a search space, and any fields of
-TrainConfig. The command writes its progress to stderr and the result as JSON to stdout.
+TrainConfig. A search space in which each parameter has one value, such as `sweeps export --trial`
+prints, is read, too. The command writes its progress to stderr and the result as JSON to stdout.
 Exit codes: 0 done, 2 wrong input, 130 interrupted.
 """
 
@@ -31,6 +32,7 @@ from trainer.files import fold_directory
 from trainer.images.cache import open_images
 from trainer.images.crops import require
 from trainer.learning.phases import NoPhases, TimedPhases
+from trainer.seeds import derive
 from trainer.training.fit import Ended, pick_device, run_fold
 from trainer.training.fold_setup import FoldSetup
 from trainer.training.preflight import remembered_problem, try_functions
@@ -192,10 +194,12 @@ def _read(path: Path) -> tuple[TrainConfig, Cut]:
     if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
         raise ConfigError(f"{path}: expected a mapping with data, folds and fields of TrainConfig")
     problems: list[str] = []
+    if "parameters" in values:
+        values = _of_space(values, problems)
     file = _validated(_File, values, problems)
     fields = nested({key: value for key, value in values.items() if key not in _File.model_fields})
     config = _validated(TrainConfig, fields, problems)
-    if file is None or config is None:
+    if file is None or config is None or problems:
         raise ConfigError(
             "\n  ".join(
                 [f"{path}: {len(problems)} problem{'s' if len(problems) > 1 else ''}", *problems]
@@ -203,6 +207,30 @@ def _read(path: Path) -> tuple[TrainConfig, Cut]:
         )
     _refuse_impossible(config, file, code=path.parent)
     return config, cut_data(file.data, file.folds, read=ReadOptions(choices=config.views))
+
+
+def _of_space(space: dict[str, Any], problems: list[str]) -> dict[str, Any]:
+    """The content of a search space as that of a configuration file.
+
+    The seed and the metric are those of the sweep's trials. A problem is added for each parameter
+    without a single value. The other keys of a search space have no meaning for one fold run.
+    """
+    fields: dict[str, Any] = {key: space[key] for key in _File.model_fields if key in space}
+    parameters = space["parameters"]
+    for name, entry in parameters.items() if isinstance(parameters, dict) else ():
+        if isinstance(entry, dict) and entry.keys() == {"value"}:
+            fields[name] = entry["value"]
+        else:
+            problems.append(f"parameters.{name}: one fold run needs one value: {{value: ...}}")
+    metric = space.get("metric")
+    name = str(metric.get("name", "")).removeprefix("valid/") if isinstance(metric, dict) else ""
+    if isinstance(metric, dict) and is_user_function(name):
+        fields |= {"metric": name, "metric_goal": metric.get("goal")}
+    seed = space.get("seed", 0)
+    if type(seed) is int:
+        return {**fields, "seed": derive(seed)}
+    problems.append(f"seed: expected a whole number, got {seed!r}")
+    return fields
 
 
 def _refuse_impossible(config: TrainConfig, file: _File, *, code: Path) -> None:

@@ -16,6 +16,7 @@ from sweeps.cli.best import best
 from sweeps.cli.check import check
 from sweeps.cli.compare_submissions import compare_submissions
 from sweeps.cli.demo import demo
+from sweeps.cli.export import export
 from sweeps.cli.gc import gc
 from sweeps.cli.list import list_sweeps
 from sweeps.cli.pack import pack
@@ -87,6 +88,7 @@ for command in (
     refit,
     pack,
     suspects,
+    export,
     score,
     compare_submissions,
     status,

@@ -98,6 +98,8 @@ def best(
     print_leaderboard(found)
     if choice is not None:
         print_choice(choice)
+    alone = f"sweeps export {found.sweep} --trial {found.trials[0].number}"
+    print(f"alone      {alone} > trial.yaml", file=sys.stderr)
     if held is not None:
         from sweeps.shipping.holdout import explain
 

@@ -115,9 +115,12 @@ def _show_best(name: str, options: "RunOptions") -> None:
             choice = choose(view, runs=options.runs, tell=tell)
     except (InputError, TrainerError) as error:  # the sweep itself has ended well
         print(f"warning: no ensemble was chosen: {error}", file=sys.stderr)
-    print_leaderboard(leaderboard(view, runs=options.runs, topk=3, choice=choice))
+    found = leaderboard(view, runs=options.runs, topk=3, choice=choice)
+    print_leaderboard(found)
     if choice is not None:
         print_choice(choice)
     print(f"files      {options.runs / name}", file=sys.stderr)
     print(f"more       sweeps best {name} --topk 10", file=sys.stderr)
+    alone = f"sweeps export {name} --trial {found.trials[0].number}"
+    print(f"alone      {alone} > trial.yaml", file=sys.stderr)
     print(f"pictures   optuna-dashboard {hidden(options.url)}", file=sys.stderr)

@@ -13,6 +13,7 @@ from ruamel.yaml import YAML
 
 from trainer.__main__ import ConsoleReporter, main
 from trainer.config import TrainConfig
+from trainer.seeds import derive
 from trainer.training import epochs
 from trainer.training.reporter import EpochReport
 
@@ -519,3 +520,31 @@ def test_help_goes_to_stdout(capsys):
     with pytest.raises(SystemExit, match="0"):
         main(["--help"])
     assert capsys.readouterr().out.startswith("usage: python -m trainer [-h] --config CONFIG")
+
+
+def test_a_search_space_of_single_values_is_read_with_its_seed(settings, tmp_path, capsys):
+    plain = settings(seed=derive(3))
+    assert run(plain, "--out", str(tmp_path / "plain")) == 0
+    values = YAML(typ="safe").load(plain.read_text())
+    space = {key: values.pop(key) for key in ("data", "folds")}
+    del values["seed"]
+    space |= {"name": "x", "method": "grid", "metric": {"name": "valid/f1", "goal": "maximize"}}
+    space |= {"seed": 3, "parameters": {name: {"value": value} for name, value in values.items()}}
+    YAML().dump(space, tmp_path / "space.yaml")
+    assert run(tmp_path / "space.yaml", "--out", str(tmp_path / "space")) == 0
+    for name in ("oof.npz", "model.safetensors"):
+        assert (tmp_path / "plain" / name).read_bytes() == (tmp_path / "space" / name).read_bytes()
+
+
+def test_a_search_space_with_choices_is_refused(settings, tmp_path, capsys):
+    values = YAML(typ="safe").load(settings().read_text())
+    space = {key: values.pop(key) for key in ("data", "folds")}
+    parameters = {name: {"value": value} for name, value in values.items()}
+    parameters["lr"] = {"min": 0.1, "max": 0.2}
+    YAML().dump({**space, "seed": "x", "parameters": parameters}, tmp_path / "space.yaml")
+    assert run(tmp_path / "space.yaml") == 2
+    assert capsys.readouterr().err == (
+        f"error: {tmp_path}/space.yaml: 2 problems\n"
+        "  parameters.lr: one fold run needs one value: {value: ...}\n"
+        "  seed: expected a whole number, got 'x'\n"
+    )

@@ -27,6 +27,7 @@ trial   valid/f1 ± std     OOF  worst fold  optimizer  lr
     5  0.9500 ± 0.0500  0.9500      0.9000  adamw      3e-05
     1  0.8500 ± 0.0000  0.8498      0.8500  sgd        0.1
 """
+ALONE = "alone      sweeps export curve --trial 0 > trial.yaml\n"
 Recorded = Callable[..., StoredSweep]
 
 
@@ -35,7 +36,7 @@ def test_the_best_trials_come_first_and_a_tie_goes_to_the_older_one(
 ):
     recorded(*MIXED)
     for arguments in ([], ["curve"], ["curve.yaml"], ["--topk", "3"]):
-        assert sweeps("best", "--fast", *arguments) == Ended(0, TABLE, "")
+        assert sweeps("best", "--fast", *arguments) == Ended(0, TABLE, ALONE)
     assert sweeps("best", "--fast", "--topk", 2).out == "".join(
         TABLE.splitlines(keepends=True)[:-1]
     )
@@ -115,7 +116,7 @@ def test_trials_of_other_sweeps_are_marked_and_repeated_ones_counted(
         "    2  older, trial 7  1.0000 ± 0.0000       -      1.0000  adam       0.1\n"
         "    0  curve           0.9500 ± 0.0500  0.9500      0.9000  sgd        0.003\n"
         "    1  curve           0.8500 ± 0.0000  0.8498      0.8500  sgd        0.1\n",
-        "",
+        "alone      sweeps export curve --trial 2 > trial.yaml\n",
     )
 
 
@@ -150,11 +151,11 @@ def test_places_come_from_options_or_the_environment(
     elsewhere.mkdir()
     monkeypatch.chdir(elsewhere)
     assert sweeps("best").code == 2
-    assert sweeps("best", "--fast", "--runs", "../runs") == Ended(0, TABLE, "")
+    assert sweeps("best", "--fast", "--runs", "../runs") == Ended(0, TABLE, ALONE)
     monkeypatch.setenv("SWEEPS_RUNS", "../runs")
-    assert sweeps("best", "--fast") == Ended(0, TABLE, "")
+    assert sweeps("best", "--fast") == Ended(0, TABLE, ALONE)
     monkeypatch.setenv("SWEEPS_STORAGE", f"sqlite:///{tmp_path}/runs/sweeps.db")
-    assert sweeps("best", "--fast") == Ended(0, TABLE, "")
+    assert sweeps("best", "--fast") == Ended(0, TABLE, ALONE)
     assert sweeps("best", "--storage", "sqlite:///nowhere.db").code == 2
 
 
@@ -194,4 +195,6 @@ def test_a_trial_whose_files_are_gone_is_named(sweeps: Callable[..., Ended], rec
     ended = sweeps("best", "--fast")
     assert ended.code == 0
     assert "    0  0.9500 ± 0.0500       -      0.9000  sgd        0.003\n" in ended.out
-    assert ended.err == (f"warning: trial 0: {path}: missing; the trial's folds are not complete\n")
+    assert ended.err == (
+        f"warning: trial 0: {path}: missing; the trial's folds are not complete\n{ALONE}"
+    )

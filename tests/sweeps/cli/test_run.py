@@ -26,6 +26,7 @@ from trainer.errors import DataError
 END = """\
 files      runs/tiny
 more       sweeps best tiny --topk 10
+alone      sweeps export tiny --trial {best} > trial.yaml
 pictures   optuna-dashboard sqlite:///runs/sweeps.db
 """
 
@@ -52,7 +53,8 @@ def test_a_sweep_ends_with_its_leaderboard_and_where_to_look_next(
 ):
     ended = sweeps("run", space(), "--local")
     assert ended.code == 0
-    assert ended.err.endswith(END)
+    (best, _) = sorted(trials(), key=lambda trial: (-trial.values[0], trial.number))
+    assert ended.err.endswith(END.format(best=best.number))
     assert ended.out == sweeps("best", "--topk", 3).out
     assert ended.out.startswith("tiny: 2 completed, 0 pruned, 0 failed\nall  optimizer=adamw\n")
     first = trials()[0]
