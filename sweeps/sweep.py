@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from sweeps.errors import InputError
 from sweeps.paths import SweepFiles, default_storage, make_folder
 from sweeps.running.events import Notice, ProgressView, Silent, Snapshot
+from sweeps.running.webhook import Webhook, progress_text, url_of
 from sweeps.study.database import PATIENCE_S
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class RunOptions:
             without Ray: the trials run one after another in this process.
         update: True to continue a stored sweep with a search space whose ranges of numbers grew.
         patience_s: the sweep ends with an error when the storage has not answered for this long.
+        webhook: a URL for messages about the sweep, unless the search space has `notify.webhook`.
 
     Example:
         >>> RunOptions(runs=Path("runs")).url
@@ -56,6 +58,7 @@ class RunOptions:
     address: str | None = "local"
     update: bool = False
     patience_s: float = PATIENCE_S
+    webhook: str | None = dataclasses.field(default=None, repr=False)
 
     @property
     def url(self) -> str:
@@ -106,6 +109,16 @@ def run_sweep(
             sweep.
         TrainerError: the data or the user functions cannot be used.
     """
+    url = url_of(spec, given=options.webhook)
+    with Webhook(url, sweep=spec.name, then=view or Silent()) as webhook:
+        result = _run_sweep(spec, options, webhook)
+        if result.snapshot is not None:
+            webhook.send(progress_text(spec, result.snapshot, how=result.state.value))
+    return result
+
+
+def _run_sweep(spec: "SweepSpec", options: RunOptions, shown: ProgressView) -> RunResult:
+    """See `run_sweep`."""
     import optuna
 
     from sweeps.preparing.feasible import check_spec
@@ -113,7 +126,6 @@ def run_sweep(
     from sweeps.study.storage import open_storage
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    shown = view or Silent()
     signals = PendingSignals(shown)
     check_spec(spec)
     make_folder(options.runs)
@@ -282,7 +294,9 @@ def _driver(
     options = context.options
     files = context.files
     share = _share(spec, cluster, streamed=tuple(choice.key for choice in cut.data.plan.streamed))
-    gpus = _gpus_of_machine(share, cluster) if options.address in (None, "local") else 0.0
+    gpus = 0.0  # of this machine, that all trials together may use
+    if share.gpu and options.address in (None, "local"):
+        gpus = 1.0 if cluster is None else cluster.gpus
     plan = Plan(spec, files, share, spec.trial_cap)
     with (
         Retention(files, sweep, keep=spec.keep, then=context.view.notify) as retention,
@@ -319,13 +333,6 @@ def _share(spec: "SweepSpec", cluster: "Cluster | None", *, streamed: tuple[str,
 
     gpu = resolve(spec.resources, cluster).gpu or 0.0
     return Share("cuda" if gpu else "cpu", gpu, threads(spec.resources, cluster), streamed)
-
-
-def _gpus_of_machine(share: "Share", cluster: "Cluster | None") -> float:
-    """Number of GPUs of this machine that all trials together may use."""
-    if not share.gpu:
-        return 0.0
-    return 1.0 if cluster is None else cluster.gpus
 
 
 def _local_device(spec: "SweepSpec") -> str:

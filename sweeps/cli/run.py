@@ -1,5 +1,6 @@
 """`sweeps run`: start a sweep, or continue it."""
 
+import os
 import sys
 from typing import TYPE_CHECKING, Annotated
 
@@ -66,6 +67,7 @@ def run(
         address=None if local else address or "local",
         update=update,
         patience_s=60 * db_patience,
+        webhook=os.environ.get("SWEEPS_WEBHOOK") or None,
     )
     with choose_progress(plain=plain) as progress:
         result = run_sweep(spec, options, view=progress)

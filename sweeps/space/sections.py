@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 from sweeps.errors import KeyPath, Problem, did_you_mean
 from sweeps.space.fields import describe
 from sweeps.space.kinds import shown
-from sweeps.space.spec import METRIC_NAMES, Budget, Folds, Metric, Resources, SweepSpec
+from sweeps.space.spec import METRIC_NAMES, Budget, Folds, Metric, Notify, Resources, SweepSpec
 from sweeps.space.stopping import RULES, Race
 from trainer.data.options import DataOptions
 
@@ -48,6 +48,8 @@ _ALLOWED = {
     "resources.cpu": "expected a number of CPUs above 0, or auto",
     "folds.race": f"expected true, false, or a mapping with {', '.join(sorted(Race.model_fields))}",
 }
+# sections whose values are secrets; no message shows them
+_SECRET = {"notify": "expected a mapping with webhook, the URL of a webhook"}
 _HINTS = {"resources.gpu": "one trial trains on one GPU, or on a share of it such as 0.5"}
 _SECTIONS: dict[str, type[BaseModel]] = {
     "metric": Metric,
@@ -56,6 +58,7 @@ _SECTIONS: dict[str, type[BaseModel]] = {
     "folds.race": Race,
     "resources": Resources,
     "budget": Budget,
+    "notify": Notify,
 }
 
 
@@ -114,6 +117,8 @@ def _problem(entry: Any) -> Problem | None:
         return _type_problem(path, value)
     if entry["type"] == "extra_forbidden":
         return unknown_key(path, _keys(path[:-1], rule))
+    if path[0] in _SECRET:
+        return Problem(path, f"{_SECRET[str(path[0])]} (it is a secret and not shown)")
     if entry["type"] == "missing":
         return Problem(path, f"missing. {_NEEDED.get(name, 'It is required')}")
     if entry["type"] in ("model_type", "model_attributes_type", "dict_type"):

@@ -60,7 +60,11 @@ def _with_settings(
         try:
             value = read_scalar(text)
         except ValueError as error:
-            problems.append(Problem(("--set", setting), str(error)))
+            # a webhook is a secret
+            said = setting if path[0] != "notify" else f"{key}=..."
+            problems.append(
+                Problem(("--set", said), str(error) if said == setting else "cannot be read")
+            )
             continue
         if not (equals and all(path)):
             problems.append(

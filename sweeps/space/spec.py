@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
 from sweeps.space.domains import Categorical, Domain, Numeric, finite_values
 from sweeps.space.parameters import Parameter, Space, Values, grid, grid_size
@@ -121,6 +121,16 @@ class Budget(Section):
     gpu_hours: Annotated[float, Field(gt=0)] | None = None
 
 
+class Notify(Section):
+    """Who is told about a sweep.
+
+    Attributes:
+        webhook: the URL of a webhook, a secret: it is in no file of the sweep.
+    """
+
+    webhook: SecretStr | None = None
+
+
 class Folds(FoldOptions):
     """How the images are cut into folds, and how trials are compared on them.
 
@@ -158,7 +168,8 @@ class SweepSpec(Section):
             sweeps.
         notices: messages about content that is allowed but may not be intended.
         path: the path of the file; a path of a user function is relative to the folder of the file.
-        raw: the content of the file after the `--set` overrides, as JSON-like values.
+        raw: the content of the file after the `--set` overrides, as JSON-like values, without
+            `notify`.
     """
 
     model_config = ConfigDict(
@@ -176,6 +187,7 @@ class SweepSpec(Section):
     folds: Folds = Folds()
     resources: Resources = Resources()
     budget: Budget = Budget()
+    notify: Notify = Notify()
     early_terminate: EarlyTerminate = NoRule()
     retries: Annotated[int, Field(ge=0)] = 2
     keep: Annotated[int, Field(ge=1)] = 20

@@ -90,7 +90,7 @@ def _validate(raw: dict[str, Any], *, path: Path) -> tuple[SweepSpec | None, lis
             **used,
             "start_with": points,
             "space": space,
-            "raw": raw,
+            "raw": {key: value for key, value in raw.items() if key != "notify"},
             "path": path,
         }
         spec = SweepSpec(**values)

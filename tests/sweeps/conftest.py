@@ -34,6 +34,7 @@ def _own_folders(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("SWEEPS_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("SWEEPS_RUNS", raising=False)
     monkeypatch.delenv("SWEEPS_STORAGE", raising=False)
+    monkeypatch.delenv("SWEEPS_WEBHOOK", raising=False)
 
 
 @pytest.fixture(scope="session")

@@ -310,3 +310,34 @@ def test_a_value_that_contains_itself_is_a_problem(problems: Callable[..., list[
 def test_a_method_that_is_a_list_is_a_problem(problems: Callable[..., list[str]]) -> None:
     found = problems(RIGHT + "method: [bayes]\nsampler: tpe\n")
     assert found[0].startswith("line 7  method: unknown value ['bayes'].")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "notify: https://chat/T0ken",
+        "notify: {webhook: [https://chat/T0ken]}",
+        "notify: {webhook: {T0ken: 1}}",
+        "notify: [T0ken]",
+    ],
+)
+def test_a_mistake_in_a_webhook_does_not_show_it(
+    problems: Callable[..., list[str]], line: str
+) -> None:
+    (found,) = problems(RIGHT + line + "\n")
+    assert "T0ken" not in found
+    assert found.endswith(
+        "expected a mapping with webhook, the URL of a webhook (it is a secret and not shown)"
+    )
+
+
+def test_an_unknown_key_of_notify_is_named(problems: Callable[..., list[str]]) -> None:
+    (found,) = problems(RIGHT + "notify: {webook: https://chat/T0ken}\n")
+    assert (
+        found == "line 7  notify.webook: unknown key. Did you mean 'webhook'? Allowed here: webhook"
+    )
+
+
+def test_a_webhook_of_set_is_not_shown_either(problems: Callable[..., list[str]]) -> None:
+    (found,) = problems(RIGHT, "notify.webhook=https://chat/T0ken: [")
+    assert found == "--set.notify.webhook=...: cannot be read"
