@@ -9,14 +9,13 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Protocol, TextIO
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.progress import Progress as RichProgress
 from rich.progress import TaskID
-from rich.progress_bar import ProgressBar
-from rich.table import Table
 from rich.text import Text
 
+from sweeps.cli.live_view import counts, draw
 from sweeps.cli.tables import format_value
 from sweeps.running.events import (
     EndState,
@@ -102,7 +101,7 @@ class PlainProgress:
         """Print the event as one line."""
         line = describe(event)
         if isinstance(event, TrialEnded) and self._snapshot is not None:
-            line += f"  [{_counts(self._snapshot())}]"
+            line += f"  [{counts(self._snapshot())}]"
         with self._lock:
             print(
                 f"{datetime.datetime.now().astimezone():%H:%M:%S}  {line}",
@@ -173,7 +172,7 @@ class LiveProgress:
         self._draw()
         self._live.stop()
         if self._snapshot is not None:
-            self._console.print(_counts(self._snapshot()), highlight=False, markup=False)
+            self._console.print(counts(self._snapshot()), highlight=False, markup=False)
 
     def _draw_until_closed(self) -> None:
         while not self._closed.wait(0.25):
@@ -181,7 +180,11 @@ class LiveProgress:
 
     def _draw(self) -> None:
         snapshot = self._snapshot
-        view = self._before if snapshot is None else render(self._name, snapshot())
+        view = (
+            self._before
+            if snapshot is None
+            else render(self._name, snapshot(), console=self._console)
+        )
         while not self._events.empty():
             event = self._events.get()
             failed = isinstance(event, TrialEnded) and event.state == EndState.FAILED
@@ -214,41 +217,9 @@ def describe(event: Event) -> str:
     return f"trial {event.number} {event.state}{score} after {event.seconds:.1f} s{reason}"
 
 
-def render(name: str, snapshot: Snapshot) -> RenderableType:
-    """The live view of one snapshot."""
-    head = Text.assemble((name, "bold"), "  ", _counts(snapshot))
-    if snapshot.stopping:
-        head.append(
-            "  leaving: running trials save their state (Ctrl-C again to kill them)", style="yellow"
-        )
-    table = Table(box=None, pad_edge=False, show_header=False)
-    for running in snapshot.running:
-        total = snapshot.k * running.epochs
-        done = running.fold * running.epochs + running.epoch
-        value = "" if running.value is None else f"{running.value:.4f}"
-        table.add_row(
-            f"trial {running.number}"
-            + ("" if running.finishes is None else f" (finishes {running.finishes})"),
-            f"fold {running.fold + 1}/{snapshot.k}",
-            f"epoch {running.epoch}/{running.epochs}",
-            ProgressBar(total=total, completed=min(done, total), width=30),
-            value,
-        )
-    left = "" if snapshot.eta_s is None else f", about {_clock(snapshot.eta_s)} left"
-    return Group(head, table, Text(f"{_clock(snapshot.elapsed_s)} elapsed{left}", style="dim"))
-
-
-def _counts(s: Snapshot) -> str:
-    of = f" of {s.cap}" if s.cap is not None else ""
-    repeats = f" ({s.repeats} equal to earlier ones do not count)" if s.repeats else ""
-    finishes = f" ({s.finishes} that finish pruned ones do not count)" if s.finishes else ""
-    interrupted = f", {s.interrupted} interrupted" if s.interrupted else ""
-    best = "" if s.best_score is None else f"; best {s.best_score:.4f} (trial {s.best_number})"
-    counts = (
-        f"{s.completed} completed, {s.pruned} pruned, {len(s.running)} running, {s.failed} failed"
-    )
-    return f"{counts}{interrupted}{of}{repeats}{finishes}{best}"
-
-
-def _clock(seconds: float) -> str:
-    return str(datetime.timedelta(seconds=round(seconds)))
+def render(name: str, snapshot: Snapshot, *, console: Console) -> RenderableType:
+    """The live view of one snapshot; one line of the terminal stays free for the cursor."""
+    lines = draw(name, snapshot, width=console.width, height=max(1, console.height - 1))
+    text = Text("\n".join(lines), no_wrap=True, overflow="crop")
+    text.stylize("bold", 0, len(name))
+    return text

@@ -86,6 +86,8 @@ def _conclude(spec: "SweepSpec", result: "RunResult", options: "RunOptions") -> 
         )
         return
     if result.state is RunState.INTERRUPTED:
+        if result.has_results:
+            _show_so_far(spec.name, options)
         print(f"interrupted; `sweeps run {spec.path}` continues it", file=sys.stderr)
         raise typer.Exit(EXIT_INTERRUPTED)
     if result.state is RunState.DRAINED:
@@ -99,6 +101,20 @@ def _conclude(spec: "SweepSpec", result: "RunResult", options: "RunOptions") -> 
             f"`sweeps status {spec.name}` shows the reasons"
         )
     _show_best(spec.name, options)
+
+
+def _show_so_far(name: str, options: "RunOptions") -> None:
+    """Print the leaderboard; to choose an ensemble would keep the user waiting."""
+    from sweeps.cli.leaderboard_table import print_leaderboard
+    from sweeps.results.leaderboard import leaderboard
+    from sweeps.results.view import SweepView, find_sweep
+    from sweeps.study.storage import open_storage
+
+    view = SweepView.read(find_sweep(open_storage(options.url), name))
+    try:
+        print_leaderboard(leaderboard(view, runs=options.runs, topk=3))
+    except TrainerError as error:  # the sweep itself has ended well
+        print(f"warning: no leaderboard: {error}", file=sys.stderr)
 
 
 def _show_best(name: str, options: "RunOptions") -> None:

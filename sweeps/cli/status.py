@@ -2,18 +2,40 @@
 
 import dataclasses
 import json
-from typing import TYPE_CHECKING
+import time
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from sweeps.cli.options import Json, Runs, Storage, SweepName, runs_folder, stored
+from sweeps.cli.tables import PIPE_WIDTH
+from sweeps.errors import InputError
 
 if TYPE_CHECKING:
     from sweeps.results.summary import Summary
+    from sweeps.study.stored_sweep import StoredSweep
+
+
+WATCH_EVERY_S = 2.0
+PIPE_LINES = 50  # lines of the view in a pipe or a file
 
 
 def status(
-    sweep: SweepName = None, as_json: Json = False, storage: Storage = None, runs: Runs = None
+    sweep: SweepName = None,
+    as_json: Json = False,
+    watch: Annotated[
+        bool,
+        typer.Option("--watch", help="Show the live view until Ctrl-C, from any machine."),
+    ] = False,
+    storage: Storage = None,
+    runs: Runs = None,
 ) -> None:
     """Show how far a sweep is, who drives it and what is left of its budget."""
+    if watch:
+        if as_json:
+            raise InputError("--watch draws a view, and --json prints once: give one of them")
+        _watch(stored(sweep, storage, runs))
+        return
     from sweeps.paths import SweepFiles
     from sweeps.results.summary import failures, notes, summarise
     from sweeps.results.view import SweepView
@@ -48,6 +70,34 @@ def status(
     for number, lines in noted.items():
         for line in lines:
             print(f"note       trial {number}: {line}")
+
+
+def _watch(sweep: "StoredSweep") -> None:
+    """Draw the live view of a sweep every `WATCH_EVERY_S` seconds, until its driver is gone.
+
+    Where there is no terminal, draw it once.
+    """
+    from rich.console import Console
+    from rich.live import Live
+
+    from sweeps.cli.live_view import draw
+    from sweeps.cli.progress import render
+    from sweeps.results.view import SweepView
+    from sweeps.running.events import Phase
+    from sweeps.running.watched import stored_snapshot
+
+    console = Console()
+    snapshot = stored_snapshot(SweepView.read(sweep))
+    if not console.is_terminal:
+        print("\n".join(draw(sweep.name, snapshot, width=PIPE_WIDTH, height=PIPE_LINES)))
+        return
+    with Live(console=console, auto_refresh=False) as live:
+        while True:
+            live.update(render(sweep.name, snapshot, console=console), refresh=True)
+            if snapshot.phase is Phase.NOT_DRIVEN:
+                return
+            time.sleep(WATCH_EVERY_S)
+            snapshot = stored_snapshot(SweepView.read(sweep))
 
 
 def _nobody(summary: "Summary") -> str:

@@ -9,7 +9,6 @@ trial or the storage failed. This module does not depend on Ray.
 import contextlib
 import dataclasses
 import functools
-import statistics
 import threading
 import time
 import uuid
@@ -32,7 +31,16 @@ from sweeps.running.events import (
 )
 from sweeps.running.finishing import Finishing
 from sweeps.running.messages import Assignment, Outcome, OutcomeState, TrialReport
+from sweeps.running.pace import Pace
 from sweeps.running.plan import Plan
+from sweeps.running.shown import (
+    CONTINUING,
+    STARTING,
+    after_report,
+    leader_of,
+    looked_up,
+    phase_of,
+)
 from sweeps.search.budget import Meter, enough
 from sweeps.search.mirror import Mirror
 from sweeps.study.recorder import Recorder
@@ -92,7 +100,8 @@ class Driver:
         self._id = uuid.uuid4().hex
         self._stop_file = plan.files.stop(self._id)
         self._running: dict[int, Running] = {}
-        self._durations_s: list[float] = []
+        self._pace = Pace(clock)
+        self._last: tuple[float, TrialEnded] | None = None
         self._stop_reasons: dict[int, str] = {}
         self._ended_elsewhere: set[int] = set()
         self._notes: dict[int, list[str]] = {}
@@ -168,13 +177,9 @@ class Driver:
             if number in self._ended_elsewhere:
                 return False
             self._note(number, report.notes)
-            self._running[number] = dataclasses.replace(
-                self._running[number],
-                fold=report.fold,
-                epoch=report.epoch,
-                epochs=report.epochs,
-                value=report.value,
-            )
+            best = self._tally.best
+            self._running[number] = after_report(self._running[number], report, best=best)
+            self._pace.reported(number, done=report.fold * report.epochs + report.epoch)
             last_step = self._mirror[number].last_step or 0
             if report.step < last_step:
                 return True
@@ -293,37 +298,58 @@ class Driver:
     def snapshot(self) -> Snapshot:
         """The sweep's progress at this moment."""
         with self._lock:
-            states = self._tally.states
-            best = self._tally.best
-            return Snapshot(
-                completed=states[TrialState.COMPLETE],
-                pruned=states[TrialState.PRUNED],
-                failed=states[TrialState.FAIL],
-                interrupted=states[TrialState.WAITING],
-                repeats=self._tally.taken_over,
-                finishes=self._tally.finishes,
-                running=tuple(self._running[number] for number in sorted(self._running)),
-                cap=self._asking.cap,
-                k=self.spec.folds.k,
-                best_score=None if best is None else best.value,
-                best_number=None if best is None else best.number,
-                elapsed_s=self._meter.own_s,
-                eta_s=self._eta_s(),
-                stopping=self._stopping or self._draining,
-            )
+            now = self._snapshot()
+        running = tuple(looked_up(each, self.files) for each in now.running)
+        return dataclasses.replace(now, running=running)
+
+    def _snapshot(self) -> Snapshot:
+        states = self._tally.states
+        best = self._tally.best
+        cap, asked = self._asking.cap, self._tally.asked
+        running, waiting = len(self._running), self._asking.waiting
+        return Snapshot(
+            completed=states[TrialState.COMPLETE],
+            pruned=states[TrialState.PRUNED],
+            failed=states[TrialState.FAIL],
+            interrupted=states[TrialState.WAITING],
+            repeats=self._tally.taken_over,
+            finishes=self._tally.finishes,
+            running=tuple(map(self._shown, sorted(self._running))),
+            cap=cap,
+            k=self.spec.folds.k,
+            best_score=None if best is None else best.value,
+            best_number=None if best is None else best.number,
+            elapsed_s=self._meter.own_s,
+            eta_s=None if cap is None else self._pace.eta_s(cap - asked + running + waiting),
+            phase=phase_of(
+                closing=self._closed.is_set(),
+                stopping=self._stopping,
+                draining=self._draining,
+                exhausted=self._asking.exhausted,
+            ),
+            by_user=self.interrupted,
+            spent_s=self._meter.spent().elapsed_s,
+            hours=self.spec.budget.hours,
+            gpus=self._plan.share.gpu * running,
+            leaders=tuple(map(leader_of, self._tally.leaders)),
+            last=self._last,
+        )
+
+    def _shown(self, number: int) -> Running:
+        running = self._running[number]
+        left_s = self._pace.left_s(number, total=running.epochs * self.spec.folds.k)
+        return dataclasses.replace(running, left_s=left_s)
 
     def _begin(self, pending: Pending) -> Assignment:
         number = pending.number
         self._meter.started(number)
         trial = self._mirror[number]
+        doing = CONTINUING if pending.continued else STARTING
+        epochs, params = self.spec.max_epochs, dict(trial.params)
         self._running[number] = Running(
-            number,
-            fold=0,
-            epoch=0,
-            epochs=self.spec.max_epochs,
-            value=None,
-            finishes=finish_of(trial),
+            number, 0, 0, epochs, None, finish_of(trial), params=params, doing=doing
         )
+        self._pace.started(number)
         self.notify(TrialStarted(number, dict(trial.params), pending.continued, finish_of(trial)))
         return self._plan.assignment(trial, driver=self._id)
 
@@ -334,11 +360,12 @@ class Driver:
         )
         self._running.pop(number, None)
         seconds = self._meter.ended(number)
-        if end.state in (EndState.COMPLETED, EndState.PRUNED):
-            self._durations_s.append(seconds)
+        self._pace.ended(number, counts=end.state in (EndState.COMPLETED, EndState.PRUNED))
         best = self._tally.best
         is_best = end.state == EndState.COMPLETED and best is not None and best.number == number
-        self.notify(TrialEnded(number, end.state, end.score, end.reason, is_best, seconds))
+        event = TrialEnded(number, end.state, end.score, end.reason, is_best, seconds)
+        self._last = (time.time(), event)
+        self.notify(event)
 
     def _note(self, number: int, notes: Iterable[str]) -> None:
         known = self._notes.setdefault(number, [])
@@ -368,9 +395,3 @@ class Driver:
         self._spent_written_at = self._clock()
         self._recorder.about_sweep(ELAPSED, round(spent.elapsed_s, 1))
         self._recorder.about_sweep(GPU_SECONDS, round(spent.gpu_s, 1))
-
-    def _eta_s(self) -> float | None:
-        if self._asking.cap is None or not self._durations_s:
-            return None
-        left = self._asking.cap - self._tally.asked + len(self._running) + self._asking.waiting
-        return max(0.0, left * statistics.fmean(self._durations_s) / max(1, len(self._running)))

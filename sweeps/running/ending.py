@@ -8,7 +8,13 @@ from typing import Any
 from sweeps.paths import TrialFiles
 from sweeps.running.events import EndState
 from sweeps.running.messages import Outcome, OutcomeState
-from sweeps.study.records import ENDED_ELSEWHERE, FOLD_SCORES, INTERRUPTED, REASON, spread
+from sweeps.study.records import (
+    ENDED_ELSEWHERE,
+    FOLD_SCORES,
+    INTERRUPTED,
+    REASON,
+    spread,
+)
 from trainer.files import atomic_write
 from trainer.metrics import Goal
 

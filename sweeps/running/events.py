@@ -2,7 +2,7 @@
 
 import dataclasses
 import enum
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 
@@ -72,6 +72,11 @@ class Running:
         epochs: number of epochs of one fold run.
         value: the last reported value; None before the trial's first report.
         finishes: number of the pruned trial that this trial finishes, or None.
+        params: the trial's parameters that vary.
+        versus_best: `value` minus the value that the best trial had at this epoch of this fold;
+            None if it is not known.
+        left_s: estimated seconds to the trial's end, if nothing stops it; None if not known.
+        doing: what the trial does before its first report; else empty.
     """
 
     number: int
@@ -80,6 +85,38 @@ class Running:
     epochs: int
     value: float | None
     finishes: int | None = None
+    params: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    versus_best: float | None = None
+    left_s: float | None = None
+    doing: str = ""
+
+
+class Phase(enum.Enum):
+    """What a driver does. The value is what a user reads; running is not worth a word."""
+
+    RUNNING = ""
+    FINISHING = "finishing: the last trials run, no more will start"
+    DRAINING = "stopping as asked: running trials go on to their end, no more will start"
+    INTERRUPTING = "interrupting: running trials save their state, to be continued"
+    NOT_DRIVEN = "nobody runs this sweep: `sweeps run` continues it"
+    CLOSING = "closing: the last results are written to the storage"
+
+
+@dataclasses.dataclass(frozen=True)
+class Leader:
+    """One of the best trials so far.
+
+    Attributes:
+        std: standard deviation over the folds; None if not known.
+        oof: the metric over all out-of-fold predictions; None if not known.
+        params: the trial's parameters that vary.
+    """
+
+    number: int
+    score: float
+    std: float | None
+    oof: float | None
+    params: Mapping[str, Any]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,7 +130,13 @@ class Snapshot:
         cap: number of trials in all; None if only the budget ends the sweep.
         k: number of folds.
         eta_s: estimated seconds to the end; None without a cap, or while no trial has ended.
-        stopping: whether the driver starts no more trials.
+        phase: what the driver does.
+        by_user: whether a user pressed Ctrl-C, so that a second one kills the trials.
+        spent_s: seconds that all drivers of the sweep have spent.
+        hours: the budget for `spent_s`; None without one.
+        gpus: GPUs that running trials have.
+        leaders: the best trials so far, best first.
+        last: the last trial that ended, with the time in seconds since 1970; None before that.
     """
 
     completed: int
@@ -109,7 +152,13 @@ class Snapshot:
     best_number: int | None
     elapsed_s: float
     eta_s: float | None
-    stopping: bool
+    phase: Phase = Phase.RUNNING
+    by_user: bool = False
+    spent_s: float = 0.0
+    hours: float | None = None
+    gpus: float = 0.0
+    leaders: tuple[Leader, ...] = ()
+    last: tuple[float, TrialEnded] | None = None
 
 
 class ProgressView(Protocol):

@@ -1,12 +1,15 @@
 """Counts of a sweep's trials, and the best trial. Each new or changed trial updates them."""
 
+import bisect
 import collections
 import dataclasses
 
 from optuna.trial import FrozenTrial, TrialState
 
-from sweeps.study.records import counts, is_finish, is_history, is_repeat, score_key
+from sweeps.study.records import counts, is_finish, is_history, is_repeat, origin, score_key
 from trainer.metrics import Goal
+
+LEADERS = 3
 
 
 @dataclasses.dataclass
@@ -20,7 +23,8 @@ class Tally:
         history: number of finished trials of other sweeps.
         taken_over: number of this sweep's trials that took over the result of an equal trial.
         finishes: number of trials that finish pruned ones, in any state.
-        best: the best complete trial of this sweep; ties go to the lower number.
+        leaders: the best complete trials of this sweep, at most LEADERS, best first; ties go to
+            the lower number.
         states: number of this sweep's trials in each state.
     """
 
@@ -30,8 +34,13 @@ class Tally:
     history: int = 0
     taken_over: int = 0
     finishes: int = 0
-    best: FrozenTrial | None = None
+    leaders: list[FrozenTrial] = dataclasses.field(default_factory=list)
     states: collections.Counter[TrialState] = dataclasses.field(default_factory=collections.Counter)
+
+    @property
+    def best(self) -> FrozenTrial | None:
+        """The best complete trial of this sweep."""
+        return self.leaders[0] if self.leaders else None
 
     def add(self, trial: FrozenTrial) -> None:
         """Count a new trial."""
@@ -51,11 +60,13 @@ class Tally:
         self._compare(trial)
 
     def _compare(self, trial: FrozenTrial) -> None:
-        """Make the trial the best trial, if it is complete and better."""
+        """Put the trial among the leaders, if it is complete and good enough."""
         if trial.state != TrialState.COMPLETE:
             return
-        if self.best is None or self._key(trial) < self._key(self.best):
-            self.best = trial
+        bisect.insort(self.leaders, trial, key=self._key)
+        # a trial that took over the result of another one is no second leader
+        firsts = {origin(leader, sweep=self.sweep): leader for leader in reversed(self.leaders)}
+        self.leaders[:] = [leader for leader in self.leaders if leader in firsts.values()][:LEADERS]
 
     def _key(self, trial: FrozenTrial) -> tuple[float, int]:
         return score_key(trial.values[0], trial.number, goal=self.goal)

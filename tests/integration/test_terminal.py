@@ -26,8 +26,8 @@ def test_ctrl_c_saves_the_running_trials_and_the_next_command_continues_them(
     child = pexpect.spawn(
         str(SWEEPS), arguments, encoding="utf8", timeout=280, dimensions=(30, 120)
     )
-    child.expect(r"trial 0\S* +fold 1/2 +epoch [1-9]")  # the live view shows fold and epoch
-    child.expect("elapsed")
+    child.expect(r"\b0 +1/2 +[1-9]")  # the live view shows fold and epoch
+    child.expect("used")
     child.sendintr()
     child.expect("interrupted; `sweeps run .*` continues it")
     child.expect(pexpect.EOF)

@@ -1,11 +1,9 @@
 """How a running sweep looks."""
 
-import dataclasses
 import io
 import re
 import threading
 import types
-from typing import Any
 
 import pytest
 from rich.console import Console
@@ -16,7 +14,6 @@ from sweeps.cli.progress import (
     choose_progress,
     describe,
     reading_images,
-    render,
 )
 from sweeps.running.events import (
     Event,
@@ -45,7 +42,6 @@ SNAPSHOT = Snapshot(
     best_number=2,
     elapsed_s=3723.4,
     eta_s=61.0,
-    stopping=False,
 )
 
 
@@ -110,54 +106,6 @@ def shown(console: Console) -> str:
 )
 def test_an_event_is_one_line(event: Event, line: str):
     assert describe(event) == line
-
-
-class TestView:
-    def rendered(self, **changes: Any) -> str:
-        console = terminal()
-        console.print(render("digits", dataclasses.replace(SNAPSHOT, **changes)))
-        return shown(console)
-
-    def test_shows_counts_running_trials_and_time(self):
-        assert self.rendered() == (
-            "digits  3 completed, 1 pruned, 2 running, 1 failed of 16; best 0.9123 (trial 2)\n"
-            "trial 5  fold 1/5  epoch 0/4\n"
-            "trial 6  fold 3/5  epoch 3/4  ━━━━━━━━━━━━━━━━╸               0.8123\n"
-            "1:02:03 elapsed, about 0:01:01 left"
-        )
-
-    def test_shows_nothing_that_is_not_known_yet(self):
-        nothing = {"completed": 0, "pruned": 0, "failed": 0, "running": (), "cap": None}
-        unknown = {"best_score": None, "best_number": None, "eta_s": None, "elapsed_s": 0.4}
-        assert self.rendered(**nothing, **unknown) == (
-            "digits  0 completed, 0 pruned, 0 running, 0 failed\n\n0:00:00 elapsed"
-        )
-
-    def test_shows_how_many_trials_do_not_count(self):
-        assert self.rendered(repeats=2, running=(), best_score=None) == (
-            "digits  3 completed, 1 pruned, 0 running, 1 failed of 16 "
-            "(2 equal to earlier ones do not count)\n\n1:02:03 elapsed, about 0:01:01 left"
-        )
-
-    def test_shows_which_trials_finish_pruned_ones(self):
-        running = Running(61, fold=2, epoch=1, epochs=4, value=0.5, finishes=23)
-        lines = self.rendered(finishes=3, running=(running,)).splitlines()
-        assert lines[0].endswith(
-            "1 running, 1 failed of 16 (3 that finish pruned ones do not count);"
-        )
-        assert lines[2].startswith("trial 61 (finishes 23)  fold 3/5  epoch 1/4")
-
-    def test_says_that_it_is_leaving(self):
-        assert self.rendered(stopping=True, running=(), interrupted=2) == (
-            "digits  3 completed, 1 pruned, 0 running, 1 failed, 2 interrupted of 16; "
-            "best 0.9123 (trial 2)\nleaving: running trials save their state (Ctrl-C again to kill "
-            "them)\n\n1:02:03 elapsed, about 0:01:01 left"
-        )
-
-    def test_a_bar_is_never_longer_than_full(self):
-        late = Running(6, fold=4, epoch=9, epochs=4, value=0.8)  # another trial's epochs
-        assert "━" * 30 in self.rendered(running=(late,))
-        assert "━" * 31 not in self.rendered(running=(late,))
 
 
 class TestPlain:

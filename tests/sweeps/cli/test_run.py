@@ -64,7 +64,7 @@ def test_a_sweep_ends_with_its_leaderboard_and_where_to_look_next(
         "trial 0 fold 1/2 scored S",
         "trial 0 fold 2/2 scored S",
         "trial 0 completed S (best so far) after T s  "
-        "[1 completed, 0 pruned, 0 running, 0 failed of 2; best S (trial 0)]",
+        "[1 completed, 0 pruned, 0 running, 0 failed of 2; best S ± S (trial 0)]",
     ]
     assert [trial.state for trial in trials()] == [TrialState.COMPLETE] * 2
     folder = Path("runs/tiny")
@@ -329,6 +329,25 @@ class TestLeaving:
             in sweeps("run", path, "--local").err
         )
         assert [trial.state for trial in trials()] == [TrialState.FAIL] * 2
+
+    def test_after_ctrl_c_the_leaderboard_so_far_is_printed(
+        self,
+        sweeps: Callable[..., Ended],
+        space: Callable[..., Path],
+        instead: Callable[[RunTrial], None],
+    ):
+        def trial(assignment: Assignment, reporter: TrialReporter) -> Outcome:
+            if assignment.number:
+                signal.raise_signal(signal.SIGINT)
+                return Outcome("interrupted")
+            return Outcome("completed", (0.5, 0.75))
+
+        instead(trial)
+        ended = sweeps("run", space(), "--local")
+        assert ended.code == 130
+        assert ended.out.startswith("tiny: 1 completed, 0 pruned, 0 failed\n")
+        assert "0.6250 ± 0.1768" in ended.out
+        assert ended.err.endswith("interrupted; `sweeps run tiny.yaml` continues it\n")
 
     def test_a_second_ctrl_c_does_not_wait_for_the_trial(
         self,

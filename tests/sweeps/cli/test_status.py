@@ -3,6 +3,7 @@
 import copy
 import json
 import os
+import re
 import socket
 from collections.abc import Callable
 
@@ -192,3 +193,43 @@ def test_gpu_hours_retries_repeats_finishes_and_history_are_shown_where_there_ar
         "1 that finish pruned ones; 1 of other sweeps as history"
     )
     assert lines[5:7] == ["time spent 3.0 min, 1.50 GPU-hours", "left       no limit"]
+
+
+class TestWatch:
+    def test_the_live_view_is_drawn_once_where_there_is_no_terminal(
+        self, sweeps: Callable[..., Ended], recorded: Recorded
+    ):
+        recorded(*MIXED)
+        ended = sweeps("status", "--watch")
+        assert (ended.code, ended.err) == (0, "")
+        lines = ended.out.splitlines()
+        assert lines[0] == (
+            "curve   1 completed, 1 pruned, 0 running, 1 failed, 1 interrupted of 9; "
+            "best 0.9500 ± 0.0500 (trial 0)"
+        )
+        assert lines[1] == "0:06:00 used   about 0:18:00 left"
+        assert lines[2] == "nobody runs this sweep: `sweeps run` continues it"
+        assert lines[3].split() == ["best", "score", "OOF", "parameters"]
+        assert re.fullmatch(
+            r"last       \d\d:\d\d trial 2 failed: fold 0, epoch 1: the training loss is nan",
+            lines[-1],
+        )
+
+    def test_a_running_trial_is_shown_where_it_reported_last(
+        self, sweeps: Callable[..., Ended], recorded: Recorded
+    ):
+        sweep = recorded([0, 1, 2], None)
+        trial_id = sweep.storage.get_trial_id_from_study_id_trial_number(sweep.study_id, 1)
+        sweep.storage.set_trial_state_values(trial_id, TrialState.RUNNING)
+        sweep.storage.set_trial_intermediate_value(trial_id, 3, 0.625)  # two epochs a fold
+        with Lease.acquire(sweep.storage.engine, "curve"):
+            lines = sweeps("status", "--watch").out.splitlines()
+        row = next(line.split() for line in lines if line.startswith("1 "))
+        assert row[:4] == ["1", "2/3", "1/2", "0.6250"]
+        assert not any("nobody" in line for line in lines)
+
+    def test_it_is_either_a_view_or_json(self, sweeps: Callable[..., Ended], recorded: Recorded):
+        recorded()
+        assert sweeps("status", "--watch", "--json") == Ended(
+            2, "", "error: --watch draws a view, and --json prints once: give one of them\n"
+        )

@@ -11,7 +11,7 @@ from optuna.trial import TrialState
 from sweeps.paths import SweepFiles
 from sweeps.running import ending
 from sweeps.running.asking import Next
-from sweeps.running.events import FoldFinished, Running, Snapshot, TrialEnded, TrialStarted
+from sweeps.running.events import FoldFinished, Leader, Running, Snapshot, TrialEnded, TrialStarted
 from sweeps.running.local import run_local
 from sweeps.running.messages import Assignment, Measured, Outcome, TrialReporter
 from tests.fakes import BEST_LR, PENALTY, curve_score, curve_trial
@@ -343,22 +343,27 @@ class TestSnapshot:
             driver.finished(1, Outcome("stopped", (0.1,)))
             now[0] += 5
             driver.finished(2, Outcome("failed", reason="out of luck"))
-            assert driver.snapshot() == Snapshot(
+            trial_0, trial_3 = (curve.trial(number) for number in (0, 3))
+            last = curve.told(TrialEnded)[-1]
+            now_shown = driver.snapshot()
+            assert now_shown == Snapshot(
                 completed=1,
                 pruned=1,
                 failed=1,
                 interrupted=0,
                 repeats=0,
                 finishes=0,
-                running=(Running(3, 0, 0, 2, None),),
+                running=(Running(3, 0, 0, 2, None, params=trial_3.params, doing="starting"),),
                 cap=10,
                 k=3,
                 best_score=0.5,
                 best_number=0,
                 elapsed_s=55.0,
-                eta_s=7
-                * 40.0,  # seven of ten are left, the two that tell took 30 and 50 s, one at a time
-                stopping=False,
+                # seven of ten are left, the two that tell took 30 and 50 s, one at a time
+                eta_s=7 * 40.0,
+                spent_s=55.0,
+                leaders=(Leader(0, 0.5, 0.0, None, trial_0.params),),
+                last=(now_shown.last[0], last),
             )
             handed_out(driver)
             assert driver.snapshot().eta_s == 7 * 40.0 / 2

@@ -7,7 +7,9 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from sweeps.running.events import Event, FoldFinished, Running, TrialEnded
+from sweeps.paths import SweepFiles
+from sweeps.running.attempt import Attempt
+from sweeps.running.events import Event, FoldFinished, Leader, Running, TrialEnded
 from sweeps.running.local import run_local
 from sweeps.running.messages import Outcome
 from tests.fakes import curve_trial
@@ -27,10 +29,36 @@ class TestReports:
         curve = sweep()
         with curve.driver() as driver:
             handed_out(driver)
-            assert driver.snapshot().running == (Running(0, fold=0, epoch=0, epochs=2, value=None),)
+            (first,) = driver.snapshot().running
+            params = curve.trial(0).params
+            assert first == Running(0, 0, 0, 2, None, params=params, doing="starting")
+            Attempt.begin(SweepFiles(curve.folder).trial(0), driver="any")
+            assert driver.snapshot().running[0].doing == "loading weights"
             assert driver.epoch(0, report(0, 2, 0.5))
-            assert driver.snapshot().running == (Running(0, fold=0, epoch=2, epochs=2, value=0.5),)
+            (now,) = driver.snapshot().running
+            assert now == Running(0, fold=0, epoch=2, epochs=2, value=0.5, params=params)
         assert curve.trial(0).intermediate_values == {2: 0.5}
+
+    def test_a_running_trial_is_compared_with_the_best_at_the_same_epoch(
+        self, sweep: Callable[..., Sweep]
+    ):
+        curve = sweep(NO_RACE)
+        with curve.driver() as driver:
+            handed_out(driver)
+            for step_report in (report(0, 1, 0.25), report(0, 2, 0.5)):
+                driver.epoch(0, step_report)
+            driver.finished(0, completed(0.5, 0.5, 0.5))
+            handed_out(driver)
+            driver.epoch(1, report(0, 1, 0.125))
+            assert driver.snapshot().running[0].versus_best == -0.125
+            driver.epoch(1, report(1, 2, 0.125, 0.125))
+            assert driver.snapshot().running[0].versus_best is None
+            (leader,) = driver.snapshot().leaders
+            assert driver.snapshot().last is not None
+            at, last = driver.snapshot().last
+        assert leader == Leader(0, 0.5, 0.0, None, curve.trial(0).params)
+        assert at > 0
+        assert (last.number, last.state, last.best) == (0, "completed", True)
 
     def test_a_known_step_decides_nothing_and_is_not_written_twice(
         self, sweep: Callable[..., Sweep]

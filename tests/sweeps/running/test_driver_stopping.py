@@ -12,7 +12,7 @@ from optuna.trial import TrialState
 
 from sweeps.paths import SweepFiles
 from sweeps.running.asking import Next
-from sweeps.running.events import Notice, TrialEnded, TrialStarted
+from sweeps.running.events import Notice, Phase, TrialEnded, TrialStarted
 from sweeps.running.messages import Outcome
 from sweeps.search.sampling import propose
 from sweeps.study import records
@@ -139,7 +139,7 @@ class TestDraining:
             assert driver.next() is Next.FINISHED
             assert driver.epoch(0, report(0, 1, 0.5))
             assert (driver.stopping, driver.interrupted, driver.done) == (False, False, False)
-            assert driver.snapshot().stopping
+            assert driver.snapshot().phase is Phase.DRAINING
             assert not list(SweepFiles(curve.folder).stops())
             driver.finished(0, completed(0.5, 0.5, 0.5))
             assert driver.done

@@ -175,7 +175,7 @@ def test_the_search_space_comes_before_the_environment(make_spec: Callable[..., 
 
 def test_the_message_at_the_end_has_counts_and_the_best(make_spec: Callable[..., SweepSpec]):
     counts = dict(completed=2, pruned=1, failed=0, interrupted=0, repeats=0, finishes=0)
-    rest = dict(running=(), cap=3, k=2, elapsed_s=1.0, eta_s=None, stopping=False)
+    rest = dict(running=(), cap=3, k=2, elapsed_s=1.0, eta_s=None)
     end = Snapshot(**counts, **rest, best_score=0.75, best_number=1)  # type: ignore[arg-type]
     assert progress_text(make_spec(), end, how="all is over") == (
         "all is over (2 completed, 1 pruned, 0 failed; best valid/f1 0.7500 (trial 1))"

@@ -129,3 +129,11 @@ def test_a_change_of_state_moves_a_trial_and_asks_for_no_new_one() -> None:
     assert (tally.states[TrialState.RUNNING], tally.states[TrialState.COMPLETE]) == (0, 1)
     assert tally.best is not None
     assert tally.best.value == 0.7
+
+
+def test_three_leaders_are_known_and_a_result_that_was_taken_over_is_one() -> None:
+    tally = Tally("mine", Goal.MAXIMIZE)
+    for number, score in enumerate((0.5, 0.7, 0.6, 0.4)):
+        tally.add(trial(number, score=score))
+    tally.add(repeat(4, of=Origin("mine", 1), repeats=1, score=0.7))
+    assert [leader.number for leader in tally.leaders] == [1, 2, 0]
