@@ -44,6 +44,11 @@ def default_storage(runs: Path) -> str:
     return f"sqlite:///{quote(str(runs / 'sweeps.db'))}"
 
 
+def artifacts_folder(runs: Path) -> Path:
+    """The folder with the pictures that the Optuna dashboard shows, of all sweeps."""
+    return runs / "artifacts"
+
+
 @dataclasses.dataclass(frozen=True)
 class TrialFiles:
     """The directory of one trial, and the paths in it."""

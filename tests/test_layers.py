@@ -59,7 +59,9 @@ FOREIGN = {
         "sweeps/preparing/opening.py",
         "sweeps/results/view.py",
         "sweeps/upkeep/leftovers.py",
+        "sweeps/reporting/dashboard.py",
     ],
+    "optuna_dashboard": ["sweeps/reporting/dashboard.py"],
     "sqlalchemy": ["sweeps/study/"],
     "optuna": [
         "sweeps/study/",
@@ -69,6 +71,7 @@ FOREIGN = {
         "sweeps/results/",
         "sweeps/running/",
         "sweeps/upkeep/",
+        "sweeps/reporting/",
         "sweeps/sweep.py",
     ],
     "psutil": ["sweeps/processes.py"],
@@ -335,6 +338,7 @@ IMPORTED_AS = {
     "opencv-python-headless": "cv2",
     "scikit-learn": "sklearn",
     "ruamel.yaml": "ruamel",
+    "optuna-dashboard": "optuna_dashboard",
 }
 
 

@@ -15,6 +15,7 @@ import typer
 from sweeps.cli.best import best
 from sweeps.cli.check import check
 from sweeps.cli.compare_submissions import compare_submissions
+from sweeps.cli.dashboard import dashboard
 from sweeps.cli.demo import demo
 from sweeps.cli.export import export
 from sweeps.cli.gc import gc
@@ -92,6 +93,7 @@ for command in (
     score,
     compare_submissions,
     status,
+    dashboard,
     stop,
     retry,
     gc,
