@@ -1,5 +1,6 @@
 """`sweeps dashboard`: show all sweeps of a storage in the browser."""
 
+import signal
 import sys
 from typing import Annotated
 
@@ -36,6 +37,6 @@ def dashboard(
             )
         print(f"http://{shown}:{port}/dashboard  (Ctrl-C ends it)", flush=True)
 
-    serve(
-        dashboard_of(found, runs=runs_folder(runs), hosts=hosts), host=host, port=port, ready=ready
-    )
+    app = dashboard_of(found, runs=runs_folder(runs), hosts=hosts)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # Ctrl-C is the usual end: exit code 0
+    serve(app, host=host, port=port, ready=ready)
