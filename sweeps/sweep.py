@@ -20,7 +20,7 @@ from sweeps.errors import InputError
 from sweeps.paths import SweepFiles, default_storage, make_folder
 from sweeps.running.events import Notice, ProgressView, Silent, Snapshot
 from sweeps.running.webhook import Webhook, progress_text, url_of
-from sweeps.study.database import PATIENCE_S
+from sweeps.study.database import PATIENCE_S, hidden
 
 if TYPE_CHECKING:
     from optuna.storages import RDBStorage
@@ -174,6 +174,7 @@ def _run(spec: "SweepSpec", context: _Context) -> "Driver | None":
     """Run the sweep and return its driver; None if all its trials were over before."""
     from sweeps.preparing.data import changes, cut_sweep, with_folds
     from sweeps.preparing.opening import open_sweep
+    from sweeps.reporting.note import note_of
     from sweeps.study.stored_sweep import StoredSweep
     from trainer.data.data_set import ReadOptions
 
@@ -196,6 +197,7 @@ def _run(spec: "SweepSpec", context: _Context) -> "Driver | None":
         _report_data(cut, changes(cut), context)
         spec = with_folds(spec, cut.folds)
         sweep = open_stored(spec, cut)
+        sweep.add_note(note_of(spec, data=cut.counts(), storage=hidden(options.url)))
         _warm_start(sweep, spec, context)
         with _driver(spec, sweep, cluster, cut, context) as driver, _ctrl_c(driver):
             context.signals.connect(driver)

@@ -6,6 +6,7 @@ import sys
 from typing import Any
 
 import optuna
+import optuna_dashboard
 import pytest
 from optuna.distributions import FloatDistribution
 from optuna.exceptions import StorageInternalError
@@ -35,6 +36,18 @@ def test_a_sweep_is_an_optuna_study_with_its_direction_and_metric(
     study = optuna.load_study(study_name="toy", storage=storage)
     assert study.direction == StudyDirection.MAXIMIZE
     assert study.metric_names == ["valid/f1"]
+
+
+def test_the_dashboard_shows_the_note_and_keeps_what_a_user_made_of_it(
+    storage: RDBStorage, sweep: StoredSweep
+) -> None:
+    study = optuna.load_study(study_name="toy", storage=storage)
+    text = "# Is 10 % enough?\n" + "ä line\n" * 1_000
+    sweep.add_note(text)
+    assert optuna_dashboard.get_note(study) == text
+    optuna_dashboard.save_note(study, "yes")
+    sweep.add_note("# Is 10 % enough?")
+    assert optuna_dashboard.get_note(study) == "yes"
 
 
 def test_a_loss_is_minimised(storage: RDBStorage, make_spec: Make) -> None:
