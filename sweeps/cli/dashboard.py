@@ -2,6 +2,7 @@
 
 import signal
 import sys
+import warnings
 from typing import Annotated
 
 import typer
@@ -37,6 +38,8 @@ def dashboard(
             )
         print(f"http://{shown}:{port}/dashboard  (Ctrl-C ends it)", flush=True)
 
+    # with few trials Optuna warns of the importance that the page asks for, once for each request
+    warnings.filterwarnings("ignore", module="optuna")
     app = dashboard_of(found, runs=runs_folder(runs), hosts=hosts)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # Ctrl-C is the usual end: exit code 0
     serve(app, host=host, port=port, ready=ready)

@@ -1,0 +1,70 @@
+"""Pages of a real sweep in a real browser: Debian's Chromium, driven by Playwright."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from sweeps.running.local import run_local
+from tests.integration.conftest import SWEEPS, opened
+
+PATIENCE_MS = 120_000
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("Chromium is not installed; `apt-get install chromium`")
+    # Chromium refuses to run as root with its sandbox; the pages are our own
+    arguments = ["--no-sandbox", "--disable-gpu"]
+    with (
+        sync_playwright() as playwright,
+        playwright.chromium.launch(executable_path=chromium, args=arguments) as launched,
+    ):
+        yield launched
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """An empty page on which no error may be logged."""
+    errors: list[str] = []
+    with browser.new_context(viewport={"width": 1400, "height": 1000}) as context:
+        made = context.new_page()
+        made.set_default_timeout(PATIENCE_MS)
+        made.on("console", lambda said: errors.append(said.text) if said.type == "error" else None)
+        made.on("pageerror", lambda error: errors.append(str(error)))
+        yield made
+    assert errors == []
+
+
+@pytest.fixture
+def dashboard(space: Callable[..., Path], tmp_path: Path) -> Iterator[str]:
+    """The address of the dashboard of a sweep of three trials."""
+    runs = tmp_path / "runs"
+    with opened(space(description="Which network learns digits?"), runs) as sweep:
+        run_local(sweep.driver)
+    with subprocess.Popen(
+        [SWEEPS, "dashboard", "--port", "0", "--runs", runs],
+        env=os.environ,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            assert process.stdout is not None
+            yield process.stdout.readline().split()[0]
+        finally:
+            process.terminate()
+
+
+def test_the_dashboard_shows_the_trials_of_a_sweep(page: Page, dashboard: str):
+    page.goto(dashboard)
+    page.get_by_role("link", name="small").click()
+    expect(page.get_by_role("heading", name="History")).to_be_visible(timeout=PATIENCE_MS)
+    expect(page.locator(".js-plotly-plot").first).to_be_visible(timeout=PATIENCE_MS)
+    page.goto(f"{page.url}/trials?numbers=2")
+    expect(page.get_by_text("Trial 2").first).to_be_visible(timeout=PATIENCE_MS)
