@@ -123,7 +123,6 @@ def _show_best(name: str, options: "RunOptions") -> None:
     from sweeps.results.choice import choose
     from sweeps.results.leaderboard import leaderboard
     from sweeps.results.view import SweepView, find_sweep
-    from sweeps.study.database import hidden
     from sweeps.study.storage import open_storage
 
     view = SweepView.read(find_sweep(open_storage(options.url), name))
@@ -141,4 +140,16 @@ def _show_best(name: str, options: "RunOptions") -> None:
     print(f"more       sweeps best {name} --topk 10", file=sys.stderr)
     alone = f"sweeps export {name} --trial {found.trials[0].number}"
     print(f"alone      {alone} > trial.yaml", file=sys.stderr)
-    print(f"pictures   optuna-dashboard {hidden(options.url)}", file=sys.stderr)
+    print(f"pictures   {_dashboard(options)}", file=sys.stderr)
+
+
+def _dashboard(options: "RunOptions") -> str:
+    """The command that shows the sweep in the browser."""
+    from sweeps.study.database import hidden
+
+    parts = ["sweeps dashboard"]
+    if options.runs != runs_folder(None):
+        parts.append(f"--runs {options.runs}")
+    if options.url != storage_url(None, options.runs):
+        parts.append(f"--storage {hidden(options.url)}")
+    return " ".join(parts)

@@ -27,7 +27,7 @@ END = """\
 files      runs/tiny
 more       sweeps best tiny --topk 10
 alone      sweeps export tiny --trial {best} > trial.yaml
-pictures   optuna-dashboard sqlite:///runs/sweeps.db
+pictures   sweeps dashboard
 """
 
 
