@@ -88,7 +88,7 @@ FOREIGN = {
     "safetensors": ["trainer/model/"],
     "pandas": ["trainer/data/frames.py", "trainer/data/sources.py", "sweeps/reporting/export.py"],
     "pyarrow": [],
-    "sklearn": ["sweeps/samples/"],
+    "sklearn": ["sweeps/samples/", "sweeps/results/importance.py"],
     "cv2": ["trainer/images/crops.py"],
     "rembg": ["trainer/images/crops.py"],
     "onnx": ["trainer/prediction/onnx_export.py"],
