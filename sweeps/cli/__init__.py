@@ -14,6 +14,7 @@ import typer
 
 from sweeps.cli.best import best
 from sweeps.cli.check import check
+from sweeps.cli.compare import compare
 from sweeps.cli.compare_submissions import compare_submissions
 from sweeps.cli.dashboard import dashboard
 from sweeps.cli.demo import demo
@@ -85,6 +86,7 @@ for command in (
     check,
     prepare,
     best,
+    compare,
     predict,
     refit,
     pack,

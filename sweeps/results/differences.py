@@ -58,6 +58,13 @@ class Difference:
         """Whether the difference is no chance, all pairs considered."""
         return self.p < LEVEL
 
+    @property
+    def verdict(self) -> str:
+        """What the difference means, in words."""
+        if self.clear:
+            return "clear"
+        return "no difference seen" if self.low <= 0 else "may be chance, of so many pairs"
+
     def as_json(self) -> dict[str, Any]:
         """The difference as `sweeps compare --json` prints it."""
         return {**dataclasses.asdict(self), "trials": list(self.trials), "clear": self.clear}
@@ -68,7 +75,7 @@ class Differences:
     """All pairs of values of all parameters.
 
     Attributes:
-        pairs: what could be estimated, in the order of the space.
+        pairs: what could be estimated, in the order of the space, the largest differences first.
         unsaid: by parameter, sentences about values of which nothing is said.
         too_few: why nothing is said at all; None if something is.
     """
@@ -124,6 +131,8 @@ def differences(
             )
     p_P = holm(np.array([contrast.p for *_, contrast in found]))
     pairs = [_difference(*each, p=float(p)) for each, p in zip(found, p_P, strict=True)]
+    order = list(columns.levels)
+    pairs.sort(key=lambda pair: (order.index(pair.parameter), -pair.gain))
     return Differences(tuple(pairs), {name: tuple(why) for name, why in unsaid.items()})
 
 

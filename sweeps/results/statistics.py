@@ -65,6 +65,11 @@ class Statistics:
             fold_adjusted([fold_scores(trial) for trial in trials]),
         )
 
+    @property
+    def completed(self) -> int:
+        """How many of the trials are complete."""
+        return sum(trial.state == TrialState.COMPLETE for trial in self.trials)
+
     @functools.cached_property
     def differences(self) -> Differences:
         """By how much the values of each parameter differ."""
