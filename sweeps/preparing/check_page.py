@@ -93,12 +93,14 @@ class PageTable:
     Attributes:
         rows: each row has one cell per column; its first cell is the name of the row.
         note: a remark about the table; may be empty.
+        trials: the trial of each row, for rows that are lit together with charts; may be empty.
     """
 
     title: str
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     note: str = ""
+    trials: tuple[int, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,7 +142,7 @@ def write_page(page: CheckPage, path: Path) -> None:
         lstrip_blocks=True,
     )
     environment.filters |= {
-        "data_uri": _data_uri,
+        "data_uri": data_uri,
         "shortened": shortened,
         "numeric": numeric_columns,
     }
@@ -194,5 +196,6 @@ def numeric_columns(table: PageTable) -> tuple[bool, ...]:
     )
 
 
-def _data_uri(jpeg: bytes) -> str:
+def data_uri(jpeg: bytes) -> str:
+    """The picture as the source of an `<img>`, so that the page needs no other file."""
     return f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}"
