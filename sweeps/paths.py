@@ -167,6 +167,11 @@ class SweepFiles:
         return self.directory / "holdout.json"
 
     @property
+    def report(self) -> Path:
+        """The HTML page of `sweeps report`."""
+        return self.directory / "report.html"
+
+    @property
     def check(self) -> "SweepFiles":
         """The folder in which `sweeps check` writes the same files."""
         return SweepFiles(self.directory / "check")

@@ -25,6 +25,7 @@ from sweeps.cli.pack import pack
 from sweeps.cli.predict import predict
 from sweeps.cli.prepare import prepare
 from sweeps.cli.refit import refit
+from sweeps.cli.report import report
 from sweeps.cli.retry import retry
 from sweeps.cli.run import run
 from sweeps.cli.score import score
@@ -87,6 +88,7 @@ for command in (
     prepare,
     best,
     compare,
+    report,
     predict,
     refit,
     pack,

@@ -1,0 +1,58 @@
+"""The report of a sweep: all sections, from what was read."""
+
+from pathlib import Path
+
+from sweeps.reporting import sections, trial_sections
+from sweeps.reporting.document import Report
+from sweeps.reporting.gathered import Gathered
+from sweeps.results.chosen import Choice
+from sweeps.results.view import SweepView, sweep_files
+
+# in the order of the page
+SECTIONS = (
+    sections.takeaways,
+    sections.progress,
+    sections.importance,
+    sections.choices,
+    sections.leaderboard,
+    trial_sections.parallel,
+    trial_sections.parameters,
+    sections.folds,
+    sections.costs,
+    sections.curves,
+    trial_sections.classes,
+    trial_sections.errors,
+    sections.endings,
+    sections.spec,
+)
+
+
+def make_report(view: SweepView, *, runs: Path, choice: Choice | None) -> Report:
+    """Return the report of a sweep that was read.
+
+    Args:
+        runs: the folder of all results.
+        choice: what the sweep ships; None if nothing can be chosen.
+
+    Raises:
+        InputError, DataError: the sweep's directory or its folds are missing or damaged.
+    """
+    files = sweep_files(view.sweep, runs=runs)
+    found = Gathered.of(view, runs=runs, files=files, choice=choice)
+    made = (section(found) for section in SECTIONS)
+    return Report(
+        title=view.name,
+        question=str(_description(found) or ""),
+        facts=sections.facts(found),
+        sections=tuple(section for section in made if section is not None),
+    )
+
+
+def _description(found: Gathered) -> str | None:
+    """The description in the search space."""
+    from sweeps.space.yaml_file import YamlFile
+
+    if not found.files.spec.is_file():
+        return None
+    description = YamlFile(found.files.spec).values.get("description")
+    return None if description is None else str(description)

@@ -1,0 +1,50 @@
+(() => {
+  const marks = new Map(), off = new Map();
+  for (const mark of document.querySelectorAll("[data-t]")) {
+    const trial = mark.dataset.t;
+    if (!marks.has(trial)) marks.set(trial, []);
+    marks.get(trial).push(mark);
+  }
+  let lit;
+  const light = trial => {
+    if (trial === lit) return;
+    for (const mark of marks.get(lit) || []) mark.classList.remove("on");
+    for (const mark of marks.get(lit = trial) || []) mark.classList.add("on");
+  };
+  document.addEventListener("pointerover", event => light(event.target.closest("[data-t]")?.dataset.t));
+
+  const ranges = new Map();
+  const hide = () => {
+    for (const path of document.querySelectorAll("[data-y]")) {
+      const places = path.dataset.y.split(" ");
+      const out = [...ranges].some(([axis, [from, to]]) => !(places[axis] >= from && places[axis] <= to));
+      if (out !== !!off.get(path.dataset.t)) {
+        off.set(path.dataset.t, out);
+        for (const mark of marks.get(path.dataset.t)) mark.classList.toggle("off", out);
+      }
+    }
+  };
+  for (const axis of document.querySelectorAll("[data-axis]")) {
+    const bar = axis.nextElementSibling;
+    const place = event =>
+      new DOMPoint(event.clientX, event.clientY).matrixTransform(axis.getScreenCTM().inverse()).y;
+    let start = null;
+    const drag = event => {
+      if (start === null) return;
+      const range = [start, place(event)].sort((a, b) => a - b);
+      const wide = range[1] - range[0] > 3;
+      bar.setAttribute("y", range[0]);
+      bar.setAttribute("height", wide ? range[1] - range[0] : 0);
+      wide ? ranges.set(+axis.dataset.axis, range) : ranges.delete(+axis.dataset.axis);
+      hide();
+    };
+    axis.addEventListener("pointerdown", event => {
+      start = place(event);
+      axis.setPointerCapture(event.pointerId);
+      drag(event);
+    });
+    axis.addEventListener("pointermove", drag);
+    axis.addEventListener("pointerup", () => { start = null; });
+    axis.addEventListener("pointercancel", () => { start = null; });
+  }
+})();

@@ -1,0 +1,145 @@
+"""The page that explains a sweep."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from sweeps.running.messages import Outcome
+from sweeps.study.stored_sweep import StoredSweep
+from tests.sweeps.cli.conftest import Ended
+from tests.sweeps.cli.test_compare import fill
+from tests.sweeps.preparing.test_check_page import Tree
+
+Recorded = Callable[..., StoredSweep]
+MIXED = (
+    [0, 1, 2],
+    [3, 3, 3],
+    Outcome("stopped", (0.7,)),
+    Outcome("failed", reason="fold 0, epoch 1: the training loss is nan"),
+)
+ALWAYS = ["takeaways", "best-so-far", "importance", "differences", "leaderboard", "parallel"]
+
+
+def test_the_page_has_all_sections_and_names_its_file(
+    sweeps: Callable[..., Ended], recorded: Recorded, home: Path
+):
+    fill(recorded(*MIXED))
+    ended = sweeps("report")
+    assert (ended.code, ended.out) == (0, "runs/curve/report.html\n")
+    tree = Tree()
+    tree.feed((home / "runs/curve/report.html").read_text())
+    assert tree.open == [tree.root]
+    sections = tree.root.find("section")
+    assert [section.attributes["id"] for section in sections] == [
+        *ALWAYS,
+        "parameters",
+        "folds",
+        "cost",
+        "classes",
+        "errors",
+        "endings",
+        "spec",
+    ]
+    texts = {section.attributes["id"]: section.text for section in sections}
+    assert "optimizer: adamw is better than sgd by 0.0786" in texts["takeaways"]
+    assert "Stopped early" in texts["endings"]
+    assert "the training loss is nan" in texts["endings"]
+    assert "method: grid" in texts["spec"]
+    assert len(sections[10].find("img")) == 3  # trial 0 got three images wrong
+    assert len(sections[4].find("tr")) == 12  # a head, and eleven completed trials
+
+
+def test_another_name_and_other_forms(sweeps: Callable[..., Ended], recorded: Recorded, home: Path):
+    recorded(*MIXED)
+    assert sweeps("report", "curve.yaml", "--out", "out/a.html").out == "out/a.html\n"
+    assert (home / "out/a.html").stat().st_size > 10_000
+    found = json.loads(sweeps("report", "--json").out)
+    assert found["sweep"] == "curve"
+    assert [row["number"] for row in found["leaderboard"]["data"]["trials"]] == [0, 1]
+    assert found["endings"]["data"]["stopped"] == [{"rule": "stopped", "folds": 1, "trials": 1}]
+    assert set(ALWAYS) < set(found)
+    text = sweeps("report", "--markdown").out
+    assert text.startswith("# curve\n")
+    assert "| 0 | 0.9500 ± 0.0500 |" in text
+    assert not (home / "runs/curve/report.html").exists()
+
+
+def test_a_sweep_without_a_completed_trial_is_explained_too(
+    sweeps: Callable[..., Ended], recorded: Recorded
+):
+    recorded(*MIXED[2:])
+    found = json.loads(sweeps("report", "--json").out)
+    assert "leaderboard" not in found
+    assert found["takeaways"]["sentences"][0] == (
+        "no completed trial has readable predictions, so nothing is chosen"
+    )
+    assert found["endings"]["data"]["failed"] == {"1": "fold 0, epoch 1: the training loss is nan"}
+
+
+def test_trials_without_files_leave_out_what_needs_files(
+    sweeps: Callable[..., Ended], recorded: Recorded
+):
+    fill(recorded(Outcome("failed", reason="out of luck")))
+    ended = sweeps("report", "--json")
+    assert ended.code == 0
+    assert "no complete trial has readable files" in ended.err
+    found = json.loads(ended.out)
+    assert not {"classes", "errors", "cost", "curves"} & set(found)
+    assert len(found["differences"]["data"]["pairs"]) == 6
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["--out", "report.pdf"],
+            "--out report.pdf: it is a page for a browser, so its name ends in .html",
+        ),
+        (
+            ["--json", "--markdown"],
+            "--json and --markdown are two forms of the same report: give one of them",
+        ),
+        (
+            ["--json", "--open"],
+            "--json prints the report, so it goes with neither --out nor --open",
+        ),
+        (
+            ["--markdown", "--out", "a.html"],
+            "--markdown prints the report, so it goes with neither --out nor --open",
+        ),
+        (
+            ["--out", "folder.html"],
+            "--out folder.html: a folder. Give the name of a file, e.g. report.html",
+        ),
+        (
+            ["--out", "file/a.html"],
+            "file: cannot be written (File exists). Choose another folder with --out",
+        ),
+        (
+            ["curv"],
+            "no sweep 'curv' in this storage. Did you mean 'curve'? `sweeps list` shows them",
+        ),
+        ([], "sweep 'curve' has no finished trial yet. `sweeps status` shows how it goes"),
+    ],
+)
+def test_what_cannot_be_reported_is_an_error(
+    sweeps: Callable[..., Ended], recorded: Recorded, home: Path, arguments: list[str], message: str
+):
+    recorded(*([[0, 1, 2]] if arguments else []))
+    (home / "folder.html").mkdir()
+    (home / "file").touch()
+    assert sweeps("report", *arguments) == Ended(2, "", f"error: {message}\n")
+    assert not (home / "runs/curve/report.html").exists()
+
+
+def test_open_shows_the_page_in_a_browser(
+    sweeps: Callable[..., Ended], recorded: Recorded, monkeypatch: pytest.MonkeyPatch, home: Path
+):
+    recorded([0, 1, 2])
+    shown: list[str] = []
+    monkeypatch.setattr("webbrowser.open", lambda url: bool(shown.append(url)))
+    ended = sweeps("report", "--open")
+    assert shown == [(home / "runs/curve/report.html").as_uri()]
+    assert ended.err.endswith("note: no browser was found; open runs/curve/report.html\n")
