@@ -42,6 +42,7 @@ STEPS = [
     "choosing the members of the ensemble ...",
     "estimating the ensemble: choosing it again without the images that it predicts ...",
 ]
+ALONE = "alone      sweeps export curve --trial 0 > trial.yaml"
 
 
 def folds_of(name: str = "curve") -> Folds:
@@ -65,13 +66,13 @@ def test_it_says_what_to_expect_and_keeps_it(sweeps: Callable[..., Ended], recor
     recorded([0, 1, 2], [3, 3, 3])
     first = sweeps("best")
     assert (first.code, first.out) == (0, BOTH)
-    assert first.err.splitlines() == STEPS
-    assert sweeps("best") == Ended(0, BOTH, "")  # from the file beside the sweep
+    assert first.err.splitlines() == [*STEPS, ALONE]
+    assert sweeps("best") == Ended(0, BOTH, f"{ALONE}\n")  # from the file beside the sweep
     oof = Path("runs/curve/trial-0001/fold-0") / OOF
     shutil.copyfile(oof, "copy.npz")
     oof.unlink()
     shutil.copyfile("copy.npz", oof)  # whatever changes a file makes it compute again
-    assert sweeps("best").err.splitlines() == STEPS
+    assert sweeps("best").err.splitlines() == [*STEPS, ALONE]
 
 
 def test_stopped_trials_show_that_the_complete_ones_were_lucky(
@@ -97,7 +98,7 @@ def test_a_choice_that_cannot_be_kept_or_read_is_computed_again(
     assert sweeps("best").out == BOTH
     (kept,) = choices.iterdir()
     kept.write_text("{}")
-    assert sweeps("best") == Ended(0, BOTH, "".join(f"{step}\n" for step in STEPS))
+    assert sweeps("best").err.splitlines() == [*STEPS, ALONE]
 
 
 def test_only_the_latest_choices_are_kept(

@@ -190,8 +190,8 @@ error: wrong.yaml: 9 problems
   sampler: 'tpe' does not fit method: grid. Allowed: grid, brute_force; tpe goes with method: \
 bayes or custom (from --set)
   line 1  metod: unknown key. Did you mean 'method'? Allowed here: budget, data, description, \
-early_terminate, folds, keep, method, metric, name, parameters, resources, retries, run_cap, \
-sampler, seed, start_with, warm_start
+early_terminate, folds, keep, method, metric, name, notify, parameters, resources, retries, \
+run_cap, sampler, seed, start_with, warm_start
   line 3  metric.name: missing. Known: valid/f1, valid/accuracy, valid/balanced_accuracy, \
 valid/loss, valid/log_loss, valid/ece
   line 3  metric.goal: unknown value 'lowest'. Known: maximize, minimize
