@@ -58,7 +58,8 @@ class Point:
     @property
     def text(self) -> str:
         """What is shown while the mouse pointer is over a mark of the trial."""
-        state = "" if self.complete else f", stopped after {len(self.folds)} folds"
+        done = "1 fold" if len(self.folds) == 1 else f"{len(self.folds)} folds"
+        state = "" if self.complete else f", stopped after {done}"
         return f"trial {self.trial}: {self.score:.4f}{state}"
 
 

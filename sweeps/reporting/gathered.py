@@ -8,11 +8,12 @@ import dataclasses
 import functools
 import json
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from optuna.trial import TrialState
 
 from sweeps.paths import SweepFiles
 from sweeps.reporting.charts import Point
@@ -70,7 +71,7 @@ class Gathered:
             files=files,
             folds=files.folds(),
             summary=summarise(view),
-            board=leaderboard(view, runs=runs, topk=MOST_ROWS, choice=choice, everything=True),
+            board=leaderboard(view, runs=runs, topk=MOST_ROWS, choice=choice),
             choice=choice,
             statistics=Statistics.of(view),
         )
@@ -89,7 +90,7 @@ class Gathered:
             Point(
                 trial=trial.number,
                 score=float(score),
-                complete=trial.state.name == "COMPLETE",
+                complete=trial.state == TrialState.COMPLETE,
                 seconds=_seconds(trial_directory(self.runs, trial, sweep=self.view.name)),
                 folds=fold_scores(trial),
                 values=values,
@@ -170,5 +171,4 @@ def confident_errors(predicted: Predicted, labels_N: Ints, *, most: int) -> list
     """The images that are predicted wrongly, those with the surest wrong class first."""
     wrong_N = np.flatnonzero(predicted.class_N != labels_N)
     sure_N = predicted.probs_NK[wrong_N, predicted.class_N[wrong_N]]
-    order: Sequence[int] = wrong_N[np.argsort(-sure_N, kind="stable")][:most].tolist()
-    return list(order)
+    return [int(index) for index in wrong_N[np.argsort(-sure_N, kind="stable")][:most]]

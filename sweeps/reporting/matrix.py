@@ -10,7 +10,7 @@ import numpy as np
 from sweeps.reporting.svg import Chart, drawing, escape, tag
 
 MOST_CLASSES = 30  # with more, the cells are too small; a table names the mistakes
-LEFT, TOP, SIDE = 130, 96, 560
+LEFT, SIDE = 130, 560
 
 
 def confusion_matrix(
@@ -23,10 +23,11 @@ def confusion_matrix(
     if len(names) > MOST_CLASSES:
         return None
     side = SIDE / len(names)
+    top = 22 + 5 * min(17, max(map(len, names)))  # room for the names across
     share_KK = counts_KK / np.maximum(counts_KK.sum(axis=1, keepdims=True), 1)
     parts = []
     for actual, name in enumerate(names):
-        y = TOP + actual * side
+        y = top + actual * side
         shown = name if len(name) < 18 else f"{name[:17]}…"
         parts.append(tag("text", escape(shown), x=LEFT - 6, y=y + side / 2 + 4, class_="tick end"))
         x = LEFT + (actual + 0.5) * side
@@ -35,7 +36,7 @@ def confusion_matrix(
                 "text",
                 escape(shown),
                 class_="tick",
-                transform=f"translate({x + 4:.1f} {TOP - 6}) rotate(-60)",
+                transform=f"translate({x + 4:.1f} {top - 6}) rotate(-60)",
             )
         )
         for said, other in enumerate(names):
@@ -69,6 +70,6 @@ def confusion_matrix(
     title = f"Confusion matrix of trial {trial}"
     return Chart(
         title,
-        drawing(title, *parts, height=TOP + SIDE + 12),
+        drawing(title, *parts, height=top + SIDE + 12),
         "Down: actual class. Across: predicted class, out of fold.",
     )

@@ -7,6 +7,7 @@ from sweeps.reporting.document import Report
 from sweeps.reporting.gathered import Gathered
 from sweeps.results.chosen import Choice
 from sweeps.results.view import SweepView, sweep_files
+from sweeps.space.yaml_file import YamlFile
 
 # in the order of the page
 SECTIONS = (
@@ -42,17 +43,15 @@ def make_report(view: SweepView, *, runs: Path, choice: Choice | None) -> Report
     made = (section(found) for section in SECTIONS)
     return Report(
         title=view.name,
-        question=str(_description(found) or ""),
+        question=_description(found),
         facts=sections.facts(found),
         sections=tuple(section for section in made if section is not None),
     )
 
 
-def _description(found: Gathered) -> str | None:
-    """The description in the search space."""
-    from sweeps.space.yaml_file import YamlFile
-
+def _description(found: Gathered) -> str:
+    """The description in the search space; empty without one."""
     if not found.files.spec.is_file():
-        return None
+        return ""
     description = YamlFile(found.files.spec).values.get("description")
-    return None if description is None else str(description)
+    return "" if description is None else str(description)

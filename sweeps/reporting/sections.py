@@ -68,7 +68,7 @@ def facts(found: Gathered) -> tuple[tuple[str, str], ...]:
             f"foldsweep {found.about.get('foldsweep', 'unknown')} began it, "
             f"{importlib.metadata.version('foldsweep')} wrote this",
         ),
-        ("continue", f"sweeps run {found.files.spec}"),
+        ("continue", "sweeps run SPACE, with the search space file that began it"),
     ]
     return tuple(lines)
 
@@ -212,12 +212,7 @@ def leaderboard(found: Gathered) -> Section | None:
         trials=tuple(row.number for row in board.trials),
     )
     sentences = () if found.choice is None else (alike_sentence(found.choice),)
-    data = {
-        **found.board.as_json(),
-        "trials": [row.as_json() for row in board.trials],
-    }
-    data.pop("others", None)
-    return Section("leaderboard", "Leaderboard", sentences, tables=(table,), data=data)
+    return Section("leaderboard", "Leaderboard", sentences, tables=(table,), data=board.as_json())
 
 
 def folds(found: Gathered) -> Section | None:

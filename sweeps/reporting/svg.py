@@ -105,6 +105,12 @@ class Scale:
             first, last = math.ceil(math.log10(self.low)), math.floor(math.log10(self.high))
             step = math.ceil((last - first + 1) / most)
             return [10.0**power for power in range(first, last + 1, step)]
+        if self.log and self.high / self.low >= 4:
+            first = math.floor(math.log10(self.low))
+            steps = [
+                float(f"{one}e{power}") for power in range(first, first + 4) for one in (1, 2, 5)
+            ]
+            return [step for step in steps if self.low <= step <= self.high]
         raw = (self.high - self.low) / most
         size = 10 ** math.floor(math.log10(raw))
         step_size = next(size * factor for factor in (1, 2, 5, 10) if size * factor >= raw * 0.999)

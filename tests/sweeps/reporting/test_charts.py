@@ -68,7 +68,7 @@ def test_the_best_so_far_rises_with_complete_trials_only():
 def test_stopped_trials_are_hollow():
     chart = best_so_far(POINTS, metric="valid/f1", goal=Goal.MAXIMIZE)
     hollow = read(chart.svg).find("circle", **{"class": "cut"})
-    assert [each.text for each in hollow] == ["trial 1: 0.9500, stopped after 1 folds"]
+    assert [each.text for each in hollow] == ["trial 1: 0.9500, stopped after 1 fold"]
 
 
 def test_a_trial_that_learned_nothing_does_not_flatten_the_others():
