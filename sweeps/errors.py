@@ -6,6 +6,7 @@ SweepsError
 │   └── SweepBusyError      2   another driver owns the sweep
 ├── InfrastructureError     3   Ray or the storage is gone; the same command continues the sweep
 │   ├── LeaseLostError      3   another driver took the sweep over
+│   ├── TrackerError        3   W&B or another tracker does not answer; `sweeps sync` tells it later
 │   └── ClusterLostError    3   Ray's head is gone, and this process cannot disconnect cleanly
 └── NothingCompletedError   1   the sweep ran, but no trial completed
 
@@ -73,6 +74,10 @@ class InfrastructureError(SweepsError):
 
 class LeaseLostError(InfrastructureError):
     """The driver could not renew its lease: another driver may have taken the sweep over."""
+
+
+class TrackerError(InfrastructureError):
+    """A tracker cannot reach its program, or is refused. The records keep all that it missed."""
 
 
 class ClusterLostError(InfrastructureError):

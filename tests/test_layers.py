@@ -39,6 +39,7 @@ WINGS = {
         "search preparing results",
         "running",
         "upkeep ray_tune samples",
+        "tracking",
         "reporting shipping",
         "sweep",
         "cli",
