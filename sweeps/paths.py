@@ -172,6 +172,11 @@ class SweepFiles:
         return self.directory / "report.html"
 
     @property
+    def tensorboard(self) -> Path:
+        """The folder with the files of TensorBoard, see `sweeps.tracking.tensorboard`."""
+        return self.directory / "tensorboard"
+
+    @property
     def check(self) -> "SweepFiles":
         """The folder in which `sweeps check` writes the same files."""
         return SweepFiles(self.directory / "check")

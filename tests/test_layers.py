@@ -101,6 +101,7 @@ FOREIGN = {
         "sweeps/preparing/inspection.py",
         "sweeps/samples/",
     ],
+    "tensorboardX": ["sweeps/tracking/"],
     "filelock": ["trainer/images/pool.py", "trainer/images/cache.py"],
 }
 HEAVY = ("torch", "torchvision", "timm", "madgrad", "safetensors")
@@ -340,6 +341,7 @@ IMPORTED_AS = {
     "scikit-learn": "sklearn",
     "ruamel.yaml": "ruamel",
     "optuna-dashboard": "optuna_dashboard",
+    "tensorboardx": "tensorboardX",
 }
 
 

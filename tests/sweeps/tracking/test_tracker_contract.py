@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from sweeps.running.events import EndState
+from sweeps.tracking.tensorboard import TensorBoardTracker
 from sweeps.tracking.tracker import NullTracker, Orders, Tracker
+from tests.sweeps.tracking.in_tensorboard import in_tensorboard
 from tests.sweeps.tracking.told import EPOCHS, TRIAL, Shown, end, facts, nothing
 
 NUMBERS = {"std": 0.01, "fold-0/score": 0.6}
@@ -28,7 +30,10 @@ class Kind:
     shows: bool = True
 
 
-KINDS = {"null": Kind(lambda folder: NullTracker(), nothing, shows=False)}
+KINDS = {
+    "null": Kind(lambda folder: NullTracker(), nothing, shows=False),
+    "tensorboard": Kind(lambda folder: TensorBoardTracker(facts(folder)), in_tensorboard),
+}
 
 
 @pytest.fixture(params=KINDS)
