@@ -101,6 +101,7 @@ FOREIGN = {
         "sweeps/preparing/inspection.py",
         "sweeps/samples/",
     ],
+    "mlflow": ["sweeps/tracking/mlflow_runs.py"],
     "tensorboardX": ["sweeps/tracking/"],
     "filelock": ["trainer/images/pool.py", "trainer/images/cache.py"],
 }
