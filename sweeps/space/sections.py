@@ -14,6 +14,7 @@ from sweeps.space.fields import describe
 from sweeps.space.kinds import shown
 from sweeps.space.spec import METRIC_NAMES, Budget, Folds, Metric, Notify, Resources, SweepSpec
 from sweeps.space.stopping import RULES, Race
+from sweeps.space.tracking import MlflowOptions, Tracking, WandbOptions
 from trainer.data.options import DataOptions
 
 # keys of W&B that have no meaning for us; a file with such keys is still a valid search space
@@ -59,6 +60,9 @@ _SECTIONS: dict[str, type[BaseModel]] = {
     "resources": Resources,
     "budget": Budget,
     "notify": Notify,
+    "tracking": Tracking,
+    "tracking.wandb": WandbOptions,
+    "tracking.mlflow": MlflowOptions,
 }
 
 

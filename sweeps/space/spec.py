@@ -1,7 +1,7 @@
 """A validated and frozen search space, `SweepSpec`. `spec_reader` makes a `SweepSpec` from YAML."""
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, SecretStr, ValidationEr
 from sweeps.space.domains import Categorical, Domain, Numeric, finite_values
 from sweeps.space.parameters import Parameter, Space, Values, grid, grid_size
 from sweeps.space.stopping import EarlyTerminate, NoRule, Race
+from sweeps.space.tracking import TrackerName, Tracking
 from trainer.config import TrainConfig, nested
 from trainer.data.options import DataOptions, FoldOptions, Section
 from trainer.fields.declare import is_user_function
@@ -166,6 +167,7 @@ class SweepSpec(Section):
             The sampler chooses the parameters that a point does not name.
         warm_start: names of other sweeps; the sampler learns from the finished trials of these
             sweeps.
+        tracking: the programs of others that show the sweep.
         notices: messages about content that is allowed but may not be intended.
         path: the path of the file; a path of a user function is relative to the folder of the file.
         raw: the content of the file after the `--set` overrides, as JSON-like values, without
@@ -193,6 +195,7 @@ class SweepSpec(Section):
     keep: Annotated[int, Field(ge=1)] = 20
     start_with: tuple[dict[str, Any], ...] = ()
     warm_start: Annotated[tuple[str, ...], BeforeValidator(_names)] = ()
+    tracking: Tracking = Tracking()
     space: Space
     notices: tuple[str, ...] = ()
     path: Path = Path("space.yaml")
@@ -345,6 +348,16 @@ class SweepSpec(Section):
         if identity.get("format", 1) == 1:
             changes["paired_seeds"] = False
         return self.model_copy(update={"folds": folds.model_copy(update=changes)})
+
+    def tracked_by(self, names: Iterable[TrackerName]) -> "SweepSpec":
+        """This search space with some trackers more, as if its file named them."""
+        tracking = self.tracking.also(names)
+        if tracking == self.tracking:
+            return self
+        section = tracking.model_dump(mode="json", exclude_defaults=True)
+        return self.model_copy(
+            update={"tracking": tracking, "raw": {**self.raw, "tracking": section}}
+        )
 
     def fixed_part(self) -> dict[str, Any]:
         """The settings that a continuation must not change, so that all trials can be compared."""

@@ -49,7 +49,7 @@ only a grid needs neither
 starting with a letter or digit, at most 100
   line 2  methd: unknown key. Did you mean 'method'? Allowed here: budget, data, description, \
 early_terminate, folds, keep, method, metric, name, parameters, resources, retries, run_cap, \
-sampler, seed, start_with, warm_start
+sampler, seed, start_with, tracking, warm_start
   line 4  metric.goal: missing. Write goal: maximize or goal: minimize (W&B's silent default would \
 minimise)
   line 5  data.label: a column's name, or a list of them, got [3]
