@@ -19,6 +19,7 @@ from sweeps.cli.live_view import counts, draw
 from sweeps.cli.tables import format_value
 from sweeps.running.events import (
     EndState,
+    EpochFinished,
     Event,
     FoldFinished,
     Notice,
@@ -98,7 +99,9 @@ class PlainProgress:
         self._images_at = time.monotonic()
 
     def notify(self, event: Event) -> None:
-        """Print the event as one line."""
+        """Print the event as one line, unless it is one of thousands."""
+        if isinstance(event, EpochFinished):
+            return
         line = describe(event)
         if isinstance(event, TrialEnded) and self._snapshot is not None:
             line += f"  [{counts(self._snapshot())}]"
@@ -203,6 +206,10 @@ def describe(event: Event) -> str:
     """The event as one line of text."""
     if isinstance(event, Notice):
         return event.text
+    if isinstance(event, EpochFinished):
+        report = event.report
+        at = f"trial {event.number} fold {report.fold + 1} epoch {report.epoch}/{report.epochs}"
+        return f"{at}: {report.value:.4f}"
     if isinstance(event, TrialStarted):
         params = "  ".join(f"{name}={format_value(value)}" for name, value in event.params.items())
         return f"trial {event.number} {'continued' if event.continued else 'started'}  {params}"

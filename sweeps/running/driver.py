@@ -21,6 +21,7 @@ from sweeps.running.asking import STATES, Asking, Next, Pending
 from sweeps.running.ending import FAILED_ELSEWHERE, TO_BE_CONTINUED, End, end_of
 from sweeps.running.events import (
     EndState,
+    EpochFinished,
     Event,
     FoldFinished,
     Notice,
@@ -190,6 +191,7 @@ class Driver:
                 reason = self._mirror.fold_finished(number, report.fold_scores)
             else:
                 if report.step > last_step:
+                    self.notify(EpochFinished(number, report))
                     self._mirror.report(number, report.step, report.value)
                     self._recorder.report(number, report.step, report.value)
                 reason = self._mirror.stop_reason(number)

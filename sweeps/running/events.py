@@ -5,6 +5,8 @@ import enum
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
+from sweeps.running.messages import TrialReport
+
 
 class EndState(enum.StrEnum):
     """How a trial ended, as a user reads it."""
@@ -28,6 +30,14 @@ class TrialStarted:
     params: dict[str, Any]
     continued: bool
     finishes: int | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class EpochFinished:
+    """A trial reported one more epoch."""
+
+    number: int
+    report: TrialReport
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,7 +69,7 @@ class Notice:
     text: str
 
 
-Event = TrialStarted | FoldFinished | TrialEnded | Notice
+Event = TrialStarted | EpochFinished | FoldFinished | TrialEnded | Notice
 
 
 @dataclasses.dataclass(frozen=True)

@@ -107,6 +107,9 @@ class TrialReport:
         fold_scores: scores of the finished folds, in fold order. The report of a finished fold
             contains the score of this fold as well.
         notes: the notes of this fold so far, see Outcome.
+        metrics: all metrics of the epoch, see EpochReport, as pairs: Tune would flatten a mapping.
+        time: when this report was made, in seconds since 1970. Two reports of the same epoch are
+            equal, whenever they were made.
     """
 
     step: int
@@ -116,6 +119,8 @@ class TrialReport:
     epochs: int
     fold_scores: tuple[float, ...] = ()
     notes: tuple[str, ...] = ()
+    metrics: tuple[tuple[str, float], ...] = ()
+    time: float = dataclasses.field(default=0.0, compare=False)
 
     @property
     def fold_finished(self) -> bool:

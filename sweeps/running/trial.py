@@ -8,6 +8,7 @@ import functools
 import logging
 import math
 import statistics
+import time
 import traceback
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -265,6 +266,8 @@ class _FoldReporter:
                 epochs=report.epochs,
                 fold_scores=self._scores,
                 notes=report.notes,
+                metrics=tuple(report.metrics.items()),
+                time=time.time(),
             )
         )
 

@@ -17,7 +17,7 @@ from sweeps.errors import LeaseLostError
 from sweeps.paths import SweepFiles
 from sweeps.running.asking import Next
 from sweeps.running.driver import Driver
-from sweeps.running.events import Event
+from sweeps.running.events import EpochFinished, Event
 from sweeps.running.messages import Assignment, Outcome, RunTrial, Share, TrialReport, TrialReporter
 from sweeps.running.plan import Plan
 from sweeps.running.take_over import open_driver
@@ -104,6 +104,10 @@ class Sweep:
             self.spec.space, [trained], source="other", source_space=self.spec.space
         )
         self.stored.add(fitting)
+
+    def milestones(self) -> list[Event]:
+        """The events, without one for each epoch."""
+        return [event for event in self.events if not isinstance(event, EpochFinished)]
 
     @contextlib.contextmanager
     def mortal(self, death: "Death | None" = None, **options: Any) -> Iterator[Driver]:

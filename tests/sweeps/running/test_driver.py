@@ -170,7 +170,7 @@ def test_events_of_a_sweep_in_order(sweep: Callable[..., Sweep]):
             driver,
             trial=lambda assignment, reporter: trials[assignment.number](assignment, reporter),
         )
-    assert curve.events == [
+    assert curve.milestones() == [
         TrialStarted(0, {"lr": 0.003}, continued=False),
         FoldFinished(0, 0, 3, pytest.approx(0.655)),
         FoldFinished(0, 1, 3, pytest.approx(0.675)),

@@ -9,7 +9,7 @@ from optuna.trial import TrialState
 
 from sweeps.paths import SweepFiles
 from sweeps.running.attempt import Attempt
-from sweeps.running.events import Event, FoldFinished, Leader, Running, TrialEnded
+from sweeps.running.events import EpochFinished, Event, FoldFinished, Leader, Running, TrialEnded
 from sweeps.running.local import run_local
 from sweeps.running.messages import Outcome
 from tests.fakes import curve_trial
@@ -59,6 +59,16 @@ class TestReports:
         assert leader == Leader(0, 0.5, 0.0, None, curve.trial(0).params)
         assert at > 0
         assert (last.number, last.state, last.best) == (0, "completed", True)
+
+    def test_listeners_are_told_of_every_epoch_once(self, sweep: Callable[..., Sweep]):
+        curve = sweep()
+        first, second = report(0, 1, 0.5), report(0, 2, 0.6)
+        with curve.driver() as driver:
+            handed_out(driver)
+            for told in (first, second, first, second):
+                driver.epoch(0, told)
+            driver.epoch(0, report(0, 2, 0.6, 0.6))  # of a finished fold
+        assert curve.told(EpochFinished) == [EpochFinished(0, first), EpochFinished(0, second)]
 
     def test_a_known_step_decides_nothing_and_is_not_written_twice(
         self, sweep: Callable[..., Sweep]
@@ -219,7 +229,7 @@ class TestFoldRace:
             reason
             == "fold race: less than 0.1 % chance to beat trial 4 (0.7267) after 1 of 3 folds"
         )
-        assert raced.events[1:] == [
+        assert raced.milestones()[1:] == [
             FoldFinished(number, 0, 3, 0.2),
             TrialEnded(number, "pruned", None, reason, best=False, seconds=0.0),
         ]

@@ -33,7 +33,7 @@ def test_a_trial_has_a_directory_of_its_own(number: int, expected: str | None):
     "message",
     [
         assignment(),
-        TrialReport(step=3, value=0.5, fold=1, epoch=1, epochs=2, fold_scores=(0.4,)),
+        TrialReport(3, 0.5, 1, 1, 2, fold_scores=(0.4,), metrics=(("f1", 0.6),), time=1.5),
         Outcome("failed", (0.4,), reason="KeyError: 'x'", traceback="Traceback ..."),
         Outcome("completed", (0.4, 0.5), measured=Measured(oof=0.45, parameters=12)),
     ],

@@ -4,6 +4,7 @@ import dataclasses
 import errno
 import json
 import statistics
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from trainer.images.preprocessing import Preprocessing
 from trainer.metrics import score_fold
 from trainer.training.fold_setup import FoldSetup
 from trainer.training.oof import read_oof
-from trainer.training.result import FoldResult
+from trainer.training.result import FoldResult, read_curve
 
 
 def test_every_epoch_of_every_fold_is_reported_with_the_mean_over_folds(
@@ -91,6 +92,23 @@ def test_every_image_is_predicted_exactly_once(assignment: Callable[..., Assignm
     assert sorted(rows_N) == list(range(60))
     assert probs_NK.shape == (60, 3)
     np.testing.assert_allclose(probs_NK.sum(axis=1), 1, atol=1e-5)
+
+
+def test_every_report_has_the_metrics_that_the_curve_has_in_the_end(
+    assignment: Callable[..., Assignment],
+):
+    given = assignment(epochs=2)
+    listener = Listener()
+    before = time.time()
+    run_trial(given, listener)
+    assert [dict(report.metrics) for report in listener.reports] == [
+        {name: value for name, value in row.items() if name != "epoch"}
+        for fold in range(2)
+        for row in read_curve(given.files.fold(fold))
+    ]
+    times = [report.time for report in listener.reports]
+    assert before < times[0]
+    assert times == sorted(times)
 
 
 def test_finished_folds_are_not_trained_again(
