@@ -80,6 +80,10 @@ class TrialFiles:
         """The file that marks that the trial was sent to another worker process."""
         return self.directory / "moved"
 
+    def stop(self, driver: str) -> Path:
+        """The file with which a driver asks this trial alone to end."""
+        return self.directory / f"stop-{driver}"
+
     def fold(self, fold: int) -> Path:
         """The directory of a fold run."""
         return fold_directory(self.directory, fold)

@@ -44,7 +44,10 @@ class TuneReporter:
     """
 
     def __init__(self, assignment: Assignment, attempt: Attempt) -> None:
-        self._stop_file = assignment.sweep.stop(assignment.driver)
+        self._stop_files = (
+            assignment.sweep.stop(assignment.driver),
+            assignment.files.stop(assignment.driver),
+        )
         self._attempt = attempt
         self._checked_at = 0.0
         self._interrupted = False
@@ -62,12 +65,13 @@ class TuneReporter:
     def interrupted(self) -> bool:
         """Whether the trial has to stop now and is continued later.
 
-        This is so if the driver has asked all trials to stop, or if another process has begun this
-        trial.
+        This is so if the driver has asked this trial or all trials to stop, or if another process
+        has begun this trial.
         """
         now = time.monotonic()
         if not self._interrupted and now - self._checked_at >= CHECK_EVERY_S:
-            self._interrupted = self._stop_file.exists() or not self.owns()
+            asked = any(file.exists() for file in self._stop_files)
+            self._interrupted = asked or not self.owns()
             self._checked_at = now
         return self._interrupted
 

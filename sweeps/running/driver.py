@@ -109,6 +109,7 @@ class Driver:
         self._spent_written_at = clock()
         self._stopping = False
         self._draining = False
+        self._paused = False
         self._closed = threading.Event()
 
     def __enter__(self) -> "Driver":
@@ -146,6 +147,8 @@ class Driver:
         with self._lock:
             if self._stopping or self._draining:
                 return Next.FINISHED
+            if self._paused:
+                return Next.WAIT
             pending = self._asking.next(idle=not self._running)
             if isinstance(pending, Next):
                 return pending
@@ -255,6 +258,24 @@ class Driver:
         with contextlib.suppress(OSError, ValueError):
             self._listener(event)
 
+    def pause(self, paused: bool) -> None:
+        """Start no trial while `paused`; running trials go on."""
+        with self._lock:
+            self._paused = paused
+
+    def stop_trials(self, numbers: Iterable[int], *, reason: str) -> None:
+        """Stop running trials now; they are recorded as pruned, with this reason."""
+        with self._lock:
+            for number in set(numbers) & self._running.keys() - self._stop_reasons.keys():
+                self._stop_reasons[number] = reason
+                # without the file, the trial ends at its next report
+                with contextlib.suppress(OSError):
+                    self.files.trial(number).stop(self._id).touch()
+
+    def stops(self, number: int) -> bool:
+        """Whether a running trial has to stop now."""
+        return self._stopping or number in self._stop_reasons
+
     def drain(self) -> None:
         """Start no more trials; running trials go on to their end."""
         with self._lock:
@@ -361,6 +382,8 @@ class Driver:
             number, dataclasses.replace(end, attributes={**end.attributes, NOTES: notes})
         )
         self._running.pop(number, None)
+        with contextlib.suppress(OSError):
+            self.files.trial(number).stop(self._id).unlink()
         seconds = self._meter.ended(number)
         self._pace.ended(number, counts=end.state in (EndState.COMPLETED, EndState.PRUNED))
         best = self._tally.best

@@ -39,7 +39,7 @@ class _DirectReporter:
         return self._driver.epoch(self._number, report)
 
     def interrupted(self) -> bool:
-        return self._driver.stopping
+        return self._driver.stops(self._number)
 
     def owns(self) -> bool:
         return self._attempt.owns()

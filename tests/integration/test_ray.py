@@ -1,5 +1,6 @@
 """Trials on a real Ray: the same as in one process, and what happens when a worker dies."""
 
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from optuna.trial import TrialState
 from sweeps.paths import SweepFiles
 from sweeps.ray_tune.cluster import Cluster, ray_cluster
 from sweeps.ray_tune.runner import run_on_ray
-from sweeps.running.events import Event, FoldFinished
+from sweeps.running.events import EpochFinished, Event, FoldFinished, TrialEnded
 from sweeps.running.local import run_local
 from sweeps.study.records import finish_of
 from tests.fakes import CURVE_SPACE, curve_trial
@@ -181,3 +182,32 @@ def test_a_stopped_sweep_leaves_its_trial_interrupted_and_goes_on_with_it(
     first, second = again.trials()
     assert first.params == interrupted.params
     assert (first.state, second.state) == (TrialState.COMPLETE, TrialState.COMPLETE)
+
+
+def test_a_single_trial_is_stopped_and_the_sweep_goes_on(space: Space, tmp_path: Path):
+    def stop_after_the_first_epoch(event: Event) -> None:
+        if isinstance(event, EpochFinished):
+            sweep.driver.stop_trials([event.number], reason="stopped in W&B")
+
+    listener = stop_after_the_first_epoch
+    with opened(space(run_cap=2), tmp_path / "runs", listener=listener) as sweep:
+        run_on_ray(sweep.driver, ONE_WORKER, trial=workers.waits_to_be_interrupted)
+    assert [trial.state for trial in sweep.trials()] == [TrialState.PRUNED] * 2
+    assert {trial.user_attrs["reason"] for trial in sweep.trials()} == {"stopped in W&B"}
+    assert list(sweep.directory.glob("trial-*/stop-*")) == []
+
+
+def test_a_sweep_that_is_paused_while_nothing_runs_goes_on_when_it_is_asked_to(
+    space: Space, tmp_path: Path
+):
+    def pause_after_the_first_trial(event: Event) -> None:
+        if isinstance(event, TrialEnded) and event.number == 0:
+            sweep.driver.pause(True)
+            timer.start()
+
+    listener = pause_after_the_first_trial
+    with opened(space(run_cap=2), tmp_path / "runs", listener=listener) as sweep:
+        timer = threading.Timer(3.0, sweep.driver.pause, [False])
+        run_on_ray(sweep.driver, ONE_WORKER, trial=workers.writes_its_process_id)
+        assert timer.finished.is_set()
+    assert [trial.state for trial in sweep.trials()] == [TrialState.COMPLETE] * 2

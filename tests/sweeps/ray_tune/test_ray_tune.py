@@ -218,6 +218,11 @@ class TestReporter:
         now[0] += 10
         assert reporter.interrupted()  # it does not change its mind half-way
 
+    def test_a_trial_may_be_asked_alone_to_stop(self, tmp_path: Path):
+        reporter = reporter_in(tmp_path)
+        SweepFiles(tmp_path).trial(0).stop("d").touch()
+        assert reporter.interrupted()
+
     def test_reports_as_a_mapping(self, tmp_path: Path, reported: list[dict[str, Any]]):
         report = TrialReport(step=1, value=0.5, fold=0, epoch=1, epochs=2)
         assert reporter_in(tmp_path).report(report)
