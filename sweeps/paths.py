@@ -176,6 +176,11 @@ class SweepFiles:
         return self.directory / "report.html"
 
     @property
+    def tracking_log(self) -> Path:
+        """The file with what the tracker process prints, see `sweeps.tracking`."""
+        return self.directory / "tracking.log"
+
+    @property
     def tensorboard(self) -> Path:
         """The folder with the files of TensorBoard, see `sweeps.tracking.tensorboard`."""
         return self.directory / "tensorboard"

@@ -103,7 +103,7 @@ FOREIGN = {
     ],
     "mlflow": ["sweeps/tracking/mlflow_runs.py"],
     "tensorboardX": ["sweeps/tracking/"],
-    "filelock": ["trainer/images/pool.py", "trainer/images/cache.py"],
+    "filelock": ["sweeps/tracking/", "trainer/images/pool.py", "trainer/images/cache.py"],
 }
 HEAVY = ("torch", "torchvision", "timm", "madgrad", "safetensors")
 # a command imports what it needs when it is called

@@ -158,6 +158,15 @@ class StoredSweep:
                 gc.enable()
 
     @_answered
+    def trial(self, number: int) -> FrozenTrial | None:
+        """One trial; None if it is not stored yet."""
+        try:
+            trial_id = self.storage.get_trial_id_from_study_id_trial_number(self.study_id, number)
+        except KeyError:
+            return None
+        return self.storage.get_trial(trial_id)
+
+    @_answered
     def goal(self) -> Goal:
         """The direction in which scores get better."""
         return Goal[self.storage.get_study_directions(self.study_id)[0].name]

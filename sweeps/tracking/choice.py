@@ -1,0 +1,61 @@
+"""The trackers by their names in a search space."""
+
+import importlib.util
+from collections.abc import Callable
+from typing import Any
+
+from sweeps.errors import InputError
+from sweeps.space.tracking import TrackerName, Tracking
+from sweeps.tracking.tracker import SweepFacts, Tracker
+
+
+def _tensorboard(facts: SweepFacts, tracking: Tracking) -> Tracker:
+    from sweeps.tracking.tensorboard import TensorBoardTracker
+
+    return TensorBoardTracker(facts)
+
+
+def _mlflow(facts: SweepFacts, tracking: Tracking) -> Tracker:
+    from sweeps.tracking.mlflow_runs import MlflowTracker
+
+    return MlflowTracker(facts, uri=None if tracking.mlflow is None else tracking.mlflow.uri)
+
+
+# imports nothing of a tracker's library before it is made
+MAKERS: dict[TrackerName, Callable[[SweepFacts, Tracking], Tracker]] = {
+    "tensorboard": _tensorboard,
+    "mlflow": _mlflow,
+}
+
+
+def tracking_of(facts: SweepFacts) -> Tracking:
+    """The section `tracking` of a sweep's present search space."""
+    section: dict[str, Any] = facts.spec.get("tracking") or {}
+    return Tracking.model_validate(section)
+
+
+def make_tracker(name: TrackerName, facts: SweepFacts) -> Tracker:
+    """The tracker of this name for a sweep, with the options of its search space.
+
+    Raises:
+        TrackerError: its program cannot be reached.
+    """
+    return MAKERS[name](facts, tracking_of(facts).also([name]))
+
+
+def ready(tracking: Tracking) -> tuple[tuple[TrackerName, ...], tuple[str, ...]]:
+    """The trackers that can show a sweep while it runs, and what the user should know of others."""
+    return tuple(name for name in tracking.names if name in MAKERS), ()
+
+
+def refuse_missing(tracking: Tracking) -> None:
+    """Check that the libraries of the trackers are installed.
+
+    Raises:
+        InputError: one is not.
+    """
+    if "mlflow" in tracking.names and importlib.util.find_spec("mlflow") is None:
+        raise InputError(
+            "tracking.mlflow: MLflow is not installed. Install it with "
+            "pip install 'foldsweep[mlflow]', or leave it out"
+        )

@@ -1,0 +1,231 @@
+"""The driver's side of the tracker process: it feeds the process, and never waits for it.
+
+Events go into a queue that drops when it is full. A thread writes them into the process's pipe,
+and starts the process again when it died. Whatever is lost on the way is in the records, where the
+process finds it.
+"""
+
+import contextlib
+import dataclasses
+import json
+import logging
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from sweeps.paths import SweepFiles
+from sweeps.running.events import Event, Notice
+from sweeps.space.spec import SweepSpec
+from sweeps.tracking.choice import ready
+from sweeps.tracking.lines import Start, news_of
+from sweeps.tracking.orders import SHOWN, Order
+
+logger = logging.getLogger(__name__)
+
+# -P: a folder `sweeps` of the user's, where W&B's files may lie, is not taken for this package
+COMMAND = (sys.executable, "-P", "-m", "sweeps.tracking")
+QUEUE = 10_000  # events; 2 MB at most
+
+
+@dataclasses.dataclass(frozen=True)
+class FeedTimes:
+    """Times of a feed, in seconds.
+
+    Attributes:
+        restart_after: a process that died is started again this long after its last start.
+        end_within: how long the process may take at the end; then it is killed.
+        poll: how often the feed looks whether the process lives.
+    """
+
+    restart_after: float = 60.0
+    end_within: float = 20.0
+    poll: float = 0.5
+
+
+def open_feed(
+    spec: SweepSpec, files: SweepFiles, *, storage_url: str, notify: Callable[[Event], None]
+) -> "Feed":
+    """The feed of a sweep that begins or goes on in this process.
+
+    Args:
+        notify: the next listener; it is also told what the user should know of the trackers.
+    """
+    trackers, notices = ready(spec.tracking)
+    for notice in notices:
+        notify(Notice(notice))
+    start = Start(files.directory.parent, spec.name, storage_url, trackers)
+    return Feed(start, log=files.tracking_log, then=notify)
+
+
+class Feed:
+    """Feeds the tracker process of one sweep: a context manager around the driver's.
+
+    Without trackers there is no process, and events are only passed on.
+
+    Attributes:
+        dropped: number of events that found the queue full.
+        starts: how often the process was started.
+    """
+
+    def __init__(
+        self,
+        start: Start,
+        *,
+        log: Path,
+        then: Callable[[Event], None] = lambda event: None,
+        times: FeedTimes = FeedTimes(),
+        command: Sequence[str] = COMMAND,
+        size: int = QUEUE,
+    ) -> None:
+        """Prepare; the process starts with the context.
+
+        Args:
+            log: the file that gets what the process prints.
+            then: the next listener; it is called with every event.
+            size: events that the queue holds.
+        """
+        self._start = start
+        self._log = log
+        self._then = then
+        self._times = times
+        self._command = tuple(command)
+        self._lines: queue.Queue[str] = queue.Queue(size)
+        self._on_order: Callable[[Order], None] | None = None
+        self._early: list[Order] = []  # before there is a driver
+        self._lock = threading.Lock()
+        self._closing = threading.Event()
+        self._process: subprocess.Popen[str] | None = None
+        self.dropped = 0
+        self.starts = 0
+        self._complete = False  # whether the last process ended with everything told
+        self._thread = threading.Thread(target=self._work, name="tracker feed", daemon=True)
+
+    def __enter__(self) -> "Feed":
+        if self._start.trackers:
+            self._thread.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if not self._start.trackers:
+            return
+        self._closing.set()
+        self._thread.join(self._times.end_within)
+        if self._thread.is_alive():
+            self._kill()
+            self._thread.join(self._times.poll)
+        if not self._complete:
+            names = " and ".join(SHOWN.get(name, name) for name in self._start.trackers)
+            self._then(
+                Notice(
+                    f"{names} may lack some of this sweep ({self._log} says why): "
+                    f"`sweeps sync {self._start.sweep}` sends it"
+                )
+            )
+
+    def notify(self, event: Event) -> None:
+        """Take an event of the driver; this method neither blocks nor raises."""
+        self._then(event)
+        news = news_of(event)
+        if news is None or not self._start.trackers:
+            return
+        try:
+            self._lines.put_nowait(news.line())
+        except queue.Full:
+            self.dropped += 1
+
+    def connect(self, on_order: Callable[[Order], None]) -> None:
+        """Pass on what users order, from now on and since the start."""
+        with self._lock:
+            self._on_order = on_order
+            early, self._early = self._early, []
+        for order in early:
+            on_order(order)
+
+    def _work(self) -> None:
+        while True:
+            started = time.monotonic()
+            self._complete = False
+            try:
+                self._run_process()
+            # the process cannot be started, or its pipe broke
+            except OSError as error:
+                logger.debug("tracker process: %s", error)
+            if self._closing.is_set():
+                return
+            logger.warning("the tracker process ended; %s says why", self._log)
+            if self._closing.wait(started + self._times.restart_after - time.monotonic()):
+                return
+
+    def _run_process(self) -> None:
+        """Start the process, and feed it until it ends."""
+        with (
+            self._log.open("ab") as log,
+            subprocess.Popen(
+                self._command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                start_new_session=True,  # Ctrl-C in the terminal is for the driver
+            ) as process,
+        ):
+            self._process = process
+            self.starts += 1
+            threading.Thread(
+                target=self._read_orders, args=(process,), name="tracker orders", daemon=True
+            ).start()
+            assert process.stdin is not None
+            try:
+                with contextlib.suppress(BrokenPipeError), process.stdin as pipe:
+                    pipe.write(self._start.line())
+                    self._feed(process)
+            finally:
+                self._complete = process.wait() == 0 and self._closing.is_set()
+
+    def _feed(self, process: subprocess.Popen[str]) -> None:
+        """Write lines until the process dies, or until the queue is empty at the end."""
+        assert process.stdin is not None
+        while process.poll() is None:
+            try:
+                line = self._lines.get(timeout=self._times.poll)
+            except queue.Empty:
+                process.stdin.flush()
+                if self._closing.is_set():
+                    return
+                continue
+            process.stdin.write(line)
+            if self._lines.empty():
+                process.stdin.flush()
+
+    def _read_orders(self, process: subprocess.Popen[str]) -> None:
+        assert process.stdout is not None
+        # the pipe is closed, or somebody else writes to it
+        with contextlib.suppress(OSError, ValueError):
+            for line in process.stdout:
+                try:
+                    order = Order.of_json(json.loads(line))
+                except (ValueError, KeyError, TypeError):
+                    logger.warning("tracker process: not an order: %s", line.strip()[:200])
+                    continue
+                self._pass_on(order)
+
+    def _pass_on(self, order: Order) -> None:
+        with self._lock:
+            if self._on_order is None:
+                self._early.append(order)
+                return
+        self._on_order(order)
+
+    def _kill(self) -> None:
+        """End the process with all processes that it started."""
+        process = self._process
+        if process is not None and process.poll() is None:
+            logger.warning("the tracker process did not end in time")
+            with contextlib.suppress(OSError):
+                os.killpg(process.pid, signal.SIGKILL)
