@@ -124,9 +124,11 @@ def _run_sweep(spec: "SweepSpec", options: RunOptions, shown: ProgressView) -> R
     from sweeps.preparing.feasible import check_spec
     from sweeps.study.lease import Lease, Times
     from sweeps.study.storage import open_storage
+    from sweeps.tracking.choice import refuse_missing
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     signals = PendingSignals(shown)
+    refuse_missing(spec.tracking)
     check_spec(spec)
     make_folder(options.runs)
     storage = open_storage(options.url)
@@ -283,14 +285,17 @@ def _driver(
     cut: "Cut",
     context: _Context,
 ) -> Iterator["Driver"]:
-    """The driver, open, with two services beside it.
+    """The driver, open, with three services beside it.
 
     `Retention` removes the weights of trials that are no longer among the best. `registered` finds
-    other sweeps on this machine, and the user is warned of those that use GPUs, too.
+    other sweeps on this machine, and the user is warned of those that use GPUs, too. `Feed` feeds
+    the process that shows the sweep in W&B and the like.
     """
     from sweeps.running.neighbours import registered
     from sweeps.running.plan import Plan
     from sweeps.running.take_over import open_driver
+    from sweeps.tracking.feed import open_feed
+    from sweeps.tracking.orders import obey
     from sweeps.upkeep.retention import Retention
 
     options = context.options
@@ -301,7 +306,8 @@ def _driver(
         gpus = 1.0 if cluster is None else cluster.gpus
     plan = Plan(spec, files, share, spec.trial_cap)
     with (
-        Retention(files, sweep, keep=spec.keep, then=context.view.notify) as retention,
+        open_feed(spec, files, storage_url=options.url, notify=context.view.notify) as feed,
+        Retention(files, sweep, keep=spec.keep, then=feed.notify) as retention,
         registered(spec.name, gpus=gpus, runs=options.runs) as neighbours,
         open_driver(
             plan,
@@ -311,6 +317,7 @@ def _driver(
             fence=context.lease.confirm,
         ) as driver,
     ):
+        feed.connect(functools.partial(obey, driver))
         for neighbour in neighbours:
             if gpus and neighbour.gpus:
                 context.notice(neighbour.warning)

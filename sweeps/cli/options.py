@@ -1,5 +1,6 @@
 """Options that several commands share."""
 
+import enum
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,7 +12,22 @@ from sweeps.errors import InputError
 if TYPE_CHECKING:
     from optuna.storages import RDBStorage
 
+    from sweeps.space.tracking import TrackerName
     from sweeps.study.stored_sweep import StoredSweep
+
+
+class Tracker(enum.Enum):
+    """The names of `sweeps.space.tracking.TRACKERS`, which is not imported for `--help`."""
+
+    WANDB = "wandb"
+    TENSORBOARD = "tensorboard"
+    MLFLOW = "mlflow"
+
+
+def tracker_names(given: list[Tracker] | None) -> "tuple[TrackerName, ...]":
+    """The values of an option that names trackers."""
+    return tuple(tracker.value for tracker in given or ())
+
 
 Storage = Annotated[
     str | None,

@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sweeps.cli.options import Runs, Settings, Space, Storage, runs_folder, storage_url
+from sweeps.cli.options import (
+    Runs,
+    Settings,
+    Space,
+    Storage,
+    Tracker,
+    runs_folder,
+    storage_url,
+    tracker_names,
+)
 from sweeps.errors import EXIT_INTERRUPTED, InputError, NothingCompletedError
 from trainer.errors import TrainerError
 
@@ -42,6 +51,14 @@ def run(
             "--db-patience", metavar="MIN", min=0, help="Minutes that the storage may be silent."
         ),
     ] = 10.0,
+    track: Annotated[
+        list[Tracker] | None,
+        typer.Option(
+            "--track",
+            metavar="NAME",
+            help="Show it in wandb, tensorboard or mlflow, too. Repeatable.",
+        ),
+    ] = None,
     plain: Annotated[
         bool, typer.Option("--plain", help="One line per event instead of the live view.")
     ] = False,
@@ -55,6 +72,7 @@ def run(
     if hours is not None:
         overrides.append(f"budget.hours={float(hours)}")
     spec = read_spec(space, settings=overrides)
+    spec = spec.tracked_by(tracker_names(track))
     for notice in spec.notices:
         print(f"note: {notice}", file=sys.stderr)
 

@@ -517,7 +517,8 @@ class TestAnotherSweep:
             "  folds.seed: was 42, is 1\n"
             "  parameters.epochs.value: was 1, is 2\n"
             "Change it back, or give the search space another name (run_cap, budget, resources, "
-            "retries, keep, start_with, tracking, warm_start, folds.finish and metric.target may change)\n",
+            "retries, keep, start_with, warm_start, tracking, folds.finish and metric.target "
+            "may change)\n",
         )
 
     def test_a_wider_range_goes_on_with_update(self, sweeps: Callable[..., Ended], begun: Path):
