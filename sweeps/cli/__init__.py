@@ -32,6 +32,7 @@ from sweeps.cli.score import score
 from sweeps.cli.status import status
 from sweeps.cli.stop import stop
 from sweeps.cli.suspects import suspects
+from sweeps.cli.sync import sync
 from sweeps.errors import (
     EXIT_INTERRUPTED,
     ClusterLostError,
@@ -100,6 +101,7 @@ for command in (
     dashboard,
     stop,
     retry,
+    sync,
     gc,
 ):
     app.command()(command)

@@ -74,6 +74,11 @@ class Teller:
             progress.ended = found.end.state
             progress.held.clear()
 
+    @property
+    def trials(self) -> int:
+        """Number of trials that the tracker was told of."""
+        return sum(progress.trial is not None for progress in self._trials.values())
+
     def over(self, number: int) -> bool:
         """Whether the tracker was told that the trial ended, and the trial will not go on."""
         return number in self._trials and self._trials[number].over

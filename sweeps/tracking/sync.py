@@ -1,0 +1,54 @@
+"""Show a stored sweep in trackers after the fact: what they have already is not sent again."""
+
+from collections.abc import Iterable, Iterator
+
+from filelock import Timeout
+
+from sweeps.errors import InputError
+from sweeps.paths import SweepFiles
+from sweeps.space.tracking import TRACKERS, TrackerName, Tracking
+from sweeps.study.stored_sweep import StoredSweep
+from sweeps.tracking.choice import make_tracker, refuse_missing, tracking_of
+from sweeps.tracking.follower import Records, shown_by, tell_all
+from sweeps.tracking.orders import SHOWN
+from sweeps.tracking.recorded import facts_of
+
+
+def sync(
+    sweep: StoredSweep, files: SweepFiles, *, to: Iterable[TrackerName] = ()
+) -> Iterator[tuple[TrackerName, int]]:
+    """Tell trackers all that the records of a sweep hold.
+
+    Args:
+        to: the trackers; none for those that the search space names.
+
+    Yields:
+        after each tracker: its name, and the number of trials that it shows.
+
+    Raises:
+        InputError: no tracker is named, one is not installed, or a running sweep shows itself.
+        TrackerError: a tracker cannot be reached, or something has not arrived.
+    """
+    facts = facts_of(sweep, files)
+    names = tuple(to) or tracking_of(facts).names
+    if not names:
+        raise InputError(
+            f"sweep {sweep.name!r} names no tracker. Give one with --to "
+            f"({', '.join(TRACKERS)}), or a section `tracking` in its search space"
+        )
+    refuse_missing(Tracking().also(names))
+    records = Records(sweep, facts)
+    for name in dict.fromkeys(names):
+        try:
+            with shown_by(name, facts).acquire(timeout=0):
+                tracker = make_tracker(name, facts)
+                try:
+                    told = tell_all(tracker, records)
+                finally:
+                    tracker.close()
+        except Timeout:
+            raise InputError(
+                f"another process shows sweep {sweep.name!r} in {SHOWN[name]} at this moment: "
+                "a running `sweeps run` or `sweeps sync`. Try again when it is done"
+            ) from None
+        yield name, told.trials
