@@ -171,6 +171,17 @@ def test_a_finished_trial_of_another_sweep_is_added_with_all_it_has(sweep: Store
     assert sweep.record().gpu_s == 0.0
 
 
+def test_one_trial_is_read_by_its_number(sweep: StoredSweep) -> None:
+    template = finished(TrialState.PRUNED)
+    sweep.add(finished(TrialState.COMPLETE))
+    number = sweep.add(template)
+    found = sweep.trial(number)
+    assert found is not None
+    assert_same(found, template)
+    assert found.number == number
+    assert sweep.trial(number + 1) is None
+
+
 def test_a_recovery_that_is_cut_off_is_finished_by_the_next_one(
     storage: RDBStorage, sweep: StoredSweep, monkeypatch: pytest.MonkeyPatch
 ) -> None:
