@@ -118,7 +118,7 @@ def _conclude(spec: "SweepSpec", result: "RunResult", options: "RunOptions") -> 
             f"no trial completed ({end.pruned} pruned, {end.failed} failed); "
             f"`sweeps status {spec.name}` shows the reasons"
         )
-    _show_best(spec.name, options)
+    _show_best(spec, options)
 
 
 def _show_so_far(name: str, options: "RunOptions") -> None:
@@ -135,14 +135,17 @@ def _show_so_far(name: str, options: "RunOptions") -> None:
         print(f"warning: no leaderboard: {error}", file=sys.stderr)
 
 
-def _show_best(name: str, options: "RunOptions") -> None:
+def _show_best(spec: "SweepSpec", options: "RunOptions") -> None:
     from sweeps.cli.leaderboard_table import print_choice, print_leaderboard
     from sweeps.cli.progress import telling
+    from sweeps.paths import SweepFiles
     from sweeps.results.choice import choose
     from sweeps.results.leaderboard import leaderboard
     from sweeps.results.view import SweepView, find_sweep
     from sweeps.study.storage import open_storage
+    from sweeps.tracking.choice import places
 
+    name = spec.name
     view = SweepView.read(find_sweep(open_storage(options.url), name))
     choice = None
     try:
@@ -159,6 +162,8 @@ def _show_best(name: str, options: "RunOptions") -> None:
     alone = f"sweeps export {name} --trial {found.trials[0].number}"
     print(f"alone      {alone} > trial.yaml", file=sys.stderr)
     print(f"pictures   {_dashboard(options)}", file=sys.stderr)
+    for place in places(spec.tracking, SweepFiles(options.runs / name)):
+        print(f"           {place}", file=sys.stderr)
 
 
 def _dashboard(options: "RunOptions") -> str:

@@ -5,7 +5,9 @@ from collections.abc import Callable
 from typing import Any
 
 from sweeps.errors import InputError
+from sweeps.paths import SweepFiles
 from sweeps.space.tracking import TrackerName, Tracking
+from sweeps.tracking.mlflow_runs import default_uri
 from sweeps.tracking.tracker import SweepFacts, Tracker
 
 
@@ -46,6 +48,21 @@ def make_tracker(name: TrackerName, facts: SweepFacts) -> Tracker:
 def ready(tracking: Tracking) -> tuple[tuple[TrackerName, ...], tuple[str, ...]]:
     """The trackers that can show a sweep while it runs, and what the user should know of others."""
     return tuple(name for name in tracking.names if name in MAKERS), ()
+
+
+def places(tracking: Tracking, files: SweepFiles) -> list[str]:
+    """Where the trackers show a sweep: an address, or the command that opens one.
+
+    An address of MLflow has no password, see `sweeps.space.tracking`.
+    """
+    found = []
+    if "tensorboard" in tracking.names:
+        found.append(f"tensorboard --logdir {files.tensorboard}")
+    if tracking.mlflow is not None:
+        uri = tracking.mlflow.uri or default_uri(files.directory.parent)
+        is_server = uri.startswith(("http:", "https:"))
+        found.append(uri if is_server else f"mlflow ui --backend-store-uri {uri}")
+    return found
 
 
 def refuse_missing(tracking: Tracking) -> None:

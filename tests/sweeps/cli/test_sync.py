@@ -103,6 +103,7 @@ def test_a_sweep_that_is_not_there_is_an_error(sweeps: Call, tmp_path: Path):
 def test_run_shows_the_sweep_where_track_says(sweeps: Call, space: Callable[..., Path], home: Path):
     ended = sweeps("run", space(), "--local", "--track", "tensorboard", "--plain")
     assert ended.code == 0, ended.err
+    assert ended.err.endswith("           tensorboard --logdir runs/tiny/tensorboard\n")
     files = SweepFiles(home / "runs" / "tiny")
     for number in (0, 1):
         shown = in_tensorboard(files.directory, number)

@@ -8,10 +8,11 @@ import pytest
 
 from sweeps import InputError, RunOptions, run_sweep
 from sweeps.errors import TrackerError
+from sweeps.paths import SweepFiles
 from sweeps.space.spec import SweepSpec
-from sweeps.space.tracking import Tracking
+from sweeps.space.tracking import MlflowOptions, Tracking
 from sweeps.tracking import choice
-from sweeps.tracking.choice import make_tracker, ready, refuse_missing, tracking_of
+from sweeps.tracking.choice import make_tracker, places, ready, refuse_missing, tracking_of
 from sweeps.tracking.mlflow_runs import INSTALL, MlflowTracker, default_uri
 from sweeps.tracking.tensorboard import TensorBoardTracker
 from sweeps.tracking.tracker import NullTracker, SweepFacts, Tracker
@@ -51,6 +52,22 @@ def test_a_tracker_has_the_options_of_the_search_space(
 def test_those_that_are_asked_for_are_ready():
     assert ready(Tracking(tensorboard=True)) == (("tensorboard",), ())
     assert ready(Tracking()) == ((), ())
+
+
+@pytest.mark.parametrize(
+    ("tracking", "found"),
+    [
+        (Tracking(), []),
+        (Tracking(tensorboard=True), ["tensorboard --logdir /runs/mask/tensorboard"]),
+        (
+            Tracking(mlflow=MlflowOptions()),
+            ["mlflow ui --backend-store-uri sqlite:////runs/mlflow.db"],
+        ),
+        (Tracking(mlflow=MlflowOptions(uri="https://host/ml")), ["https://host/ml"]),
+    ],
+)
+def test_a_user_is_told_where_to_look(tracking: Tracking, found: list[str]):
+    assert places(tracking, SweepFiles(Path("/runs/mask"))) == found
 
 
 @pytest.mark.usefixtures("no_mlflow")
