@@ -194,6 +194,8 @@ class Follower:
         tell_all(tracker, self._records, teller=teller)
 
     def _take(self, news: News, teller: Teller) -> None:
+        if news.started:
+            teller.expect(news.trial)
         if news.epoch is None or not teller.live(news.trial, news.epoch):
             self._look(news.trial, teller)
 

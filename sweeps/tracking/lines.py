@@ -43,17 +43,19 @@ class News:
 
     Attributes:
         epoch: the epoch that the trial reported; None if the records say what is new.
+        started: whether the trial was handed to a worker, so that its records are about to come.
     """
 
     trial: int
     epoch: Epoch | None = None
+    started: bool = False
 
     def line(self) -> str:
         """The line, with its end.
 
         Example:
             >>> News(7).line()
-            '{"trial": 7, "epoch": null}\\n'
+            '{"trial": 7, "epoch": null, "started": false}\\n'
         """
         return _line(dataclasses.asdict(self))
 
@@ -62,7 +64,7 @@ class News:
         """Read what `line` made."""
         values = json.loads(line)
         epoch = None if values["epoch"] is None else Epoch(**values["epoch"])
-        return cls(values["trial"], epoch)
+        return cls(values["trial"], epoch, values["started"])
 
 
 def news_of(event: Event) -> News | None:
@@ -73,7 +75,7 @@ def news_of(event: Event) -> News | None:
         epoch = Epoch(told.fold, told.epoch, told.step, told.time, told.value, metrics)
         return News(event.number, epoch)
     if isinstance(event, TrialStarted | FoldFinished | TrialEnded):
-        return News(event.number)
+        return News(event.number, started=isinstance(event, TrialStarted))
     return None
 
 

@@ -103,8 +103,10 @@ def read_recorded(trial: FrozenTrial, facts: SweepFacts) -> Recorded | None:
         return None
     files = SweepFiles(facts.directory).trial(trial.number)
     config = _config(files)
-    # a trial that is to repeat or to finish another one waits in the storage before it begins
-    if trial.state == TrialState.WAITING and not (config or trial.intermediate_values):
+    # Its worker is about to write the configuration; or the trial waits in the storage, because it
+    # is to repeat or to finish another one.
+    begun = config or trial.intermediate_values or trial.state.is_finished()
+    if not begun:
         return None
     folds = list(_finished_folds(files, facts))
     return recorded(trial, folds, config, pictures=_pictures(files), facts=facts)

@@ -41,6 +41,10 @@ class Teller:
         self._tracker = tracker
         self._trials: dict[int, _Progress] = {}
 
+    def expect(self, number: int) -> None:
+        """Count a trial as open although its records have not come yet."""
+        self._trials.setdefault(number, _Progress())
+
     def live(self, number: int, epoch: Epoch) -> bool:
         """Take an epoch that was just reported.
 

@@ -67,7 +67,7 @@ def test_the_process_reads_the_start_and_then_the_news(
             open_feed.notify(event)
     lines = (tmp_path / "tracking.log").read_text().splitlines()
     assert '"sweep": "mask"' in lines[0]
-    assert lines[1] == '{"trial": 0, "epoch": null}'
+    assert lines[1] == '{"trial": 0, "epoch": null, "started": true}'
     assert lines[2].startswith('{"trial": 0, "epoch": {"fold": 0, "epoch": 1, "step": 1, ')
     assert len(lines) == 3
     assert events == told

@@ -101,6 +101,33 @@ def test_it_shows_an_epoch_before_its_fold_has_finished(
     assert [epoch.step for _, epoch in list(heard.queue)] == STEPS[1:]
 
 
+def test_a_trial_begins_with_its_configuration_before_its_first_epoch(
+    tracked: Make, monkeypatch: pytest.MonkeyPatch
+):
+    begun: queue.Queue[Trial] = queue.Queue()
+
+    class Beginning(NullTracker):
+        def begin(self, trial: Trial) -> None:
+            begun.put(trial)
+
+    monkeypatch.setitem(choice.MAKERS, "tensorboard", lambda facts, tracking: Beginning())
+    sweep = tracked("run_cap=1")
+    process = Process(sweep, "tensorboard")
+    trials = SimulatedTrials()
+    seen: list[Trial] = []
+
+    def before(number: int, fold: int, epoch: int) -> None:
+        if not seen:
+            seen.append(begun.get(timeout=60))
+
+    trials.before = before
+    with sweep.driver(listener=process.listen) as driver:
+        run_local(driver, trial=trials)
+    assert process.end() == 0
+    assert seen[0].config["epochs"] == 2
+    assert seen[0].params == sweep.trial(0).params
+
+
 def test_an_unfinished_line_of_a_killed_driver_is_ignored(tracked: Make):
     sweep = tracked()
     lines = sweep.start("tensorboard").line() + News(0).line() + '{"trial": 1, "ep'

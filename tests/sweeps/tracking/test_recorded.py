@@ -150,6 +150,17 @@ class TestTrial:
         trial = stored(TrialState.COMPLETE, {1: 0.5}, fold_scores=[0.5], taken_from=of)
         assert read_recorded(trial, facts(tmp_path)) is None
 
+    def test_a_trial_whose_worker_has_not_written_its_configuration_is_not_there_yet(
+        self, tmp_path: Path
+    ):
+        running = stored(TrialState.RUNNING, {})
+        assert read_recorded(running, facts(tmp_path)) is None
+        write_json(files_in(tmp_path).config, {"lr": 0.25})
+        assert read(tmp_path, running).trial.config == {"lr": 0.25}
+
+    def test_a_trial_that_failed_before_it_had_a_configuration_is_there(self, tmp_path: Path):
+        assert read(tmp_path, stored(TrialState.FAIL, {})).trial.config == {}
+
     def test_a_trial_that_waits_for_its_first_worker_is_not_there_yet(self, tmp_path: Path):
         waiting = stored(TrialState.WAITING, {}, retry_of=3)
         write_fold(tmp_path, 0, 0.5)  # taken over from the failed trial

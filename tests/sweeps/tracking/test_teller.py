@@ -134,6 +134,14 @@ def test_epochs_of_an_unfinished_fold_come_again_after_an_interruption(
     assert heard.calls == ["begin", STEPS[0], EndState.INTERRUPTED, "begin", STEPS[1]]
 
 
+def test_a_trial_whose_records_are_about_to_come_is_open(teller: Teller, heard: Heard):
+    teller.expect(7)
+    assert (teller.open(), teller.trials, heard.calls) == ([7], 0, [])
+    teller.records(in_folds(2, COMPLETED))
+    teller.expect(7)
+    assert (teller.open(), teller.trials) == ([], 1)
+
+
 def test_the_trials_with_news_to_come_are_open(teller: Teller):
     other = Recorded(dataclasses.replace(TRIAL, number=3), (), (), None)
     teller.records(in_folds(1))
