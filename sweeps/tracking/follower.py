@@ -32,11 +32,14 @@ class FollowTimes:
     """How often a follower does what, in seconds.
 
     Attributes:
+        look_soon: reads the records of the trials that have news. Not at once, because a reader of
+            SQLite holds up the driver's recorder.
         look_every: reads the records of the trials that are in progress.
         ask_every: asks the tracker for orders.
         retry_after: makes a new tracker after an error.
     """
 
+    look_soon: float = 1.0
     look_every: float = 5.0
     ask_every: float = 10.0
     retry_after: float = 60.0
@@ -176,33 +179,40 @@ class Follower:
 
     def _follow(self, tracker: Tracker) -> None:
         teller = tell_all(tracker, self._records)
-        look_at = ask_at = time.monotonic()
+        times = self._times
+        soon_at = look_at = ask_at = time.monotonic()
+        changed: set[int] = set()
         while not (self._ending.is_set() and self._inbox.empty()):
             try:
-                self._take(self._inbox.get(timeout=BUSY_POLL_S), teller)
+                changed |= self._take(self._inbox.get(timeout=BUSY_POLL_S), teller)
             except queue.Empty:
                 if self._ending.is_set():
                     break
             now = time.monotonic()
             if now >= look_at:
-                for number in teller.open():
-                    self._look(number, teller)
-                look_at = now + self._times.look_every
+                changed |= set(teller.open())
+                look_at = now + times.look_every
+            if changed and now >= soon_at:
+                self._look(changed, teller)
+                changed.clear()
+                soon_at = time.monotonic() + times.look_soon
             if now >= ask_at:
                 self._ask(tracker)
-                ask_at = now + self._times.ask_every
+                ask_at = now + times.ask_every
         tell_all(tracker, self._records, teller=teller)
 
-    def _take(self, news: News, teller: Teller) -> None:
+    def _take(self, news: News, teller: Teller) -> set[int]:
+        """Take news, and return the trials whose records have more of them."""
         if news.started:
             teller.expect(news.trial)
-        if news.epoch is None or not teller.live(news.trial, news.epoch):
-            self._look(news.trial, teller)
+        told = news.epoch is not None and teller.live(news.trial, news.epoch)
+        return set() if told else {news.trial}
 
-    def _look(self, number: int, teller: Teller) -> None:
-        found = self._records.one(number)
-        if found is not None:
-            teller.records(found)
+    def _look(self, numbers: set[int], teller: Teller) -> None:
+        for number in sorted(numbers):
+            found = self._records.one(number)
+            if found is not None:
+                teller.records(found)
 
     def _ask(self, tracker: Tracker) -> None:
         answer = tracker.orders()

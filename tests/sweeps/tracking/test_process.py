@@ -22,7 +22,7 @@ from tests.sweeps.tracking.in_tensorboard import in_tensorboard
 from tests.sweeps.tracking.simulated import STEPS, SimulatedTrials, TrackedSweep
 
 Make = Callable[..., TrackedSweep]
-QUICK = FollowTimes(look_every=0.01, ask_every=0.01, retry_after=0.01)
+QUICK = FollowTimes(look_soon=0.01, look_every=0.01, ask_every=0.01, retry_after=0.01)
 
 
 class Process:
