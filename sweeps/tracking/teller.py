@@ -76,7 +76,6 @@ class Teller:
         if found.end is not None:
             self._tracker.end(found.trial, found.end)
             progress.ended = found.end.state
-            progress.held.clear()
 
     @property
     def trials(self) -> int:

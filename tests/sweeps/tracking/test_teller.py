@@ -8,7 +8,7 @@ import pytest
 
 from sweeps.running.events import EndState
 from sweeps.tracking.recorded import Recorded
-from sweeps.tracking.teller import Teller
+from sweeps.tracking.teller import Teller, follows
 from sweeps.tracking.tracker import End, Epoch, NullTracker, Trial
 from tests.sweeps.tracking.told import EPOCHS, TRIAL, end
 
@@ -61,6 +61,34 @@ def test_live_epochs_are_told_at_once(teller: Teller, heard: Heard):
     assert teller.live(7, EPOCHS[3])
     teller.records(in_folds(2, COMPLETED))
     assert heard.calls == COMPLETE
+
+
+@pytest.mark.parametrize(
+    ("last", "fold", "epoch", "finished", "expected"),
+    [
+        (None, 0, 1, (), True),
+        (None, 0, 2, (), False),
+        (None, 1, 1, (), False),
+        ((0, 1), 0, 2, (), True),
+        ((0, 1), 0, 3, (), False),
+        ((0, 1), 0, 1, (), False),
+        ((0, 3), 1, 1, (3,), True),
+        ((0, 3), 1, 2, (3,), False),
+        ((0, 3), 1, 1, (5,), False),  # two epochs of the first fold are missing
+        ((0, 3), 1, 1, (), False),  # it is not known to have finished
+        ((0, 3), 2, 1, (3, 3), False),
+        ((1, 2), 2, 1, (3, 2), True),
+    ],
+)
+def test_an_epoch_follows_if_none_is_missing_before_it(
+    last: tuple[int, int] | None,
+    fold: int,
+    epoch: int,
+    finished: tuple[int, ...],
+    expected: bool,
+):
+    later = dataclasses.replace(EPOCHS[0], fold=fold, epoch=epoch)
+    assert follows(last, later, finished) is expected
 
 
 def test_a_trial_begins_only_with_its_record(teller: Teller, heard: Heard):
