@@ -195,6 +195,11 @@ class SweepFiles:
         """The HTML page of `sweeps check`, which lies in the folder `check`."""
         return self.directory / "check.html"
 
+    @property
+    def wandb(self) -> Path:
+        """The folder of W&B's client, and of notes about what the client has sent."""
+        return self.directory / "wandb"
+
     def stop(self, driver: str) -> Path:
         """The file with which a driver asks its trials to write a checkpoint and end."""
         return self.directory / f"stop-{driver}"

@@ -50,7 +50,7 @@ SIDE_BY_SIDE = {("trainer.config", "trainer.images.preprocessing")}
 # where a foreign library may be imported, as prefixes of paths
 FOREIGN = {
     "ray": ["sweeps/ray_tune/"],
-    "wandb": [],
+    "wandb": ["sweeps/tracking/"],
     "typer": ["sweeps/cli/"],
     "rich": ["sweeps/cli/"],
     "optuna.storages": [
