@@ -29,7 +29,7 @@ class Fault:
 
     Attributes:
         delay_s: the answer comes so much later.
-        status: an answer with this HTTP status in place of the right one.
+        status: an answer with this HTTP status in place of the right one, with `message`.
         hang: no answer, until the server closes.
         drop: the connection is closed before the request is carried out.
         lose: the request is carried out, but the connection is closed before the answer.
@@ -38,6 +38,7 @@ class Fault:
 
     delay_s: float = 0.0
     status: int = 200
+    message: str = "fault"
     hang: bool = False
     drop: bool = False
     lose: bool = False
@@ -446,7 +447,8 @@ def _handler(server: WandbServer) -> type[BaseHTTPRequestHandler]:
                 self.close_connection = True
                 return
             if fault.status != 200:
-                self._write(fault.status, {"errors": [{"message": f"fault {fault.status}"}]})
+                message = f"{fault.message} {fault.status}"
+                self._write(fault.status, {"errors": [{"message": message}]})
                 return
             status, answer = server.answer(operation, request)
             if fault.lose:

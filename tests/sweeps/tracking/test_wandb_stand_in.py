@@ -37,7 +37,7 @@ def begun(name: str = "run-1", **settings: Any) -> Any:
             disable_git=True,
             disable_code=True,
             x_disable_stats=True,
-            x_file_stream_transmit_interval=0.1,
+            x_file_stream_transmit_interval=1,
             **settings,
         ),
     )
