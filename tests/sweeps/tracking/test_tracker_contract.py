@@ -10,8 +10,10 @@ import pytest
 from sweeps.running.events import EndState
 from sweeps.tracking.tensorboard import TensorBoardTracker
 from sweeps.tracking.tracker import NullTracker, Orders, Tracker
+from tests.fakes.wandb_server import ENTITY, WandbServer
 from tests.sweeps.tracking.in_mlflow import in_mlflow, mlflow_tracker
 from tests.sweeps.tracking.in_tensorboard import in_tensorboard
+from tests.sweeps.tracking.in_wandb import die, run_id, shown, tracker_on
 from tests.sweeps.tracking.told import EPOCHS, TRIAL, Shown, end, facts, nothing
 
 NUMBERS = {"std": 0.01, "fold-0/score": 0.6}
@@ -41,12 +43,24 @@ KINDS = {
 }
 
 
+# W&B's client has threads that notice when its helper process was killed
+pytestmark = [
+    pytest.mark.filterwarnings(
+        "ignore:Exception in thread:pytest.PytestUnhandledThreadExceptionWarning"
+    ),
+    pytest.mark.filterwarnings("ignore:Exception ignored:pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.filterwarnings("ignore:Read the `app_url` setting:DeprecationWarning"),
+]
 # MLflow uses what its own libraries call deprecated
 QUIET = {"mlflow": pytest.mark.filterwarnings("ignore")}
 
 
-@pytest.fixture(params=[pytest.param(name, marks=QUIET.get(name, ())) for name in KINDS])
+@pytest.fixture(
+    params=[pytest.param(name, marks=QUIET.get(name, ())) for name in (*KINDS, "wandb")]
+)
 def kind(request: pytest.FixtureRequest) -> Kind:
+    if request.param == "wandb":
+        return in_wandb(request.getfixturevalue("server"))
     kind = KINDS[request.param]
     if kind.needs is not None and importlib.util.find_spec(kind.needs) is None:
         pytest.skip(f"the extra foldsweep[{kind.needs}] is not installed")
@@ -58,6 +72,20 @@ def directory(tmp_path: Path) -> Path:
     """The sweep's directory, in a runs folder of its own."""
     (tmp_path / "runs" / "mask").mkdir(parents=True)
     return tmp_path / "runs" / "mask"
+
+
+def in_wandb(server: WandbServer) -> Kind:
+    """W&B with the stand-in of its server, which each test has anew."""
+
+    def make(folder: Path) -> Tracker:
+        die()
+        return tracker_on(folder)
+
+    def of_trial(folder: Path, number: int) -> Shown:
+        assert server.unknown == []
+        return shown(server.runs.get(f"{ENTITY}/{folder.name}/{run_id(number)}"))
+
+    return Kind(make, of_trial)
 
 
 def told_all(tracker: Tracker, *, state: EndState = EndState.COMPLETED) -> None:
