@@ -33,12 +33,17 @@ def tracker_on(folder: Path, **changes: Any) -> WandbTracker:
     return WandbTracker(given.pop("facts", facts(folder)), **given)
 
 
-def die() -> None:
-    """End the helper process as it ends with its parent by kill -9; the client forgets it."""
+def kill_helper() -> None:
+    """Kill the helper process of the client."""
     for child in psutil.Process().children():
         if child.name().startswith("wandb-core"):
             child.kill()
             child.wait()
+
+
+def die() -> None:
+    """What is left of a tracker's process after kill -9: nothing. Its helper ends with it."""
+    kill_helper()
     release()
 
 
