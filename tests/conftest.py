@@ -24,6 +24,8 @@ NOT_QUICK = (
     "sweeps/shipping",
     "sweeps/study",
     "sweeps/test_sweep.py",
+    "sweeps/tracking/test_tracker_contract.py",
+    "sweeps/tracking/test_wandb",
     "sweeps/upkeep",
     "trainer/data/test_corpus.py",
     "trainer/data/test_decoded_once.py",

@@ -109,6 +109,7 @@ class WandbTracker:
         self._finishing: dict[int, Future[None]] = {}
         self._watch: Watch | None = None
         self._api: Any = None
+        self._seen: dict[int, Any] = {}  # runs as W&B's public interface has them, by trial
         self._client = threading.Lock()  # held while the helper process is replaced or asked
         self._closed = False
 
@@ -190,8 +191,12 @@ class WandbTracker:
             self._watch.close()
         self._pool.shutdown(wait=False, cancel_futures=True)
         self._opened.clear()
+        self._release()
+
+    def _release(self) -> None:
         with self._client:
             self._api = None
+            self._seen.clear()
             release()
 
     def _asked(self) -> Any:
@@ -290,9 +295,7 @@ class WandbTracker:
                 self._finish(number, None)
         if self._finished >= RENEW_AFTER and not self._opened:
             self._settle(wait=True)
-            with self._client:
-                self._api = None
-                release()
+            self._release()
             self._finished = 0
 
     # --- the end of a run
@@ -319,8 +322,11 @@ class WandbTracker:
         """
         for pause_s in self._patience.prove_s:
             time.sleep(pause_s)
-            run = self._asked().run(self._path(number))
-            run.load(force=True)
+            run = self._seen.get(number)
+            if run is None:
+                run = self._seen[number] = self._asked().run(self._path(number))
+            else:
+                run.load(force=True)
             shown = run.summary.get("state")
             if run.lastHistoryStep >= step and (state is None or shown == state):
                 return

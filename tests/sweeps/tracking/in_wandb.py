@@ -1,9 +1,11 @@
 """W&B as the contract of trackers sees it: the real client, and what the stand-in has."""
 
+import gc
 from pathlib import Path
 from typing import Any
 
 import psutil
+from wandb.sdk import wandb_setup
 
 from sweeps.running.events import EndState
 from sweeps.tracking.tracker import SweepFacts
@@ -38,13 +40,15 @@ def kill_helper() -> None:
     for child in psutil.Process().children():
         if child.name().startswith("wandb-core"):
             child.kill()
-            child.wait()
+            connection = wandb_setup.singleton().assert_service()
+            connection._proc.join()  # else its `Popen` complains later that it still runs
 
 
 def die() -> None:
     """What is left of a tracker's process after kill -9: nothing. Its helper ends with it."""
     kill_helper()
     release()
+    gc.collect()  # what the client left open is complained of here, and not in another test
 
 
 def shown(run: StoredRun | None, *, metric: str = "valid/f1") -> Shown:

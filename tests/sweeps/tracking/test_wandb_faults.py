@@ -25,6 +25,7 @@ ROOT = Path(__file__).parents[3]
 STEPS = [epoch.step for epoch in EPOCHS]
 NUMBERS = {"std": 0.01}
 pytestmark = [
+    pytest.mark.filterwarnings("ignore:Exception ignored:pytest.PytestUnraisableExceptionWarning"),
     pytest.mark.filterwarnings("ignore:Read the `app_url` setting:DeprecationWarning"),
     # the client has threads that notice when its helper process ended
     pytest.mark.filterwarnings(
