@@ -224,7 +224,7 @@ class TestHelperProcess:
             assert run_of(server, number).summary["state"] == "completed"
 
     def test_closing_ends_it_and_a_trial_in_progress_can_go_on(
-        self, server: WandbServer, tmp_path: Path
+        self, server: WandbServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ):
         tracker = tracker_on(tmp_path)
         tracker.begin(TRIAL)
@@ -232,8 +232,17 @@ class TestHelperProcess:
         tracker.close()
         assert helper_processes() == []
         assert "state" not in run_of(server).summary
+        logged: list[int] = []
+        log = wandb.Run.log
+
+        def noted(run: wandb.Run, row: dict[str, Any], *, step: int, commit: bool) -> None:
+            logged.append(step)
+            log(run, row, step=step, commit=commit)
+
+        monkeypatch.setattr(wandb.Run, "log", noted)
         told(tmp_path)
         assert run_of(server).steps == STEPS
+        assert logged == STEPS[1:]  # the client would drop the first one with a warning
 
 
 def helper_processes() -> list[psutil.Process]:
