@@ -3,6 +3,7 @@
 A pid alone does not identify a process, because pids are reused.
 """
 
+import contextlib
 import os
 import socket
 from pathlib import Path
@@ -57,3 +58,11 @@ def lives(pid: int, process_start_s: float) -> bool:
         return same and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+def kill_children(name: str) -> None:
+    """Kill the child processes of this process whose names begin with `name`."""
+    for child in psutil.Process().children():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if child.name().startswith(name):
+                child.kill()

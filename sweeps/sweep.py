@@ -9,14 +9,12 @@ import contextlib
 import dataclasses
 import enum
 import functools
-import os
 import signal
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sweeps.errors import InputError
 from sweeps.paths import SweepFiles, default_storage, make_folder
 from sweeps.running.events import Notice, ProgressView, Silent, Snapshot
 from sweeps.running.webhook import Webhook, progress_text, url_of
@@ -27,7 +25,6 @@ if TYPE_CHECKING:
 
     from sweeps.ray_tune.cluster import Cluster
     from sweeps.running.driver import Driver
-    from sweeps.running.messages import Share
     from sweeps.space.spec import SweepSpec
     from sweeps.study.lease import Lease
     from sweeps.study.stored_sweep import StoredSweep
@@ -124,11 +121,11 @@ def _run_sweep(spec: "SweepSpec", options: RunOptions, shown: ProgressView) -> R
     from sweeps.preparing.feasible import check_spec
     from sweeps.study.lease import Lease, Times
     from sweeps.study.storage import open_storage
-    from sweeps.tracking.choice import refuse_missing
+    from sweeps.tracking.choice import refuse_unusable
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     signals = PendingSignals(shown)
-    refuse_missing(spec.tracking)
+    refuse_unusable(spec.tracking, sweep=spec.name)
     check_spec(spec)
     make_folder(options.runs)
     storage = open_storage(options.url)
@@ -218,7 +215,9 @@ def _cluster(
     """
     address = context.options.address
     if address is None:
-        _local_device(spec)
+        from sweeps.ray_tune.share import local_device
+
+        local_device(spec)
         return contextlib.nullcontext()
     from sweeps.ray_tune.cluster import ray_cluster, trials_at_once
     from sweeps.ray_tune.probe import probe_nodes
@@ -291,6 +290,7 @@ def _driver(
     other sweeps on this machine, and the user is warned of those that use GPUs, too. `Feed` feeds
     the process that shows the sweep in W&B and the like.
     """
+    from sweeps.ray_tune.share import share_of
     from sweeps.running.neighbours import registered
     from sweeps.running.plan import Plan
     from sweeps.running.take_over import open_driver
@@ -300,7 +300,7 @@ def _driver(
 
     options = context.options
     files = context.files
-    share = _share(spec, cluster, streamed=tuple(choice.key for choice in cut.data.plan.streamed))
+    share = share_of(spec, cluster, streamed=tuple(choice.key for choice in cut.data.plan.streamed))
     gpus = 0.0  # of this machine, that all trials together may use
     if share.gpu and options.address in (None, "local"):
         gpus = 1.0 if cluster is None else cluster.gpus
@@ -322,46 +322,6 @@ def _driver(
             if gpus and neighbour.gpus:
                 context.notice(neighbour.warning)
         yield driver
-
-
-def _share(spec: "SweepSpec", cluster: "Cluster | None", *, streamed: tuple[str, ...]) -> "Share":
-    """The share of the resources that one trial has.
-
-    Args:
-        streamed: keys of the choices of preprocessing whose images are decoded batch by batch.
-    """
-    from sweeps.running.messages import Share
-
-    if cluster is None:
-        device = _local_device(spec)
-        cpu = spec.resources.cpu
-        if cpu == "auto":
-            cpu = (os.cpu_count() or 1) if device == "cuda" else 1
-        return Share(device, 1.0 if device == "cuda" else 0.0, max(1, int(cpu)), streamed)
-    from sweeps.ray_tune.cluster import resolve, threads
-
-    gpu = resolve(spec.resources, cluster).gpu or 0.0
-    return Share("cuda" if gpu else "cpu", gpu, threads(spec.resources, cluster), streamed)
-
-
-def _local_device(spec: "SweepSpec") -> str:
-    """The device of a trial without Ray, `cuda` or `cpu`.
-
-    Without Ray, one trial at a time has the whole machine.
-
-    Raises:
-        InputError: a trial asks for a GPU, and this machine has no GPU.
-    """
-    from trainer.training.fit import pick_device
-
-    wanted = spec.resources.gpu
-    device = pick_device().type
-    if wanted and device == "cpu":
-        raise InputError(
-            f"a trial asks for {wanted:g} GPU (resources), but this machine has none: "
-            "--set resources.gpu=0"
-        )
-    return "cpu" if wanted == 0 else device
 
 
 def _evaluate(driver: "Driver", cluster: "Cluster | None") -> None:

@@ -18,7 +18,7 @@ from optuna.trial import TrialState
 
 from sweeps.errors import InfrastructureError, LeaseLostError
 from sweeps.running.asking import STATES, Asking, Next, Pending
-from sweeps.running.ending import FAILED_ELSEWHERE, TO_BE_CONTINUED, End, end_of
+from sweeps.running.ending import FAILED_ELSEWHERE, TO_BE_CONTINUED, End, disk_full, end_of
 from sweeps.running.events import (
     EndState,
     EpochFinished,
@@ -42,6 +42,7 @@ from sweeps.running.shown import (
     looked_up,
     phase_of,
 )
+from sweeps.running.stops import Stops
 from sweeps.search.budget import Meter, enough
 from sweeps.search.mirror import Mirror
 from sweeps.study.recorder import Recorder
@@ -59,7 +60,6 @@ from sweeps.study.records import (
 TICK_S = 1.0
 # The time spent is written this often: a killed driver loses at most 15 s of it.
 SPENT_EVERY_S = 15.0
-FREE = "Free some space and run the same command again to continue"
 
 
 class Driver:
@@ -99,15 +99,13 @@ class Driver:
         )
         self._lock = threading.RLock()
         self._id = uuid.uuid4().hex
-        self._stop_file = plan.files.stop(self._id)
+        self._stops = Stops(plan.files, driver=self._id)
         self._running: dict[int, Running] = {}
         self._pace = Pace(clock)
         self._last: tuple[float, TrialEnded] | None = None
-        self._stop_reasons: dict[int, str] = {}
         self._ended_elsewhere: set[int] = set()
         self._notes: dict[int, list[str]] = {}
         self._spent_written_at = clock()
-        self._stopping = False
         self._draining = False
         self._paused = False
         self._closed = threading.Event()
@@ -125,7 +123,7 @@ class Driver:
     def __exit__(self, *exception: object) -> None:
         self._closed.set()
         with self._lock:
-            self._stopping = True
+            self._stops.every = True
             for number in list(self._running):
                 self.finished(number, Outcome(OutcomeState.INTERRUPTED))
             pending = self._asking.pending
@@ -134,7 +132,7 @@ class Driver:
                 self._record_end(pending.number, TO_BE_CONTINUED)
             self._write_spent()
         self._recorder.close()
-        self._stop_file.unlink(missing_ok=True)
+        self._stops.close()
 
     def next(self) -> Assignment | Next:
         """A trial to evaluate now. The storage has recorded its start.
@@ -145,7 +143,7 @@ class Driver:
         """
         self.tick()
         with self._lock:
-            if self._stopping or self._draining:
+            if self._stops.every or self._draining:
                 return Next.FINISHED
             if self._paused:
                 return Next.WAIT
@@ -155,7 +153,7 @@ class Driver:
         if not pending.is_recorded():
             return Next.WAIT
         with self._lock:
-            if self._stopping or self._draining:
+            if self._stops.every or self._draining:
                 return Next.FINISHED
             if not self._asking.begin(pending):  # another thread has handed out this trial
                 return Next.WAIT
@@ -176,9 +174,8 @@ class Driver:
             True if the trial goes on, False if the trial has to stop (the trial is then pruned).
         """
         with self._lock:
-            if number not in self._running or number in self._stop_reasons:
-                return False
-            if number in self._ended_elsewhere:
+            ended = number not in self._running or number in self._ended_elsewhere
+            if ended or self._stops.alone(number):
                 return False
             self._note(number, report.notes)
             best = self._tally.best
@@ -199,7 +196,7 @@ class Driver:
                     self._recorder.report(number, report.step, report.value)
                 reason = self._mirror.stop_reason(number)
             if reason is not None:
-                self._stop_reasons[number] = reason
+                self._stops.answer(number, reason)
             return reason is None
 
     def finished(self, number: int, outcome: Outcome) -> None:
@@ -208,7 +205,7 @@ class Driver:
             if number not in self._running:
                 return
             self._note(number, outcome.notes)
-            reason = self._stop_reasons.pop(number, None)
+            reason = self._stops.over(number)
             end = end_of(outcome, goal=self.spec.metric.goal, stop_reason=reason)
             if number in self._ended_elsewhere:
                 end = FAILED_ELSEWHERE
@@ -218,14 +215,10 @@ class Driver:
                 self.notify(FoldFinished(number, k - 1, k, outcome.fold_scores[-1]))
             self._end(number, end)
             # another process took over the trial's directory: evaluate the trial once more
-            if end.state == EndState.INTERRUPTED and not self._stopping:
+            if end.state == EndState.INTERRUPTED and not self._stops.every:
                 self._asking.continue_later(number)
             if outcome.state == OutcomeState.NO_SPACE:
-                self.fail(
-                    InfrastructureError(
-                        f"the disk of {self.files.directory} is full ({outcome.reason}). {FREE}"
-                    )
-                )
+                self.fail(disk_full(self.files.directory, outcome.reason))
         self.tick()
 
     def ended_elsewhere(self, number: int) -> None:
@@ -245,16 +238,15 @@ class Driver:
         """
         with self._lock:
             best = None if self._tally.best is None else self._tally.best.value
-            reason = None if self._stopping else enough(self.spec, self._meter.spent(), best=best)
-            if reason is not None:
+            reason = enough(self.spec, self._meter.spent(), best=best)
+            if reason is not None and not self._stops.every:
                 self.notify(Notice(reason))
-                self._interrupt()
+                self._stops.interrupt()
             if self._clock() - self._spent_written_at >= SPENT_EVERY_S:
                 self._write_spent()
 
     def notify(self, event: Event) -> None:
-        """Pass an event on to the listener."""
-        # a closed terminal or a broken pipe is no reason to stop training
+        """Pass an event on to the listener; a closed terminal is no reason to stop training."""
         with contextlib.suppress(OSError, ValueError):
             self._listener(event)
 
@@ -266,15 +258,12 @@ class Driver:
     def stop_trials(self, numbers: Iterable[int], *, reason: str) -> None:
         """Stop running trials now; they are recorded as pruned, with this reason."""
         with self._lock:
-            for number in set(numbers) & self._running.keys() - self._stop_reasons.keys():
-                self._stop_reasons[number] = reason
-                # without the file, the trial ends at its next report
-                with contextlib.suppress(OSError):
-                    self.files.trial(number).stop(self._id).touch()
+            for number in set(numbers) & self._running.keys():
+                self._stops.order(number, reason)
 
     def stops(self, number: int) -> bool:
         """Whether a running trial has to stop now."""
-        return self._stopping or number in self._stop_reasons
+        return self._stops.asked(number)
 
     def drain(self) -> None:
         """Start no more trials; running trials go on to their end."""
@@ -285,7 +274,7 @@ class Driver:
         """Start no more trials; running trials write a checkpoint and end as interrupted."""
         with self._lock:
             self.interrupted = True
-            self._interrupt()
+            self._stops.interrupt()
 
     def fail(self, error: InfrastructureError) -> None:
         """End as `stop` does, because of `error`: the infrastructure or the lease is lost."""
@@ -293,12 +282,12 @@ class Driver:
             self.failure = self.failure or error
             if isinstance(error, LeaseLostError):
                 self._recorder.abandon()
-            self._interrupt()
+            self._stops.interrupt()
 
     @property
     def drained(self) -> bool:
         """Whether the driver was asked to start no more trials, and no trial was interrupted."""
-        return self._draining and not self._stopping
+        return self._draining and not self._stops.every
 
     @property
     def has_results(self) -> bool:
@@ -308,14 +297,14 @@ class Driver:
     @property
     def stopping(self) -> bool:
         """Whether running trials are asked to stop now and to be continued later."""
-        return self._stopping
+        return self._stops.every
 
     @property
     def done(self) -> bool:
         """Whether no trial is running and no trial will be started any more."""
         with self._lock:
             return not self._running and (
-                self._stopping or self._draining or self._asking.exhausted
+                self._stops.every or self._draining or self._asking.exhausted
             )
 
     def snapshot(self) -> Snapshot:
@@ -346,7 +335,7 @@ class Driver:
             eta_s=None if cap is None else self._pace.eta_s(cap - asked + running + waiting),
             phase=phase_of(
                 closing=self._closed.is_set(),
-                stopping=self._stopping,
+                stopping=self._stops.every,
                 draining=self._draining,
                 exhausted=self._asking.exhausted,
             ),
@@ -377,13 +366,9 @@ class Driver:
         return self._plan.assignment(trial, driver=self._id)
 
     def _end(self, number: int, end: End) -> None:
-        notes = self._notes.pop(number, [])
-        self._record_end(
-            number, dataclasses.replace(end, attributes={**end.attributes, NOTES: notes})
-        )
+        attributes = {**end.attributes, NOTES: self._notes.pop(number, [])}
+        self._record_end(number, dataclasses.replace(end, attributes=attributes))
         self._running.pop(number, None)
-        with contextlib.suppress(OSError):
-            self.files.trial(number).stop(self._id).unlink()
         seconds = self._meter.ended(number)
         self._pace.ended(number, counts=end.state in (EndState.COMPLETED, EndState.PRUNED))
         best = self._tally.best
@@ -403,13 +388,6 @@ class Driver:
         write_files = functools.partial(end.write_files, self.files.trial(number))
         value = self._mirror[number].value
         self._recorder.end(number, state, value, attributes, files=write_files)
-
-    def _interrupt(self) -> None:
-        if not self._stopping:
-            self._stopping = True
-            # on a full disk there is no stop file: each trial then ends at the end of its fold run
-            with contextlib.suppress(OSError):
-                self._stop_file.touch()
 
     def _keep_ticking(self) -> None:
         while not self._closed.wait(TICK_S):

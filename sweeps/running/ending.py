@@ -3,8 +3,10 @@
 import dataclasses
 import statistics
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+from sweeps.errors import InfrastructureError
 from sweeps.paths import TrialFiles
 from sweeps.running.events import EndState
 from sweeps.running.messages import Outcome, OutcomeState
@@ -70,3 +72,11 @@ def end_of(outcome: Outcome, *, goal: Goal, stop_reason: str | None = None) -> E
         reason = "stopped" if stop_reason is None else stop_reason
         return End(EndState.PRUNED, attributes={FOLD_SCORES: scores, REASON: reason})
     return TO_BE_CONTINUED
+
+
+def disk_full(directory: Path, reason: str) -> InfrastructureError:
+    """The error of a sweep that a full disk ends."""
+    return InfrastructureError(
+        f"the disk of {directory} is full ({reason}). "
+        "Free some space and run the same command again to continue"
+    )

@@ -94,3 +94,8 @@ class Tracking(Section):
         if "mlflow" in new:
             changes["mlflow"] = MlflowOptions()
         return self.model_copy(update=changes)
+
+    def online(self) -> "Tracking":
+        """These options with W&B as somebody who asks for it now means it: with `mode: online`."""
+        wandb = (self.wandb or WandbOptions()).model_copy(update={"mode": "online"})
+        return self.model_copy(update={"wandb": wandb})

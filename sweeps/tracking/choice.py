@@ -6,7 +6,8 @@ from typing import Any
 
 from sweeps.errors import InputError
 from sweeps.paths import SweepFiles
-from sweeps.space.tracking import TrackerName, Tracking
+from sweeps.space.tracking import TrackerName, Tracking, WandbOptions
+from sweeps.tracking import wandb_choice
 from sweeps.tracking.mlflow_runs import default_uri
 from sweeps.tracking.tracker import SweepFacts, Tracker
 
@@ -23,8 +24,13 @@ def _mlflow(facts: SweepFacts, tracking: Tracking) -> Tracker:
     return MlflowTracker(facts, uri=None if tracking.mlflow is None else tracking.mlflow.uri)
 
 
+def _wandb(facts: SweepFacts, tracking: Tracking) -> Tracker:
+    return wandb_choice.make(facts, tracking.wandb or WandbOptions())
+
+
 # imports nothing of a tracker's library before it is made
 MAKERS: dict[TrackerName, Callable[[SweepFacts, Tracking], Tracker]] = {
+    "wandb": _wandb,
     "tensorboard": _tensorboard,
     "mlflow": _mlflow,
 }
@@ -45,9 +51,17 @@ def make_tracker(name: TrackerName, facts: SweepFacts) -> Tracker:
     return MAKERS[name](facts, tracking_of(facts).also([name]))
 
 
-def ready(tracking: Tracking) -> tuple[tuple[TrackerName, ...], tuple[str, ...]]:
-    """The trackers that can show a sweep while it runs, and what the user should know of others."""
-    return tuple(name for name in tracking.names if name in MAKERS), ()
+def ready(tracking: Tracking, *, sweep: str) -> tuple[tuple[TrackerName, ...], tuple[str, ...]]:
+    """The trackers that can show a sweep while it runs, and what the user should know of others.
+
+    Raises:
+        InputError: the credentials for W&B cannot be any.
+    """
+    names = tracking.names
+    if tracking.wandb is None or "wandb" not in names or wandb_choice.is_sent(tracking.wandb):
+        return names, ()
+    others = tuple(name for name in names if name != "wandb")
+    return others, (wandb_choice.OFFLINE.format(sweep=sweep),)
 
 
 def places(tracking: Tracking, files: SweepFiles) -> list[str]:
@@ -56,6 +70,8 @@ def places(tracking: Tracking, files: SweepFiles) -> list[str]:
     An address of MLflow has no password, see `sweeps.space.tracking`.
     """
     found = []
+    if "wandb" in tracking.names and (place := wandb_choice.place(files)) is not None:
+        found.append(place)
     if "tensorboard" in tracking.names:
         found.append(f"tensorboard --logdir {files.tensorboard}")
     if tracking.mlflow is not None:
@@ -65,14 +81,17 @@ def places(tracking: Tracking, files: SweepFiles) -> list[str]:
     return found
 
 
-def refuse_missing(tracking: Tracking) -> None:
-    """Check that the libraries of the trackers are installed.
+def refuse_unusable(tracking: Tracking, *, sweep: str) -> None:
+    """Check before a sweep runs that the trackers can be used.
 
     Raises:
-        InputError: one is not.
+        InputError: a library is not installed, or W&B refuses the login or the project.
     """
     if "mlflow" in tracking.names and importlib.util.find_spec("mlflow") is None:
         raise InputError(
             "tracking.mlflow: MLflow is not installed. Install it with "
             "pip install 'foldsweep[mlflow]', or leave it out"
         )
+    wandb = tracking.wandb if "wandb" in tracking.names else None
+    if wandb is not None and wandb_choice.is_sent(wandb):
+        wandb_choice.refuse_unusable(wandb, sweep=sweep)

@@ -56,7 +56,7 @@ def open_feed(
     Args:
         notify: the next listener; it is also told what the user should know of the trackers.
     """
-    trackers, notices = ready(spec.tracking)
+    trackers, notices = ready(spec.tracking, sweep=spec.name)
     for notice in notices:
         notify(Notice(notice))
     start = Start(files.directory.parent, spec.name, storage_url, trackers)

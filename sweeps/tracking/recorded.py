@@ -22,7 +22,7 @@ from sweeps.running.events import EndState
 from sweeps.space.language import read_space
 from sweeps.space.spec import max_epochs
 from sweeps.space.yaml_file import YamlFile
-from sweeps.study.records import fold_scores, reason, took_over
+from sweeps.study.records import fold_scores, numbers, reason, took_over
 from sweeps.study.stored_sweep import StoredSweep
 from sweeps.tracking.tracker import End, Epoch, SweepFacts, Trial
 from trainer.training.result import RESULT, read_curve
@@ -206,6 +206,7 @@ def _end(
         summary["seconds"] = math.fsum(fold.seconds for fold in folds)
     if state is EndState.COMPLETED and len(scores) > 1:
         summary["std"] = statistics.stdev(scores)
+    summary |= numbers(trial)
     score = trial.value if state is EndState.COMPLETED else None
     return End(state, score, reason(trial), summary, pictures, time)
 

@@ -6,9 +6,9 @@ from filelock import Timeout
 
 from sweeps.errors import InputError
 from sweeps.paths import SweepFiles
-from sweeps.space.tracking import TRACKERS, TrackerName, Tracking
+from sweeps.space.tracking import TRACKERS, TrackerName
 from sweeps.study.stored_sweep import StoredSweep
-from sweeps.tracking.choice import make_tracker, refuse_missing, tracking_of
+from sweeps.tracking.choice import make_tracker, refuse_unusable, tracking_of
 from sweeps.tracking.follower import Records, shown_by, tell_all
 from sweeps.tracking.orders import SHOWN
 from sweeps.tracking.recorded import facts_of
@@ -36,7 +36,10 @@ def sync(
             f"sweep {sweep.name!r} names no tracker. Give one with --to "
             f"({', '.join(TRACKERS)}), or a section `tracking` in its search space"
         )
-    refuse_missing(Tracking().also(names))
+    asked = tracking_of(facts).also(names)
+    if "wandb" in names:  # to send later what a run could not send is what `auto` is for
+        asked = asked.online()
+    refuse_unusable(asked, sweep=sweep.name)
     records = Records(sweep, facts)
     for name in dict.fromkeys(names):
         try:

@@ -7,15 +7,19 @@ server. Both take much from the environment and from the folder of the process, 
 import dataclasses
 import logging
 import os
+import threading
 from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
 from sweeps.errors import InputError, SweepsError, TrackerError
+from sweeps.processes import kill_children
 
 log = logging.getLogger(__name__)
 Mode = Literal["auto", "online", "off"]
+HELPER = "wandb-core"
+RELEASE_S = 30.0
 # What a program that we run inside, such as a W&B agent or a notebook, means for its own run. With
 # WANDB_SWEEP_ID the client ignores the id, the project and the entity that it is given; with
 # WANDB_SERVICE it shares the helper process of another program.
@@ -123,7 +127,7 @@ def log_in(entity: str | None = None, *, patience: Patience | None = None) -> st
         api = wandb.Api(timeout=(patience or Patience()).ask_s)
         default = api.default_entity  # asked in any case: it proves that the key is right
     except Exception as error:
-        release()
+        release(within_s=3)
         if _is_refusal(error):
             raise InputError(
                 f"W&B refuses to log in: {short(error)}. Run `wandb login` or set WANDB_API_KEY"
@@ -175,18 +179,29 @@ def short(error: BaseException) -> str:
     return lines[0].rstrip(".:") if lines else type(error).__name__
 
 
-def release() -> None:
+def release(*, within_s: float = RELEASE_S) -> None:
     """End the helper process and forget its state; the next call of the client starts another.
 
-    This gives open runs `finish_timeout` seconds to send their data, and never fails.
+    This gives open runs `finish_timeout` seconds to send their data, and never fails. A helper
+    process that got errors from the server does not always end; it is killed after `within_s`.
     """
+    ending = threading.Thread(target=_tear_down, name="wandb-teardown", daemon=True)
+    ending.start()
+    ending.join(within_s)
+    if ending.is_alive():
+        log.debug("W&B's helper process does not end: it is killed")
+        kill_children(HELPER)
+        ending.join(within_s)
+    os.environ.pop("WANDB_SERVICE", None)  # the address of a dead helper process
+
+
+def _tear_down() -> None:
     import wandb
 
     try:
         wandb.teardown()
     except (Exception, SystemExit) as error:  # noqa: BLE001 - the helper process may be dead
         log.debug("W&B's helper process did not end well: %s", short(error))
-    os.environ.pop("WANDB_SERVICE", None)  # the address of a dead helper process
 
 
 def run_settings(patience: Patience, **settings: Any) -> Any:

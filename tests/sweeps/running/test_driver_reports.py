@@ -247,7 +247,7 @@ class TestFoldRace:
                 number = handed_out(driver).number
                 assert driver.epoch(number, report(0, 2, 0.2))
                 assert not driver.epoch(number, report(0, 2, 0.2, 0.2))
-                reasons.append(driver._stop_reasons[number])
+                reasons.append(driver._stops._reasons[number])
         assert number == 5
         assert reasons[0] == reasons[1]
 

@@ -12,7 +12,7 @@ from sweeps.paths import SweepFiles
 from sweeps.space.spec import SweepSpec
 from sweeps.space.tracking import MlflowOptions, Tracking
 from sweeps.tracking import choice
-from sweeps.tracking.choice import make_tracker, places, ready, refuse_missing, tracking_of
+from sweeps.tracking.choice import make_tracker, places, ready, refuse_unusable, tracking_of
 from sweeps.tracking.mlflow_runs import INSTALL, MlflowTracker, default_uri
 from sweeps.tracking.tensorboard import TensorBoardTracker
 from sweeps.tracking.tracker import NullTracker, SweepFacts, Tracker
@@ -50,8 +50,8 @@ def test_a_tracker_has_the_options_of_the_search_space(
 
 
 def test_those_that_are_asked_for_are_ready():
-    assert ready(Tracking(tensorboard=True)) == (("tensorboard",), ())
-    assert ready(Tracking()) == ((), ())
+    assert ready(Tracking(tensorboard=True), sweep="mask") == (("tensorboard",), ())
+    assert ready(Tracking(), sweep="mask") == ((), ())
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ class TestWithoutMlflow:
         assert not (tmp_path / "runs").exists()
 
     def test_others_do_not_need_it(self):
-        refuse_missing(Tracking(tensorboard=True))
+        refuse_unusable(Tracking(tensorboard=True), sweep="mask")
 
     def test_a_process_that_does_not_find_it_says_how_to_install_it(self, tmp_path: Path):
         with pytest.raises(TrackerError) as error:

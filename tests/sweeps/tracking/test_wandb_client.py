@@ -4,10 +4,12 @@ import os
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from sweeps.errors import InputError, TrackerError
 from sweeps.tracking.wandb_client import (
+    HELPER,
     Mode,
     calls,
     has_credentials,
@@ -134,6 +136,16 @@ class TestLogIn:
         os.environ["WANDB_BASE_URL"] = "http://127.0.0.1:9"
         with pytest.raises(TrackerError, match=r"^W&B does not answer: "):
             log_in(patience=SHORT)
+
+
+def test_a_helper_process_that_hangs_is_killed(server: WandbServer):
+    log_in(patience=QUICK)
+    helpers = [child for child in psutil.Process().children() if child.name().startswith(HELPER)]
+    assert len(helpers) == 1
+    helpers[0].suspend()
+    release(within_s=1)
+    assert helpers[0] not in psutil.Process().children()
+    assert log_in(patience=QUICK) == ENTITY  # by another one
 
 
 class TestErrors:

@@ -1,0 +1,62 @@
+"""Which running trials have to stop, and the files by which their workers learn of it."""
+
+import contextlib
+
+from sweeps.paths import SweepFiles
+
+
+class Stops:
+    """The stops of one driver. The caller of each method but `asked` holds the driver's lock.
+
+    A file that cannot be written, for example on a full disk, costs time only: a trial that is to
+    stop ends at its next report then, and one that is to be interrupted at the end of its fold run.
+
+    Attributes:
+        every: whether all trials have to stop now and are continued later.
+    """
+
+    def __init__(self, files: SweepFiles, *, driver: str) -> None:
+        """
+        Args:
+            driver: the driver's id, which is part of the names of the files.
+        """
+        self.every = False
+        self._files = files
+        self._driver = driver
+        self._reasons: dict[int, str] = {}
+
+    def interrupt(self) -> None:
+        """Let all trials stop, to be continued later."""
+        if not self.every:
+            self.every = True
+            with contextlib.suppress(OSError):
+                self._files.stop(self._driver).touch()
+
+    def answer(self, number: int, reason: str) -> None:
+        """Remember why a trial has to stop that is told so as the answer to its report."""
+        self._reasons[number] = reason
+
+    def order(self, number: int, reason: str) -> None:
+        """Let a trial stop before its next report; an earlier reason stays."""
+        if number not in self._reasons:
+            self._reasons[number] = reason
+            with contextlib.suppress(OSError):
+                self._files.trial(number).stop(self._driver).touch()
+
+    def asked(self, number: int) -> bool:
+        """Whether a trial has to stop now."""
+        return self.every or number in self._reasons
+
+    def alone(self, number: int) -> bool:
+        """Whether this trial has to stop, and not all trials."""
+        return number in self._reasons
+
+    def over(self, number: int) -> str | None:
+        """Forget a trial that has ended, and return why it had to stop."""
+        with contextlib.suppress(OSError):
+            self._files.trial(number).stop(self._driver).unlink()
+        return self._reasons.pop(number, None)
+
+    def close(self) -> None:
+        """Remove the file for all trials."""
+        self._files.stop(self._driver).unlink(missing_ok=True)
