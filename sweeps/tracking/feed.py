@@ -104,6 +104,7 @@ class Feed:
         self.dropped = 0
         self.starts = 0
         self._complete = False  # whether the last process ended with everything told
+        self._given_up = False  # whether the end took too long
         self._thread = threading.Thread(target=self._work, name="tracker feed", daemon=True)
 
     def __enter__(self) -> "Feed":
@@ -117,6 +118,7 @@ class Feed:
         self._closing.set()
         self._thread.join(self._times.end_within)
         if self._thread.is_alive():
+            self._given_up = True
             self._kill()
             self._thread.join(self._times.poll)
         if not self._complete:
@@ -150,16 +152,19 @@ class Feed:
     def _work(self) -> None:
         while True:
             started = time.monotonic()
+            # a process that dies while the sweep ends is replaced once, to tell what is left
+            closing = self._closing.is_set()
             self._complete = False
             try:
                 self._run_process()
             # the process cannot be started, or its pipe broke
             except OSError as error:
                 logger.debug("tracker process: %s", error)
-            if self._closing.is_set():
+            if self._complete or closing or self._given_up:
                 return
             logger.warning("the tracker process ended; %s says why", self._log)
-            if self._closing.wait(started + self._times.restart_after - time.monotonic()):
+            restart_in = started + self._times.restart_after - time.monotonic()
+            if restart_in > 0 and self._closing.wait(restart_in):
                 return
 
     def _run_process(self) -> None:

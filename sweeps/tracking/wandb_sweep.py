@@ -16,6 +16,7 @@ from sweeps.tracking.tracker import SweepFacts
 # what W&B's client accepts, see `Settings.validate_project` of version 0.31
 PROJECT_LENGTH = 128
 NOT_IN_PROJECT = "/\\#?%:"
+NO_PROJECTS = ("runs",)  # the client leaves this word out of the path of a run
 
 
 def check_project(name: str) -> None:
@@ -31,6 +32,8 @@ def check_project(name: str) -> None:
         problem = f"has {len(name)} characters"
     elif found:
         problem = f"has {' and '.join(found)}"
+    elif name in NO_PROJECTS:
+        problem = "is a word of W&B's own addresses"
     else:
         return
     raise InputError(

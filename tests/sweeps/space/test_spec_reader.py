@@ -48,8 +48,8 @@ only a grid needs neither
   line 1  name: 'mask/2' cannot name a folder: letters, digits, '.', '_' and '-', \
 starting with a letter or digit, at most 100
   line 2  methd: unknown key. Did you mean 'method'? Allowed here: budget, data, description, \
-early_terminate, folds, keep, method, metric, name, parameters, resources, retries, run_cap, \
-sampler, seed, start_with, tracking, warm_start
+early_terminate, folds, keep, method, metric, name, notify, parameters, resources, retries, \
+run_cap, sampler, seed, start_with, tracking, warm_start
   line 4  metric.goal: missing. Write goal: maximize or goal: minimize (W&B's silent default would \
 minimise)
   line 5  data.label: a column's name, or a list of them, got [3]

@@ -79,11 +79,11 @@ def in_wandb(server: WandbServer) -> Kind:
 
     def make(folder: Path) -> Tracker:
         die()
-        return tracker_on(folder, project=folder.parent.name)
+        return tracker_on(folder, project=f"in-{folder.parent.name}")
 
     def of_trial(folder: Path, number: int) -> Shown:
         assert server.unknown == []
-        return shown(server.runs.get(f"{ENTITY}/{folder.parent.name}/{run_id(number)}"))
+        return shown(server.runs.get(f"{ENTITY}/in-{folder.parent.name}/{run_id(number)}"))
 
     return Kind(make, of_trial)
 

@@ -235,6 +235,10 @@ class TestProject:
         with pytest.raises(wandb.UsageError, match="Invalid project name"):
             wandb.Settings(project=name)
 
+    def test_a_name_that_the_client_leaves_out_of_addresses_is_refused(self):
+        with pytest.raises(InputError, match="'runs' is a word of W&B's own addresses"):
+            check_project("runs")
+
     def test_an_empty_name_is_refused(self):
         with pytest.raises(InputError, match="'' is empty"):
             check_project("")
