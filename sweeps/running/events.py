@@ -3,9 +3,10 @@
 import dataclasses
 import enum
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from sweeps.running.messages import TrialReport
+if TYPE_CHECKING:
+    from sweeps.running.messages import TrialReport
 
 
 class EndState(enum.StrEnum):
@@ -37,7 +38,7 @@ class EpochFinished:
     """A trial reported one more epoch."""
 
     number: int
-    report: TrialReport
+    report: "TrialReport"
 
 
 @dataclasses.dataclass(frozen=True)
