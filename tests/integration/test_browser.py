@@ -43,11 +43,16 @@ def page(browser: Browser) -> Iterator[Page]:
 
 
 @pytest.fixture
-def dashboard(space: Callable[..., Path], tmp_path: Path) -> Iterator[str]:
-    """The address of the dashboard of a sweep of three trials."""
-    runs = tmp_path / "runs"
-    with opened(space(description="Which network learns digits?"), runs) as sweep:
+def runs(space: Callable[..., Path], tmp_path: Path) -> Path:
+    """The folder of a sweep of three trials."""
+    with opened(space(description="Which network learns <digits>?"), tmp_path / "runs") as sweep:
         run_local(sweep.driver)
+    return tmp_path / "runs"
+
+
+@pytest.fixture
+def dashboard(runs: Path) -> Iterator[str]:
+    """The address of the dashboard."""
     with subprocess.Popen(
         [SWEEPS, "dashboard", "--port", "0", "--runs", runs],
         env=os.environ,
@@ -68,3 +73,24 @@ def test_the_dashboard_shows_the_trials_of_a_sweep(page: Page, dashboard: str):
     expect(page.locator(".js-plotly-plot").first).to_be_visible(timeout=PATIENCE_MS)
     page.goto(f"{page.url}/trials?numbers=2")
     expect(page.get_by_text("Trial 2").first).to_be_visible(timeout=PATIENCE_MS)
+
+
+def test_the_report_is_one_page_on_which_a_trial_lights_up_everywhere(page: Page, runs: Path):
+    subprocess.run([SWEEPS, "report", "--runs", runs], env=os.environ, check=True)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    address = (runs / "small/report.html").as_uri()
+    page.goto(address)
+    assert asked == [address]
+    expect(page.get_by_role("heading", name="small", exact=True)).to_be_visible()
+    expect(page.get_by_text("Which network learns <digits>?").first).to_be_visible()
+    for chart in ("Best so far", "Leaderboard", "Parallel coordinates", "Learning curves"):
+        expect(page.get_by_role("heading", name=chart)).to_be_visible()
+    lit = page.locator(".on")
+    expect(lit).to_have_count(0)
+    row = page.locator("tr[data-t]").first
+    row.hover()
+    trial = row.get_attribute("data-t")
+    assert lit.count() == page.locator(f'[data-t="{trial}"]').count() > 5
+    (others,) = {mark.get_attribute("data-t") for mark in lit.all()}
+    assert others == trial
