@@ -85,7 +85,7 @@ def test_the_report_is_one_page_on_which_a_trial_lights_up_everywhere(page: Page
     expect(page.get_by_role("heading", name="small", exact=True)).to_be_visible()
     expect(page.get_by_text("Which network learns <digits>?").first).to_be_visible()
     for chart in ("Best so far", "Leaderboard", "Parallel coordinates", "Learning curves"):
-        expect(page.get_by_role("heading", name=chart)).to_be_visible()
+        expect(page.get_by_role("heading", name=chart, exact=True)).to_be_visible()
     lit = page.locator(".on")
     expect(lit).to_have_count(0)
     row = page.locator("tr[data-t]").first
