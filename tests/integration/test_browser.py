@@ -21,7 +21,7 @@ def browser() -> Iterator[Browser]:
     if chromium is None:
         pytest.skip("Chromium is not installed; `apt-get install chromium`")
     # Chromium refuses to run as root with its sandbox; the pages are our own
-    arguments = ["--no-sandbox", "--disable-gpu"]
+    arguments = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
     with (
         sync_playwright() as playwright,
         playwright.chromium.launch(executable_path=chromium, args=arguments) as launched,
