@@ -56,6 +56,7 @@ def best(
     """Show a sweep's best trials, its ensemble, and what to expect of them on new images."""
     from sweeps.cli.leaderboard_table import (
         leaderboard_csv,
+        print_alone,
         print_choice,
         print_leaderboard,
         print_lines,
@@ -98,8 +99,7 @@ def best(
     print_leaderboard(found)
     if choice is not None:
         print_choice(choice)
-    alone = f"sweeps export {found.sweep} --trial {found.trials[0].number}"
-    print(f"alone      {alone} > trial.yaml", file=sys.stderr)
+    print_alone(found)
     if held is not None:
         from sweeps.shipping.holdout import explain
 

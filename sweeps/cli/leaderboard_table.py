@@ -2,6 +2,7 @@
 
 import csv
 import io
+import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -77,6 +78,12 @@ def leaderboard_csv(found: "Leaderboard") -> str:
         ]
         writer.writerow([*numbers, *(row.params.get(name) for name in names)])
     return text.getvalue()
+
+
+def print_alone(found: "Leaderboard") -> None:
+    """Print the command that writes the best trial as a search space of its own."""
+    command = f"sweeps export {found.sweep} --trial {found.trials[0].number} > trial.yaml"
+    print(f"alone      {command}", file=sys.stderr)
 
 
 def print_choice(choice: "Choice") -> None:

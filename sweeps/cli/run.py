@@ -136,7 +136,7 @@ def _show_so_far(name: str, options: "RunOptions") -> None:
 
 
 def _show_best(spec: "SweepSpec", options: "RunOptions") -> None:
-    from sweeps.cli.leaderboard_table import print_choice, print_leaderboard
+    from sweeps.cli.leaderboard_table import print_alone, print_choice, print_leaderboard
     from sweeps.cli.progress import telling
     from sweeps.paths import SweepFiles
     from sweeps.results.choice import choose
@@ -159,8 +159,7 @@ def _show_best(spec: "SweepSpec", options: "RunOptions") -> None:
         print_choice(choice)
     print(f"files      {options.runs / name}", file=sys.stderr)
     print(f"more       sweeps best {name} --topk 10", file=sys.stderr)
-    alone = f"sweeps export {name} --trial {found.trials[0].number}"
-    print(f"alone      {alone} > trial.yaml", file=sys.stderr)
+    print_alone(found)
     print(f"pictures   {_dashboard(options)}", file=sys.stderr)
     for place in places(spec.tracking, SweepFiles(options.runs / name)):
         print(f"           {place}", file=sys.stderr)
