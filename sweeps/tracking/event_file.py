@@ -9,6 +9,7 @@ import struct
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from PIL import Image
 from tensorboardX.proto.event_pb2 import Event
 from tensorboardX.proto.summary_pb2 import Summary
 from tensorboardX.record_writer import masked_crc32c
@@ -97,3 +98,16 @@ def _records(path: Path) -> Iterator[tuple[Event, int]]:
 def scalar(tag: str, value: float) -> Summary.Value:
     """A number in a diagram of TensorBoard."""
     return Summary.Value(tag=tag, simple_value=value)
+
+
+def picture(tag: str, path: Path) -> Summary.Value | None:
+    """A PNG or JPEG file for the tab "Images"; None for other files, or if it cannot be read."""
+    try:
+        with Image.open(path, formats=("PNG", "JPEG")) as image:
+            width, height = image.size
+        content = path.read_bytes()
+    except OSError:
+        return None
+    rgb = 3
+    shown = Summary.Image(width=width, height=height, colorspace=rgb, encoded_image_string=content)
+    return Summary.Value(tag=tag, image=shown)

@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import quote
 
 from sweeps.errors import TrackerError
+from sweeps.paths import mlflow_artifacts_folder
 from sweeps.running.events import EndState
 from sweeps.tracking.tracker import End, Epoch, Orders, SweepFacts, Trial
 
@@ -68,7 +69,9 @@ class MlflowTracker:
         self._steps: dict[int, int] = {}  # last step that is shown
         with self._answered():
             self._client = MlflowClient(tracking_uri=self._uri)
-            self._experiment = self._experiment_id(artifacts=None if uri else runs / "mlartifacts")
+            self._experiment = self._experiment_id(
+                artifacts=None if uri else mlflow_artifacts_folder(runs)
+            )
             self._look()
 
     def begin(self, trial: Trial) -> None:

@@ -2,7 +2,8 @@
 
 A trial is a run of TensorBoard, and each of its fold runs is another one inside it. The curves of
 the folds have the epoch as their step, so the folds of a trial lie over each other. The trial's own
-run has the running mean over its steps and, in the tab "HParams", its parameters and its score.
+run has the running mean over its steps; in the tab "HParams" its parameters and its score; and its
+pictures, except SVG files, which TensorBoard cannot show.
 """
 
 import json
@@ -16,7 +17,7 @@ from tensorboardX.summary import hparams, text
 from sweeps.errors import TrackerError
 from sweeps.paths import SweepFiles
 from sweeps.running.events import EndState
-from sweeps.tracking.event_file import EventFile, scalar
+from sweeps.tracking.event_file import EventFile, picture, scalar
 from sweeps.tracking.tracker import End, Epoch, Orders, SweepFacts, Trial
 
 STARTED = "_hparams_/session_start_info"
@@ -66,6 +67,7 @@ class TensorBoardTracker:
         if end.score is not None:
             values.append(scalar(self._facts.metric, end.score))
         values += [scalar(f"summary/{name}", value) for name, value in end.summary.items()]
+        values += filter(None, (picture(name, path) for name, path in end.pictures.items()))
         self._add(run, values, step=run.last_step, time=end.time)
         for folder in [path for path in self._files if path.is_relative_to(self._of(trial))]:
             del self._files[folder]  # a sweep has thousands of trials

@@ -4,6 +4,7 @@ import dataclasses
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from sweeps.errors import TrackerError
 from sweeps.paths import SweepFiles, TrialFiles
@@ -54,6 +55,27 @@ def test_the_parameters_and_the_score_of_a_trial_are_in_one_run(tmp_path: Path, 
     assert scalars(run.directory, "valid/f1") == [(6, 0.625)]
     assert scalars(run.directory, "summary/std") == [(6, 0.0625)]
     assert scalars(run.directory, "summary/fold-0/score") == [(6, 0.5)]
+
+
+def test_the_pictures_of_a_trial_are_shown_but_no_svg(tmp_path: Path, run: TrialFiles):
+    Image.new("RGB", (30, 20)).save(tmp_path / "errors.jpg")
+    (tmp_path / "curves.svg").write_text("<svg/>")
+    (tmp_path / "broken.png").write_text("no picture")
+    pictures = {path.stem: path for path in tmp_path.iterdir()}
+    tracker = TensorBoardTracker(facts(tmp_path))
+    tracker.begin(TRIAL)
+    for _ in range(2):
+        tracker.end(TRIAL, end(EndState.COMPLETED, {}, pictures=pictures))
+    shown = [
+        value
+        for event in read_events(run.directory)
+        for value in event.summary.value
+        if value.WhichOneof("value") == "image"
+    ]
+    assert [(each.tag, each.image.width, each.image.height) for each in shown] == [
+        ("errors", 30, 20)
+    ]
+    assert shown[0].image.encoded_image_string == (tmp_path / "errors.jpg").read_bytes()
 
 
 def test_a_parameter_may_be_a_list_or_a_mapping(tmp_path: Path, run: TrialFiles):

@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from sweeps.running.events import EndState
 from sweeps.tracking.tracker import End, Epoch, SweepFacts, Trial
@@ -67,7 +68,12 @@ def facts(folder: Path) -> SweepFacts:
     )
 
 
-def end(state: EndState, summary: Mapping[str, float]) -> End:
+def end(
+    state: EndState,
+    summary: Mapping[str, float],
+    *,
+    pictures: Mapping[str, Path] = MappingProxyType({}),
+) -> End:
     """The end of the trial."""
     completed = state is EndState.COMPLETED
     return End(
@@ -75,6 +81,6 @@ def end(state: EndState, summary: Mapping[str, float]) -> End:
         score=0.625 if completed else None,
         reason="" if completed else "no chance",
         summary=summary,
-        pictures={},
+        pictures=pictures,
         time=1_790_000_000.0 + 300,
     )
