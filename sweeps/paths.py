@@ -17,6 +17,9 @@ from trainer.data.fold_files import load_folds
 from trainer.data.folds import Folds
 from trainer.files import fold_directories, fold_directory, refit_directories, refit_directory
 
+ARTIFACTS, MLFLOW_ARTIFACTS = "artifacts", "mlartifacts"
+RESERVED_FOLDERS = (ARTIFACTS, MLFLOW_ARTIFACTS)  # in the runs folder, so no names of sweeps
+
 
 def make_folder(path: Path, *, option: str = "--runs or $SWEEPS_RUNS") -> None:
     """Create a folder with its parents, and check that files can be written to it.
@@ -46,7 +49,12 @@ def default_storage(runs: Path) -> str:
 
 def artifacts_folder(runs: Path) -> Path:
     """The folder with the pictures that the Optuna dashboard shows, of all sweeps."""
-    return runs / "artifacts"
+    return runs / ARTIFACTS
+
+
+def mlflow_artifacts_folder(runs: Path) -> Path:
+    """The folder with the pictures that MLflow shows, of all sweeps without a server."""
+    return runs / MLFLOW_ARTIFACTS
 
 
 @dataclasses.dataclass(frozen=True)

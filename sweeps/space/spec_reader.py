@@ -12,6 +12,7 @@ from typing import Any
 import pydantic
 
 from sweeps.errors import Problem, did_you_mean
+from sweeps.paths import RESERVED_FOLDERS
 from sweeps.space import language
 from sweeps.space.domains import Categorical, Constant, Numeric
 from sweeps.space.fields import describe, field_notices, field_problems, user_function_problems
@@ -124,6 +125,8 @@ def _top_problems(used: Mapping[str, Any]) -> list[Problem]:
 
 def name_problem(name: str) -> str | None:
     """The reason why `name` cannot be the name of a sweep, or None."""
+    if name in RESERVED_FOLDERS:
+        return f"{name!r} is the folder of other files beside the sweeps; choose another name"
     if re.fullmatch(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{MAX_NAME - 1}}}", name):
         return None
     rule = f"letters, digits, '.', '_' and '-', starting with a letter or digit, at most {MAX_NAME}"

@@ -16,6 +16,12 @@ FIELDS = sorted(TrainConfig.model_fields.keys() - {"seed", "metric", "metric_goa
     ("old", "new", "problem"),
     [
         ("toy", "mask/2", "line 1  name: 'mask/2' cannot name a folder"),
+        (
+            "toy",
+            "artifacts",
+            "line 1  name: 'artifacts' is the folder of other files beside the sweeps; "
+            "choose another name",
+        ),
         ("toy", "-x", "line 1  name: '-x' cannot name a folder"),
         ("toy", "x" * 101, f"line 1  name: '{'x' * 101}' cannot name a folder"),
         ("toy", "..", "line 1  name: '..' cannot name a folder"),
