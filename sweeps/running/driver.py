@@ -8,7 +8,6 @@ trial or the storage failed. This module does not depend on Ray.
 
 import contextlib
 import dataclasses
-import functools
 import threading
 import time
 import uuid
@@ -385,9 +384,9 @@ class Driver:
         attributes = {key: value for key, value in end.attributes.items() if value not in ("", [])}
         state = STATES[end.state]
         self._mirror.change(number, state, score=end.score, attributes=attributes)
-        write_files = functools.partial(end.write_files, self.files.trial(number))
+        files = end.files(number, self.files.trial(number), self._plan.draw)
         value = self._mirror[number].value
-        self._recorder.end(number, state, value, attributes, files=write_files)
+        self._recorder.end(number, state, value, attributes, files=files)
 
     def _keep_ticking(self) -> None:
         while not self._closed.wait(TICK_S):

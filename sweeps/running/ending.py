@@ -2,7 +2,7 @@
 
 import dataclasses
 import statistics
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from sweeps.errors import InfrastructureError
 from sweeps.paths import TrialFiles
 from sweeps.running.events import EndState
 from sweeps.running.messages import Outcome, OutcomeState
+from sweeps.running.plan import Draw
 from sweeps.study.records import (
     ENDED_ELSEWHERE,
     FOLD_SCORES,
@@ -41,11 +42,25 @@ class End:
         """Why the trial was pruned or failed."""
         return str(self.attributes.get(REASON, ""))
 
-    def write_files(self, files: TrialFiles) -> None:
-        """Write the traceback, if there is one, into the trial's directory."""
-        if self.traceback:
-            with atomic_write(files.error) as file:
-                file.write(self.traceback.encode(errors="replace"))
+    def files(
+        self, number: int, files: TrialFiles, draw: Draw
+    ) -> Callable[[], Iterable[Path]] | None:
+        """What writes the traceback and the pictures of the trial, and yields the files.
+
+        Returns:
+            None for a trial that will be continued.
+        """
+        if self.state is EndState.INTERRUPTED:
+            return None
+
+        def write() -> Iterator[Path]:
+            if self.traceback:
+                with atomic_write(files.error) as file:
+                    file.write(self.traceback.encode(errors="replace"))
+                yield files.error
+            yield from draw(number, self.state)
+
+        return write
 
 
 TO_BE_CONTINUED = End(EndState.INTERRUPTED, attributes={INTERRUPTED: True})

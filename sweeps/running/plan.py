@@ -1,16 +1,21 @@
 """What a driver has to do, and the assignments that follow from it."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from optuna.trial import FrozenTrial
 
 from sweeps.paths import SweepFiles
+from sweeps.running.events import EndState
 from sweeps.running.messages import Assignment, Share
 from sweeps.search.distributions import fields_of
 from sweeps.space.spec import SweepSpec
 from sweeps.study.records import is_finish
+
+# Draws the pictures of a trial that is over, and yields their files.
+Draw = Callable[[int, EndState], Iterable[Path]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,6 +29,7 @@ class Plan:
             budget ends the sweep.
         defaults: values of fields that the search space does not name; see
             `SweepRecord.defaults`.
+        draw: draws the pictures that are stored with the end of a trial.
     """
 
     spec: SweepSpec
@@ -31,6 +37,7 @@ class Plan:
     share: Share
     trial_cap: int | None
     defaults: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    draw: Draw = lambda number, state: ()
 
     def assignment(self, trial: FrozenTrial, *, driver: str) -> Assignment:
         """The message that sends a trial to a worker.

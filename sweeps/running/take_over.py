@@ -4,6 +4,7 @@ import dataclasses
 import time
 from collections.abc import Callable
 
+from sweeps.paths import artifacts_folder
 from sweeps.running.driver import Driver
 from sweeps.running.events import Event, Notice
 from sweeps.running.finishing import Finishing, chooser
@@ -48,6 +49,7 @@ def open_driver(
         on_ended=lambda number: driver.ended_elsewhere(number),
         patience_s=patience_s,
         fence=fence,
+        store=artifacts_folder(plan.files.directory.parent),
     )
     driver = Driver(
         dataclasses.replace(plan, spec=spec, defaults=record.defaults),

@@ -1,6 +1,8 @@
 """The recorder writes to the stored sweep, on its own thread and in the order of the calls.
 
-Therefore no decision of the driver waits for the database.
+Therefore no decision of the driver waits for the database. The files of a trial's end are made on
+another thread, because pictures take a moment and the start of the next trial does not wait for
+them: only the end itself is stored after its files.
 """
 
 import concurrent.futures
@@ -10,22 +12,26 @@ import math
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 
 from sweeps.errors import InfrastructureError, LeaseLostError
+from sweeps.study.artifacts import attach
 from sweeps.study.database import PATIENCE_S, reason
 from sweeps.study.storage import STORAGE_ERRORS
 from sweeps.study.stored_sweep import StoredSweep
+from trainer.errors import first_line
 
 logger = logging.getLogger(__name__)
 
 CLOSING_S = 10.0  # `close` waits at most this long for a storage that does not answer
 
 Write = Callable[[], None]
+MakeFiles = Callable[[], Iterable[Path]]
 
 
 class Recorder:
@@ -48,6 +54,7 @@ class Recorder:
         on_failed: Callable[[InfrastructureError], None],
         on_ended: Callable[[int], None] = lambda number: None,
         fence: Callable[[], None] = lambda: None,
+        store: Path | None = None,
         patience_s: float = PATIENCE_S,
         retry_every_s: float = 0.5,
     ) -> None:
@@ -58,12 +65,14 @@ class Recorder:
             fence: called before each write, for example `Lease.confirm`. LeaseLostError means that
                 another driver has the sweep, and ends all writing. A storage error means that the
                 owner of the sweep is unknown; then `fence` is called again.
+            store: the folder of the artifact store; None attaches no files.
         """
         self._sweep = sweep
         self._storage = sweep.storage
         self._on_failed = on_failed
         self._on_ended = on_ended
         self._fence = fence
+        self._store = store
         self._patience_s = patience_s
         self._retry_every_s = retry_every_s
         self._queue: queue.SimpleQueue[tuple[Write, concurrent.futures.Future[None]] | None] = (
@@ -73,6 +82,11 @@ class Recorder:
         self._abandoned = threading.Event()
         self._ended_elsewhere: set[int] = set()
         self._ids = sweep.ids(TrialState.RUNNING, TrialState.WAITING)
+        self._making: queue.SimpleQueue[Write | None] = queue.SimpleQueue()
+        self._maker = threading.Thread(
+            target=self._make, name=f"files of ended trials, {sweep.name}", daemon=True
+        )
+        self._maker.start()
         self._thread = threading.Thread(
             target=self._work, name=f"recorder {sweep.name}", daemon=True
         )
@@ -118,30 +132,43 @@ class Recorder:
         value: float | None,
         attributes: dict[str, Any],
         *,
-        files: Write = lambda: None,
+        files: MakeFiles | None = None,
     ) -> None:
         """Store that a trial is over, or interrupted (state WAITING).
 
         Args:
             value: the score of a completed trial, or the last report of a pruned trial.
-            files: writes the files that explain the end, before the end is stored. If it raises
-                OSError, for example on a full disk, the end is stored without the files.
+            files: makes the files that explain the end, and yields those that become artifacts of
+                the trial. It is called on another thread, and the end is stored after it. If it
+                fails, for example on a full disk, the end is stored without the other files.
         """
-        self._submit(functools.partial(_write_files, files, number))
-        for key, content in attributes.items():
-            self._submit_about(number, functools.partial(self._set_attribute, number, key, content))
-        values = None if value is None else [value]
-        self._submit_about(number, lambda: self._set_state(number, state, values))
+
+        def store(paths: Sequence[Path]) -> None:
+            for path in paths:
+                self._submit_about(number, functools.partial(self._attach, number, path))
+            for key, content in attributes.items():
+                self._submit_about(
+                    number, functools.partial(self._set_attribute, number, key, content)
+                )
+            values = None if value is None else [value]
+            self._submit_about(number, lambda: self._set_state(number, state, values))
+
+        if files is None:
+            store(())
+        else:
+            self._making.put(lambda: store(self._made(files, number)))
 
     def about_sweep(self, key: str, value: Any) -> None:
         """Store an attribute of the sweep as a whole."""
         self._submit(lambda: self._sweep.write_attribute(key, value))
 
     def close(self) -> None:
-        """Write everything in the queue, then end the thread.
+        """Write everything in the queue, then end the threads.
 
-        If the storage does not answer, this waits at most `CLOSING_S`.
+        If the disk or the storage does not answer, this waits at most `CLOSING_S` for each.
         """
+        self._making.put(None)
+        self._maker.join(CLOSING_S)
         self._closing_deadline = time.monotonic() + CLOSING_S
         self._queue.put(None)
         self._thread.join()
@@ -260,6 +287,32 @@ class Recorder:
             f"another program adds trials to sweep {self._sweep.name!r}; stopping"
         )
 
+    def _make(self) -> None:
+        """Make the files of one trial's end after another, until `close` is called."""
+        while (make := self._making.get()) is not None:
+            make()
+
+    def _made(self, files: MakeFiles, number: int) -> list[Path]:
+        """Make the files of a trial's end, unless another driver has the sweep; return them."""
+        made: list[Path] = []
+        try:
+            self._fence()
+            made.extend(files())
+        except LeaseLostError:
+            self.abandon()
+        except Exception as error:  # noqa: BLE001 - the end must be stored, whatever a picture does
+            logger.warning("trial %d: files of its end are missing (%s)", number, first_line(error))
+        return made
+
+    def _attach(self, number: int, path: Path) -> None:
+        if self._store is None:
+            return
+        owner = f"{self._sweep.uuid}/{number}"
+        try:
+            attach(self._storage, self._ids[number], path, store=self._store, owner=owner)
+        except OSError as error:
+            logger.warning("trial %d: %s is no artifact (%s)", number, path.name, error)
+
     def _set_attribute(self, number: int, key: str, value: Any) -> None:
         self._storage.set_trial_user_attr(self._ids[number], key, value)
 
@@ -270,10 +323,3 @@ class Recorder:
             )
         except KeyError:
             return None
-
-
-def _write_files(files: Write, number: int) -> None:
-    try:
-        files()
-    except OSError as error:  # the reason of the end is stored anyway
-        logger.warning("trial %d: files of its end cannot be written (%s)", number, error)

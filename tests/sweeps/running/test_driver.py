@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from optuna.artifacts import get_all_artifact_meta
 from optuna.trial import TrialState
 
 from sweeps.paths import SweepFiles
@@ -276,6 +277,8 @@ class TestEnds:
         assert (trial.state, trial.values) == (TrialState.FAIL, None)
         assert trial.user_attrs == {"reason": "KeyError: 'x'"}
         assert SweepFiles(curve.folder).trial(0).error.read_text() == "Traceback ..."
+        (artifact,) = get_all_artifact_meta(trial, storage=curve.storage)
+        assert (artifact.filename, artifact.mimetype) == ("error.txt", "text/plain")
 
     def test_a_traceback_that_a_full_disk_refuses_is_left_out_and_the_end_is_stored(
         self,
@@ -297,7 +300,7 @@ class TestEnds:
         assert curve.trial(0).user_attrs == {"reason": "KeyError: 'x'"}
         assert not SweepFiles(curve.folder).trial(0).error.exists()
         assert [line for line in caplog.messages if line.startswith("trial 0")] == [
-            "trial 0: files of its end cannot be written ([Errno 28] No space left on device)"
+            "trial 0: files of its end are missing ([Errno 28] No space left on device)"
         ]
 
     @pytest.mark.parametrize(

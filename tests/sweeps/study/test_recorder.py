@@ -3,12 +3,14 @@ on SQLite and on PostgreSQL.
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
 import sqlalchemy as sa
+from optuna.artifacts import get_all_artifact_meta
 from optuna.distributions import FloatDistribution
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState, create_trial
@@ -56,6 +58,53 @@ def test_a_trials_life_is_recorded_in_order(
     assert [trial.value for trial in trials] == [0.75, 0.4, None]
     assert sweep.record().elapsed_s == 12.5
     assert failures == []
+
+
+def test_files_are_stored_before_the_end_of_their_trial_and_nothing_else_waits_for_them(
+    sweep: StoredSweep, record: Callable[..., Recorder], memory: optuna.Study, tmp_path: Path
+) -> None:
+    drawing, may_draw = threading.Event(), threading.Event()
+    path = tmp_path / "curves.svg"
+
+    def draw() -> Iterator[Path]:
+        drawing.set()
+        assert may_draw.wait(WAIT_S)
+        path.write_text("<svg/>")
+        yield path
+        raise ValueError("a bug in the next picture")
+
+    recorder = record(store=tmp_path / "store")
+    recorder.start(ask(memory)).result(WAIT_S)
+    recorder.end(0, TrialState.COMPLETE, 0.5, {"fold_scores": [0.5]}, files=draw)
+    assert drawing.wait(WAIT_S)
+    recorder.start(ask(memory)).result(WAIT_S)
+    assert [trial.state for trial in sweep.trials()] == [TrialState.RUNNING] * 2
+    may_draw.set()
+    recorder.close()
+    ended, other = sweep.trials()
+    assert (ended.state, ended.user_attrs) == (TrialState.COMPLETE, {"fold_scores": [0.5]})
+    (artifact,) = get_all_artifact_meta(ended, storage=sweep.storage)
+    assert (tmp_path / "store" / artifact.artifact_id).read_text() == "<svg/>"
+    assert other.state == TrialState.RUNNING
+
+
+def test_no_files_are_made_for_a_sweep_that_another_driver_has(
+    sweep: StoredSweep, record: Callable[..., Recorder], memory: optuna.Study, tmp_path: Path
+) -> None:
+    lost = threading.Event()
+
+    def fence() -> None:
+        if lost.is_set():
+            raise LeaseLostError("another driver took over")
+
+    made: list[Path] = []
+    recorder = record(fence=fence, store=tmp_path / "store")
+    recorder.start(ask(memory)).result(WAIT_S)
+    lost.set()
+    recorder.end(0, TrialState.COMPLETE, 0.5, {}, files=lambda: [made.append(tmp_path)] and made)
+    recorder.close()
+    assert made == []
+    assert [trial.state for trial in sweep.trials()] == [TrialState.RUNNING]
 
 
 def test_a_start_is_stored_when_its_future_is_done(
@@ -222,24 +271,6 @@ def test_an_interrupted_trial_that_another_program_marked_as_failed_does_not_sta
     again.restart(0).result(WAIT_S)
     again.close()
     assert told == [0]
-    assert sweep.trials()[0].state == TrialState.FAIL
-
-
-def test_files_of_an_end_are_there_before_the_end_is_stored(
-    sweep: StoredSweep, record: Callable[..., Recorder], memory: optuna.Study
-) -> None:
-    states: list[TrialState] = []
-    recorder = record()
-    recorder.start(ask(memory))
-    recorder.end(
-        0,
-        TrialState.FAIL,
-        None,
-        {REASON: "x"},
-        files=lambda: states.append(sweep.trials()[0].state),
-    )
-    recorder.close()
-    assert states == [TrialState.RUNNING]
     assert sweep.trials()[0].state == TrialState.FAIL
 
 
