@@ -12,11 +12,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from optuna.trial import TrialState
 
 from sweeps.paths import SweepFiles
 from sweeps.reporting.charts import Point
+from sweeps.reporting.one_trial import Curve, fold_curves
 from sweeps.results.candidates import group_numbers
 from sweeps.results.chosen import Choice
 from sweeps.results.leaderboard import Leaderboard, leaderboard
@@ -32,7 +32,7 @@ from trainer.errors import DataError
 from trainer.files import fold_directories
 from trainer.metrics import Probs
 from trainer.training.oof import read_oof
-from trainer.training.result import RESULT, read_curve
+from trainer.training.result import RESULT
 
 MOST_ROWS = 100
 MOST_CURVES = 5
@@ -100,21 +100,12 @@ class Gathered:
             )
         )
 
-    def curves(self) -> dict[int, list[list[tuple[float, float]]]]:
+    def curves(self) -> dict[int, list[Curve]]:
         """The learning curves of the best trials that have some: epochs and scores per fold."""
         field = result_field(self.view.metric)
-        found: dict[int, list[list[tuple[float, float]]]] = {}
-        for row in self.board.trials[:MOST_CURVES]:
-            folds = []
-            for directory in fold_directories(row.directory):
-                try:
-                    curve = read_curve(directory)
-                except (OSError, ValueError):
-                    continue
-                folds.append([(each["epoch"], each[field]) for each in curve if field in each])
-            if any(folds):
-                found[row.number] = [fold for fold in folds if fold]
-        return found
+        best = self.board.trials[:MOST_CURVES]
+        found = {row.number: fold_curves(row.directory, field) for row in best}
+        return {number: curves for number, curves in found.items() if curves}
 
     @functools.cached_property
     def rows(self) -> Ints:
@@ -165,10 +156,3 @@ def _seconds(directory: Path) -> float | None:
         except (OSError, ValueError, KeyError, TypeError):
             continue
     return statistics.fmean(times) if times else None
-
-
-def confident_errors(predicted: Predicted, labels_N: Ints, *, most: int) -> list[int]:
-    """The images that are predicted wrongly, those with the surest wrong class first."""
-    wrong_N = np.flatnonzero(predicted.class_N != labels_N)
-    sure_N = predicted.probs_NK[wrong_N, predicted.class_N[wrong_N]]
-    return [int(index) for index in wrong_N[np.argsort(-sure_N, kind="stable")][:most]]

@@ -9,8 +9,9 @@ from sweeps.preparing.check_page import PageTable, Picture
 from sweeps.preparing.inspection import thumbnails
 from sweeps.reporting.charts import choice_strips, numeric_scatter
 from sweeps.reporting.document import Section
-from sweeps.reporting.gathered import Gathered, confident_errors
+from sweeps.reporting.gathered import Gathered
 from sweeps.reporting.matrix import confusion_matrix
+from sweeps.reporting.one_trial import confident_errors, confusion_counts
 from sweeps.reporting.parallel import parallel_coordinates
 from sweeps.reporting.svg import Chart
 from sweeps.results.class_scores import ClassScore, class_scores
@@ -92,8 +93,7 @@ def classes(found: Gathered) -> Section | None:
             for index, (name, best) in enumerate(zip(names, of_best, strict=True))
         ),
     )
-    counts_KK = np.zeros((len(names), len(names)), dtype=np.int64)
-    np.add.at(counts_KK, (labels_N, predicted.class_N), 1)
+    counts_KK = confusion_counts(predicted, labels_N, n_classes=len(names))
     return Section(
         "classes",
         "Classes",
