@@ -22,11 +22,14 @@ from typing import TYPE_CHECKING, Any
 
 from optuna.artifacts import FileSystemArtifactStore
 from optuna.storages import BaseStorage, RDBStorage, get_storage
+from optuna.study._frozen import FrozenStudy
 from optuna.trial import FrozenTrial, TrialState
 
 from sweeps.errors import InputError
 from sweeps.paths import artifacts_folder
-from sweeps.study.records import score_key
+from sweeps.reporting.fold_map import fold_map
+from sweeps.study.records import SweepRecord, score_key
+from sweeps.study.stored_sweep import plot_attributes
 from trainer.metrics import Goal
 
 if TYPE_CHECKING:
@@ -120,13 +123,17 @@ def thin(
     ]
 
 
-class _FewCurves(BaseStorage):
-    """A storage whose studies of many trials have few intermediate values, see `thin`.
+class _Shown(BaseStorage):
+    """A storage as the dashboard shows it.
+
+    Studies of many trials have few intermediate values, see `thin`. The heat map of a sweep's folds
+    is that of the trials that were read last; the storage has the one of the end of the last run.
 
     All other methods of the interface are those of the storage behind it, see `_delegated`.
     """
 
     _behind: BaseStorage
+    _read: dict[int, list[FrozenTrial]]  # all trials of a study, by its id, as they were read last
 
     def get_all_trials(
         self,
@@ -136,18 +143,36 @@ class _FewCurves(BaseStorage):
     ) -> list[FrozenTrial]:
         """Return the trials, thinned."""
         trials = self._behind.get_all_trials(study_id, deepcopy=deepcopy, states=states)
+        if states is None:
+            self._read[study_id] = trials
         direction = self._behind.get_study_directions(study_id)[0]
         return thin(trials, goal=Goal[direction.name])
 
+    def get_all_studies(self) -> list[FrozenStudy]:
+        """Return the studies, those of sweeps with their plot of the folds."""
+        studies = self._behind.get_all_studies()
+        for study in studies:
+            identity = SweepRecord.of(study.user_attrs, study.system_attrs).identity
+            figure = None
+            if identity:
+                figure = fold_map(
+                    self._read.get(study._study_id, ()),
+                    metric=str(identity["metric"]),
+                    goal=Goal[study.direction.name],
+                )
+            if figure is not None:
+                study.system_attrs |= plot_attributes(figure, known=study.system_attrs)
+        return studies
+
 
 def _delegated(behind: BaseStorage) -> BaseStorage:
-    """Return a _FewCurves of the storage."""
+    """Return a _Shown of the storage."""
 
     def pass_on(name: str) -> Callable[..., Any]:
         return lambda self, *args, **options: getattr(self._behind, name)(*args, **options)
 
-    others = {name: pass_on(name) for name in _FewCurves.__abstractmethods__}
-    made: BaseStorage = type("FewCurves", (_FewCurves,), {**others, "_behind": behind})()
+    others = {name: pass_on(name) for name in _Shown.__abstractmethods__}
+    made: BaseStorage = type("Shown", (_Shown,), {**others, "_behind": behind, "_read": {}})()
     return made
 
 
@@ -159,18 +184,18 @@ def dashboard_of(storage: "RDBStorage", *, runs: Path, hosts: Sequence[str]) -> 
     """
     import optuna_dashboard
 
-    cached = get_storage(storage)  # it reads a finished trial once
+    shown = _delegated(get_storage(storage))  # the latter reads a finished trial once
     collects = gc.isenabled()
     gc.disable()  # else half of the time goes into looking at a million objects that all stay
     try:
-        for study in cached.get_all_studies():
-            study_id = cached.get_study_id_from_name(study.study_name)
-            cached.get_all_trials(study_id, deepcopy=False)
+        for study in shown.get_all_studies():
+            study_id = shown.get_study_id_from_name(study.study_name)
+            shown.get_all_trials(study_id, deepcopy=False)
     finally:
         if collects:
             gc.enable()
     artifacts = FileSystemArtifactStore(artifacts_folder(runs))
-    dashboard = optuna_dashboard.wsgi(_delegated(cached), artifact_store=artifacts)
+    dashboard = optuna_dashboard.wsgi(shown, artifact_store=artifacts)
     return Guard(dashboard, hosts=hosts)
 
 

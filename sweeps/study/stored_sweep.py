@@ -10,7 +10,7 @@ import dataclasses
 import functools
 import gc
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ParamSpec, TypeVar
 
 import optuna
@@ -36,7 +36,8 @@ from trainer.metrics import Goal
 # system attributes of a study, as the Optuna dashboard has them
 NOTE_VERSION = "dashboard:note_ver"
 NOTE_TEXT = "dashboard:note_str"
-NOTE_PIECE = 2_045  # characters; MySQL holds no more in one attribute
+PLOT = "dashboard:plot_data:folds:"  # `folds` is the id of the plot
+PIECE = 2_045  # characters; MySQL holds no more in one attribute
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -201,11 +202,24 @@ class StoredSweep:
         """
         if NOTE_VERSION in self.storage.get_study_system_attrs(self.study_id):
             return
-        pieces = range(0, len(text), NOTE_PIECE)
-        for number, start in enumerate(pieces):
-            piece = text[start : start + NOTE_PIECE]
-            self.storage.set_study_system_attr(self.study_id, f"{NOTE_TEXT}:{number}", piece)
+        for key, piece in pieces(f"{NOTE_TEXT}:", text).items():
+            self.storage.set_study_system_attr(self.study_id, key, piece)
         self.storage.set_study_system_attr(self.study_id, NOTE_VERSION, 1)
+
+    @_answered
+    def write_plot(self, figure: str) -> None:
+        """Store the plot that the Optuna dashboard shows of the sweep, in place of an earlier one.
+
+        The caller holds the lease. The keys are those of
+        `optuna_dashboard.save_plotly_graph_object`.
+
+        Args:
+            figure: a figure of plotly as JSON.
+        """
+        known = self.storage.get_study_system_attrs(self.study_id)
+        for key, piece in plot_attributes(figure, known=known).items():
+            if known.get(key) != piece:
+                self.storage.set_study_system_attr(self.study_id, key, piece)
 
     @_answered
     def add(self, trial: FrozenTrial) -> int:
@@ -237,3 +251,14 @@ class StoredSweep:
             t.number: self.storage.get_trial_id_from_study_id_trial_number(self.study_id, t.number)
             for t in trials
         }
+
+
+def plot_attributes(figure: str, *, known: Mapping[str, Any]) -> dict[str, str]:
+    """The attributes of a plot, which replace all that an earlier plot has among the known ones."""
+    return {key: "" for key in known if key.startswith(PLOT)} | pieces(PLOT, figure)
+
+
+def pieces(prefix: str, text: str) -> dict[str, str]:
+    """A long text as attributes: the prefix and a number from 0 as keys."""
+    starts = range(0, len(text), PIECE)
+    return {f"{prefix}{number}": text[at : at + PIECE] for number, at in enumerate(starts)}

@@ -14,7 +14,9 @@ from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from sweeps.errors import InputError
+from sweeps.paths import artifacts_folder
 from sweeps.reporting.dashboard import LOOPBACK, Guard, dashboard_of, host_of, is_known, serve, thin
+from sweeps.study.artifacts import attach
 from trainer.metrics import Goal
 
 
@@ -154,6 +156,13 @@ def address(tmp_path: Path) -> Iterator[str]:
     """A served dashboard of a storage with one study."""
     storage = RDBStorage(f"sqlite:///{tmp_path}/sweeps.db")
     study = optuna.create_study(study_name="mask", storage=storage, direction="maximize")
+    study.set_user_attr("foldsweep", {"metric": "valid/f1"})
+    running = study.ask()
+    picture = tmp_path / "curves.svg"
+    picture.write_text("<svg/>")
+    attach(storage, running._trial_id, picture, store=artifacts_folder(tmp_path), owner="mask/0")
+    running.set_user_attr("fold_scores", [0.5, 0.25])
+    study.tell(running, state=TrialState.PRUNED)
     study.add_trials(trials(202))
     app = dashboard_of(storage, runs=tmp_path, hosts=LOOPBACK)
     ports: list[int] = []
@@ -185,7 +194,7 @@ def test_the_real_dashboard_shows_sweeps_takes_notes_and_changes_nothing_else(ad
     assert study["study_name"] == "mask"
     of_study = f"{address}/api/studies/{study['study_id']}"
     shown = fetched(of_study)["trials"]
-    assert len(shown) == 202
+    assert len(shown) == 203
     assert sum(bool(trial["intermediate_values"]) for trial in shown) == 51
     note = json.dumps({"version": 1, "body": "the question"}).encode()
     headers = {"Content-Type": "application/json"}
@@ -193,7 +202,20 @@ def test_the_real_dashboard_shows_sweeps_takes_notes_and_changes_nothing_else(ad
     assert fetched(of_study)["note"]["body"] == "the question"
     with pytest.raises(urllib.error.HTTPError, match="403"):
         fetched(of_study, method="DELETE")
-    assert len(fetched(of_study)["trials"]) == 202
+    assert len(fetched(of_study)["trials"]) == 203
+
+
+def test_the_real_dashboard_shows_pictures_of_trials_and_the_folds_of_all(address: str):
+    (study,) = fetched(f"{address}/api/studies")["study_summaries"]
+    shown = fetched(f"{address}/api/studies/{study['study_id']}")
+    (plot,) = shown["plotly_graph_objects"]
+    assert json.loads(plot["graph_object"])["data"][0]["z"] == [[0.5], [0.25]]
+    trial = shown["trials"][0]
+    (artifact,) = trial["artifacts"]
+    place = f"{study['study_id']}/{trial['trial_id']}/{artifact['artifact_id']}"
+    with urllib.request.urlopen(f"{address}/artifacts/{place}", timeout=60) as answer:
+        assert answer.headers["Content-Type"].startswith("image/svg+xml")
+        assert answer.read() == b"<svg/>"
 
 
 def test_a_port_in_use_is_named(address: str):
