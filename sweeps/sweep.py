@@ -173,6 +173,7 @@ def _run(spec: "SweepSpec", context: _Context) -> "Driver | None":
     """Run the sweep and return its driver; None if all its trials were over before."""
     from sweeps.preparing.data import changes, cut_sweep, with_folds
     from sweeps.preparing.opening import open_sweep
+    from sweeps.reporting.fold_map import fold_map
     from sweeps.reporting.note import note_of
     from sweeps.study.stored_sweep import StoredSweep
     from trainer.data.data_set import ReadOptions
@@ -202,6 +203,10 @@ def _run(spec: "SweepSpec", context: _Context) -> "Driver | None":
             context.signals.connect(driver)
             context.view.watch(spec.name, driver.snapshot)
             _evaluate(driver, cluster)
+        if driver.failure is None:
+            figure = fold_map(sweep.trials(), metric=spec.metric.name, goal=spec.metric.goal)
+            if figure is not None:
+                sweep.write_plot(figure)
         return driver
 
 
@@ -291,6 +296,7 @@ def _driver(
     the process that shows the sweep in W&B and the like.
     """
     from sweeps.ray_tune.share import share_of
+    from sweeps.reporting.artifacts import TrialPictures
     from sweeps.running.neighbours import registered
     from sweeps.running.plan import Plan
     from sweeps.running.take_over import open_driver
@@ -304,7 +310,8 @@ def _driver(
     gpus = 0.0  # of this machine, that all trials together may use
     if share.gpu and options.address in (None, "local"):
         gpus = 1.0 if cluster is None else cluster.gpus
-    plan = Plan(spec, files, share, spec.trial_cap)
+    draw = TrialPictures(files, metric=spec.metric.name, field=spec.metric.field)
+    plan = Plan(spec, files, share, spec.trial_cap, draw=draw)
     with (
         open_feed(spec, files, storage_url=options.url, notify=context.view.notify) as feed,
         Retention(files, sweep, keep=spec.keep, then=feed.notify) as retention,

@@ -19,6 +19,7 @@ from trainer.errors import UnreadableError
 from trainer.images.cache import plan_cache
 from trainer.images.crops import face_box
 from trainer.images.decode import decode
+from trainer.images.images import Pixels
 from trainer.images.manifest import Manifest
 from trainer.images.parallel import map_in_order
 from trainer.images.preprocessing import Preprocessing
@@ -285,12 +286,10 @@ def _sheet_rows(manifest: Manifest) -> dict[int, list[int]]:
 
 def thumbnails(manifest: Manifest, rows: Iterable[int]) -> Iterator[tuple[int, Picture]]:
     """The thumbnail of each row; a file that was removed in the meantime has no thumbnail."""
-    how = Preprocessing((THUMBNAIL, THUMBNAIL), "fit")
 
     def thumbnail(row: int) -> tuple[int, Picture] | None:
-        try:
-            image_HWC = decode(manifest.file(row).read_bytes(), how, reading=manifest.reading)
-        except (OSError, UnreadableError):
+        image_HWC = small_image(manifest, row)
+        if image_HWC is None:
             return None
         buffer = io.BytesIO()
         Image.fromarray(image_HWC).save(buffer, "JPEG", quality=80)
@@ -299,6 +298,15 @@ def thumbnails(manifest: Manifest, rows: Iterable[int]) -> Iterator[tuple[int, P
     for found in map_in_order(thumbnail, rows):
         if found is not None:
             yield found
+
+
+def small_image(manifest: Manifest, row: int) -> Pixels | None:
+    """The image of a row as a thumbnail (H, W, 3); None if its file was removed or changed."""
+    how = Preprocessing((THUMBNAIL, THUMBNAIL), "fit")
+    try:
+        return decode(manifest.file(row).read_bytes(), how, reading=manifest.reading)
+    except (OSError, UnreadableError):
+        return None
 
 
 def _side(cut: Cut, row: int) -> str:

@@ -1,11 +1,13 @@
 """SVG as text: elements, scales and the frame of a chart. The functions are pure.
 
-Colours and strokes are classes, which the style of the page defines for light, dark and print.
+Colours and strokes are classes, which `templates/charts.css` defines from the colours of the page.
 Every text is escaped, because names of parameters, classes and trials come from the user.
 """
 
 import dataclasses
+import functools
 import html
+import importlib.resources
 import math
 from collections.abc import Sequence
 
@@ -125,10 +127,24 @@ def drawing(title: str, *content: str, height: float = HEIGHT, width: float = WI
         "svg",
         tag("title", escape(title)),
         *content,
+        xmlns="http://www.w3.org/2000/svg",
         viewBox=f"0 0 {width:g} {height:g}",
         role="img",
         aria_label=title,
     )
+
+
+def standalone(chart: Chart) -> str:
+    """The chart as the content of an SVG file, which has the light colours of the page in it."""
+    begin, content = chart.svg.split(">", 1)
+    return f"{begin}><style>{_style()}</style>{content}"
+
+
+@functools.cache
+def _style() -> str:
+    templates = importlib.resources.files("sweeps") / "templates"
+    colours, charts = ((templates / name).read_text() for name in ("light.css", "charts.css"))
+    return f"{colours}\nsvg {{ background: var(--card); }}\n{charts}"
 
 
 def axis_x(scale: Scale, *, y: float, label: str, top: float = TOP) -> str:

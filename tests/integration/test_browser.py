@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from sweeps.running.local import run_local
-from tests.integration.conftest import SWEEPS, opened
+from sweeps.space.spec_reader import read_spec
+from sweeps.sweep import RunOptions, run_sweep
+from tests.integration.conftest import SWEEPS
 
 PATIENCE_MS = 120_000
 
@@ -45,8 +46,8 @@ def page(browser: Browser) -> Iterator[Page]:
 @pytest.fixture
 def runs(space: Callable[..., Path], tmp_path: Path) -> Path:
     """The folder of a sweep of three trials."""
-    with opened(space(description="Which network learns <digits>?"), tmp_path / "runs") as sweep:
-        run_local(sweep.driver)
+    spec = read_spec(space(description="Which network learns <digits>?"))
+    run_sweep(spec, RunOptions(runs=tmp_path / "runs", address=None))
     return tmp_path / "runs"
 
 
@@ -71,8 +72,13 @@ def test_the_dashboard_shows_the_trials_of_a_sweep(page: Page, dashboard: str):
     page.get_by_role("link", name="small").click()
     expect(page.get_by_role("heading", name="History")).to_be_visible(timeout=PATIENCE_MS)
     expect(page.locator(".js-plotly-plot").first).to_be_visible(timeout=PATIENCE_MS)
+    expect(page.get_by_text("valid/f1 of each fold")).to_be_visible(timeout=PATIENCE_MS)
     page.goto(f"{page.url}/trials?numbers=2")
     expect(page.get_by_text("Trial 2").first).to_be_visible(timeout=PATIENCE_MS)
+    for name in ("curves.svg", "confusion.svg"):
+        picture = page.get_by_role("img", name=name)
+        expect(picture).to_be_visible(timeout=PATIENCE_MS)
+        assert picture.evaluate("image => image.complete && image.naturalWidth > 0")
 
 
 def test_the_report_is_one_page_on_which_a_trial_lights_up_everywhere(page: Page, runs: Path):
