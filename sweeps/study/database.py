@@ -56,10 +56,10 @@ def parse_url(url: str) -> sa.URL:
         parsed = sa.make_url(url)
     except (sa.exc.ArgumentError, ValueError):  # ValueError: the port is not a number
         raise InputError(f"--storage: not a database URL. Examples: {EXAMPLES}") from None
-    if "@" in (parsed.host or ""):
+    if _ambiguous(url):
         raise InputError(
-            "--storage: the URL has more than one @. Special characters in a user's name or "
-            "password are written percent-encoded, %40 for @"
+            f"--storage {hidden(url)}: the URL has more than one @. Special characters in a user's "
+            "name or password are written percent-encoded: %40 for @, %2F for /, %3F for ?"
         )
     if parsed.drivername in ("postgresql", "postgres"):
         parsed = parsed.set(drivername="postgresql+psycopg2")
@@ -104,14 +104,20 @@ def sqlite_file(url: sa.URL) -> Path | None:
 
 def hidden(url: str) -> str:
     """The URL with *** for each password, also for a password among the query options of libpq."""
+    if _ambiguous(url):
+        return f"{url.partition('://')[0]}://***"
     try:
         parsed = sa.make_url(url)
     except (sa.exc.ArgumentError, ValueError):
         return "***"
-    if "@" in (parsed.host or ""):  # the host contains the end of a password that has an @
-        return "***"
     secret = {key: "***" for key in parsed.query if "password" in key}
     return parsed.update_query_dict(secret).render_as_string(hide_password=True)
+
+
+def _ambiguous(url: str) -> bool:
+    """Whether a part of a password may stand behind an @, and would be read as host or database."""
+    scheme, _, rest = url.partition("://")
+    return not scheme.startswith("sqlite") and rest.count("@") > 1
 
 
 def reason(error: BaseException) -> str:

@@ -1,10 +1,12 @@
 """What a URL means, and how it and its errors are shown."""
 
+from pathlib import Path
+
 import pytest
 import sqlalchemy as sa
 
 from sweeps.errors import InputError
-from sweeps.study.database import engine_options, hidden, parse_url, reason
+from sweeps.study.database import engine_options, hidden, parse_url, reason, sqlite_file
 
 
 @pytest.mark.parametrize(
@@ -45,15 +47,25 @@ def test_a_database_in_memory_is_refused(url: str) -> None:
         parse_url(url)
 
 
-def test_a_password_with_an_at_sign_as_it_is_is_told_how_to_write_it() -> None:
-    url = "postgresql://user:sec@ret@host/db"
-    with pytest.raises(InputError, match="more than one @") as caught:
+@pytest.mark.parametrize("password", ["sec@ret", "sec@ret/word", "sec@ret?word", "a@b/c@d?e"])
+@pytest.mark.parametrize("scheme", ["postgresql", "postgres"])
+def test_a_password_with_an_at_sign_as_it_is_is_told_how_to_write_it(
+    scheme: str, password: str
+) -> None:
+    url = f"{scheme}://user:{password}@host:5432/db"
+    with pytest.raises(InputError) as caught:
         parse_url(url)
     assert str(caught.value) == (
-        "--storage: the URL has more than one @. Special characters in a user's name or password "
-        "are written percent-encoded, %40 for @"
+        f"--storage {scheme}://***: the URL has more than one @. Special characters in a user's "
+        "name or password are written percent-encoded: %40 for @, %2F for /, %3F for ?"
     )
-    assert hidden(url) == "***"
+    assert hidden(url) == f"{scheme}://***"
+
+
+def test_the_path_of_a_file_may_have_at_signs() -> None:
+    assert sqlite_file(parse_url("sqlite:////data/me@home@work/sweeps.db")) == Path(
+        "/data/me@home@work/sweeps.db"
+    )
 
 
 @pytest.mark.parametrize("scheme", ["postgresql", "postgres", "postgresql+psycopg2"])
