@@ -9,6 +9,7 @@ import math
 import os
 import socket
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,11 @@ EPSILON = 1e-9  # added before rounding down: 0.7 / 0.1 is 6.999999999999999
 AUTH_MODE = "RAY_AUTH_MODE"
 TOKEN = "RAY_AUTH_TOKEN"
 TOKEN_PATH = "RAY_AUTH_TOKEN_PATH"
+TEMP = "RAY_TMPDIR"
+# Longest temporary folder with which the paths of Ray's sockets below it fit into the 107 bytes
+# that Linux has for them. Batch systems set longer ones.
+LONGEST_TEMP = 30
+SHORT_TEMP = Path("/tmp")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,6 +111,7 @@ def ray_cluster(address: str | None = None) -> Iterator[Cluster]:
         # benchmarks/LOG.md). A joined cluster gets no hook: on a node where foldsweep cannot be
         # imported, the workers would die before the probe can report the reason.
         options["runtime_env"] = {"worker_process_setup_hook": WARM_UP}
+        options["_temp_dir"] = short_temp(tempfile.gettempdir())
     else:
         _check_reachable(address)
     try:
@@ -124,6 +131,20 @@ def ray_cluster(address: str | None = None) -> Iterator[Cluster]:
             yield Cluster.of([_node(values) for values in ray.nodes() if values["Alive"]])
     finally:
         ray.shutdown()
+
+
+def short_temp(given: str) -> str | None:
+    """The folder for Ray's files, if the temporary folder has too long a path for its sockets.
+
+    Args:
+        given: the temporary folder, as `$TMPDIR` names it.
+
+    Returns:
+        None if Ray uses `$RAY_TMPDIR` or the temporary folder.
+    """
+    if TEMP in os.environ or len(os.fsencode(given)) <= LONGEST_TEMP:
+        return None
+    return str(SHORT_TEMP / f"ray-{os.getuid()}")
 
 
 def _node(values: dict[str, Any]) -> Node:
@@ -165,6 +186,11 @@ def why_not_started(error: Exception) -> str:
             f"Ray cannot keep its token in {error.filename} ({error.strerror}). "
             f"Set {TOKEN} to a secret of your own, "
             "or HOME to a folder that can be written. `sweeps run --local` works without Ray"
+        )
+    if "AF_UNIX path length" in str(error):
+        return (
+            f"Ray cannot start on this machine: the path of its sockets is too long. Set {TEMP} to "
+            f"a folder with a short path, such as {SHORT_TEMP}"
         )
     if isinstance(error, ray.exceptions.AuthenticationError):
         return (

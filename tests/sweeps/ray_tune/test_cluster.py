@@ -1,20 +1,23 @@
 """What fits on which machine, and what is said of a Ray that is not there."""
 
+import os
 import socket
 from pathlib import Path
 from typing import Literal
 
 import pytest
-from ray._private.utils import check_version_info
+from ray._private.utils import check_version_info, validate_socket_filepath
 from ray.exceptions import AuthenticationError
 
 from sweeps.errors import InputError
 from sweeps.ray_tune.cluster import (
+    LONGEST_TEMP,
     Cluster,
     Node,
     gpu_share,
     ray_cluster,
     resolve,
+    short_temp,
     threads,
     trials_at_once,
     why_not_joined,
@@ -253,6 +256,15 @@ class TestWhyNot:
             "`sweeps run --local` works without Ray"
         )
 
+    @pytest.mark.parametrize("length", [108, 200])
+    def test_a_folder_whose_path_is_too_long_for_sockets_is_told_what_to_set(self, length: int):
+        with pytest.raises(OSError, match="AF_UNIX") as raised:
+            validate_socket_filepath("/" + "x" * length)
+        assert why_not_started(raised.value) == (
+            "Ray cannot start on this machine: the path of its sockets is too long. "
+            "Set RAY_TMPDIR to a folder with a short path, such as /tmp"
+        )
+
     def test_a_token_file_that_is_not_there_is_named(
         self, no_token: Path, monkeypatch: pytest.MonkeyPatch
     ):
@@ -261,6 +273,26 @@ class TestWhyNot:
             "Ray cannot start on this machine: its token is not there (looked for in /a/file, "
             f"which RAY_AUTH_TOKEN_PATH names). {GIVE_IT}"
         )
+
+
+class TestTemporaryFolder:
+    def test_one_with_a_long_path_is_replaced(self, monkeypatch: pytest.MonkeyPatch):
+        monkeypatch.delenv("RAY_TMPDIR", raising=False)
+        short = short_temp("/tmp/scratch_local_disk/job_tmpdir_12345678.0")
+        assert short == f"/tmp/ray-{os.getuid()}"
+        assert short_temp(short) is None
+
+    def test_sockets_fit_below_the_longest_one_that_stays(self, monkeypatch: pytest.MonkeyPatch):
+        monkeypatch.delenv("RAY_TMPDIR", raising=False)
+        longest = "/" + "x" * (LONGEST_TEMP - 1)
+        assert short_temp(longest) is None
+        assert short_temp(longest + "x") is not None
+        session = "ray/session_2026-11-28_14-06-30_123456_4194304/sockets/plasma_store.1"
+        validate_socket_filepath(f"{longest}/{session}")
+
+    def test_what_a_user_gave_ray_stays(self, monkeypatch: pytest.MonkeyPatch):
+        monkeypatch.setenv("RAY_TMPDIR", "/scratch")
+        assert short_temp("/tmp/scratch_local_disk/job_tmpdir_12345678.0") is None
 
 
 class TestAddress:
