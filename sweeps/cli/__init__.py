@@ -17,6 +17,7 @@ from sweeps.cli.check import check
 from sweeps.cli.compare import compare
 from sweeps.cli.compare_submissions import compare_submissions
 from sweeps.cli.dashboard import dashboard
+from sweeps.cli.delete import delete
 from sweeps.cli.demo import demo
 from sweeps.cli.export import export
 from sweeps.cli.gc import gc
@@ -103,6 +104,7 @@ for command in (
     retry,
     sync,
     gc,
+    delete,
 ):
     app.command()(command)
 app.command("list")(list_sweeps)

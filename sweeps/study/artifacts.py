@@ -14,6 +14,7 @@ import uuid
 from pathlib import Path
 
 from optuna.storages import BaseStorage
+from optuna.trial import FrozenTrial
 
 from trainer.files import atomic_write
 
@@ -42,6 +43,12 @@ def attach(storage: BaseStorage, trial_id: int, path: Path, *, store: Path, owne
         "encoding": encoding,
     }
     storage.set_trial_system_attr(trial_id, ATTRIBUTE + artifact_id, json.dumps(about))
+
+
+def artifacts_of(trial: FrozenTrial) -> list[str]:
+    """The names of a stored trial's artifacts in the folder of the artifact store."""
+    keys = (key for key in trial.system_attrs if key.startswith(ATTRIBUTE))
+    return [key.removeprefix(ATTRIBUTE) for key in keys]
 
 
 def _copy(path: Path, target: Path) -> None:

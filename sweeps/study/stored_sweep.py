@@ -232,6 +232,11 @@ class StoredSweep:
         return self.storage.get_trial_number_from_id(trial_id)
 
     @_answered
+    def delete(self) -> None:
+        """Delete the sweep and its trials from the storage; the caller holds the lease."""
+        self.storage.delete_study(self.study_id)
+
+    @_answered
     def recover(self) -> list[int]:
         """Mark the trials that a dead driver left RUNNING as interrupted, and return their numbers.
 
