@@ -184,6 +184,11 @@ class SweepFiles:
         return self.directory / "report.html"
 
     @property
+    def log(self) -> Path:
+        """The file with the events of all runs, see `sweeps.running.event_log`."""
+        return self.directory / "sweep.log"
+
+    @property
     def tracking_log(self) -> Path:
         """The file with what the tracker process prints, see `sweeps.tracking`."""
         return self.directory / "tracking.log"

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sweeps.paths import SweepFiles, default_storage, make_folder
+from sweeps.running.event_log import EventLog
 from sweeps.running.events import Notice, ProgressView, Silent, Snapshot
 from sweeps.running.webhook import Webhook, progress_text, url_of
 from sweeps.study.database import PATIENCE_S, hidden
@@ -107,10 +108,16 @@ def run_sweep(
         TrainerError: the data or the user functions cannot be used.
     """
     url = url_of(spec, given=options.webhook)
-    with Webhook(url, sweep=spec.name, then=view or Silent()) as webhook:
+    files = SweepFiles.of(options.runs, spec.name)
+    with (
+        EventLog(files, then=view or Silent()) as log,
+        Webhook(url, sweep=spec.name, then=log) as webhook,
+    ):
         result = _run_sweep(spec, options, webhook)
         if result.snapshot is not None:
-            webhook.send(progress_text(spec, result.snapshot, how=result.state.value))
+            end = progress_text(spec, result.snapshot, how=result.state.value)
+            log.add(end)
+            webhook.send(end)
     return result
 
 

@@ -88,7 +88,8 @@ def _refuse(parameter: str, sweep: str, found: "Statistics") -> None:
 
 
 def _print(found: "Statistics", parameter: str, *, metric: str) -> None:
-    from sweeps.cli.tables import format_value, print_table
+    from sweeps.cli.tables import print_table
+    from sweeps.running.described import format_value
 
     rows = [
         [

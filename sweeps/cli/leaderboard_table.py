@@ -6,7 +6,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from sweeps.cli.tables import fits, format_time, format_value, print_table
+from sweeps.cli.tables import fits, format_time, print_table
+from sweeps.running.described import format_value
 
 if TYPE_CHECKING:
     from sweeps.results.chosen import Choice

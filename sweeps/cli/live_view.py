@@ -8,7 +8,7 @@ import datetime
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sweeps.cli.tables import format_value
+from sweeps.running.described import format_value
 from sweeps.running.events import EndState, Leader, Phase, Running, Snapshot, TrialEnded
 
 WIDE = 100  # columns; narrower pictures leave the parameters out

@@ -16,17 +16,15 @@ from rich.progress import TaskID
 from rich.text import Text
 
 from sweeps.cli.live_view import counts, draw
-from sweeps.cli.tables import format_value
+from sweeps.running.described import describe
 from sweeps.running.events import (
     EndState,
     EpochFinished,
     Event,
-    FoldFinished,
     Notice,
     ProgressView,
     Snapshot,
     TrialEnded,
-    TrialStarted,
 )
 
 IMAGES_EVERY_S = 30.0  # time between two plain lines about the images
@@ -200,28 +198,6 @@ class LiveProgress:
                     describe(event), style="red" if failed else "", highlight=False, markup=False
                 )
         self._live.update(view, refresh=True)
-
-
-def describe(event: Event) -> str:
-    """The event as one line of text."""
-    if isinstance(event, Notice):
-        return event.text
-    if isinstance(event, EpochFinished):
-        report = event.report
-        at = f"trial {event.number} fold {report.fold + 1} epoch {report.epoch}/{report.epochs}"
-        return f"{at}: {report.value:.4f}"
-    if isinstance(event, TrialStarted):
-        params = "  ".join(f"{name}={format_value(value)}" for name, value in event.params.items())
-        return f"trial {event.number} {'continued' if event.continued else 'started'}  {params}"
-    if isinstance(event, FoldFinished):
-        return f"trial {event.number} fold {event.fold + 1}/{event.k} scored {event.score:.4f}"
-    score = (
-        f" {event.score:.4f}{' (best so far)' if event.best else ''}"
-        if event.score is not None
-        else ""
-    )
-    reason = f": {event.reason}" if event.reason else ""
-    return f"trial {event.number} {event.state}{score} after {event.seconds:.1f} s{reason}"
 
 
 def render(name: str, snapshot: Snapshot, *, console: Console) -> RenderableType:

@@ -1,7 +1,6 @@
 """Tables on stdout, for terminals and for pipes."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -33,16 +32,6 @@ def print_table(
         console.print(table, highlight=False)
     for line in capture.get().splitlines():
         print(line.rstrip(), flush=True)
-
-
-def format_value(value: Any) -> str:
-    """The value of a parameter as text; a float has three significant digits.
-
-    Example:
-        >>> format_value(0.000123456), format_value("adamw")
-        ('0.000123', 'adamw')
-    """
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def fits(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:

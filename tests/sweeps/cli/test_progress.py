@@ -12,9 +12,9 @@ from sweeps.cli.progress import (
     LiveProgress,
     PlainProgress,
     choose_progress,
-    describe,
     reading_images,
 )
+from sweeps.running.described import describe
 from sweeps.running.events import (
     Event,
     FoldFinished,

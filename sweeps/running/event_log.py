@@ -1,0 +1,76 @@
+"""`sweep.log`: the events of all runs of a sweep, whatever its terminal shows.
+
+A line is written on a thread of its own, because a disk may hang, and the driver holds its lock
+while it reports an event. A disk that refuses lines ends nothing.
+"""
+
+import contextlib
+import datetime
+import queue
+import threading
+from collections.abc import Callable
+
+from sweeps.paths import SweepFiles
+from sweeps.running.described import describe
+from sweeps.running.events import EpochFinished, Event, Notice, ProgressView, Snapshot
+
+CLOSING_S = 5.0  # how long the end of a run waits for a disk that hangs
+
+
+class EventLog:
+    """A view that writes lines into the sweep's log, and passes everything on to another view.
+
+    This is a context manager. The log begins with the sweep's directory: until that is there, lines
+    wait, so that a sweep that is refused leaves no directory.
+    """
+
+    def __init__(self, files: SweepFiles, *, then: ProgressView) -> None:
+        """
+        Args:
+            then: the view that shows the sweep.
+        """
+        self._path = files.log
+        self._then = then
+        self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self._waiting: list[str] = []
+        self._thread = threading.Thread(target=self._write, name="event log", daemon=True)
+
+    def __enter__(self) -> "EventLog":
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if error is not None:
+            self.add(f"ended: {error or type(error).__name__}")
+        self._lines.put(None)
+        self._thread.join(CLOSING_S)
+
+    def add(self, text: str) -> None:
+        """Log a text with the time of now; a text of several lines becomes one."""
+        now = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
+        self._lines.put(f"{now}  {' '.join(text.splitlines())}\n")
+
+    def notify(self, event: Event) -> None:
+        """Log an event, unless it is one of thousands, and pass it on."""
+        if not isinstance(event, EpochFinished):
+            self.add(describe(event))
+        self._then.notify(event)
+
+    def watch(self, name: str, snapshot: Callable[[], Snapshot]) -> None:
+        """Pass the call on."""
+        self._then.watch(name, snapshot)
+
+    def images(self, what: str, done: int, total: int) -> None:
+        """Log that all images are done, and pass the call on."""
+        if done == total:
+            self.add(describe(Notice(f"{what}: {done:,} of {total:,}")))
+        self._then.images(what, done, total)
+
+    def _write(self) -> None:
+        while (line := self._lines.get()) is not None:
+            self._waiting.append(line)
+            if self._path.parent.is_dir():
+                # a full disk: the lines are lost, as the terminal's are for somebody who is away
+                with contextlib.suppress(OSError), self._path.open("a", encoding="utf-8") as file:
+                    file.writelines(self._waiting)
+                self._waiting.clear()
