@@ -17,6 +17,7 @@ from trainer.data.fold_files import load_folds
 from trainer.data.folds import Folds
 from trainer.files import fold_directories, fold_directory, refit_directories, refit_directory
 
+STORAGE_FILE = "sweeps.db"  # the SQLite storage in the runs folder
 ARTIFACTS, MLFLOW_ARTIFACTS = "artifacts", "mlartifacts"
 RESERVED_FOLDERS = (ARTIFACTS, MLFLOW_ARTIFACTS)  # in the runs folder, so no names of sweeps
 
@@ -44,7 +45,7 @@ def make_folder(path: Path, *, option: str = "--runs or $SWEEPS_RUNS") -> None:
 def default_storage(runs: Path) -> str:
     """The database URL of the SQLite file in a runs folder."""
     # The path is quoted because ? and % in a folder's name have a special meaning in a URL.
-    return f"sqlite:///{quote(str(runs / 'sweeps.db'))}"
+    return f"sqlite:///{quote(str(runs / STORAGE_FILE))}"
 
 
 def artifacts_folder(runs: Path) -> Path:

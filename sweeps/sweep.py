@@ -173,6 +173,7 @@ class _Context:
     def images(self, what: str, done: int, total: int) -> None:
         """Show the progress with the images; raise if the lease is lost or a user asked to stop."""
         self.signals.check()
+        self.lease.say(f"{what}: {done:,} of {total:,}")
         self.view.images(what, done, total)
 
 
@@ -208,6 +209,7 @@ def _run(spec: "SweepSpec", context: _Context) -> "Driver | None":
         _warm_start(sweep, spec, context)
         with _driver(spec, sweep, cluster, cut, context) as driver, _ctrl_c(driver):
             context.signals.connect(driver)
+            context.lease.say(None)
             context.view.watch(spec.name, driver.snapshot)
             _evaluate(driver, cluster)
         if driver.failure is None:

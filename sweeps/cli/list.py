@@ -2,18 +2,26 @@
 
 import dataclasses
 import json
+import os
 import sys
+from pathlib import Path
 
-from sweeps.cli.options import Json, Runs, Storage, opened
+from sweeps.cli.options import Json, Runs, Storage, opened, runs_folder
 
 
 def list_sweeps(as_json: Json = False, storage: Storage = None, runs: Runs = None) -> None:
     """List all sweeps in the storage."""
     from sweeps.cli.tables import print_table
-    from sweeps.results.summary import summarise
-    from sweeps.results.view import SweepView, find_sweep, names, newer
+    from sweeps.results.summary import State, summarise
+    from sweeps.results.view import SweepView, find_sweep, names, newer, preparing
 
+    if _nothing_yet(storage, runs):
+        print("no sweeps yet. `sweeps run SPACE` starts one", file=sys.stderr)
+        if as_json:
+            print("[]")
+        return
     found = opened(storage, runs)
+    begun = preparing(found)
     unreadable = newer(found)
     readable = [name for name in names(found) if name not in unreadable]
     summaries = [summarise(SweepView.read(find_sweep(found, name))) for name in readable]
@@ -24,12 +32,28 @@ def list_sweeps(as_json: Json = False, storage: Storage = None, runs: Runs = Non
             file=sys.stderr,
         )
     if as_json:
-        print(json.dumps([dataclasses.asdict(summary) for summary in summaries], indent=2))
+        listed = [dataclasses.asdict(summary) for summary in summaries]
+        listed += [
+            {"sweep": name, "state": State.PREPARING, "holder": dataclasses.asdict(holder)}
+            for name, holder in begun.items()
+        ]
+        print(json.dumps(listed, indent=2))
         return
     rows = []
     for s in summaries:
         best = "-" if s.best_score is None else f"{s.best_score:.4f}"
         counts = [str(number) for number in (s.completed, s.pruned, s.failed)]
         rows.append([s.sweep, *counts, best, s.metric, s.started or "-", str(s.holder or "-")])
+    for name, holder in begun.items():
+        doing = f"{holder}: {holder.doing or 'starting'}"
+        rows.append([name, "0", "0", "0", "-", "-", "-", doing])
     columns = ("sweep", "completed", "pruned", "failed", "best", "metric", "started", "driver")
     print_table(columns, rows, right=columns[1:5])
+
+
+def _nothing_yet(storage: str | None, runs: Path | None) -> bool:
+    """Whether the user named no storage, and the default one is not there yet."""
+    from sweeps.paths import STORAGE_FILE
+
+    named = storage or os.environ.get("SWEEPS_STORAGE")
+    return not named and not (runs_folder(runs) / STORAGE_FILE).exists()

@@ -3,16 +3,26 @@
 import dataclasses
 import json
 import time
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sweeps.cli.options import Json, Runs, Storage, SweepName, runs_folder, stored
+from sweeps.cli.options import (
+    Json,
+    Runs,
+    Storage,
+    SweepName,
+    opened,
+    runs_folder,
+    sweep_name,
+)
 from sweeps.cli.tables import PIPE_WIDTH
 from sweeps.errors import InputError
 
 if TYPE_CHECKING:
     from sweeps.results.summary import Summary
+    from sweeps.results.view import SweepView
+    from sweeps.study.holder import Holder
     from sweeps.study.stored_sweep import StoredSweep
 
 
@@ -31,29 +41,45 @@ def status(
     runs: Runs = None,
 ) -> None:
     """Show how far a sweep is, who drives it and what is left of its budget."""
-    if watch:
-        if as_json:
-            raise InputError("--watch draws a view, and --json prints once: give one of them")
-        _watch(stored(sweep, storage, runs))
-        return
     from sweeps.paths import SweepFiles
     from sweeps.results.summary import failures, notes, summarise
-    from sweeps.results.view import SweepView
+    from sweeps.results.view import SweepView, find_sweep, preparing
 
-    view = SweepView.read(stored(sweep, storage, runs))
+    if watch and as_json:
+        raise InputError("--watch draws a view, and --json prints once: give one of them")
+    found = opened(storage, runs)
+    name = sweep_name(sweep)
+    begun = preparing(found)
+    if name in begun or (name is None and begun):
+        name = name or list(begun)[-1]
+        _print_preparing(name, begun[name], as_json=as_json)
+        return
+    stored = find_sweep(found, name)
+    if watch:
+        _watch(stored)
+        return
+    view = SweepView.read(stored)
     summary = summarise(view)
     failed = failures(view)
     noted = notes(view)
     if as_json:
         print(
             json.dumps(
-                {**dataclasses.asdict(summary), "failures": failed, "notes": noted}, indent=2
+                {
+                    **dataclasses.asdict(summary),
+                    **_now(view),
+                    "failures": failed,
+                    "notes": noted,
+                },
+                indent=2,
             )
         )
         return
     score = "none yet" if summary.best_score is None else f"{summary.best_score:.4f}"
     print(f"sweep      {summary.sweep}")
     print(f"driver     {summary.holder or _nobody(summary)}")
+    if summary.holder is not None and summary.holder.doing:
+        print(f"doing      {summary.holder.doing}")
     print(f"trials     {_counts(summary)}")
     print(f"best       {score} ({summary.metric}, {summary.goal})")
     print(f"started    {summary.started or 'not yet'}")
@@ -65,11 +91,44 @@ def status(
     files = SweepFiles(runs_folder(runs) / summary.sweep)
     errors = [path for number in failed if (path := files.trial(number).error).is_file()]
     if errors:
-        found = errors[0] if len(errors) == 1 else files.every_error
-        print(f"traceback  {found}")
+        place = errors[0] if len(errors) == 1 else files.every_error
+        print(f"traceback  {place}")
     for number, lines in noted.items():
         for line in lines:
             print(f"note       trial {number}: {line}")
+
+
+def _print_preparing(name: str, holder: "Holder", *, as_json: bool) -> None:
+    """Print what is known of a sweep that is not stored yet."""
+    from sweeps.results.summary import State
+
+    if as_json:
+        known = {"sweep": name, "state": State.PREPARING, "holder": dataclasses.asdict(holder)}
+        print(json.dumps(known, indent=2))
+        return
+    print(f"sweep      {name}")
+    print(f"driver     {holder}")
+    print(f"doing      {holder.doing or 'starting'}")
+    print("trials     none yet")
+
+
+def _now(view: "SweepView") -> dict[str, Any]:
+    """The running trials with their last reports, and the seconds left, for JSON."""
+    from sweeps.running.watched import stored_snapshot
+
+    snapshot = stored_snapshot(view)
+    trials = [
+        {
+            "trial": trial.number,
+            "fold": trial.fold,
+            "epoch": trial.epoch,
+            "epochs": trial.epochs,
+            "value": trial.value,
+            "params": trial.params,
+        }
+        for trial in snapshot.running
+    ]
+    return {"running_trials": trials, "left_s": snapshot.eta_s}
 
 
 def _watch(sweep: "StoredSweep") -> None:

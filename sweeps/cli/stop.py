@@ -19,13 +19,12 @@ def stop(
     runs: Runs = None,
 ) -> None:
     """Start no new trials in a running sweep; its running trials finish."""
-    from sweeps.results.view import find_sweep
+    from sweeps.results.view import find_sweep, preparing
     from sweeps.study.lease import find_holder, request_stop
 
     found = opened(storage, runs)
-    name = sweep_name(sweep)
-    # A driver takes the lease before it prepares the data and before the sweep is stored. So the
-    # storage is searched only if no driver holds a lease of this name.
+    # a driver takes the lease before it prepares the data, and stores the sweep after that
+    name = sweep_name(sweep) or next(reversed(preparing(found)), None)
     if name is None or find_holder(found.engine, name) is None:
         name = find_sweep(found, name).name
     holder = request_stop(found.engine, name, now=now)

@@ -4,8 +4,11 @@ This module only reads.
 """
 
 import dataclasses
+import datetime
+import enum
+from collections.abc import Sequence
 
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from sweeps.results.view import SweepView
 from sweeps.study import records
@@ -21,6 +24,15 @@ from sweeps.study.records import (
     root_of,
 )
 from trainer.metrics import Goal
+
+
+class State(enum.StrEnum):
+    """What a sweep does now."""
+
+    PREPARING = "preparing"  # a driver has it, and reads data before the first trial
+    RUNNING = "running"
+    STOPPED = "stopped"  # nobody drives it, and `sweeps run` continues it
+    FINISHED = "finished"  # all trials are over, the budget is used up or the target reached
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,10 +69,12 @@ class Summary:
         finishes: number of trials that finish pruned ones for the ensemble, in any state.
         history: number of trials of other sweeps, taken over by `warm_start`.
         best_score: best score on the leaderboard, which includes history.
-        started: start of the sweep's first trial, ISO 8601 in local time, or None.
+        started: start of the sweep's first driver, ISO 8601 in local time; None before its first
+            trial.
         target_reached: whether one of the sweep's own trials reached the target; None without a
             target.
         holder: the driver that runs the sweep now, or None.
+        state: what a reader wants to know first.
     """
 
     sweep: str
@@ -84,6 +98,7 @@ class Summary:
     target: float | None
     target_reached: bool | None
     holder: Holder | None
+    state: State
 
 
 def summarise(view: SweepView) -> Summary:
@@ -92,8 +107,13 @@ def summarise(view: SweepView) -> Summary:
     states = [trial.state for trial in own]
     ranked = view.ranked()
     target = view.record.target
-    started = min((trial.datetime_start for trial in own if trial.datetime_start), default=None)
     holder = find_holder(view.sweep.storage.engine, view.name)
+    if holder is not None and holder.is_dead_on_this_machine():
+        holder = None
+    left = _left(view)
+    reached = None if target is None else _reached(view, target)
+    unfinished = {TrialState.RUNNING, TrialState.WAITING} & set(states)
+    over = (left.trials == 0 and not unfinished) or 0 in (left.hours, left.gpu_hours) or reached
     return Summary(
         sweep=view.name,
         metric=view.metric,
@@ -109,14 +129,35 @@ def summarise(view: SweepView) -> Summary:
         history=len(view.trials) - len(own),
         run_cap=view.record.run_cap,
         best_score=ranked[0].value if ranked else None,
-        started=started.astimezone().isoformat(timespec="seconds") if started else None,
+        started=_started(view.record.begun, own),
         elapsed_s=view.record.elapsed_s,
         gpu_hours=view.record.gpu_s / 3600,
-        left=_left(view),
+        left=left,
         target=target,
-        target_reached=None if target is None else _reached(view, target),
-        holder=None if holder is not None and holder.is_dead_on_this_machine() else holder,
+        target_reached=reached,
+        holder=holder,
+        state=_state(holder, over=bool(over)),
     )
+
+
+def _started(begun: float | None, own: Sequence[FrozenTrial]) -> str | None:
+    """See Summary.started; a sweep of an earlier version began with its first trial."""
+    trials = [trial.datetime_start for trial in own if trial.datetime_start]
+    if not trials:
+        return None
+    # a trial that is continued starts again, so the starts of trials move
+    first = min(trials).timestamp() if begun is None else begun
+    return (
+        datetime.datetime.fromtimestamp(first, datetime.UTC)
+        .astimezone()
+        .isoformat(timespec="seconds")
+    )
+
+
+def _state(holder: Holder | None, *, over: bool) -> State:
+    if holder is not None:
+        return State.PREPARING if holder.doing else State.RUNNING
+    return State.FINISHED if over else State.STOPPED
 
 
 def _left(view: SweepView) -> Left:

@@ -14,6 +14,8 @@ from sweeps.errors import InputError, did_you_mean
 from sweeps.paths import SweepFiles
 from sweeps.results.ranking import rank
 from sweeps.space.spec import METRIC_NAMES, user_metric
+from sweeps.study.holder import Holder
+from sweeps.study.lease import find_holders
 from sweeps.study.records import FORMAT, SweepRecord
 from sweeps.study.stored_sweep import StoredSweep
 from trainer.metrics import Goal
@@ -77,6 +79,16 @@ def newer(storage: RDBStorage) -> list[str]:
         for s in storage.get_all_studies()
         if SweepRecord.of(s.user_attrs, s.system_attrs).format > FORMAT
     ]
+
+
+def preparing(storage: RDBStorage) -> dict[str, Holder]:
+    """The drivers of sweeps that are not stored yet, because their images are being read."""
+    known = {study.study_name for study in storage.get_all_studies()}
+    return {
+        name: holder
+        for name, holder in find_holders(storage.engine).items()
+        if name not in known and not holder.is_dead_on_this_machine()
+    }
 
 
 def find_sweep(storage: RDBStorage, name: str | None) -> StoredSweep:

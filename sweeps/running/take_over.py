@@ -13,6 +13,7 @@ from sweeps.search.budget import Meter, Spent
 from sweeps.search.mirror import Mirror
 from sweeps.study.database import PATIENCE_S
 from sweeps.study.recorder import Recorder
+from sweeps.study.records import BEGUN
 from sweeps.study.stored_sweep import StoredSweep
 
 
@@ -51,6 +52,8 @@ def open_driver(
         fence=fence,
         store=artifacts_folder(plan.files.directory.parent),
     )
+    if record.begun is None:
+        recorder.about_sweep(BEGUN, time.time())
     driver = Driver(
         dataclasses.replace(plan, spec=spec, defaults=record.defaults),
         mirror=mirror,

@@ -17,6 +17,7 @@ class Holder:
         since: when the process took the lease, in seconds since 1970 by the server's clock.
         machine: the place in which `pid` identifies a process, see `processes.machine`; None in
             rows of earlier versions.
+        doing: what the driver does before the first trial, such as decoding images; else None.
     """
 
     owner: str
@@ -25,6 +26,7 @@ class Holder:
     process_start: float
     since: float
     machine: str | None = None
+    doing: str | None = None
 
     def __str__(self) -> str:
         since = datetime.datetime.fromtimestamp(self.since).astimezone()

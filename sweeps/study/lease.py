@@ -24,6 +24,7 @@ from sweeps.errors import InfrastructureError, InputError, LeaseLostError, Sweep
 from sweeps.study.database import PATIENCE_S, reason
 from sweeps.study.holder import Holder
 
+LONGEST_DOING = 255  # characters
 _STOPS = {False: "drain", True: "now"}  # `now` of `request_stop` -> stored text
 _metadata = sa.MetaData()
 _leases = sa.Table(
@@ -40,6 +41,7 @@ _leases = sa.Table(
     # Earlier versions did not have these columns: the values are null in their rows.
     sa.Column("machine", sa.String(255)),  # the place in which `pid` identifies a process
     sa.Column("stop", sa.String(5)),  # a request to the driver: drain | now
+    sa.Column("doing", sa.String(LONGEST_DOING)),  # what the driver does before the first trial
 )
 
 
@@ -95,6 +97,8 @@ class Lease:
         self._clock = clock
         self._confirmed_at = clock()
         self._stop_seen: str | None = None
+        self._doing: str | None = None
+        self._doing_stored: str | None = None
         self._reported_lost = False
         self._reporting = threading.Lock()
         self._done = threading.Event()
@@ -151,6 +155,14 @@ class Lease:
         if self._clock() - self._confirmed_at > self._times.ttl_s / 2:
             self._renew()
 
+    def say(self, doing: str | None) -> None:
+        """Tell other processes what the driver does; they see it after `poll_every_s`.
+
+        Args:
+            doing: for example "images decoded: 12,000 of 90,000"; None for nothing special.
+        """
+        self._doing = doing and doing[:LONGEST_DOING]
+
     def release(self) -> None:
         """Give the lease back.
 
@@ -179,6 +191,7 @@ class Lease:
             "since": now,
             "expires": now + self._times.ttl_s,
             "stop": None,
+            "doing": None,
         }
         asked_at = self._clock()
         holder = find_holder(self._engine, self._sweep, include_expired=True)
@@ -220,6 +233,7 @@ class Lease:
                 if self._clock() - self._confirmed_at >= times.renew_every_s:
                     self._renew()
                 self._check_stop()
+                self._store_doing()
                 answered_at = self._clock()
             except LeaseLostError:
                 return
@@ -257,6 +271,13 @@ class Lease:
         if stop is not None and stop != self._stop_seen:
             self._stop_seen = stop
             self._on_stop(stop == _STOPS[True])
+
+    def _store_doing(self) -> None:
+        doing = self._doing
+        if doing != self._doing_stored:
+            with self._engine.begin() as connection:
+                connection.execute(sa.update(_leases).where(self._mine).values(doing=doing))
+            self._doing_stored = doing
 
     def _report_lost(self, error: InfrastructureError) -> None:
         with self._reporting:
@@ -309,16 +330,25 @@ def find_holder(engine: sa.Engine, sweep: str, *, include_expired: bool = False)
     Args:
         include_expired: also return the holder of an expired lease.
     """
+    return find_holders(engine, sweep, include_expired=include_expired).get(sweep)
+
+
+def find_holders(
+    engine: sa.Engine, *sweeps: str, include_expired: bool = False
+) -> dict[str, Holder]:
+    """The drivers that hold the leases of these sweeps, or of all sweeps if none is named."""
     with engine.connect() as connection:
         if not sa.inspect(connection).has_table(_leases.name):
-            return None
+            return {}
         stored = {column["name"] for column in sa.inspect(connection).get_columns(_leases.name)}
         fields = [field.name for field in dataclasses.fields(Holder) if field.name in stored]
-        query = sa.select(*(_leases.c[name] for name in fields)).where(_leases.c.sweep == sweep)
+        query = sa.select(_leases.c.sweep, *(_leases.c[name] for name in fields))
+        if sweeps:
+            query = query.where(_leases.c.sweep.in_(sweeps))
         if not include_expired:
             query = query.where(_leases.c.expires >= _server_clock(engine))
-        row = connection.execute(query).first()
-    return None if row is None else Holder(**row._asdict())
+        rows = [row._asdict() for row in connection.execute(query)]
+    return {str(row.pop("sweep")): Holder(**row) for row in rows}
 
 
 def _prepare_table(engine: sa.Engine) -> None:

@@ -40,6 +40,7 @@ GPU_SECONDS = "gpu_s"  # seconds times GPUs that trials have had
 CAP = "run_cap"  # total number of trials, as set by the last driver
 BUDGET = "budget"  # the other limits that the last driver had
 WARM_STARTED = "warm_started"  # number of trials taken over, by the name of the other sweep
+BEGUN = "begun"  # start of the first driver, seconds since 1970
 DRIVEN = "driven"  # start of the last driver, seconds since 1970
 FINISHES = "finishes"  # {"trials", "of"}: see Finishes
 
@@ -102,6 +103,8 @@ class SweepRecord:
         run_cap: total number of trials, as set by the last driver; None without a limit.
         hours, gpu_hours, target: the other limits that the last driver had; None without a limit.
         warm_started: number of trials taken over, by the name of the other sweep.
+        begun: start of the first driver, in seconds since 1970; None if the sweep had none yet, or
+            began before 2026-11-28.
         driven: start of the last driver, in seconds since 1970; 0 if the sweep had no driver yet.
         finishes: the last choice of pruned trials to finish.
     """
@@ -114,6 +117,7 @@ class SweepRecord:
     gpu_hours: float | None
     target: float | None
     warm_started: Mapping[str, int]
+    begun: float | None
     driven: float
     finishes: Finishes
 
@@ -137,6 +141,7 @@ class SweepRecord:
             gpu_hours=budget.get("gpu_hours"),
             target=budget.get("target"),
             warm_started=attributes.get(WARM_STARTED, {}),
+            begun=attributes.get(BEGUN),
             driven=float(attributes.get(DRIVEN, 0.0)),
             finishes=Finishes(int(finishes["trials"]), tuple(finishes["of"])),
         )

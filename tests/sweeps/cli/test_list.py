@@ -1,5 +1,6 @@
 """All sweeps of a storage."""
 
+import datetime
 import json
 from collections.abc import Callable
 
@@ -19,8 +20,9 @@ def test_one_line_per_sweep_the_latest_last(
         [0, 1, 2], Outcome("stopped", (0.1,)), Outcome("failed", reason="out of luck"), name="older"
     )
     recorded(name="newer", settings=("metric={name: valid/loss, goal: minimize}",))
-    first = older.trials()[0].datetime_start
-    assert first is not None
+    begun = older.record().begun
+    assert begun is not None
+    first = datetime.datetime.fromtimestamp(begun, datetime.UTC)
     since = first.astimezone().isoformat(timespec="seconds")
     assert sweeps("list") == Ended(
         0,
@@ -60,3 +62,15 @@ def test_studies_of_other_programs_are_left_out(sweeps: Callable[..., Ended]):
     optuna.create_study(storage=open_storage("sqlite:///sweeps.db"), study_name="not ours")
     ended = sweeps("list", "--json", "--storage", "sqlite:///sweeps.db")
     assert ended == Ended(0, "[]\n", "")
+
+
+def test_where_nothing_was_run_yet_the_list_is_empty(sweeps: Callable[..., Ended]):
+    note = "no sweeps yet. `sweeps run SPACE` starts one\n"
+    assert sweeps("list") == Ended(0, "", note)
+    assert sweeps("list", "--json") == Ended(0, "[]\n", note)
+
+
+def test_a_storage_that_was_named_must_be_there(sweeps: Callable[..., Ended]):
+    ended = sweeps("list", "--storage", "sqlite:///typo.db")
+    assert ended.code == 2
+    assert "typo.db" in ended.err

@@ -1,6 +1,7 @@
 """How far a sweep is."""
 
 import copy
+import datetime
 import json
 import os
 import re
@@ -11,12 +12,13 @@ import pytest
 from optuna.trial import TrialState
 
 from sweeps.running.messages import Outcome
-from sweeps.study.lease import Lease, find_holder
-from sweeps.study.records import finishing
+from sweeps.study.lease import Lease, Times, find_holder
+from sweeps.study.records import BEGUN, finishing
 from sweeps.study.storage import open_storage
 from sweeps.study.stored_sweep import StoredSweep
 from sweeps.upkeep.retry import add_retry
 from tests.sweeps.cli.conftest import Ended
+from tests.sweeps.study.waiting import until
 
 Recorded = Callable[..., StoredSweep]
 MIXED = (
@@ -28,9 +30,13 @@ MIXED = (
 
 
 def started(sweep: StoredSweep) -> str:
-    first = sweep.trials()[0].datetime_start
-    assert first is not None
-    return first.astimezone().isoformat(timespec="seconds")
+    begun = sweep.record().begun
+    assert begun is not None
+    return (
+        datetime.datetime.fromtimestamp(begun, datetime.UTC)
+        .astimezone()
+        .isoformat(timespec="seconds")
+    )
 
 
 def test_counts_best_time_and_reasons(sweeps: Callable[..., Ended], recorded: Recorded):
@@ -78,6 +84,59 @@ def test_who_drives_it(sweeps: Callable[..., Ended], recorded: Recorded):
     assert (as_json["pid"], as_json["host"]) == (os.getpid(), socket.gethostname())
 
 
+def test_a_sweep_that_reads_its_images_is_known_before_it_is_stored(
+    sweeps: Callable[..., Ended], recorded: Recorded
+):
+    recorded([0, 1, 2])
+    engine = open_storage("sqlite:///runs/sweeps.db").engine
+    with Lease.acquire(engine, "new", times=Times(poll_every_s=0.01)) as lease:
+        assert sweeps("status", "new").out.splitlines()[2:] == [
+            "doing      starting",
+            "trials     none yet",
+        ]
+        lease.say("images decoded: 12,000 of 90,000")
+        until(lambda: getattr(find_holder(engine, "new"), "doing", None) is not None)
+        holder = find_holder(engine, "new")
+        shown = (
+            "sweep      new\n"
+            f"driver     {holder}\n"
+            "doing      images decoded: 12,000 of 90,000\n"
+            "trials     none yet\n"
+        )
+        assert sweeps("status", "new") == sweeps("status") == Ended(0, shown, "")
+        known = json.loads(sweeps("status", "--json").out)
+        assert (known["state"], known["holder"]["doing"]) == (
+            "preparing",
+            "images decoded: 12,000 of 90,000",
+        )
+        listed = sweeps("list").out.splitlines()[-1]
+        assert listed.startswith("new ")
+        assert listed.endswith(f"{holder}: images decoded: 12,000 of 90,000")
+        assert json.loads(sweeps("list", "--json").out)[-1]["state"] == "preparing"
+        assert sweeps("stop").out.startswith(f"asked {holder} to drain sweep new")
+    assert sweeps("status").out.startswith("sweep      curve\n")
+
+
+def test_running_trials_have_their_last_reports(sweeps: Callable[..., Ended], recorded: Recorded):
+    sweep = recorded([0, 1, 2])
+    storage = sweep.storage
+    trial_id = storage.create_new_trial(sweep.study_id)
+    storage.set_trial_intermediate_value(trial_id, 4, 0.625)
+    (running,) = json.loads(sweeps("status", "--json").out)["running_trials"]
+    assert (running["trial"], running["fold"], running["epoch"]) == (1, 1, 2)
+    assert running["value"] == 0.625
+
+
+def test_a_continued_sweep_started_when_it_first_did(
+    sweeps: Callable[..., Ended], recorded: Recorded
+):
+    sweep = recorded([0, 1, 2])
+    sweep.set_attribute(BEGUN, 1_790_000_000.0)
+    with_first = sweeps("status").out
+    assert f"started    {started(sweep)}" in with_first
+    assert "started    2026-09-21" in with_first
+
+
 def test_json(sweeps: Callable[..., Ended], recorded: Recorded):
     since = started(recorded(*MIXED))
     ended = sweeps("status", "--json")
@@ -104,6 +163,9 @@ def test_json(sweeps: Callable[..., Ended], recorded: Recorded):
         "target": None,
         "target_reached": None,
         "holder": None,
+        "state": "stopped",
+        "running_trials": [],
+        "left_s": pytest.approx(360 * 6 / 2),
         "failures": {"2": "fold 0, epoch 1: the training loss is nan"},
         "notes": {},
     }

@@ -472,6 +472,7 @@ def test_a_summary_counts_every_state(rows: Stored) -> None:
         "target": None,
         "target_reached": None,
         "holder": None,
+        "state": "stopped",
     }
 
 
