@@ -82,7 +82,7 @@ FOREIGN = {
         "sweeps/reporting/trial_file.py",
         "trainer/__main__.py",
     ],
-    "jinja2": ["sweeps/preparing/check_page.py", "sweeps/reporting/document.py"],
+    "jinja2": ["sweeps/preparing/check_page.py"],
     "scipy": ["sweeps/space/laws.py", "sweeps/search/", "sweeps/results/"],
     "madgrad": ["trainer/learning/optimizers.py"],
     "timm": ["trainer/model/", "trainer/learning/", "trainer/training/preflight.py"],

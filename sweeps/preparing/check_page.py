@@ -36,13 +36,15 @@ class Picture:
 
     Attributes:
         jpeg: the bytes of a JPEG file, at most about 128 pixels a side. The page contains them
-            unchanged.
+            unchanged. None if the image cannot be read any more.
         caption: for example a path. The page shows the end of the caption, and the whole caption
             while the mouse pointer is over it.
+        note: what stands below the caption; may be empty.
     """
 
-    jpeg: bytes
+    jpeg: bytes | None
     caption: str
+    note: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,9 +136,23 @@ def write_page(page: CheckPage, path: Path) -> None:
     Raises:
         ValueError: a row of a table has more or fewer cells than the table has columns.
     """
+    stream = (
+        page_environment()
+        .get_template("check.html")
+        .stream(page=page, open_sheets=OPEN_SHEETS, open_pairs=OPEN_PAIRS)
+    )
+    stream.enable_buffering(64)
+    with atomic_write(path) as file:
+        # file names on Linux may contain bytes that are not UTF-8; Python represents such bytes as
+        # lone surrogates
+        stream.dump(file, encoding="utf-8", errors="backslashreplace")
+
+
+def page_environment() -> jinja2.Environment:
+    """The templates of all pages, with their filters."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("sweeps"),
-        autoescape=True,  # class names and paths come from the user and may contain any text
+        autoescape=True,  # names of classes and paths come from the user and may contain any text
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -146,14 +162,7 @@ def write_page(page: CheckPage, path: Path) -> None:
         "shortened": shortened,
         "numeric": numeric_columns,
     }
-    stream = environment.get_template("check.html").stream(
-        page=page, open_sheets=OPEN_SHEETS, open_pairs=OPEN_PAIRS
-    )
-    stream.enable_buffering(64)
-    with atomic_write(path) as file:
-        # file names on Linux may contain bytes that are not UTF-8; Python represents such bytes as
-        # lone surrogates
-        stream.dump(file, encoding="utf-8", errors="backslashreplace")
+    return environment
 
 
 def shortened(text: str, columns: int = CAPTION_COLUMNS) -> str:

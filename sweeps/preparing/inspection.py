@@ -291,9 +291,7 @@ def thumbnails(manifest: Manifest, rows: Iterable[int]) -> Iterator[tuple[int, P
         image_HWC = small_image(manifest, row)
         if image_HWC is None:
             return None
-        buffer = io.BytesIO()
-        Image.fromarray(image_HWC).save(buffer, "JPEG", quality=80)
-        return row, Picture(buffer.getvalue(), manifest.paths[row])
+        return row, Picture(small_jpeg(image_HWC), manifest.paths[row])
 
     for found in map_in_order(thumbnail, rows):
         if found is not None:
@@ -307,6 +305,15 @@ def small_image(manifest: Manifest, row: int) -> Pixels | None:
         return decode(manifest.file(row).read_bytes(), how, reading=manifest.reading)
     except (OSError, UnreadableError):
         return None
+
+
+def small_jpeg(image_HWC: Pixels) -> bytes:
+    """The image as a JPEG file of at most THUMBNAIL pixels a side; a smaller one keeps its size."""
+    image = Image.fromarray(image_HWC)
+    image.thumbnail((THUMBNAIL, THUMBNAIL))
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=80)
+    return buffer.getvalue()
 
 
 def _side(cut: Cut, row: int) -> str:

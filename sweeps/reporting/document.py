@@ -12,9 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import jinja2
-
-from sweeps.preparing.check_page import PageTable, Picture, data_uri, numeric_columns, shortened
+from sweeps.preparing.check_page import PageTable, Picture, numeric_columns, page_environment
 from sweeps.reporting.svg import Chart
 from trainer.files import atomic_write
 
@@ -74,18 +72,7 @@ def write_html(report: Report, path: Path) -> None:
     Raises:
         OSError: the file cannot be written.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("sweeps"),
-        autoescape=True,  # names of classes and paths come from the user and may contain any text
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "data_uri": data_uri,
-        "shortened": shortened,
-        "numeric": numeric_columns,
-    }
+    environment = page_environment()
     loader = environment.loader
     assert loader is not None
     script = loader.get_source(environment, "report.js")[0].strip()

@@ -14,7 +14,7 @@ from typing import Any
 
 from optuna.trial import TrialState
 
-from sweeps.paths import SweepFiles
+from sweeps.paths import SweepFiles, TrialFiles
 from sweeps.reporting.charts import Point
 from sweeps.reporting.one_trial import Curve, fold_curves
 from sweeps.results.candidates import group_numbers
@@ -27,9 +27,11 @@ from sweeps.results.summary import Summary, summarise
 from sweeps.results.view import SweepView
 from sweeps.space.spec import result_field
 from sweeps.study.records import fold_scores
+from trainer.config import TrainConfig
 from trainer.data.folds import Folds
 from trainer.errors import DataError
 from trainer.files import fold_directories
+from trainer.images.preprocessing import Preprocessing
 from trainer.metrics import Probs
 from trainer.training.oof import read_oof
 from trainer.training.result import RESULT
@@ -125,6 +127,18 @@ class Gathered:
             if probs_NK is not None:
                 return row.number, Predicted.by_argmax(probs_NK)
         return None
+
+    @functools.cached_property
+    def views(self) -> tuple[Preprocessing, ...]:
+        """How this trial prepared its images; empty if its configuration is not readable."""
+        directories = {row.number: row.directory for row in self.board.trials}
+        if self.best is None:
+            return ()
+        path = TrialFiles(directories[self.best[0]]).config
+        try:
+            return TrainConfig(**json.loads(path.read_text())).views
+        except (OSError, ValueError, TypeError):
+            return ()
 
     @functools.cached_property
     def ensemble(self) -> Predicted | None:

@@ -1,12 +1,10 @@
 """The sections of a report that show trials along their parameters, and images that went wrong."""
 
 import dataclasses
-from pathlib import PurePath
 
 import numpy as np
 
 from sweeps.preparing.check_page import PageTable, Picture
-from sweeps.preparing.inspection import thumbnails
 from sweeps.reporting.charts import choice_strips, numeric_scatter
 from sweeps.reporting.document import Section
 from sweeps.reporting.gathered import Gathered
@@ -14,6 +12,7 @@ from sweeps.reporting.matrix import confusion_matrix
 from sweeps.reporting.one_trial import confident_errors, confusion_counts
 from sweeps.reporting.parallel import parallel_coordinates
 from sweeps.reporting.svg import Chart
+from sweeps.reporting.thumbnails import small_pictures
 from sweeps.results.class_scores import ClassScore, class_scores
 from sweeps.results.design import place_of
 from sweeps.results.metric import Predicted
@@ -159,16 +158,15 @@ def errors(found: Gathered) -> Section | None:
     if not wrong:
         return None
     rows = [int(found.rows[index]) for index in wrong]
-    seen = dict(thumbnails(manifest, sorted(rows)))
+    seen = small_pictures(manifest, rows, views=found.views)
     pictures, data = [], []
     for index, row in zip(wrong, rows, strict=True):
         actual = manifest.classes[int(labels_N[index])]
         said = manifest.classes[int(predicted.class_N[index])]
         sure = float(predicted.probs_NK[index, predicted.class_N[index]])
         data.append({"path": manifest.paths[row], "actual": actual, "said": said, "sure": sure})
-        if row in seen:
-            caption = f"{PurePath(manifest.paths[row]).name}: {actual}, said {said} {sure:.0%}"
-            pictures.append(Picture(seen[row].jpeg, caption))
+        note = f"{actual}, said {said} {sure:.0%}"
+        pictures.append(Picture(seen.get(row), manifest.paths[row], note))
     sentences = (
         f"trial {number} is surest of these wrong answers; it did not train on the images. "
         "`sweeps suspects` looks for wrong labels among them",

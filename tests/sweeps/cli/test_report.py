@@ -1,16 +1,22 @@
 """The page that explains a sweep."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from sweeps.paths import SweepFiles
 from sweeps.running.messages import Outcome
 from sweeps.study.stored_sweep import StoredSweep
 from tests.sweeps.cli.conftest import Ended
 from tests.sweeps.cli.test_compare import fill
-from tests.sweeps.preparing.test_check_page import Tree
+from tests.sweeps.preparing.test_check_page import Element, Tree
+from trainer.config import TrainConfig
+from trainer.errors import UnreadableError
+from trainer.files import write_json
+from trainer.images.cache import open_images
 
 Recorded = Callable[..., StoredSweep]
 MIXED = (
@@ -88,6 +94,36 @@ def test_trials_without_files_leave_out_what_needs_files(
     found = json.loads(ended.out)
     assert not {"classes", "errors", "cost", "curves"} & set(found)
     assert len(found["differences"]["data"]["pairs"]) == 6
+
+
+def test_confident_errors_come_from_the_cache_and_are_named_without_it(
+    sweeps: Callable[..., Ended], recorded: Recorded, home: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def refuse(*_: object, **__: object) -> None:
+        raise UnreadableError("a file that is not to be decoded")
+
+    recorded([0, 1, 2])
+    monkeypatch.setenv("SWEEPS_CACHE", str(home / "cache"))
+    monkeypatch.setattr("sweeps.preparing.inspection.decode", refuse)
+    assert sweeps("report").code == 0
+    assert [figure.find("img") for figure in figures(home)] == [[], [], []]
+    config = TrainConfig(resize=16)
+    write_json(home / "runs/curve/trial-0000/config.json", config.model_dump(mode="json"))
+    manifest = SweepFiles(home / "runs/curve").folds().manifest
+    open_images(manifest, config.preprocessing, threads=1)
+    assert sweeps("report").code == 0
+    assert [len(figure.find("img")) for figure in figures(home)] == [1, 1, 1]
+    for figure in figures(home):
+        (caption,) = figure.find("figcaption")
+        assert caption.attributes["title"] in manifest.paths
+        assert re.search(r"\.png(red|green|blue), said (red|green|blue) 100%$", caption.text)
+
+
+def figures(home: Path) -> list[Element]:
+    """The pictures of the report that was written."""
+    tree = Tree()
+    tree.feed((home / "runs/curve/report.html").read_text())
+    return tree.root.find("figure")
 
 
 @pytest.mark.parametrize(

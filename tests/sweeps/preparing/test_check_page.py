@@ -418,11 +418,19 @@ def test_the_same_page_is_the_same_file(tmp_path):
     assert (tmp_path / "a.html").read_bytes() == (tmp_path / "b.html").read_bytes()
 
 
+def test_an_image_without_a_picture_keeps_its_caption_and_note(written):
+    lost = Picture(jpeg=None, caption="a.jpg", note="cat <said dog>")
+    (figure,) = written(sheets=(Sheet("cat", "", (lost,)),)).find("figure")
+    assert figure.find("img") == []
+    assert [each.text for each in figure.find("div")] == ["no picture", "cat <said dog>"]
+    assert figure.find("figcaption")[0].attributes == {"title": "a.jpg"}
+
+
 def test_a_page_that_cannot_be_finished_leaves_the_old_one(tmp_path):
     path: Path = tmp_path / "check.html"
     write_page(EMPTY, path)
     before = path.read_bytes()
-    broken = Picture(jpeg=None, caption="a.jpg")
+    broken = Picture(jpeg="text", caption="a.jpg")
     with pytest.raises(TypeError, match="bytes-like object"):
         write_page(dataclasses.replace(EMPTY, sheets=(Sheet("cat", "", (broken,)),)), path)
     assert path.read_bytes() == before
