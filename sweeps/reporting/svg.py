@@ -25,11 +25,13 @@ class Chart:
         title: what it shows; a screen reader reads it.
         svg: the element `<svg>`.
         note: how to read it; may be empty.
+        wide: whether it has a row of its own among charts that stand beside each other.
     """
 
     title: str
     svg: str
     note: str = ""
+    wide: bool = False
 
 
 def tag(name: str, *content: str, **attributes: object) -> str:
@@ -90,11 +92,26 @@ class Scale:
 
     def at(self, value: float) -> float:
         """The coordinate of a value; a value beyond an end lies at the end."""
+        return self.start + self.share(value) * (self.end - self.start)
+
+    def share(self, value: float) -> float:
+        """Where a value lies between the ends, from 0 to 1."""
         if self.log:
             share = math.log(value / self.low) / math.log(self.high / self.low)
         else:
             share = (value - self.low) / (self.high - self.low)
-        return self.start + min(max(share, 0.0), 1.0) * (self.end - self.start)
+        return min(max(share, 0.0), 1.0)
+
+    def value(self, share: float) -> float:
+        """The value that lies there.
+
+        Example:
+            >>> Scale(0.001, 0.1, 0, 100, log=True).value(0.5)
+            0.01
+        """
+        if self.log:
+            return float(self.low * (self.high / self.low) ** share)
+        return self.low + share * (self.high - self.low)
 
     def ticks(self, *, most: int = 6) -> list[float]:
         """Round values within the ends, in rising order.

@@ -1,10 +1,12 @@
 """The sections of a report that show trials along their parameters, and images that went wrong."""
 
 import dataclasses
+import itertools
 
 import numpy as np
 
 from sweeps.preparing.check_page import PageTable, Picture
+from sweeps.reporting.binned import Binned, binned, binned_map
 from sweeps.reporting.charts import choice_strips, numeric_scatter
 from sweeps.reporting.document import Section
 from sweeps.reporting.gathered import Gathered
@@ -14,7 +16,7 @@ from sweeps.reporting.parallel import parallel_coordinates
 from sweeps.reporting.svg import Chart
 from sweeps.reporting.thumbnails import small_pictures
 from sweeps.results.class_scores import ClassScore, class_scores
-from sweeps.results.design import place_of
+from sweeps.results.design import has_log_scale
 from sweeps.results.metric import Predicted
 from sweeps.space.domains import Categorical, Numeric
 from sweeps.space.parameters import Parameter
@@ -41,11 +43,25 @@ def parameters(found: Gathered) -> Section | None:
     shown = _by_importance(found)[:MOST_SCATTERS]
     if not shown or not found.points:
         return None
+    plane = _plane(found)
+    charts = [_against_score(parameter, found) for parameter in shown]
+    if plane is not None:
+        charts.insert(0, binned_map(plane, metric=found.view.metric, goal=found.view.goal))
     return Section(
         "parameters",
         "Each parameter against the score",
-        charts=tuple(_against_score(parameter, found) for parameter in shown),
+        charts=tuple(charts),
+        data=None if plane is None else plane.as_json(),
     )
+
+
+def _plane(found: Gathered) -> Binned | None:
+    """The two most important numbers that enough trials have together, if any explain scores."""
+    if not found.statistics.importance.shares:
+        return None
+    numbers = [each for each in _by_importance(found) if isinstance(each.domain, Numeric)]
+    planes = (binned(found.points, *pair) for pair in itertools.combinations(numbers, 2))
+    return next((plane for plane in planes if plane is not None), None)
 
 
 def _against_score(parameter: Parameter, found: Gathered) -> Chart:
@@ -53,8 +69,7 @@ def _against_score(parameter: Parameter, found: Gathered) -> Chart:
     if isinstance(domain, Categorical):
         return choice_strips(parameter.name, domain.values, found.points, metric=metric)
     assert isinstance(domain, Numeric)
-    log = place_of(domain, 2.0) != 2.0
-    return numeric_scatter(parameter.name, found.points, metric=metric, log=log)
+    return numeric_scatter(parameter.name, found.points, metric=metric, log=has_log_scale(domain))
 
 
 def _by_importance(found: Gathered) -> list[Parameter]:

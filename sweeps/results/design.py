@@ -99,8 +99,12 @@ def place_of(domain: Numeric, number: float) -> float:
         >>> place_of(Numeric(0.001, 1, log=True), 1), place_of(Numeric(0, 2), 1)
         (0.0, 1.0)
     """
-    log = domain.log or isinstance(domain.law, LogUniform | LogNormal)
-    return math.log(number) if log and number > 0 else float(number)
+    return math.log(number) if has_log_scale(domain) and number > 0 else float(number)
+
+
+def has_log_scale(domain: Numeric) -> bool:
+    """Whether the numbers are sampled on a logarithmic scale."""
+    return domain.log or isinstance(domain.law, LogUniform | LogNormal)
 
 
 def same(one: Any, other: Any) -> bool:

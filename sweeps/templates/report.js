@@ -1,17 +1,20 @@
 (() => {
   const marks = new Map(), off = new Map();
-  for (const mark of document.querySelectorAll("[data-t]")) {
-    const trial = mark.dataset.t;
-    if (!marks.has(trial)) marks.set(trial, []);
-    marks.get(trial).push(mark);
-  }
+  const trials = mark => mark.dataset.t.split(" ");
+  for (const mark of document.querySelectorAll("[data-t]"))
+    for (const trial of trials(mark)) {
+      if (!marks.has(trial)) marks.set(trial, []);
+      marks.get(trial).push(mark);
+    }
   let lit;
-  const light = trial => {
-    if (trial === lit) return;
-    for (const mark of marks.get(lit) || []) mark.classList.remove("on");
-    for (const mark of marks.get(lit = trial) || []) mark.classList.add("on");
+  const light = mark => {
+    if (mark === lit) return;
+    for (const each of document.querySelectorAll(".on")) each.classList.remove("on");
+    lit = mark;
+    for (const trial of mark ? trials(mark) : [])
+      for (const each of marks.get(trial)) each.classList.add("on");
   };
-  document.addEventListener("pointerover", event => light(event.target.closest("[data-t]")?.dataset.t));
+  document.addEventListener("pointerover", event => light(event.target.closest("[data-t]")));
 
   const ranges = new Map();
   const hide = () => {
@@ -20,7 +23,8 @@
       const out = [...ranges].some(([axis, [from, to]]) => !(places[axis] >= from && places[axis] <= to));
       if (out !== !!off.get(path.dataset.t)) {
         off.set(path.dataset.t, out);
-        for (const mark of marks.get(path.dataset.t)) mark.classList.toggle("off", out);
+        for (const mark of marks.get(path.dataset.t))
+          mark.classList.toggle("off", trials(mark).every(trial => off.get(trial)));
       }
     }
   };

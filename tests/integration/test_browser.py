@@ -9,9 +9,15 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from sweeps.reporting.binned import binned, binned_map
+from sweeps.reporting.charts import Point
+from sweeps.reporting.document import Report, Section, write_html
+from sweeps.reporting.parallel import parallel_coordinates
+from sweeps.space.language import read_space
 from sweeps.space.spec_reader import read_spec
 from sweeps.sweep import RunOptions, run_sweep
 from tests.integration.conftest import SWEEPS
+from trainer.metrics import Goal
 
 PATIENCE_MS = 120_000
 
@@ -100,3 +106,45 @@ def test_the_report_is_one_page_on_which_a_trial_lights_up_everywhere(page: Page
     assert lit.count() == page.locator(f'[data-t="{trial}"]').count() > 5
     (others,) = {mark.get_attribute("data-t") for mark in lit.all()}
     assert others == trial
+
+
+def test_a_cell_of_a_map_lights_its_trials_and_hides_with_them(page: Page, tmp_path: Path):
+    space, _ = read_space({name: {"min": 0.0, "max": 1.0} for name in ("a", "b")})
+    points = [
+        Point(number, number / 24, True, 9.0, (0.5,), {"a": number % 2, "b": number % 3 / 2})
+        for number in range(24)
+    ]
+    cells = binned(points, space["a"], space["b"])
+    assert cells is not None
+    metric, goal = "valid/f1", Goal.MAXIMIZE
+    charts = (
+        binned_map(cells, metric=metric, goal=goal),
+        parallel_coordinates(points, space.varying(), metric=metric, goal=goal),
+    )
+    section = Section("parameters", "Parameters", charts=charts)
+    write_html(Report("made", "", (), (section,)), tmp_path / "report.html")
+    page.goto((tmp_path / "report.html").as_uri())
+    cell = page.locator("rect.cell").first
+    cell.hover(position={"x": 3, "y": 3})
+    inside = set((cell.get_attribute("data-t") or "").split())
+    assert len(inside) > 2
+    lines = page.locator("path[data-t].on")
+    assert {line.get_attribute("data-t") for line in lines.all()} == inside
+    # the other way round
+    line = page.locator(f'path[data-t="{max(inside)}"]')
+    line.dispatch_event("pointerover")
+    expect(lines).to_have_count(1)
+    expect(page.locator("rect.cell.on")).to_have_count(1)
+    # keep the trials with the greatest value of the second parameter
+    axis = page.locator("[data-axis]").nth(1)
+    box = axis.bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + 2)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 4)
+    page.mouse.up()
+    expect(page.locator("path[data-t].off")).to_have_count(16)
+    # a cell stays while one of its trials does: 0.5 and 1 share the upper row
+    kept = page.locator("rect.cell:not(.off)")
+    numbers = " ".join(mark.get_attribute("data-t") or "" for mark in kept.all()).split()
+    assert sorted(map(int, numbers)) == [number for number in range(24) if number % 3]

@@ -1,14 +1,18 @@
 """The page that explains a sweep."""
 
 import json
+import math
 import re
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+from optuna.trial import TrialState, create_trial
 
 from sweeps.paths import SweepFiles
 from sweeps.running.messages import Outcome
+from sweeps.study.records import FOLD_SCORES
 from sweeps.study.stored_sweep import StoredSweep
 from tests.sweeps.cli.conftest import Ended
 from tests.sweeps.cli.test_compare import fill
@@ -55,6 +59,49 @@ def test_the_page_has_all_sections_and_names_its_file(
     assert "method: grid" in texts["spec"]
     assert len(sections[10].find("img")) == 3  # trial 0 got three images wrong
     assert len(sections[4].find("tr")) == 12  # a head, and eleven completed trials
+
+
+@pytest.mark.parametrize("explained", [True, False])
+def test_two_numbers_are_mapped_where_parameters_explain_the_scores(
+    sweeps: Callable[..., Ended], recorded: Recorded, home: Path, explained: bool
+):
+    numbers = (
+        "method=random",
+        "parameters.lr={distribution: log_uniform_values, min: 1e-5, max: 1e-1}",
+        "parameters.dropout={min: 0.0, max: 0.5}",
+    )
+    sweep = recorded(Outcome("failed", reason="out of luck"), settings=numbers)
+    rng = np.random.default_rng(0)
+    for _ in range(45):
+        values = {
+            "optimizer": str(rng.choice(["sgd", "adamw", "adam"])),
+            "lr": float(10 ** rng.uniform(-5, -1)),
+            "dropout": float(rng.uniform(0, 0.5)),
+        }
+        told = 0.9 + 0.1 * math.log10(values["lr"]) - 0.4 * values["dropout"]
+        score = told if explained else rng.normal()
+        sweep.add(
+            create_trial(
+                state=TrialState.COMPLETE,
+                value=score,
+                params=values,
+                distributions=sweep.trials()[0].distributions,
+                user_attrs={FOLD_SCORES: [score] * 3},
+            )
+        )
+    assert sweeps("report").code == 0
+    tree = Tree()
+    tree.feed((home / "runs/curve/report.html").read_text())
+    wide = tree.root.find("div", **{"class": "chart card wide"})
+    data = json.loads(sweeps("report", "--json").out)["parameters"]["data"]
+    if explained:
+        assert [chart.find("h3")[0].text for chart in wide] == [
+            "lr and dropout: mean valid/f1 of the trials in each cell"
+        ]
+        assert data["parameters"] == ["lr", "dropout"]
+        assert sum(len(cell["trials"]) for cell in data["cells"]) == 45
+    else:
+        assert (wide, data) == ([], None)
 
 
 def test_another_name_and_other_forms(sweeps: Callable[..., Ended], recorded: Recorded, home: Path):

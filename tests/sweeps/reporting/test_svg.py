@@ -33,6 +33,13 @@ def test_what_is_beyond_an_axis_lies_at_its_end():
     assert (scale.at(-5), scale.at(7)) == (10, 110)
 
 
+@pytest.mark.parametrize("log", [False, True])
+def test_a_share_of_an_axis_has_a_value(log: bool):
+    scale = Scale(0.001, 0.1, 30, 10, log)
+    assert [scale.share(scale.value(share)) for share in (0, 0.3, 1)] == pytest.approx([0, 0.3, 1])
+    assert scale.value(1) == pytest.approx(0.1)
+
+
 @pytest.mark.parametrize("values", [[], [0.5], [0.0], [0.3, 0.3]])
 def test_an_axis_of_equal_values_has_a_length(values: list[float]):
     scale = Scale.over(values, start=0, end=100)
