@@ -21,6 +21,7 @@ from sweeps.reporting.svg import (
     Scale,
     axis_x,
     axis_y,
+    cut,
     drawing,
     escape,
     line,
@@ -98,7 +99,7 @@ def importance_bars(shares: Sequence[Share]) -> Chart:
     for index, share in enumerate(shares):
         y = TOP + 24 * index
         rows += [
-            tag("text", escape(_cut(share.parameter)), x=182, y=y + 15, class_="end"),
+            tag("text", escape(cut(share.parameter, 26)), x=182, y=y + 15, class_="end"),
             tag(
                 "rect",
                 tag("title", escape(f"{share.parameter}: {share.value:.0%}")),
@@ -132,7 +133,7 @@ def interval_rows(pairs: Sequence[Difference], *, names: Sequence[str], metric: 
     for index, (pair, name) in enumerate(zip(pairs, names, strict=True)):
         y = TOP + 22 * index + 11
         rows += [
-            tag("text", escape(_cut(name, 42)), x=272, y=y + 4, class_="end"),
+            tag("text", escape(cut(name, 44)), x=272, y=y + 4, class_="end"),
             line(
                 [(x.at(pair.low), y), (x.at(pair.high), y)],
                 class_="bold" if pair.clear else "unsure",
@@ -198,7 +199,7 @@ def choice_strips(
         parts.append(
             tag(
                 "text",
-                escape(_cut(str(value), max(4, int(width / 7)))),
+                escape(cut(str(value), int(width / 6.8))),
                 x=middle,
                 y=SMALL_HEIGHT - BOTTOM + 15,
                 class_="tick middle",
@@ -363,7 +364,3 @@ def _scores(points: Sequence[Point], *, start: float = HEIGHT - BOTTOM) -> Scale
     reach = 3 * (high - low) or abs(middle) or 1.0
     near = [p.score for p in points if low - reach <= p.score <= high + reach]
     return Scale.over(near, start=start, end=TOP)
-
-
-def _cut(text: str, letters: int = 26) -> str:
-    return text if len(text) <= letters else f"{text[: letters - 1]}…"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from sweeps.reporting.svg import Chart, drawing, escape, tag
+from sweeps.reporting.svg import Chart, cut, drawing, escape, tag
 
 MOST_CLASSES = 30  # with more, the cells are too small; a table names the mistakes
 LEFT, SIDE = 130, 560
@@ -28,7 +28,7 @@ def confusion_matrix(
     parts = []
     for actual, name in enumerate(names):
         y = top + actual * side
-        shown = name if len(name) < 18 else f"{name[:17]}…"
+        shown = cut(name, 18)
         parts.append(tag("text", escape(shown), x=LEFT - 6, y=y + side / 2 + 4, class_="tick end"))
         x = LEFT + (actual + 0.5) * side
         parts.append(
@@ -64,7 +64,7 @@ def confusion_matrix(
                         f"{count:,}",
                         x=LEFT + (said + 0.5) * side,
                         y=y + side / 2 + 4,
-                        class_="middle on-dark" if dark else "middle",
+                        class_="middle on-dark" if dark else "middle on-light",
                     )
                 )
     title = f"Confusion matrix of trial {trial}"

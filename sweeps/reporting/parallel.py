@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from sweeps.reporting.charts import Point
-from sweeps.reporting.svg import WIDTH, Chart, Scale, drawing, escape, quantiles, short, tag
-from sweeps.results.design import place_of
+from sweeps.reporting.svg import WIDTH, Chart, Scale, cut, drawing, escape, quantiles, short, tag
+from sweeps.results.design import has_log_scale
 from sweeps.space.domains import Categorical, Numeric
 from sweeps.space.parameters import Parameter
 from trainer.metrics import Goal
@@ -13,6 +13,7 @@ from trainer.metrics import Goal
 HEIGHT, TOP, END = 380, 44, 350
 FIRST, LAST = 40, 650
 MOST_AXES = 9
+LETTER = 6.4  # pixels, of a tick's label
 MOST_LINES = 500
 
 
@@ -47,7 +48,7 @@ def parallel_coordinates(
     names = [parameter.name for parameter in shown] + [metric]
     ticks = [axis.ticks for axis in axes] + [[(scores.at(t), short(t)) for t in scores.ticks()]]
     frame = [
-        _frame(index, FIRST + index * step, name, of_axis)
+        _frame(index, step, name, of_axis)
         for index, (name, of_axis) in enumerate(zip(names, ticks, strict=True))
     ]
     title = "Parameters and scores of the trials"
@@ -86,8 +87,7 @@ def _axis(parameter: Parameter, points: Sequence[Point]) -> _Axis:
         return _Axis(ticks, lambda value: places[repr(value)], name)
     assert isinstance(domain, Numeric)
     numbers = [float(point.values[name]) for point in points if name in point.values]
-    log = place_of(domain, 2.0) != 2.0
-    scale = Scale.over(numbers, start=END - 20, end=TOP, log=log)
+    scale = Scale.over(numbers, start=END - 20, end=TOP, log=has_log_scale(domain))
     low, high = quantiles(numbers or [0.0], 0, 1)
     ticks = [(scale.at(number), short(float(f"{number:.2g}"))) for number in {low, high}]
     ticks += [(scale.at(tick), short(tick)) for tick in scale.ticks(most=4) if low < tick < high]
@@ -103,24 +103,29 @@ def _apart(ticks: list[tuple[float, str]]) -> list[tuple[float, str]]:
     return kept
 
 
-def _frame(index: int, x: float, name: str, ticks: Sequence[tuple[float, str]]) -> str:
-    """An axis with its name and ticks, and the areas to drag on."""
+def _frame(index: int, step: float, name: str, ticks: Sequence[tuple[float, str]]) -> str:
+    """An axis with its name and ticks, and the areas to drag on.
+
+    Args:
+        step: the distance between two axes.
+    """
+    x = FIRST + index * step
+    letters = int((step - 8) / LETTER)
     labels = "".join(
         tag(
             "text",
-            escape(text if len(text) < 15 else f"{text[:14]}…"),
+            escape(cut(text, letters)),
             x=x + 5,
             y=y + 4,
             class_="tick",
         )
         for y, text in ticks
     )
-    short_name = name if len(name) < 15 else f"{name[:14]}…"
     return (
         tag(
             "text",
             tag("title", escape(name)),
-            escape(short_name),
+            escape(cut(name, 14)),
             x=x,
             y=16 + 14 * (index % 2),
             class_="middle",

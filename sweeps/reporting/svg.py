@@ -197,6 +197,19 @@ def short(number: float) -> str:
     return f"{number:,.6g}"
 
 
+def cut(text: str, letters: int) -> str:
+    """The text with its middle left out if it is longer; names often differ at their ends alone.
+
+    Example:
+        >>> cut("efficientnet_b4", 11), cut("sgd", 11)
+        ('effic…et_b4', 'sgd')
+    """
+    if len(text) <= letters:
+        return text
+    last = max((letters - 1) // 2, 1)
+    return f"{text[: max(letters - 1 - last, 1)]}…{text[-last:]}"
+
+
 def mark(trial: int, x: float, y: float, *, complete: bool, text: str) -> str:
     """The point of a trial: filled if it is complete, hollow if it was pruned."""
     return tag(

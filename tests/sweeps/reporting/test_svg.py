@@ -2,7 +2,7 @@
 
 import pytest
 
-from sweeps.reporting.svg import Scale, drawing, mark, short, tag
+from sweeps.reporting.svg import Scale, cut, drawing, mark, short, tag
 
 
 def test_texts_are_escaped_wherever_they_stand():
@@ -38,6 +38,14 @@ def test_a_share_of_an_axis_has_a_value(log: bool):
     scale = Scale(0.001, 0.1, 30, 10, log)
     assert [scale.share(scale.value(share)) for share in (0, 0.3, 1)] == pytest.approx([0, 0.3, 1])
     assert scale.value(1) == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize(
+    ("letters", "shown"),
+    [(15, "efficientnet_b4"), (14, "efficie…net_b4"), (5, "ef…b4"), (3, "e…4"), (1, "e…4")],
+)
+def test_a_long_name_keeps_its_ends(letters: int, shown: str):
+    assert cut("efficientnet_b4", letters) == shown
 
 
 @pytest.mark.parametrize("values", [[], [0.5], [0.0], [0.3, 0.3]])
