@@ -4,7 +4,6 @@ The marks of a trial have its number as `data-t`, so that the page's script can 
 """
 
 import dataclasses
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -87,7 +86,7 @@ def best_so_far(points: Sequence[Point], *, metric: str, goal: Goal) -> Chart:
     return Chart(
         title,
         drawing(title, frame, line(steps, class_="best") if steps else "", marks),
-        "Filled: complete. Hollow: stopped early, at the fold-adjusted score.",
+        "Filled: complete. Hollow: stopped early, at the fold-adjusted score." + _beyond(points, y),
     )
 
 
@@ -128,12 +127,12 @@ def interval_rows(pairs: Sequence[Difference], *, names: Sequence[str], metric: 
     """
     height = TOP + 22 * len(pairs) + BOTTOM
     ends = [end for pair in pairs for end in (pair.low, pair.high)]
-    x = Scale.over([0.0, *ends], start=280, end=WIDTH - RIGHT)
+    x = Scale.over([0.0, *ends], start=300, end=WIDTH - RIGHT)
     rows = [tag("path", d=f"M{x.at(0):.1f} {TOP}V{height - BOTTOM}", class_="axis")]
     for index, (pair, name) in enumerate(zip(pairs, names, strict=True)):
         y = TOP + 22 * index + 11
         rows += [
-            tag("text", escape(cut(name, 44)), x=272, y=y + 4, class_="end"),
+            tag("text", escape(cut(name, 45)), x=292, y=y + 4, class_="end"),
             line(
                 [(x.at(pair.low), y), (x.at(pair.high), y)],
                 class_="bold" if pair.clear else "unsure",
@@ -179,6 +178,7 @@ def numeric_scatter(name: str, points: Sequence[Point], *, metric: str, log: boo
             axis_x(x, y=SMALL_HEIGHT - BOTTOM, label=name),
             marks,
         ),
+        _beyond(having, y).strip(),
     )
 
 
@@ -231,7 +231,7 @@ def choice_strips(
         )
     )
     title = f"{name} against {metric}"
-    return Chart(title, _small(title, *parts), "Lines: medians.")
+    return Chart(title, _small(title, *parts), "Lines: medians." + _beyond(points, y))
 
 
 def fold_grid(points: Sequence[Point], ease_K: Sequence[float], *, goal: Goal) -> Chart:
@@ -275,7 +275,8 @@ def fold_grid(points: Sequence[Point], ease_K: Sequence[float], *, goal: Goal) -
     return Chart(
         title,
         drawing(title, *labels, *cells, under, height=height),
-        "Dark: good for its fold. A gap: the trial was stopped before this fold.",
+        "The stronger the colour, the better for its fold. A gap: the trial was stopped before "
+        "this fold.",
     )
 
 
@@ -294,7 +295,7 @@ def cost(points: Sequence[Point], front: Sequence[Point], *, metric: str) -> Cha
     return Chart(
         title,
         drawing(title, frame, line(steps, class_="front") if len(steps) > 1 else "", marks),
-        "Line: complete trials of which none is both better and quicker.",
+        "Line: complete trials of which none is both better and quicker." + _beyond(timed, y),
     )
 
 
@@ -311,7 +312,7 @@ def learning_curves(
     x = Scale.over([epoch for epoch, _ in every], start=LEFT, end=right)
     y = Scale.over([score for _, score in every], start=HEIGHT - BOTTOM, end=TOP)
     parts: list[str] = []
-    ends: list[tuple[float, int]] = []
+    ends: list[float] = []
     for index, (trial, folds) in enumerate(curves.items()):
         colour = f"c{index % 5}" if index % 5 else ""
         parts += [
@@ -324,12 +325,13 @@ def learning_curves(
             at_epoch.setdefault(epoch, []).append(score)
         means = [(x.at(e), y.at(float(np.mean(s)))) for e, s in sorted(at_epoch.items())]
         parts.append(line(means, class_=f"bold {colour}".strip(), trial=trial))
-        ends.append((means[-1][1], trial))
-    # the numbers of the trials stand at the ends of their lines, pushed down where they are dense
-    lowest = -math.inf
-    for end, trial in sorted(ends):
-        lowest = max(end + 4, lowest + 12)
-        parts.append(tag("text", str(trial), x=right + 6, y=lowest, class_="tick"))
+        ends.append(means[-1][1])
+    places = _apart(ends, gap=12, low=TOP, high=HEIGHT - BOTTOM)
+    for index, (trial, y_text) in enumerate(zip(curves, places, strict=True)):
+        class_ = f"tick t{index % 5}"
+        parts.append(
+            tag("text", str(trial), x=right + 6, y=y_text + 4, class_=class_, data_t=trial)
+        )
     title = f"Learning curves of the best {len(curves)} trials"
     frame = axis_y(y) + axis_x(x, y=HEIGHT - BOTTOM, label=f"epoch, against {metric}")
     return Chart(
@@ -350,6 +352,26 @@ def pareto(points: Sequence[Point], *, goal: Goal) -> list[Point]:
     return front
 
 
+def _apart(places: Sequence[float], *, gap: float, low: float, high: float) -> list[float]:
+    """The places, moved as little as possible until neighbours are at least `gap` apart.
+
+    Without the gaps up to each place, they only have to rise: least squares pools those that fall.
+    """
+    order = sorted(range(len(places)), key=lambda index: places[index])
+    pools: list[list[float]] = []
+    for rank, index in enumerate(order):
+        pools.append([places[index] - rank * gap])
+        while len(pools) > 1 and np.mean(pools[-2]) > np.mean(pools[-1]):
+            last = pools.pop()
+            pools[-1] += last
+    level = [float(np.mean(pool)) for pool in pools for _ in pool]
+    highest = high - gap * (len(places) - 1)
+    moved = {
+        index: min(max(level[rank], low), highest) + gap * rank for rank, index in enumerate(order)
+    }
+    return [moved[index] for index in range(len(places))]
+
+
 def _small(title: str, *content: str) -> str:
     """A chart that stands beside another one."""
     return drawing(title, *content, width=SMALL_WIDTH, height=SMALL_HEIGHT)
@@ -364,3 +386,9 @@ def _scores(points: Sequence[Point], *, start: float = HEIGHT - BOTTOM) -> Scale
     reach = 3 * (high - low) or abs(middle) or 1.0
     near = [p.score for p in points if low - reach <= p.score <= high + reach]
     return Scale.over(near, start=start, end=TOP)
+
+
+def _beyond(points: Sequence[Point], y: Scale) -> str:
+    """A sentence about trials that are not where they are drawn; empty without one."""
+    outside = any(not y.low <= point.score <= y.high for point in points)
+    return " At the edge: trials that are far off the others." if outside else ""

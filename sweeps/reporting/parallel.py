@@ -1,5 +1,6 @@
 """Parallel coordinates: one axis per parameter, one line per trial. The functions are pure."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +14,8 @@ from trainer.metrics import Goal
 HEIGHT, TOP, END = 380, 44, 350
 FIRST, LAST = 40, 650
 MOST_AXES = 9
+FAINT = 0.08  # opacity of the line of a bad trial
+STRONG = 15  # so many trials are better than the one whose line has about a third of the strength
 LETTER = 6.4  # pixels, of a tick's label
 MOST_LINES = 500
 
@@ -22,6 +25,7 @@ def parallel_coordinates(
 ) -> Chart:
     """The best MOST_LINES trials along the first MOST_AXES parameters and the score.
 
+    The best trials stand out, the more so the more trials there are.
     A line has the places of its trial on all axes as `data-y`; on an axis of a parameter that the
     trial lacks, the place is below the axis. The page's script hides the lines outside of brushes.
     """
@@ -31,7 +35,7 @@ def parallel_coordinates(
     axes = [_axis(parameter, best_last) for parameter in shown]
     scores = Scale.over([p.score for p in best_last], start=END - 20, end=TOP)
     lines = []
-    for rank, point in enumerate(best_last):
+    for better, point in zip(range(len(best_last) - 1, -1, -1), best_last, strict=True):
         places = [axis.place(point) for axis in axes] + [scores.at(point.score)]
         path = "M" + "L".join(f"{FIRST + i * step:.1f} {y:.1f}" for i, y in enumerate(places))
         lines.append(
@@ -39,8 +43,8 @@ def parallel_coordinates(
                 "path",
                 tag("title", escape(point.text)),
                 d=path,
-                class_="run",
-                stroke_opacity=f"{0.1 + 0.8 * (rank + 1) / len(best_last):.2f}",
+                class_="way",
+                stroke_opacity=f"{FAINT + (0.9 - FAINT) * math.exp(-better / STRONG):.2f}",
                 data_t=point.trial,
                 data_y=" ".join(f"{y:.1f}" for y in places),
             )

@@ -26,6 +26,8 @@ from sweeps.reporting.words import (
     about_the_choice,
     alike_sentence,
     difference_sentence,
+    moment_text,
+    time_text,
     value_text,
 )
 from sweeps.results.summary import failures
@@ -38,10 +40,11 @@ NUMBER = re.compile(r"\d+(\.\d+)?")
 def facts(found: Gathered) -> tuple[tuple[str, str], ...]:
     """The lines at the top: counts, time, data, versions, how to go on."""
     summary, manifest = found.summary, found.folds.manifest
-    counts = [f"{summary.completed} completed", f"{summary.pruned} stopped early"]
+    counts = [f"{summary.completed} completed"]
     counts += [
         f"{count} {what}"
         for what, count in (
+            ("stopped early", summary.pruned),
             ("failed", summary.failed),
             ("running", summary.running),
             ("interrupted", summary.interrupted),
@@ -51,7 +54,7 @@ def facts(found: Gathered) -> tuple[tuple[str, str], ...]:
     ]
     best = found.board.trials[0] if found.board.trials else None
     std = "" if best is None or best.std is None else f" ± {best.std:.4f}"
-    spent = [f"{summary.elapsed_s / 3600:.2f} hours"]
+    spent = [time_text(summary.elapsed_s)]
     spent += [f"{summary.gpu_hours:.2f} GPU-hours"] if summary.gpu_hours else []
     images = f"{len(found.rows):,} images scored, {len(manifest.classes)} classes"
     groups = "" if manifest.groups is None else f", {len(set(manifest.groups)):,} groups"
@@ -59,7 +62,7 @@ def facts(found: Gathered) -> tuple[tuple[str, str], ...]:
         ("metric", f"{summary.metric} ({summary.goal})"),
         ("best", "none yet" if best is None else f"{best.score:.4f}{std}, trial {best.number}"),
         ("trials", ", ".join(counts)),
-        ("started", summary.started or "not yet"),
+        ("started", "not yet" if summary.started is None else moment_text(summary.started)),
         ("time spent", ", ".join(spent)),
         ("data", images + groups),
         ("folds", f"{found.folds.k}, hash {found.folds.hash}"),

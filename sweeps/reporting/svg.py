@@ -132,7 +132,8 @@ class Scale:
             return [step for step in steps if self.low <= step <= self.high]
         raw = (self.high - self.low) / most
         size = 10 ** math.floor(math.log10(raw))
-        step_size = next(size * factor for factor in (1, 2, 5, 10) if size * factor >= raw * 0.999)
+        factors = (1, 2, 2.5, 5, 10)
+        step_size = next(size * factor for factor in factors if size * factor >= raw * 0.999)
         first = math.ceil(self.low / step_size - 1e-9)
         last = math.floor(self.high / step_size + 1e-9)
         return [float(f"{number * step_size:.12g}") for number in range(first, last + 1)]

@@ -1,5 +1,6 @@
 """What a report says in sentences. The functions are pure."""
 
+import datetime
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -23,6 +24,29 @@ def value_text(value: Any) -> str:
         ('0.000123', 'adamw', '[1, 2]')
     """
     return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def time_text(seconds: float) -> str:
+    """How long something took.
+
+    Example:
+        >>> time_text(288), time_text(5400)
+        ('5 minutes', '1.5 hours')
+    """
+    minutes = round(seconds / 60)
+    if minutes < 60:
+        return f"{minutes} {'minute' if minutes == 1 else 'minutes'}"
+    return f"{seconds / 3600:.1f} hours"
+
+
+def moment_text(moment: str) -> str:
+    """A moment in ISO 8601 as people write it.
+
+    Example:
+        >>> moment_text("2026-11-28T12:25:14+00:00")
+        '2026-11-28 12:25 UTC'
+    """
+    return f"{datetime.datetime.fromisoformat(moment):%Y-%m-%d %H:%M %Z}"
 
 
 def about_the_choice(choice: Choice | None) -> list[str]:

@@ -1,5 +1,6 @@
 """The charts of a report."""
 
+import itertools
 import re
 from typing import Any
 
@@ -130,6 +131,41 @@ def test_learning_curves_have_a_line_per_fold_and_a_mean():
     chart = learning_curves({3: [[(1, 0.5), (2, 0.7)], [(1, 0.6), (2, 0.8)]]}, metric="valid/f1")
     lines = [each for each in read(chart.svg).find("path") if "data-t" in each.attributes]
     assert [each.attributes["class"] for each in lines] == ["run", "run", "bold"]
+
+
+@pytest.mark.parametrize("ends", [[0.9] * 5, [0.9, 0.1, 0.9, 0.5, 0.1], [0.0] * 4 + [0.01]])
+def test_the_numbers_of_learning_curves_stand_apart_in_the_order_of_their_ends(ends: list[float]):
+    curves = {number: [[(1.0, 0.0), (2.0, end)]] for number, end in enumerate(ends)}
+    chart = learning_curves(curves, metric="valid/f1")
+    texts = [each for each in read(chart.svg).find("text") if "data-t" in each.attributes]
+    places = [float(each.attributes["y"]) for each in texts]
+    order = sorted(range(len(ends)), key=lambda number: places[number])
+    assert [ends[number] for number in order] == sorted(ends, reverse=True)
+    gaps = [places[low] - places[high] for high, low in itertools.pairwise(order)]
+    assert min(gaps) >= 11.9
+    assert min(places) >= 12
+    assert max(places) <= 284.1  # the foot of the chart, and half a letter
+
+
+def test_better_trials_have_stronger_lines():
+    space, _ = read_space({"lr": {"min": 0.0, "max": 1.0}})
+    many = [point(2 * n, 0.5 + n / 1000, lr=n / 200) for n in range(200)]
+    chart = parallel_coordinates(many, space.varying(), metric="valid/f1", goal=Goal.MAXIMIZE)
+    lines = [each for each in read(chart.svg).find("path") if "data-y" in each.attributes]
+    strength = {
+        int(each.attributes["data-t"]): float(each.attributes["stroke-opacity"]) for each in lines
+    }
+    assert strength[398] == 0.9
+    assert strength[0] == 0.08
+    assert list(strength.values()) == sorted(strength.values())
+
+
+def test_a_trial_drawn_at_the_edge_is_told():
+    usual = [point(2 * n, 0.9 + n / 1000, lr=n) for n in range(20)]
+    far = [*usual, point(40, 0.05, lr=30)]
+    for note, trials in (("At the edge: trials that are far off the others.", far), ("", usual)):
+        chart = numeric_scatter("lr", trials, metric="valid/f1", log=False)
+        assert chart.note == note
 
 
 @pytest.mark.parametrize("goal", list(Goal))

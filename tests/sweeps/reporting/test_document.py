@@ -77,6 +77,14 @@ def test_the_page_allows_its_own_script_and_nothing_else(tmp_path: Path):
     assert "url(" not in text
 
 
+def test_commands_are_code_and_a_single_backquote_is_text(tmp_path: Path):
+    told = ("run `sweeps best` or `<b>`, now", "a ` b", "")
+    _, page = written(tmp_path, Report("mask", "", (), (Section("a", "a", told),)))
+    lines = page.find("li")
+    assert [line.text for line in lines] == ["run sweeps best or <b>, now", "a ` b", ""]
+    assert [code.text for code in page.find("code")] == ["sweeps best", "<b>"]
+
+
 def test_wide_charts_scroll_in_a_box_that_the_keyboard_reaches(tmp_path: Path):
     _, page = written(tmp_path, report())
     (box,) = page.find("div", **{"class": "box"})

@@ -57,6 +57,7 @@ def test_an_axis_of_equal_values_has_a_length(values: list[float]):
 
 def test_ticks_are_round_and_within_the_axis():
     assert Scale(0.913, 0.997, 0, 1).ticks(most=5) == [0.92, 0.94, 0.96, 0.98]
+    assert Scale(0.896, 0.998, 0, 1).ticks(most=5) == [0.9, 0.925, 0.95, 0.975]
     assert Scale(1e-6, 2.0, 0, 1, log=True).ticks(most=4) == [1e-6, 1e-4, 1e-2, 1]
     assert Scale(0.02, 0.9, 0, 1, log=True).ticks() == [0.02, 0.05, 0.1, 0.2, 0.5]
     assert Scale(0.3, 0.9, 0, 1, log=True).ticks(most=5) == [0.4, 0.6, 0.8]
