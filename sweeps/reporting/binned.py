@@ -22,10 +22,12 @@ from sweeps.reporting.svg import (
     Scale,
     axis_x,
     axis_y,
+    counted,
     drawing,
     escape,
     quantiles,
     short,
+    strength,
     tag,
 )
 from sweeps.results.design import has_log_scale
@@ -156,7 +158,7 @@ def binned_map(found: Binned, *, metric: str, goal: Goal) -> Chart:
         )
     )
     for cell in found.cells:
-        share = min(max((goal.sign * cell.score - low) / (high - low or 1.0), 0.0), 1.0)
+        share = strength(goal.sign * cell.score, low, high)
         parts.append(_drawn(cell, found, share=share, metric=metric))
     title = f"{found.names[0]} and {found.names[1]}: mean {metric} of the trials in each cell"
     return Chart(
@@ -177,7 +179,7 @@ def _drawn(cell: Cell, found: Binned, *, share: float, metric: str) -> str:
     height = (found.y.start - found.y.end) / found.rows
     left = found.x.start + cell.column * width
     top = found.y.start - (cell.row + 1) * height
-    count = "1 trial" if len(cell.trials) == 1 else f"{len(cell.trials)} trials"
+    count = counted(len(cell.trials), "trial")
     ranges = ", ".join(
         f"{name} {_short(low)} to {_short(high)}"
         for name, (low, high) in zip(found.names, found.edges(cell), strict=True)

@@ -20,12 +20,14 @@ from sweeps.reporting.svg import (
     Scale,
     axis_x,
     axis_y,
+    counted,
     cut,
     drawing,
     escape,
     line,
     mark,
     quantiles,
+    strength,
     tag,
 )
 from sweeps.results.differences import Difference
@@ -58,8 +60,7 @@ class Point:
     @property
     def text(self) -> str:
         """What is shown while the mouse pointer is over a mark of the trial."""
-        done = "1 fold" if len(self.folds) == 1 else f"{len(self.folds)} folds"
-        state = "" if self.complete else f", stopped after {done}"
+        state = "" if self.complete else f", stopped after {counted(len(self.folds), 'fold')}"
         return f"trial {self.trial}: {self.score:.4f}{state}"
 
 
@@ -82,7 +83,7 @@ def best_so_far(points: Sequence[Point], *, metric: str, goal: Goal) -> Chart:
         for p in points
     )
     title = f"{metric} of each trial, and the best so far"
-    frame = axis_y(y) + axis_x(x, y=HEIGHT - BOTTOM, label="trial")
+    frame = axis_y(y) + axis_x(x, y=HEIGHT - BOTTOM, label="trial", counts=True)
     return Chart(
         title,
         drawing(title, frame, line(steps, class_="best") if steps else "", marks),
@@ -244,7 +245,6 @@ def fold_grid(points: Sequence[Point], ease_K: Sequence[float], *, goal: Goal) -
         [goal.sign * (score - ease_K[fold]) for fold, score in enumerate(p.folds)] for p in best
     ]
     low, high = quantiles([cell for row in relative for cell in row], 0.05, 0.95)
-    span = high - low or 1.0
     cells = [
         tag(
             "rect",
@@ -253,7 +253,7 @@ def fold_grid(points: Sequence[Point], ease_K: Sequence[float], *, goal: Goal) -
             y=TOP + 28 * fold,
             width=max(side - 0.5, 0.5),
             height=26,
-            fill_opacity=f"{0.08 + 0.92 * float(np.clip((cell - low) / span, 0, 1)):.2f}",
+            fill_opacity=f"{0.08 + 0.92 * strength(cell, low, high):.2f}",
             class_="cell",
             data_t=p.trial,
         )
@@ -266,7 +266,7 @@ def fold_grid(points: Sequence[Point], ease_K: Sequence[float], *, goal: Goal) -
     ]
     under = tag(
         "text",
-        escape(f"{len(best)} trials, the best at the left"),
+        f"{counted(len(best), 'trial')}, the best at the left",
         x=(LEFT + WIDTH - RIGHT) / 2,
         y=height - BOTTOM + 20,
         class_="label middle",
@@ -332,8 +332,10 @@ def learning_curves(
         parts.append(
             tag("text", str(trial), x=right + 6, y=y_text + 4, class_=class_, data_t=trial)
         )
-    title = f"Learning curves of the best {len(curves)} trials"
-    frame = axis_y(y) + axis_x(x, y=HEIGHT - BOTTOM, label=f"epoch, against {metric}")
+    which = "best trial" if len(curves) == 1 else f"best {len(curves)} trials"
+    title = f"Learning curves of the {which}"
+    label = f"epoch, against {metric}"
+    frame = axis_y(y) + axis_x(x, y=HEIGHT - BOTTOM, label=label, counts=True)
     return Chart(
         title,
         drawing(title, frame, *parts),

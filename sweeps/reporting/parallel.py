@@ -114,7 +114,7 @@ def _frame(index: int, step: float, name: str, ticks: Sequence[tuple[float, str]
         step: the distance between two axes.
     """
     x = FIRST + index * step
-    letters = int((step - 8) / LETTER)
+    letters = int((step - 14) / LETTER)
     labels = "".join(
         tag(
             "text",

@@ -1,6 +1,7 @@
 """The sections of a report that explain the sweep as a whole: what was found, and what to do."""
 
 import collections
+import dataclasses
 import importlib.metadata
 import re
 import statistics
@@ -207,15 +208,36 @@ def leaderboard(found: Gathered) -> Section | None:
         )
         for row in board.trials
     )
+    every = board.completed + board.history
     table = PageTable(
-        f"The best {len(rows)} of {board.completed + board.history} completed trials",
+        "The completed trial"
+        if every == 1
+        else f"The best {len(rows)} of {every} completed trials",
         ("trial", f"{board.metric} ± std", "OOF", "on new data (95 %)", "is best", *names),
         rows,
         f"`sweeps export --trial {board.trials[0].number}` prints the configuration of the best.",
         trials=tuple(row.number for row in board.trials),
     )
-    sentences = () if found.choice is None else (alike_sentence(found.choice),)
-    return Section("leaderboard", "Leaderboard", sentences, tables=(table,), data=board.as_json())
+    alike = "" if found.choice is None else alike_sentence(found.choice)
+    return Section(
+        "leaderboard",
+        "Leaderboard",
+        (alike,) if alike else (),
+        tables=(_without_empty_columns(table),),
+        data=board.as_json(),
+    )
+
+
+def _without_empty_columns(table: PageTable) -> PageTable:
+    """The table without the columns in which nothing is known, e.g. when files were removed."""
+    kept = [
+        index for index, column in enumerate(zip(*table.rows, strict=True)) if {*column} - {"-"}
+    ]
+    return dataclasses.replace(
+        table,
+        columns=tuple(table.columns[index] for index in kept),
+        rows=tuple(tuple(row[index] for index in kept) for row in table.rows),
+    )
 
 
 def folds(found: Gathered) -> Section | None:

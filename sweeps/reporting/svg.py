@@ -84,7 +84,7 @@ class Scale:
         log = log and low > 0
         if log:
             low, high = math.log(low), math.log(high)
-        spare = 0.04 * (high - low) or 0.5 * abs(high) or 1.0
+        spare = 0.04 * (high - low) or 0.1 * abs(high) or 1.0
         low, high = low - spare, high + spare
         if log:
             low, high = math.exp(low), math.exp(high)
@@ -165,12 +165,17 @@ def _style() -> str:
     return f"{colours}\nsvg {{ background: var(--card); }}\n{charts}"
 
 
-def axis_x(scale: Scale, *, y: float, label: str, top: float = TOP) -> str:
-    """The ticks of a horizontal axis with lines up to `top`, and its label."""
+def axis_x(scale: Scale, *, y: float, label: str, top: float = TOP, counts: bool = False) -> str:
+    """The ticks of a horizontal axis with lines up to `top`, and its label.
+
+    Args:
+        counts: whether only whole numbers from 0 have a meaning, e.g. as numbers of trials.
+    """
     parts = [
         tag("path", d=f"M{scale.at(tick):.1f} {top:g}V{y:g}", class_="grid")
         + tag("text", escape(short(tick)), x=scale.at(tick), y=y + 15, class_="tick middle")
         for tick in scale.ticks()
+        if not counts or (tick >= 0 and tick.is_integer())
     ]
     middle = (scale.start + scale.end) / 2
     return "".join(parts) + tag("text", escape(label), x=middle, y=y + 31, class_="label middle")
@@ -196,6 +201,16 @@ def short(number: float) -> str:
         mantissa, exponent = f"{number:.2e}".split("e")
         return f"{float(mantissa):g}e{int(exponent)}"
     return f"{number:,.6g}"
+
+
+def counted(count: int, noun: str) -> str:
+    """A number of things.
+
+    Example:
+        >>> counted(1, "trial"), counted(0, "trial")
+        ('1 trial', '0 trials')
+    """
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def cut(text: str, letters: int) -> str:
@@ -228,6 +243,18 @@ def line(points: Sequence[tuple[float, float]], *, class_: str, trial: int | Non
     """A line through points."""
     path = "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in points)
     return tag("path", d=path, class_=class_, data_t=trial)
+
+
+def strength(value: float, low: float, high: float) -> float:
+    """How strong the colour of a value is: 0 up to `low`, 1 from `high`.
+
+    Example:
+        >>> strength(3, 0, 4), strength(-1, 0, 4), strength(2, 2, 2)
+        (0.75, 0.0, 0.5)
+    """
+    if high - low <= 1e-9 * abs(high):  # equal but for rounding
+        return 0.5
+    return min(max((value - low) / (high - low), 0.0), 1.0)
 
 
 def quantiles(values: Sequence[float], *shares: float) -> list[float]:

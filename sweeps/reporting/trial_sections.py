@@ -28,9 +28,9 @@ MOST_SCATTERS = 12
 
 
 def parallel(found: Gathered) -> Section | None:
-    """Parallel coordinates of all trials."""
+    """Parallel coordinates of all trials, if there are two."""
     shown = _by_importance(found)
-    if not shown or not found.points:
+    if not shown or len(found.points) < 2:
         return None
     chart = parallel_coordinates(
         found.points, shown, metric=found.view.metric, goal=found.view.goal
@@ -41,7 +41,7 @@ def parallel(found: Gathered) -> Section | None:
 def parameters(found: Gathered) -> Section | None:
     """Each parameter against the score."""
     shown = _by_importance(found)[:MOST_SCATTERS]
-    if not shown or not found.points:
+    if not shown or len(found.points) < 2:
         return None
     plane = _plane(found)
     charts = [_against_score(parameter, found) for parameter in shown]
@@ -73,12 +73,13 @@ def _against_score(parameter: Parameter, found: Gathered) -> Chart:
 
 
 def _by_importance(found: Gathered) -> list[Parameter]:
-    """The parameters that some trial has, the most important first."""
+    """The parameters with two values or more that some trial has, the most important first."""
     order = [share.parameter for share in found.statistics.importance.shares]
     varying = [
         parameter
         for parameter in found.statistics.space.varying()
         if any(parameter.name in point.values for point in found.points)
+        and not (isinstance(parameter.domain, Categorical) and len(parameter.domain.values) == 1)
     ]
     return sorted(varying, key=lambda p: order.index(p.name) if p.name in order else len(order))
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from sweeps.reporting.charts import Point
+from sweeps.reporting.svg import counted
 from sweeps.results.chosen import Choice, names_of
 from sweeps.results.differences import Difference, Differences
 from sweeps.results.explained import explain_ensemble, explain_trial
@@ -35,7 +36,7 @@ def time_text(seconds: float) -> str:
     """
     minutes = round(seconds / 60)
     if minutes < 60:
-        return f"{minutes} {'minute' if minutes == 1 else 'minutes'}"
+        return counted(minutes, "minute")
     return f"{seconds / 3600:.1f} hours"
 
 
@@ -64,8 +65,10 @@ def about_the_choice(choice: Choice | None) -> list[str]:
 
 
 def alike_sentence(choice: Choice) -> str:
-    """Who cannot be told from the best trial."""
+    """Who cannot be told from the best trial; empty if there is no other one."""
     names = names_of(choice)
+    if len(names) == 1:
+        return ""
     best = names[choice.chosen]
     others = [names[name] for name in choice.alike if name != choice.chosen]
     if choice.single is None:

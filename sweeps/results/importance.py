@@ -57,7 +57,7 @@ class Importance:
         """What to know before the shares are read, or why there are none."""
         if self.explained is None:
             return (
-                f"{self.trials} trials with a finished fold are too few to say which parameters "
+                f"too few trials with a finished fold ({self.trials}) to say which parameters "
                 f"matter; {FEWEST_TRIALS} are needed"
             )
         if not self.shares:

@@ -141,6 +141,29 @@ def test_trials_without_files_leave_out_what_needs_files(
     found = json.loads(ended.out)
     assert not {"classes", "errors", "cost", "curves"} & set(found)
     assert len(found["differences"]["data"]["pairs"]) == 6
+    text = sweeps("report", "--markdown").out
+    assert "| trial | valid/f1 ± std | optimizer | lr |" in text  # no column of unknown OOF scores
+
+
+def test_a_single_trial_is_not_compared(
+    sweeps: Callable[..., Ended], recorded: Recorded, home: Path
+):
+    recorded([0, 1, 2])
+    found = json.loads(sweeps("report", "--json").out)
+    assert found["leaderboard"]["sentences"] == []
+    assert not {"parallel", "parameters"} & set(found)
+    assert "**The completed trial**" in sweeps("report", "--markdown").out
+
+
+def test_a_choice_of_one_value_has_no_chart(
+    sweeps: Callable[..., Ended], recorded: Recorded, home: Path
+):
+    recorded([0, 1, 2], [1, 1, 1], settings=("parameters.optimizer={values: [sgd]}",))
+    assert sweeps("report").code == 0
+    tree = Tree()
+    tree.feed((home / "runs/curve/report.html").read_text())
+    (section,) = tree.root.find("section", id="parameters")
+    assert [chart.text for chart in section.find("h3")] == ["lr against valid/f1"]
 
 
 def test_confident_errors_come_from_the_cache_and_are_named_without_it(

@@ -66,6 +66,14 @@ def test_the_best_so_far_rises_with_complete_trials_only():
     assert len(re.findall(r" ([\d.]+)", steps.attributes["d"])) == 2  # the first one stays best
 
 
+def test_a_single_trial_has_whole_numbers_below_and_few_scores_beside_it():
+    chart = best_so_far([point(0, 0.8)], metric="valid/f1", goal=Goal.MAXIMIZE)
+    ticks = read(chart.svg).find("text", **{"class": "tick middle"})
+    assert [tick.text for tick in ticks] == ["0", "1"]
+    scores = [float(t.text) for t in read(chart.svg).find("text", **{"class": "tick end"})]
+    assert 0.7 < min(scores) < 0.8 < max(scores) < 0.9
+
+
 def test_stopped_trials_are_hollow():
     chart = best_so_far(POINTS, metric="valid/f1", goal=Goal.MAXIMIZE)
     hollow = read(chart.svg).find("circle", **{"class": "cut"})
@@ -125,6 +133,13 @@ def test_the_grid_of_folds_has_a_cell_for_each_finished_fold():
         "0"
     ] * 3
     assert cells[0].text == "trial 1, fold 1: 0.9500"
+
+
+def test_equal_scores_are_neither_good_nor_bad():
+    # 0.1 + 0.2 - 0.2 is not 0.1: equal but for rounding
+    equal = [point(2 * n, score) for n, score in enumerate((0.1, 0.1 + 0.2 - 0.2, 0.1))]
+    chart = fold_grid(equal, [0.0] * 3, goal=Goal.MAXIMIZE)
+    assert {cell.attributes["fill-opacity"] for cell in read(chart.svg).find("rect")} == {"0.54"}
 
 
 def test_learning_curves_have_a_line_per_fold_and_a_mean():

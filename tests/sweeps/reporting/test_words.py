@@ -47,7 +47,7 @@ def test_the_most_important_parameters_are_named():
     assert about_importance(Importance(shares, 0.64, 40)) == (
         "what matters most: lr 70%, loss 30%; they explain 64 % of the differences between trials"
     )
-    assert about_importance(Importance((), None, 3)).startswith("3 trials")
+    assert about_importance(Importance((), None, 3)).startswith("too few trials")
 
 
 def points(ease_K: list[float], *, trials: int = 12) -> list[Point]:

@@ -79,7 +79,7 @@ def test_few_trials_say_nothing():
     values = drawn(14)
     assert importance(space(), values, of_choice(values), seed=0) == Importance((), None, 14)
     assert Importance((), None, 14).sentence == (
-        "14 trials with a finished fold are too few to say which parameters matter; 15 are needed"
+        "too few trials with a finished fold (14) to say which parameters matter; 15 are needed"
     )
 
 
