@@ -13,7 +13,6 @@ Shapes: N images with an out-of-fold prediction, K classes.
 """
 
 import functools
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -24,12 +23,11 @@ from sweeps.reporting.contact_sheet import Cell, contact_sheet, drawable
 from sweeps.reporting.matrix import confusion_matrix
 from sweeps.reporting.one_trial import confident_errors, confusion_counts, fold_curves
 from sweeps.reporting.svg import Chart, standalone
+from sweeps.reporting.thumbnails import cached_images, views_of
 from sweeps.results.metric import Ints, Predicted
 from sweeps.running.events import EndState
-from trainer.config import TrainConfig, nested
 from trainer.data.folds import Folds
 from trainer.files import atomic_write
-from trainer.images.cache import find_images
 from trainer.images.images import Decoded, Pixels
 from trainer.images.preprocessing import Preprocessing
 from trainer.training.oof import read_oof
@@ -56,7 +54,7 @@ class TrialPictures:
         self._files = files
         self._metric = metric
         self._field = field
-        self._decoded: dict[Preprocessing, Decoded | None] = {}
+        self._decoded: dict[tuple[Preprocessing, ...], Decoded | None] = {}
 
     def __call__(self, number: int, state: EndState) -> Iterator[Path]:
         """Draw what can be drawn of a trial that is over, and yield each file when it is written.
@@ -115,12 +113,11 @@ class TrialPictures:
 
         They come from the decoded images that the trial trained on, if this machine has them.
         """
-        config = TrainConfig(**nested(json.loads(trial.config.read_text())))
-        how = config.preprocessing
+        views = views_of(trial.config)
         manifest = self._folds.manifest
-        if how not in self._decoded:
-            self._decoded[how] = find_images(manifest, how)
-        decoded = self._decoded[how]
+        if views not in self._decoded:
+            self._decoded[views] = cached_images(manifest, views)
+        decoded = self._decoded[views]
         if decoded is not None:
             return list(decoded.take(rows_B))
         return [small_image(manifest, int(row)) for row in rows_B]

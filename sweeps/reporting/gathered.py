@@ -17,6 +17,7 @@ from optuna.trial import TrialState
 from sweeps.paths import SweepFiles, TrialFiles
 from sweeps.reporting.charts import Point
 from sweeps.reporting.one_trial import Curve, fold_curves
+from sweeps.reporting.thumbnails import views_of
 from sweeps.results.candidates import group_numbers
 from sweeps.results.chosen import Choice
 from sweeps.results.leaderboard import Leaderboard, leaderboard
@@ -27,7 +28,6 @@ from sweeps.results.summary import Summary, summarise
 from sweeps.results.view import SweepView
 from sweeps.space.spec import result_field
 from sweeps.study.records import fold_scores
-from trainer.config import TrainConfig
 from trainer.data.folds import Folds
 from trainer.errors import DataError
 from trainer.files import fold_directories
@@ -134,11 +134,7 @@ class Gathered:
         directories = {row.number: row.directory for row in self.board.trials}
         if self.best is None:
             return ()
-        path = TrialFiles(directories[self.best[0]]).config
-        try:
-            return TrainConfig(**json.loads(path.read_text())).views
-        except (OSError, ValueError, TypeError):
-            return ()
+        return views_of(TrialFiles(directories[self.best[0]]).config)
 
     @functools.cached_property
     def ensemble(self) -> Predicted | None:

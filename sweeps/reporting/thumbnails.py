@@ -1,10 +1,13 @@
 """Small pictures of images of the data set, mostly without decoding an image file."""
 
+import json
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
 from sweeps.preparing.inspection import small_jpeg, thumbnails
+from trainer.config import TrainConfig
 from trainer.errors import DataError
 from trainer.images.cache import find_images
 from trainer.images.images import Decoded
@@ -28,6 +31,14 @@ def small_pictures(
         return {row: found.jpeg for row, found in thumbnails(manifest, rows) if found.jpeg}
     images_BHWC = decoded.take(np.array(rows, dtype=np.int64))
     return {row: small_jpeg(image) for row, image in zip(rows, images_BHWC, strict=True)}
+
+
+def views_of(config: Path) -> tuple[Preprocessing, ...]:
+    """How a trial prepared its images; empty if its configuration is not readable."""
+    try:
+        return TrainConfig(**json.loads(config.read_text())).views
+    except (OSError, ValueError, TypeError):
+        return ()
 
 
 def cached_images(manifest: Manifest, views: Sequence[Preprocessing]) -> Decoded | None:
