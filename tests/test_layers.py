@@ -142,8 +142,13 @@ def tree_of(path: Path) -> ast.Module:
 MODULES = {module_of(path): path for path in files("sweeps", "trainer")}
 
 
-def imports(path: Path, *, top_level_only: bool = False) -> Iterator[str]:
+@cache
+def imports(path: Path, *, top_level_only: bool = False) -> tuple[str, ...]:
     """The modules that a file imports; what is imported for type checkers alone is left out."""
+    return tuple(_imports(path, top_level_only=top_level_only))
+
+
+def _imports(path: Path, *, top_level_only: bool) -> Iterator[str]:
     nodes = list(tree_of(path).body if top_level_only else ast.walk(tree_of(path)))
     for_types = {
         inner
