@@ -24,6 +24,8 @@ from trainer.prediction.predicting import Predictor, mix, plan_of
 from trainer.prediction.store import Store
 from trainer.prediction.unseen import Unseen, read_unseen
 
+ONE_WORKER = Cluster(cpus=1, gpus=0)
+
 
 @pytest.fixture(scope="module", autouse=True)
 def cluster() -> Iterator[Cluster]:
@@ -82,10 +84,10 @@ def test_they_are_those_of_one_process_and_are_not_computed_twice(
     assert len(said) == 1  # the chunk of the removed file
 
 
-def test_an_error_of_a_worker_arrives_as_it_was(predictor, unseen, cluster, tmp_path):
+def test_an_error_of_a_worker_arrives_as_it_was(predictor, unseen, tmp_path):
     predictor.models["only"][1].weights.unlink()
     with pytest.raises(CheckpointError, match=r"model.safetensors: the weights do not load"):
-        on_ray(predictor, unseen, Store(tmp_path / "work"), cluster, [])
+        on_ray(predictor, unseen, Store(tmp_path / "work"), ONE_WORKER, [])
 
 
 def test_a_cluster_without_gpus_is_refused_where_one_is_asked_for(
