@@ -12,9 +12,6 @@ from pathlib import Path
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
-from sweeps.errors import InputError
-from sweeps.ray_tune.cluster import Cluster, ray_cluster
-from sweeps.ray_tune.probe import probe_nodes
 from sweeps.results.view import find_sweep
 from sweeps.study.storage import open_storage
 from tests.integration.conftest import SWEEPS
@@ -149,20 +146,3 @@ def test_nodes_that_cannot_take_part_are_named_before_anything_starts(
     )
     assert not list((runs / "small").glob("probe-*"))
     assert not list(runs.glob("*/trial-*"))
-
-
-def test_a_node_that_does_not_answer_is_named(tmp_path: Path):
-    with ray_cluster() as alone:
-        probe_nodes(alone, directory=tmp_path, paths=[tmp_path])
-        (node,) = alone.nodes
-        gone = dataclasses.replace(node, id="1f" * (len(node.id) // 2), host="gone")
-        with pytest.raises(
-            InputError,
-            match=r"1 of the cluster's 2 nodes .*\n  node gone .*: a task cannot run there",
-        ):
-            probe_nodes(Cluster.of([node, gone]), directory=tmp_path, paths=[])
-        with pytest.raises(
-            InputError, match=r"it did not answer within 0 s\. Look at it with `ray status`"
-        ):
-            probe_nodes(alone, directory=tmp_path, paths=[], timeout_s=0)
-    assert list(tmp_path.iterdir()) == []

@@ -1,5 +1,8 @@
-"""Trials on a real Ray: the same as in one process, and what happens when a worker dies."""
+"""Trials on a real Ray: the same as in one process, and what happens when a worker dies or a node
+does not answer.
+"""
 
+import dataclasses
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -7,8 +10,10 @@ from pathlib import Path
 import pytest
 from optuna.trial import TrialState
 
+from sweeps.errors import InputError
 from sweeps.paths import SweepFiles
 from sweeps.ray_tune.cluster import Cluster, ray_cluster
+from sweeps.ray_tune.probe import probe_nodes
 from sweeps.ray_tune.runner import run_on_ray
 from sweeps.running.events import EpochFinished, Event, FoldFinished, TrialEnded
 from sweeps.running.local import run_local
@@ -24,12 +29,16 @@ Space = Callable[..., Path]
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _ray(cache: Path) -> Iterator[None]:
-    """One Ray for all tests of this file; it inherits the cache folder, as a user's does."""
+def cluster(cache: Path) -> Iterator[Cluster]:
+    """One Ray for all tests of this file; it inherits the cache folder, as a user's does.
+
+    Its workers import torch when a trial trains, not as they start: most trials here do not.
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SWEEPS_CACHE", str(cache))
-        with ray_cluster():
-            yield
+        patch.setattr("sweeps.ray_tune.cluster.WARM_UP", "tests.integration.workers.stay_cold")
+        with ray_cluster() as cluster:
+            yield cluster
 
 
 def test_local_and_ray_train_the_same_trials_to_the_same_bits(space: Space, tmp_path: Path):
@@ -211,3 +220,19 @@ def test_a_sweep_that_is_paused_while_nothing_runs_goes_on_when_it_is_asked_to(
         run_on_ray(sweep.driver, ONE_WORKER, trial=workers.writes_its_process_id)
         assert timer.finished.is_set()
     assert [trial.state for trial in sweep.trials()] == [TrialState.COMPLETE] * 2
+
+
+def test_a_node_that_does_not_answer_is_named(cluster: Cluster, tmp_path: Path):
+    probe_nodes(cluster, directory=tmp_path, paths=[tmp_path])
+    (node,) = cluster.nodes
+    gone = dataclasses.replace(node, id="1f" * (len(node.id) // 2), host="gone")
+    with pytest.raises(
+        InputError,
+        match=r"1 of the cluster's 2 nodes .*\n  node gone .*: a task cannot run there",
+    ):
+        probe_nodes(Cluster.of([node, gone]), directory=tmp_path, paths=[])
+    with pytest.raises(
+        InputError, match=r"it did not answer within 0 s\. Look at it with `ray status`"
+    ):
+        probe_nodes(cluster, directory=tmp_path, paths=[], timeout_s=0)
+    assert list(tmp_path.iterdir()) == []

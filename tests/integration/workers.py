@@ -9,6 +9,10 @@ from sweeps.running.messages import Assignment, Outcome, TrialReport, TrialRepor
 KILLED = "killed"  # in the trial's directory: its worker has died once
 
 
+def stay_cold() -> None:
+    """What a new worker does in place of importing what a training needs."""
+
+
 def writes_its_process_id(assignment: Assignment, reporter: TrialReporter) -> Outcome:
     assignment.files.directory.mkdir(parents=True, exist_ok=True)
     (assignment.files.directory / "pid").write_text(str(os.getpid()))
