@@ -35,6 +35,8 @@ DECIDING_FILES = (
     "training/preflight.py",
 )
 DECIDING_LIBRARIES = ("timm", "torch")
+# how a network is trained, not how it is built: with these values, equal networks are recognised
+NOT_BUILT = {"freeze": "none", "unfreeze_epoch": 0, "layer_decay": 1.0}
 
 
 def network_problem(
@@ -75,7 +77,7 @@ def remembered_problem(
     Raises:
         DataError: the cache folder cannot be written.
     """
-    if is_user_function(config.backbone) or config.weights not in ("pretrained", "none"):
+    if _depends_on_files(config):
         return network_problem(config, head_sizes, code=code)
     problem: str | None = remembered(
         "networks",
@@ -179,15 +181,38 @@ def _check(config: TrainConfig, head_sizes: Mapping[str, int], code: Path | None
             load_user_function(config.backbone, code), config.size_HW, reference=config.backbone
         )
     pretrained = config.weights == "pretrained"
-    built = config.model_copy(update={"weights": "none"}) if pretrained and by_user else config
-    with torch.device("cpu" if by_user else "meta"):
-        network = build_network(built, heads, code=code)
+    if _depends_on_files(config):
+        built = config.model_copy(update={"weights": "none"}) if pretrained and by_user else config
+        with torch.device("cpu" if by_user else "meta"):
+            network = build_network(built, heads, code=code)
+    else:
+        plain = config.model_copy(update=NOT_BUILT)
+        network = _of_timm(plain.model_dump_json(), tuple(head_sizes.items()))
     if pretrained and not by_user and not has_pretrained_weights(config):
         raise ConfigError(
             f"backbone {config.backbone}: timm has no pretrained weights of it. Set weights: none"
         )
     _check_training(network, config)
     _check_progressive(network, config)
+
+
+@functools.lru_cache(maxsize=1)
+def _of_timm(config: str, head_sizes: tuple[tuple[str, int], ...]) -> "Network":
+    """Build the network of a configuration, given as JSON, on torch's meta device.
+
+    The last one is kept: consecutive questions are often about one network that is frozen in
+    several ways, and to build it is most of a check. `_check_training` sets all that an earlier
+    check has changed in it.
+    """
+    import torch
+
+    from trainer.model.heads import Heads
+    from trainer.model.network import build_network
+
+    names, sizes = zip(*head_sizes, strict=True)
+    heads = Heads(names, sizes, class_of=())
+    with torch.device("meta"):
+        return build_network(TrainConfig.model_validate_json(config), heads, code=None)
 
 
 def _check_training(network: "Network", config: TrainConfig) -> None:
@@ -231,6 +256,11 @@ def _check_progressive(network: "Network", config: TrainConfig) -> None:
         feature_width(network.backbone, size_at(config, 1), name=config.backbone)
     except ConfigError as error:
         raise ConfigError(f"progressive={config.progressive}: {error}") from error
+
+
+def _depends_on_files(config: TrainConfig) -> bool:
+    """Whether the user's own files, which may change, decide on the network."""
+    return is_user_function(config.backbone) or config.weights not in ("pretrained", "none")
 
 
 def _unfreezes(config: TrainConfig) -> bool:

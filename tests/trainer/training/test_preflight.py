@@ -190,13 +190,37 @@ def test_local_weights_are_compared_by_shape(tmp_path):
     assert told.startswith(f"weights: {path} does not fit backbone test_resnet: ")
 
 
-def test_nothing_of_a_network_of_timm_takes_memory(monkeypatch):
-    built = []
+@pytest.fixture
+def built(monkeypatch):
+    """The networks that are built from now on."""
+    preflight._of_timm.cache_clear()
+    networks = []
     monkeypatch.setattr(
-        network, "build_network", lambda *a, **k: built.append(build_network(*a, **k)) or built[-1]
+        network,
+        "build_network",
+        lambda *a, **k: networks.append(build_network(*a, **k)) or networks[-1],
     )
+    return networks
+
+
+def test_nothing_of_a_network_of_timm_takes_memory(built):
     assert problem("vgg13_bn", resize=256) is None
     assert all(tensor.is_meta for tensor in built[0].state_dict().values())
+
+
+def test_a_network_that_is_frozen_in_several_ways_is_built_once(built):
+    """And no check leaves anything behind for the next one."""
+    alone = {"batch_size": 1}
+    for freeze in ("backbone", "up_to:layer4", "none", "backbone"):
+        told = problem("test_resnet", freeze=freeze, **alone)
+        assert (told is None) == (freeze != "none"), told
+    unknown = problem("test_resnet", freeze="up_to:layer9", **alone)
+    assert unknown is not None
+    assert "'layer9'" in unknown
+    assert problem("test_resnet", freeze="backbone", layer_decay=0.5, **alone) is None
+    assert len(built) == 1
+    assert problem("test_resnet", {"class": 4}, freeze="backbone", **alone) is None
+    assert len(built) == 2
 
 
 def test_an_own_backbone_is_called_for_real_and_leaves_the_random_numbers_alone(own):
