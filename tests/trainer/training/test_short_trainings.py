@@ -34,8 +34,15 @@ def digits():
     return Decoded(pixels_NHWC), folds
 
 
-@pytest.mark.parametrize("steps", [10, 25])
-@pytest.mark.parametrize("ema", [0.0, 0.99])
+@pytest.mark.parametrize(
+    ("steps", "ema"),
+    [
+        (10, 0.0),
+        (25, 0.99),
+        pytest.param(10, 0.99, marks=pytest.mark.slow),
+        pytest.param(25, 0.0, marks=pytest.mark.slow),
+    ],
+)
 def test_scores_with_and_without_statistics_of_all_images_are_alike(digits, tmp_path, steps, ema):
     images, folds = digits
     differences, scores = [], []
