@@ -104,7 +104,7 @@ FOREIGN = {
         "sweeps/tracking/event_file.py",
     ],
     "mlflow": ["sweeps/tracking/mlflow_runs.py"],
-    "tensorboardX": ["sweeps/tracking/"],
+    "tensorboardX": ["sweeps/tracking/event_protocol.py"],
     "filelock": ["sweeps/tracking/", "trainer/images/pool.py", "trainer/images/cache.py"],
 }
 HEAVY = ("torch", "torchvision", "timm", "madgrad", "safetensors")

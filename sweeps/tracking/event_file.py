@@ -10,9 +10,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from PIL import Image
-from tensorboardX.proto.event_pb2 import Event
-from tensorboardX.proto.summary_pb2 import Summary
-from tensorboardX.record_writer import masked_crc32c
+
+from sweeps.tracking.event_protocol import Event, Summary, masked_crc32c
 
 NAME = "events.out.tfevents.foldsweep"  # TensorBoard looks for `tfevents` in the name
 _HEADER = struct.Struct("<QI")

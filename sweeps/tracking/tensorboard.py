@@ -11,13 +11,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tensorboardX.proto.summary_pb2 import Summary
-from tensorboardX.summary import hparams, text
-
 from sweeps.errors import TrackerError
 from sweeps.paths import SweepFiles
 from sweeps.running.events import EndState
 from sweeps.tracking.event_file import EventFile, picture, scalar
+from sweeps.tracking.event_protocol import Summary, hparams, text
 from sweeps.tracking.tracker import End, Epoch, Orders, SweepFacts, Trial
 
 STARTED = "_hparams_/session_start_info"

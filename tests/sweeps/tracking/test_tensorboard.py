@@ -1,6 +1,8 @@
 """What TensorBoard is shown, and that its files survive a crash."""
 
 import dataclasses
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,8 @@ from sweeps.tracking.event_file import NAME, EventFile, read_events, scalar
 from sweeps.tracking.tensorboard import STARTED, STATE, TensorBoardTracker
 from tests.sweeps.tracking.in_tensorboard import in_tensorboard, scalars, texts
 from tests.sweeps.tracking.told import EPOCHS, TRIAL, end, facts
+
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture
@@ -118,3 +122,12 @@ def test_a_folder_that_cannot_be_written_is_an_error_of_the_tracker(tmp_path: Pa
     tmp_path.joinpath("tensorboard").touch()
     with pytest.raises(TrackerError, match="TensorBoard's files cannot be written"):
         TensorBoardTracker(facts(tmp_path)).begin(TRIAL)
+
+
+def test_torch_is_not_imported_with_tensorboards_library():
+    """It takes longer than all the rest of the process that shows a sweep."""
+    program = (
+        "import sys; from sweeps.tracking import tensorboard; assert 'torch' not in sys.modules; "
+        "import torch; from sweeps.tracking.event_protocol import hparams; hparams({'lr': 1.0}, {})"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT)
