@@ -40,9 +40,11 @@ from sweeps.study.storage import open_storage
 from sweeps.study.stored_sweep import StoredSweep
 from sweeps.tracking.choice import make_tracker
 from sweeps.tracking.feed import COMMAND, Feed, FeedTimes
-from sweeps.tracking.follower import Records, tell_all
+from sweeps.tracking.follower import tell_all
 from sweeps.tracking.lines import Start
+from sweeps.tracking.reading import Records
 from sweeps.tracking.recorded import facts_of
+from sweeps.tracking.teller import Teller
 from trainer.files import write_csv, write_json
 from trainer.training.result import CURVE, RESULT
 
@@ -137,7 +139,7 @@ def told(trials: int) -> tuple[float, float, int]:
 
         def tell() -> None:
             with contextlib.closing(make_tracker("tensorboard", facts)) as tracker:
-                tell_all(tracker, records)
+                tell_all(records, Teller(tracker))
 
         first, again = _cpu(tell), _cpu(tell)
         sweep.storage.engine.dispose()

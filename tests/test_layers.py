@@ -72,6 +72,7 @@ FOREIGN = {
         "sweeps/results/",
         "sweeps/running/",
         "sweeps/upkeep/",
+        "sweeps/tracking/reading.py",
         "sweeps/tracking/recorded.py",
         "sweeps/sweep.py",
     ],

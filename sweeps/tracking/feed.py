@@ -2,7 +2,7 @@
 
 Events go into a queue that drops when it is full. A thread writes them into the process's pipe,
 and starts the process again when it died. Whatever is lost on the way is in the records, where the
-process finds it.
+process finds it: the next line says that something was dropped.
 """
 
 import contextlib
@@ -41,11 +41,14 @@ class FeedTimes:
         restart_after: a process that died is started again this long after its last start.
         end_within: how long the process may take at the end; then it is killed.
         poll: how often the feed looks whether the process lives.
+        gather: how long lines gather before they are written at once. A thread that wakes for each
+            of them takes the interpreter from the driver's threads.
     """
 
     restart_after: float = 60.0
     end_within: float = 20.0
     poll: float = 0.5
+    gather: float = 0.2
 
 
 def open_feed(
@@ -102,6 +105,7 @@ class Feed:
         self._closing = threading.Event()
         self._process: subprocess.Popen[str] | None = None
         self.dropped = 0
+        self._lost = False  # whether something was dropped since the last line
         self.starts = 0
         self._complete = False  # whether the last process ended with everything told
         self._given_up = False  # whether the end took too long
@@ -137,9 +141,11 @@ class Feed:
         if news is None or not self._start.trackers:
             return
         try:
-            self._lines.put_nowait(news.line())
+            self._lines.put_nowait(dataclasses.replace(news, lost=self._lost).line())
+            self._lost = False
         except queue.Full:
             self.dropped += 1
+            self._lost = True
 
     def connect(self, on_order: Callable[[Order], None]) -> None:
         """Pass on what users order, from now on and since the start."""
@@ -189,6 +195,7 @@ class Feed:
             try:
                 with contextlib.suppress(BrokenPipeError), process.stdin as pipe:
                     pipe.write(self._start.line())
+                    pipe.flush()
                     self._feed(process)
             finally:
                 self._complete = process.wait() == 0 and self._closing.is_set()
@@ -200,13 +207,14 @@ class Feed:
             try:
                 line = self._lines.get(timeout=self._times.poll)
             except queue.Empty:
-                process.stdin.flush()
                 if self._closing.is_set():
                     return
                 continue
+            self._closing.wait(self._times.gather)
             process.stdin.write(line)
-            if self._lines.empty():
-                process.stdin.flush()
+            for _ in range(self._lines.qsize()):  # nobody else takes lines out
+                process.stdin.write(self._lines.get())
+            process.stdin.flush()
 
     def _read_orders(self, process: subprocess.Popen[str]) -> None:
         assert process.stdout is not None

@@ -9,15 +9,14 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from filelock import FileLock, Timeout
 
 from sweeps.errors import SweepsError
-from sweeps.study.stored_sweep import StoredSweep
 from sweeps.tracking.lines import News
 from sweeps.tracking.orders import Order, change
-from sweeps.tracking.recorded import Recorded, read_recorded
+from sweeps.tracking.reading import Due, Records
 from sweeps.tracking.teller import Teller
 from sweeps.tracking.tracker import Orders, SweepFacts, Tracker
 
@@ -32,45 +31,39 @@ class FollowTimes:
     """How often a follower does what, in seconds.
 
     Attributes:
-        look_soon: reads the records of the trials that have news. Not at once, because a reader of
-            SQLite holds up the driver's recorder.
-        look_every: reads the records of the trials that are in progress.
+        look_soon: from news of a trial to the look at its records. Not at once: the recorder writes
+            behind the driver, and a reader of SQLite holds it up.
+        look_again: looks at the files of the trials of which epochs are missing.
+        look_lost: reads the whole sweep after news was lost; at most this often.
+        look_all: reads the whole sweep in any case.
         ask_every: asks the tracker for orders.
         retry_after: makes a new tracker after an error.
     """
 
     look_soon: float = 1.0
-    look_every: float = 5.0
+    look_again: float = 5.0
+    look_lost: float = 10.0
+    look_all: float = 600.0
     ask_every: float = 10.0
     retry_after: float = 60.0
 
 
-class Records:
-    """The records of a sweep, as trackers are told them."""
+@dataclasses.dataclass
+class _Timer:
+    """Says once in `every` seconds that it is time.
 
-    def __init__(self, sweep: StoredSweep, facts: SweepFacts) -> None:
-        self._sweep = sweep
-        self.facts = facts
+    Attributes:
+        at: the next time, by the clock `time.monotonic`.
+    """
 
-    def all(self, *, but: Callable[[int], bool] = lambda number: False) -> Iterator[Recorded]:
-        """All trials that were trained, by number.
+    every: float
+    at: float
 
-        Args:
-            but: whether a trial is left out.
-        """
-        for trial in self._sweep.trials():
-            found = None if but(trial.number) else read_recorded(trial, self.facts)
-            if found is not None:
-                yield found
-
-    def one(self, number: int) -> Recorded | None:
-        """One trial; None if it was not trained, or is not there yet."""
-        trial = self._sweep.trial(number)
-        return None if trial is None else read_recorded(trial, self.facts)
-
-    def release(self) -> None:
-        """Close the connection that this thread has to the storage."""
-        self._sweep.storage.remove_session()
+    def rings(self, now: float) -> bool:
+        if now < self.at:
+            return False
+        self.at = now + self.every
+        return True
 
 
 def shown_by(tracker: str, facts: SweepFacts) -> FileLock:
@@ -81,12 +74,10 @@ def shown_by(tracker: str, facts: SweepFacts) -> FileLock:
     return FileLock(facts.directory / f".{tracker}.lock")
 
 
-def tell_all(tracker: Tracker, records: Records, *, teller: Teller | None = None) -> Teller:
+def tell_all(records: Records, teller: Teller) -> None:
     """Tell a tracker all that the records hold."""
-    teller = teller or Teller(tracker)
     for found in records.all(but=teller.over):
         teller.records(found)
-    return teller
 
 
 class Follower:
@@ -119,6 +110,8 @@ class Follower:
         self._on_order = on_order
         self._times = times
         self._inbox: queue.Queue[News] = queue.Queue(INBOX)
+        self._due = Due()
+        self._lost = threading.Event()  # news was dropped since the last look at the whole sweep
         self._ending = threading.Event()
         self._answer: Orders | None = None  # the last answer of the tracker
         self.behind = True
@@ -131,6 +124,7 @@ class Follower:
             self._inbox.put_nowait(news)
         except queue.Full:
             logger.debug("%s: dropped news of trial %d", self._name, news.trial)
+            self._lost.set()
 
     def finish(self) -> None:
         """Tell what is left and close the tracker; `join` waits for that."""
@@ -178,41 +172,58 @@ class Follower:
                     raise SweepsError("another process shows this sweep there") from None
 
     def _follow(self, tracker: Tracker) -> None:
-        teller = tell_all(tracker, self._records)
-        times = self._times
-        soon_at = look_at = ask_at = time.monotonic()
-        changed: set[int] = set()
+        teller = Teller(tracker)
+        self._tell_all(teller)
+        times, now = self._times, time.monotonic()
+        soon, ask = _Timer(times.look_soon, now), _Timer(times.ask_every, now)
+        again = _Timer(times.look_again, now + times.look_again)
+        lost = _Timer(times.look_lost, now + times.look_lost)
+        every = _Timer(times.look_all, now + times.look_all)
         while not (self._ending.is_set() and self._inbox.empty()):
+            if not self._due:
+                soon.at = time.monotonic() + times.look_soon
             try:
-                changed |= self._take(self._inbox.get(timeout=BUSY_POLL_S), teller)
+                self._take(self._inbox.get(timeout=BUSY_POLL_S), teller)
             except queue.Empty:
                 if self._ending.is_set():
                     break
             now = time.monotonic()
-            if now >= look_at:
-                changed |= set(teller.open())
-                look_at = now + times.look_every
-            if changed and now >= soon_at:
-                self._look(changed, teller)
-                changed.clear()
-                soon_at = time.monotonic() + times.look_soon
-            if now >= ask_at:
+            if again.rings(now):
+                self._due.working |= teller.lacking()
+            if soon.rings(now):
+                self._look(teller)
+            if (self._lost.is_set() and lost.rings(now)) or every.rings(now):
+                self._tell_all(teller)
+            if ask.rings(now):
                 self._ask(tracker)
-                ask_at = now + times.ask_every
-        tell_all(tracker, self._records, teller=teller)
+        self._tell_all(teller)
 
-    def _take(self, news: News, teller: Teller) -> set[int]:
-        """Take news, and return the trials whose records have more of them."""
-        if news.started:
-            teller.expect(news.trial)
-        told = news.epoch is not None and teller.live(news.trial, news.epoch)
-        return set() if told else {news.trial}
+    def _take(self, news: News, teller: Teller) -> None:
+        if news.epoch is not None:
+            teller.live(news.trial, news.epoch)
+        self._due.take(news, begun=teller.begun(news.trial))
+        if news.lost:
+            self._lost.set()
 
-    def _look(self, numbers: set[int], teller: Teller) -> None:
-        for number in sorted(numbers):
-            found = self._records.one(number)
+    def _tell_all(self, teller: Teller) -> None:
+        self._lost.clear()  # before the look: what is lost meanwhile needs another one
+        tell_all(self._records, teller)
+
+    def _look(self, teller: Teller) -> None:
+        """Look at the records of the trials that are due."""
+        due = self._due
+        for number in sorted(due.ending):
+            stored, found = self._records.ended(number)
             if found is not None:
                 teller.records(found)
+            if stored:
+                due.ending.discard(number)
+        for number in sorted(due.starting | due.working):
+            found = self._records.in_progress(number)
+            if found is not None:
+                teller.records(found)
+        due.working.clear()
+        due.starting = {number for number in due.starting if not teller.begun(number)}
 
     def _ask(self, tracker: Tracker) -> None:
         answer = tracker.orders()

@@ -19,9 +19,10 @@ from sweeps.paths import SweepFiles
 from sweeps.results.view import find_sweep
 from sweeps.study.storage import open_storage
 from sweeps.tracking.choice import make_tracker
-from sweeps.tracking.follower import Follower, FollowTimes, Records
+from sweeps.tracking.follower import Follower, FollowTimes
 from sweeps.tracking.lines import News, Start
 from sweeps.tracking.orders import Order
+from sweeps.tracking.reading import Records
 from sweeps.tracking.recorded import facts_of
 
 logger = logging.getLogger(__name__)
@@ -30,6 +31,9 @@ logger = logging.getLogger(__name__)
 # lives ends the process earlier.
 ENDING_S = 60.0
 TIMES = FollowTimes()
+# The trials go first: what this process and its libraries do is not urgent. On a machine with few
+# cores it would otherwise take the driver's time.
+NICE = 10
 
 
 def main() -> int:
@@ -41,6 +45,7 @@ def main() -> int:
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
+    os.nice(NICE)
     with _own_stdout() as orders:
         return follow(sys.stdin, orders)
 
@@ -52,7 +57,7 @@ def follow(lines: TextIO, orders: TextIO, *, times: FollowTimes = TIMES) -> int:
         return 0
     start = Start.of_line(first)
     sweep = find_sweep(open_storage(start.storage, must_exist=True), start.sweep)
-    records = Records(sweep, facts_of(sweep, SweepFiles.of(start.runs, start.sweep)))
+    facts = facts_of(sweep, SweepFiles.of(start.runs, start.sweep))
     lock = threading.Lock()
 
     def send(order: Order) -> None:
@@ -61,7 +66,9 @@ def follow(lines: TextIO, orders: TextIO, *, times: FollowTimes = TIMES) -> int:
             print(json.dumps(order.as_json()), file=orders, flush=True)
 
     followers = [
-        Follower(name, partial(make_tracker, name), records, on_order=send, times=times)
+        Follower(
+            name, partial(make_tracker, name), Records(sweep, facts), on_order=send, times=times
+        )
         for name in start.trackers
     ]
     _pass_on(lines, followers)

@@ -9,9 +9,11 @@ from sweeps.paths import SweepFiles
 from sweeps.space.tracking import TRACKERS, TrackerName
 from sweeps.study.stored_sweep import StoredSweep
 from sweeps.tracking.choice import make_tracker, refuse_unusable, tracking_of
-from sweeps.tracking.follower import Records, shown_by, tell_all
+from sweeps.tracking.follower import shown_by, tell_all
 from sweeps.tracking.orders import SHOWN
+from sweeps.tracking.reading import Records
 from sweeps.tracking.recorded import facts_of
+from sweeps.tracking.teller import Teller
 
 
 def sync(
@@ -46,7 +48,8 @@ def sync(
             with shown_by(name, facts).acquire(timeout=0):
                 tracker = make_tracker(name, facts)
                 try:
-                    told = tell_all(tracker, records)
+                    told = Teller(tracker)
+                    tell_all(records, told)
                 finally:
                     tracker.close()
         except Timeout:

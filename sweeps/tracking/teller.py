@@ -30,6 +30,10 @@ class _Progress:
     ended: EndState | None = None
 
     @property
+    def open(self) -> bool:
+        return self.trial is not None and self.ended is None
+
+    @property
     def over(self) -> bool:
         return self.ended not in (None, EndState.INTERRUPTED)
 
@@ -41,31 +45,21 @@ class Teller:
         self._tracker = tracker
         self._trials: dict[int, _Progress] = {}
 
-    def expect(self, number: int) -> None:
-        """Count a trial as open although its records have not come yet."""
-        self._trials.setdefault(number, _Progress())
-
-    def live(self, number: int, epoch: Epoch) -> bool:
-        """Take an epoch that was just reported.
-
-        Returns:
-            Whether the epoch is told. If not, the records may have what is missing before it.
-        """
+    def live(self, number: int, epoch: Epoch) -> None:
+        """Take an epoch that was just reported: tell it, or keep it until what is missing comes."""
         progress = self._trials.setdefault(number, _Progress())
         if progress.over or (progress.last or (0, 0)) >= (epoch.fold, epoch.epoch):
-            return True
+            return
         progress.held[epoch.step] = epoch
-        if progress.trial is None or progress.ended is not None:
-            return False
-        self._tell_held(progress, ())
-        return epoch.step not in progress.held
+        if progress.open:
+            self._tell_held(progress, ())
 
     def records(self, found: Recorded) -> None:
         """Take what the records hold of a trial, and tell what is new in it."""
         progress = self._trials.setdefault(found.trial.number, _Progress())
         if progress.over or not self._news(progress, found):
             return
-        if progress.trial is None or progress.ended is not None:
+        if not progress.open:
             self._tracker.begin(found.trial)
             progress.trial = found.trial
             progress.ended = None
@@ -86,9 +80,14 @@ class Teller:
         """Whether the tracker was told that the trial ended, and the trial will not go on."""
         return number in self._trials and self._trials[number].over
 
-    def open(self) -> list[int]:
-        """Numbers of the trials that have news to come, in ascending order."""
-        return sorted(n for n, progress in self._trials.items() if progress.ended is None)
+    def begun(self, number: int) -> bool:
+        """Whether the trial is in progress as the tracker shows it, or over."""
+        progress = self._trials.get(number, _Progress())
+        return progress.over or progress.open
+
+    def lacking(self) -> set[int]:
+        """Numbers of the trials in progress with epochs that wait for earlier ones."""
+        return {n for n, progress in self._trials.items() if progress.open and progress.held}
 
     @staticmethod
     def _news(progress: _Progress, found: Recorded) -> bool:

@@ -13,7 +13,7 @@ import pytest
 from sweeps.running.events import EpochFinished, Event, Notice, TrialStarted
 from sweeps.running.local import run_local
 from sweeps.tracking.feed import Feed, FeedTimes
-from sweeps.tracking.lines import Start
+from sweeps.tracking.lines import News, Start
 from sweeps.tracking.orders import Order
 from sweeps.tracking.tracker import Command
 from tests.sweeps.running.curve_sweep import report
@@ -39,7 +39,7 @@ def events() -> list[Event]:
 def feed(tmp_path: Path, events: list[Event]) -> Callable[..., Feed]:
     def make(text: str, *, size: int = 100, **times: float) -> Feed:
         start = Start(tmp_path, "mask", "sqlite://", ("wandb", "tensorboard"))
-        given = FeedTimes(**{"end_within": LATE_S, "poll": 0.01, **times})
+        given = FeedTimes(**{"end_within": LATE_S, "poll": 0.01, "gather": 0.0, **times})
         log = tmp_path / "tracking.log"
         return Feed(
             start, log=log, then=events.append, times=given, command=program(text), size=size
@@ -67,8 +67,8 @@ def test_the_process_reads_the_start_and_then_the_news(
             open_feed.notify(event)
     lines = (tmp_path / "tracking.log").read_text().splitlines()
     assert '"sweep": "mask"' in lines[0]
-    assert lines[1] == '{"trial": 0, "epoch": null, "started": true}'
-    assert lines[2].startswith('{"trial": 0, "epoch": {"fold": 0, "epoch": 1, "step": 1, ')
+    assert lines[1] == '{"trial": 0, "about": "started", "epoch": null, "lost": false}'
+    assert lines[2].startswith('{"trial": 0, "about": "epoch", "epoch": {"fold": 0, "epoch": 1, ')
     assert len(lines) == 3
     assert events == told
 
@@ -80,6 +80,32 @@ def test_a_full_queue_drops_and_the_driver_goes_on(feed: Callable[..., Feed], ev
             open_feed.notify(STARTED)
         assert open_feed.dropped > 0
     assert len(events) == 5001
+
+
+def test_the_next_line_says_that_something_was_dropped(
+    feed: Callable[..., Feed], events: list[Event], tmp_path: Path
+):
+    waiting = feed(COPY, size=1)
+    waiting.notify(STARTED)
+    waiting.notify(TrialStarted(1, {}, continued=False))
+    assert waiting.dropped == 1
+    with waiting:
+        wait_for(waiting._lines.empty)
+        for number in (2, 3):
+            waiting.notify(TrialStarted(number, {}, continued=False))
+            wait_for(waiting._lines.empty)
+    lines = map(News.of_line, (tmp_path / "tracking.log").read_text().splitlines()[1:])
+    assert [(news.trial, news.lost) for news in lines] == [(0, False), (2, True), (3, False)]
+
+
+def test_lines_gather_and_are_written_at_once(feed: Callable[..., Feed], tmp_path: Path):
+    """What comes while the first line waits is written with it, at the latest at the end."""
+    with feed(COPY, gather=LATE_S) as open_feed:
+        open_feed.notify(STARTED)
+        wait_for(open_feed._lines.empty)
+        open_feed.notify(STARTED)
+    assert open_feed._complete
+    assert len((tmp_path / "tracking.log").read_text().splitlines()) == 3
 
 
 def test_a_process_that_hangs_is_ended_after_its_time(

@@ -3,7 +3,10 @@
 import concurrent.futures
 import io
 import json
+import os
 import queue
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,18 +14,23 @@ from pathlib import Path
 import pytest
 
 from sweeps.errors import TrackerError
-from sweeps.running.events import EndState, Event
+from sweeps.running.events import EndState, Event, TrialEnded
 from sweeps.running.local import run_local
 from sweeps.tracking import choice
 from sweeps.tracking.follower import FollowTimes, shown_by
-from sweeps.tracking.lines import News, news_of
-from sweeps.tracking.process import follow
-from sweeps.tracking.tracker import Command, Epoch, NullTracker, Orders, SweepFacts, Trial
+from sweeps.tracking.lines import About, News, news_of
+from sweeps.tracking.process import NICE, follow
+from sweeps.tracking.reading import Records
+from sweeps.tracking.tracker import Command, End, Epoch, NullTracker, Orders, SweepFacts, Trial
+from tests.sweeps.tracking.counted import ALL, Reads, counted
 from tests.sweeps.tracking.in_tensorboard import in_tensorboard
 from tests.sweeps.tracking.simulated import STEPS, SimulatedTrials, TrackedSweep
 
 Make = Callable[..., TrackedSweep]
-QUICK = FollowTimes(look_soon=0.01, look_every=0.01, ask_every=0.01, retry_after=0.01)
+ROOT = Path(__file__).parents[3]
+QUICK = FollowTimes(
+    look_soon=0.01, look_again=0.01, look_lost=0.01, ask_every=0.01, retry_after=0.01
+)
 
 
 class Process:
@@ -45,7 +53,11 @@ class Process:
         """What the driver's feed does with an event."""
         news = news_of(event)
         if news is not None:
-            self._lines.put(news.line())
+            self.put(news)
+
+    def put(self, news: News) -> None:
+        """What the feed does with news."""
+        self._lines.put(news.line())
 
     def end(self) -> int:
         """End the input; returns the exit code."""
@@ -128,9 +140,78 @@ def test_a_trial_begins_with_its_configuration_before_its_first_epoch(
     assert seen[0].params == sweep.trial(0).params
 
 
+def test_the_storage_is_read_twice_for_a_trial_and_twice_for_the_sweep(
+    tracked: Make, monkeypatch: pytest.MonkeyPatch
+):
+    """When a trial begins and when it ended; and as the process begins and ends."""
+    reads = Reads()
+    begun, over = (queue.Queue[int]() for _ in range(2))
+
+    class Watched(NullTracker):
+        def begin(self, trial: Trial) -> None:
+            begun.put(trial.number)
+
+        def end(self, trial: Trial, end: End) -> None:
+            over.put(trial.number)
+
+    monkeypatch.setitem(choice.MAKERS, "tensorboard", lambda facts, tracking: Watched())
+    monkeypatch.setattr(
+        "sweeps.tracking.process.Records",
+        lambda sweep, facts: Records(counted(sweep, reads), facts),
+    )
+    sweep = tracked()
+    process = Process(sweep, "tensorboard")
+    ends: list[Event] = []
+
+    def listen(event: Event) -> None:
+        """The ends come when the recorder has written them: a process that looks too early reads
+        again."""
+        if isinstance(event, TrialEnded):
+            ends.append(event)
+        else:
+            process.listen(event)
+
+    trials = SimulatedTrials()
+    trials.before = lambda number, fold, epoch: (
+        begun.get(timeout=60) if (fold, epoch) == (0, 2) else None
+    )
+    with sweep.driver(listener=listen) as driver:
+        run_local(driver, trial=trials)
+    for event in ends:
+        process.listen(event)
+    assert sorted(over.get(timeout=60) for _ in ends) == [0, 1, 2]
+    assert process.end() == 0
+    assert reads == {ALL: 2, 0: 2, 1: 2, 2: 2}
+
+
+def test_a_look_at_the_whole_sweep_finds_what_was_lost(
+    tracked: Make, monkeypatch: pytest.MonkeyPatch
+):
+    over: queue.Queue[int] = queue.Queue()
+    looked = threading.Event()
+
+    class Watched(NullTracker):
+        def orders(self) -> Orders:
+            looked.set()  # at the whole sweep, as a process does first
+            return Orders()
+
+        def end(self, trial: Trial, end: End) -> None:
+            over.put(trial.number)
+
+    monkeypatch.setitem(choice.MAKERS, "tensorboard", lambda facts, tracking: Watched())
+    sweep = tracked()
+    process = Process(sweep, "tensorboard")
+    assert looked.wait(60)
+    with sweep.driver() as driver:
+        run_local(driver, trial=SimulatedTrials())
+    process.put(News(9, About.FOLD, lost=True))
+    assert [over.get(timeout=60) for _ in range(3)] == [0, 1, 2]
+    assert process.end() == 0
+
+
 def test_an_unfinished_line_of_a_killed_driver_is_ignored(tracked: Make):
     sweep = tracked()
-    lines = sweep.start("tensorboard").line() + News(0).line() + '{"trial": 1, "ep'
+    lines = sweep.start("tensorboard").line() + News(0, About.STARTED).line() + '{"trial": 1, "ep'
     assert follow(io.StringIO(lines), io.StringIO(), times=QUICK) == 0
 
 
@@ -227,6 +308,17 @@ def test_nothing_of_the_sweep_is_written_but_the_files_of_the_tracker(tracked: M
     ended(sweep, "tensorboard")
     new = {path.parts[0] for path in files(sweep.folder) - before}
     assert new == {"tensorboard", ".tensorboard.lock"}
+
+
+def test_it_lets_the_trials_go_first():
+    """The process and all that it starts."""
+    program = (
+        "import os, sys; from sweeps.tracking import process; process.follow = lambda *_: "
+        "os.getpriority(os.PRIO_PROCESS, 0); sys.exit(process.main())"
+    )
+    done = subprocess.run([sys.executable, "-c", program], check=False, cwd=ROOT)
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    assert done.returncode == min(own + NICE, 19)
 
 
 def files(folder: Path) -> set[Path]:

@@ -53,12 +53,12 @@ def teller(heard: Heard) -> Teller:
 
 def test_live_epochs_are_told_at_once(teller: Teller, heard: Heard):
     teller.records(in_folds(0))
-    assert teller.live(7, EPOCHS[0])
-    assert teller.live(7, EPOCHS[1])
+    teller.live(7, EPOCHS[0])
+    teller.live(7, EPOCHS[1])
     assert heard.calls == ["begin", *STEPS[:2]]
-    assert not teller.live(7, EPOCHS[2])  # only the result says that a fold has ended
+    teller.live(7, EPOCHS[2])  # only the result says that a fold has ended
     teller.records(in_folds(1))
-    assert teller.live(7, EPOCHS[3])
+    teller.live(7, EPOCHS[3])
     teller.records(in_folds(2, COMPLETED))
     assert heard.calls == COMPLETE
 
@@ -92,7 +92,7 @@ def test_an_epoch_follows_if_none_is_missing_before_it(
 
 
 def test_a_trial_begins_only_with_its_record(teller: Teller, heard: Heard):
-    assert not teller.live(7, EPOCHS[0])
+    teller.live(7, EPOCHS[0])
     assert heard.calls == []
     teller.records(in_folds(0))
     assert heard.calls == ["begin", STEPS[0]]
@@ -100,7 +100,7 @@ def test_a_trial_begins_only_with_its_record(teller: Teller, heard: Heard):
 
 def test_after_a_gap_later_epochs_wait_for_the_records(teller: Teller, heard: Heard):
     teller.records(in_folds(0))
-    assert not teller.live(7, EPOCHS[1])
+    teller.live(7, EPOCHS[1])
     teller.records(in_folds(0))
     assert heard.calls == ["begin"]
     teller.records(in_folds(1))
@@ -119,18 +119,18 @@ def test_what_comes_again_is_not_told_again(teller: Teller, heard: Heard):
     for _ in range(2):
         teller.records(in_folds(2, COMPLETED))
         for epoch in EPOCHS:
-            assert teller.live(7, epoch)
+            teller.live(7, epoch)
     assert heard.calls == COMPLETE
 
 
 def test_an_interrupted_trial_begins_once_more_when_it_goes_on(teller: Teller, heard: Heard):
     teller.records(in_folds(1, INTERRUPTED))
     teller.records(in_folds(1, INTERRUPTED))
-    assert teller.open() == []
+    assert not teller.begun(7)
     assert not teller.over(7)
-    assert not teller.live(7, EPOCHS[2])  # goes on; the records do not say so yet
+    teller.live(7, EPOCHS[2])  # goes on; the records do not say so yet
     teller.records(in_folds(1))
-    assert teller.open() == [7]
+    assert teller.begun(7)
     teller.records(in_folds(2, COMPLETED))
     assert heard.calls == [
         "begin",
@@ -162,23 +162,25 @@ def test_epochs_of_an_unfinished_fold_come_again_after_an_interruption(
     assert heard.calls == ["begin", STEPS[0], EndState.INTERRUPTED, "begin", STEPS[1]]
 
 
-def test_a_trial_whose_records_are_about_to_come_is_open(teller: Teller, heard: Heard):
-    teller.expect(7)
-    assert (teller.open(), teller.trials, heard.calls) == ([7], 0, [])
+def test_a_trial_has_begun_for_the_tracker_when_its_records_came(teller: Teller):
+    teller.live(7, EPOCHS[0])
+    assert (teller.begun(7), teller.trials) == (False, 0)
+    teller.records(in_folds(0))
+    assert (teller.begun(7), teller.trials) == (True, 1)
     teller.records(in_folds(2, COMPLETED))
-    teller.expect(7)
-    assert (teller.open(), teller.trials) == ([], 1)
+    assert (teller.begun(7), teller.over(7), teller.over(99)) == (True, True, False)
 
 
-def test_the_trials_with_news_to_come_are_open(teller: Teller):
-    other = Recorded(dataclasses.replace(TRIAL, number=3), (), (), None)
-    teller.records(in_folds(1))
-    teller.records(other)
-    assert teller.open() == [3, 7]
-    teller.records(in_folds(2, COMPLETED))
-    assert teller.open() == [3]
-    assert teller.over(7)
-    assert not teller.over(99)
+def test_a_trial_in_progress_lacks_what_is_missing_before_an_epoch_that_came(teller: Teller):
+    other = dataclasses.replace(TRIAL, number=3)
+    teller.live(3, EPOCHS[1])
+    teller.records(in_folds(0))
+    assert teller.lacking() == set()  # the other one has not begun
+    teller.records(Recorded(other, (), (), None))
+    teller.live(7, EPOCHS[0])
+    assert teller.lacking() == {3}
+    teller.records(Recorded(other, EPOCHS[:2], (2,), None))
+    assert teller.lacking() == set()
 
 
 def test_every_step_is_told_once_in_order_whatever_is_lost():
