@@ -7,6 +7,7 @@ SweepsError
 ├── InfrastructureError     3   Ray or the storage is gone; the same command continues the sweep
 │   ├── LeaseLostError      3   another driver took the sweep over
 │   ├── TrackerError        3   W&B or another tracker does not answer; `sweeps sync` tells it later
+│   │   └── TrialRefusedError   3   it answers, and refuses one trial
 │   └── ClusterLostError    3   Ray's head is gone, and this process cannot disconnect cleanly
 └── NothingCompletedError   1   the sweep ran, but no trial completed
 
@@ -78,6 +79,18 @@ class LeaseLostError(InfrastructureError):
 
 class TrackerError(InfrastructureError):
     """A tracker cannot reach its program, or is refused. The records keep all that it missed."""
+
+
+class TrialRefusedError(TrackerError):
+    """The program of a tracker refuses one trial, while all is well with it otherwise.
+
+    Attributes:
+        trial: number of the trial.
+    """
+
+    def __init__(self, message: str, *, trial: int) -> None:
+        self.trial = trial
+        super().__init__(message)
 
 
 class ClusterLostError(InfrastructureError):

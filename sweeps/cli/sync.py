@@ -21,11 +21,20 @@ def sync(
     runs: Runs = None,
 ) -> None:
     """Show a sweep in W&B, TensorBoard or MLflow: sends what they do not have yet."""
+    from sweeps.errors import TrackerError
     from sweeps.results.view import sweep_files
     from sweeps.tracking.orders import SHOWN
     from sweeps.tracking.sync import sync
 
     found = stored(sweep, storage, runs)
     files = sweep_files(found, runs=runs_folder(runs))
-    for name, trials in sync(found, files, to=tracker_names(to)):
-        print(f"{SHOWN[name]} shows {trials} trial{'s' if trials != 1 else ''} of {found.name}")
+    refused: list[str] = []
+    for synced in sync(found, files, to=tracker_names(to)):
+        trials = f"{synced.trials} trial{'s' if synced.trials != 1 else ''}"
+        print(f"{SHOWN[synced.tracker]} shows {trials} of {found.name}")
+        refused += synced.refused
+    if refused:
+        raise TrackerError(
+            "\n  ".join(["not sent, because it is refused:", *refused])
+            + "\nThe same command tries it again"
+        )

@@ -23,7 +23,7 @@ from sweeps.paths import SweepFiles
 from sweeps.running.events import Event, Notice
 from sweeps.space.spec import SweepSpec
 from sweeps.tracking.choice import ready
-from sweeps.tracking.lines import Start, news_of
+from sweeps.tracking.lines import NOTICE, Start, news_of
 from sweeps.tracking.orders import SHOWN, Order
 
 logger = logging.getLogger(__name__)
@@ -101,6 +101,7 @@ class Feed:
         self._lines: queue.Queue[str] = queue.Queue(size)
         self._on_order: Callable[[Order], None] | None = None
         self._early: list[Order] = []  # before there is a driver
+        self._said: set[str] = set()
         self._lock = threading.Lock()
         self._closing = threading.Event()
         self._process: subprocess.Popen[str] | None = None
@@ -189,7 +190,7 @@ class Feed:
             self._process = process
             self.starts += 1
             threading.Thread(
-                target=self._read_orders, args=(process,), name="tracker orders", daemon=True
+                target=self._read_answers, args=(process,), name="tracker answers", daemon=True
             ).start()
             assert process.stdin is not None
             try:
@@ -216,17 +217,27 @@ class Feed:
                 process.stdin.write(self._lines.get())
             process.stdin.flush()
 
-    def _read_orders(self, process: subprocess.Popen[str]) -> None:
+    def _read_answers(self, process: subprocess.Popen[str]) -> None:
         assert process.stdout is not None
         # the pipe is closed, or somebody else writes to it
         with contextlib.suppress(OSError, ValueError):
             for line in process.stdout:
                 try:
-                    order = Order.of_json(json.loads(line))
+                    answer = json.loads(line)
+                    if NOTICE in answer:
+                        self._say(str(answer[NOTICE]))
+                        continue
+                    order = Order.of_json(answer)
                 except (ValueError, KeyError, TypeError):
                     logger.warning("tracker process: not an order: %s", line.strip()[:200])
                     continue
                 self._pass_on(order)
+
+    def _say(self, text: str) -> None:
+        """Pass on a sentence, but not once more when a process that was started again says it."""
+        if text not in self._said:
+            self._said.add(text)
+            self._then(Notice(text))
 
     def _pass_on(self, order: Order) -> None:
         with self._lock:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from filelock import FileLock, Timeout
 
-from sweeps.errors import SweepsError
+from sweeps.errors import SweepsError, TrialRefusedError
 from sweeps.tracking.lines import News
 from sweeps.tracking.orders import Order, change
 from sweeps.tracking.reading import Due, Records
@@ -83,7 +83,8 @@ def tell_all(records: Records, teller: Teller) -> None:
 class Follower:
     """Tells a tracker what is in the records and what comes in, until `finish`.
 
-    After an error, a new tracker is made and told everything again.
+    After an error, a new tracker is made and told everything again; but not a trial that its
+    program refuses.
 
     Attributes:
         behind: whether the tracker lacks something at the end; the records have it.
@@ -96,6 +97,7 @@ class Follower:
         records: Records,
         *,
         on_order: Callable[[Order], None],
+        say: Callable[[str], None],
         times: FollowTimes = FollowTimes(),
     ) -> None:
         """Start the thread.
@@ -103,16 +105,19 @@ class Follower:
         Args:
             name: the name of the tracker.
             on_order: called from the thread.
+            say: gets a sentence that the user should read; called from the thread.
         """
         self._name = name
         self._make = make
         self._records = records
         self._on_order = on_order
+        self._say = say
         self._times = times
         self._inbox: queue.Queue[News] = queue.Queue(INBOX)
         self._due = Due()
         self._lost = threading.Event()  # news was dropped since the last look at the whole sweep
         self._ending = threading.Event()
+        self._refused: set[int] = set()  # numbers of the trials that the program refuses
         self._answer: Orders | None = None  # the last answer of the tracker
         self.behind = True
         self._thread = threading.Thread(target=self._work, name=f"tracker {name}", daemon=True)
@@ -136,11 +141,15 @@ class Follower:
 
     def _work(self) -> None:
         try:
+            refused = 0
             while not self._once():
+                if len(self._refused) > refused:  # the others need not wait
+                    refused = len(self._refused)
+                    continue
                 if self._ending.is_set():
                     return
                 self._ending.wait(self._times.retry_after)
-            self.behind = False
+            self.behind = bool(self._refused)
         finally:
             self._records.release()
 
@@ -153,6 +162,12 @@ class Follower:
                     self._follow(tracker)
                 finally:
                     tracker.close()
+        except TrialRefusedError as error:
+            self._refused.add(error.trial)
+            logger.warning("%s: %s", self._name, error)
+            again = f"`sweeps sync {self._records.facts.name}` tries this one again"
+            self._say(f"{error}. The other trials are shown; {again}")
+            return False
         except SweepsError as error:
             logger.warning("%s: %s", self._name, error)
             return False
@@ -172,7 +187,7 @@ class Follower:
                     raise SweepsError("another process shows this sweep there") from None
 
     def _follow(self, tracker: Tracker) -> None:
-        teller = Teller(tracker)
+        teller = Teller(tracker, without=self._refused)
         self._tell_all(teller)
         times, now = self._times, time.monotonic()
         soon, ask = _Timer(times.look_soon, now), _Timer(times.ask_every, now)

@@ -10,6 +10,8 @@ from sweeps.running.events import EpochFinished, Event, FoldFinished, TrialEnded
 from sweeps.space.tracking import TrackerName
 from sweeps.tracking.tracker import Epoch
 
+NOTICE = "notice"  # key of a sentence for the user, in a line of the tracker process
+
 
 @dataclasses.dataclass(frozen=True)
 class Start:

@@ -1,8 +1,9 @@
 """The tracker process of a sweep: `python -m sweeps.tracking`, started by the driver's `Feed`.
 
 It reads lines of JSON on its standard input, see `lines`, and catches up from the records of the
-sweep: whatever it was not told, it finds there. What users order in a tracker goes out as lines of
-JSON on its standard output. It ends when its input ends, also if the driver was killed.
+sweep: whatever it was not told, it finds there. What users order in a tracker, and what the user
+should read, goes out as lines of JSON on its standard output. The process ends when its input ends,
+also if the driver was killed.
 """
 
 import contextlib
@@ -13,14 +14,14 @@ import sys
 import threading
 from collections.abc import Iterable, Iterator
 from functools import partial
-from typing import TextIO
+from typing import Any, TextIO
 
 from sweeps.paths import SweepFiles
 from sweeps.results.view import find_sweep
 from sweeps.study.storage import open_storage
 from sweeps.tracking.choice import make_tracker
 from sweeps.tracking.follower import Follower, FollowTimes
-from sweeps.tracking.lines import News, Start
+from sweeps.tracking.lines import NOTICE, News, Start
 from sweeps.tracking.orders import Order
 from sweeps.tracking.reading import Records
 from sweeps.tracking.recorded import facts_of
@@ -60,14 +61,25 @@ def follow(lines: TextIO, orders: TextIO, *, times: FollowTimes = TIMES) -> int:
     facts = facts_of(sweep, SweepFiles.of(start.runs, start.sweep))
     lock = threading.Lock()
 
-    def send(order: Order) -> None:
+    def send(value: dict[str, Any]) -> None:
         # the driver may be gone
         with lock, contextlib.suppress(OSError):
-            print(json.dumps(order.as_json()), file=orders, flush=True)
+            print(json.dumps(value), file=orders, flush=True)
+
+    def pass_on(order: Order) -> None:
+        send(order.as_json())
+
+    def say(text: str) -> None:
+        send({NOTICE: text})
 
     followers = [
         Follower(
-            name, partial(make_tracker, name), Records(sweep, facts), on_order=send, times=times
+            name,
+            partial(make_tracker, name),
+            Records(sweep, facts),
+            on_order=pass_on,
+            say=say,
+            times=times,
         )
         for name in start.trackers
     ]

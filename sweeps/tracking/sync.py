@@ -1,10 +1,12 @@
 """Show a stored sweep in trackers after the fact: what they have already is not sent again."""
 
+import contextlib
+import dataclasses
 from collections.abc import Iterable, Iterator
 
 from filelock import Timeout
 
-from sweeps.errors import InputError
+from sweeps.errors import InputError, TrialRefusedError
 from sweeps.paths import SweepFiles
 from sweeps.space.tracking import TRACKERS, TrackerName
 from sweeps.study.stored_sweep import StoredSweep
@@ -14,18 +16,30 @@ from sweeps.tracking.orders import SHOWN
 from sweeps.tracking.reading import Records
 from sweeps.tracking.recorded import facts_of
 from sweeps.tracking.teller import Teller
+from sweeps.tracking.tracker import SweepFacts
+
+
+@dataclasses.dataclass(frozen=True)
+class Synced:
+    """What a tracker shows after it was told everything.
+
+    Attributes:
+        trials: number of the trials that it shows.
+        refused: for each trial that its program refuses, a sentence that names it and the reason.
+    """
+
+    tracker: TrackerName
+    trials: int
+    refused: tuple[str, ...]
 
 
 def sync(
     sweep: StoredSweep, files: SweepFiles, *, to: Iterable[TrackerName] = ()
-) -> Iterator[tuple[TrackerName, int]]:
-    """Tell trackers all that the records of a sweep hold.
+) -> Iterator[Synced]:
+    """Tell trackers all that the records of a sweep hold, one tracker after the other.
 
     Args:
         to: the trackers; none for those that the search space names.
-
-    Yields:
-        after each tracker: its name, and the number of trials that it shows.
 
     Raises:
         InputError: no tracker is named, one is not installed, or a running sweep shows itself.
@@ -46,15 +60,25 @@ def sync(
     for name in dict.fromkeys(names):
         try:
             with shown_by(name, facts).acquire(timeout=0):
-                tracker = make_tracker(name, facts)
-                try:
-                    told = Teller(tracker)
-                    tell_all(records, told)
-                finally:
-                    tracker.close()
+                synced = _tell(name, facts, records)
         except Timeout:
             raise InputError(
                 f"another process shows sweep {sweep.name!r} in {SHOWN[name]} at this moment: "
                 "a running `sweeps run` or `sweeps sync`. Try again when it is done"
             ) from None
-        yield name, told.trials
+        yield synced
+
+
+def _tell(name: TrackerName, facts: SweepFacts, records: Records) -> Synced:
+    """Tell a tracker everything, and what its program refuses only once."""
+    refused: dict[int, str] = {}
+    while True:
+        tracker = make_tracker(name, facts)
+        teller = Teller(tracker, without=refused)
+        try:
+            with contextlib.closing(tracker):
+                tell_all(records, teller)
+        except TrialRefusedError as error:
+            refused[error.trial] = str(error)
+        else:
+            return Synced(name, teller.trials, tuple(refused.values()))

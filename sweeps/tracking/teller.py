@@ -7,6 +7,7 @@ the records fill the gap.
 """
 
 import dataclasses
+from collections.abc import Container
 
 from sweeps.running.events import EndState
 from sweeps.tracking.recorded import Recorded
@@ -41,12 +42,21 @@ class _Progress:
 class Teller:
     """What one tracker has been told in this process, and what it may be told next."""
 
-    def __init__(self, tracker: Tracker) -> None:
+    def __init__(self, tracker: Tracker, *, without: Container[int] = ()) -> None:
+        """Prepare; nothing is told yet.
+
+        Args:
+            without: numbers of trials that are not told, because the tracker's program refuses
+                them.
+        """
         self._tracker = tracker
+        self._without = without
         self._trials: dict[int, _Progress] = {}
 
     def live(self, number: int, epoch: Epoch) -> None:
         """Take an epoch that was just reported: tell it, or keep it until what is missing comes."""
+        if number in self._without:
+            return
         progress = self._trials.setdefault(number, _Progress())
         if progress.over or (progress.last or (0, 0)) >= (epoch.fold, epoch.epoch):
             return
@@ -56,6 +66,8 @@ class Teller:
 
     def records(self, found: Recorded) -> None:
         """Take what the records hold of a trial, and tell what is new in it."""
+        if found.trial.number in self._without:
+            return
         progress = self._trials.setdefault(found.trial.number, _Progress())
         if progress.over or not self._news(progress, found):
             return
@@ -77,17 +89,19 @@ class Teller:
         return sum(progress.trial is not None for progress in self._trials.values())
 
     def over(self, number: int) -> bool:
-        """Whether the tracker was told that the trial ended, and the trial will not go on."""
-        return number in self._trials and self._trials[number].over
+        """Whether the tracker is told nothing more of the trial: it ended, or is refused."""
+        return number in self._without or self._progress(number).over
 
     def begun(self, number: int) -> bool:
         """Whether the trial is in progress as the tracker shows it, or over."""
-        progress = self._trials.get(number, _Progress())
-        return progress.over or progress.open
+        return self.over(number) or self._progress(number).open
 
     def lacking(self) -> set[int]:
         """Numbers of the trials in progress with epochs that wait for earlier ones."""
         return {n for n, progress in self._trials.items() if progress.open and progress.held}
+
+    def _progress(self, number: int) -> _Progress:
+        return self._trials.get(number, _Progress())
 
     @staticmethod
     def _news(progress: _Progress, found: Recorded) -> bool:

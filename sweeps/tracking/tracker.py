@@ -145,7 +145,10 @@ class Tracker(Protocol):
     waits for it but the tracker's own process.
 
     Every method may raise TrackerError if the other program cannot be reached or refuses. The
-    caller then makes a new tracker after a while, and tells it everything again.
+    caller then makes a new tracker after a while, and tells it everything again. If the program is
+    well, but refuses one trial, the error is TrialRefusedError. Then the caller makes a new tracker
+    at once, and tells it everything but that trial. The error may come from a later call than the
+    one that told what is refused.
     """
 
     def begin(self, trial: Trial) -> None:

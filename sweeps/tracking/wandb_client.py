@@ -60,7 +60,7 @@ class Patience:
     finish_s: float = 20
     ask_s: int = 5
     look_s: float = 10
-    prove_s: tuple[float, ...] = (0, 1, 4)
+    prove_s: tuple[float, ...] = (0, 1, 4, 10)
     send_s: int = 5
 
 

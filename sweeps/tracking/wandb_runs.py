@@ -17,16 +17,25 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sweeps.errors import InputError, TrackerError
+from sweeps.errors import InputError, TrackerError, TrialRefusedError
 from sweeps.paths import SweepFiles
 from sweeps.running.events import EndState
 from sweeps.tracking.tracker import Command, End, Epoch, Orders, SweepFacts, Trial
-from sweeps.tracking.wandb_client import Patience, calls, log_in, prepare, release, run_settings
+from sweeps.tracking.wandb_client import (
+    Patience,
+    calls,
+    log_in,
+    prepare,
+    release,
+    run_settings,
+    short,
+)
+from sweeps.tracking.wandb_content import pictures, row, summary
 from sweeps.tracking.wandb_orders import Watch
 from sweeps.tracking.wandb_sweep import check_project, create
 from trainer.files import atomic_write
@@ -125,7 +134,7 @@ class WandbTracker:
         with self._calls(f"epoch {epoch.epoch} of trial {trial.number}, fold {epoch.fold}"):
             opened = self._open(trial)
             if opened is not None and epoch.step >= opened.next:
-                opened.run.log(_row(self._facts, epoch), step=epoch.step, commit=True)
+                opened.run.log(row(self._facts, epoch), step=epoch.step, commit=True)
                 self._advance(trial.number, epoch.step)
 
     def end(self, trial: Trial, end: End) -> None:
@@ -141,10 +150,10 @@ class WandbTracker:
             if opened is None:
                 return
             if opened.next <= self._picture_step and end.pictures:
-                opened.run.log(_pictures(end), step=self._picture_step, commit=True)
+                opened.run.log(pictures(end), step=self._picture_step, commit=True)
                 self._advance(trial.number, self._picture_step)
             opened.run.tags = (str(end.state),)
-            opened.run.summary.update(_summary(self._facts, end))
+            opened.run.summary.update(summary(self._facts, end))
             self._finish(trial.number, end.state)
 
     def orders(self) -> Orders:
@@ -160,8 +169,7 @@ class WandbTracker:
         if self._closed:
             return
         with self._calls("everything"):
-            for number in list(self._opened):
-                self._finish(number, None)
+            self._finish_all()
             self._settle(wait=True)
             self._give_up()
 
@@ -181,6 +189,11 @@ class WandbTracker:
             with calls(what):
                 self._settle()
                 yield
+        except TrialRefusedError:  # W&B is well, so the other trials arrive
+            self._finish_all()
+            wait(self._finishing.values())
+            self._give_up()
+            raise
         except TrackerError:
             self._give_up()
             raise
@@ -213,6 +226,15 @@ class WandbTracker:
             sweep.load(force=True)
             return str(sweep.state)
 
+    def _is_well(self) -> bool:
+        """Whether W&B answers a question about the sweep."""
+        try:
+            self._state()
+        except Exception as error:  # noqa: BLE001 - the errors of the client have no common base
+            log.debug("W&B does not say how the sweep is: %s", short(error))
+            return False
+        return True
+
     # --- runs
 
     def _id(self, number: int) -> str:
@@ -228,10 +250,16 @@ class WandbTracker:
                 self._settle(wait=True)
             self._renew_client()
             self._prepare_sweep()
+            began = time.monotonic()
             try:
                 run = self._begun(trial)
             except Exception as error:
                 if DELETED not in str(error):
+                    # the client repeats what may pass, until its time is over
+                    if time.monotonic() - began < self._patience.init_s and self._is_well():
+                        raise TrialRefusedError(
+                            f"W&B refuses trial {trial.number}: {short(error)}", trial=trial.number
+                        ) from error
                     raise
                 log.warning("trial %d was deleted at W&B: it is not sent again", trial.number)
                 self._note(trial.number, Sent(self._path(trial.number), -1, "deleted"))
@@ -291,8 +319,7 @@ class WandbTracker:
     def _renew_client(self) -> None:
         """Replace the helper process now and then, because it loses descriptors."""
         if self._finished >= RENEW_AT_MOST:
-            for number in list(self._opened):
-                self._finish(number, None)
+            self._finish_all()
         if self._finished >= RENEW_AFTER and not self._opened:
             self._settle(wait=True)
             self._release()
@@ -306,20 +333,26 @@ class WandbTracker:
         self._finished += 1
         self._finishing[number] = self._pool.submit(self._finished_run, number, opened, state)
 
+    def _finish_all(self) -> None:
+        """Finish all open runs in the background; they are continued later."""
+        for number in list(self._opened):
+            self._finish(number, None)
+
     def _finished_run(self, number: int, opened: _Open, state: EndState | None) -> None:
         files = Path(opened.run.dir).parent
+        began = time.monotonic()
         opened.run.finish(exit_code=1 if state is EndState.FAILED else 0)
-        self._prove(number, opened.next - 1, state)
+        in_time = time.monotonic() - began < self._patience.finish_s
+        if not self._has(number, opened.next - 1, state):
+            lacks = f"W&B does not have trial {number} up to step {opened.next - 1}"
+            # the client repeats what may pass, until its time is over; else it only warns
+            raise TrialRefusedError(lacks, trial=number) if in_time else TrackerError(lacks)
         if state is not None:
             self._note(number, Sent(self._path(number), opened.next - 1, str(state)))
         shutil.rmtree(files, ignore_errors=True)  # the client's copy
 
-    def _prove(self, number: int, step: int, state: EndState | None) -> None:
-        """Ask W&B whether all of a run has arrived: that `finish` returns says nothing.
-
-        Raises:
-            TrackerError: it has not.
-        """
+    def _has(self, number: int, step: int, state: EndState | None) -> bool:
+        """Ask W&B whether all of a run has arrived: that `finish` returns says nothing."""
         for pause_s in self._patience.prove_s:
             time.sleep(pause_s)
             run = self._seen.get(number)
@@ -329,8 +362,8 @@ class WandbTracker:
                 run.load(force=True)
             shown = run.summary.get("state")
             if run.lastHistoryStep >= step and (state is None or shown == state):
-                return
-        raise TrackerError(f"W&B does not have trial {number} up to step {step}")
+                return True
+        return False
 
     def _settle(self, *, wait: bool = False) -> None:
         """Raise the error of a run that could not be finished.
@@ -363,32 +396,3 @@ class WandbTracker:
         with atomic_write(self._note_file(number)) as file:
             file.write(json.dumps(dataclasses.asdict(sent)).encode())
         self._notes[number] = sent
-
-
-def _row(facts: SweepFacts, epoch: Epoch) -> dict[str, Any]:
-    """A row of the history; `_timestamp` is W&B's own name for its time."""
-    return {
-        "epoch": epoch.epoch,
-        **{f"fold-{epoch.fold}/{name}": value for name, value in epoch.metrics.items()},
-        facts.metric: epoch.value,
-        "_timestamp": epoch.time,
-    }
-
-
-def _summary(facts: SweepFacts, end: End) -> dict[str, Any]:
-    score = {} if end.score is None else {facts.metric: end.score}
-    return {**end.summary, **score, "state": str(end.state), "reason": end.reason}
-
-
-def _pictures(end: End) -> dict[str, Any]:
-    """The pictures as media of W&B: an SVG is a page of its own. One that cannot be read is out."""
-    import wandb
-
-    media: dict[str, Any] = {}
-    for name, path in end.pictures.items():
-        try:
-            svg = path.suffix == ".svg"
-            media[name] = wandb.Html(path.read_text()) if svg else wandb.Image(str(path))
-        except (OSError, ValueError) as error:
-            log.warning("%s is not sent to W&B: %s", path, error)
-    return media

@@ -34,6 +34,7 @@ class Fault:
         drop: the connection is closed before the request is carried out.
         lose: the request is carried out, but the connection is closed before the answer.
         times: after this number of requests the operation is well again; None means never.
+        run: id of the only run that has the fault; None for all runs, and what is not about one.
     """
 
     delay_s: float = 0.0
@@ -43,6 +44,7 @@ class Fault:
     drop: bool = False
     lose: bool = False
     times: int | None = None
+    run: str | None = None
 
 
 @dataclasses.dataclass
@@ -149,13 +151,13 @@ class WandbServer:
 
     # --- what the client asks
 
-    def fault_of(self, operation: str) -> Fault:
+    def fault_of(self, operation: str, *, run: str | None = None) -> Fault:
         """What is wrong with an operation now; it is counted."""
         with self.lock:
             self.calls[operation] += 1
             for name in (operation, ALL):
                 fault = self._faults.get(name)
-                if fault is not None and fault.times != 0:
+                if fault is not None and fault.times != 0 and fault.run in (None, run):
                     if fault.times is not None:
                         fault.times -= 1
                     return fault
@@ -190,6 +192,14 @@ class _Request:
     query: str = ""
     values: dict[str, Any] = dataclasses.field(default_factory=dict)
     is_graphql: bool = False
+
+    @property
+    def run(self) -> str | None:
+        """The id of the run that the request is about, if it is about one."""
+        if self.is_graphql:
+            return self.values.get("name") or self.values.get("run")
+        parts = self.path.split("/")  # /files/ENTITY/PROJECT/RUN/file_stream, /storage/...
+        return parts[4] if len(parts) > 4 else None
 
 
 def _viewer(server: WandbServer, request: _Request) -> Any:
@@ -365,7 +375,7 @@ def _create_files(server: WandbServer, request: _Request) -> Any:
 
 def _put(server: WandbServer, request: _Request) -> Any:
     _, _, entity, project, name, file = request.path.split("/", 5)
-    server.runs[f"{entity}/{project}/{name}"].files[unquote(file)] = request.body
+    server.runs[f"{entity}/{project}/{name}"].files[file] = request.body
 
 
 def _file_stream(server: WandbServer, request: _Request) -> Any:
@@ -438,7 +448,7 @@ def _handler(server: WandbServer) -> type[BaseHTTPRequestHandler]:
 
         def _serve(self) -> None:
             operation, request = self._read()
-            fault = server.fault_of(operation)
+            fault = server.fault_of(operation, run=request.run)
             if fault.hang:
                 server.over.wait(HANG_S)
             if fault.delay_s:
@@ -459,7 +469,7 @@ def _handler(server: WandbServer) -> type[BaseHTTPRequestHandler]:
 
         def _read(self) -> tuple[str, _Request]:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-            path = urlsplit(self.path).path
+            path = unquote(urlsplit(self.path).path)
             if path == "/graphql":
                 asked = json.loads(body)
                 found = re.search(r"(?:query|mutation)\s+(\w+)", asked["query"])

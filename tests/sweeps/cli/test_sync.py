@@ -6,10 +6,15 @@ from pathlib import Path
 import pytest
 
 from sweeps.cli.options import Tracker
+from sweeps.errors import TrialRefusedError
 from sweeps.paths import SweepFiles
+from sweeps.running.events import EndState
 from sweeps.running.local import run_local
 from sweeps.space.tracking import TRACKERS
+from sweeps.tracking import choice
 from sweeps.tracking.follower import shown_by
+from sweeps.tracking.tensorboard import TensorBoardTracker
+from sweeps.tracking.tracker import End, Trial
 from tests.sweeps.cli.conftest import Ended
 from tests.sweeps.tracking.in_tensorboard import in_tensorboard
 from tests.sweeps.tracking.simulated import STEPS, SimulatedTrials, TrackedSweep
@@ -92,6 +97,28 @@ def test_a_folder_that_cannot_be_written_is_one_clear_error(sweeps: Call, tracke
     ended = sync(sweeps, tracked, "--to", "tensorboard")
     assert ended.code == 3
     assert ended.err.startswith(f"error: {tracked.files.tensorboard}/trial-0000: TensorBoard's")
+
+
+def test_what_a_program_refuses_is_named_when_the_others_are_there(
+    sweeps: Call, tracked: TrackedSweep, monkeypatch: pytest.MonkeyPatch
+):
+    class Refusing(TensorBoardTracker):
+        def end(self, trial: Trial, end: End) -> None:
+            if trial.number in (0, 2):
+                raise TrialRefusedError(f"W&B refuses trial {trial.number}: no", trial=trial.number)
+            super().end(trial, end)
+
+    monkeypatch.setitem(choice.MAKERS, "tensorboard", lambda facts, tracking: Refusing(facts))
+    assert sync(sweeps, tracked, "--to", "tensorboard") == Ended(
+        3,
+        "TensorBoard shows 1 trial of curve\n",
+        "error: not sent, because it is refused:\n"
+        "  W&B refuses trial 0: no\n"
+        "  W&B refuses trial 2: no\n"
+        "The same command tries it again\n",
+    )
+    assert in_tensorboard(tracked.folder, 1).ended is EndState.COMPLETED
+    assert in_tensorboard(tracked.folder, 2).ended is None
 
 
 def test_a_sweep_that_is_not_there_is_an_error(sweeps: Call, tmp_path: Path):

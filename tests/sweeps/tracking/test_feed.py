@@ -178,6 +178,15 @@ def test_orders_come_back_and_other_output_is_ignored(
     assert "not an order: Syncing run..." in caplog.text
 
 
+def test_what_the_process_has_to_say_is_said_once(feed: Callable[..., Feed], events: list[Event]):
+    """Also if it is started again, and says it again."""
+    program = "import json; print(json.dumps({'notice': 'W&B refuses trial 7: no'}), flush=True)"
+    with feed(program, restart_after=0.0) as open_feed:
+        wait_for(lambda: open_feed.starts >= 3)
+    assert events[0] == Notice("W&B refuses trial 7: no")
+    assert events.count(events[0]) == 1
+
+
 class TestWithASweep:
     """The real process, on a sweep that writes records."""
 

@@ -1,6 +1,7 @@
 """The tracker process: it tells what comes in, and catches up from the records."""
 
 import concurrent.futures
+import dataclasses
 import io
 import json
 import os
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.errors import TrackerError
+from sweeps.errors import TrackerError, TrialRefusedError
 from sweeps.running.events import EndState, Event, TrialEnded
 from sweeps.running.local import run_local
 from sweeps.tracking import choice
@@ -261,6 +262,34 @@ def test_after_an_error_a_new_tracker_is_told_everything(
     assert two.wait(60)
     assert process.end() == 0
     assert made == [[1, 2], STEPS]
+
+
+def test_trials_that_a_program_refuses_are_put_aside_with_a_notice_each(
+    tracked: Make, monkeypatch: pytest.MonkeyPatch
+):
+    """The others are told by new trackers, which need not wait."""
+    over: list[int] = []
+
+    class Refusing(NullTracker):
+        def epoch(self, trial: Trial, epoch: Epoch) -> None:
+            if trial.number in (0, 1) and epoch.step == 3:
+                raise TrialRefusedError(f"W&B refuses trial {trial.number}: no", trial=trial.number)
+
+        def end(self, trial: Trial, end: End) -> None:
+            over.append(trial.number)
+
+    monkeypatch.setitem(choice.MAKERS, "wandb", lambda facts, tracking: Refusing())
+    sweep = tracked()
+    with sweep.driver() as driver:
+        run_local(driver, trial=SimulatedTrials())
+    out = io.StringIO()
+    times = dataclasses.replace(QUICK, retry_after=3600)
+    assert follow(io.StringIO(sweep.start("wandb").line()), out, times=times) == 1
+    assert over == [2]
+    then = "The other trials are shown; `sweeps sync curve` tries this one again"
+    assert [json.loads(line) for line in out.getvalue().splitlines()] == [
+        {"notice": f"W&B refuses trial {number}: no. {then}"} for number in (0, 1)
+    ]
 
 
 def test_a_changed_command_goes_out_once_and_the_first_answer_does_not(
