@@ -32,9 +32,9 @@ logger = logging.getLogger(__name__)
 # lives ends the process earlier.
 ENDING_S = 60.0
 TIMES = FollowTimes()
-# The trials go first: what this process and its libraries do is not urgent. On a machine with few
-# cores it would otherwise take the driver's time.
-NICE = 10
+# The trials go first, whose workers have 15 on Ray: what this process does is not urgent. On few
+# cores it would otherwise take the time of the driver.
+NICE = 19
 
 
 def main() -> int:
