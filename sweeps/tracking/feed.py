@@ -38,7 +38,8 @@ class FeedTimes:
     """Times of a feed, in seconds.
 
     Attributes:
-        restart_after: a process that died is started again this long after its last start.
+        restart_after: a process that died is started again this long after its last start, or when
+            the sweep ends.
         end_within: how long the process may take at the end; then it is killed.
         poll: how often the feed looks whether the process lives.
         gather: how long lines gather before they are written at once. A thread that wakes for each
@@ -135,6 +136,11 @@ class Feed:
                 )
             )
 
+    @property
+    def pid(self) -> int | None:
+        """Id of the tracker process that was started last; None before the first."""
+        return None if self._process is None else self._process.pid
+
     def notify(self, event: Event) -> None:
         """Take an event of the driver; this method neither blocks nor raises."""
         self._then(event)
@@ -159,7 +165,8 @@ class Feed:
     def _work(self) -> None:
         while True:
             started = time.monotonic()
-            # a process that dies while the sweep ends is replaced once, to tell what is left
+            # a process that died shortly before the sweep's end, or dies meanwhile, is replaced
+            # once, to tell what is left
             closing = self._closing.is_set()
             self._complete = False
             try:
@@ -171,8 +178,7 @@ class Feed:
                 return
             logger.warning("the tracker process ended; %s says why", self._log)
             restart_in = started + self._times.restart_after - time.monotonic()
-            if restart_in > 0 and self._closing.wait(restart_in):
-                return
+            self._closing.wait(max(0.0, restart_in))
 
     def _run_process(self) -> None:
         """Start the process, and feed it until it ends."""

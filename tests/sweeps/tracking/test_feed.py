@@ -137,7 +137,8 @@ def test_a_process_that_died_is_started_again_after_its_time(feed: Callable[...,
     with feed("", restart_after=600.0) as open_feed:
         wait_for(lambda: open_feed._process is not None and open_feed._process.poll() is not None)
         open_feed.notify(STARTED)
-    assert open_feed.starts == 1
+        assert open_feed.starts == 1
+    assert open_feed.starts == 2  # once more at the end, to tell what is left
 
 
 def test_a_program_that_cannot_be_started_costs_nothing(tmp_path: Path, events: list[Event]):
