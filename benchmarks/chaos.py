@@ -42,7 +42,7 @@ SPACE = """\
 name: chaos
 method: bayes
 metric: {{name: valid/f1, goal: maximize}}
-run_cap: 4
+run_cap: {trials}
 seed: 3
 data: {{source: {source}}}
 folds: {{k: 3, seed: 1, race: {{min_evidence: 2, error_rate: 0.2}}}}
@@ -76,7 +76,7 @@ def main() -> int:
     chance = random.Random(options.seed)
     with tempfile.TemporaryDirectory(prefix="foldsweep-chaos-") as name:
         folder = Path(name)
-        space = write_space(folder, epochs=options.epochs)
+        space = write_space(folder, trials=4, epochs=options.epochs)
         with Server() if options.storage == "postgresql" else contextlib.nullcontext() as server:
             undisturbed, disturbed = (
                 Sweep(space, folder / runs, url=server.url(runs) if server else None)
@@ -98,7 +98,7 @@ def main() -> int:
     return 1 if wrong else 0
 
 
-def write_space(folder: Path, *, epochs: int) -> Path:
+def write_space(folder: Path, *, trials: int, epochs: int) -> Path:
     """The data of a few digits, and the search space."""
     from sweeps.samples.digits import write_digits
 
@@ -108,7 +108,7 @@ def write_space(folder: Path, *, epochs: int) -> Path:
     with source.open("w", newline="") as file:
         csv.writer(file).writerows(rows)
     path = folder / "chaos.yaml"
-    path.write_text(SPACE.format(source=source, cpus=os.cpu_count(), epochs=epochs))
+    path.write_text(SPACE.format(source=source, trials=trials, cpus=os.cpu_count(), epochs=epochs))
     return path
 
 

@@ -3,7 +3,7 @@
 What each death does is tested for itself elsewhere: a driver that dies after any of its writes
 (test_driver_recovery), a worker (test_ray), a node (test_cluster), the database server
 (test_recorder_outages).
-The longest form is benchmarks/chaos.py without options.
+The longest forms are benchmarks/chaos.py and benchmarks/chaos_tracking.py without options.
 """
 
 import subprocess
@@ -40,3 +40,19 @@ def test_a_sweep_whose_processes_are_killed_ends_as_an_undisturbed_one_to_the_bi
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.endswith(EQUAL)
     assert done.stdout.count(" killed ") == len(victims)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_w_and_b_has_every_step_once_although_tracker_and_worker_are_killed():
+    killed = ["--trials", "4", "--trackers", "1", "--workers", "1", "--epochs", "4"]
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", CHAOS.with_name("chaos_tracking.py"), *killed],
+        capture_output=True,
+        text=True,
+        timeout=850,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.endswith("W&B has every step exactly once, and every end\n")
+    assert done.stdout.count(" killed ") == 2
