@@ -67,12 +67,20 @@ class Patience:
 def prepare(environ: MutableMapping[str, str], *, folder: Path) -> None:
     """Make an environment fit for trackers: nothing of another run in it, quiet, files in `folder`.
 
-    This must come before the first import of wandb. Without WANDB_ERROR_REPORTING=false the client
-    sends its own errors to W&B; if those hang, the process ends 10 s later.
+    This must come before the first import of wandb.
     """
     for name in NOT_OURS:
         environ.pop(name, None)
-    environ.update(WANDB_ERROR_REPORTING="false", WANDB_SILENT="true", WANDB_DIR=str(folder))
+    _keep_from_reporting(environ)
+    environ.update(WANDB_SILENT="true", WANDB_DIR=str(folder))
+
+
+def _keep_from_reporting(environ: MutableMapping[str, str]) -> None:
+    """Keep the client, before its first import, from sending W&B its own errors and figures.
+
+    If those hang, the process ends 10 s later.
+    """
+    environ["WANDB_ERROR_REPORTING"] = "false"
 
 
 def is_online(mode: Mode, environ: MutableMapping[str, str]) -> bool:
@@ -97,6 +105,7 @@ def has_credentials() -> bool:
     Raises:
         InputError: the API key cannot be one, or both a key and an identity token are given.
     """
+    _keep_from_reporting(os.environ)
     import wandb
     from wandb.sdk import wandb_setup
     from wandb.sdk.lib import wbauth
@@ -121,6 +130,7 @@ def log_in(entity: str | None = None, *, patience: Patience | None = None) -> st
         InputError: nobody is logged in, or W&B refuses the credentials.
         TrackerError: W&B does not answer.
     """
+    _keep_from_reporting(os.environ)
     import wandb
 
     try:

@@ -1,6 +1,8 @@
 """W&B as a choice of a search space."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ from tests.sweeps.tracking.in_wandb import SHORT
 from tests.sweeps.tracking.told import EPOCHS, TRIAL, facts
 
 pytestmark = pytest.mark.filterwarnings("ignore:Read the `app_url` setting:DeprecationWarning")
+ROOT = Path(__file__).parents[3]
 BOTH = Tracking(wandb=WandbOptions(), tensorboard=True)
 
 
@@ -87,3 +90,18 @@ def test_the_next_process_goes_on_in_the_same_sweep(server: WandbServer, tmp_pat
     assert wandb_choice._Kept(kept, "mask", None).read() == sweep_id
     assert wandb_choice._Kept(kept, "other", None).read() is None
     assert wandb_choice._Kept(kept, "mask", ENTITY).read() is None
+
+
+def test_the_command_that_asks_sends_no_reports_of_the_clients_own(
+    server: WandbServer, monkeypatch: pytest.MonkeyPatch
+):
+    """In a process that nobody has prepared for trackers, as `sweeps run` is."""
+    monkeypatch.delenv("WANDB_ERROR_REPORTING")
+    program = (
+        "from sweeps.space.tracking import WandbOptions; from sweeps.tracking import wandb_choice; "
+        "options = WandbOptions(); assert wandb_choice.is_sent(options); "
+        "wandb_choice.refuse_unusable(options, sweep='mask')"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT)
+    assert server.calls["GetDefaultEntity"] + server.calls["Viewer"] > 0
+    assert server.unknown == []
