@@ -1,6 +1,6 @@
 """Does W&B get every step of a sweep exactly once, whatever dies?
 
-    python benchmarks/chaos_tracking.py [--trials 12] [--trackers 3] [--workers 2] [--epochs 12]
+    python benchmarks/chaos_tracking.py [--trials 12] [--trackers 3] [--workers 2] [--epochs 40]
         [--seed 0]
 
 The sweep of `chaos` runs with W&B as its tracker: real fold runs on a worker of Ray, W&B's real
@@ -9,6 +9,9 @@ worker are killed with SIGKILL in turn, at random moments: a tracker after it ha
 new, a worker in the middle of a trial. At the end the stand-in must have one sweep and a run for
 each trial, and every run its steps exactly once and in order, the values of the storage, and in its
 summary how the trial ended, with a score if it completed. The exit code is 1 if anything differs.
+
+A tracker process is started again at most once a minute, so the sweep must take three minutes:
+`--epochs` is per fold run.
 """
 
 import argparse
@@ -54,9 +57,11 @@ def main() -> int:
     parser.add_argument("--trials", type=int, default=12)
     parser.add_argument("--trackers", type=int, default=3, help="tracker processes to kill")
     parser.add_argument("--workers", type=int, default=2, help="workers to kill")
-    parser.add_argument("--epochs", type=int, default=12, help="per fold run")
+    parser.add_argument("--epochs", type=int, default=40, help="per fold run")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
+    # threads of torch that wait for each other sleep: spinning, they take the cores from the others
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     chance = random.Random(options.seed)
     turns = itertools.zip_longest(["tracker"] * options.trackers, ["worker"] * options.workers)
     victims = [victim for turn in turns for victim in turn if victim is not None]
