@@ -253,10 +253,15 @@ def _cluster(
 
 def _seen_by_workers(spec: "SweepSpec") -> list[Path]:
     """Paths that must exist on every node, exactly as on this node."""
+    from trainer.data.image_column import images_folder
     from trainer.data.image_files import existing
 
-    named = (spec.data.source, spec.data.valid, *spec.local_weights())
-    return [existing(path).resolve() for path in named if path is not None]
+    data = spec.data
+    named = (data.source, data.valid, *spec.local_weights())
+    paths = [existing(path).resolve() for path in named if path is not None]
+    tables = [path for path in paths[: 1 + (data.valid is not None)] if path.is_file()]
+    folders = [images_folder(path, data.folder).resolve() for path in tables if data.folder]
+    return [*paths, *folders]
 
 
 def _warm_start(sweep: "StoredSweep", spec: "SweepSpec", context: _Context) -> None:

@@ -16,7 +16,6 @@ from typing import get_args
 
 import numpy as np
 
-from trainer.data.options import DataOptions
 from trainer.errors import TrainerError
 from trainer.fields.evaluation import Tta
 from trainer.files import csv_bytes, write_csv
@@ -24,7 +23,7 @@ from trainer.prediction.packed import Packed, read_packed
 from trainer.prediction.predicting import Predicted, answers, mix, needs_boxes, plan_of
 from trainer.prediction.rows import prediction_header, prediction_rows
 from trainer.prediction.store import Store
-from trainer.prediction.unseen import Unseen, read_unseen
+from trainer.prediction.unseen import Unseen, read_unseen, table_options
 from trainer.training.fit import pick_device
 
 MOST_BAD = 10  # images that cannot be read and are named
@@ -39,7 +38,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("model", type=Path, help="folder that `sweeps pack` wrote")
     parser.add_argument("images", help="folder of images, or CSV or Parquet with their paths")
     parser.add_argument(
-        "--image", metavar="COLUMN", help="column of the paths (default: as in the training data)"
+        "--image",
+        metavar="COLUMN",
+        help="column of the paths, or a pattern such as 'images/{id}.png' (default: as in the "
+        "training data)",
+    )
+    parser.add_argument(
+        "--folder", metavar="DIR", help="where the images of a table lie (default: as in training)"
     )
     parser.add_argument("--out", type=Path, help="file for the CSV (default: stdout)")
     parser.add_argument(
@@ -65,8 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _predict(options: argparse.Namespace) -> int:
     packed = read_packed(options.model)
-    named = {} if options.image is None else {"image": options.image}
-    data = DataOptions(**{**packed.source, **named, "source": options.images})
+    data = table_options(packed.source, options.images, image=options.image, folder=options.folder)
     unseen = read_unseen(data, boxes=needs_boxes(packed.models))
     header = prediction_header(packed.classes, probabilities=options.probabilities)
     plan = plan_of(packed.predictor, unseen, tta=options.tta)

@@ -92,7 +92,15 @@ def predict(
         typer.Option(
             "--image",
             metavar="COLUMN",
-            help="The CSV's column with the paths (default: data.image).",
+            help="The CSV's column with the paths, or a pattern (default: data.image).",
+        ),
+    ] = None,
+    folder: Annotated[
+        str | None,
+        typer.Option(
+            "--folder",
+            metavar="DIR",
+            help="Where the CSV's images lie (default: data.folder, if it is there).",
         ),
     ] = None,
     group: Annotated[
@@ -146,9 +154,9 @@ def predict(
     from sweeps.shipping.submission import Wanted, check
     from sweeps.shipping.template import Ids, TemplateOptions
 
-    folder = runs_folder(runs)
+    where = runs_folder(runs)
     found = stored(sweep, storage, runs)
-    files = sweep_files(found, runs=folder)
+    files = sweep_files(found, runs=where)
     view = SweepView.read(found)
     wish = wish_of(others, storage, runs, max_members=max_members)
     wanted = Wanted(
@@ -161,6 +169,7 @@ def predict(
             probabilities=probabilities,
         ),
         image=image,
+        folder=folder,
         group=group,
         tta=None if tta is None else tta.value,
         folds=folds,
@@ -169,13 +178,13 @@ def predict(
     check(wanted, files=files)
     with computing(address=address, device=device.value, files=files, source=source) as compute:
         with telling() as tell:
-            shipped = what_ships(view, runs=folder, wish=wish, trial=trial, topk=topk, tell=tell)
+            shipped = what_ships(view, runs=where, wish=wish, trial=trial, topk=topk, tell=tell)
         with reading_images(plain=plain) as progress:
             done = make_submission(
                 shipped,
                 wanted,
                 files=files,
-                kept=lambda: with_weights(view, runs=folder),
+                kept=lambda: with_weights(view, runs=where),
                 say=lambda text: print(f"note: {text}", file=sys.stderr, flush=True),
                 compute=compute(progress),
             )

@@ -135,8 +135,12 @@ def _identity(spec: SweepSpec) -> dict[str, Any]:
     data = spec.data.model_dump(mode="json", include=set(CUT_KEYS)) | {"group": spec.data.grouping}
     # a folder that is read at all is read in the same way with this layout
     data["layout"] = None if data["layout"] == "class_folders" else data["layout"]
-    if spec.data.exclude is not None:  # older sweeps have no such key
+    # older sweeps have no such keys
+    if spec.data.exclude is not None:
         data["exclude"] = sorted(spec.data.exclude)
+    for name in ("folder", "suffix", "class_columns"):
+        if getattr(spec.data, name) is not None:
+            data[name] = spec.data.model_dump(mode="json", include={name})[name]
     for name in ("source", "valid"):
         data[name] = None if data[name] is None else str(Path(data[name]).resolve())
     folds = spec.folds.model_dump(mode="json", include={"seed", "holdout", "column"})

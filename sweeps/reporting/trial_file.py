@@ -21,6 +21,7 @@ from sweeps.search.distributions import values_of
 from sweeps.space.spec import SweepSpec
 from sweeps.space.spec_reader import read_spec
 from trainer.data.fold_files import load_reading
+from trainer.data.image_column import images_folder
 from trainer.data.image_files import existing
 from trainer.data.options import FoldOptions
 from trainer.training.result import RESULT
@@ -91,8 +92,12 @@ def _data(spec: SweepSpec, files: SweepFiles) -> dict[str, Any]:
     """The section `data` with absolute paths, and with the levels that the sweep has chosen."""
     data = dict(spec.raw["data"])
     for key in PATHS:
-        if data.get(key) is not None:
-            data[key] = str(existing(str(data[key])).resolve())
+        path = getattr(spec.data, key)
+        if path is not None:
+            data[key] = str(existing(path).resolve())
+    folder = spec.data.folder
+    if folder is not None and not (Path(data["source"]).parent / folder).is_dir():
+        data["folder"] = str(images_folder(Path(data["source"]), folder).resolve())
     reading = load_reading(files.folds_file)
     if data.get("levels") is None and reading is not None and reading.levels is not None:
         data["levels"] = list(reading.levels)

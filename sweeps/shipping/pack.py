@@ -12,10 +12,10 @@ from sweeps.paths import SweepFiles, make_folder
 from sweeps.shipping.members import find_models, loaded, settle
 from sweeps.shipping.model_card import card_of, model_card
 from sweeps.shipping.shipped import Shipped
-from sweeps.shipping.submission import TAKEN
 from sweeps.space.yaml_file import YamlFile
 from trainer.images.manifest import write_label_map
 from trainer.prediction.classes import Classes
+from trainer.prediction.unseen import TAKEN
 
 Say = Callable[[str], None]
 

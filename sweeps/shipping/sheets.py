@@ -5,10 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from sweeps.errors import InputError
-from trainer.data.frames import read_frame, read_header
+from trainer.data.frames import read_frame
 from trainer.data.image_files import existing
-
-PARQUET = (".parquet", ".pq")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,15 +42,14 @@ def read_sheet(path: Path) -> Sheet:
     if not path.is_file():
         raise InputError(f"{path}: no such file. Give a CSV or Parquet file")
     frame = read_frame(path)
-    if not len(frame):
+    if not len(frame.table):
         raise InputError(f"{path}: no rows below the header")
-    names = list(map(str, frame.columns))
-    separator, written = (",", names) if path.suffix.lower() in PARQUET else read_header(path)
+    names = list(map(str, frame.table.columns))
     return Sheet(
         str(path),
-        {name: tuple(frame[name].tolist()) for name in names},
+        {name: tuple(frame.table[name].tolist()) for name in names},
         # a name with a line break takes two lines of the file
-        tuple(written if len(written) == len(names) else names),
-        tuple(int(row) + 2 for row in frame.index),
-        separator,
+        frame.header if len(frame.header) == len(names) else tuple(names),
+        tuple(int(row) + 2 for row in frame.table.index),
+        frame.separator,
     )

@@ -45,13 +45,12 @@ from trainer.prediction.classes import Classes, LabelColumn
 from trainer.prediction.groups import average_groups, constant_columns, group_gain, group_numbers
 from trainer.prediction.mixture import Mixture
 from trainer.prediction.rows import prediction_header, prediction_rows
-from trainer.prediction.unseen import Unseen, read_unseen
+from trainer.prediction.unseen import TAKEN, Unseen, read_unseen, table_options
 
 if TYPE_CHECKING:
     from trainer.prediction.predicting import Predicted, Predictor
 
 SUFFIXES = (".csv", ".tsv", ".txt")
-TAKEN = ("image", "box", "box_format", "bad_boxes")  # of the sweep's section `data`
 LIBRARIES = ("torch", "timm", "numpy", "pillow")
 Tell = Callable[[str], None]
 
@@ -65,7 +64,9 @@ class Wanted:
         out: the file to write.
         template: the file whose form the submission has, or None.
         options: how the template is understood.
-        image: the column of the source with the paths; None for the name in the training data.
+        image: the column of the source with the paths, or a pattern; None for that of the training
+            data.
+        folder: where the images of the source lie; None for as in the training data.
         group: the column of the source's groups, or "folder"; None averages no groups.
         tta: test-time augmentation; None for that of each model's training.
         folds: how many fold models of each member predict; None for all.
@@ -77,6 +78,7 @@ class Wanted:
     template: Path | None = None
     options: TemplateOptions = NO_OPTIONS
     image: str | None = None
+    folder: str | None = None
     group: str | None = None
     tta: Tta | None = None
     folds: int | None = None
@@ -212,9 +214,9 @@ def _options(files: SweepFiles, wanted: Wanted) -> DataOptions:
     """The options of the source: it has the sweep's names of columns."""
     given = YamlFile(files.spec).values.get("data", {})
     taken = {name: given[name] for name in TAKEN if given.get(name) is not None}
-    if wanted.image is not None:
-        taken["image"] = wanted.image
-    return DataOptions(source=wanted.source, group=wanted.group, **taken)
+    return table_options(
+        taken, wanted.source, image=wanted.image, folder=wanted.folder, group=wanted.group
+    )
 
 
 def _averaging(shipped: Shipped, groups: Sequence[str], classes: Classes) -> Averaging:

@@ -422,10 +422,12 @@ def test_a_key_that_is_no_text_is_refused(settings, capsys):
 
 def test_missing_images_are_refused_with_their_lines(settings, tmp_path, capsys):
     config = settings()
-    (tmp_path / "photos" / "3.png").unlink()
+    for row in (3, 7):
+        (tmp_path / "photos" / f"{row}.png").unlink()
     assert run(config) == 2
     assert problem(capsys).endswith(
-        f"1 of 12 images do not exist (paths are relative to {tmp_path}/photos)\n  line 5: 3.png\n"
+        f"2 of 12 images do not exist (paths are relative to {tmp_path}/photos), more than "
+        "data.max_rejected (10%) allows\n  line 5: 3.png\n  line 9: 7.png\n"
     )
 
 

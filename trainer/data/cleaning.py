@@ -14,7 +14,7 @@ import numpy.typing as npt
 from trainer.data.frames import read_frame
 from trainer.data.image_files import existing, named
 from trainer.data.options import DataOptions
-from trainer.data.sources import Table
+from trainer.data.table import Table
 from trainer.data.values import value_key
 from trainer.errors import DataError
 from trainer.files import write_csv
@@ -239,7 +239,9 @@ def _unusable(table: Table, facts: FileFacts) -> list[tuple[int, tuple[str, str]
     no_path = [
         (row, ("no path", "the path is empty")) for row, path in enumerate(table.paths) if not path
     ]
-    return [*((row, ("unreadable", why)) for row, why in facts.errors.items()), *no_path]
+    missing = [(row, ("missing", "there is no such file")) for row in sorted(table.missing)]
+    bad = [(row, ("unreadable", why)) for row, why in facts.errors.items()]
+    return [*bad, *no_path, *missing]
 
 
 def _corrected(
@@ -248,7 +250,7 @@ def _corrected(
     """The labels after the corrections, the rows to drop, and the rows whose label changed."""
     if data.corrections is None:
         return table.labels, [], []
-    corrections = _read_corrections(Path(data.corrections), table)
+    corrections = _read_corrections(Path(data.corrections), table, data)
     labels = list(table.labels)
     dropped: list[int] = []
     corrected: list[int] = []
@@ -266,7 +268,7 @@ def _corrected(
     return labels, dropped, corrected
 
 
-def _read_corrections(path: Path, table: Table) -> dict[str, tuple[str, ...]]:
+def _read_corrections(path: Path, table: Table, data: DataOptions) -> dict[str, tuple[str, ...]]:
     """The correction of each path in a file of corrections.
 
     A correction is (DROP,), or one value for each label column. An empty value means that the
@@ -280,7 +282,7 @@ def _read_corrections(path: Path, table: Table) -> dict[str, tuple[str, ...]]:
     path = existing(str(path))
     if not path.is_file():
         raise DataError(f"{path}: no such file (data.corrections)")
-    frame = read_frame(path)
+    frame = read_frame(path, encoding=data.encoding).table
     several = len(table.label_columns) > 1 and set(table.label_columns) & set(frame.columns)
     wanted = (
         [name for name in table.label_columns if name in frame.columns] if several else ["label"]
@@ -299,6 +301,8 @@ def _read_corrections(path: Path, table: Table) -> dict[str, tuple[str, ...]]:
     for row, *cells in frame[["path", *wanted]].itertuples(name=None):
         line = row + 2
         image = composed(_normal(cells[0], table))
+        if data.suffix is not None and image not in known_paths:
+            image += data.suffix
         values = tuple(map(str, cells[1:]))
         if not any(cells):
             continue

@@ -14,7 +14,8 @@ from trainer.data.cleaning import Cleaned, FileFacts, Rejected, clean, refuse_to
 from trainer.data.options import NEAR_DUPLICATES, DataOptions
 from trainer.data.sampled_levels import sampled_reading
 from trainer.data.scan import scan_files
-from trainer.data.sources import Table, read_table
+from trainer.data.sources import read_table
+from trainer.data.table import Table
 from trainer.data.values import alike_groups
 from trainer.errors import DataError
 from trainer.images.cache import CachePlan, make_room, plan_cache, pool_of

@@ -32,6 +32,22 @@ IMAGE_SUFFIXES = frozenset(
         ".heif",
     }
 )
+# Folders that programs make, with thumbnails or deleted files: Synology, QNAP, macOS, Windows,
+# Linux. Hidden folders are left out, too.
+MADE_BY_PROGRAMS = frozenset(
+    {
+        "@eadir",
+        "@recycle",
+        "#recycle",
+        "$recycle.bin",
+        "system volume information",
+        "lost+found",
+        "__macosx",
+        "__pycache__",
+    }
+)
+# Folders that may hold small copies of the images beside them.
+THUMBNAILS = frozenset({"thumbnails", "thumbnail", "thumbs", "_thumbs", "thumb"})
 PROFILE = re.compile(r"(?P<person>[^_]+)_(?P<gender>[^_]+)_(?P<race>[^_]+)_(?P<age>\d{1,3})")
 # the first word of a photo's file name, in the order of the competition's classes
 MASKS = ("mask", "incorrect", "normal")
@@ -110,7 +126,8 @@ def profiles(source: Path, borders: tuple[int, ...], exclude: Collection[str] = 
 def image_files(folder: Path) -> list[str]:
     """The sorted paths of all image files in a folder and below it, relative to the folder.
 
-    Hidden files and folders are left out, and each folder that a link leads to is read once.
+    Hidden files and folders, those of MADE_BY_PROGRAMS and thumbnails are left out, and each folder
+    that a link leads to is read once.
     """
     home = folder.resolve()
     return _images(home, home, [])
@@ -141,9 +158,19 @@ def age_band(age: int, borders: tuple[int, ...]) -> str:
 
 def _sub_folders(source: Path, exclude: Collection[str]) -> Iterator[Path]:
     for folder in sorted(source.iterdir()):
-        hidden = folder.name.startswith(".") or composed(folder.name) in exclude
-        if not hidden and folder.is_dir():
+        left_out = is_left_out(folder.name) or composed(folder.name) in exclude
+        if not left_out and folder.is_dir():
             yield folder
+
+
+def is_left_out(name: str) -> bool:
+    """Whether a folder of this name is read by nobody: it is hidden, or a program made it.
+
+    Example:
+        >>> is_left_out("@eaDir"), is_left_out(".cache"), is_left_out("cat")
+        (True, True, False)
+    """
+    return name.startswith(".") or name.casefold() in MADE_BY_PROGRAMS
 
 
 def _images_beside_folders(source: Path) -> list[tuple[str, str]]:
@@ -173,10 +200,27 @@ def _images(folder: Path, source: Path, ignored: list[tuple[str, str]]) -> list[
             folders.clear()
             continue
         seen.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        folders[:] = sorted(
+            name
+            for name in folders
+            if not is_left_out(name) and not _are_thumbnails(os.path.join(parent, name), files)
+        )
         prefix = "" if base == "." else f"{base}/"
         found += [f"{prefix}{name}" for name in files if _is_image(name)]
     return sorted(found)
+
+
+def _are_thumbnails(folder: str, beside: Collection[str]) -> bool:
+    """Whether a folder is called so and holds a file with the name of one of the files beside it.
+
+    A folder `thumb` without such files may be a class or a part of one.
+    """
+    if os.path.basename(folder).casefold() not in THUMBNAILS:
+        return False
+    try:
+        return not set(beside).isdisjoint(os.listdir(folder))
+    except OSError:
+        return False
 
 
 def _is_image(name: str) -> bool:

@@ -1,12 +1,15 @@
 """The user's options for the data and the folds: the sections `data` and `folds` of a YAML file."""
 
 import math
+import os
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from trainer.data.encodings import known_encoding
+from trainer.data.folders import IMAGE_SUFFIXES
 from trainer.images.manifest import composed
 from trainer.images.preprocessing import Reading
 
@@ -72,7 +75,20 @@ def _colour(value: Any) -> Any:
     return value
 
 
+def _expanded(path: str) -> str:
+    """A path with the home folder for `~`, and with the values of variables such as `$HOME`."""
+    return os.path.expandvars(os.path.expanduser(path))
+
+
+def _suffix(value: str) -> str:
+    # `png` is meant as `.png`, but an ending such as `_front.png` is taken as it is
+    return f".{value}" if f".{value.lower()}" in IMAGE_SUFFIXES else value
+
+
 Name = Annotated[str, Field(min_length=1)]
+Location = Annotated[str, Field(min_length=1), AfterValidator(_expanded)]
+Suffix = Annotated[str, Field(min_length=1), AfterValidator(_suffix)]
+Encoding = Annotated[str, AfterValidator(known_encoding)]
 Column = Annotated[str, AfterValidator(composed)]  # tables are read with names in this form, too
 Columns = Annotated[tuple[str, ...], BeforeValidator(_columns)]
 FolderNames = Annotated[tuple[str, ...], BeforeValidator(_folders)]
@@ -94,8 +110,8 @@ class Section(BaseModel):
 class DataOptions(Section):
     """Where the images are, what the columns mean, and how to treat unusual images.
 
-    Paths in a CSV or Parquet file are relative to the folder of this file. All other paths are
-    relative to the working folder.
+    Paths in a CSV or Parquet file are relative to the folder of this file, or to `folder`. All
+    other paths are relative to the working folder. `~` is the home folder in all of them.
 
     Example:
         >>> DataOptions(source="train.csv", label="kind").label_columns
@@ -103,11 +119,19 @@ class DataOptions(Section):
     """
 
     source: Annotated[
-        Name, Field(description="A CSV or Parquet file, or a folder with one sub-folder per class.")
+        Location,
+        Field(description="A CSV or Parquet file, or a folder with one sub-folder per class."),
     ]
     valid: Annotated[
-        str | None,
+        Location | None,
         Field(description="A second source of the same kind, held out when folds: {column: fold}."),
+    ] = None
+    folder: Annotated[
+        Location | None,
+        Field(
+            description="Where the images of a table lie: relative to the table's folder, or else "
+            "to the working folder."
+        ),
     ] = None
     layout: Annotated[
         Literal["class_folders", "profile_folders"] | None,
@@ -118,11 +142,33 @@ class DataOptions(Section):
         ),
     ] = None
     exclude: Annotated[
-        FolderNames | None, Field(description="Sub-folders of a source folder that are not read.")
+        FolderNames | None,
+        Field(description="Classes that are not read: sub-folders, or values of the label column."),
     ] = None
-    image: Annotated[Column, Field(description="The column with the image's path.")] = "path"
+    image: Annotated[
+        Column,
+        Field(
+            description="The column with the image's path, or a pattern of columns such as "
+            "images/{id}.png."
+        ),
+    ] = "path"
+    suffix: Annotated[
+        Suffix | None,
+        Field(description="What is added to the path of each row without it, e.g. .png."),
+    ] = None
+    encoding: Annotated[
+        Encoding | None,
+        Field(
+            description="Of CSV files without a byte order mark, e.g. cp949, utf-16, latin-1; left "
+            "out, UTF-8, UTF-16 and Korean are recognised."
+        ),
+    ] = None
     label: Annotated[
         Columns | None, Field(description="The column with the class; several make a joint class.")
+    ] = None
+    class_columns: Annotated[
+        Columns | None,
+        Field(description="One column per class, with 1 for the image's class and 0 elsewhere."),
     ] = None
     group: Annotated[
         Column | None,
@@ -143,7 +189,7 @@ class DataOptions(Section):
         Borders, Field(description="profile_folders: where the next age band begins.")
     ] = (30, 60)
     corrections: Annotated[
-        str | None,
+        Location | None,
         Field(description="A CSV with path and label (the class, or drop); it has the last word."),
     ] = None
     keep: Annotated[
@@ -187,11 +233,11 @@ class DataOptions(Section):
             ge=0, description="Bound of the decoded cache; what does not fit is decoded per batch."
         ),
     ] = None
-    face_weights: Annotated[str | None, Field(description="crop: face: a YuNet model (.onnx).")] = (
-        None
-    )
+    face_weights: Annotated[
+        Location | None, Field(description="crop: face: a YuNet model (.onnx).")
+    ] = None
     background_weights: Annotated[
-        str | None, Field(description="background: remove: a rembg model (.onnx).")
+        Location | None, Field(description="background: remove: a rembg model (.onnx).")
     ] = None
 
     @property
@@ -208,6 +254,15 @@ class DataOptions(Section):
         ):
             return "person"
         return self.group
+
+    @model_validator(mode="after")
+    def _one_way_to_name_the_class(self) -> "DataOptions":
+        if self.class_columns is not None:
+            if self.label is not None:
+                raise ValueError("class_columns and label both name the class: leave one out")
+            if len(self.class_columns) < 2:
+                raise ValueError("class_columns needs at least two columns, one per class")
+        return self
 
     @property
     def label_columns(self) -> tuple[str, ...]:
@@ -253,7 +308,7 @@ class FoldOptions(Section):
         ),
     ] = None
     file: Annotated[
-        str | None,
+        Location | None,
         Field(description="A folds file (runs/<sweep>/folds.npz): its images keep their folds."),
     ] = None
 

@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from trainer.cache_folder import writable_cache_folder
 from trainer.data.cleaning import REPAIRS, FileFacts, clean_boxes
-from trainer.data.sources import Table
+from trainer.data.table import Table
 from trainer.errors import DataError, UnreadableError
 from trainer.files import atomic_write
 from trainer.images.decode import decode_all, fingerprint
@@ -104,7 +104,11 @@ def scan_files(
     Raises:
         DataError: a file does not exist any more, or the operating system cannot read it.
     """
-    paths = list(dict.fromkeys(path for path in table.paths if path))
+    paths = list(
+        dict.fromkeys(
+            path for row, path in enumerate(table.paths) if path and row not in table.missing
+        )
+    )
     file_of = {path: number for number, path in enumerate(paths)}
     memory = _Memory(table.root, reading, folder)
     stats_F2 = np.array([_stat(table.root / path) for path in paths], dtype=np.int64).reshape(-1, 2)
@@ -172,7 +176,7 @@ def _lacking_files(
     if how.crop != "box":
         return np.array([writer.lacks(digest) for digest in digests], dtype=bool)
     assert boxes_N4 is not None
-    # a row without a path has the file number -1 and therefore takes the appended False
+    # a row without a file has the file number -1 and therefore takes the appended False
     rows = np.flatnonzero(np.append(records_F["size"].all(axis=1), False)[files_N])
     clean_R4, _, bad = clean_boxes(boxes_N4[rows], records_F["size"][files_N[rows]], clip=clip)
     lacking_F = np.zeros(len(records_F), dtype=bool)
@@ -360,7 +364,7 @@ def _facts(
     fingerprints: bool,
 ) -> FileFacts:
     """The facts about the files, repeated for each row."""
-    # a row without a path has the file number -1 and therefore takes the appended zeros
+    # a row without a file has the file number -1 and therefore takes the appended zeros
     records_N = np.append(records_F, np.zeros(1, dtype=RECORD))[files_N]
     return FileFacts(
         errors={row: errors[path] for row, path in enumerate(table.paths) if path in errors},

@@ -4,7 +4,6 @@ The table has the values as the source has them. trainer.data.cleaning decides w
 used.
 """
 
-import dataclasses
 import os
 from collections.abc import Set
 from pathlib import Path
@@ -25,69 +24,18 @@ from trainer.data.folders import (
     profiles,
 )
 from trainer.data.frames import TABLE_SUFFIXES, columns_text, read_frame
-from trainer.data.image_files import existing, find_files, named, refuse_other_codes
+from trainer.data.image_column import image_paths, images_folder
+from trainer.data.image_files import MAX_NAMED, existing, refuse_other_codes
+from trainer.data.lost_images import place_of
 from trainer.data.options import NEAR_DUPLICATES, DataOptions
+from trainer.data.row_files import with_images
+from trainer.data.table import Table
+from trainer.data.targets import class_columns_in, classes_of_columns, refuse_other_tasks
 from trainer.data.values import one_spelling
 from trainer.errors import DataError
-from trainer.images.manifest import composed
+from trainer.images.manifest import PART_MARK, composed
 
 FOLD = "fold"  # the column that `data.valid` adds: empty for the first source, 0 for the second
-
-
-@dataclasses.dataclass(frozen=True)
-class Table:
-    """The N rows of a source. A missing value is an empty text.
-
-    Attributes:
-        name: the name of the source, for messages.
-        root: the absolute folder to which `paths` are relative.
-        paths: the path of each row's image.
-        lines: the line of each row in its file (a CSV's header is line 1), or 0 for a folder.
-        label_columns: the names of the columns that make the class.
-        labels: N tuples with one value for each label column.
-        orders: for a label column, its values in the order of the classes. Values that are not in
-            this list come later, in sorted order.
-        groups: the name of each row's group, or None.
-        boxes_N4: left, top, right and bottom as the source has them, or None. A value that is not
-            a number is NaN.
-        fixed_N: the fold of each row in the fold column, or None without such a column. A row
-            without a fold has ALWAYS_TRAINED (see trainer.data.fold_column).
-        ignored: (path, reason) of each file that is not a row.
-        notes: sentences about what was read otherwise than it is written.
-    """
-
-    name: str
-    root: Path
-    paths: list[str]
-    lines: list[int]
-    label_columns: tuple[str, ...]
-    labels: list[tuple[str, ...]]
-    orders: dict[str, tuple[str, ...]]
-    groups: list[str] | None
-    boxes_N4: npt.NDArray[np.float64] | None
-    fixed_N: npt.NDArray[np.int64] | None
-    ignored: list[tuple[str, str]] = dataclasses.field(default_factory=list)
-    notes: list[str] = dataclasses.field(default_factory=list)
-
-    def __len__(self) -> int:
-        """The number of rows."""
-        return len(self.paths)
-
-    def only(self, rows: list[int]) -> "Table":
-        """A table with only the given rows."""
-        return dataclasses.replace(
-            self,
-            paths=[self.paths[row] for row in rows],
-            lines=[self.lines[row] for row in rows],
-            labels=[self.labels[row] for row in rows],
-            groups=None if self.groups is None else [self.groups[row] for row in rows],
-            boxes_N4=None if self.boxes_N4 is None else self.boxes_N4[rows],
-            fixed_N=None if self.fixed_N is None else self.fixed_N[rows],
-        )
-
-    def where(self, row: int) -> str:
-        """The name of `row` for a message: its line, if the source has lines, and its path."""
-        return f"line {self.lines[row]}: {self.paths[row]}" if self.lines[row] else self.paths[row]
 
 
 def read_table(data: DataOptions, *, fold_column: str | None = None) -> Table:
@@ -97,13 +45,17 @@ def read_table(data: DataOptions, *, fold_column: str | None = None) -> Table:
         fold_column: the column with fixed folds, or None.
 
     Raises:
-        DataError: a source is missing, unreadable or empty; a column is missing; an image file does
-            not exist; or an image file is outside the folder of its source.
+        DataError: a source is missing, unreadable or empty; a column is missing or holds no
+            classes; more image files do not exist than `data.max_rejected` allows; or an image file
+            is outside the folder of its source.
     """
     sources = [existing(name) for name in (data.source, data.valid) if name is not None]
     _refuse_unknown_folders(data, sources)
     parts = [_read(source, data) for source in sources]
-    roots = [source if source.is_dir() else source.parent for source in sources]
+    roots = [
+        source if source.is_dir() else images_folder(source, data.folder) for source in sources
+    ]
+    written = [part.columns[PATH] for part in parts]
     root = Path(os.path.commonpath([root.resolve() for root in roots]))
     if data.valid is not None:
         _refuse_one_fold_column(parts, sources, fold_column)
@@ -129,11 +81,23 @@ def read_table(data: DataOptions, *, fold_column: str | None = None) -> Table:
         fold_column=fold_column,
         only_first=parts[0].columns.keys() - shared,
     )
-    table.notes.extend(note for part in parts for note in part.notes)
+    table.notes[:0] = [note for part in parts for note in part.notes]
     names = [*map(table.where, range(len(table))), *(path for path, _ in table.ignored)]
     refuse_other_codes(table.name, names)
-    _find_images(table, data, homes=sorted({str(root.resolve()) for root in roots}))
-    return table
+
+    def advice(missing: list[int]) -> str:
+        first = 0
+        for source, part, paths in zip(sources, parts, written, strict=True):
+            rows = [row - first for row in missing if first <= row < first + len(paths)]
+            if rows and source.is_file():
+                cells = {name: part.columns[name] for name in part.columns if name != PATH}
+                place = place_of(source.parent, paths, rows, cells, image=data.image)
+                return "" if place is None else f"\n{place.in_yaml}"
+            first += len(paths)
+        return ""
+
+    homes = sorted({str(root.resolve()) for root in roots})
+    return _without_excluded(with_images(table, data, homes=homes, advice=advice), data, sources)
 
 
 def _refuse_unknown_folders(data: DataOptions, sources: list[Path]) -> None:
@@ -142,16 +106,41 @@ def _refuse_unknown_folders(data: DataOptions, sources: list[Path]) -> None:
     Raises:
         DataError: this is the case.
     """
-    if data.exclude is None:
-        return
     folders = [source for source in sources if source.is_dir()]
+    if data.exclude is None or not folders:
+        return
     there = sorted(
         {composed(path.name) for source in folders for path in source.iterdir() if path.is_dir()}
     )
     for name in data.exclude:
         if name not in there:
-            what = f"There: {', '.join(map(repr, there))}" if folders else "It is no folder"
-            raise DataError(f"{data.source}: no sub-folder {name!r} (data.exclude). {what}")
+            raise DataError(
+                f"{data.source}: no sub-folder {name!r} (data.exclude). "
+                f"There: {', '.join(map(repr, there))}"
+            )
+
+
+def _without_excluded(table: Table, data: DataOptions, sources: list[Path]) -> Table:
+    """The table without the rows of excluded classes. The classes of a folder are not read at all.
+
+    Raises:
+        DataError: no row of a file has an excluded class.
+    """
+    if data.exclude is None or any(source.is_dir() for source in sources):
+        return table
+    names = [PART_MARK.join(label) for label in table.labels]
+    for name in data.exclude:
+        if name not in names:
+            there = sorted(set(names))
+            more = f", and {len(there) - MAX_NAMED:,} more" if len(there) > MAX_NAMED else ""
+            raise DataError(
+                f"{table.name}: no class {name!r} (data.exclude). "
+                f"There: {', '.join(map(repr, there[:MAX_NAMED]))}{more}"
+            )
+    kept = [row for row, name in enumerate(names) if name not in data.exclude]
+    excluded = ", ".join(map(repr, data.exclude))
+    table.notes.append(f"{len(names) - len(kept):,} rows of {excluded} are left out (data.exclude)")
+    return table.only(kept)
 
 
 def _refuse_one_fold_column(
@@ -197,6 +186,12 @@ def _read(source: Path, data: DataOptions) -> Part:
 
 
 def _folder(source: Path, data: DataOptions) -> Part:
+    for key in ("folder", "suffix", "class_columns"):
+        if getattr(data, key) is not None:
+            raise DataError(
+                f"{source}: data.{key} is for a CSV or Parquet file, and this is a folder, whose "
+                f"sub-folders are the classes. Leave {key} out, or set data.source to the file"
+            )
     exclude = data.exclude or ()
     if data.layout == "profile_folders":
         return profiles(source, data.age_borders, exclude)
@@ -207,13 +202,11 @@ def _folder(source: Path, data: DataOptions) -> Part:
 
 
 def _file(source: Path, data: DataOptions) -> Part:
-    frame = read_frame(source)
-    if data.image not in frame.columns:
-        present = columns_text(frame.columns)
-        raise DataError(f"{source}: no column {data.image!r} (data.image). {present}")
-    columns = {str(name): frame[name].tolist() for name in frame.columns}
-    columns[PATH] = columns[data.image]
-    return Part(columns, [int(row) + 2 for row in frame.index])
+    frame = read_frame(source, encoding=data.encoding)
+    columns = {str(name): frame.table[name].tolist() for name in frame.table.columns}
+    paths = image_paths(columns, data.image, suffix=data.suffix, where=str(source))
+    lines = [int(row) + 2 for row in frame.table.index]
+    return Part({**columns, PATH: paths}, lines, notes=list(frame.notes))
 
 
 def _table(
@@ -237,8 +230,11 @@ def _table(
         if name in only_first:
             raise DataError(f"{data.valid}: no column {name!r}, which {data.source} has")
         if name not in columns:
-            present = [other for other in columns if other != PATH]
-            raise DataError(f"{data.source}: no column {name!r} ({key}). {columns_text(present)}")
+            present = {other: cells for other, cells in columns.items() if other != PATH}
+            advice = class_columns_in(present) if key == "data.label" else ""
+            raise DataError(
+                f"{data.source}: no column {name!r} ({key}). {columns_text(present)}{advice}"
+            )
         return columns[name]
 
     notes: list[str] = []
@@ -248,12 +244,20 @@ def _table(
         notes.extend(found)
         return values
 
-    profile = data.layout == "profile_folders"
+    name = data.source if data.valid is None else f"{data.source} and {data.valid}"
     label_columns = data.label_columns
-    labels = [compared(name, "data.label", what="labels") for name in label_columns]
-    orders = (
-        {"mask": MASKS, "gender": GENDERS, "age": age_bands(data.age_borders)} if profile else {}
-    )
+    orders: dict[str, tuple[str, ...]] = {}
+    if data.class_columns is not None:
+        cells = [column(each, "data.class_columns") for each in data.class_columns]
+        rows = [f"line {line}" for line in lines]
+        labels = [classes_of_columns(cells, data.class_columns, where=name, rows=rows)]
+        orders = {label_columns[0]: data.class_columns}
+    else:
+        labels = [compared(each, "data.label", what="labels") for each in label_columns]
+    if data.layout == "profile_folders":
+        orders = {"mask": MASKS, "gender": GENDERS, "age": age_bands(data.age_borders)}
+    elif len(labels) == 1 and any(lines):
+        refuse_other_tasks(labels[0], name=label_columns[0], where=name)
     group = None if data.grouping == NEAR_DUPLICATES else data.grouping
     groups = None if group is None else compared(group, "data.group", what="groups")
     boxes = data.box and [column(name, "data.box") for name in data.box]
@@ -264,7 +268,7 @@ def _table(
         # the column that data.valid adds is not of the user's making
         notes += found if data.valid is None or fold_column != FOLD else []
     return Table(
-        name=data.source if data.valid is None else f"{data.source} and {data.valid}",
+        name=name,
         root=root,
         paths=columns[PATH],
         lines=lines,
@@ -293,36 +297,3 @@ def raw_boxes(columns: list[list[str]], *, xywh: bool) -> npt.NDArray[np.float64
     if xywh:
         boxes_N4[:, 2:] += boxes_N4[:, :2]
     return boxes_N4
-
-
-def _find_images(table: Table, data: DataOptions, *, homes: list[str]) -> None:
-    """Refuse image files that do not exist or are outside the folders of the sources.
-
-    `data.allow_outside` allows files outside these folders. A path that has another Unicode form on
-    the disk is replaced in the table.
-
-    Args:
-        homes: the resolved folders of the sources.
-
-    Raises:
-        DataError: there are such files.
-    """
-    missing, outside, replaced = find_files(table.paths, root=table.root, homes=homes)
-    if missing:
-        many = f"{len(missing)} of {len(table)} images"
-        raise DataError(
-            f"{table.name}: {many} do not exist (paths are relative to {table.root})"
-            f"{named([table.where(row) for row in missing])}"
-        )
-    if outside and not data.allow_outside:
-        raise DataError(
-            f"{table.name}: {len(outside)} of {len(table)} images lie "
-            f"outside {' and '.join(homes)}. "
-            f"Set data.allow_outside: true if that is meant"
-            f"{named([table.where(row) for row in outside])}"
-        )
-    if replaced:
-        table.notes.append(
-            f"{replaced:,} of {len(table):,} image paths have another Unicode form on the disk "
-            "(composed and decomposed, as on a Mac); their files were found"
-        )

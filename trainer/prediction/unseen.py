@@ -7,17 +7,22 @@ import dataclasses
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from trainer.data.folders import image_files
 from trainer.data.frames import TABLE_SUFFIXES, columns_text, read_frame
+from trainer.data.image_column import has_folder, image_paths, images_folder
 from trainer.data.image_files import existing, find_files, named, refuse_other_codes
+from trainer.data.lost_images import place_of
 from trainer.data.options import DataOptions
 from trainer.data.sources import raw_boxes
 from trainer.errors import DataError
 
+# the options of `data` that also say how a table of new images is read
+TAKEN = ("image", "folder", "suffix", "encoding", "box", "box_format", "bad_boxes")
 FOLDER = "folder"  # the name of a group that is the folder of an image
 
 
@@ -59,13 +64,40 @@ class Unseen:
         return f"line {self.lines[row]}: {self.paths[row]}" if self.lines[row] else self.paths[row]
 
 
+def table_options(
+    trained: Mapping[str, Any],
+    source: str,
+    *,
+    image: str | None,
+    folder: str | None,
+    group: str | None = None,
+) -> DataOptions:
+    """How a table of new images is read: as that of the training images, where nothing is said.
+
+    Args:
+        trained: the options of TAKEN as the training data had them. Its folder of images is used if
+            the new table finds it, too.
+        source: the table, or a folder of images.
+        image: `data.image` of the new table, or None.
+        folder: `data.folder` of the new table, or None.
+        group: the column of the groups, or FOLDER, or None.
+    """
+    given = {"image": image, "folder": folder}
+    named = {name: value for name, value in given.items() if value is not None}
+    data = DataOptions(**{**trained, **named, "source": source, "group": group})
+    if folder is None and not has_folder(existing(data.source), data.folder):
+        data = data.model_copy(update={"folder": None})
+    return data
+
+
 def read_unseen(data: DataOptions, *, boxes: bool = False) -> Unseen:
     """Return the images of a folder, at any depth, or of a CSV or Parquet file.
 
     Args:
         data: `source` is the folder or the file. Of a file, `image` names the column with the
-            paths, which are relative to the file's folder, `box` the columns of the box, and
-            `group` the column of the group. `group` may be FOLDER.
+            paths or a pattern of them, which are relative to the file's folder or to `folder`,
+            `suffix` is added to them, `box` names the columns of the box, and `group` the column of
+            the group. `group` may be FOLDER.
         boxes: whether boxes are needed.
 
     Raises:
@@ -111,42 +143,55 @@ def _of_table(source: Path, data: DataOptions, *, boxes: bool) -> Unseen:
             f"{source}: not a table of images. "
             f"Known: {', '.join(sorted(TABLE_SUFFIXES))}, or a folder"
         )
-    frame = read_frame(source)
+    frame = read_frame(source, encoding=data.encoding).table
+    columns = {str(name): tuple(frame[name].tolist()) for name in frame.columns}
     group = None if data.group in (None, FOLDER) else data.group
     box = data.box if boxes else None
-    _refuse_missing_columns(source, list(frame.columns), image=data.image, group=group, box=box)
+    _refuse_missing_columns(source, list(columns), group=group, box=box)
     if boxes and box is None:
         raise DataError(f"{source}: crop: box needs boxes, and data.box names no columns")
-    paths: list[str] = frame[data.image].tolist()
+    written = image_paths(
+        columns,
+        data.image,
+        suffix=data.suffix,
+        where=str(source),
+        what="with the paths of the images",
+        advice=". Name the right one with --image",
+    )
     lines = tuple(int(row) + 2 for row in frame.index)
-    if not paths:
+    if not written:
         raise DataError(f"{source}: no images found. A CSV needs at least one row")
-    root = source.parent.resolve()
-    empty = [lines[row] for row, path in enumerate(paths) if not path]
+    root = images_folder(source, data.folder).resolve()
+    empty = [lines[row] for row, path in enumerate(written) if not path]
     if empty:
         raise DataError(
-            f"{source}: {len(empty)} of {len(paths)} rows have no {data.image}"
+            f"{source}: {len(empty)} of {len(written)} rows have no {data.image}"
             f"{named([f'line {line}' for line in empty])}"
         )
-    missing, _, _ = find_files(paths, root=root, homes=[str(root)])
+    paths = list(written)
+    missing = find_files(paths, root=root, homes=[str(root)]).missing
     if len(missing) == len(paths):
+        place = place_of(source.parent, written, missing, columns, image=data.image)
         raise DataError(
             f"{source}: none of its {len(paths)} images exists (paths are relative to {root})"
-            f"{named(paths)}"
+            f"{named(paths)}" + ("" if place is None else f"\n{place.as_options(data.image)}")
         )
     found = Unseen(
         str(source),
         root,
         tuple(paths),
         lines,
-        groups=None if group is None else tuple(frame[group].tolist()),
+        groups=None if group is None else columns[group],
         boxes_N4=None
         if box is None
-        else raw_boxes([frame[name].tolist() for name in box], xywh=data.box_format == "xywh"),
+        else raw_boxes([list(columns[name]) for name in box], xywh=data.box_format == "xywh"),
         clip_boxes=data.bad_boxes == "clip",
         missing=frozenset(missing),
+        # ids may stand in the column of the image, if its cells are no paths yet
         columns={
-            str(name): tuple(frame[name].tolist()) for name in frame.columns if name != data.image
+            name: cells
+            for name, cells in columns.items()
+            if name != data.image or list(cells) != written
         },
     )
     _refuse_repeated_rows(found)
@@ -154,23 +199,14 @@ def _of_table(source: Path, data: DataOptions, *, boxes: bool) -> Unseen:
 
 
 def _refuse_missing_columns(
-    source: Path,
-    there: Sequence[str],
-    *,
-    image: str,
-    group: str | None,
-    box: Sequence[str] | None,
+    source: Path, there: Sequence[str], *, group: str | None, box: Sequence[str] | None
 ) -> None:
     for name, what in (
-        (image, "the paths of the images"),
         *([(group, "the groups")] if group is not None else []),
         *((name, "the boxes") for name in box or ()),
     ):
         if name not in there:
-            advice = ". Name the right one with --image" if name == image else ""
-            raise DataError(
-                f"{source}: no column {name!r} with {what}. {columns_text(there)}{advice}"
-            )
+            raise DataError(f"{source}: no column {name!r} with {what}. {columns_text(there)}")
 
 
 def _refuse_repeated_rows(unseen: Unseen) -> None:

@@ -54,11 +54,17 @@ class TestData:
         self, sweeps: Callable[..., Ended], space: Callable[..., Path], rows: list[str]
     ):
         Path("all.csv").write_text("\n".join([*rows[:5], "photos/gone.png,red", *rows[5:]]))
+        path = space(("photos/train.csv", "all.csv"))
         refused(
-            sweeps("run", space(("photos/train.csv", "all.csv")), "--local"),
-            f"all.csv: 1 of 61 images do not exist (paths are relative to {Path.cwd()})\n"
-            "  line 6: photos/gone.png",
+            sweeps("run", path, "--local", "--set", "data.max_rejected=0"),
+            f"all.csv: 1 of 61 images do not exist (paths are relative to {Path.cwd()}), more than "
+            "data.max_rejected (0%) allows\n  line 6: photos/gone.png",
         )
+        checked = sweeps("check", path)
+        assert checked.code == 0
+        note = "note: 1 of 61 images do not exist, and their rows are rejected: line 6: photos/gone"
+        assert note in checked.err
+        assert "missing     1" in checked.out
 
     def test_an_image_that_is_unreadable_is_named_with_its_row(
         self, sweeps: Callable[..., Ended], space: Callable[..., Path], rows: list[str]

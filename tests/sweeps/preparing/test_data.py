@@ -39,6 +39,9 @@ KEYS = {
     "layout": {"layout": "profile_folders"},
     "age borders": {"age_borders": [20, 40]},
     "exclude": {"exclude": ["test"]},
+    "folder": {"folder": "images"},
+    "suffix": {"suffix": ".png"},
+    "class columns": {"class_columns": ["a", "b"]},
 }
 
 
@@ -102,7 +105,14 @@ def test_a_new_sweep_takes_the_folds_of_the_newest_sweep_cut_alike(
 
 @pytest.mark.parametrize("own", [True, False], ids=["its own", "another sweep's"])
 @pytest.mark.parametrize(
-    "folds", [{"k": 3}, {"k": 2, "seed": 1}, {"k": 2, "holdout": 0.2}, {"column": "fold"}], ids=str
+    "folds",
+    [
+        {"k": 3},
+        {"k": 2, "seed": 1},
+        {"k": 2, "holdout": 0.2},
+        {"column": "fold"},
+    ],
+    ids=str,
 )
 def test_folds_that_were_cut_otherwise_are_not_taken(
     make_spec: Make, images: Path, runs: Path, folds: dict[str, Any], own: bool

@@ -9,7 +9,7 @@ import pytest
 from tests.trainer.data.data_sets import N, Work
 from tests.trainer.data.tables import Reader, read, touched
 from trainer.data import scan
-from trainer.data.sources import Table
+from trainer.data.table import Table
 from trainer.images import images
 from trainer.images.decode import decode, decode_all, fingerprint
 

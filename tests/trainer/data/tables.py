@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from trainer.data.options import DataOptions
-from trainer.data.sources import Table, read_table
+from trainer.data.sources import read_table
+from trainer.data.table import Table
 
 Reader = Callable[..., Table]
 

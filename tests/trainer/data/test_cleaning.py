@@ -23,7 +23,8 @@ from trainer.data.cleaning import (
     write_rejected,
 )
 from trainer.data.options import DataOptions
-from trainer.data.sources import Table, read_table
+from trainer.data.sources import read_table
+from trainer.data.table import Table
 from trainer.errors import DataError
 from trainer.images.manifest import DIGEST, order_classes
 from trainer.images.picture import TRAITS

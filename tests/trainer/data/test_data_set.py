@@ -20,6 +20,7 @@ from tests.trainer.data.data_sets import (
     write_boxes,
 )
 from trainer.cache_folder import default_cache_folder
+from trainer.data.cleaning import Rejected
 from trainer.data.data_set import ReadOptions, read_data_set
 from trainer.data.options import DataOptions
 from trainer.errors import DataError
@@ -224,3 +225,31 @@ def test_a_single_class_is_refused(source):
         DataError, match=r"only one class \('a'\); classification needs at least two"
     ):
         read(source)
+
+
+def test_a_missing_image_is_a_rejected_row_and_the_others_are_read(source, tmp_path):
+    (tmp_path / "photos" / "4.png").unlink()
+    found = read(source, HOW, OTHER)
+    assert found.manifest.paths == tuple(f"{row}.png" for row in range(N) if row != 4)
+    assert found.rejected == [Rejected(6, "4.png", "missing", "there is no such file")]
+    assert found.rows == N
+
+
+def test_missing_and_unreadable_images_count_together(source, tmp_path):
+    (tmp_path / "photos" / "4.png").unlink()
+    (tmp_path / "photos" / "5.png").write_text("no image")
+    with pytest.raises(
+        DataError,
+        match=r"2 of 12 rows cannot be used \((1 missing, 1 unreadable|1 unreadable, 1 missing)\)",
+    ):
+        read(source)
+
+
+def test_corrections_may_name_images_as_the_table_does(tmp_path, photos):
+    source = photos(N)
+    text = source.read_text().replace(".png", "").replace("path", "id")
+    source.write_text(text)
+    corrections = tmp_path / "corrections.csv"
+    corrections.write_text("path,label\n3,b\n4.png,c\n")
+    found = read(source, image="id", suffix=".png", corrections=str(corrections))
+    assert found.repairs == {"labels corrected": 2}

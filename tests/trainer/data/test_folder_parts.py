@@ -244,12 +244,8 @@ def test_excluded_folders_are_not_read(tmp_path):
     assert (table.paths, table.ignored) == (["cat/1.png", "dog/1.png"], [])
 
 
-@pytest.mark.parametrize(
-    ("name", "there"), [("data", r"There: 'cat', 'dog'"), ("t.csv", "It is no folder")]
-)
-def test_a_folder_to_leave_out_that_does_not_exist_is_refused(tmp_path, name, there):
+def test_a_folder_to_leave_out_that_does_not_exist_is_refused(tmp_path):
     touched(tmp_path, "data/cat/1.png", "data/dog/1.png")
-    (tmp_path / "t.csv").write_text("path,label\ndata/cat/1.png,x\ndata/dog/1.png,y\n")
-    message = f"{tmp_path / name}: no sub-folder 'test' (data.exclude). {there}"
+    message = f"{tmp_path}/data: no sub-folder 'test' (data.exclude). There: 'cat', 'dog'"
     with pytest.raises(DataError, match=f"^{re.escape(message)}$"):
-        read(tmp_path / name, exclude="test")
+        read(tmp_path / "data", exclude="test")

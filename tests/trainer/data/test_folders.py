@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.trainer.data.tables import Reader, read, touched
 from trainer.data.folders import age_band, age_bands
-from trainer.data.sources import Table
+from trainer.data.table import Table
 from trainer.errors import DataError
 
 
@@ -56,6 +56,27 @@ def test_hidden_files_and_files_that_are_no_images_are_left_out(tree):
 )
 def test_every_kind_of_image_that_can_be_read_is_found(tree, suffix):
     assert tree(f"cat/1.{suffix}").paths == [f"cat/1.{suffix}"]
+
+
+def test_what_programs_leave_beside_images_is_no_image(tree):
+    table = tree(
+        "cat/1.png",
+        "cat/@eaDir/1.png/SYNOPHOTO_THUMB_M.png",
+        "cat/thumbs/1.png",
+        "dog/2.png",
+        "dog/Thumbnails/2.png",
+        "dog/._2.png",
+        "@eaDir/dog/2.png",
+        "__MACOSX/cat/1.png",
+        "#recycle/3.png",
+    )
+    assert table.paths == ["cat/1.png", "dog/2.png"]
+    assert table.ignored == []
+
+
+def test_a_folder_that_is_only_called_like_thumbnails_is_read(tree):
+    table = tree("thumb/1.png", "index/thumbs/2.png", "index/1.png")
+    assert table.paths == ["index/1.png", "index/thumbs/2.png", "thumb/1.png"]
 
 
 def test_a_photo_of_a_kind_that_cannot_be_read_is_a_row_and_not_overlooked(tree):

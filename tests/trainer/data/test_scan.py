@@ -19,7 +19,8 @@ from trainer.data import scan
 from trainer.data.cleaning import REPAIRS, FileFacts
 from trainer.data.options import DataOptions
 from trainer.data.scan import scan_files
-from trainer.data.sources import Table, read_table
+from trainer.data.sources import read_table
+from trainer.data.table import Table
 from trainer.errors import DataError
 from trainer.images.cache import pool_of
 from trainer.images.decode import decode, decode_all, fingerprint

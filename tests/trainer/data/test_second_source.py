@@ -8,7 +8,7 @@ import pytest
 
 from tests.trainer.data.tables import Reader, read, touched
 from trainer.data.fold_column import ALWAYS_TRAINED
-from trainer.data.sources import Table
+from trainer.data.table import Table
 from trainer.errors import DataError
 
 

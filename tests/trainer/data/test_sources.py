@@ -106,7 +106,7 @@ def test_only_what_pandas_writes_for_a_missing_value_is_missing(csv, cell, value
     assert csv(f"path,label\na.png,{cell}\nb.png,1\n").labels[0] == (value,)
 
 
-@pytest.mark.parametrize("label", ["007", "1e3", "2.0", "0", "-1", "True", " x", "日本"])
+@pytest.mark.parametrize("label", ["007", "1e3", "2.0", "0", "-1", "True", "x y", "日本"])
 def test_labels_are_the_text_that_was_written(csv, label):
     assert csv(f"path,label\na.png,{label}\nb.png,1\n").labels[0] == (label,)
 
@@ -136,21 +136,30 @@ def test_a_quote_that_is_never_closed_is_refused(csv):
         csv('path,label\n"a.png,0\nb.png,1\n')
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "path,label\na.png,고양이\n".encode("cp949"),
-        "path,label\na.png,\xe9\n".encode("latin1"),
-        "path,label\na.png,x\n".encode("utf-16"),
-        b"\x89PNG\r\n\x1a\n\xff\xfe\x00",
-    ],
-)
-def test_a_file_that_is_not_utf8_is_refused_with_what_to_do(csv, text):
-    with pytest.raises(
-        DataError,
-        match=r"train.csv: not a readable CSV file \('utf-8' codec .*\)\. Save it as UTF-8$",
-    ):
-        csv(text)
+def test_a_file_that_is_no_text_is_refused(csv):
+    with pytest.raises(DataError, match=r"train\.csv: neither UTF-8 nor Korean \(byte 0x89 at 0\)"):
+        csv(b"\x89PNG\r\n\x1a\n\xff\xfe\x00")
+
+
+def test_a_korean_file_is_read_with_a_note_unless_its_encoding_is_given(csv, tmp_path):
+    text = "경로,label\na.png,고양이\nb.png,강아지\n".encode("cp949")
+    table = csv(text, image="경로")
+    assert table.labels == [("고양이",), ("강아지",)]
+    assert table.notes == [
+        f"{tmp_path}/train.csv is read as CP949 (Korean, with all of EUC-KR); `encoding: cp949` "
+        "below data says so"
+    ]
+    assert csv(text, image="경로", encoding="cp949").notes == []
+
+
+def test_white_space_around_names_and_cells_is_left_out_and_counted(csv):
+    table = csv("path , label\n a.png, cat\nb.png,cat \nc.png,dog\n")
+    assert table.paths == ["a.png", "b.png", "c.png"]
+    assert table.labels == [("cat",), ("cat",), ("dog",)]
+    assert table.notes == [
+        "column 'path': white space around 1 of 3 cells is left out (' a.png' is read as 'a.png')",
+        "column 'label': white space around 2 of 3 cells is left out (' cat' is read as 'cat')",
+    ]
 
 
 @pytest.mark.parametrize("text", [b"", b"\n\n", b"\xef\xbb\xbf"])

@@ -64,7 +64,6 @@ def test_they_are_one_label_across_two_sources_of_any_type(tmp_path):
         ["1000", "1_000"],
         ["5", "+5"],
         ["5", "5."],
-        ["5", " 5"],
         ["٣", "3"],
         ["1", "True"],
     ],

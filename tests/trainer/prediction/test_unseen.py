@@ -10,7 +10,7 @@ import pytest
 
 from trainer.data.options import DataOptions
 from trainer.errors import DataError
-from trainer.prediction.unseen import Unseen, read_unseen
+from trainer.prediction.unseen import Unseen, read_unseen, table_options
 
 
 @pytest.fixture
@@ -99,6 +99,38 @@ def test_a_name_in_another_unicode_form_is_found(folder, table):
     unseen = read(table("path", "caf\u00e9.png"))
     assert unseen.missing == frozenset()
     assert unseen.file(0).is_file()
+
+
+def test_ids_find_their_images_by_folder_and_suffix_or_by_a_pattern(folder, table):
+    source = table("id", "a", "c")
+    unseen = read(source, image="id", folder="deep", suffix="png")
+    assert (unseen.root, unseen.paths) == (folder / "deep", ("a.png", "c.png"))
+    assert (unseen.missing, unseen.columns) == ({1}, {"id": ("a", "c")})
+    unseen = read(source, image="deep/{id}.png")
+    assert (unseen.root, unseen.paths) == (folder, ("deep/a.png", "deep/c.png"))
+
+
+def test_images_that_are_elsewhere_are_refused_with_the_options_that_find_them(folder, table):
+    source = table("id", "c")
+    message = "\n  c\ndeep/er/c.webp exists: give --folder deep/er --image '{id}.webp'"
+    with pytest.raises(DataError, match=f"{re.escape(message)}$"):
+        read(source, image="id")
+    assert read(source, image="{id}.webp", folder="deep/er").missing == frozenset()
+
+
+def test_a_table_is_read_as_in_training_where_nothing_else_is_said(folder, table):
+    source = str(table("id", "a"))
+    trained = {"image": "id", "folder": "deep", "suffix": ".png", "encoding": "utf-8"}
+
+    def told(**given: str) -> DataOptions:
+        return table_options(trained, source, **{"image": None, "folder": None, **given})
+
+    assert told() == DataOptions(source=source, **trained)
+    assert told(folder="deep/er", image="x").folder == "deep/er"
+    # the folder of the training images is not that of the new ones
+    (folder / "deep").rename(folder / "shallow")
+    assert told().folder is None
+    assert told(group="id").group == "id"
 
 
 @pytest.mark.parametrize(

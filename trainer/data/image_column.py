@@ -1,0 +1,129 @@
+"""The path of each row's image: a column of a table, or a pattern such as `images/{id}.png`."""
+
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from trainer.data.frames import columns_text
+from trainer.errors import DataError
+
+FIELD = re.compile(r"\{([^{}]+)\}")
+SLICE = re.compile(r"(.+)\[(\d*)(:?)(\d*)\]")
+PART = re.compile(r"(.+?)(?:\.(name|last[23]))?(\.stem)?")
+Columns = Mapping[str, Sequence[str]]
+
+
+def is_pattern(image: str) -> bool:
+    """Whether `data.image` is a pattern, and not the name of a column."""
+    return FIELD.search(image) is not None
+
+
+def image_paths(
+    columns: Columns,
+    image: str,
+    *,
+    suffix: str | None,
+    where: str,
+    what: str = "(data.image)",
+    advice: str = "",
+) -> list[str]:
+    """The path of each row's image, or an empty text if a cell of it is empty.
+
+    In a pattern, `{id}` is the cell of the column `id`, and `{id[0:2]}` its first two letters.
+    `{id.name}` is a path's file name without the folders, `{id.last2}` and `{id.last3}` have one or
+    two folders before it, and `{id.stem}` is the path without its suffix; `{id.name.stem}` is both.
+
+    Args:
+        columns: the cells of each column, by its name.
+        image: the name of a column, or a pattern.
+        suffix: what is added to each path that does not end with it, or None.
+        where: the name of the table, for messages.
+        what: what the column is, for the message about a missing column.
+        advice: the end of this message.
+
+    Raises:
+        DataError: a column is missing.
+
+    Example:
+        >>> columns = {"id": ["7", ""], "kind": ["cat", "dog"]}
+        >>> image_paths(columns, "pictures/{kind}/{id}", suffix=".png", where="train.csv")
+        ['pictures/cat/7.png', '']
+    """
+
+    def column(name: str) -> Sequence[str]:
+        if name not in columns:
+            raise DataError(f"{where}: no column {name!r} {what}. {columns_text(columns)}{advice}")
+        return columns[name]
+
+    if not is_pattern(image):
+        paths = list(column(image))
+    else:
+        texts = FIELD.split(image)  # in turn a literal text and what stands in braces
+        fields = [_cells(field, columns, column) for field in texts[1::2]]
+        paths = [
+            texts[0] + "".join(map(str.__add__, cells, texts[2::2])) if all(cells) else ""
+            for cells in zip(*fields, strict=True)
+        ]
+    if suffix is None:
+        return paths
+    return [path and path.removesuffix(suffix) + suffix for path in paths]
+
+
+def _cells(field: str, columns: Columns, column: Callable[[str], Sequence[str]]) -> list[str]:
+    """What stands in each row for a field of a pattern; a column's whole name goes first."""
+    if field in columns:
+        return list(columns[field])
+    if found := SLICE.fullmatch(field):
+        name, first, colon, last = found.groups()
+        start = int(first or 0)
+        end = (int(last) if last else None) if colon else start + 1
+        return [cell[start:end] for cell in column(name)]
+    found = PART.fullmatch(field)
+    assert found is not None, "a field of a pattern has at least one letter"
+    name, last, stem = found.groups()
+    count = 0 if last is None else 1 if last == "name" else int(last[-1])
+    return [_part(cell, count, stem=stem is not None) for cell in column(name)]
+
+
+def _part(cell: str, count: int, *, stem: bool) -> str:
+    """The last parts of a path, or all of them if `count` is 0; without suffix if `stem`."""
+    if not count and not stem:
+        return cell
+    parts = cell.replace("\\", "/").split("/")
+    kept = "/".join(parts[-count:])
+    return os.path.splitext(kept)[0] if stem else kept
+
+
+def images_folder(source: Path, folder: str | None) -> Path:
+    """The folder to which the paths of a table are relative.
+
+    Args:
+        source: the table.
+        folder: `data.folder`: relative to the table's folder or, if it is not there, to the working
+            folder; or None for the table's folder.
+
+    Raises:
+        DataError: there is no such folder.
+    """
+    if folder is None:
+        return source.parent
+    place = _place(source, folder)
+    if place is not None:
+        return place
+    beside = sorted(path.name for path in source.parent.iterdir() if path.is_dir())
+    there = f"Folders there: {', '.join(beside[:10])}" if beside else "No folder is there"
+    raise DataError(
+        f"{source}: no folder {folder!r} (data.folder), neither in {source.parent} nor in the "
+        f"working folder. {there}"
+    )
+
+
+def has_folder(source: Path, folder: str | None) -> bool:
+    """Whether `images_folder` finds the folder for this table."""
+    return folder is not None and _place(source, folder) is not None
+
+
+def _place(source: Path, folder: str) -> Path | None:
+    places = (source.parent / folder, Path(folder))
+    return next((place for place in places if place.is_dir()), None)
