@@ -144,6 +144,8 @@ def _identity(spec: SweepSpec) -> dict[str, Any]:
     for name in ("source", "valid"):
         data[name] = None if data[name] is None else str(Path(data[name]).resolve())
     folds = spec.folds.model_dump(mode="json", include={"seed", "holdout", "column"})
+    if spec.folds.rare is not None:
+        folds["rare"] = spec.folds.rare
     return {
         "data": data,
         "folds": {**folds, "k": spec.folds.k if spec.folds.column is None else None},

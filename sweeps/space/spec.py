@@ -373,6 +373,8 @@ class SweepSpec(Section):
         part["folds"]["race"] = None if race is None else race.model_dump(mode="json")
         if not self.folds.paired_seeds:  # sweeps of format 1 do not name it
             del part["folds"]["paired_seeds"]
+        if self.folds.rare is None:  # nor do sweeps of earlier versions name this
+            del part["folds"]["rare"]
         weights = self.data.model_dump(mode="json", include={"face_weights", "background_weights"})
         return {
             **part,

@@ -103,7 +103,14 @@ def cut_data(
     given = folds.model_fields_set
     k = before.k if before is not None and "k" not in given else folds.k
     holdout = before.holdout if before is not None and "holdout" not in given else folds.holdout
-    cut = make_folds(found.manifest, k=k, seed=folds.seed, holdout=holdout, earlier=before)
+    cut = make_folds(
+        found.manifest,
+        k=k,
+        seed=folds.seed,
+        holdout=holdout,
+        rare=folds.rare,
+        earlier=before,
+    )
     return Cut(found, cut, before)
 
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from trainer.data.part_words import ROLES
+from trainer.data.values import yaml_name
 from trainer.errors import DataError
 from trainer.images.manifest import composed
 
@@ -203,7 +204,7 @@ def _named_like_parts(source: Path, parts: list[_Folder], tops: list[_Folder]) -
     train = next((f for f in parts if role_of[f.path] == "train"), None)
     valid = next((f for f in parts if role_of[f.path] == "valid"), None)
     if train is None and len(tops) > len(parts):
-        names = ", ".join(_quoted(folder.name) for folder in parts)
+        names = ", ".join(yaml_name(folder.name) for folder in parts)
         them = "it" if len(parts) == 1 else "them"
         return problem + f"Write `exclude: [{names}]` below data to leave {them} out"
     train = train or parts[0]
@@ -244,8 +245,3 @@ def _names(folders: list[_Folder]) -> str:
     names = [composed(folder.path) for folder in folders]
     more = f" and {len(names) - MAX_SHOWN:,} more" if len(names) > MAX_SHOWN else ""
     return ", ".join(names[:MAX_SHOWN]) + more
-
-
-def _quoted(name: str) -> str:
-    """A name as an entry of a list in YAML."""
-    return name if re.fullmatch(r"[^\W\d][\w -]*", name) else f"'{name}'"

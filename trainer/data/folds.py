@@ -11,6 +11,7 @@ import functools
 import hashlib
 import json
 from collections.abc import Iterator
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +19,7 @@ import numpy.typing as npt
 from trainer.data.fold_column import ALWAYS_TRAINED, HOLDOUT
 from trainer.data.image_files import MAX_NAMED, named
 from trainer.data.placing import Ints, place_units
+from trainer.data.rare_classes import rare_units, refuse_rare_classes
 from trainer.errors import DataError
 from trainer.images.manifest import Manifest
 from trainer.seeds import derive
@@ -96,7 +98,13 @@ class Folds:
 
 
 def make_folds(
-    manifest: Manifest, *, k: int, seed: int, holdout: float = 0.0, earlier: Folds | None = None
+    manifest: Manifest,
+    *,
+    k: int,
+    seed: int,
+    holdout: float = 0.0,
+    rare: Literal["train"] | None = None,
+    earlier: Folds | None = None,
 ) -> Folds:
     """Cut the manifest into k stratified folds of whole groups.
 
@@ -108,6 +116,8 @@ def make_folds(
 
     Args:
         holdout: the share of the images that is left out of all folds, from 0 to 1.
+        rare: "train": classes with fewer groups (or images) than k are always trained on, and so
+            are whole groups with an image of such a class. None: such classes are refused.
         earlier: folds whose images keep their folds. Only new images and new groups are placed. If
             a group has images in several of the earlier folds, the whole group goes to the fold
             with most of these images.
@@ -122,10 +132,10 @@ def make_folds(
         raise DataError(
             f"the earlier folds are {earlier.k} and not {k}: set folds.k to {earlier.k}"
         )
-    if earlier is not None and (earlier.fold_N == ALWAYS_TRAINED).any():
+    if earlier is not None and rare is None and (earlier.fold_N == ALWAYS_TRAINED).any():
         raise DataError(
-            "the earlier folds come from a column and have images that are always trained on: "
-            "give the column again (folds.column)"
+            "the earlier folds have images that are always trained on: give the column again that "
+            "fixes the folds (folds.column), or folds.rare: train"
         )
     if earlier is not None and earlier.holdout and not holdout:
         raise DataError(
@@ -133,14 +143,27 @@ def make_folds(
             f"set folds.holdout to {earlier.holdout:g}"
         )
     units_N, names = _units(manifest)
-    _refuse_small_classes(manifest, units_N, k=k)
+    if rare is None:
+        refuse_rare_classes(manifest, units_N, k=k)
+    rare_U = rare_units(manifest, units_N, k=k)
     shares_B = np.array([(1 - holdout) / k] * k + ([holdout] if holdout else []))
     bins_U = np.full(len(names), -1, dtype=np.int64)
     if earlier is not None:
         bins_U = _kept(manifest, units_N, earlier, bins=len(shares_B))
-    order = [derive(seed, "folds", *name) for name in names]
-    place_units(manifest.labels_N, units_N, bins_U, order=order, shares_B=shares_B)
-    fold_N = bins_U[units_N]
+    order = np.array([derive(seed, "folds", *name) for name in names], dtype=np.uint64)
+    placed_N = ~rare_U[units_N]
+    # the units that are placed get numbers without gaps
+    number_U = np.cumsum(~rare_U) - 1
+    bins = bins_U[~rare_U]
+    place_units(
+        manifest.labels_N[placed_N],
+        number_U[units_N[placed_N]],
+        bins,
+        order=order[~rare_U].tolist(),
+        shares_B=shares_B,
+    )
+    fold_N = np.full(len(manifest), ALWAYS_TRAINED, dtype=np.int64)
+    fold_N[placed_N] = bins[number_U[units_N[placed_N]]]
     fold_N[fold_N == k] = HOLDOUT
     folds = Folds(manifest=manifest, fold_N=fold_N, k=k, seed=seed, holdout=holdout)
     _refuse_impossible(folds)
@@ -185,8 +208,9 @@ def deviations(folds: Folds) -> list[str]:
     """
     counts_Kk = folds.counts()
     classes = folds.manifest.classes
-    found = _odd_holdout(folds)
-    for label, fold in np.argwhere(counts_Kk == 0).tolist():
+    found = [*_unscored(folds), *_odd_holdout(folds)]
+    scored_K1 = counts_Kk.any(axis=1, keepdims=True)
+    for label, fold in np.argwhere((counts_Kk == 0) & scored_K1).tolist():
         found.append(
             f"fold {fold} has no image of class {classes[label]!r}: "
             "its F1 there is 0 for every trial"
@@ -205,6 +229,22 @@ def deviations(folds: Folds) -> list[str]:
         if len(found) <= MAX_NAMED
         else [*found[:MAX_NAMED], f"and {len(found) - MAX_NAMED} more such folds"]
     )
+
+
+def _unscored(folds: Folds) -> list[str]:
+    """A warning about the classes that no fold run is scored on."""
+    rare = _unscored_classes(folds)
+    if not rare:
+        return []
+    names = [f"{name!r} ({count:,})" for name, count in rare]
+    more = f" and {len(names) - MAX_NAMED:,} more" if len(names) > MAX_NAMED else ""
+    highest = 1 - len(rare) / len(folds.manifest.classes)
+    return [
+        f"{len(rare):,} of {len(folds.manifest.classes):,} classes "
+        f"({sum(count for _, count in rare):,} images) are held out by no fold: "
+        f"{', '.join(names[:MAX_NAMED])}{more}. f1 counts 0 for each of them, so it can reach "
+        f"{highest:.3f} at most; accuracy and balanced_accuracy leave them out"
+    ]
 
 
 def _odd_holdout(folds: Folds) -> list[str]:
@@ -236,26 +276,15 @@ def _units(manifest: Manifest) -> tuple[Ints, list[tuple[str, ...]]]:
     return units_N, [("group", name) if grouped else (name,) for name in names]
 
 
-def _refuse_small_classes(manifest: Manifest, units_N: Ints, *, k: int) -> None:
-    """Refuse classes with fewer units than folds.
-
-    Raises:
-        DataError: there is such a class.
-    """
-    pairs = np.unique(np.stack([manifest.labels_N, units_N]), axis=1)
-    counts_K = np.bincount(pairs[0], minlength=len(manifest.classes))
-    small = [
-        f"{name!r} ({count})"
-        for name, count in zip(manifest.classes, counts_K, strict=True)
-        if count < k
+def _unscored_classes(folds: Folds) -> list[tuple[str, int]]:
+    """The classes that no fold run is scored on, each with its number of images."""
+    total_K = np.bincount(folds.manifest.labels_N, minlength=len(folds.manifest.classes))
+    unscored_K = folds.counts().sum(axis=1) == 0
+    return [
+        (name, int(count))
+        for name, count, unscored in zip(folds.manifest.classes, total_K, unscored_K, strict=True)
+        if unscored
     ]
-    if small:
-        what = "images" if manifest.groups is None else "groups"
-        raise DataError(
-            f"{manifest.root}: {len(small)} of {len(manifest.classes)} classes have fewer {what} "
-            f"than the {k} folds: {', '.join(small[:10])}. "
-            "Add images, drop these classes, or lower folds.k"
-        )
 
 
 def _kept(manifest: Manifest, units_N: Ints, earlier: Folds, *, bins: int) -> Ints:

@@ -307,6 +307,13 @@ class FoldOptions(Section):
             "empty or -1 is always trained on."
         ),
     ] = None
+    rare: Annotated[
+        Literal["train"] | None,
+        Field(
+            description="train: classes with fewer images (or groups) than folds are always "
+            "trained on and never held out. Left out, they are refused."
+        ),
+    ] = None
     file: Annotated[
         Location | None,
         Field(description="A folds file (runs/<sweep>/folds.npz): its images keep their folds."),
@@ -316,7 +323,7 @@ class FoldOptions(Section):
     def _a_column_decides_alone(self) -> "FoldOptions":
         given = [
             name
-            for name in ("k", "holdout", "file")
+            for name in ("k", "holdout", "rare", "file")
             if self.column is not None and name in self.model_fields_set
         ]
         if given:

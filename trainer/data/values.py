@@ -10,6 +10,7 @@ from trainer.images.manifest import Manifest, composed, number_of
 # A whole number as people and pandas write it. Leading zeros, a plus sign and an exponent are
 # missing on purpose: such texts are often names (the patient `007`), and no program adds them.
 WHOLE = re.compile(r"(-?(?:0|[1-9][0-9]*))(?:\.0+)?")
+WORDS_OF_YAML = ("true", "false", "null")
 MAX_SHOWN = 5  # values that one message shows
 
 
@@ -126,3 +127,14 @@ def _look(name: str) -> Hashable:
 def _shown(entries: Sequence[str]) -> str:
     more = f", and {len(entries) - MAX_SHOWN:,} more" if len(entries) > MAX_SHOWN else ""
     return ", ".join(entries[:MAX_SHOWN]) + more
+
+
+def yaml_name(name: str) -> str:
+    """A name as an entry of a list in YAML, where a number or a sign would mean something else.
+
+    Example:
+        >>> yaml_name("cat"), yaml_name("7"), yaml_name("a: b"), yaml_name("true")
+        ('cat', "'7'", "'a: b'", "'true'")
+    """
+    plain = re.fullmatch(r"[^\W\d][\w -]*", name) and name.casefold() not in WORDS_OF_YAML
+    return name if plain else "'" + name.replace("'", "''") + "'"

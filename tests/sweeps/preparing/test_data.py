@@ -111,6 +111,7 @@ def test_a_new_sweep_takes_the_folds_of_the_newest_sweep_cut_alike(
         {"k": 2, "seed": 1},
         {"k": 2, "holdout": 0.2},
         {"column": "fold"},
+        {"k": 2, "rare": "train"},
     ],
     ids=str,
 )
