@@ -31,7 +31,9 @@ REPAIRS = {
     "grey": "greyscale turned to RGB",
     "rotated": "EXIF orientation applied",
     "animated": "animations, first frame used",
-    "beyond": "values outside the levels cut",  # known only after the pixels are decoded
+    # these two are known only after the pixels are decoded
+    "beyond": "values outside the levels cut",
+    "no end": "JPEG end markers added",
 }
 
 

@@ -32,8 +32,10 @@ from trainer.images.picture import Kept, read_header
 from trainer.images.pool import PoolWriter, image_key
 from trainer.images.preprocessing import Box, Preprocessing, Reading
 
-FORMAT = 1
-BEYOND = list(REPAIRS).index("beyond")  # the bit of this trait
+FORMAT = 2  # in format 1, JPEG files that lack only their end marker are errors
+# the bits of the traits that are known only after the pixels are decoded
+BEYOND = 1 << list(REPAIRS).index("beyond")
+NO_END = 1 << list(REPAIRS).index("no end")
 # Share of the pixels of an image. The levels of a sample leave out 0.1 % at each end.
 MAX_BEYOND = 0.01
 SAVE_EVERY_S = 60.0
@@ -270,9 +272,11 @@ def _read(
             record["hashed"] = True
             pictures |= greys
         if any(picture.beyond > MAX_BEYOND for picture in pictures.values()):
-            record["traits"] |= 1 << BEYOND
-        elif not pictures and known["digest"] == record["digest"]:
-            record["traits"] |= known["traits"] & (1 << BEYOND)
+            record["traits"] |= BEYOND
+        if any(picture.completed for picture in pictures.values()):
+            record["traits"] |= NO_END
+        if not pictures and known["digest"] == record["digest"]:
+            record["traits"] |= known["traits"] & (BEYOND | NO_END)
     except UnreadableError as error:
         return _FileResult(record, str(error), [])
     return _FileResult(record, "", pixels)

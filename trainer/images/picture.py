@@ -22,6 +22,7 @@ from PIL import ExifTags, Image, ImageFile, JpegImagePlugin, UnidentifiedImageEr
 from trainer.errors import UnreadableError
 from trainer.fields.images import Resampling
 from trainer.images.depth import Depth, deep_values, depth_of, in_8_bits, without_alpha
+from trainer.images.jpeg_end import with_end_marker
 from trainer.images.levels import Range, range_of
 from trainer.images.preprocessing import Reading, Size
 
@@ -146,6 +147,7 @@ class Picture:
         size_WH: width and height of the picture at full scale.
         scale_XY, offset_XY: coordinate x of the full picture is x * scale + offset in `image`.
         beyond: the share of the pixels that were outside the levels of a file of more than 8 bits.
+        completed: whether the file is a JPEG that lacked its end marker, and nothing else.
     """
 
     image: Image.Image
@@ -153,6 +155,7 @@ class Picture:
     scale_XY: tuple[float, float] = (1, 1)
     offset_XY: tuple[float, float] = (0, 0)
     beyond: float = 0.0
+    completed: bool = False
 
     @property
     def whole(self) -> Area:
@@ -231,9 +234,7 @@ def read_picture(
     if scale in kept:
         return kept[scale]
     with _failures(data, reading):
-        if scale > 1:
-            image.draft("L" if grey else None, (image.width // scale, image.height // scale))
-        image.load()
+        image, completed = _loaded(image, data, scale=scale, grey=grey, reading=reading)
         orientation = _orientation(image)
         shallow = depth is None or (depth == "colour" and reading.levels is None)
         values = None if shallow else deep_values(image, data, depth)
@@ -249,8 +250,28 @@ def read_picture(
     missing_x = upright.width - full_WH[0] / scale
     missing_y = upright.height - full_WH[1] / scale
     offset_XY = (missing_x * (orientation in MIRRORED_X), missing_y * (orientation in MIRRORED_Y))
-    kept[scale] = Picture(upright, full_WH, (1 / scale, 1 / scale), offset_XY, beyond)
+    kept[scale] = Picture(upright, full_WH, (1 / scale, 1 / scale), offset_XY, beyond, completed)
     return kept[scale]
+
+
+def _loaded(
+    image: ImageFile.ImageFile, data: bytes, *, scale: int, grey: bool, reading: Reading
+) -> tuple[ImageFile.ImageFile, bool]:
+    """The decoded image of a file, and whether the end marker of a JPEG was added for that."""
+
+    def load(opened: ImageFile.ImageFile) -> ImageFile.ImageFile:
+        if scale > 1:
+            opened.draft("L" if grey else None, (opened.width // scale, opened.height // scale))
+        opened.load()
+        return opened
+
+    try:
+        return load(image), False
+    except OSError:
+        whole = with_end_marker(data) if image.format in ("JPEG", "MPO") else None
+        if whole is None:
+            raise
+        return load(_open(whole, reading)), True
 
 
 def _open(data: bytes, reading: Reading) -> ImageFile.ImageFile:

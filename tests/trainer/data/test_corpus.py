@@ -95,6 +95,7 @@ KINDS = (
     Kind("rotated.jpg", rotated(), ("rotated",), size_HW=(16, 12)),
     Kind("한글 사진 1.jpg", PHOTO),
     Kind(" b 'c' (1).jpg", PHOTO),
+    Kind("no end marker.jpg", PHOTO[:-2], ("no end",)),
     Kind("empty.jpg", b"", why="empty file"),
     Kind("truncated.jpg", PHOTO[:-80], why=r"truncated \(\d+ bytes not processed\)"),
     Kind("truncated in its header.jpg", PHOTO[: len(PHOTO) // 2], why=r"truncated .*"),
