@@ -44,7 +44,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "training data)",
     )
     parser.add_argument(
-        "--folder", metavar="DIR", help="where the images of a table lie (default: as in training)"
+        "--folder",
+        metavar="DIR",
+        help="where the images of a table lie (default: paths are relative to it)",
     )
     parser.add_argument("--out", type=Path, help="file for the CSV (default: stdout)")
     parser.add_argument(

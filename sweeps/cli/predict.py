@@ -100,7 +100,7 @@ def predict(
         typer.Option(
             "--folder",
             metavar="DIR",
-            help="Where the CSV's images lie (default: data.folder, if it is there).",
+            help="Where the CSV's images lie (default: paths are relative to the CSV).",
         ),
     ] = None,
     group: Annotated[

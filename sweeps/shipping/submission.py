@@ -66,7 +66,7 @@ class Wanted:
         options: how the template is understood.
         image: the column of the source with the paths, or a pattern; None for that of the training
             data.
-        folder: where the images of the source lie; None for as in the training data.
+        folder: where the images of the source lie; None if its paths are relative to it.
         group: the column of the source's groups, or "folder"; None averages no groups.
         tta: test-time augmentation; None for that of each model's training.
         folds: how many fold models of each member predict; None for all.

@@ -19,6 +19,17 @@ def is_pattern(image: str) -> bool:
     return FIELD.search(image) is not None
 
 
+def without_folder(image: str) -> str:
+    """A pattern without the folders before its first column; the name of a column stays as it is.
+
+    Example:
+        >>> without_folder("train/png/{site}/{id}.png"), without_folder("id")
+        ('{site}/{id}.png', 'id')
+    """
+    first = FIELD.search(image)
+    return image if first is None else image[image.rfind("/", 0, first.start()) + 1 :]
+
+
 def image_paths(
     columns: Columns,
     image: str,
@@ -108,22 +119,12 @@ def images_folder(source: Path, folder: str | None) -> Path:
     """
     if folder is None:
         return source.parent
-    place = _place(source, folder)
-    if place is not None:
-        return place
+    for place in (source.parent / folder, Path(folder)):
+        if place.is_dir():
+            return place
     beside = sorted(path.name for path in source.parent.iterdir() if path.is_dir())
     there = f"Folders there: {', '.join(beside[:10])}" if beside else "No folder is there"
     raise DataError(
         f"{source}: no folder {folder!r} (data.folder), neither in {source.parent} nor in the "
         f"working folder. {there}"
     )
-
-
-def has_folder(source: Path, folder: str | None) -> bool:
-    """Whether `images_folder` finds the folder for this table."""
-    return folder is not None and _place(source, folder) is not None
-
-
-def _place(source: Path, folder: str) -> Path | None:
-    places = (source.parent / folder, Path(folder))
-    return next((place for place in places if place.is_dir()), None)

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from trainer.data.folders import image_files
 from trainer.data.frames import TABLE_SUFFIXES, columns_text, read_frame
-from trainer.data.image_column import has_folder, image_paths, images_folder
+from trainer.data.image_column import image_paths, images_folder, without_folder
 from trainer.data.image_files import existing, find_files, named, refuse_other_codes
 from trainer.data.lost_images import place_of
 from trainer.data.options import DataOptions
@@ -22,7 +22,7 @@ from trainer.data.sources import raw_boxes
 from trainer.errors import DataError
 
 # the options of `data` that also say how a table of new images is read
-TAKEN = ("image", "folder", "suffix", "encoding", "box", "box_format", "bad_boxes")
+TAKEN = ("image", "suffix", "encoding", "box", "box_format", "bad_boxes")
 FOLDER = "folder"  # the name of a group that is the folder of an image
 
 
@@ -74,20 +74,22 @@ def table_options(
 ) -> DataOptions:
     """How a table of new images is read: as that of the training images, where nothing is said.
 
+    Where the training images lie is not taken over, neither `folder` nor the folders at the
+    beginning of a pattern: new images with the same names would be mistaken for them.
+
     Args:
-        trained: the options of TAKEN as the training data had them. Its folder of images is used if
-            the new table finds it, too.
+        trained: the options of TAKEN as the training data had them.
         source: the table, or a folder of images.
         image: `data.image` of the new table, or None.
         folder: `data.folder` of the new table, or None.
         group: the column of the groups, or FOLDER, or None.
     """
-    given = {"image": image, "folder": folder}
-    named = {name: value for name, value in given.items() if value is not None}
-    data = DataOptions(**{**trained, **named, "source": source, "group": group})
-    if folder is None and not has_folder(existing(data.source), data.folder):
-        data = data.model_copy(update={"folder": None})
-    return data
+    taken = {name: value for name, value in trained.items() if name in TAKEN}
+    if image is not None:
+        taken["image"] = image
+    elif "image" in taken:
+        taken["image"] = without_folder(taken["image"])
+    return DataOptions(**{**taken, "source": source, "folder": folder, "group": group})
 
 
 def read_unseen(data: DataOptions, *, boxes: bool = False) -> Unseen:

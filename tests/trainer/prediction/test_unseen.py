@@ -118,19 +118,23 @@ def test_images_that_are_elsewhere_are_refused_with_the_options_that_find_them(f
     assert read(source, image="{id}.webp", folder="deep/er").missing == frozenset()
 
 
-def test_a_table_is_read_as_in_training_where_nothing_else_is_said(folder, table):
+def test_a_table_is_read_as_in_training_where_nothing_else_is_said(table):
     source = str(table("id", "a"))
-    trained = {"image": "id", "folder": "deep", "suffix": ".png", "encoding": "utf-8"}
+    trained = {"image": "train/{id}", "suffix": ".png", "encoding": "utf-8"}
 
     def told(**given: str) -> DataOptions:
         return table_options(trained, source, **{"image": None, "folder": None, **given})
 
-    assert told() == DataOptions(source=source, **trained)
-    assert told(folder="deep/er", image="x").folder == "deep/er"
-    # the folder of the training images is not that of the new ones
-    (folder / "deep").rename(folder / "shallow")
-    assert told().folder is None
-    assert told(group="id").group == "id"
+    assert told() == DataOptions(source=source, **{**trained, "image": "{id}"})
+    assert told(folder="deep", image="x", group="y") == DataOptions(
+        source=source, **{**trained, "image": "x"}, folder="deep", group="y"
+    )
+
+
+def test_the_folder_of_the_training_images_is_not_that_of_new_ones(table):
+    source = str(table("id", "a"))
+    trained = {"image": "id", "folder": "deep"}
+    assert table_options(trained, source, image=None, folder=None).folder is None
 
 
 @pytest.mark.parametrize(
