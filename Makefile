@@ -39,6 +39,7 @@ check: $(READY)
 
 docs: $(READY)
 	$(BIN)/python -m trainer.parameters > docs/parameters.md
+	$(BIN)/python -m trainer.data_page docs/data.md
 
 # exact versions for every platform; no addresses in the file
 lock: $(READY)

@@ -29,6 +29,7 @@ WINGS = {
         "prediction",
         "predict",
         "parameters",
+        "data_page",
         "__main__",
     ],
     "sweeps": [

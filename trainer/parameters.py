@@ -56,7 +56,7 @@ def _section(section: Any) -> Iterator[str]:
     declared = section.__annotations__
     for name, field in section.model_fields.items():
         if name in declared:
-            yield f"| `{name}` | {_values(field)} | {_code(field.default)} | {_meaning(field)} |"
+            yield f"| `{name}` | {values_text(field)} | {code(field.default)} | {_meaning(field)} |"
     yield ""
 
 
@@ -66,7 +66,8 @@ def _meaning(field: FieldInfo) -> str:
     return f"{field.description}{source}".replace("|", "\\|")
 
 
-def _values(field: FieldInfo) -> str:
+def values_text(field: FieldInfo) -> str:
+    """The type of a field and its bounds, in words."""
     bounds = " and ".join(
         f"{sign} {_plain(getattr(constraint, key))}"
         for constraint in field.metadata
@@ -82,7 +83,7 @@ def _type(annotation: Any) -> str:
     if annotation == UserFunction:
         return "FILE.py:FUNCTION"
     if origin is Literal:
-        return ", ".join(_code(value) for value in inner)
+        return ", ".join(code(value) for value in inner)
     if origin in (Union, types.UnionType):
         return " or ".join(_type(kind) for kind in inner if kind is not type(None))
     if origin is typing.Annotated:
@@ -91,12 +92,21 @@ def _type(annotation: Any) -> str:
         return f"mapping of {_type(inner[0])} to {_type(inner[1])}"
     if origin is list:
         return f"list of {_type(inner[0])}s"
+    if origin is tuple:
+        count = "" if inner[-1] is Ellipsis else f"{len(inner)} "
+        return f"list of {count}{_type(inner[0])}s"
     if isinstance(annotation, type) and issubclass(annotation, enum.Enum):
-        return ", ".join(_code(member.value) for member in annotation)
+        return ", ".join(code(member.value) for member in annotation)
     return {str: "text", int: "whole number", float: "number", bool: "true, false"}[annotation]
 
 
-def _code(value: Any) -> str:
+def code(value: Any) -> str:
+    """A value as YAML has it, in the type of code.
+
+    Example:
+        >>> code(None), code(True), code(1e-05), code("adam")
+        ('`null`', '`true`', '`1e-5`', '`adam`')
+    """
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
     return "`null`" if value is None else f"`{_plain(value)}`"
