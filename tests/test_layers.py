@@ -94,6 +94,7 @@ FOREIGN = {
     "sklearn": ["sweeps/samples/", "sweeps/results/importance.py"],
     "cv2": ["trainer/images/crops.py"],
     "rembg": ["trainer/images/crops.py"],
+    "pillow_heif": ["trainer/images/other_formats.py"],
     "onnx": ["trainer/prediction/onnx_export.py"],
     "onnxscript": ["trainer/prediction/onnx_export.py"],
     "onnxruntime": ["trainer/images/crops.py", "trainer/prediction/onnx_export.py"],
@@ -348,6 +349,7 @@ def _below(place: str) -> list[Path]:
 IMPORTED_AS = {
     "pillow": "PIL",
     "opencv-python-headless": "cv2",
+    "pillow-heif": "pillow_heif",
     "scikit-learn": "sklearn",
     "ruamel.yaml": "ruamel",
     "optuna-dashboard": "optuna_dashboard",

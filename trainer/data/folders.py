@@ -12,8 +12,8 @@ from pathlib import Path
 
 from trainer.images.manifest import composed
 
-# The formats that trainer.images.decode reads, and HEIC. HEIC cannot be read: its files are listed
-# here so that the user sees them among the rejected rows.
+# The formats that trainer.images.decode reads, HEIC with an optional library, and DICOM. DICOM
+# cannot be read: its files are listed here so that the user sees them among the rejected rows.
 IMAGE_SUFFIXES = frozenset(
     {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
 ) | frozenset(
@@ -30,6 +30,8 @@ IMAGE_SUFFIXES = frozenset(
         ".avif",
         ".heic",
         ".heif",
+        ".dcm",
+        ".dicom",
     }
 )
 # Folders that programs make, with thumbnails or deleted files: Synology, QNAP, macOS, Windows,

@@ -35,20 +35,27 @@ class FileNames:
     def __init__(self, *, loose: bool = False) -> None:
         self._loose = loose
         self._names: dict[str, dict[str, str]] = {}
+        self._folders: dict[str, str] = {}  # as they are on the disk
 
     def on_disk(self, path: str) -> str:
         """The path as it is on the disk, or `path` itself if there is no such file or folder."""
         if (path.isascii() and not self._loose) or os.path.lexists(path):
             return path
+        return self.of_missing(path) or path
+
+    def of_missing(self, path: str) -> str | None:
+        """As `on_disk`, of a path that is not there as it is written; None if it is nowhere."""
         parent, name = os.path.split(path)
         if not name:
-            return path
-        folder = self.on_disk(parent) if parent else "."
+            return None
+        folder = self._folders.get(parent)
+        if folder is None:
+            folder = self._folders[parent] = self.on_disk(parent) if parent else "."
         if folder not in self._names:
             self._names[folder] = self._listed(folder)
         names = self._names[folder]
         found = names.get(composed(name)) or names.get(_loosely(name))
-        return path if found is None else os.path.join(folder if parent else "", found)
+        return None if found is None else os.path.join(folder if parent else "", found)
 
     def _listed(self, folder: str) -> dict[str, str]:
         """The names in a folder as they are on the disk, by each spelling that finds them."""
@@ -145,11 +152,11 @@ def _spelled(file: str, names: FileNames) -> str | None:
     """The path of a missing file or folder as it is on the disk, or None if it is not there."""
     if "\0" in file:
         return None
-    for spelled in dict.fromkeys((file, file.replace("\\", "/"))):
-        found = names.on_disk(spelled)
-        if found != file and os.path.exists(found):
-            return found
-    return None
+    slashed = file.replace("\\", "/")
+    if slashed != file and os.path.lexists(slashed):
+        return slashed
+    found = names.of_missing(slashed)
+    return None if found == file else found
 
 
 def _difference(written: str, found: str) -> str:

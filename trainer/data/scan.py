@@ -13,7 +13,7 @@ import json
 import os
 import time
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +27,7 @@ from trainer.files import atomic_write
 from trainer.images.decode import decode_all, fingerprint
 from trainer.images.images import Pixels
 from trainer.images.manifest import DIGEST, content_digest
+from trainer.images.other_formats import NO_HEIC, reads_heic
 from trainer.images.parallel import map_in_order
 from trainer.images.picture import Kept, read_header
 from trainer.images.pool import PoolWriter, image_key
@@ -302,7 +303,15 @@ class _Memory:
                 self._paths, self._errors = json.loads(bytes(file["text"]))
                 self._records = file["records"]
         except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
-            pass  # the memory does not exist yet, or it is damaged: all files are read again
+            return  # the memory does not exist yet, or it is damaged: all files are read again
+        if NO_HEIC in self._errors.values() and reads_heic():
+            self._forget({path for path, why in self._errors.items() if why == NO_HEIC})
+
+    def _forget(self, paths: Set[str]) -> None:
+        rows = [row for row, path in enumerate(self._paths) if path not in paths]
+        self._records = self._records[rows]
+        self._errors = {path: why for path, why in self._errors.items() if path not in paths}
+        self._paths = [self._paths[row] for row in rows]
 
     def recall(
         self, paths: list[str], stats_F2: npt.NDArray[np.int64]

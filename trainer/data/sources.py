@@ -177,12 +177,28 @@ def _read(source: Path, data: DataOptions) -> Part:
         )
     else:
         part = _file(source, data)
+    if not part.lines and part.ignored and source.is_dir() and data.layout != "profile_folders":
+        raise DataError(_flat(source, images=len(part.ignored)))
     if not part.lines:
         raise DataError(
             f"{source}: no images found. "
             "A CSV needs at least one row, a folder one sub-folder per class"
         )
     return part
+
+
+def _flat(source: Path, *, images: int) -> str:
+    """The message about a folder whose images are in no sub-folders."""
+    tables = sorted(path.name for path in source.iterdir() if path.suffix.lower() in TABLE_SUFFIXES)
+    advice = (
+        f"If their classes stand in {tables[0]}, write `source: {source / tables[0]}`"
+        if tables
+        else "Move them into one sub-folder per class, or name a CSV with their paths and classes"
+    )
+    return (
+        f"{source}: its {images:,} images lie in no sub-folder of a class, so their classes are "
+        f"unknown. {advice}"
+    )
 
 
 def _folder(source: Path, data: DataOptions) -> Part:

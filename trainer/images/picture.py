@@ -24,6 +24,7 @@ from trainer.fields.images import Resampling
 from trainer.images.depth import Depth, deep_values, depth_of, in_8_bits, without_alpha
 from trainer.images.jpeg_end import with_end_marker
 from trainer.images.levels import Range, range_of
+from trainer.images.other_formats import formats_for
 from trainer.images.preprocessing import Reading, Size
 
 # left, top, right, bottom in pixels of the image as displayed
@@ -284,7 +285,7 @@ def _open(data: bytes, reading: Reading) -> ImageFile.ImageFile:
         raise UnreadableError("empty file")
     with _limit_lock:
         Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS or 0, reading.max_pixels)
-    image = Image.open(io.BytesIO(data), formats=FORMATS)
+    image = Image.open(io.BytesIO(data), formats=(*FORMATS, *formats_for(data)))
     if image.width * image.height > reading.max_pixels:
         raise _too_large(image.width * image.height, reading)
     return image
@@ -299,7 +300,7 @@ def _failures(data: bytes, reading: Reading) -> Iterator[None]:
         (pixels,) = re.findall(r"\((\d+) pixels\)", str(error))
         raise _too_large(int(pixels), reading) from None
     except UnidentifiedImageError:
-        if data.startswith(SIGNATURES):
+        if data.startswith(SIGNATURES) or data[4:8] == b"ftyp":  # the latter: AVIF, HEIC
             raise UnreadableError("damaged (its header cannot be read)") from None
         raise UnreadableError(f"not an image ({', '.join(FORMATS)} can be read)") from None
     except PILLOW_FAILURES as error:

@@ -145,11 +145,11 @@ def test_the_folder_gives_the_same_rows_whatever_the_order_on_disk(tree, tmp_pat
     assert read(tmp_path / "data").paths == forwards.paths
 
 
-def test_a_folder_without_classes_is_refused(tree):
+def test_a_folder_without_images_is_refused(tree):
     with pytest.raises(
         DataError, match=r"data: no images found. .* a folder one sub-folder per class$"
     ):
-        tree("1.png", "2.png")
+        tree("cat/notes.txt", "dog/notes.txt")
 
 
 @pytest.mark.parametrize(
@@ -323,3 +323,17 @@ def test_bands_rise_with_the_age_and_there_is_one_more_than_borders(borders, age
     assert len(set(bands)) == len(borders) + 1
     ranks = [bands.index(age_band(age, borders)) for age in sorted(ages)]
     assert ranks == sorted(ranks)
+
+
+def test_images_without_sub_folders_have_no_class(tmp_path):
+    source = touched(tmp_path / "data", "1.png", "2.png")
+    message = (
+        f"{source}: its 2 images lie in no sub-folder of a class, so their classes are unknown. "
+    )
+    move = "Move them into one sub-folder per class, or name a CSV with their paths and classes"
+    with pytest.raises(DataError, match=f"^{re.escape(message + move)}$"):
+        read(source)
+    touched(source, "train.csv")
+    table = f"If their classes stand in train.csv, write `source: {source}/train.csv`"
+    with pytest.raises(DataError, match=f"^{re.escape(message + table)}$"):
+        read(source)
