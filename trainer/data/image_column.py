@@ -5,12 +5,14 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from trainer.data.folders import IMAGE_SUFFIXES
 from trainer.data.frames import columns_text
 from trainer.errors import DataError
 
 FIELD = re.compile(r"\{([^{}]+)\}")
 SLICE = re.compile(r"(.+)\[(\d*)(:?)(\d*)\]")
 PART = re.compile(r"(.+?)(?:\.(name|last[23]))?(\.stem)?")
+MAX_LOOKED_AT = 100  # cells of a column that may hold paths
 Columns = Mapping[str, Sequence[str]]
 
 
@@ -79,6 +81,27 @@ def image_paths(
     if suffix is None:
         return paths
     return [path and path.removesuffix(suffix) + suffix for path in paths]
+
+
+def advice_on_paths(columns: Columns) -> str:
+    """Advice for a table without the column of the paths, as the end of a message.
+
+    Example:
+        >>> advice_on_paths({"file": ["1.jpg", "2.JPG"], "label": ["cat", "dog"]})
+        ". The cells of 'file' look like paths: write `image: file` below data"
+        >>> advice_on_paths({"1.jpg": ["2.jpg"], "cat": ["dog"]})
+        '. The first line looks like a row: write a line above it, e.g. `path,label`'
+    """
+    if any(_is_image(name) for name in columns):
+        return ". The first line looks like a row: write a line above it, e.g. `path,label`"
+    for name, cells in columns.items():
+        if cells and all(_is_image(cell) for cell in cells[:MAX_LOOKED_AT]):
+            return f". The cells of {name!r} look like paths: write `image: {name}` below data"
+    return ""
+
+
+def _is_image(text: str) -> bool:
+    return os.path.splitext(text)[1].lower() in IMAGE_SUFFIXES
 
 
 def _cells(field: str, columns: Columns, column: Callable[[str], Sequence[str]]) -> list[str]:

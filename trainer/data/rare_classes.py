@@ -61,16 +61,22 @@ def refuse_rare_classes(manifest: Manifest, units_N: Ints, *, k: int) -> None:
     names = list(map(yaml_name, rare))
     excluded = ", ".join(names if len(names) <= MAX_EXCLUDED else [names[0], "..."])
     least = min(rare.values())
-    lower = f", or lower folds.k to {least}" if least > 1 else ""
+    ways = [f"lower folds.k to {least}"] if least > 1 else []
+    if len(rare) < len(counts):
+        keep = (
+            "write `rare: train` below folds, which always trains on them and never holds them out"
+        )
+        drop = f"write `exclude: [{excluded}]` below data, which leaves them out"
+        ways = [keep, drop, *ways]
     quantity = (
         ". If these numbers are a quantity to be predicted (regression): foldsweep trains classes"
         if len(rare) > max(MAX_NAMED, len(counts) / 2)
         and all(number_of(name) is not None for name in rare)
         else ""
     )
+    advice = "; or ".join(ways or ["add images"])
     raise DataError(
         f"{manifest.root}: {len(rare):,} of {len(counts):,} classes have fewer {_what(manifest)} "
-        f"than the {k} folds: {', '.join(shown[:MAX_NAMED])}{more}. Write `rare: train` below "
-        "folds, which always trains on them and never holds them out, or "
-        f"`exclude: [{excluded}]` below data, which leaves them out{lower}{quantity}"
+        f"than the {k} folds: {', '.join(shown[:MAX_NAMED])}{more}. "
+        f"{advice[0].upper()}{advice[1:]}{quantity}"
     )

@@ -24,7 +24,7 @@ from trainer.data.folders import (
     profiles,
 )
 from trainer.data.frames import TABLE_SUFFIXES, columns_text, read_frame
-from trainer.data.image_column import image_paths, images_folder
+from trainer.data.image_column import advice_on_paths, image_paths, images_folder
 from trainer.data.image_files import MAX_NAMED, existing, refuse_other_codes
 from trainer.data.lost_images import place_of
 from trainer.data.options import NEAR_DUPLICATES, DataOptions
@@ -220,7 +220,13 @@ def _folder(source: Path, data: DataOptions) -> Part:
 def _file(source: Path, data: DataOptions) -> Part:
     frame = read_frame(source, encoding=data.encoding)
     columns = {str(name): frame.table[name].tolist() for name in frame.table.columns}
-    paths = image_paths(columns, data.image, suffix=data.suffix, where=str(source))
+    paths = image_paths(
+        columns,
+        data.image,
+        suffix=data.suffix,
+        where=str(source),
+        advice=advice_on_paths(columns),
+    )
     lines = [int(row) + 2 for row in frame.table.index]
     return Part({**columns, PATH: paths}, lines, notes=list(frame.notes))
 

@@ -116,7 +116,7 @@ def test_rare_classes_are_refused_until_it_is_said_what_to_do_with_them(
     refused(
         sweeps("check", space(here, ("folds: {k: 2}", "folds: {k: 3}"))),
         f"{Path.cwd()}: 2 of 4 classes have fewer images than the 3 folds: 'c' (2), 'd' (1). Write "
-        "`rare: train` below folds, which always trains on them and never holds them out, or "
+        "`rare: train` below folds, which always trains on them and never holds them out; or write "
         "`exclude: [c, d]` below data, which leaves them out",
     )
     named = "2 of 4 classes (3 images) are held out by no fold: 'c' (2), 'd' (1)."

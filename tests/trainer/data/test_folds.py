@@ -268,8 +268,8 @@ def test_a_class_in_fewer_groups_than_folds_is_refused_by_name_however_many_imag
     with pytest.raises(
         DataError,
         match=r"^/nowhere: 1 of 2 classes have fewer groups than the 3 folds: 'c1' \(2\)\. "
-        r"Write `rare: train` below folds, which always trains on them and never holds them out, "
-        r"or `exclude: \[c1\]` below data, which leaves them out, or lower folds\.k to 2$",
+        r"Write `rare: train` below folds, which always trains on them and never holds them out; "
+        r"or write `exclude: \[c1\]` below data, which leaves them out; or lower folds\.k to 2$",
     ):
         make_folds(manifest_of_rows(rows, n_classes=2), k=3, seed=0)
 

@@ -100,3 +100,25 @@ def test_the_options_of_a_table_are_refused_for_a_folder(tmp_path, key, value):
     )
     with pytest.raises(DataError, match=f"^{re.escape(message)}$"):
         read(tmp_path, **{key: value})
+
+
+@pytest.mark.parametrize(
+    ("text", "end"),
+    [
+        (
+            "id,file,label\n1,a.png,0\n2,b.JPG,1\n",
+            "'id', 'file', 'label'. The cells of 'file' look like paths: write `image: file` below "
+            "data",
+        ),
+        (
+            "a.png,cat\nb.png,dog\n",
+            "'a.png', 'cat'. The first line looks like a row: write a line above it, e.g. "
+            "`path,label`",
+        ),
+        ("id,label\n1,0\n2,1\n", "'id', 'label'"),
+    ],
+)
+def test_a_table_without_the_column_of_paths_is_refused_with_what_it_may_be(csv, text, end):
+    message = f"no column 'path' (data.image). Columns there: {end}"
+    with pytest.raises(DataError, match=f"{re.escape(message)}$"):
+        csv(text)

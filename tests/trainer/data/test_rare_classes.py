@@ -49,15 +49,21 @@ def test_the_refusal_says_how_to_keep_them_and_how_to_drop_them():
     message = (
         "/nowhere: 6 of 12 classes have fewer images than the 5 folds: 'c6' (3), 'c7' (2), 'c8' "
         "(2), 'c9' (1), 'c10' (1), 'c11' (1). Write `rare: train` below folds, which always trains "
-        "on them and never holds them out, or `exclude: [c6, c7, c8, c9, c10, c11]` below data, "
-        "which leaves them out"
+        "on them and never holds them out; or write `exclude: [c6, c7, c8, c9, c10, c11]` below "
+        "data, which leaves them out"
     )
     with pytest.raises(DataError, match=f"^{re.escape(message)}$"):
         cut(LABELS_N, k=5)
 
 
+@pytest.mark.parametrize(("each", "advice"), [(4, "Lower folds.k to 4"), (1, "Add images")])
+def test_if_all_classes_are_rare_only_what_can_help_is_named(each, advice):
+    with pytest.raises(DataError, match=rf"'c1' \({each}\)\. {advice}$"):
+        cut(np.repeat([0, 1], each), k=5)
+
+
 def test_folds_k_is_named_where_a_lower_one_would_do():
-    with pytest.raises(DataError, match=r"which leaves them out, or lower folds\.k to 3$"):
+    with pytest.raises(DataError, match=r"which leaves them out; or lower folds\.k to 3$"):
         cut(np.repeat([0, 1], [9, 3]), k=5)
 
 
@@ -65,7 +71,8 @@ def test_many_numbers_as_classes_may_be_a_quantity():
     labels_N = np.arange(40)
     with pytest.raises(DataError, match=r"quantity to be predicted \(regression\): foldsweep"):
         make_folds(paper_manifest(labels_N, tuple(map(str, range(40)))), k=5, seed=0)
-    with pytest.raises(DataError, match=r"`exclude: \[c0, \.\.\.\]` below data, which leaves"):
+    labels_N = np.append(labels_N, [0] * 9)
+    with pytest.raises(DataError, match=r"`exclude: \[c1, \.\.\.\]` below data, which leaves"):
         cut(labels_N, k=5)
 
 

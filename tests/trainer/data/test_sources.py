@@ -194,7 +194,7 @@ def test_columns_without_a_name_are_no_reason_to_stop(csv):
 @pytest.mark.parametrize(
     ("text", "options", "column", "key", "there"),
     [
-        ("image,label\na.png,0\n", {}, "path", "data.image", "'image', 'label'"),
+        ("image,label\na,0\n", {}, "path", "data.image", "'image', 'label'"),
         ("path\na.png\n", {}, "label", "data.label", "'path'"),
         ("path,x\na.png,0\n", {"label": ["x", "y"]}, "y", "data.label", "'path', 'x'"),
         ("path,label\na.png,0\n", {"group": "who"}, "who", "data.group", "'path', 'label'"),
