@@ -253,15 +253,15 @@ def _cluster(
 
 def _seen_by_workers(spec: "SweepSpec") -> list[Path]:
     """Paths that must exist on every node, exactly as on this node."""
-    from trainer.data.image_column import images_folder
+    from trainer.data.image_column import images_folders
     from trainer.data.image_files import existing
 
     data = spec.data
     named = (data.source, data.valid, *spec.local_weights())
     paths = [existing(path).resolve() for path in named if path is not None]
     tables = [path for path in paths[: 1 + (data.valid is not None)] if path.is_file()]
-    folders = [images_folder(path, data.folder).resolve() for path in tables if data.folder]
-    return [*paths, *folders]
+    folders = [folder for path in tables for folder in images_folders(path, data.folder)]
+    return [*paths, *(folder.resolve() for folder in folders)]
 
 
 def _warm_start(sweep: "StoredSweep", spec: "SweepSpec", context: _Context) -> None:

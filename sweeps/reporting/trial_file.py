@@ -21,7 +21,6 @@ from sweeps.search.distributions import values_of
 from sweeps.space.spec import SweepSpec
 from sweeps.space.spec_reader import read_spec
 from trainer.data.fold_files import load_reading
-from trainer.data.image_column import images_folder
 from trainer.data.image_files import existing
 from trainer.data.options import FoldOptions
 from trainer.training.result import RESULT
@@ -95,9 +94,13 @@ def _data(spec: SweepSpec, files: SweepFiles) -> dict[str, Any]:
         path = getattr(spec.data, key)
         if path is not None:
             data[key] = str(existing(path).resolve())
-    folder = spec.data.folder
-    if folder is not None and not (Path(data["source"]).parent / folder).is_dir():
-        data["folder"] = str(images_folder(Path(data["source"]), folder).resolve())
+    if spec.data.folder is not None:
+        # folders beside the table stay relative to it: a second table has its own beside it
+        beside = Path(data["source"]).parent
+        data["folder"] = [
+            folder if (beside / folder).is_dir() else str(Path(folder).resolve())
+            for folder in spec.data.folder
+        ]
     reading = load_reading(files.folds_file)
     if data.get("levels") is None and reading is not None and reading.levels is not None:
         data["levels"] = list(reading.levels)

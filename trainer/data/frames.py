@@ -95,7 +95,10 @@ def _parquet(source: Path) -> Frame:
 def _csv(source: Path, encoding: str | None) -> Frame:
     import pandas as pd
 
-    text, said = decoded(source.read_bytes(), encoding=encoding, where=str(source))
+    data = source.read_bytes()
+    if data.startswith(b"PK\x03\x04"):
+        raise DataError(f"{source}: no CSV file but an Excel file. Save it as CSV UTF-8")
+    text, said = decoded(data, encoding=encoding, where=str(source))
     separator, header = _header(text)
     # for a row that is longer than the header, pandas only gives a warning
     with warnings.catch_warnings():

@@ -129,19 +129,21 @@ def _part(cell: str, count: int, *, stem: bool) -> str:
     return os.path.splitext(kept)[0] if stem else kept
 
 
-def images_folder(source: Path, folder: str | None) -> Path:
-    """The folder to which the paths of a table are relative.
+def images_folders(source: Path, folders: Sequence[str] | None) -> list[Path]:
+    """The folders to which the paths of a table may be relative.
 
     Args:
         source: the table.
-        folder: `data.folder`: relative to the table's folder or, if it is not there, to the working
-            folder; or None for the table's folder.
+        folders: `data.folder`: relative to the table's folder or, if they are not there, to the
+            working folder; or None for the table's folder.
 
     Raises:
         DataError: there is no such folder.
     """
-    if folder is None:
-        return source.parent
+    return [source.parent] if folders is None else [_existing(source, name) for name in folders]
+
+
+def _existing(source: Path, folder: str) -> Path:
     for place in (source.parent / folder, Path(folder)):
         if place.is_dir():
             return place
@@ -151,3 +153,22 @@ def images_folder(source: Path, folder: str | None) -> Path:
         f"{source}: no folder {folder!r} (data.folder), neither in {source.parent} nor in the "
         f"working folder. {there}"
     )
+
+
+def in_folders(paths: list[str], folders: Sequence[Path]) -> tuple[Path, list[str]]:
+    """The folder to which all paths are relative, and each path in the first folder that holds it.
+
+    Args:
+        paths: the path of each row, relative to one of the folders.
+        folders: one folder, in which the paths stay as they are, or several.
+    """
+    if len(folders) == 1:
+        return folders[0], paths
+    homes = [folder.resolve() for folder in folders]
+    root = Path(os.path.commonpath(homes))
+    found = []
+    for path in paths:
+        files = [os.path.join(home, path) for home in homes]
+        file = next((file for file in files if os.path.lexists(file)), files[0])
+        found.append(path and os.path.relpath(file, root))
+    return root, found

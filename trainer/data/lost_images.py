@@ -22,7 +22,7 @@ class Place:
 
     Attributes:
         example: the path of one image that exists, relative to the table's folder.
-        folder: `data.folder`, or None.
+        folder: `data.folder`, or None; several folders stand in brackets.
         suffix: `data.suffix`, or None.
         image: `data.image`, or None if it stays as it is.
     """
@@ -103,21 +103,24 @@ def place_of(
     if not hits:
         return None
     (form, folder), found = max(hits.items(), key=lambda hit: len(hit[1]))
-    place = _place(folder, form, tried[found[0]], image)
-    count = len(found)
-    for form in dict.fromkeys(form for form, _ in hits) if count < len(tried) else ():
+    # of places with equally many images, the simplest one
+    places = [(len(found), _place(folder, form, tried[found[0]], image))]
+    for form in dict.fromkeys(form for form, _ in hits):
         folder_of = {
-            row: folder
-            for (each, folder), rows_there in hits.items()
-            if each == form
-            for row in rows_there
+            row: folder for (each, folder), rows in hits.items() if each == form for row in rows
         }
+        row, folder = next(iter(folder_of.items()))
+        example = os.path.join(folder, form.of(tried[row]))
         name = _column_of(folder_of, columns, image)
-        if name is not None and len(folder_of) > count:
-            row, folder = next(iter(folder_of.items()))
-            pattern = _pattern(os.path.join(os.path.dirname(folder), f"{{{name}}}"), form, image)
-            place = Place(os.path.join(folder, form.of(tried[row])), image=pattern)
-            count = len(folder_of)
+        if name is not None:
+            parent = os.path.dirname(folder)
+            pattern = _pattern(os.path.join(parent, f"{{{name}}}"), form, image)
+            places.append((len(folder_of), Place(example, image=pattern)))
+        elif not (form.parts or form.stem or is_pattern(image)):
+            several = f"[{', '.join(sorted(set(folder_of.values())))}]"
+            place = Place(example, folder=several, suffix=form.suffix or None)
+            places.append((len(folder_of), place))
+    count, place = max(places, key=lambda pair: pair[0])
     return place if 2 * count > len(tried) else None
 
 
@@ -127,7 +130,9 @@ def _hits(base: Path, tried: Mapping[int, str]) -> dict[tuple[_Form, str], list[
     for folder in _folders(base):
         for row, path in tried.items():
             for form in _forms(path):
-                if os.path.isfile(base / folder / form.of(path)):
+                file = base / folder / form.of(path)
+                # a row may stand for the images of a folder
+                if file.is_file() or (not form.suffix and file.is_dir()):
                     hits.setdefault((form, folder), []).append(row)
         if any(len(rows) == len(tried) for rows in hits.values()):
             break

@@ -38,6 +38,10 @@ def _folders(value: Any) -> Any:
     return _texts(value, "folder")
 
 
+def _locations(value: Any) -> Any:
+    return tuple(map(_expanded, _texts(value, "folder")))
+
+
 def _four_names(value: Any) -> Any:
     names = tuple(value) if isinstance(value, (list, tuple)) else ()
     if len(names) != 4 or not all(isinstance(name, str) and name for name in names):
@@ -86,6 +90,7 @@ def _suffix(value: str) -> str:
 
 
 Name = Annotated[str, Field(min_length=1)]
+Locations = Annotated[tuple[str, ...], BeforeValidator(_locations)]
 Location = Annotated[str, Field(min_length=1), AfterValidator(_expanded)]
 Suffix = Annotated[str, Field(min_length=1), AfterValidator(_suffix)]
 Encoding = Annotated[str, AfterValidator(known_encoding)]
@@ -127,10 +132,10 @@ class DataOptions(Section):
         Field(description="A second source of the same kind, held out when folds: {column: fold}."),
     ] = None
     folder: Annotated[
-        Location | None,
+        Locations | None,
         Field(
-            description="Where the images of a table lie: relative to the table's folder, or else "
-            "to the working folder."
+            description="Where the images of a table lie, in one folder or in several: relative to "
+            "the table's folder, or else to the working folder."
         ),
     ] = None
     layout: Annotated[

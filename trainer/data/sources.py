@@ -24,7 +24,12 @@ from trainer.data.folders import (
     profiles,
 )
 from trainer.data.frames import TABLE_SUFFIXES, columns_text, read_frame
-from trainer.data.image_column import advice_on_paths, image_paths, images_folder
+from trainer.data.image_column import (
+    advice_on_paths,
+    image_paths,
+    images_folders,
+    in_folders,
+)
 from trainer.data.image_files import MAX_NAMED, existing, refuse_other_codes
 from trainer.data.lost_images import place_of
 from trainer.data.options import NEAR_DUPLICATES, DataOptions
@@ -35,6 +40,7 @@ from trainer.data.values import one_spelling
 from trainer.errors import DataError
 from trainer.images.manifest import PART_MARK, composed
 
+EXCEL = (".xlsx", ".xls", ".xlsm", ".ods")
 FOLD = "fold"  # the column that `data.valid` adds: empty for the first source, 0 for the second
 
 
@@ -52,10 +58,12 @@ def read_table(data: DataOptions, *, fold_column: str | None = None) -> Table:
     sources = [existing(name) for name in (data.source, data.valid) if name is not None]
     _refuse_unknown_folders(data, sources)
     parts = [_read(source, data) for source in sources]
-    roots = [
-        source if source.is_dir() else images_folder(source, data.folder) for source in sources
-    ]
     written = [part.columns[PATH] for part in parts]
+    roots = []
+    for source, part in zip(sources, parts, strict=True):
+        folders = [source] if source.is_dir() else images_folders(source, data.folder)
+        root, part.columns[PATH] = in_folders(part.columns[PATH], folders)
+        roots.append(root)
     root = Path(os.path.commonpath([root.resolve() for root in roots]))
     if data.valid is not None:
         _refuse_one_fold_column(parts, sources, fold_column)
@@ -174,6 +182,7 @@ def _read(source: Path, data: DataOptions) -> Part:
         raise DataError(
             f"{source}: not a table of images. "
             f"Known: {', '.join(sorted(TABLE_SUFFIXES))}, or a folder"
+            + (". Save it as CSV UTF-8" if source.suffix.lower() in EXCEL else "")
         )
     else:
         part = _file(source, data)

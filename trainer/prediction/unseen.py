@@ -14,7 +14,12 @@ import numpy.typing as npt
 
 from trainer.data.folders import image_files
 from trainer.data.frames import TABLE_SUFFIXES, columns_text, read_frame
-from trainer.data.image_column import image_paths, images_folder, without_folder
+from trainer.data.image_column import (
+    image_paths,
+    images_folders,
+    in_folders,
+    without_folder,
+)
 from trainer.data.image_files import existing, find_files, named, refuse_other_codes
 from trainer.data.lost_images import place_of
 from trainer.data.options import DataOptions
@@ -163,14 +168,14 @@ def _of_table(source: Path, data: DataOptions, *, boxes: bool) -> Unseen:
     lines = tuple(int(row) + 2 for row in frame.index)
     if not written:
         raise DataError(f"{source}: no images found. A CSV needs at least one row")
-    root = images_folder(source, data.folder).resolve()
     empty = [lines[row] for row, path in enumerate(written) if not path]
     if empty:
         raise DataError(
             f"{source}: {len(empty)} of {len(written)} rows have no {data.image}"
             f"{named([f'line {line}' for line in empty])}"
         )
-    paths = list(written)
+    home, paths = in_folders(list(written), images_folders(source, data.folder))
+    root = home.resolve()
     missing = find_files(paths, root=root, homes=[str(root)]).missing
     if len(missing) == len(paths):
         place = place_of(source.parent, written, missing, columns, image=data.image)

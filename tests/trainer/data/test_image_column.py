@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.trainer.data.tables import read, touched
-from trainer.data.image_column import image_paths, images_folder
+from trainer.data.image_column import image_paths, images_folders
 from trainer.errors import DataError
 
 CELLS = {
@@ -59,17 +59,25 @@ def test_the_folder_of_the_images_is_beside_the_table_or_in_the_working_folder(
     touched(tmp_path, "data/images/a.png", "photos/b.png", "other/images/c.png")
     table = tmp_path / "data" / "train.csv"
     monkeypatch.chdir(tmp_path / "other")
-    assert images_folder(table, None) == tmp_path / "data"
-    assert images_folder(table, "images") == tmp_path / "data" / "images"
-    assert images_folder(table, str(tmp_path / "photos")) == tmp_path / "photos"
+    assert images_folders(table, None) == [tmp_path / "data"]
+    assert images_folders(table, ["images"]) == [tmp_path / "data" / "images"]
+    assert images_folders(table, [str(tmp_path / "photos")]) == [tmp_path / "photos"]
     monkeypatch.chdir(tmp_path)
-    assert images_folder(table, "photos") == Path("photos")
+    assert images_folders(table, ["photos"]) == [Path("photos")]
     message = (
         f"{table}: no folder 'image' (data.folder), neither in {tmp_path}/data nor in the working "
         "folder. Folders there: images"
     )
     with pytest.raises(DataError, match=f"^{re.escape(message)}$"):
-        images_folder(table, "image")
+        images_folders(table, ["images", "image"])
+
+
+def test_images_may_lie_in_several_folders(tmp_path):
+    touched(tmp_path, "part_1/a.jpg", "part_2/b.jpg", "part_2/a.jpg")
+    source = tmp_path / "train.csv"
+    source.write_text("id,label\na,0\nb,1\n")
+    table = read(source, image="id", folder=["part_1", "part_2"], suffix=".jpg")
+    assert (table.root, table.paths) == (tmp_path, ["part_1/a.jpg", "part_2/b.jpg"])
 
 
 def test_a_table_is_read_with_its_folder_and_suffix_or_with_a_pattern(tmp_path):

@@ -76,6 +76,25 @@ def test_folders_that_are_called_like_the_class_are_found(tmp_path):
     assert len(read(source, image="train/{label}/{id}")) == N
 
 
+def test_images_in_several_folders_are_found(tmp_path):
+    source = table(
+        tmp_path, [str(n) for n in range(N)], [f"part_{n % 2}/{n}.jpg" for n in range(N)]
+    )
+    with pytest.raises(
+        DataError, match=r"write `folder: \[part_0, part_1\]` and `suffix: \.jpg` be"
+    ):
+        read(source, image="id")
+    assert len(read(source, image="id", folder=["part_0", "part_1"], suffix=".jpg")) == N
+
+
+def test_a_row_that_stands_for_a_folder_is_found(tmp_path):
+    files = [f"people/p{n}/1.jpg" for n in range(N)]
+    source = table(tmp_path, [f"p{n}" for n in range(N)], files)
+    with pytest.raises(DataError, match=r"\npeople/p0 exists: write `folder: people` below data$"):
+        read(source, image="id")
+    assert read(source, image="id", folder="people").paths == [f"p{n}/1.jpg" for n in range(N)]
+
+
 def test_a_pattern_gets_the_folder_that_it_lacks(tmp_path):
     source = table(tmp_path, [str(n) for n in range(N)], [f"x/{n}.png" for n in range(N)])
     with pytest.raises(DataError, match=r"write `image: x/\{id\}\.png` below data$"):

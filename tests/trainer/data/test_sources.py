@@ -141,6 +141,15 @@ def test_a_file_that_is_no_text_is_refused(csv):
         csv(b"\x89PNG\r\n\x1a\n\xff\xfe\x00")
 
 
+def test_an_excel_file_is_refused_with_what_to_do(csv):
+    with pytest.raises(
+        DataError, match=r"train\.csv: no CSV file but an Excel file\. Save it as CSV UTF-8$"
+    ):
+        csv(b"PK\x03\x04" + bytes(range(256)))
+    with pytest.raises(DataError, match=r"Known: .*, or a folder\. Save it as CSV UTF-8$"):
+        csv(b"", name="train.XLSX")
+
+
 def test_a_korean_file_is_read_with_a_note_unless_its_encoding_is_given(csv, tmp_path):
     text = "경로,label\na.png,고양이\nb.png,강아지\n".encode("cp949")
     table = csv(text, image="경로")
@@ -301,13 +310,13 @@ def test_a_missing_source_is_refused_with_a_way_to_get_one(tmp_path):
 
 
 def test_a_file_of_another_kind_is_refused_with_the_known_ones(tmp_path):
-    (tmp_path / "train.xlsx").touch()
+    (tmp_path / "train.json").touch()
     with pytest.raises(
         DataError,
-        match=r"train.xlsx: not a table of images. Known: .csv, .parquet, .pq, .tsv, .txt, "
+        match=r"train.json: not a table of images. Known: .csv, .parquet, .pq, .tsv, .txt, "
         r"or a folder$",
     ):
-        read(tmp_path / "train.xlsx")
+        read(tmp_path / "train.json")
 
 
 def test_a_layout_of_folders_needs_a_folder(csv):
