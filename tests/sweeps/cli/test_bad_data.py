@@ -32,7 +32,8 @@ class TestData:
             ),
             (
                 "file,label\n1.png,a\n",
-                "all.csv: no column 'path' (data.image). Columns there: 'file', 'label'",
+                "all.csv: no column 'path' (data.image). Columns there: 'file', 'label'. The cells "
+                "of 'file' look like paths: write `image: file` below data",
             ),
         ],
         ids=["missing", "empty", "only a header", "no label column", "no image column"],

@@ -204,6 +204,10 @@ def test_what_may_change_is_not_in_the_fixed_part(make_spec: Make, change: dict[
     assert make_spec(**change).fixed_part() == make_spec().fixed_part()
 
 
+def test_a_sweep_of_an_earlier_version_does_not_name_rare_classes(make_spec: Make) -> None:
+    assert "rare" not in make_spec().fixed_part()["folds"]
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -221,6 +225,7 @@ def test_what_may_change_is_not_in_the_fixed_part(make_spec: Make, change: dict[
         {"folds": {"k": 2, "race": False}},
         {"folds": {"k": 2, "race": {"error_rate": 0.4}}},
         {"folds": {"k": 2, "paired_seeds": False}},
+        {"folds": {"k": 2, "rare": "train"}},
         {"sampler": "gp"},
         {"parameters": {"lr": {"value": 0.1}}},
     ],

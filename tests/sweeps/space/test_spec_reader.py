@@ -55,12 +55,12 @@ minimise)
   line 5  data.label: a column's name, or a list of them, got [3]
   line 5  data.fill: a colour is white, black, grey or '#rrggbb', got 'red'
   line 5  data.sauce: unknown key. Did you mean 'source'? Allowed here: age_borders, \
-allow_outside, background_weights, bad_boxes, box, box_format, cache_gb, corrections, exclude, \
-face_weights, fill, group, image, keep, label, layout, levels, max_pixels, max_rejected, \
-near_distance, source, valid
+allow_outside, background_weights, bad_boxes, box, box_format, cache_gb, class_columns, \
+corrections, encoding, exclude, face_weights, fill, folder, group, image, keep, label, layout, \
+levels, max_pixels, max_rejected, near_distance, source, suffix, valid
   line 6  folds.k: input should be greater than or equal to 2, got 1
   line 6  folds.hold_out: unknown key. Did you mean 'holdout'? Allowed here: column, file, \
-finish, holdout, k, paired_seeds, race, seed
+finish, holdout, k, paired_seeds, race, rare, seed
   line 7  early_terminate.type: unknown value 'hyperbnd'. Did you mean 'hyperband'? Known: none, \
 hyperband, median, percentile, patient, threshold, wilcoxon
   line 9  parameters.backbon: unknown parameter. Did you mean 'backbone'?
