@@ -74,6 +74,9 @@ class _Form:
         return (os.path.splitext(kept)[0] if self.stem else kept) + self.suffix
 
 
+AS_WRITTEN = _Form(0, stem=False, suffix="")
+
+
 def place_of(
     base: Path,
     paths: Sequence[str],
@@ -130,9 +133,11 @@ def _hits(base: Path, tried: Mapping[int, str]) -> dict[tuple[_Form, str], list[
     for folder in _folders(base):
         for row, path in tried.items():
             for form in _forms(path):
-                file = base / folder / form.of(path)
+                if not folder and form == AS_WRITTEN:
+                    continue
+                file = os.path.join(base, folder, form.of(path))
                 # a row may stand for the images of a folder
-                if file.is_file() or (not form.suffix and file.is_dir()):
+                if os.path.isfile(file) or (not form.suffix and os.path.isdir(file)):
                     hits.setdefault((form, folder), []).append(row)
         if any(len(rows) == len(tried) for rows in hits.values()):
             break

@@ -4,6 +4,7 @@ The table has the values as the source has them. trainer.data.cleaning decides w
 used.
 """
 
+import functools
 import os
 from collections.abc import Set
 from pathlib import Path
@@ -93,19 +94,33 @@ def read_table(data: DataOptions, *, fold_column: str | None = None) -> Table:
     names = [*map(table.where, range(len(table))), *(path for path, _ in table.ignored)]
     refuse_other_codes(table.name, names)
 
-    def advice(missing: list[int]) -> str:
-        first = 0
-        for source, part, paths in zip(sources, parts, written, strict=True):
-            rows = [row - first for row in missing if first <= row < first + len(paths)]
-            if rows and source.is_file():
-                cells = {name: part.columns[name] for name in part.columns if name != PATH}
-                place = place_of(source.parent, paths, rows, cells, image=data.image)
-                return "" if place is None else f"\n{place.in_yaml}"
-            first += len(paths)
-        return ""
-
     homes = sorted({str(root.resolve()) for root in roots})
+    advice = functools.partial(_advice, data, sources, parts, written)
     return _without_excluded(with_images(table, data, homes=homes, advice=advice), data, sources)
+
+
+def _advice(
+    data: DataOptions,
+    sources: list[Path],
+    parts: list[Part],
+    written: list[list[str]],
+    missing: list[int],
+) -> str:
+    """What to write so that missing images are found, on a line of its own; "" if nothing helps.
+
+    Args:
+        written: the paths of each source, as `data.image` says.
+        missing: the rows without an image; the rows of the second source follow the first's.
+    """
+    first = 0
+    for source, part, paths in zip(sources, parts, written, strict=True):
+        rows = [row - first for row in missing if first <= row < first + len(paths)]
+        if rows and source.is_file():
+            cells = {name: part.columns[name] for name in part.columns if name != PATH}
+            place = place_of(source.parent, paths, rows, cells, image=data.image)
+            return "" if place is None else f"\n{place.in_yaml}"
+        first += len(paths)
+    return ""
 
 
 def _refuse_unknown_folders(data: DataOptions, sources: list[Path]) -> None:
