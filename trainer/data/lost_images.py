@@ -12,7 +12,13 @@ from trainer.data.image_column import is_pattern
 TRIED = 8  # missing images that are searched
 MAX_FOLDERS = 400  # folders in which they are searched
 MAX_PARTS = 3  # of a path are searched at most: its file name and two folders
-FOR_IMAGES = re.compile(r"imag|img|pict|photo|jpe?g|png|사진|이미지")
+# folders beside that of the table, such as `images`, `train_images`, `images_001` and `jpeg`
+WHAT = "train|test|all|raw|data"
+FOR_IMAGES = re.compile(
+    rf"(({WHAT})[ _-]?)?"
+    r"(images?|imgs?|pictures?|pics?|photos?|jpe?gs?|pngs?|사진|이미지)"
+    rf"([ _-]?(\d+|{WHAT}))?"
+)
 ABSOLUTE = re.compile(r"/|[A-Za-z]:")  # such a path may be that of another machine
 
 
@@ -209,7 +215,9 @@ def _folders(base: Path) -> Iterator[str]:
     yield from deep[:MAX_FOLDERS]
     beside = _sub_folders(base.resolve().parent)
     # others may hold another data set with the same names, such as 0.jpg
-    yield from (os.path.join("..", name) for name in beside if FOR_IMAGES.search(name.casefold()))
+    yield from (
+        os.path.join("..", name) for name in beside if FOR_IMAGES.fullmatch(name.casefold())
+    )
 
 
 def _sub_folders(folder: Path) -> list[str]:

@@ -58,6 +58,27 @@ def test_the_message_ends_with_the_lines_that_find_the_images(
     assert len(read(source, **{"image": "id", **options})) == N
 
 
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("images", True),
+        ("Train_Images", True),
+        ("images-001", True),
+        ("jpegs", True),
+        ("사진", True),
+        ("other data", False),
+        ("imagination", False),
+    ],
+)
+def test_only_folders_for_images_beside_the_tables_folder_are_searched(tmp_path, name, found):
+    touched(tmp_path, *(f"{name}/{n}.jpg" for n in range(N)))
+    source = table(tmp_path / "tables", [f"{n}.jpg" for n in range(N)], [])
+    with pytest.raises(DataError) as refused:
+        read(source, image="id")
+    advice = f"../{name}/0.jpg exists: write `folder: ../{name}` below data"
+    assert str(refused.value).endswith(advice) == found
+
+
 def test_images_beside_the_tables_folder_are_found(tmp_path):
     touched(tmp_path, *(f"images/{n}.jpg" for n in range(N)))
     source = table(tmp_path / "tables", [f"{n}.jpg" for n in range(N)], [])
