@@ -45,8 +45,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument(
         "--folder",
+        action="append",
         metavar="DIR",
-        help="where the images of a table lie (default: paths are relative to it)",
+        help="where the images of a table lie (default: paths are relative to it); may be repeated",
     )
     parser.add_argument("--out", type=Path, help="file for the CSV (default: stdout)")
     parser.add_argument(

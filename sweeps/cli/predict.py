@@ -96,11 +96,11 @@ def predict(
         ),
     ] = None,
     folder: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(
             "--folder",
             metavar="DIR",
-            help="Where the CSV's images lie (default: paths are relative to the CSV).",
+            help="Where the CSV's images lie (default: relative to the CSV). May be repeated.",
         ),
     ] = None,
     group: Annotated[

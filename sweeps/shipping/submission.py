@@ -66,7 +66,7 @@ class Wanted:
         options: how the template is understood.
         image: the column of the source with the paths, or a pattern; None for that of the training
             data.
-        folder: where the images of the source lie; None if its paths are relative to it.
+        folder: the folders of the source's images; None if its paths are relative to it.
         group: the column of the source's groups, or "folder"; None averages no groups.
         tta: test-time augmentation; None for that of each model's training.
         folds: how many fold models of each member predict; None for all.
@@ -78,7 +78,7 @@ class Wanted:
     template: Path | None = None
     options: TemplateOptions = NO_OPTIONS
     image: str | None = None
-    folder: str | None = None
+    folder: Sequence[str] | None = None
     group: str | None = None
     tta: Tta | None = None
     folds: int | None = None

@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import re
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
@@ -28,13 +29,13 @@ class Place:
 
     Attributes:
         example: the path of one image that exists, relative to the table's folder.
-        folder: `data.folder`, or None; several folders stand in brackets.
+        folder: `data.folder`, one folder or several; or None.
         suffix: `data.suffix`, or None.
         image: `data.image`, or None if it stays as it is.
     """
 
     example: str
-    folder: str | None = None
+    folder: tuple[str, ...] | None = None
     suffix: str | None = None
     image: str | None = None
 
@@ -42,7 +43,9 @@ class Place:
     def in_yaml(self) -> str:
         """A sentence with the lines to write into a search space."""
         image = self.image and (f"'{self.image}'" if self.image.startswith("{") else self.image)
-        options = {"image": image, "folder": self.folder, "suffix": self.suffix}
+        names = [_in_yaml(name) for name in self.folder or ()]
+        folder = f"[{', '.join(names)}]" if len(names) > 1 else "".join(names) or None
+        options = {"image": image, "folder": folder, "suffix": self.suffix}
         lines = [f"`{key}: {value}`" for key, value in options.items() if value is not None]
         return f"{self.example} exists: write {' and '.join(lines)} below data"
 
@@ -55,9 +58,15 @@ class Place:
         pattern = self.image
         if pattern is None and self.suffix is not None:
             pattern = f"{image if is_pattern(image) else f'{{{image}}}'}{self.suffix}"
-        options = {"--folder": self.folder, "--image": pattern and f"'{pattern}'"}
-        shown = [f"{key} {value}" for key, value in options.items() if value is not None]
+        shown = [f"--folder {shlex.quote(name)}" for name in self.folder or ()]
+        shown += [] if pattern is None else [f"--image {shlex.quote(pattern)}"]
         return f"{self.example} exists: give {' '.join(shown)}"
+
+
+def _in_yaml(folder: str) -> str:
+    """A folder's name as YAML reads it: `2019` and `a: b` would mean something else."""
+    plain = re.fullmatch(r"(\.\./)?[^\W\d][\w ./-]*", folder)
+    return folder if plain else "'" + folder.replace("'", "''") + "'"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,7 +135,7 @@ def place_of(
             pattern = _pattern(os.path.join(parent, f"{{{name}}}"), form, image)
             places.append((len(folder_of), Place(example, image=pattern)))
         elif not (form.parts or form.stem or is_pattern(image)):
-            several = f"[{', '.join(sorted(set(folder_of.values())))}]"
+            several = tuple(sorted(set(folder_of.values())))
             place = Place(example, folder=several, suffix=form.suffix or None)
             places.append((len(folder_of), place))
     count, place = max(places, key=lambda pair: pair[0])
@@ -180,7 +189,7 @@ def _place(folder: str, form: _Form, path: str, image: str) -> Place:
     example = os.path.normpath(os.path.join(folder, form.of(path)))
     if form.parts or form.stem or is_pattern(image):
         return Place(example, image=_pattern(folder, form, image))
-    return Place(example, folder=folder or None, suffix=form.suffix or None)
+    return Place(example, folder=(folder,) if folder else None, suffix=form.suffix or None)
 
 
 def _pattern(folder: str, form: _Form, image: str) -> str:

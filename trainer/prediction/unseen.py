@@ -74,7 +74,7 @@ def table_options(
     source: str,
     *,
     image: str | None,
-    folder: str | None,
+    folder: Sequence[str] | None,
     group: str | None = None,
 ) -> DataOptions:
     """How a table of new images is read: as that of the training images, where nothing is said.
@@ -86,7 +86,7 @@ def table_options(
         trained: the options of TAKEN as the training data had them.
         source: the table, or a folder of images.
         image: `data.image` of the new table, or None.
-        folder: `data.folder` of the new table, or None.
+        folder: the folders of `data.folder` of the new table, or None.
         group: the column of the groups, or FOLDER, or None.
     """
     taken = {name: value for name, value in trained.items() if name in TAKEN}
@@ -94,7 +94,8 @@ def table_options(
         taken["image"] = image
     elif "image" in taken:
         taken["image"] = without_folder(taken["image"])
-    return DataOptions(**{**taken, "source": source, "folder": folder, "group": group})
+    folders = list(folder) if folder else None
+    return DataOptions(**{**taken, "source": source, "folder": folders, "group": group})
 
 
 def read_unseen(data: DataOptions, *, boxes: bool = False) -> Unseen:

@@ -27,6 +27,7 @@ def table(root: Path, cells: list[str], files: list[str]) -> Path:
     [
         ("{n}.jpg", "train/{n}.jpg", "`folder: train`", {"folder": "train"}),
         ("{n}.jpg", "a/b/{n}.jpg", "`folder: a/b`", {"folder": "a/b"}),
+        ("{n}.jpg", "2019/{n}.jpg", "`folder: '2019'`", {"folder": "2019"}),
         ("{n}", "{n}.PNG", "`suffix: .PNG`", {"suffix": ".PNG"}),
         (
             "{n}",
@@ -133,13 +134,18 @@ def test_most_of_the_tried_images_must_be_in_a_place(tmp_path):
     cells = {"id": [f"{n}.jpg" for n in range(N)]}
     names = image_paths(cells, "id", suffix=None, where="a.csv")
     assert place_of(tmp_path, names, range(N), cells, image="id") is None
-    assert place_of(tmp_path, names, [0, 1, 2], cells, image="id") == Place("x/0.jpg", folder="x")
+    assert place_of(tmp_path, names, [0, 1, 2], cells, image="id") == Place(
+        "x/0.jpg", folder=("x",)
+    )
 
 
 def test_a_command_that_predicts_is_told_its_options():
-    assert Place("x/0.jpg", folder="x").as_options("id") == "x/0.jpg exists: give --folder x"
-    assert Place("x/0.jpg", folder="x", suffix=".jpg").as_options("id") == (
+    assert Place("x/0.jpg", folder=("x",)).as_options("id") == "x/0.jpg exists: give --folder x"
+    assert Place("x/0.jpg", folder=("x",), suffix=".jpg").as_options("id") == (
         "x/0.jpg exists: give --folder x --image '{id}.jpg'"
+    )
+    assert Place("x/0.jpg", folder=("x y", "z")).as_options("id") == (
+        "x/0.jpg exists: give --folder 'x y' --folder z"
     )
     assert Place("x/0.jpg", image="x/{id.name}").as_options("id") == (
         "x/0.jpg exists: give --image 'x/{id.name}'"

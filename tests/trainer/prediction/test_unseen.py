@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -122,11 +123,11 @@ def test_a_table_is_read_as_in_training_where_nothing_else_is_said(table):
     source = str(table("id", "a"))
     trained = {"image": "train/{id}", "suffix": ".png", "encoding": "utf-8"}
 
-    def told(**given: str) -> DataOptions:
+    def told(**given: Any) -> DataOptions:
         return table_options(trained, source, **{"image": None, "folder": None, **given})
 
     assert told() == DataOptions(source=source, **{**trained, "image": "{id}"})
-    assert told(folder="deep", image="x", group="y") == DataOptions(
+    assert told(folder=["deep"], image="x", group="y") == DataOptions(
         source=source, **{**trained, "image": "x"}, folder="deep", group="y"
     )
 
