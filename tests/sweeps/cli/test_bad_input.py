@@ -286,7 +286,7 @@ class TestPlaces:
 class TestReading:
     """The commands that only read make nothing."""
 
-    @pytest.mark.parametrize("command", ["best", "status", "list"])
+    @pytest.mark.parametrize("command", ["best", "status", "report"])
     def test_a_storage_that_is_not_there(self, sweeps: Callable[..., Ended], command: str):
         ended = sweeps(command)
         expected = (

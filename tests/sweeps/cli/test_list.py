@@ -3,6 +3,7 @@
 import datetime
 import json
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -68,6 +69,7 @@ def test_where_nothing_was_run_yet_the_list_is_empty(sweeps: Callable[..., Ended
     note = "no sweeps yet. `sweeps run SPACE` starts one\n"
     assert sweeps("list") == Ended(0, "", note)
     assert sweeps("list", "--json") == Ended(0, "[]\n", note)
+    assert not Path("runs").exists()
 
 
 def test_a_storage_that_was_named_must_be_there(sweeps: Callable[..., Ended]):
