@@ -20,8 +20,8 @@ CLOSING_S = 5.0  # how long the end of a run waits for a disk that hangs
 class EventLog:
     """A view that writes lines into the sweep's log, and passes everything on to another view.
 
-    This is a context manager. The log begins with the sweep's directory: until that is there, lines
-    wait, so that a sweep that is refused leaves no directory.
+    This is a context manager. The log begins with the sweep: until its directory is that of a
+    sweep, lines wait, so that a sweep that is refused leaves nothing.
     """
 
     def __init__(self, files: SweepFiles, *, then: ProgressView) -> None:
@@ -29,7 +29,7 @@ class EventLog:
         Args:
             then: the view that shows the sweep.
         """
-        self._path = files.log
+        self._files = files
         self._then = then
         self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._waiting: list[str] = []
@@ -69,8 +69,11 @@ class EventLog:
     def _write(self) -> None:
         while (line := self._lines.get()) is not None:
             self._waiting.append(line)
-            if self._path.parent.is_dir():
+            if self._files.about.is_file():
                 # a full disk: the lines are lost, as the terminal's are for somebody who is away
-                with contextlib.suppress(OSError), self._path.open("a", encoding="utf-8") as file:
+                with (
+                    contextlib.suppress(OSError),
+                    self._files.log.open("a", encoding="utf-8") as file,
+                ):
                     file.writelines(self._waiting)
                 self._waiting.clear()

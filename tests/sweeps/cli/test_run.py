@@ -48,6 +48,12 @@ def instead(monkeypatch: pytest.MonkeyPatch) -> Callable[[RunTrial], None]:
     return lambda trial: monkeypatch.setattr(run_local, "__kwdefaults__", {"trial": trial})
 
 
+def contents(folder: Path) -> dict[Path, bytes]:
+    """All files of a sweep but its log."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {path: path.read_bytes() for path in files if path.name != "sweep.log"}
+
+
 def test_a_sweep_ends_with_its_leaderboard_and_where_to_look_next(
     sweeps: Callable[..., Ended], space: Callable[..., Path]
 ):
@@ -70,6 +76,7 @@ def test_a_sweep_ends_with_its_leaderboard_and_where_to_look_next(
     folder = Path("runs/tiny")
     assert {path.name for path in folder.iterdir()} == {
         "sweep.json",
+        "sweep.log",
         "spec.yaml",
         "folds.npz",
         "manifest.csv",
@@ -187,10 +194,8 @@ class TestWhatIsSaidOfTheData:
         )
         ended = sweeps("run", other, "--local", "--trials", 1)
         assert "images keep their folds (3 images are new, 3 are gone)" in events(ended)
-        # and with other data the first one is refused, nothing of it changes
-        before = {
-            file: file.read_bytes() for file in Path("runs/tiny").rglob("*") if file.is_file()
-        }
+        # and with other data the first one is refused, nothing of it changes but its log
+        before = contents(Path("runs/tiny"))
         refused = sweeps("run", path, "--local", "--trials", 2)
         assert (refused.code, refused.out) == (2, "")
         assert refused.err.splitlines()[-1] == (
@@ -199,9 +204,7 @@ class TestWhatIsSaidOfTheData:
             "Its trials cannot be compared with new ones: choose another name, "
             "under which unchanged images keep their folds"
         )
-        assert {
-            file: file.read_bytes() for file in Path("runs/tiny").rglob("*") if file.is_file()
-        } == before
+        assert contents(Path("runs/tiny")) == before
 
     def test_too_many_rejected_rows_start_nothing(
         self, sweeps: Callable[..., Ended], space: Callable[..., Path]

@@ -44,9 +44,11 @@ def expected(name: str) -> Any:
 
 
 def as_counted_then(summary: dict[str, Any]) -> dict[str, Any]:
-    """That version counted a trial with the result of an equal one towards `run_cap`, and finished
-    no pruned trial.
+    """That version counted a trial with the result of an equal one towards `run_cap`, finished no
+    pruned trial, and did not show what runs now.
     """
+    for key in ("state", "running_trials", "left_s"):
+        summary.pop(key, None)  # `list` has the state alone
     summary["left"]["trials"] -= summary["taken_over"]
     assert summary.pop("finishes") == 0
     return summary

@@ -29,6 +29,7 @@ from tests.sweeps.running.curve_sweep import (
     report,
     table,
 )
+from tests.sweeps.study.waiting import until
 
 
 class TestDiskFull:
@@ -114,6 +115,7 @@ class TestStorageTrouble:
 
         def trial(assignment: Assignment, reporter: TrialReporter) -> Outcome:
             if assignment.number == 1:
+                until(lambda: curve.trial(0).state == TrialState.COMPLETE)
                 curve.storage.error = StorageInternalError("disk full")
             return curve_trial(assignment, reporter)
 

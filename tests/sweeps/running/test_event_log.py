@@ -46,6 +46,12 @@ def files(tmp_path: Path) -> SweepFiles:
     return SweepFiles.of(tmp_path, "mask")
 
 
+def begin(files: SweepFiles) -> None:
+    """Make the directory that of a sweep."""
+    files.directory.mkdir(exist_ok=True)
+    files.about.write_text("{}")
+
+
 def lines(files: SweepFiles) -> list[str]:
     """The lines of the log without their times, which are checked."""
     found = []
@@ -57,7 +63,7 @@ def lines(files: SweepFiles) -> list[str]:
 
 
 def test_events_are_lines_but_epochs_are_not_and_the_view_gets_all(files: SweepFiles):
-    files.directory.mkdir()
+    begin(files)
     events: list[Event] = [
         Notice("two\nlines"),
         TrialStarted(3, {"lr": 0.00123456}, continued=False),
@@ -86,8 +92,10 @@ def test_lines_wait_for_the_directory_and_a_refused_sweep_leaves_none(files: Swe
     with EventLog(files, then=Silent()) as log:
         log.add("early")
         files.directory.mkdir()
+        log.add("earlier than the sweep")
+        begin(files)
         log.add("late")
-    assert lines(files) == ["early", "late"]
+    assert lines(files) == ["early", "earlier than the sweep", "late"]
     refused = SweepFiles.of(files.directory.parent, "refused")
     with EventLog(refused, then=Silent()) as log:
         log.add("early")
@@ -95,7 +103,7 @@ def test_lines_wait_for_the_directory_and_a_refused_sweep_leaves_none(files: Swe
 
 
 def test_later_runs_continue_the_log_and_an_error_is_its_end(files: SweepFiles):
-    files.directory.mkdir()
+    begin(files)
     with EventLog(files, then=Silent()) as log:
         log.add("first run")
     with pytest.raises(InfrastructureError), EventLog(files, then=Silent()):
@@ -104,7 +112,7 @@ def test_later_runs_continue_the_log_and_an_error_is_its_end(files: SweepFiles):
 
 
 def test_a_disk_that_refuses_lines_ends_nothing(files: SweepFiles):
-    files.directory.mkdir()
+    begin(files)
     files.log.mkdir()  # no file can be written there
     with EventLog(files, then=Silent()) as log:
         log.add("lost")
