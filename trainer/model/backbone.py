@@ -13,13 +13,13 @@ from typing import Any, cast, get_args
 import safetensors
 import timm
 import torch
-from timm.layers import PatchEmbed
 from torch import nn
 
 from trainer.config import TrainConfig
 from trainer.errors import ConfigError, first_line
 from trainer.fields.declare import is_user_function
 from trainer.fields.network import Pooling
+from trainer.model.sizes import FAILURES, cut_patches, refused_size, size_options, size_text
 from trainer.model.timm_names import check_backbone
 from trainer.model.weights import load_backbone_weights
 from trainer.user_code import call_backbone, load_user_function
@@ -27,18 +27,6 @@ from trainer.user_code import call_backbone, load_user_function
 TRIED = range(64, 513, 32)  # sides of square images that a message may suggest
 MeanStd = tuple[tuple[float, float, float], tuple[float, float, float]]
 IMAGENET: MeanStd = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-# what timm and torch layers raise when they cannot be built, or do not accept an image size
-FAILURES = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    ImportError,
-    LookupError,
-    OSError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-)
 
 
 def build_backbone(config: TrainConfig, *, code: Path | None = None) -> nn.Module:
@@ -91,10 +79,7 @@ def feature_width(backbone: nn.Module, size_HW: tuple[int, int], *, name: str) -
         with torch.no_grad():
             features = backbone.eval()(torch.zeros(1, 3, height, width, device=device))
     except FAILURES as error:
-        size = height if height == width else f"{height}x{width}"
-        raise ConfigError(
-            f"backbone {name} does not take resize {size}: {first_line(error)}"
-        ) from error
+        raise ConfigError(refused_size(name, size_HW, first_line(error))) from error
     finally:
         backbone.train(was_training)
     if not isinstance(features, torch.Tensor) or features.ndim != 2 or len(features) != 1:
@@ -106,15 +91,6 @@ def feature_width(backbone: nn.Module, size_HW: tuple[int, int], *, name: str) -
             "one"
         )
     return features.shape[1]
-
-
-def takes_one_size(config: TrainConfig) -> bool:
-    """Whether a backbone built for `config.size_HW` accepts no other image size.
-
-    Position embeddings or windows can be the reason.
-    """
-    settings = timm.get_pretrained_cfg(config.backbone)
-    return settings is not None and settings.fixed_input_size
 
 
 def has_pretrained_weights(config: TrainConfig) -> bool:
@@ -158,13 +134,15 @@ def _timm_model(config: TrainConfig, *, pretrained: bool) -> nn.Module:
     problem = check_backbone(config.backbone)
     if problem:
         raise ConfigError(f"backbone: {problem}")
-    options = {"img_size": config.size_HW} if takes_one_size(config) else {}
+    options = size_options(config.backbone, config.size_HW)
     try:
         model = _created(config.backbone, options, pretrained=pretrained)
         _pool(model, config.pooling)
     except (*FAILURES, safetensors.SafetensorError) as error:
-        raise ConfigError(f"backbone {config.backbone}{_reason(config, options, error)}") from error
-    _refuse_cut_patches(model, config)
+        raise ConfigError(_reason(config, options, error)) from error
+    cut = cut_patches(model, config.size_HW)
+    if cut:
+        raise ConfigError(refused_size(config.backbone, config.size_HW, cut))
     return model
 
 
@@ -197,30 +175,8 @@ def _pool(model: nn.Module, pooling: str) -> None:
         model.reset_classifier(0, pooling)  # type: ignore[operator]
 
 
-def _refuse_cut_patches(model: nn.Module, config: TrainConfig) -> None:
-    """Refuse an image size whose sides are not multiples of the patch size.
-
-    Without an error or a warning, timm ignores the rest of such a side: up to 15 pixels with
-    patches of 16.
-
-    Raises:
-        ConfigError: a side is not a multiple of the patch size.
-    """
-    embed = getattr(model, "patch_embed", None)
-    if not isinstance(embed, PatchEmbed) or embed.dynamic_img_pad:
-        return
-    sides = list(zip(config.size_HW, embed.patch_size, strict=True))
-    if any(side % patch for side, patch in sides):
-        near = "x".join(str(max(1, round(side / patch)) * patch) for side, patch in sides)
-        patches = "x".join(str(patch) for _, patch in sides)
-        raise ConfigError(
-            f"backbone {config.backbone} does not take resize {config.resize}: sides must be "
-            f"multiples of its patches of {patches} pixels, e.g. {near}"
-        )
-
-
 def _reason(config: TrainConfig, options: Mapping[str, Any], error: Exception) -> str:
-    """The text that names the choice which made timm fail.
+    """The message that names the choice which made timm fail.
 
     To find the choice, the model is built again with single choices. The meta device makes that
     cheap.
@@ -228,11 +184,11 @@ def _reason(config: TrainConfig, options: Mapping[str, Any], error: Exception) -
     name = config.backbone
     text = first_line(error)
     if not _builds(name, options):
-        return f" does not take resize {config.resize}: {text}"
+        return refused_size(name, config.size_HW, text)
     if not _builds(name, options, pooling=config.pooling):
         taken = [each for each in get_args(Pooling)[1:] if _builds(name, options, pooling=each)]
         return (
-            f" does not take pooling {config.pooling} ({text}). "
+            f"backbone {name} does not take pooling {config.pooling} ({text}). "
             f"It takes {', '.join(['default', *taken])}"
         )
     if not _builds(name, options, pretrained=True):
@@ -241,11 +197,11 @@ def _reason(config: TrainConfig, options: Mapping[str, Any], error: Exception) -
         sizes = ", ".join(_pretrained_sizes(name))
         advice = f"They take {sizes}. Use one of these, or" if sizes else "Use"
         return (
-            f": its pretrained weights do not take resize {config.resize} ({first}). "
-            f"{advice} weights: none"
+            f"backbone {name}: its pretrained weights do not take resize {config.resize} "
+            f"({first}). {advice} weights: none"
         )
     return (
-        f": its pretrained weights cannot be loaded ({text}). "
+        f"backbone {name}: its pretrained weights cannot be loaded ({text}). "
         "Connect this machine to the model hub or fill its local cache, or set weights: none"
     )
 
@@ -255,7 +211,7 @@ def _pretrained_sizes(name: str) -> list[str]:
     _, *own_HW = timm.get_pretrained_cfg(name).input_size
     sizes = {tuple(own_HW), *((side, side) for side in TRIED)}
     return [
-        str(size[0]) if size[0] == size[1] else f"{size[0]}x{size[1]}"
+        size_text(size)
         for size in sorted(sizes)
         if _builds(name, {"img_size": size}, pretrained=True)
     ]

@@ -30,6 +30,7 @@ DECIDING_FILES = (
     "model/freezing.py",
     "model/heads.py",
     "model/network.py",
+    "model/sizes.py",
     "model/timm_names.py",
     "training/inputs.py",
     "training/preflight.py",
@@ -242,12 +243,13 @@ def _check_training(network: "Network", config: TrainConfig) -> None:
 
 
 def _check_progressive(network: "Network", config: TrainConfig) -> None:
-    from trainer.model.backbone import feature_width, takes_one_size
+    from trainer.model.backbone import feature_width
+    from trainer.model.sizes import takes_one_size
     from trainer.training.inputs import size_at
 
     if config.progressive == 1:
         return
-    if takes_one_size(config):
+    if takes_one_size(config.backbone):
         raise ConfigError(
             f"progressive={config.progressive}: backbone {config.backbone} takes images of one "
             "size only. Set progressive: 1"

@@ -101,7 +101,11 @@ def test_a_network_that_works_has_no_problem(backbone, changes):
             {"resize": 100},
             "backbone vit_small_patch16_224 does not take resize 100: ",
         ),
-        ("test_convnext", {"resize": 16}, "backbone test_convnext does not take resize 16: "),
+        (
+            "test_convnext",
+            {"resize": 16},
+            "backbone test_convnext does not take resize 16. The nearest size that it takes is 32",
+        ),
         ("test_resnet", {"pooling": "token"}, "backbone test_resnet does not take pooling token ("),
         (
             "mobilenetv3_small_050",
@@ -131,7 +135,7 @@ def test_a_network_that_works_has_no_problem(backbone, changes):
         (
             "inception_v3",
             {"resize": 96, "progressive": 0.4},
-            "progressive=0.4: backbone inception_v3 does not take resize 32: ",
+            "progressive=0.4: backbone inception_v3 does not take resize 32. ",
         ),
         (
             "test_resnet",
