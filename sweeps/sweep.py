@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from sweeps.study.lease import Lease
     from sweeps.study.stored_sweep import StoredSweep
     from trainer.data.cut import Cut
+    from trainer.model.hub import Fetch
 from sweeps.running.signals import PendingSignals, StopRequest
 
 
@@ -125,7 +126,8 @@ def _run_sweep(spec: "SweepSpec", options: RunOptions, shown: ProgressView) -> R
     """See `run_sweep`."""
     import optuna
 
-    from sweeps.preparing.feasible import check_spec
+    from sweeps.preparing.feasible import check_spec, check_trainable
+    from sweeps.preparing.weights import begin_fetch
     from sweeps.study.lease import Lease, Times
     from sweeps.study.storage import open_storage
     from sweeps.tracking.choice import refuse_unusable
@@ -133,16 +135,23 @@ def _run_sweep(spec: "SweepSpec", options: RunOptions, shown: ProgressView) -> R
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     signals = PendingSignals(shown)
     refuse_unusable(spec.tracking, sweep=spec.name)
-    check_spec(spec)
+    given, spec = spec, check_spec(spec)
+    for line in spec.notices:
+        if line not in given.notices:
+            shown.notify(Notice(line))
+    files = SweepFiles.of(options.runs, spec.name)
+    # A sweep that has begun may be finished, and then needs no weights. Its networks are known.
+    fetch = None if files.has_trials() else begin_fetch(spec)
+    check_trainable(spec)
     make_folder(options.runs)
     storage = open_storage(options.url)
-    files = SweepFiles.of(options.runs, spec.name)
     times = Times(patience_s=options.patience_s)
     with Lease.acquire(
         storage.engine, spec.name, on_lost=signals.on_lost, on_stop=signals.on_stop, times=times
     ) as lease:
         try:
-            driver = _run(spec, _Context(options, shown, signals, storage, files, lease))
+            context = _Context(options, shown, signals, storage, files, lease)
+            driver = _run(spec, context, fetch)
         except StopRequest:
             return RunResult(RunState.NOT_BEGUN)
     if driver is None:
@@ -177,10 +186,15 @@ class _Context:
         self.view.images(what, done, total)
 
 
-def _run(spec: "SweepSpec", context: _Context) -> "Driver | None":
-    """Run the sweep and return its driver; None if all its trials were over before."""
+def _run(spec: "SweepSpec", context: _Context, fetch: "Fetch | None") -> "Driver | None":
+    """Run the sweep and return its driver; None if all its trials were over before.
+
+    Args:
+        fetch: the pretrained weights on their way to this machine; None if that has not begun.
+    """
     from sweeps.preparing.data import changes, cut_sweep, with_folds
     from sweeps.preparing.opening import open_sweep
+    from sweeps.preparing.weights import begin_fetch
     from sweeps.reporting.fold_map import fold_map
     from sweeps.reporting.note import note_of
     from sweeps.study.stored_sweep import StoredSweep
@@ -197,11 +211,14 @@ def _run(spec: "SweepSpec", context: _Context) -> "Driver | None":
         cut = cut_sweep(spec, files, read=ReadOptions(progress=context.images))
         if _finished(open_stored(with_folds(spec, cut.folds), cut), spec):
             return None
+    # the weights come while Ray starts and images are decoded
+    fetch = fetch or begin_fetch(spec)
     with _cluster(spec, context) as cluster:
         cut = cut_sweep(
             spec, files, read=ReadOptions(choices=spec.choices(), progress=context.images)
         )
         context.signals.check()
+        fetch.result(functools.partial(context.images, "pretrained weights"))
         _report_data(cut, changes(cut), context)
         spec = with_folds(spec, cut.folds)
         sweep = open_stored(spec, cut)

@@ -89,6 +89,7 @@ FOREIGN = {
     "madgrad": ["trainer/learning/optimizers.py"],
     "timm": ["trainer/model/", "trainer/learning/", "trainer/training/preflight.py"],
     "safetensors": ["trainer/model/"],
+    "huggingface_hub": ["trainer/model/hub.py"],
     "pandas": ["trainer/data/frames.py", "trainer/data/sources.py", "sweeps/reporting/export.py"],
     "pyarrow": [],
     "sklearn": ["sweeps/samples/", "sweeps/results/importance.py"],
@@ -347,6 +348,7 @@ def _below(place: str) -> list[Path]:
 
 
 IMPORTED_AS = {
+    "huggingface-hub": "huggingface_hub",
     "pillow": "PIL",
     "opencv-python-headless": "cv2",
     "pillow-heif": "pillow_heif",

@@ -4,6 +4,7 @@ TrainerError
 ├── DataError         the manifest, an image or the folds are not usable
 │   └── UnreadableError   one image cannot be read; data preparation counts the image and goes on
 ├── ConfigError       the configuration cannot work with this backbone or data
+├── HubError          pretrained weights are not on this machine and cannot be fetched
 ├── CheckpointError   a checkpoint is damaged or belongs to another configuration
 ├── OutOfMemoryError  the GPU has too little memory, even with the batch split
 └── NonFiniteLossError     the loss became NaN or infinite; the fold run stopped before the
@@ -25,6 +26,10 @@ class UnreadableError(DataError):
 
 class ConfigError(TrainerError):
     """The configuration cannot work with this backbone or this data."""
+
+
+class HubError(TrainerError):
+    """Pretrained weights are not on this machine, and they cannot be fetched."""
 
 
 class CheckpointError(TrainerError):

@@ -1,5 +1,6 @@
 """`sweeps check`: validate a search space and its data. The command starts no sweep."""
 
+import functools
 import json
 import os
 import sys
@@ -79,14 +80,17 @@ def _check_all(space: Path, settings: list[str], runs: Path) -> None:
     from sweeps.preparing.artefacts import artefacts
     from sweeps.preparing.check_page import write_page
     from sweeps.preparing.data import changes, cut_sweep, with_folds, write_data
-    from sweeps.preparing.feasible import check_spec
+    from sweeps.preparing.feasible import check_spec, check_trainable
     from sweeps.preparing.inspection import inspect, page_of
+    from sweeps.preparing.weights import begin_fetch
     from sweeps.space.spec_reader import read_spec
     from trainer.data.cleaning import write_rejected
     from trainer.data.data_set import ReadOptions
 
     spec = read_spec(space, settings=settings)
-    check_spec(spec)
+    spec = check_spec(spec)
+    fetch = begin_fetch(spec)
+    check_trainable(spec)
     files = SweepFiles.of(runs, spec.name)
 
     def keep_rejected(entries: "list[Rejected]") -> None:
@@ -100,6 +104,7 @@ def _check_all(space: Path, settings: list[str], runs: Path) -> None:
             fingerprints=True, tolerant=True, on_rejected=keep_rejected, progress=progress
         )
         cut = cut_sweep(spec, files, read=read)
+        fetch.result(functools.partial(progress, "pretrained weights"))
     inspection = inspect(spec, cut)
     _print_space(with_folds(spec, cut.folds))
     _print_data(inspection)

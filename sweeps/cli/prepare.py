@@ -1,5 +1,6 @@
-"""`sweeps prepare`: read, clean, cut and decode the data before a sweep starts."""
+"""`sweeps prepare`: data and pretrained weights before a sweep starts."""
 
+import functools
 import sys
 
 from sweeps.cli.options import Runs, Settings, Space, runs_folder
@@ -8,22 +9,26 @@ from sweeps.cli.options import Runs, Settings, Space, runs_folder
 def prepare(space: Space, settings: Settings = None, runs: Runs = None) -> None:
     """Do all that a sweep does to its data before the first trial: clean, cut, decode. Starts nothing.
 
-    A machine without a GPU can do it; `sweeps run` then starts at once.
+    Pretrained weights are fetched, too. A machine without a GPU can do it; `sweeps run` then starts at once.
     """  # noqa: E501 - the help text
     from sweeps.cli.progress import reading_images
     from sweeps.paths import SweepFiles, make_folder
     from sweeps.preparing.data import changes, cut_sweep, write_data
-    from sweeps.preparing.feasible import check_spec
+    from sweeps.preparing.feasible import check_spec, check_trainable
     from sweeps.preparing.opening import refuse_other_data
+    from sweeps.preparing.weights import begin_fetch
     from sweeps.space.spec_reader import read_spec
     from trainer.cache_folder import default_cache_folder
     from trainer.data.data_set import ReadOptions
 
     spec = read_spec(space, settings=settings or [])
-    check_spec(spec)
+    spec = check_spec(spec)
+    fetch = begin_fetch(spec)
+    check_trainable(spec)
     files = SweepFiles.of(runs_folder(runs), spec.name)
     with reading_images() as progress:
         cut = cut_sweep(spec, files, read=ReadOptions(choices=spec.choices(), progress=progress))
+        fetch.result(functools.partial(progress, "pretrained weights"))
     found = cut.data
     folds = cut.folds
     if files.identity() is not None:
@@ -43,6 +48,6 @@ def prepare(space: Space, settings: Settings = None, runs: Runs = None) -> None:
         print(f"decoded    {key}: {size_bytes / 1e6:,.1f} MB in {default_cache_folder()}")
     for how in found.plan.streamed:
         print(f"decoded    {how.key}: per batch, since it does not fit into data.cache_gb")
-    for line in [*found.notes, *filter(None, [changes(cut)]), *cut.warnings()]:
+    for line in [*spec.notices, *found.notes, *filter(None, [changes(cut)]), *cut.warnings()]:
         print(f"note: {line}", file=sys.stderr)
     print(f"files      {runs_folder(runs) / spec.name}", file=sys.stderr)

@@ -10,6 +10,7 @@ import pydantic
 
 from sweeps.errors import KeyPath, Problem, SpecError
 from sweeps.preparing.data import check_data
+from sweeps.preparing.names import in_timms_words, renamed
 from sweeps.space.domains import Constant
 from sweeps.space.spec import SweepSpec
 from sweeps.space.yaml_file import YamlFile
@@ -43,35 +44,53 @@ NETWORK_FIELDS = (
 MAX_NETWORKS = 500  # at most this many different networks are checked
 
 
-def check_spec(spec: SweepSpec) -> None:
-    """Check all that can be checked before an image is read and before anything is written.
+def check_spec(spec: SweepSpec) -> SweepSpec:
+    """Check in a moment what needs neither an image nor a network, before anything is written.
 
     This finds most of a user's mistakes.
 
+    Returns:
+        the search space with the names of the installed timm.
+
     Raises:
-        SpecError: names, networks or files of user functions that cannot work, with their lines.
-        DataError, ConfigError: see `check_data` and `try_user_functions`.
+        SpecError: see `check_names`.
+        DataError, ConfigError: see `check_data`.
     """
     check_data(spec)
-    check_feasible(spec)
+    spec = in_timms_words(spec)
+    check_names(spec)
+    return spec
+
+
+def check_names(spec: SweepSpec) -> None:
+    """Check that timm knows every name in the search space, and that user functions can be loaded.
+
+    Raises:
+        SpecError: unknown names, or user functions that cannot be loaded, with their lines.
+    """
+    _refuse(list(_name_problems(spec)) or list(_user_function_problems(spec)), spec)
+
+
+def check_trainable(spec: SweepSpec) -> None:
+    """Check that every network can be built, and call the user functions.
+
+    A network takes up to a second if its answer is not remembered.
+
+    Raises:
+        SpecError: see `check_networks`.
+        DataError, ConfigError: see `try_user_functions`.
+    """
+    check_networks(spec)
     try_user_functions(spec)
 
 
-def check_feasible(spec: SweepSpec) -> None:
-    """Check that timm knows every name in the search space and that every network can be built.
-
-    Networks are checked only if all names are correct and all user functions can be loaded.
+def check_networks(spec: SweepSpec) -> None:
+    """Check that every network can be built; `check_names` has found no problem.
 
     Raises:
-        SpecError: unknown names, user functions that cannot be loaded, or networks that cannot be
-            built, with their lines in the file.
+        SpecError: networks that cannot be built, with their lines in the file.
     """
-    problems = list(_name_problems(spec))
-    if not problems:
-        problems = list(_user_function_problems(spec)) or list(_network_problems(spec))
-    if problems:
-        file = YamlFile(spec.path)
-        raise SpecError(str(spec.path), [_placed(problem, spec, file) for problem in problems])
+    _refuse(list(_network_problems(spec)), spec)
 
 
 def try_user_functions(spec: SweepSpec) -> None:
@@ -183,11 +202,17 @@ def _field_of(spec: SweepSpec, reference: str) -> str:
     return next(name for name in ("backbone", "loss") if reference in spec.space.values_of(name))
 
 
+def _refuse(problems: list[Problem], spec: SweepSpec) -> None:
+    if problems:
+        file = YamlFile(spec.path)
+        raise SpecError(str(spec.path), [_placed(problem, spec, file) for problem in problems])
+
+
 def _placed(problem: Problem, spec: SweepSpec, file: YamlFile) -> Problem:
     """The problem with its line in the file; without a line if --set changed the faulty value."""
     section = str(problem.path[0])
     name = problem.path[1] if len(problem.path) > 1 else None
-    in_file = file.values.get(section)
+    in_file = renamed(file.values).get(section)
     used = spec.raw.get(section)
     if name is not None and isinstance(in_file, Mapping) and isinstance(used, Mapping):
         in_file = in_file.get(name)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pydantic
 
-from sweeps.errors import Problem, did_you_mean
+from sweeps.errors import Problem, SpecError, did_you_mean
 from sweeps.paths import RESERVED_FOLDERS
 from sweeps.space import language
 from sweeps.space.domains import Categorical, Constant, Numeric
@@ -70,6 +70,22 @@ def read_spec(path: Path, *, settings: Iterable[str] = ()) -> SweepSpec:
     file.refuse(problems)
     assert spec is not None
     return spec
+
+
+def reread(spec: SweepSpec, raw: dict[str, Any]) -> SweepSpec:
+    """The search space with another content of its file.
+
+    Args:
+        raw: the content in the form of `SweepSpec.raw`.
+
+    Raises:
+        SpecError: the content has problems.
+    """
+    found, problems = _validate(raw, path=spec.path)
+    if problems:
+        raise SpecError(str(spec.path), problems)
+    assert found is not None
+    return found.model_copy(update={"notify": spec.notify, "tracking": spec.tracking})
 
 
 def _validate(raw: dict[str, Any], *, path: Path) -> tuple[SweepSpec | None, list[Problem]]:

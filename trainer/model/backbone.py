@@ -19,6 +19,7 @@ from trainer.config import TrainConfig
 from trainer.errors import ConfigError, first_line
 from trainer.fields.declare import is_user_function
 from trainer.fields.network import Pooling
+from trainer.model.hub import cached_weights
 from trainer.model.sizes import FAILURES, cut_patches, refused_size, size_options, size_text
 from trainer.model.timm_names import check_backbone
 from trainer.model.weights import load_backbone_weights
@@ -155,7 +156,11 @@ def _created(name: str, options: Mapping[str, Any], *, pretrained: bool) -> nn.M
     if not pretrained:
         return cast(nn.Module, timm.create_model(name, num_classes=0, **options))
     source: dict[str, Any] = {}
-    if torch.empty(0).is_meta:
+    cached = None if torch.empty(0).is_meta else cached_weights(name)
+    if cached is not None and cached.suffix == ".safetensors":
+        # timm would ask the hub whether it has a newer file, and wait for a hub that is not there
+        source = {"pretrained_cfg_overlay": {"file": str(cached), "custom_load": False}}
+    elif torch.empty(0).is_meta:
         source = {"pretrained_cfg_overlay": {"state_dict": timm.create_model(name).state_dict()}}
     # timm checks pretrained weights strictly only if the model has the classifier of these weights
     model = cast(nn.Module, timm.create_model(name, pretrained=True, **source, **options))

@@ -18,7 +18,7 @@ import torch
 
 from sweeps.errors import SpecError
 from sweeps.preparing import feasible
-from sweeps.preparing.feasible import check_feasible, try_user_functions
+from sweeps.preparing.feasible import check_names, check_networks, try_user_functions
 from sweeps.space.spec_reader import read_spec
 from trainer.config import TrainConfig
 from trainer.errors import ConfigError
@@ -74,7 +74,8 @@ def problems(tmp_path: Path) -> Problems:
         path.write_text(head + "".join(lines))
         spec = read_spec(path, settings=settings)
         try:
-            check_feasible(spec)
+            check_names(spec)
+            check_networks(spec)
         except SpecError as error:
             first, *found = str(error).splitlines()
             assert first == f"{path}: {len(found)} problem{'s' if len(found) > 1 else ''}"
@@ -143,15 +144,15 @@ class TestNames:
     def test_the_names_that_the_defaults_stand_for_are_asked_for_too(
         self, asked: list[TrainConfig], tmp_path: Path, timm_names: Path, problems: Problems
     ):
-        known = {"backbones": ["resnet34"], "optimizers": ["adamw"]}
+        known = {"backbones": ["resnet34"], "optimizers": ["adamw"], "renamed": {}, "weights": {}}
         version = importlib.metadata.version("timm")
-        (tmp_path / "cache" / f"timm-{version}-names.json").write_text(json.dumps(known))
+        (tmp_path / "cache" / f"timm-{version}-registry.json").write_text(json.dumps(known))
         path = tmp_path / "space.yaml"
         path.write_text(HEAD + "  lr: {value: 0.1}\n")
         with pytest.raises(
             SpecError, match=r"parameters\.backbone\.value: timm has no model 'resnet18'"
         ):
-            check_feasible(read_spec(path))
+            check_names(read_spec(path))
         assert asked == []  # a network of an unknown name is not asked about
 
     def test_known_names_are_no_problem(self, asked: list[TrainConfig], problems: Problems):
@@ -322,11 +323,12 @@ class TestNetworks:
             import sys
             from pathlib import Path
             from sweeps.errors import SpecError
-            from sweeps.preparing.feasible import check_feasible
+            from sweeps.preparing.feasible import check_names, check_networks
             from sweeps.space.spec_reader import read_spec
             path = Path(sys.argv[1])
             try:
-                check_feasible(read_spec(path))
+                check_names(spec := read_spec(path))
+                check_networks(spec)
             except SpecError as error:
                 print(str(error).splitlines()[1].strip())
             assert not {"torch", "timm"} & set(sys.modules)
@@ -339,7 +341,8 @@ class TestNetworks:
 @pytest.mark.parametrize("name", ["digits", "landmark", "mask", "pet_expression", "products"])
 def test_the_shipped_search_spaces_can_be_built(name: str):
     path = SPACES / f"{name}.yaml"
-    check_feasible(read_spec(path))
+    check_names(spec := read_spec(path))
+    check_networks(spec)
 
 
 class TestHeads:

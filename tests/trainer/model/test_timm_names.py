@@ -10,10 +10,14 @@ import timm.optim
 from trainer.cache_folder import default_cache_folder
 from trainer.model.timm_names import (
     EXCLUDED,
+    WeightsSource,
+    canonical_backbone,
+    canonical_optimizer,
     check_backbone,
     check_optimizer,
     known_backbones,
     known_optimizers,
+    weights_source,
 )
 
 
@@ -40,7 +44,7 @@ def test_the_optimizers_are_timms_without_the_excluded_ones():
 def test_one_answer_is_remembered_per_version_so_that_timm_is_not_imported_again(monkeypatch):
     first = known_backbones(), known_optimizers()
     assert [path.name for path in default_cache_folder().iterdir()] == [
-        f"timm-{timm.__version__}-names.json"
+        f"timm-{timm.__version__}-registry.json"
     ]
     monkeypatch.setitem(sys.modules, "timm", None)  # an import would fail
     assert (known_backbones(), known_optimizers()) == first
@@ -129,3 +133,52 @@ def test_an_address_or_half_a_name_is_no_name(name):
 @pytest.mark.parametrize("name", ["", "lookahead_adam", "torch.optim.Adam", "adam*"])
 def test_a_wrapped_or_half_optimizer_is_no_name(name):
     assert check_optimizer(name).startswith(f"timm has no optimizer {name!r}.")
+
+
+@pytest.mark.parametrize(
+    ("written", "known"),
+    [
+        ("tf_efficientnet_b4_ns", "tf_efficientnet_b4.ns_jft_in1k"),
+        ("convnext_base_in22ft1k", "convnext_base.fb_in22k_ft_in1k"),
+        ("ResNet50.A1_in1k", "resnet50.a1_in1k"),
+        ("timm/resnet18", "resnet18"),
+        ("hf-hub:timm/resnet18.a1_in1k", "resnet18.a1_in1k"),
+        ("hf_hub:timm/VIT_base_patch16_224_in21k", "vit_base_patch16_224.augreg_in21k"),
+        ("resnet18", "resnet18"),
+    ],
+)
+def test_old_names_upper_case_and_addresses_on_the_hub_are_understood(written, known):
+    assert canonical_backbone(written) == known
+    assert check_backbone(known) is None
+
+
+def test_every_name_that_timm_has_given_up_has_a_new_one():
+    given_up = timm.models._registry._deprecated_models
+    assert len(given_up) > 150
+    weights_gone = {"vit_base_patch16_224_sam", "vit_base_patch32_224_sam"}
+    for old in given_up.keys() - weights_gone:
+        assert canonical_backbone(old) in known_backbones(), old
+    for old in weights_gone & given_up.keys():
+        plain = old.removesuffix("_sam")
+        assert check_backbone(canonical_backbone(old)) == (
+            f"timm calls {old!r} '{plain}.sam' and has no such weights any more. Use {plain!r}"
+        )
+
+
+@pytest.mark.parametrize("name", ["resnet500", "someone/resnet18", "hf-hub:someone/resnet18", ""])
+def test_a_name_that_is_not_understood_stays_as_it_is(name):
+    assert canonical_backbone(name) == name
+
+
+@pytest.mark.parametrize(("written", "known"), [("AdamW", "adamw"), ("SGD", "sgd"), ("Ad", "Ad")])
+def test_optimizers_are_understood_in_upper_case(written, known):
+    assert canonical_optimizer(written) == known
+
+
+def test_the_sources_of_weights_are_timms():
+    assert weights_source("resnet18") == WeightsSource("timm/resnet18.a1_in1k", "", "")
+    assert weights_source("test_vit_relpos") is None
+    for name in timm.list_pretrained():
+        source = weights_source(name)
+        assert source is not None, name
+        assert source.hub_id or source.url.startswith("http"), name

@@ -1,0 +1,108 @@
+"""Names of backbones and optimizers as users write them, in the words of the installed timm.
+
+Public code and W&B sweeps name models as timm did when they were written, with upper case, or by
+the address on timm's hub.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from sweeps.space.points import KEY as START_WITH
+from sweeps.space.spec import SweepSpec
+from sweeps.space.spec_reader import reread
+from trainer.fields.declare import is_user_function
+from trainer.model.timm_names import canonical_backbone, canonical_optimizer
+
+NAMED: dict[str, Callable[[str], str]] = {
+    "backbone": canonical_backbone,
+    "optimizer": canonical_optimizer,
+}
+
+
+def in_timms_words(spec: SweepSpec) -> SweepSpec:
+    """The search space with the names of the installed timm; a notice tells each other name.
+
+    Raises:
+        SpecError: with these names, the search space is not valid any more.
+    """
+    changed = {
+        (name, value): NAMED[name](value)
+        for name in NAMED
+        for value in spec.space.values_of(name)
+        if isinstance(value, str) and not is_user_function(value) and NAMED[name](value) != value
+    }
+    if not changed:
+        return spec
+    found = reread(spec, renamed(spec.raw))
+    notices = [
+        f"{name} {value} is called {known} in the installed timm"
+        for (name, value), known in changed.items()
+    ]
+    return found.model_copy(update={"notices": (*found.notices, *notices)})
+
+
+def renamed(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """The content of a search space file with the names of the installed timm."""
+    result = dict(raw)
+    parameters = raw.get("parameters")
+    if isinstance(parameters, Mapping):
+        result["parameters"] = {
+            name: _with_known_conditions(_with_known_values(name, entry))
+            for name, entry in parameters.items()
+        }
+    points = raw.get(START_WITH)
+    if isinstance(points, Sequence):
+        result[START_WITH] = [_each_known(point) for point in points]
+    return result
+
+
+def _with_known_values(name: str, entry: Any) -> Any:
+    """The entry of one parameter. Names that become equal become one, with all its probability."""
+    if name not in NAMED or not isinstance(entry, Mapping):
+        return entry
+    result = dict(entry)
+    if "value" in entry:
+        result["value"] = _known(name, entry["value"])
+    values = entry.get("values")
+    if isinstance(values, list):
+        known = [_known(name, value) for value in values]
+        if known != values and all(isinstance(value, str) for value in known):
+            result["values"] = list(dict.fromkeys(known))
+            shares = entry.get("probabilities")
+            if isinstance(shares, list) and len(shares) == len(known):
+                result["probabilities"] = [
+                    sum(share for each, share in zip(known, shares, strict=True) if each == value)
+                    for value in result["values"]
+                ]
+    return result
+
+
+def _with_known_conditions(entry: Any) -> Any:
+    if not isinstance(entry, Mapping):
+        return entry
+    result = dict(entry)
+    if isinstance(entry.get("when"), Mapping):
+        result["when"] = _each_known(entry["when"])
+    if isinstance(entry.get("parameters"), Mapping):
+        result["parameters"] = {
+            name: _with_known_conditions(inner) for name, inner in entry["parameters"].items()
+        }
+    return result
+
+
+def _each_known(values: Any) -> Any:
+    """A mapping of parameters to one value, or to a list of values."""
+    if not isinstance(values, Mapping):
+        return values
+    return {
+        name: [_known(name, each) for each in value]
+        if isinstance(value, list)
+        else _known(name, value)
+        for name, value in values.items()
+    }
+
+
+def _known(name: str, value: Any) -> Any:
+    if name not in NAMED or not isinstance(value, str) or is_user_function(value):
+        return value
+    return NAMED[name](value)
