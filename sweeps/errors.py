@@ -9,7 +9,8 @@ SweepsError
 │   ├── TrackerError        3   W&B or another tracker does not answer; `sweeps sync` tells it later
 │   │   └── TrialRefusedError   3   it answers, and refuses one trial
 │   └── ClusterLostError    3   Ray's head is gone, and this process cannot disconnect cleanly
-└── NothingCompletedError   1   the sweep ran, but no trial completed
+├── NothingCompletedError   1   the sweep ran, but no trial completed
+└── SameFailureError        1   the sweep stopped because its trials failed for the same reason
 
 An error of `trainer` (TrainerError) that stops a command gives exit code 2. Inside a trial, such an
 error makes only that trial fail.
@@ -99,6 +100,12 @@ class ClusterLostError(InfrastructureError):
 
 class NothingCompletedError(SweepsError):
     """The sweep ran to its end, but no trial completed."""
+
+    exit_code = 1
+
+
+class SameFailureError(SweepsError):
+    """The sweep stopped, because its trials failed for the same reason, one after another."""
 
     exit_code = 1
 

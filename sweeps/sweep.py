@@ -9,8 +9,6 @@ import contextlib
 import dataclasses
 import enum
 import functools
-import signal
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,10 +26,11 @@ if TYPE_CHECKING:
     from sweeps.running.driver import Driver
     from sweeps.space.spec import SweepSpec
     from sweeps.study.lease import Lease
+    from sweeps.study.reasons import SameFailure
     from sweeps.study.stored_sweep import StoredSweep
     from trainer.data.cut import Cut
     from trainer.model.hub import Fetch
-from sweeps.running.signals import PendingSignals, StopRequest
+from sweeps.running.signals import PendingSignals, StopRequest, ctrl_c
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,6 +71,7 @@ class RunState(enum.Enum):
     DONE_BEFORE = "all trials were over already; nothing was started"
     DRAINED = "somebody asked to start nothing more, and running trials went on to their end"
     INTERRUPTED = "running trials left a checkpoint; the next call continues them"
+    BROKEN = "its trials failed for the same reason; the next call repeats them"
     NOT_BEGUN = "somebody asked to stop before the first trial"
 
 
@@ -83,11 +83,13 @@ class RunResult:
         snapshot: counts and best score of the sweep at the end of the call; None if no driver
             started.
         has_results: whether the leaderboard has at least one trial; trials of other sweeps count.
+        broken: the equal failures that ended the sweep; None for other states than BROKEN.
     """
 
     state: RunState
     snapshot: Snapshot | None = None
     has_results: bool = False
+    broken: "SameFailure | None" = None
 
 
 def run_sweep(
@@ -161,7 +163,10 @@ def _run_sweep(spec: "SweepSpec", options: RunOptions, shown: ProgressView) -> R
     state = RunState.DRAINED if driver.drained else RunState.ENDED
     if driver.interrupted or (driver.drained and not driver.has_results):
         state = RunState.INTERRUPTED
-    return RunResult(state, driver.snapshot(), driver.has_results)
+    broken = driver.breaker.tripped
+    if broken is not None and state is not RunState.INTERRUPTED:
+        state = RunState.BROKEN
+    return RunResult(state, driver.snapshot(), driver.has_results, broken)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -198,6 +203,7 @@ def _run(spec: "SweepSpec", context: _Context, fetch: "Fetch | None") -> "Driver
     from sweeps.reporting.fold_map import fold_map
     from sweeps.reporting.note import note_of
     from sweeps.study.stored_sweep import StoredSweep
+    from sweeps.upkeep.retry import repeat_broken
     from trainer.data.data_set import ReadOptions
 
     options = context.options
@@ -209,7 +215,11 @@ def _run(spec: "SweepSpec", context: _Context, fetch: "Fetch | None") -> "Driver
     # Ray starts and images are decoded.
     if StoredSweep.find(context.storage, spec.name) is not None:
         cut = cut_sweep(spec, files, read=ReadOptions(progress=context.images))
-        if _finished(open_stored(with_folds(spec, cut.folds), cut), spec):
+        stored = open_stored(with_folds(spec, cut.folds), cut)
+        repeated = repeat_broken(stored, files=files, confirm=context.lease.confirm)
+        if repeated:
+            context.notice(f"trials that failed alike are repeated: {len(repeated)}")
+        if _finished(stored, spec):
             return None
     # the weights come while Ray starts and images are decoded
     fetch = fetch or begin_fetch(spec)
@@ -224,7 +234,7 @@ def _run(spec: "SweepSpec", context: _Context, fetch: "Fetch | None") -> "Driver
         sweep = open_stored(spec, cut)
         sweep.add_note(note_of(spec, data=cut.counts(), storage=hidden(options.url)))
         _warm_start(sweep, spec, context)
-        with _driver(spec, sweep, cluster, cut, context) as driver, _ctrl_c(driver):
+        with _driver(spec, sweep, cluster, cut, context) as driver, ctrl_c(driver):
             context.signals.connect(driver)
             context.lease.say(None)
             context.view.watch(spec.name, driver.snapshot)
@@ -380,28 +390,3 @@ def _finished(sweep: "StoredSweep", spec: "SweepSpec") -> bool:
 
     record = sweep.record()
     return all_over(spec.as_begun(record.identity), sweep.trials(), record.finishes)
-
-
-@contextlib.contextmanager
-def _ctrl_c(driver: "Driver") -> Iterator[None]:
-    """While the context is open, Ctrl-C and SIGTERM stop the driver.
-
-    At the first signal, running trials save their state. A second Ctrl-C does not wait for them.
-    """
-    # Python can handle signals only in the main thread
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def stop(*_: object) -> None:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        driver.stop()
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    except KeyboardInterrupt:
-        driver.stop()
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -11,6 +11,10 @@ TrainerError
                            optimizer step
 """
 
+# The advice in messages about values of the configuration with which others may well work.
+LOWER_RATE = "A lower lr or a warm-up usually helps"
+SMALLER_BATCH = "A smaller batch_size or resize helps"
+
 
 class TrainerError(Exception):
     """The base of all errors below. Its text is a complete message for the user."""

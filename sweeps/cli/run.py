@@ -16,11 +16,17 @@ from sweeps.cli.options import (
     storage_url,
     tracker_names,
 )
-from sweeps.errors import EXIT_INTERRUPTED, InputError, NothingCompletedError
+from sweeps.errors import (
+    EXIT_INTERRUPTED,
+    InputError,
+    NothingCompletedError,
+    SameFailureError,
+)
 from trainer.errors import TrainerError
 
 if TYPE_CHECKING:
     from sweeps.space.spec import SweepSpec
+    from sweeps.study.reasons import SameFailure
     from sweeps.sweep import RunOptions, RunResult
 
 
@@ -108,6 +114,10 @@ def _conclude(spec: "SweepSpec", result: "RunResult", options: "RunOptions") -> 
             _show_so_far(spec.name, options)
         print(f"interrupted; `sweeps run {spec.path}` continues it", file=sys.stderr)
         raise typer.Exit(EXIT_INTERRUPTED)
+    if result.broken is not None and result.state is RunState.BROKEN:
+        if result.has_results:
+            _show_so_far(spec.name, options)
+        raise SameFailureError(_same_failure(spec, result.broken, options))
     if result.state is RunState.DRAINED:
         print(
             f"stopped as asked; `sweeps run {spec.path}` goes on with more trials", file=sys.stderr
@@ -119,6 +129,18 @@ def _conclude(spec: "SweepSpec", result: "RunResult", options: "RunOptions") -> 
             f"`sweeps status {spec.name}` shows the reasons"
         )
     _show_best(spec, options)
+
+
+def _same_failure(spec: "SweepSpec", broken: "SameFailure", options: "RunOptions") -> str:
+    from sweeps.paths import SweepFiles
+
+    error = SweepFiles(options.runs / spec.name).trial(broken.trials[0]).error
+    return (
+        f"the sweep stopped, because {broken.count} trials in a row failed for the same reason:\n"
+        f"  {broken.reason}\n"
+        f"{error} has the traceback. Repair the cause and run the same command again: it repeats "
+        "these trials, which take nothing of run_cap, and goes on"
+    )
 
 
 def _show_so_far(name: str, options: "RunOptions") -> None:

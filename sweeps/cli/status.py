@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 
 WATCH_EVERY_S = 2.0
+NUMBERS = 5  # trials that failed alike and are named
 PIPE_LINES = 50  # lines of the view in a pipe or a file
 
 
@@ -42,7 +44,7 @@ def status(
 ) -> None:
     """Show how far a sweep is, who drives it and what is left of its budget."""
     from sweeps.paths import SweepFiles
-    from sweeps.results.summary import failures, notes, summarise
+    from sweeps.results.summary import failure_groups, failures, notes, summarise
     from sweeps.results.view import SweepView, find_sweep, preparing
 
     if watch and as_json:
@@ -61,19 +63,17 @@ def status(
     view = SweepView.read(stored)
     summary = summarise(view)
     failed = failures(view)
+    groups = failure_groups(view)
     noted = notes(view)
     if as_json:
-        print(
-            json.dumps(
-                {
-                    **dataclasses.asdict(summary),
-                    **_now(view),
-                    "failures": failed,
-                    "notes": noted,
-                },
-                indent=2,
-            )
-        )
+        more = {
+            "failures": failed,
+            "failure_groups": [
+                {"count": each.count, **dataclasses.asdict(each)} for each in groups
+            ],
+            "notes": noted,
+        }
+        print(json.dumps({**dataclasses.asdict(summary), **_now(view), **more}, indent=2))
         return
     score = "none yet" if summary.best_score is None else f"{summary.best_score:.4f}"
     print(f"sweep      {summary.sweep}")
@@ -86,8 +86,9 @@ def status(
     gpu = f", {summary.gpu_hours:.2f} GPU-hours" if summary.gpu_hours else ""
     print(f"time spent {summary.elapsed_s / 60:.1f} min{gpu}")
     print(f"left       {_left(summary)}")
-    for number, reason in failed.items():
-        print(f"failed     trial {number}: {reason}")
+    for group in groups:
+        reason = failed[group.trials[0]] if group.count == 1 else group.reason
+        print(f"failed     {_which(group.trials)}: {reason}")
     files = SweepFiles(runs_folder(runs) / summary.sweep)
     errors = [path for number in failed if (path := files.trial(number).error).is_file()]
     if errors:
@@ -159,7 +160,20 @@ def _watch(sweep: "StoredSweep") -> None:
             snapshot = stored_snapshot(SweepView.read(sweep))
 
 
+def _which(trials: Sequence[int]) -> str:
+    """The trials of one line. Example: `12 trials (0, 1, 2, 3, 4, ...)`."""
+    if len(trials) == 1:
+        return f"trial {trials[0]}"
+    shown = [str(number) for number in trials[:NUMBERS]]
+    return f"{len(trials)} trials ({', '.join(shown + ['...'] * (len(trials) > NUMBERS))})"
+
+
 def _nobody(summary: "Summary") -> str:
+    if summary.broken:
+        return (
+            f"none: {summary.broken} trials in a row failed for the same reason; "
+            "`sweeps run` repeats them"
+        )
     if summary.left.trials == 0 and not summary.running + summary.interrupted:
         return "none: all trials are done"
     if 0 in (summary.left.hours, summary.left.gpu_hours):

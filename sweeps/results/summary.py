@@ -14,6 +14,7 @@ from sweeps.results.view import SweepView
 from sweeps.study import records
 from sweeps.study.holder import Holder
 from sweeps.study.lease import find_holder
+from sweeps.study.reasons import SameFailure, same_failures
 from sweeps.study.records import (
     counts,
     is_finish,
@@ -75,6 +76,8 @@ class Summary:
             target.
         holder: the driver that runs the sweep now, or None.
         state: what a reader wants to know first.
+        broken: number of the trials whose equal failures ended the last driver; the next one
+            repeats them.
     """
 
     sweep: str
@@ -99,6 +102,7 @@ class Summary:
     target_reached: bool | None
     holder: Holder | None
     state: State
+    broken: int
 
 
 def summarise(view: SweepView) -> Summary:
@@ -112,7 +116,7 @@ def summarise(view: SweepView) -> Summary:
         holder = None
     left = _left(view)
     reached = None if target is None else _reached(view, target)
-    unfinished = {TrialState.RUNNING, TrialState.WAITING} & set(states)
+    unfinished = {TrialState.RUNNING, TrialState.WAITING} & set(states) or view.record.broken
     over = (left.trials == 0 and not unfinished) or 0 in (left.hours, left.gpu_hours) or reached
     return Summary(
         sweep=view.name,
@@ -137,6 +141,7 @@ def summarise(view: SweepView) -> Summary:
         target_reached=reached,
         holder=holder,
         state=_state(holder, over=bool(over)),
+        broken=len(view.record.broken),
     )
 
 
@@ -192,6 +197,11 @@ def failures(view: SweepView) -> dict[int, str]:
             repeated = f" (repeated by trial {retry})" if retry != trial.number else ""
             reasons[trial.number] = f"{reason(trial)}{repeated}"
     return reasons
+
+
+def failure_groups(view: SweepView) -> list[SameFailure]:
+    """The failed trials, grouped by reason."""
+    return same_failures(trial for trial in view.trials if trial.state == TrialState.FAIL)
 
 
 def notes(view: SweepView) -> dict[int, list[str]]:

@@ -16,7 +16,9 @@ from collections.abc import Callable, Iterable
 from optuna.trial import TrialState
 
 from sweeps.errors import InfrastructureError, LeaseLostError
+from sweeps.running import shown
 from sweeps.running.asking import STATES, Asking, Next, Pending
+from sweeps.running.breaker import Breaker
 from sweeps.running.ending import FAILED_ELSEWHERE, TO_BE_CONTINUED, End, disk_full, end_of
 from sweeps.running.events import (
     EndState,
@@ -33,19 +35,12 @@ from sweeps.running.finishing import Finishing
 from sweeps.running.messages import Assignment, Outcome, OutcomeState, TrialReport
 from sweeps.running.pace import Pace
 from sweeps.running.plan import Plan
-from sweeps.running.shown import (
-    CONTINUING,
-    STARTING,
-    after_report,
-    leader_of,
-    looked_up,
-    phase_of,
-)
 from sweeps.running.stops import Stops
 from sweeps.search.budget import Meter, enough
 from sweeps.search.mirror import Mirror
 from sweeps.study.recorder import Recorder
 from sweeps.study.records import (
+    BROKEN,
     BUDGET,
     CAP,
     DRIVEN,
@@ -69,6 +64,7 @@ class Driver:
     Attributes:
         interrupted: whether a user asked to interrupt the running trials.
         failure: the error that ended the sweep early: the infrastructure or the lease is lost.
+        breaker: ends the sweep if its trials fail alike.
     """
 
     def __init__(
@@ -89,6 +85,7 @@ class Driver:
         self._plan = plan
         self._mirror = mirror
         self._tally = mirror.tally
+        self.breaker = Breaker(worked=mirror.tally.worked)
         self._recorder = recorder
         self._meter = meter
         self._listener = listener
@@ -178,7 +175,7 @@ class Driver:
                 return False
             self._note(number, report.notes)
             best = self._tally.best
-            self._running[number] = after_report(self._running[number], report, best=best)
+            self._running[number] = shown.after_report(self._running[number], report, best=best)
             self._pace.reported(number, done=report.fold * report.epochs + report.epoch)
             last_step = self._mirror[number].last_step or 0
             if report.step < last_step:
@@ -231,13 +228,13 @@ class Driver:
                 self.notify(Notice(f"trial {number} stops: {ENDED_ELSEWHERE}"))
 
     def tick(self) -> None:
-        """End the sweep if its budget is spent or its target reached, and write the time spent.
+        """End the sweep at its budget or target, or if its trials fail alike; write the time spent.
 
         The driver calls this method about once a second, and before and after each trial.
         """
         with self._lock:
             best = None if self._tally.best is None else self._tally.best.value
-            reason = enough(self.spec, self._meter.spent(), best=best)
+            reason = self.breaker.notice or enough(self.spec, self._meter.spent(), best=best)
             if reason is not None and not self._stops.every:
                 self.notify(Notice(reason))
                 self._stops.interrupt()
@@ -310,7 +307,7 @@ class Driver:
         """The sweep's progress at this moment."""
         with self._lock:
             now = self._snapshot()
-        running = tuple(looked_up(each, self.files) for each in now.running)
+        running = tuple(shown.looked_up(each, self.files) for each in now.running)
         return dataclasses.replace(now, running=running)
 
     def _snapshot(self) -> Snapshot:
@@ -332,7 +329,7 @@ class Driver:
             best_number=None if best is None else best.number,
             elapsed_s=self._meter.own_s,
             eta_s=None if cap is None else self._pace.eta_s(cap - asked + running + waiting),
-            phase=phase_of(
+            phase=shown.phase_of(
                 closing=self._closed.is_set(),
                 stopping=self._stops.every,
                 draining=self._draining,
@@ -342,7 +339,7 @@ class Driver:
             spent_s=self._meter.spent().elapsed_s,
             hours=self.spec.budget.hours,
             gpus=self._plan.share.gpu * running,
-            leaders=tuple(map(leader_of, self._tally.leaders)),
+            leaders=tuple(map(shown.leader_of, self._tally.leaders)),
             last=self._last,
         )
 
@@ -355,7 +352,7 @@ class Driver:
         number = pending.number
         self._meter.started(number)
         trial = self._mirror[number]
-        doing = CONTINUING if pending.continued else STARTING
+        doing = shown.CONTINUING if pending.continued else shown.STARTING
         epochs, params = self.spec.max_epochs, dict(trial.params)
         self._running[number] = Running(
             number, 0, 0, epochs, None, finish_of(trial), params=params, doing=doing
@@ -368,6 +365,9 @@ class Driver:
         attributes = {**end.attributes, NOTES: self._notes.pop(number, [])}
         self._record_end(number, dataclasses.replace(end, attributes=attributes))
         self._running.pop(number, None)
+        broken = self.breaker.ended(number, end.state, end.reason, self._mirror[number].params)
+        if broken is not None:
+            self._recorder.about_sweep(BROKEN, list(broken.trials))
         seconds = self._meter.ended(number)
         self._pace.ended(number, counts=end.state in (EndState.COMPLETED, EndState.PRUNED))
         best = self._tally.best

@@ -1,5 +1,9 @@
-"""What the threads of a lease report before a sweep has a driver."""
+"""How a sweep is asked to end: Ctrl-C, `sweeps stop`, a lost lease."""
 
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from sweeps.errors import InfrastructureError
@@ -65,3 +69,28 @@ class PendingSignals:
             self._driver.fail(self._lost)
         elif self._stop_now is not None:
             (self._driver.stop if self._stop_now else self._driver.drain)()
+
+
+@contextlib.contextmanager
+def ctrl_c(driver: "Driver") -> Iterator[None]:
+    """While the context is open, Ctrl-C and SIGTERM stop the driver.
+
+    At the first signal, running trials save their state. A second Ctrl-C does not wait for them.
+    """
+    # Python can handle signals only in the main thread
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(*_: object) -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        driver.stop()
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    except KeyboardInterrupt:
+        driver.stop()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -42,6 +42,11 @@ class Tally:
         """The best complete trial of this sweep."""
         return self.leaders[0] if self.leaders else None
 
+    @property
+    def worked(self) -> bool:
+        """Whether a trial of this sweep was completed or pruned."""
+        return bool(self.states[TrialState.COMPLETE] or self.states[TrialState.PRUNED])
+
     def add(self, trial: FrozenTrial) -> None:
         """Count a new trial."""
         self.asked += counts(trial, self.sweep)

@@ -42,6 +42,7 @@ BUDGET = "budget"  # the other limits that the last driver had
 WARM_STARTED = "warm_started"  # number of trials taken over, by the name of the other sweep
 BEGUN = "begun"  # start of the first driver, seconds since 1970
 DRIVEN = "driven"  # start of the last driver, seconds since 1970
+BROKEN = "broken"  # numbers of the trials whose equal failures ended the last driver
 FINISHES = "finishes"  # {"trials", "of"}: see Finishes
 
 # attributes of a trial
@@ -107,6 +108,8 @@ class SweepRecord:
             began before 2026-11-28.
         driven: start of the last driver, in seconds since 1970; 0 if the sweep had no driver yet.
         finishes: the last choice of pruned trials to finish.
+        broken: numbers of the trials whose equal failures ended the last driver, until they are
+            repeated.
     """
 
     identity: Mapping[str, Any]
@@ -120,6 +123,7 @@ class SweepRecord:
     begun: float | None
     driven: float
     finishes: Finishes
+    broken: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, shown: Mapping[str, Any], internal: Mapping[str, Any]) -> "SweepRecord":
@@ -144,6 +148,7 @@ class SweepRecord:
             begun=attributes.get(BEGUN),
             driven=float(attributes.get(DRIVEN, 0.0)),
             finishes=Finishes(int(finishes["trials"]), tuple(finishes["of"])),
+            broken=tuple(attributes.get(BROKEN, ())),
         )
 
     @property

@@ -8,7 +8,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from sweeps.errors import InfrastructureError, InputError
 from sweeps.paths import SweepFiles
 from sweeps.running.finished_folds import take_over_folds
-from sweeps.study.records import retrying, root_of
+from sweeps.study.records import BROKEN, retrying, root_of
 from sweeps.study.stored_sweep import StoredSweep
 
 _STATES = {
@@ -61,6 +61,34 @@ def retry_failed(
         _retry(sweep, trial, number=number, files=files, confirm=confirm)
         for number, trial in enumerate(choose(trials, numbers), start=len(trials))
     ]
+
+
+def repeat_broken(
+    sweep: StoredSweep, *, files: SweepFiles, confirm: Callable[[], None]
+) -> list[Retry]:
+    """Add a new trial for each of the trials whose equal failures ended the last driver.
+
+    So the failed trials take nothing of the cap. The caller holds the sweep's lease.
+
+    Args:
+        files, confirm: see `retry_failed`.
+
+    Raises:
+        InfrastructureError: see `retry_failed`.
+    """
+    broken = sweep.record().broken
+    if not broken:
+        return []
+    trials = sweep.trials()
+    # `sweeps retry`, or a call of this function that was killed, may have repeated some of them
+    left = [trial for trial in choose(trials) if trial.number in broken]
+    added = [
+        _retry(sweep, trial, number=number, files=files, confirm=confirm)
+        for number, trial in enumerate(left, start=len(trials))
+    ]
+    confirm()
+    sweep.set_attribute(BROKEN, [])
+    return added
 
 
 def choose(trials: Sequence[FrozenTrial], numbers: Collection[int] = ()) -> list[FrozenTrial]:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import torch
 
-from trainer.errors import ConfigError, OutOfMemoryError, first_line
+from trainer.errors import SMALLER_BATCH, ConfigError, OutOfMemoryError, first_line
 from trainer.learning.learner import sizes
 from trainer.learning.phases import NoPhases, Phases
 from trainer.training.epochs import Epochs, Result, epochs_again
@@ -132,8 +132,8 @@ def _train(
         # Too little memory for the passes of the network is handled by splitting batches. This
         # error happened in another place.
         raise OutOfMemoryError(
-            f"{setup.name}: CUDA out of memory ({sizes(setup.config)}). A smaller batch_size or "
-            f"resize helps. Torch says: {first_line(error)}"
+            f"{setup.name}: CUDA out of memory ({sizes(setup.config)}). {SMALLER_BATCH}. "
+            f"Torch says: {first_line(error)}"
         ) from None
 
 

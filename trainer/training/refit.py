@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from trainer.data.placing import Ints
-from trainer.errors import NonFiniteLossError
+from trainer.errors import LOWER_RATE, NonFiniteLossError
 from trainer.files import write_csv
 from trainer.images.images import Rows
 from trainer.model.checkpoint import save_weights
@@ -116,7 +116,7 @@ class Refit(Epochs[RefitResult]):
             if ruined:
                 raise NonFiniteLossError(
                     f"{self._setup.at(epoch)}: weights are NaN or infinite after the last step "
-                    f"({ruined[0]}). A lower lr or a warm-up usually helps"
+                    f"({ruined[0]}). {LOWER_RATE}"
                 )
         return {}
 

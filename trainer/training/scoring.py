@@ -9,7 +9,7 @@ import math
 import torch
 
 from trainer.config import TrainConfig
-from trainer.errors import NonFiniteLossError
+from trainer.errors import LOWER_RATE, NonFiniteLossError
 from trainer.images.images import Rows
 from trainer.learning.curve import Curve, best_epoch, goal_of
 from trainer.learning.losses import HeadsLoss
@@ -206,5 +206,5 @@ def non_finite_loss(
     """
     return NonFiniteLossError(
         f"{at}: the {what} is {value} (lr={lr:.3g}, optimizer={config.optimizer}, "
-        f"backbone={config.backbone}{batch}). A lower lr or a warm-up usually helps"
+        f"backbone={config.backbone}{batch}). {LOWER_RATE}"
     )

@@ -166,7 +166,11 @@ def test_json(sweeps: Callable[..., Ended], recorded: Recorded):
         "state": "stopped",
         "running_trials": [],
         "left_s": pytest.approx(360 * 6 / 2),
+        "broken": 0,
         "failures": {"2": "fold 0, epoch 1: the training loss is nan"},
+        "failure_groups": [
+            {"count": 1, "trials": [2], "reason": "fold 0, epoch 1: the training loss is nan"}
+        ],
         "notes": {},
     }
 
@@ -202,8 +206,7 @@ def test_a_trial_that_another_program_failed_and_tracebacks_are_named(
     trial_id = sweep.storage.get_trial_id_from_study_id_trial_number(sweep.study_id, 2)
     sweep.storage.set_trial_state_values(trial_id, TrialState.FAIL)
     assert sweeps("status").out.splitlines()[7:] == [
-        "failed     trial 0: no luck 0",
-        "failed     trial 1: no luck 1",
+        "failed     2 trials (0, 1): no luck 0",
         "failed     trial 2: another program ended it, e.g. `Fail Trial` in the Optuna dashboard",
         "traceback  runs/curve/trial-*/error.txt",
     ]
@@ -295,3 +298,18 @@ class TestWatch:
         assert sweeps("status", "--watch", "--json") == Ended(
             2, "", "error: --watch draws a view, and --json prints once: give one of them\n"
         )
+
+
+def test_equal_reasons_are_one_line_and_the_first_five_trials_are_named(
+    sweeps: Callable[..., Ended], recorded: Recorded
+):
+    reasons = [*(f"no weights in /tmp/{n}" for n in range(6)), "out of luck", "no weights in /a"]
+    recorded([0, 0, 0], *(Outcome("failed", reason=reason) for reason in reasons))
+    assert sweeps("status").out.splitlines()[7:] == [
+        "failed     7 trials (1, 2, 3, 4, 5, ...): no weights in /tmp/0",
+        "failed     trial 7: out of luck",
+    ]
+    assert json.loads(sweeps("status", "--json").out)["failure_groups"] == [
+        {"count": 7, "reason": "no weights in /tmp/0", "trials": [1, 2, 3, 4, 5, 6, 8]},
+        {"count": 1, "reason": "out of luck", "trials": [7]},
+    ]

@@ -473,6 +473,7 @@ def test_a_summary_counts_every_state(rows: Stored) -> None:
         "target_reached": None,
         "holder": None,
         "state": "stopped",
+        "broken": 0,
     }
 
 
