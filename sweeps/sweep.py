@@ -229,6 +229,11 @@ def _run(spec: "SweepSpec", context: _Context, fetch: "Fetch | None") -> "Driver
         )
         context.signals.check()
         fetch.result(functools.partial(context.images, "pretrained weights"))
+        if cluster is not None and options.address != "local":
+            from sweeps.ray_tune.weights import weights_on_nodes
+
+            nodes = functools.partial(context.images, "nodes with pretrained weights")
+            weights_on_nodes(spec, cluster, watch=nodes)
         _report_data(cut, changes(cut), context)
         spec = with_folds(spec, cut.folds)
         sweep = open_stored(spec, cut)
