@@ -22,7 +22,7 @@ from trainer.model.timm_names import WeightsSource, weights_source
 # The hub's usual names of a file of weights, in the order in which timm looks for them.
 FILES = ("model.safetensors", "pytorch_model.bin")
 ANSWER_S = 5.0  # how long one step of the first question may take: connecting, reading
-REACHED_S = 12.0  # how long the first question may take in all: looking up a name can hang
+REACHED_S = 8.0  # how long the first question may take in all: looking up a name can hang
 AT_ONCE = 4  # files that are fetched at the same time
 SHOWN = 5  # failures that a message lists
 
