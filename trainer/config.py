@@ -44,7 +44,7 @@ DERIVED = {
 LAST_RATE = 0.01  # of the first, for derived schedules
 MIN_CYCLE = 2  # epochs of a derived cycle
 # fields that were added after fold runs had been stored, and change nothing by default
-ADDED = ("second_patience", "resampling")
+ADDED = ("second_patience", "resampling", "drop_path")
 # defaults that fold runs of an earlier version have in other units: 2 pixels
 EARLIER = {"blur_sigma": 2.0}
 MIXERS = ("cutmix", "one_class_cutmix", "half_cutmix", "mixup")

@@ -28,6 +28,7 @@ NETWORK_FIELDS = (
     "weights",
     "resize",
     "pooling",
+    "drop_path",
     "head_norm",
     "heads",
     "head_weights",
@@ -180,6 +181,7 @@ def _representative(values: Mapping[str, Any]) -> dict[str, Any]:
     same = {
         "batch_size": min(2, part),
         "accumulation": 1,
+        "drop_path": 0.5 if given["drop_path"] else given["drop_path"],
         "layer_decay": 1.0 if given["layer_decay"] == 1 else 0.5,
         "unfreeze_epoch": min(1, given["unfreeze_epoch"]),
     }

@@ -23,6 +23,7 @@ CHANGES = {
     "pooling": "max",
     "head_norm": True,
     "dropout": 0.5,
+    "drop_path": 0.1,
     "heads": "separate",
     "head_weights": {"age": 2.0},
     "freeze": "backbone",

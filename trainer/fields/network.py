@@ -45,6 +45,17 @@ class NetworkFields(BaseModel):
         ),
     ] = False
     dropout: Annotated[float, about("Dropout probability before the classifier.", ge=0, lt=1)] = 0.0
+    drop_path: Annotated[
+        float | None,
+        about(
+            "Stochastic depth: the probability that the last block is skipped, per image and step "
+            "of training; it rises from 0 at the first block. null: as timm builds the backbone "
+            "(0 of most, 0.1 of swin).",
+            source="https://arxiv.org/abs/1603.09382",
+            ge=0,
+            lt=1,
+        ),
+    ] = None
     heads: Annotated[
         Literal["joint", "separate"],
         about(

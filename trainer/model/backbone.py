@@ -26,6 +26,7 @@ from trainer.model.weights import load_backbone_weights
 from trainer.user_code import call_backbone, load_user_function
 
 TRIED = range(64, 513, 32)  # sides of square images that a message may suggest
+DROP_PATH = "drop_path_rate"  # timm's option
 MeanStd = tuple[tuple[float, float, float], tuple[float, float, float]]
 IMAGENET: MeanStd = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -51,6 +52,11 @@ def build_backbone(config: TrainConfig, *, code: Path | None = None) -> nn.Modul
             raise ConfigError(
                 f"pooling={config.pooling} is for timm's models; {config.backbone} pools itself. "
                 "Use pooling: default"
+            )
+        if config.drop_path is not None:
+            raise ConfigError(
+                f"drop_path={config.drop_path} is for timm's models; {config.backbone} sets its "
+                "own. Leave drop_path out"
             )
         backbone = call_backbone(
             load_user_function(config.backbone, code), config.size_HW, pretrained, config.backbone
@@ -136,6 +142,10 @@ def _timm_model(config: TrainConfig, *, pretrained: bool) -> nn.Module:
     if problem:
         raise ConfigError(f"backbone: {problem}")
     options = size_options(config.backbone, config.size_HW)
+    drop_path = config.drop_path
+    # a model without blocks that can be skipped skips none
+    if drop_path or (drop_path == 0 and _builds(config.backbone, {**options, DROP_PATH: 0.0})):
+        options[DROP_PATH] = drop_path
     try:
         model = _created(config.backbone, options, pretrained=pretrained)
         _pool(model, config.pooling)
@@ -144,6 +154,9 @@ def _timm_model(config: TrainConfig, *, pretrained: bool) -> nn.Module:
     cut = cut_patches(model, config.size_HW)
     if cut:
         raise ConfigError(refused_size(config.backbone, config.size_HW, cut))
+    # some models take the option and have no block that could be skipped
+    if drop_path and not any(getattr(part, "drop_prob", 0) for part in model.modules()):
+        raise ConfigError(_no_drop_path(config))
     return model
 
 
@@ -189,6 +202,9 @@ def _reason(config: TrainConfig, options: Mapping[str, Any], error: Exception) -
     name = config.backbone
     text = first_line(error)
     if not _builds(name, options):
+        without = {key: value for key, value in options.items() if key != DROP_PATH}
+        if DROP_PATH in options and _builds(name, without):
+            return _no_drop_path(config)
         return refused_size(name, config.size_HW, text)
     if not _builds(name, options, pooling=config.pooling):
         taken = [each for each in get_args(Pooling)[1:] if _builds(name, options, pooling=each)]
@@ -208,6 +224,13 @@ def _reason(config: TrainConfig, options: Mapping[str, Any], error: Exception) -
     return (
         f"backbone {name}: its pretrained weights cannot be loaded ({text}). "
         "Connect this machine to the model hub or fill its local cache, or set weights: none"
+    )
+
+
+def _no_drop_path(config: TrainConfig) -> str:
+    return (
+        f"backbone {config.backbone} does not take drop_path {config.drop_path}: it has no blocks "
+        "that can be skipped. Leave drop_path out, or give it a `when` with other backbones"
     )
 
 

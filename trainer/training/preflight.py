@@ -141,6 +141,7 @@ def _question(config: TrainConfig, head_sizes: Mapping[str, int]) -> dict[str, A
         "weights": config.weights,
         "size_HW": config.size_HW,
         "pooling": config.pooling,
+        "drop_path": config.drop_path,
         "head_norm": config.head_norm,
         "freeze": config.freeze,
         "unfreezes": _unfreezes(config),
