@@ -55,8 +55,8 @@ def build_backbone(config: TrainConfig, *, code: Path | None = None) -> nn.Modul
             )
         if config.drop_path is not None:
             raise ConfigError(
-                f"drop_path={config.drop_path} is for timm's models; {config.backbone} sets its "
-                "own. Leave drop_path out"
+                f"drop_path is for timm's models; {config.backbone} sets its own. "
+                "Leave drop_path out"
             )
         backbone = call_backbone(
             load_user_function(config.backbone, code), config.size_HW, pretrained, config.backbone
@@ -229,8 +229,8 @@ def _reason(config: TrainConfig, options: Mapping[str, Any], error: Exception) -
 
 def _no_drop_path(config: TrainConfig) -> str:
     return (
-        f"backbone {config.backbone} does not take drop_path {config.drop_path}: it has no blocks "
-        "that can be skipped. Leave drop_path out, or give it a `when` with other backbones"
+        f"backbone {config.backbone} does not take drop_path: it has no blocks that can be "
+        "skipped. Leave drop_path out, or give it a `when` with other backbones"
     )
 
 

@@ -585,3 +585,13 @@ class TestTryingOwnFunctions:
     def test_without_own_functions_nothing_is_read_or_called(self, attempt: Callable[..., None]):
         Path("train.csv").unlink()
         attempt("raise RuntimeError")
+
+
+def test_a_backbone_without_blocks_to_skip_is_named_before_any_trial(problems: Problems):
+    names = "{values: [test_resnet, vgg11]}"
+    assert problems({"backbone": names, "drop_path": "{min: 0.05, max: 0.3}"}) == [
+        "line 5  parameters: backbone vgg11 does not take drop_path: it has no blocks that can be "
+        "skipped. Leave drop_path out, or give it a `when` with other backbones"
+    ]
+    when = "{min: 0.05, max: 0.3, when: {backbone: test_resnet}}"
+    assert problems({"backbone": names, "drop_path": when}) == []
