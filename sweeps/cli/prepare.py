@@ -16,10 +16,11 @@ def prepare(space: Space, settings: Settings = None, runs: Runs = None) -> None:
     from sweeps.preparing.data import changes, cut_sweep, write_data
     from sweeps.preparing.feasible import check_spec, check_trainable
     from sweeps.preparing.opening import refuse_other_data
-    from sweeps.preparing.weights import begin_fetch
+    from sweeps.preparing.weights import begin_fetch, pretrained_backbones
     from sweeps.space.spec_reader import read_spec
     from trainer.cache_folder import default_cache_folder
     from trainer.data.data_set import ReadOptions
+    from trainer.model.hub import hub_cache
 
     spec = read_spec(space, settings=settings or [])
     spec = check_spec(spec)
@@ -46,6 +47,10 @@ def prepare(space: Space, settings: Settings = None, runs: Runs = None) -> None:
         print(f"levels     {levels} (data.levels)")
     for key, size_bytes in found.plan.sizes_bytes.items():
         print(f"decoded    {key}: {size_bytes / 1e6:,.1f} MB in {default_cache_folder()}")
+    backbones = pretrained_backbones(spec)
+    if backbones:
+        many = "1 backbone" if len(backbones) == 1 else f"{len(backbones)} backbones"
+        print(f"weights    of {many} in {hub_cache()}")
     for how in found.plan.streamed:
         print(f"decoded    {how.key}: per batch, since it does not fit into data.cache_gb")
     for line in [*spec.notices, *found.notes, *filter(None, [changes(cut)]), *cut.warnings()]:

@@ -29,6 +29,13 @@ SHOWN = 5  # failures that a message lists
 Settled = concurrent.futures.Future[None]
 
 
+def hub_cache() -> Path:
+    """The folder in which the hub's client keeps what it has fetched."""
+    from huggingface_hub import constants
+
+    return Path(constants.HF_HUB_CACHE)
+
+
 def cached_weights(backbone: str) -> Path | None:
     """The file with the pretrained weights of a backbone on this machine, or None."""
     source = weights_source(backbone)
@@ -160,11 +167,9 @@ def _not_fetched(failed: Mapping[str, str], otherwise: str) -> str:
 
 
 def _ways_out(otherwise: str) -> str:
-    from huggingface_hub import constants
-
     return (
         "Connect this machine (HF_ENDPOINT names a mirror of the hub, HTTPS_PROXY a proxy), or "
-        f"copy the hub's cache of a machine that has the weights to {constants.HF_HUB_CACHE} "
+        f"copy the hub's cache of a machine that has the weights to {hub_cache()} "
         f"(HF_HOME moves it), or {otherwise}"
     )
 

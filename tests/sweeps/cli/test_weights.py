@@ -90,6 +90,7 @@ def test_weights_are_fetched_once_and_the_sweep_then_runs_without_the_hub(
         move_hub(monkeypatch, address)
         prepared = sweeps("prepare", file)
         assert "pretrained weights: 1 of 1\n" in prepared.err
+        assert f"weights    of 1 backbone in {hub_cache}\n" in prepared.out
     source = weights_source("test_efficientnet")
     assert source is not None
     assert list(hub_cache.glob(f"models--{source.hub_id.replace('/', '--')}/snapshots/*/*"))
