@@ -142,9 +142,10 @@ def _run_sweep(spec: "SweepSpec", options: RunOptions, shown: ProgressView) -> R
         if line not in given.notices:
             shown.notify(Notice(line))
     files = SweepFiles.of(options.runs, spec.name)
-    # A sweep that has begun may be finished, and then needs no weights. Its networks are known.
-    fetch = None if files.has_trials() else begin_fetch(spec)
-    check_trainable(spec)
+    fetch = begin_fetch(spec)
+    check_trainable(spec, lost=fetch.lost)
+    if not files.has_trials():  # a sweep that has begun may be finished, and then needs no weights
+        fetch.start()
     make_folder(options.runs)
     storage = open_storage(options.url)
     times = Times(patience_s=options.patience_s)
@@ -191,15 +192,14 @@ class _Context:
         self.view.images(what, done, total)
 
 
-def _run(spec: "SweepSpec", context: _Context, fetch: "Fetch | None") -> "Driver | None":
+def _run(spec: "SweepSpec", context: _Context, fetch: "Fetch") -> "Driver | None":
     """Run the sweep and return its driver; None if all its trials were over before.
 
     Args:
-        fetch: the pretrained weights on their way to this machine; None if that has not begun.
+        fetch: the pretrained weights on their way to this machine.
     """
     from sweeps.preparing.data import changes, cut_sweep, with_folds
     from sweeps.preparing.opening import open_sweep
-    from sweeps.preparing.weights import begin_fetch
     from sweeps.reporting.fold_map import fold_map
     from sweeps.reporting.note import note_of
     from sweeps.study.stored_sweep import StoredSweep
@@ -222,7 +222,7 @@ def _run(spec: "SweepSpec", context: _Context, fetch: "Fetch | None") -> "Driver
         if _finished(stored, spec):
             return None
     # the weights come while Ray starts and images are decoded
-    fetch = fetch or begin_fetch(spec)
+    fetch.start()
     with _cluster(spec, context) as cluster:
         cut = cut_sweep(
             spec, files, read=ReadOptions(choices=spec.choices(), progress=context.images)

@@ -90,7 +90,8 @@ def _check_all(space: Path, settings: list[str], runs: Path) -> None:
     spec = read_spec(space, settings=settings)
     spec = check_spec(spec)
     fetch = begin_fetch(spec)
-    check_trainable(spec)
+    check_trainable(spec, lost=fetch.lost)
+    fetch.start()
     files = SweepFiles.of(runs, spec.name)
 
     def keep_rejected(entries: "list[Rejected]") -> None:

@@ -25,7 +25,8 @@ def prepare(space: Space, settings: Settings = None, runs: Runs = None) -> None:
     spec = read_spec(space, settings=settings or [])
     spec = check_spec(spec)
     fetch = begin_fetch(spec)
-    check_trainable(spec)
+    check_trainable(spec, lost=fetch.lost)
+    fetch.start()
     files = SweepFiles.of(runs_folder(runs), spec.name)
     with reading_images() as progress:
         cut = cut_sweep(spec, files, read=ReadOptions(choices=spec.choices(), progress=progress))

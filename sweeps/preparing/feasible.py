@@ -3,7 +3,7 @@
 This checks the names of backbones and optimizers, the networks, and the user functions.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pydantic
@@ -72,26 +72,33 @@ def check_names(spec: SweepSpec) -> None:
     _refuse(list(_name_problems(spec)) or list(_user_function_problems(spec)), spec)
 
 
-def check_trainable(spec: SweepSpec) -> None:
+def check_trainable(spec: SweepSpec, *, lost: Callable[[], bool] = lambda: False) -> None:
     """Check that every network can be built, and call the user functions.
 
     A network takes up to a second if its answer is not remembered.
+
+    Args:
+        lost: is asked before each network; true if the sweep cannot run anyway. Then the other
+            networks are not checked.
 
     Raises:
         SpecError: see `check_networks`.
         DataError, ConfigError: see `try_user_functions`.
     """
-    check_networks(spec)
+    check_networks(spec, lost=lost)
     try_user_functions(spec)
 
 
-def check_networks(spec: SweepSpec) -> None:
+def check_networks(spec: SweepSpec, *, lost: Callable[[], bool] = lambda: False) -> None:
     """Check that every network can be built; `check_names` has found no problem.
+
+    Args:
+        lost: see `check_trainable`.
 
     Raises:
         SpecError: networks that cannot be built, with their lines in the file.
     """
-    _refuse(list(_network_problems(spec)), spec)
+    _refuse(list(_network_problems(spec, lost)), spec)
 
 
 def try_user_functions(spec: SweepSpec) -> None:
@@ -136,7 +143,7 @@ def _user_function_problems(spec: SweepSpec) -> Iterator[Problem]:
             )
 
 
-def _network_problems(spec: SweepSpec) -> Iterator[Problem]:
+def _network_problems(spec: SweepSpec, lost: Callable[[], bool]) -> Iterator[Problem]:
     seen: dict[str, Problem] = {}
     columns = spec.data.label_columns
     if "separate" in spec.space.values_of("heads") and len(columns) < 2:
@@ -144,7 +151,7 @@ def _network_problems(spec: SweepSpec) -> Iterator[Problem]:
         yield Problem(("parameters", "heads"), text)
         return
     for count, config in enumerate(_networks(spec)):
-        if count == MAX_NETWORKS:
+        if count == MAX_NETWORKS or lost():
             break
         problem = remembered_problem(config, _head_sizes(spec, config), code=spec.folder)
         if problem:

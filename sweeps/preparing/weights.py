@@ -23,11 +23,7 @@ def pretrained_backbones(spec: SweepSpec) -> tuple[str, ...]:
 
 
 def begin_fetch(spec: SweepSpec) -> Fetch:
-    """Begin to fetch the weights that are not on this machine; see `Fetch`.
-
-    Raises:
-        HubError: weights are missing and cannot be reached.
-    """
+    """Look for the weights of the search space, and ask for those that are missing; see `Fetch`."""
     return Fetch(pretrained_backbones(spec), otherwise=without_weights(spec))
 
 

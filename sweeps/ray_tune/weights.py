@@ -63,7 +63,9 @@ def fetch_here(backbones: Sequence[str], otherwise: str) -> str:
         why that failed; empty if it did not.
     """
     try:
-        Fetch(backbones, otherwise=otherwise).result(lambda *_: None)
+        fetch = Fetch(backbones, otherwise=otherwise)
+        fetch.start()
+        fetch.result(lambda *_: None)
     except HubError as error:
         return str(error)
     return ""

@@ -62,14 +62,12 @@ class Fetch:
     """
 
     def __init__(self, backbones: Iterable[str], *, otherwise: str) -> None:
-        """Begin to fetch what is missing.
+        """Look for the weights, and ask the places of those that are missing whether they answer.
+
+        The places are asked at the same time, for one of the files that each should have.
 
         Args:
             otherwise: how the user can do without the weights, as the end of a sentence.
-
-        Raises:
-            HubError: something is missing, and the place that has it does not answer within
-                REACHED_S. The message names all backbones that miss their weights.
         """
         sources = {name: weights_source(name) for name in dict.fromkeys(backbones)}
         self._sources = {
@@ -82,19 +80,46 @@ class Fetch:
         self._left: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._failed: dict[str, str] = {}
         self._done = 0
+        self._started = False
         self._lock = threading.Lock()
         self._over = threading.Event()
-        if not self.backbones:
-            self._over.set()
+        first: dict[str, WeightsSource] = {}
+        for source in self._sources.values():
+            first.setdefault(_place(source), source)
+        self._asked = {place: _begun(functools.partial(_ask, one)) for place, one in first.items()}
+        self._until = time.monotonic() + REACHED_S
+
+    def lost(self) -> bool:
+        """Whether `start` must fail: REACHED_S is over, and a place has not answered."""
+        return time.monotonic() >= self._until and any(
+            not answer.done() or answer.exception() is not None for answer in self._asked.values()
+        )
+
+    def start(self) -> None:
+        """Begin to fetch what is missing; a second call does nothing.
+
+        Raises:
+            HubError: a place did not answer within REACHED_S. The message names all backbones that
+                miss their weights for it.
+        """
+        if self._started:
             return
-        self._refuse_unreachable()
+        for place, answer in self._asked.items():
+            try:
+                error = answer.exception(timeout=max(0.0, self._until - time.monotonic()))
+            except concurrent.futures.TimeoutError:
+                error = TimeoutError(f"no answer within {REACHED_S:g} s")
+            if error is not None:
+                lacking = [name for name, one in self._sources.items() if _place(one) == place]
+                raise HubError(_unreachable(lacking, place, first_line(error), self._otherwise))
+        self._started = True
         for name in self.backbones:
             self._left.put(name)
         for _ in range(min(AT_ONCE, len(self.backbones))):
             threading.Thread(target=self._work, name="weights", daemon=True).start()
 
     def result(self, watch: Callable[[int, int], None], *, every_s: float = 1.0) -> None:
-        """Wait until all weights are here.
+        """Wait until all weights are here, after `start`.
 
         Args:
             watch: is called with the numbers of backbones that are over and of all, again and
@@ -109,26 +134,6 @@ class Fetch:
             watch(self._done, len(self.backbones))
         if self._failed:
             raise HubError(_not_fetched(self._failed, self._otherwise))
-
-    def _refuse_unreachable(self) -> None:
-        """Ask each place, all at the same time, for one of the files that it should have.
-
-        Raises:
-            HubError: a place does not answer.
-        """
-        first: dict[str, WeightsSource] = {}
-        for source in self._sources.values():
-            first.setdefault(_place(source), source)
-        asked = {place: _begun(functools.partial(_ask, one)) for place, one in first.items()}
-        until = time.monotonic() + REACHED_S
-        for place, answer in asked.items():
-            try:
-                error = answer.exception(timeout=max(0.0, until - time.monotonic()))
-            except concurrent.futures.TimeoutError:
-                error = TimeoutError(f"no answer within {REACHED_S:g} s")
-            if error is not None:
-                lacking = [name for name, one in self._sources.items() if _place(one) == place]
-                raise HubError(_unreachable(lacking, place, first_line(error), self._otherwise))
 
     def _work(self) -> None:
         while True:

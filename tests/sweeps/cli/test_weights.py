@@ -137,3 +137,15 @@ def test_a_finished_sweep_does_not_miss_weights_that_are_gone(
     more = sweeps("run", file, "--local", "--trials", "3")
     assert more.code == 2
     assert "error: the pretrained weights of 1 backbone are not on this machine" in more.err
+
+
+def test_what_is_wrong_with_the_file_is_told_before_the_hub_is_missed(
+    sweeps: Sweeps, space: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+):
+    move_hub(monkeypatch, nowhere())
+    file = space((NONE, ""), ("test_efficientnet", "test_convnext"))
+    refused(
+        sweeps("run", file),
+        "tiny.yaml: 1 problem\n  line 9  parameters: backbone test_convnext does not take resize "
+        "16. The nearest size that it takes is 32",
+    )

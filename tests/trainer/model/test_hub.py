@@ -50,10 +50,16 @@ def at(monkeypatch):
     return functools.partial(move_hub, monkeypatch)
 
 
+def started(*names):
+    fetch = Fetch(names, otherwise="do not")
+    fetch.start()
+    return fetch
+
+
 def fetched(*names):
     """The numbers that the watcher sees until all weights are here."""
     seen = []
-    Fetch(names, otherwise="do not").result(lambda *numbers: seen.append(numbers), every_s=0.01)
+    started(*names).result(lambda *numbers: seen.append(numbers), every_s=0.01)
     return seen
 
 
@@ -99,19 +105,32 @@ def test_an_address_at_which_nobody_answers_is_told_at_once_with_the_ways_out(at
         rf"{re.escape(address)} cannot be reached \(.*refused.*\): test_resnet, test_vit"
         + WAYS_OUT,
     ):
-        Fetch(["test_resnet", "test_vit"], otherwise="do not")
+        started("test_resnet", "test_vit")
 
 
 def test_a_look_up_that_hangs_is_given_up_for_all_backbones_together(monkeypatch):
     hangs = threading.Event()
     monkeypatch.setattr(hub, "_ask", lambda source: hangs.wait(60))
     monkeypatch.setattr(hub, "REACHED_S", 0.2)
-    started = time.monotonic()
+    before = time.monotonic()
     names = [f"resnet{depth}" for depth in (18, 34, 50, 101, 152)]
     with pytest.raises(HubError, match=r"reached \(no answer within 0\.2 s\): resnet18, "):
-        Fetch(names, otherwise="do not")
-    assert time.monotonic() - started < 30  # not once for each, nor until the look-up ends
+        started(*names)
+    assert time.monotonic() - before < 30  # not once for each, nor until the look-up ends
     hangs.set()
+
+
+def test_a_hub_is_lost_only_when_its_time_is_over(monkeypatch, at):
+    at(nowhere())
+    monkeypatch.setattr(hub, "REACHED_S", 0.3)
+    fetch = Fetch(["test_resnet"], otherwise="do not")
+    assert not fetch.lost()
+    time.sleep(0.4)
+    assert fetch.lost()
+    with pytest.raises(HubError):
+        fetch.start()
+    monkeypatch.setattr(hub, "REACHED_S", 0.0)
+    assert not Fetch(["test_vit_relpos"], otherwise="do not").lost()  # nothing is missing
 
 
 @pytest.mark.parametrize(("status", "reason"), [(503, "503"), (502, "502")])
@@ -119,7 +138,7 @@ def test_a_hub_in_trouble_counts_as_unreachable(at, status, reason):
     with model_hub({}, status=status) as (address, asked):
         at(address)
         with pytest.raises(HubError, match=f"cannot be reached .*{reason}"):
-            Fetch(["test_resnet"], otherwise="do not")
+            started("test_resnet")
     assert len(asked) == 1
 
 
@@ -132,13 +151,13 @@ def test_what_answers_in_place_of_the_hub_is_not_taken_for_it(at, monkeypatch):
             lambda *_, **__: type("Answer", (), {"commit_hash": None})(),
         )
         with pytest.raises(HubError, match="what answers there is no model hub"):
-            Fetch(["test_resnet"], otherwise="do not")
+            started("test_resnet")
 
 
 def test_one_model_that_the_hub_refuses_does_not_keep_the_others_away(at, weights):
     with model_hub(on_hub("test_resnet", weights)) as (address, _):
         at(address)
-        fetch = Fetch(["test_vit", "test_resnet"], otherwise="do not")
+        fetch = started("test_vit", "test_resnet")
         with pytest.raises(
             HubError,
             match=r"^the pretrained weights of 1 backbone could not be fetched:\n  test_vit: .+",
@@ -157,4 +176,4 @@ def test_weights_that_are_not_on_the_hub_come_from_their_own_address(monkeypatch
         assert cached_weights("it").read_bytes() == weights
     monkeypatch.setattr(hub, "weights_source", lambda _: WeightsSource("", "", f"{url}.gone"))
     with pytest.raises(HubError, match=re.escape("127.0.0.1 cannot be reached (")):
-        Fetch(["it"], otherwise="do not")
+        started("it")
