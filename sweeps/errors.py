@@ -50,18 +50,34 @@ class Problem:
     text: str
     line: int = 0
 
+    def __str__(self) -> str:
+        """The problem in one line: where it is and what it is."""
+        where = ".".join(map(str, self.path))
+        at = f"line {self.line}  " if self.line else ""
+        return f"{at}{where}{': ' if where else ''}{self.text}"
+
 
 class SpecError(InputError):
-    """A search space file has problems. The message lists every problem with its line."""
+    """A search space file has problems. The message lists every problem with its line.
 
-    def __init__(self, source: str, problems: Iterable[Problem]) -> None:
+    Attributes:
+        source: the file.
+        problems: the problems, sorted by line.
+        first: what a user must know to understand the problems; may be empty.
+        last: what to do about several problems; sentences.
+    """
+
+    def __init__(
+        self, source: str, problems: Iterable[Problem], *, first: str = "", last: Iterable[str] = ()
+    ) -> None:
+        self.source = source
         self.problems = sorted(problems, key=lambda problem: problem.line)
+        self.first = first
+        self.last = tuple(last)
         lines = [f"{source}: {len(self.problems)} problem{'s' if len(self.problems) != 1 else ''}"]
-        for problem in self.problems:
-            where = ".".join(map(str, problem.path))
-            at = f"line {problem.line}  " if problem.line else ""
-            lines.append(f"  {at}{where}{': ' if where else ''}{problem.text}")
-        super().__init__("\n".join(lines))
+        lines += [first] if first else []
+        lines += [f"  {problem}" for problem in self.problems]
+        super().__init__("\n".join([*lines, *self.last]))
 
 
 class SweepBusyError(InputError):

@@ -72,6 +72,11 @@ def _check_language(space: Path, settings: list[str], *, as_json: bool) -> None:
     _print_parameters(found.space.parameters)
     for line in found.notices:
         print(f"note: {line}", file=sys.stderr)
+    if found.to_run:
+        print("`sweeps run` would still need:", file=sys.stderr)
+        for problem in found.to_run:
+            print(f"  {problem}", file=sys.stderr)
+        print(f"`sweeps check {space} --fix > space.yaml` writes most of it", file=sys.stderr)
 
 
 def _check_all(space: Path, settings: list[str], runs: Path) -> None:
@@ -80,15 +85,20 @@ def _check_all(space: Path, settings: list[str], runs: Path) -> None:
     from sweeps.preparing.artefacts import artefacts
     from sweeps.preparing.check_page import write_page
     from sweeps.preparing.data import changes, cut_sweep, with_folds, write_data
-    from sweeps.preparing.feasible import check_spec, check_trainable
+    from sweeps.preparing.feasible import check_spec, check_trainable, further_problems
     from sweeps.preparing.inspection import inspect, page_of
     from sweeps.preparing.weights import begin_fetch
     from sweeps.space.spec_reader import read_spec
     from trainer.data.cleaning import write_rejected
     from trainer.data.data_set import ReadOptions
 
-    spec = read_spec(space, settings=settings)
+    spec = read_spec(space, settings=settings, also=further_problems)
+    for line in spec.notices:
+        print(f"note: {line}", file=sys.stderr)
+    told = spec.notices
     spec = check_spec(spec)
+    for line in spec.notices[len(told) :]:
+        print(f"note: {line}", file=sys.stderr)
     fetch = begin_fetch(spec)
     check_trainable(spec, lost=fetch.lost)
     fetch.start()
@@ -112,7 +122,7 @@ def _check_all(space: Path, settings: list[str], runs: Path) -> None:
     make_folder(files.check.directory)
     write_data(files.check, cut, spec)
     write_page(page_of(inspection, cut), files.check.page)
-    for line in [*spec.notices, *cut.data.notes, *filter(None, [changes(cut)])]:
+    for line in [*cut.data.notes, *filter(None, [changes(cut)])]:
         print(f"note: {line}", file=sys.stderr)
     suspected = (sign.text for sign in inspection.signs)
     for line in [*inspection.warnings, *suspected, *artefacts(spec)]:

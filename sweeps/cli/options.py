@@ -101,13 +101,17 @@ def stored(sweep: str | None, storage: str | None, runs: Path | None) -> "Stored
 
 
 def sweep_name(given: str | None) -> str | None:
-    """The sweep's name, from a name or from the path of the sweep's YAML file; None stays None.
+    """The sweep's name, from a name, a caption, or the path of its YAML file; None stays None.
 
     Raises:
         InputError: the YAML file does not exist.
     """
-    if given is None or not given.endswith((".yaml", ".yml")):
-        return given
+    if given is None:
+        return None
+    from sweeps.space.sweep_names import sweep_name_of
+
+    if not given.endswith((".yaml", ".yml")):
+        return sweep_name_of(given)
     from sweeps.space.yaml_file import YamlFile
 
     path = Path(given)
@@ -115,4 +119,4 @@ def sweep_name(given: str | None) -> str | None:
         raise InputError(
             f"{path}: no such file. Give a sweep's name (`sweeps list` shows them) or its YAML"
         )
-    return str(YamlFile(path).values.get("name") or path.stem)
+    return sweep_name_of(str(YamlFile(path).values.get("name") or path.stem))

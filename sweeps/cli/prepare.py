@@ -14,7 +14,7 @@ def prepare(space: Space, settings: Settings = None, runs: Runs = None) -> None:
     from sweeps.cli.progress import reading_images
     from sweeps.paths import SweepFiles, make_folder
     from sweeps.preparing.data import changes, cut_sweep, write_data
-    from sweeps.preparing.feasible import check_spec, check_trainable
+    from sweeps.preparing.feasible import check_spec, check_trainable, further_problems
     from sweeps.preparing.opening import refuse_other_data
     from sweeps.preparing.weights import begin_fetch, pretrained_backbones
     from sweeps.space.spec_reader import read_spec
@@ -22,7 +22,7 @@ def prepare(space: Space, settings: Settings = None, runs: Runs = None) -> None:
     from trainer.data.data_set import ReadOptions
     from trainer.model.hub import hub_cache
 
-    spec = read_spec(space, settings=settings or [])
+    spec = read_spec(space, settings=settings or [], also=further_problems)
     spec = check_spec(spec)
     fetch = begin_fetch(spec)
     check_trainable(spec, lost=fetch.lost)

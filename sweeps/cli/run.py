@@ -70,6 +70,7 @@ def run(
     ] = False,
 ) -> None:
     """Start a sweep, or continue it: interrupted trials first, then new ones."""
+    from sweeps.preparing.feasible import further_problems
     from sweeps.space.spec_reader import read_spec
 
     overrides = [*(settings or [])]
@@ -77,7 +78,7 @@ def run(
         overrides.append(f"run_cap={trials}")
     if hours is not None:
         overrides.append(f"budget.hours={float(hours)}")
-    spec = read_spec(space, settings=overrides)
+    spec = read_spec(space, settings=overrides, also=further_problems)
     spec = spec.tracked_by(tracker_names(track))
     for notice in spec.notices:
         print(f"note: {notice}", file=sys.stderr)

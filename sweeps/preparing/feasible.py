@@ -3,20 +3,22 @@
 This checks the names of backbones and optimizers, the networks, and the user functions.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import pydantic
 
 from sweeps.errors import KeyPath, Problem, SpecError
 from sweeps.preparing.data import check_data
-from sweeps.preparing.names import in_timms_words, renamed
+from sweeps.preparing.names import in_timms_words, known_name, renamed
+from sweeps.space.as_meant import as_meant
 from sweeps.space.domains import Constant
 from sweeps.space.spec import SweepSpec
 from sweeps.space.yaml_file import YamlFile
 from trainer.config import TrainConfig, nested
 from trainer.data.sources import read_table
-from trainer.errors import ConfigError
+from trainer.errors import ConfigError, TrainerError
 from trainer.fields.declare import is_user_function
 from trainer.model.timm_names import check_backbone, check_optimizer
 from trainer.training.preflight import remembered_problem, try_functions
@@ -54,13 +56,36 @@ def check_spec(spec: SweepSpec) -> SweepSpec:
         the search space with the names of the installed timm.
 
     Raises:
-        SpecError: see `check_names`.
+        SpecError: unknown names, or user functions that cannot be loaded, with their lines; and
+            all that is wrong with data and networks, if the data are wrong, too.
         DataError, ConfigError: see `check_data`.
     """
-    check_data(spec)
     spec = in_timms_words(spec)
-    check_names(spec)
+    problems = _quick_problems(spec)
+    try:
+        check_data(spec)
+    except TrainerError as error:
+        problems = problems or list(_network_problems(spec, lambda: False))
+        if not problems:
+            raise
+        problems.append(_data_problem(error))
+    _refuse(problems, spec)
     return spec
+
+
+def further_problems(spec: SweepSpec, problems: Iterable[Problem]) -> Iterator[Problem]:
+    """What else is wrong with a search space that has problems, see `read_spec`.
+
+    Networks are built only if all parameters are right: a missing one would have its default.
+    """
+    found = _quick_problems(spec)
+    if not found and not any(problem.path[:1] == ("parameters",) for problem in problems):
+        found = list(_network_problems(spec, lambda: False))
+    yield from found
+    try:
+        check_data(spec)
+    except TrainerError as error:
+        yield _data_problem(error)
 
 
 def check_names(spec: SweepSpec) -> None:
@@ -69,7 +94,12 @@ def check_names(spec: SweepSpec) -> None:
     Raises:
         SpecError: unknown names, or user functions that cannot be loaded, with their lines.
     """
-    _refuse(list(_name_problems(spec)) or list(_user_function_problems(spec)), spec)
+    _refuse(_quick_problems(spec), spec)
+
+
+def _quick_problems(spec: SweepSpec) -> list[Problem]:
+    """See `check_names`."""
+    return list(_name_problems(spec)) or list(_user_function_problems(spec))
 
 
 def check_trainable(spec: SweepSpec, *, lost: Callable[[], bool] = lambda: False) -> None:
@@ -101,6 +131,12 @@ def check_networks(spec: SweepSpec, *, lost: Callable[[], bool] = lambda: False)
     _refuse(list(_network_problems(spec, lost)), spec)
 
 
+def _data_problem(error: TrainerError) -> Problem:
+    """An error of the data as a problem, at the key of the file that its message names first."""
+    named = re.search(r"\b(data|folds)\.([a-z_]+)", str(error))
+    return Problem((named[1], named[2]) if named else ("data",), str(error))
+
+
 def try_user_functions(spec: SweepSpec) -> None:
     """Call the user functions for metric and loss with artificial predictions for the classes.
 
@@ -121,7 +157,7 @@ def _name_problems(spec: SweepSpec) -> Iterator[Problem]:
     for name, check in NAMED.items():
         default = TrainConfig.model_fields[name].default
         for index, value in enumerate(spec.space.values_of(name) or (default,)):
-            problem = None if is_user_function(value) else check(value)
+            problem = None if is_user_function(value) else check(known_name(name, value))
             if problem:
                 constant = name not in spec.space or isinstance(spec.space[name].domain, Constant)
                 at: KeyPath = ("value",) if constant else ("values", index)
@@ -221,7 +257,7 @@ def _placed(problem: Problem, spec: SweepSpec, file: YamlFile) -> Problem:
     """The problem with its line in the file; without a line if --set changed the faulty value."""
     section = str(problem.path[0])
     name = problem.path[1] if len(problem.path) > 1 else None
-    in_file = renamed(file.values).get(section)
+    in_file = renamed(as_meant(file.values, spec.path)[0]).get(section)
     used = spec.raw.get(section)
     if name is not None and isinstance(in_file, Mapping) and isinstance(used, Mapping):
         in_file = in_file.get(name)

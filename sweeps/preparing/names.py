@@ -38,7 +38,8 @@ def in_timms_words(spec: SweepSpec) -> SweepSpec:
         f"{name} {value} is called {known} in the installed timm"
         for (name, value), known in changed.items()
     ]
-    return found.model_copy(update={"notices": (*found.notices, *notices)})
+    told = dict.fromkeys((*spec.notices, *found.notices, *notices))
+    return found.model_copy(update={"notices": tuple(told)})
 
 
 def renamed(raw: Mapping[str, Any]) -> dict[str, Any]:
@@ -62,10 +63,10 @@ def _with_known_values(name: str, entry: Any) -> Any:
         return entry
     result = dict(entry)
     if "value" in entry:
-        result["value"] = _known(name, entry["value"])
+        result["value"] = known_name(name, entry["value"])
     values = entry.get("values")
     if isinstance(values, list):
-        known = [_known(name, value) for value in values]
+        known = [known_name(name, value) for value in values]
         if known != values and all(isinstance(value, str) for value in known):
             result["values"] = list(dict.fromkeys(known))
             shares = entry.get("probabilities")
@@ -95,9 +96,9 @@ def _each_known(values: Any) -> Any:
     if not isinstance(values, Mapping):
         return values
     return {
-        name: [_known(name, each) for each in value]
+        name: [known_name(name, each) for each in value]
         if isinstance(value, list)
-        else _known(name, value)
+        else known_name(name, value)
         for name, value in values.items()
     }
 

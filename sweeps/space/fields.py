@@ -1,6 +1,7 @@
 """Checks the names and values of parameters against the fields of `TrainConfig`."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin
 
@@ -11,9 +12,11 @@ from sweeps.space.domains import Constant, Numeric
 from sweeps.space.kinds import DEPRECATED, shown
 from sweeps.space.laws import TAIL, LogNormal, Normal
 from sweeps.space.parameters import Parameter, Space
+from sweeps.space.synonyms import meaning_of, nearest
 from trainer.config import TrainConfig, nested
 from trainer.fields.declare import USER_FUNCTION, is_user_function
 
+LIKE_NONE = "unknown parameter, and none of ours is like it"
 RESERVED = {
     "seed": "every seed derives from the sweep's own seed (the top-level key seed)",
     "metric": "a metric of your own is named at the top: "
@@ -31,9 +34,7 @@ def field_problems(space: Space) -> list[Problem]:
         if name in RESERVED:
             problems.append(Problem(path, f"cannot be a parameter: {RESERVED[name]}"))
         elif field_type(name) is None:
-            known = TrainConfig.model_fields.keys() - RESERVED.keys()
-            hint = did_you_mean(name, known) or f" Known: {', '.join(sorted(known))}"
-            problems.append(Problem(path, f"unknown parameter.{hint}"))
+            problems.append(Problem(path, unknown_parameter(name)))
         elif name == "freeze.up_to" and "freeze" in space:
             problems.append(
                 Problem(path, "freeze is given as a whole, too: list up_to:STAGE among its values")
@@ -41,6 +42,43 @@ def field_problems(space: Space) -> list[Problem]:
         else:
             problems += _value_problems(parameter)
     return problems
+
+
+def unread_names(
+    raw: Any, space: Space, path: KeyPath = ("parameters",), prefix: str = ""
+) -> list[Problem]:
+    """One problem for each unknown name whose entry has a problem, so that it is not in `space`."""
+    problems = []
+    for key, entry in raw.items() if isinstance(raw, Mapping) else ():
+        name = f"{prefix}{key}"
+        at = (*path, str(key))
+        if isinstance(entry, Mapping) and "parameters" in entry:
+            problems += unread_names(entry["parameters"], space, (*at, "parameters"), f"{name}.")
+        elif name not in space and name not in RESERVED and field_type(name) is None:
+            problems.append(Problem(at, unknown_parameter(name)))
+    return problems
+
+
+def unknown_parameter(name: str) -> str:
+    """What is wrong with the name of a parameter that no field has.
+
+    Example:
+        >>> unknown_parameter("learning_rate"), unknown_parameter("backbon")
+        ('unknown parameter. It is called lr here', "unknown parameter. Did you mean 'backbone'?")
+    """
+    meaning = meaning_of(name)
+    if meaning is not None:
+        return f"unknown parameter. {meaning.text}"
+    *others, last = [repr(other) for other in nearest(name, parameter_names())] or [""]
+    if not last:
+        return LIKE_NONE
+    either = f"{', '.join(others)} or {last}" if others else last
+    return f"unknown parameter. Did you mean {either}?"
+
+
+def parameter_names() -> list[str]:
+    """The names that a parameter of a search space can have, apart from entries of mappings."""
+    return sorted(TrainConfig.model_fields.keys() - RESERVED.keys())
 
 
 def _value_problems(parameter: Parameter) -> list[Problem]:

@@ -4,6 +4,7 @@ This file knows the keys of each section, and turns each error of pydantic into 
 user.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -33,6 +34,8 @@ UNUSED_KEYS = (
     "apiVersion",
     "kind",
 )
+PROGRAM_KEYS = ("program", "command")
+GUIDE = "docs/from-wandb.md"
 UNUSED_METRIC_KEYS = ("impute", "impute_while_running")
 OWN = ("space", "notices", "raw", "path")  # fields of SweepSpec that are not keys of a file
 _NEEDED = {
@@ -74,6 +77,7 @@ def known_keys() -> set[str]:
 def without_unused(raw: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """The content of a file without the unused keys of W&B, and a notice that names these keys.
 
+    `program_of` has the sentence about the program and the command.
     A known key with the value null is left out, too, as if the file did not have the key.
     """
     known = known_keys()
@@ -82,7 +86,7 @@ def without_unused(raw: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
         for k, value in raw.items()
         if k not in UNUSED_KEYS and (value is not None or k not in known)
     }
-    unused = [key for key in raw if key in UNUSED_KEYS]
+    unused = [key for key in raw if key in UNUSED_KEYS and key not in PROGRAM_KEYS]
     metric = used.get("metric")
     if isinstance(metric, Mapping):
         used["metric"] = {
@@ -90,6 +94,24 @@ def without_unused(raw: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
         }
         unused += [f"metric.{key}" for key in metric if key in UNUSED_METRIC_KEYS]
     return used, [f"not used here: {', '.join(unused)}"] if unused else []
+
+
+def program_of(raw: Mapping[str, Any]) -> str:
+    """The sentence about the program that a file of W&B calls; empty if it names none.
+
+    Example:
+        >>> program_of({"program": "train.py"})
+        'train.py is not called: foldsweep trains timm models itself (docs/from-wandb.md)'
+    """
+    if all(raw.get(key) is None for key in PROGRAM_KEYS):
+        return ""
+    command = raw.get("command")
+    words = [str(word) for word in command] if isinstance(command, list) else []
+    scripts = [word for word in words if word.endswith(".py")]
+    program = raw.get("program") or next(iter(scripts), "the command")
+    fixed = " ".join(word for word in words if re.match("--?[a-zA-Z]", word))
+    without = f"; so these arguments of it have no effect: {fixed}" if fixed else ""
+    return f"{program} is not called: foldsweep trains timm models itself ({GUIDE}){without}"
 
 
 def unknown_key(path: KeyPath, known: Iterable[str]) -> Problem:

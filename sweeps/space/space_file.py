@@ -16,34 +16,44 @@ class SpaceFile:
         raw: the content of the file after the overrides, as JSON-like values.
     """
 
-    def __init__(self, path: Path, settings: Iterable[str]) -> None:
+    def __init__(
+        self, path: Path, settings: Iterable[str] = (), *, text: str | None = None
+    ) -> None:
         """Read the file at `path` and apply the `key=value` overrides.
+
+        Args:
+            text: see `YamlFile`.
 
         Raises:
             SpecError, InputError: see `YamlFile`.
         """
-        self._file = YamlFile(path)
+        self._file = YamlFile(path, text=text)
         self.raw, self._set, self._problems = _with_settings(self._file.values, settings)
 
-    def refuse(self, problems: Iterable[Problem]) -> None:
+    def refuse(
+        self, problems: Iterable[Problem], *, first: str = "", last: Iterable[str] = ()
+    ) -> None:
         """Raise an error if there is any problem, in `problems` or in the overrides.
+
+        Args:
+            first, last: see `SpecError`.
 
         Raises:
             SpecError: the error lists all problems with their lines.
         """
         found = [*self._problems, *problems]
         if found:
-            raise SpecError(
-                str(self._file.path), [_placed(problem, self._file, self._set) for problem in found]
-            )
+            placed = [self.placed(problem) for problem in found]
+            raise SpecError(str(self._file.path), placed, first=first, last=last)
 
-
-def _placed(problem: Problem, file: YamlFile, set_paths: Iterable[KeyPath]) -> Problem:
-    """The problem with its line; the problem of a value from --set has no line."""
-    text = tuple(map(str, problem.path))
-    if any(text[: len(path)] == path or (text and path[: len(text)] == text) for path in set_paths):
-        return Problem(problem.path, f"{problem.text} (from --set)")
-    return Problem(problem.path, problem.text, problem.line or file.line(problem.path))
+    def placed(self, problem: Problem) -> Problem:
+        """The problem with its line; the problem of a value from --set has no line."""
+        text = tuple(map(str, problem.path))
+        if any(
+            text[: len(path)] == path or (text and path[: len(text)] == text) for path in self._set
+        ):
+            return Problem(problem.path, f"{problem.text} (from --set)")
+        return Problem(problem.path, problem.text, problem.line or self._file.line(problem.path))
 
 
 def _with_settings(

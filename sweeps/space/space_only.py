@@ -13,21 +13,29 @@ from pydantic import Field, ValidationError
 
 from sweeps.errors import Problem
 from sweeps.space import language
+from sweeps.space.as_meant import listed_once
 from sweeps.space.domains import Categorical, Constant, Numeric
 from sweeps.space.parameters import Parameter, Space, grid_size
 from sweeps.space.points import KEY as START_WITH
 from sweeps.space.points import read_points
-from sweeps.space.sections import known_keys, section_problems, unknown_key, without_unused
+from sweeps.space.sections import (
+    known_keys,
+    program_of,
+    section_problems,
+    unknown_key,
+    without_unused,
+)
 from sweeps.space.space_file import SpaceFile
 from sweeps.space.spec import MAX_GRID, SamplerName
 from sweeps.space.spec_reader import (
     FINITE,
     grid_problems,
-    name_problem,
+    problems_of,
     sampler_problems,
     search_of,
 )
 from sweeps.space.stopping import EarlyTerminate, NoRule
+from sweeps.space.sweep_names import name_problem, sweep_name_of
 from trainer.data.options import Section
 from trainer.metrics import Goal
 
@@ -59,12 +67,14 @@ class SpaceOnly:
     Attributes:
         search: the sampler: `top.sampler`, or the default sampler of the method.
         notices: messages about content that is allowed but may not be intended.
+        to_run: what `sweeps run` would refuse, and what it lacks.
     """
 
     top: Top
     search: str
     space: Space
     notices: tuple[str, ...]
+    to_run: tuple[Problem, ...]
 
     def grid_points(self) -> int | None:
         """The number of points of a grid over the space, at most MAX_GRID; None if continuous."""
@@ -88,6 +98,7 @@ class SpaceOnly:
             "grid_points_or_more": points == MAX_GRID,
             "early_terminate": top["early_terminate"],
             "notices": list(self.notices),
+            "to_run": list(map(str, self.to_run)),
         }
 
 
@@ -102,7 +113,9 @@ def read_space_only(path: Path, *, settings: Iterable[str] = ()) -> SpaceOnly:
         InputError: the file cannot be read.
     """
     file = SpaceFile(path, settings)
-    used, notices = without_unused(file.raw)
+    raw, twice = listed_once(file.raw)
+    used, unused = without_unused(raw)
+    notices = [*filter(None, [program_of(raw)]), *unused, *twice]
     space, problems = language.read_space(used.get("parameters", {}))
     if START_WITH in used and not problems:
         problems = read_points(used[START_WITH], space)[1]
@@ -119,13 +132,16 @@ def read_space_only(path: Path, *, settings: Iterable[str] = ()) -> SpaceOnly:
         )
     except ValidationError as error:
         problems += section_problems(error)
-    file.refuse(problems)
+    file.refuse(problems, first=program_of(raw))
     assert top is not None
     if top.metric is not None and "goal" not in top.metric.model_fields_set:
         notices.append("metric.goal is missing: W&B minimises then; `sweeps run` wants it written")
-    if bad_name := name_problem(top.name):
+    if bad_name := name_problem(name := sweep_name_of(top.name)):
         notices.append(f"name: {bad_name}; `sweeps run` needs another name")
-    return SpaceOnly(top, search, space, (*notices, *language.notices(space)))
+    elif name != top.name:
+        notices.append(f"name: `sweeps run` calls the sweep and its folder {name}")
+    to_run = tuple(problems_of(file, path))
+    return SpaceOnly(top, search, space, (*notices, *language.notices(space)), to_run)
 
 
 def _metric_problems(used: Mapping[str, Any]) -> list[Problem]:

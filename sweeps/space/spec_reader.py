@@ -4,26 +4,33 @@ If the file has problems, one error lists all problems with their lines.
 """
 
 import random
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pydantic
 
-from sweeps.errors import Problem, SpecError, did_you_mean
-from sweeps.paths import RESERVED_FOLDERS
+from sweeps.errors import Problem, SpecError
 from sweeps.space import language
+from sweeps.space.advice import advice, metric_problems
+from sweeps.space.as_meant import as_meant
 from sweeps.space.domains import Categorical, Constant, Numeric
-from sweeps.space.fields import describe, field_notices, field_problems, user_function_problems
-from sweeps.space.parameters import Space, Values
+from sweeps.space.fields import describe, field_notices, field_problems, unread_names
+from sweeps.space.parameters import Parameter, Space, Values
 from sweeps.space.points import KEY as START_WITH
 from sweeps.space.points import read_points
-from sweeps.space.sections import OWN, known_keys, section_problems, unknown_key, without_unused
+from sweeps.space.sections import (
+    OWN,
+    known_keys,
+    program_of,
+    section_problems,
+    unknown_key,
+    without_unused,
+)
 from sweeps.space.space_file import SpaceFile
-from sweeps.space.spec import METRIC_NAMES, SAMPLERS, SweepSpec, user_metric
+from sweeps.space.spec import SAMPLERS, SweepSpec
+from sweeps.space.sweep_names import name_problem
 from trainer.config import TrainConfig, nested
-from trainer.metrics import Goal
 from trainer.seeds import derive
 
 LOSS_FIELDS = {
@@ -36,9 +43,6 @@ LOSS_FIELDS = {
     "heads",
     "head_weights",
 }
-
-
-MAX_NAME = 100
 
 
 PROBES = 64  # the number of sampled points that are checked as configurations
@@ -55,21 +59,40 @@ ALONE = {
 }
 
 
-def read_spec(path: Path, *, settings: Iterable[str] = ()) -> SweepSpec:
+def read_spec(
+    path: Path,
+    *,
+    settings: Iterable[str] = (),
+    also: Callable[[SweepSpec, list[Problem]], Iterable[Problem]] = lambda spec, problems: (),
+) -> SweepSpec:
     """Read and validate a search space file.
 
     Args:
         settings: `key=value` overrides; keys are dotted from the top, values are YAML.
+        also: finds further problems in what could be read of a file with problems, so that one
+            error lists them all. It gets the problems that are known.
 
     Raises:
         SpecError: the file has problems; the error lists all problems with their lines.
         InputError: the file cannot be read.
     """
     file = SpaceFile(path, settings)
-    spec, problems = _validate(file.raw, path=path)
-    file.refuse(problems)
+    raw, notes = as_meant(file.raw, path)
+    spec, problems = _validate(raw, path=path)
+    if problems:
+        readable = None if spec is None else _without_problems(spec, problems)
+        problems += [] if readable is None else also(readable, problems)
+        file.refuse(problems, first=program_of(raw), last=advice(raw, problems, path))
+    file.refuse(())
     assert spec is not None
-    return spec
+    notices = tuple(filter(None, [program_of(raw), *notes, *spec.notices]))
+    return spec.model_copy(update={"notices": notices})
+
+
+def problems_of(file: SpaceFile, path: Path) -> list[Problem]:
+    """What `read_spec` finds wrong with a file, with the lines."""
+    _, problems = _validate(as_meant(file.raw, path)[0], path=path)
+    return sorted(map(file.placed, problems), key=lambda problem: problem.line)
 
 
 def reread(spec: SweepSpec, raw: dict[str, Any]) -> SweepSpec:
@@ -89,38 +112,70 @@ def reread(spec: SweepSpec, raw: dict[str, Any]) -> SweepSpec:
 
 
 def _validate(raw: dict[str, Any], *, path: Path) -> tuple[SweepSpec | None, list[Problem]]:
-    """The validated search space and its problems; None if a problem prevents a `SweepSpec`."""
+    """The search space and its problems.
+
+    A `SweepSpec` beside problems has only what could be read: it lacks the sections with problems,
+    and stands for no sweep. It is None if the data could not be read.
+    """
     used, notices = without_unused(raw)
     problems = [unknown_key((key,), known_keys()) for key in OWN if used.pop(key, None) is not None]
-    space, in_space = language.read_space(used.pop("parameters", {}))
-    in_space += field_problems(space)
+    given = used.pop("parameters", {})
+    space, in_space = language.read_space(given)
+    in_space += field_problems(space) + unread_names(given, space)
     points: tuple[Values, ...] = ()
     # a parameter with a problem is not in the space, so its use in a point would look unknown
     if START_WITH in used and not in_space:
         points, in_points = read_points(used[START_WITH], space)
         problems += in_points
     used.pop(START_WITH, None)
-    spec = None
-    try:
-        values = {
-            "name": path.stem,
-            **used,
-            "start_with": points,
-            "space": space,
-            "raw": {key: value for key, value in raw.items() if key != "notify"},
-            "path": path,
-        }
-        spec = SweepSpec(**values)
-    except pydantic.ValidationError as error:
-        problems += section_problems(error)
+    values = {
+        "name": path.stem,
+        **used,
+        "start_with": points,
+        "space": space,
+        "raw": {key: value for key, value in raw.items() if key != "notify"},
+        "path": path,
+    }
+    spec, in_sections = _sections(values)
+    problems += in_sections
     problems += in_space
     problems += _top_problems({"name": path.stem, **used})
     problems += _combined_problems(used, space)
     if spec is None or problems:
-        return None, problems
+        return spec, problems
     notices += [*language.notices(space), *_notices(spec)]
     problems, probe_notices = _probed(spec)
     return spec.model_copy(update={"notices": (*notices, *probe_notices)}), problems
+
+
+def _sections(values: Mapping[str, Any]) -> tuple[SweepSpec | None, list[Problem]]:
+    """The search space of the sections that are right, and the problems of the others.
+
+    A missing or wrong metric is replaced by any metric. Without data there is no search space.
+    """
+    try:
+        return SweepSpec(**values), []
+    except pydantic.ValidationError as error:
+        wrong = {str(entry["loc"][0]) for entry in error.errors()}
+        problems = section_problems(error)
+    right = {key: value for key, value in values.items() if key not in wrong}
+    if "metric" not in right:
+        right["metric"] = {"name": "valid/f1", "goal": "maximize"}
+    return (SweepSpec(**right) if right.keys() >= {"data", "name"} else None), problems
+
+
+def _without_problems(spec: SweepSpec, problems: Iterable[Problem]) -> SweepSpec:
+    """The search space without the parameters that have a problem, or depend on one that has."""
+    wrong = {tuple(map(str, problem.path)) for problem in problems}
+    kept: list[Parameter] = []
+    for parameter in spec.space.parameters:
+        path = tuple(map(str, parameter.path))
+        names = {other.name for other in kept}
+        if not any(at[: len(path)] == path for at in wrong) and all(
+            name in names for name, _ in parameter.when
+        ):
+            kept.append(parameter)
+    return spec.model_copy(update={"space": Space(tuple(kept)), "start_with": ()})
 
 
 def _top_problems(used: Mapping[str, Any]) -> list[Problem]:
@@ -130,23 +185,13 @@ def _top_problems(used: Mapping[str, Any]) -> list[Problem]:
     problems = [Problem(("name",), bad_name)] if bad_name else []
     metric = used.get("metric")
     if isinstance(metric, Mapping) and isinstance(metric.get("name"), str):
-        problems += _metric_problems(metric["name"], metric.get("goal"))
+        problems += metric_problems(metric["name"], metric.get("goal"))
     others = used.get("warm_start")
     if name in (
         [others] if isinstance(others, str) else others if isinstance(others, list) else ()
     ):
         problems.append(Problem(("warm_start",), f"{name!r} is this sweep: name other ones"))
     return problems + sampler_problems(used)
-
-
-def name_problem(name: str) -> str | None:
-    """The reason why `name` cannot be the name of a sweep, or None."""
-    if name in RESERVED_FOLDERS:
-        return f"{name!r} is the folder of other files beside the sweeps; choose another name"
-    if re.fullmatch(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{MAX_NAME - 1}}}", name):
-        return None
-    rule = f"letters, digits, '.', '_' and '-', starting with a letter or digit, at most {MAX_NAME}"
-    return f"{name!r} cannot name a folder: {rule}"
 
 
 def sampler_problems(used: Mapping[str, Any]) -> list[Problem]:
@@ -168,27 +213,6 @@ def sampler_problems(used: Mapping[str, Any]) -> list[Problem]:
         f"{sampler} goes with method: {fitting}"
     )
     return [Problem(("sampler",), text)]
-
-
-def _metric_problems(name: str, goal: Any) -> list[Problem]:
-    """Problems of the metric's name, and of a goal that is the wrong direction."""
-    function = user_metric(name)
-    if function is not None:
-        return [
-            Problem(("metric", "name"), problem) for problem in user_function_problems(function)
-        ]
-    if name not in METRIC_NAMES:
-        hint = did_you_mean(name, METRIC_NAMES)
-        known = f"Known: {', '.join(METRIC_NAMES)}, or a function of your own, my_task.py:my_metric"
-        return [Problem(("metric", "name"), f"unknown metric {name!r}.{hint} {known}")]
-    if goal in list(Goal) and goal != METRIC_NAMES[name]:
-        return [
-            Problem(
-                ("metric", "goal"),
-                f"{name} gets better in the other direction: write goal: {METRIC_NAMES[name]}",
-            )
-        ]
-    return []
 
 
 def _combined_problems(used: Mapping[str, Any], space: Space) -> list[Problem]:

@@ -19,8 +19,11 @@ class YamlFile:
         values: the mapping, as plain Python values.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, text: str | None = None) -> None:
         """Read the file at `path`.
+
+        Args:
+            text: what stands in for the content of the file, which then need not exist.
 
         Raises:
             InputError: the file cannot be read.
@@ -28,12 +31,8 @@ class YamlFile:
                 hold.
         """
         self.path = path
-        try:
-            text = path.read_text(encoding="utf-8")
-        except FileNotFoundError:
-            raise InputError(f"{path}: no such file. Give a search space (YAML)") from None
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"{path}: cannot be read ({error})") from None
+        if text is None:
+            text = read_text(path)
         try:
             self._marked = YAML(typ="rt", pure=True).load(text)
             values = YAML(typ="safe", pure=True).load(text)
@@ -64,6 +63,20 @@ class YamlFile:
                 break
             line = position[0] + 1
         return line
+
+
+def read_text(path: Path) -> str:
+    """The text of a search space file.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file. Give a search space (YAML)") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read ({error})") from None
 
 
 def read_scalar(text: str) -> Any:

@@ -54,8 +54,8 @@ SPACE_PROBLEMS: dict[str, tuple[list[Change], str]] = {
         "Known: none, step, multistep, exponential, cosine, one_cycle, cyclic, plateau, two_stage",
     ),
     "unknown loss": (
-        [("value: cross_entropy", "value: crossentropy")],
-        "  line 17  parameters.loss.value: unknown value 'crossentropy'. "
+        [("value: cross_entropy", "value: cross_entrpy")],
+        "  line 17  parameters.loss.value: unknown value 'cross_entrpy'. "
         "Did you mean 'cross_entropy'? Known: cross_entropy, label_smoothing, focal, soft_f1, "
         "mixture, or a function of your own, my_task.py:my_loss",
     ),

@@ -40,10 +40,27 @@ class TestSpaceOnly:
             "lr: log_uniform is deprecated, its min and max are exponents of e: write "
             "distribution: log_uniform_values, min: 0.0001, max: 1"
         )
-        name = (
-            "name: 'My sweep!' cannot name a folder: letters, digits, '.', '_' and '-', "
-            "starting with a letter or digit, at most 100; `sweeps run` needs another name"
-        )
+        name = "name: `sweeps run` calls the sweep and its folder my-sweep"
+        program = "train.py is not called: foldsweep trains timm models itself (docs/from-wandb.md)"
+        needs = [
+            "data: missing. Write data: {source: images.csv} or data: {source: "
+            "folder-with-one-sub-folder-per-class}",
+            "no end: give run_cap (a number of trials) or budget: {hours: ...} or {gpu_hours: "
+            "...}; only a grid needs neither; metric.target is none, it may never be reached",
+            "line 4  metric.name: unknown metric 'val.loss'. It is called valid/log_loss here. "
+            "Known: valid/f1, valid/accuracy, valid/balanced_accuracy, valid/loss, valid/log_loss, "
+            "valid/ece, or a function of your own, my_task.py:my_metric",
+            "line 9  parameters.decay: unknown parameter. "
+            "Did you mean 'weight_decay' or 'layer_decay'?",
+            "line 10  parameters.units: unknown parameter. "
+            "There is none, the backbone is built as timm has it",
+            "line 11  parameters.opt: unknown parameter. It is called optimizer here",
+            "line 14  parameters.model.parameters.layers: unknown parameter. "
+            "There is none, the backbone is built as timm has it",
+            "line 15  parameters.model.parameters.act: unknown parameter, "
+            "and none of ours is like it",
+        ]
+        last = "`sweeps check theirs.yaml --fix > space.yaml` writes most of it"
         assert sweeps("check", "--space-only", "theirs.yaml") == Ended(
             0,
             """\
@@ -58,17 +75,29 @@ points     a continuous space
   fixed   model.act      relu
   sampled momentum       0.5 to 0.9  when opt in sgd
 """,
-            f"note: not used here: program, command, metric.impute\nnote: {name}\nnote: {notice}\n",
+            "\n".join(
+                [
+                    f"note: {program}",
+                    "note: not used here: metric.impute",
+                    f"note: {name}",
+                    f"note: {notice}",
+                    "`sweeps run` would still need:",
+                    *(f"  {problem}" for problem in needs),
+                    f"{last}\n",
+                ]
+            ),
         )
         assert not Path("runs").exists()
         ended = sweeps("check", "--space-only", "theirs.yaml", "--json")
         assert (ended.code, ended.err) == (0, "")
         found = json.loads(ended.out)
         assert found.pop("notices") == [
-            "not used here: program, command, metric.impute",
+            program,
+            "not used here: metric.impute",
             name,
             notice,
         ]
+        assert found.pop("to_run") == needs
         parameters = found.pop("parameters")
         assert found == {
             "name": "My sweep!",
@@ -151,11 +180,14 @@ points     a continuous space
     def test_a_key_that_is_null_is_absent(self, sweeps: Callable[..., Ended]):
         keys = ("early_terminate", "metric", "run_cap", "name", "sampler")
         Path("x.yaml").write_text("method: random\nparameters: {a: {values: [1, 2]}}\n")
-        plain = sweeps("check", "--space-only", "x.yaml", "--json")
+        plain = json.loads(sweeps("check", "--space-only", "x.yaml", "--json").out)
         with Path("x.yaml").open("a") as file:
             file.writelines(f"{key}: null\n" for key in keys)
-        assert sweeps("check", "--space-only", "x.yaml", "--json") == plain
-        assert plain.code == 0
+        found = json.loads(sweeps("check", "--space-only", "x.yaml", "--json").out)
+        # the key of a missing section has a line now
+        assert "line 4  metric: missing." in found.pop("to_run")[-1]
+        assert "metric: missing." in plain.pop("to_run")[0]
+        assert found == plain
 
     def test_a_missing_goal_is_a_note(self, sweeps: Callable[..., Ended]):
         Path("x.yaml").write_text(
@@ -165,7 +197,33 @@ points     a continuous space
         expected = (
             "note: metric.goal is missing: W&B minimises then; `sweeps run` wants it written\n"
         )
-        assert (ended.code, ended.err) == (0, expected)
+        assert (ended.code, ended.err.splitlines(True)[0]) == (0, expected)
+
+    def test_a_file_that_runs_as_it_is_needs_nothing(
+        self, sweeps: Callable[..., Ended], space: Callable[..., Path]
+    ):
+        ended = sweeps("check", "--space-only", space())
+        assert (ended.code, ended.err) == (0, "")
+
+    def test_a_value_that_is_listed_twice_is_noted_and_read_once(
+        self, sweeps: Callable[..., Ended]
+    ):
+        Path("x.yaml").write_text(
+            "method: random\n"
+            "parameters:\n"
+            "  a: {values: [0.0005, 0.00005, 5e-5, 5e-4]}\n"
+            "  b.c: {values: [x, y, x], probabilities: [0.5, 0.2, 0.3]}\n"
+        )
+        ended = sweeps("check", "--space-only", "x.yaml")
+        assert ended.out.splitlines()[2:] == [
+            "  sampled a              0.0005, 5e-05",
+            "  sampled b.c            x (0.8), y (0.2)",
+        ]
+        assert ended.err.splitlines()[:3] == [
+            "note: a: 0.0005 is listed twice, and is read once",
+            "note: a: 5e-05 is listed twice, and is read once",
+            "note: b.c: 'x' is listed twice, and is read once",
+        ]
 
     def test_all_problems_are_told_with_their_lines(self, sweeps: Callable[..., Ended]):
         Path("wrong.yaml").write_text(

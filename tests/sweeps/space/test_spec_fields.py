@@ -108,7 +108,7 @@ def test_a_condition_may_name_an_entry(read: Callable[..., SweepSpec]) -> None:
             "head_crops.mask: {min: 0.0, max: 1.0}",
             "parameters.head_crops.mask.min: unknown value 0.0. Known: none, box, face",
         ),
-        ("lr.first: {value: 0.1}", "parameters.lr.first: unknown parameter. Known: accumulation, "),
+        ("lr.first: {value: 0.1}", "parameters.lr.first: unknown parameter, and none of ours"),
     ],
 )
 def test_a_mistake_in_an_entry_is_named_with_its_line(

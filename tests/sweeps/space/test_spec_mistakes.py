@@ -15,17 +15,14 @@ FIELDS = sorted(TrainConfig.model_fields.keys() - {"seed", "metric", "metric_goa
 @pytest.mark.parametrize(
     ("old", "new", "problem"),
     [
-        ("toy", "mask/2", "line 1  name: 'mask/2' cannot name a folder"),
+        ("toy", "(?)", "line 1  name: '(?)' cannot name a folder"),
         (
             "toy",
             "artifacts",
             "line 1  name: 'artifacts' is the folder of other files beside the sweeps; "
             "choose another name",
         ),
-        ("toy", "-x", "line 1  name: '-x' cannot name a folder"),
-        ("toy", "x" * 101, f"line 1  name: '{'x' * 101}' cannot name a folder"),
         ("toy", "..", "line 1  name: '..' cannot name a folder"),
-        ("toy", "'a b'", "line 1  name: 'a b' cannot name a folder"),
         ("toy", "''", "line 1  name: '' cannot name a folder"),
         ("toy", "3", "line 1  name: input should be a valid string, got 3"),
         (
@@ -262,7 +259,7 @@ FIELDS = sorted(TrainConfig.model_fields.keys() - {"seed", "metric", "metric_goa
         (
             "lr: {value: 0.1}",
             "qqq: {value: 1}",
-            f"line 6  parameters.qqq: unknown parameter. Known: {', '.join(FIELDS)}",
+            "line 6  parameters.qqq: unknown parameter, and none of ours is like it",
         ),
     ],
 )
@@ -270,8 +267,10 @@ def test_a_mistake_is_named_with_its_line_and_what_is_allowed(
     problems: Callable[..., list[str]], old: str, new: str, problem: str
 ) -> None:
     assert old in RIGHT
-    (found,) = problems(RIGHT.replace(old, new))
-    assert found.startswith(problem)
+    found = problems(RIGHT.replace(old, new))
+    assert found[0].startswith(problem)
+    names = [f"parameters are {', '.join(FIELDS)}"] if "none of ours" in problem else []
+    assert found[1:] == names
 
 
 def test_a_search_space_without_parameters_is_a_problem(problems: Callable[..., list[str]]) -> None:
@@ -283,15 +282,17 @@ def test_a_search_space_without_parameters_is_a_problem(problems: Callable[..., 
 def test_a_problem_of_a_nested_parameter_has_its_own_line(
     problems: Callable[..., list[str]],
 ) -> None:
-    (found,) = problems(RIGHT + "  model:\n    parameters:\n      lr: {value: 1}\n")
-    assert found.startswith("line 9  parameters.model.")
+    found = problems(RIGHT + "  model:\n    parameters:\n      lr: {value: 1}\n")
+    assert found[0].startswith("line 9  parameters.model.")
 
 
 def test_a_problem_of_a_dotted_parameter_has_its_own_line(
     problems: Callable[..., list[str]],
 ) -> None:
-    (found,) = problems(RIGHT + "  model.lr: {value: 1}\n")
-    assert found.startswith("line 7  parameters.model.lr: unknown parameter.")
+    found = problems(RIGHT + "  model.lr: {value: 1}\n")
+    assert found[0] == (
+        "line 7  parameters.model.lr: unknown parameter. It is called lr here, without model"
+    )
 
 
 @pytest.mark.parametrize("key", ["space", "raw", "notices"])

@@ -8,12 +8,17 @@ from sweeps.space.spec import SweepSpec
 from tests.sweeps.space.space_texts import RIGHT
 
 
-def test_wandbs_keys_without_a_meaning_here_are_one_notice(read: Callable[..., SweepSpec]) -> None:
+def test_the_program_comes_first_and_other_keys_without_a_meaning_are_one_notice(
+    read: Callable[..., SweepSpec],
+) -> None:
     spec = read(
         RIGHT
         + "program: train.py\ncommand: [python]\nproject: p\nentity: e\ncontroller: {type: local}\n"
     )
-    assert spec.notices == ("not used here: program, command, project, entity, controller",)
+    assert spec.notices == (
+        "train.py is not called: foldsweep trains timm models itself (docs/from-wandb.md)",
+        "not used here: project, entity, controller",
+    )
     spec = read(RIGHT.replace("maximize", "maximize, impute: best, impute_while_running: latest"))
     assert spec.notices == ("not used here: metric.impute, metric.impute_while_running",)
 

@@ -12,7 +12,7 @@ from sweeps.space.stopping import Race
 from tests.sweeps.space.space_texts import RIGHT
 
 WRONG = """\
-name: mask/2
+name: ".."
 methd: bayes
 program: train.py
 metric: {name: valid/f1}
@@ -39,13 +39,14 @@ parameters:
 
 ALL_ITS_PROBLEMS = """\
 {path}: 25 problems
+train.py is not called: foldsweep trains timm models itself (docs/from-wandb.md)
   --set.run_cup: expected key=value, e.g. --set run_cap=20
   --set.=3: expected key=value, e.g. --set run_cap=20
   --set.seed=[1: not a YAML value: '[1'
   resources.cpu: expected a number of CPUs above 0, or auto, got 0 (from --set)
   no end: give run_cap (a number of trials) or budget: {{hours: ...}} or {{gpu_hours: ...}}; \
 only a grid needs neither
-  line 1  name: 'mask/2' cannot name a folder: letters, digits, '.', '_' and '-', \
+  line 1  name: '..' cannot name a folder: letters, digits, '.', '_' and '-', \
 starting with a letter or digit, at most 100
   line 2  methd: unknown key. Did you mean 'method'? Allowed here: budget, data, description, \
 early_terminate, folds, keep, method, metric, name, notify, parameters, resources, retries, \
@@ -78,7 +79,8 @@ my_task.py:my_loss
   line 19  parameters.dropout.when.optimzer: unknown parameter 'optimzer'. Did you mean 'optimizer'?
   line 20  parameters.smoothing.when.loss: loss never has the value 'label_smoothing', \
 so this is never sampled
-  line 21  parameters.focal_gamma.when: conditions in a circle: focal_gamma, monitor"""
+  line 21  parameters.focal_gamma.when: conditions in a circle: focal_gamma, monitor
+`sweeps check {path} --fix > space.yaml` writes it in our words (docs/from-wandb.md)"""
 
 
 # --- the whole text

@@ -1,0 +1,49 @@
+"""What a user whose file has problems should know and do, besides each problem itself."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from sweeps.errors import Problem, did_you_mean
+from sweeps.space.fields import LIKE_NONE, parameter_names, user_function_problems
+from sweeps.space.sections import GUIDE, program_of
+from sweeps.space.spec import METRIC_NAMES, user_metric
+from sweeps.space.synonyms import metric_of
+from trainer.metrics import Goal
+
+
+def advice(raw: Mapping[str, Any], problems: Iterable[Problem], path: Path) -> list[str]:
+    """Lines about all problems together: the names of all parameters, and what repairs a file."""
+    lines = []
+    texts = [problem.text for problem in problems]
+    if LIKE_NONE in texts:
+        lines.append(f"parameters are {', '.join(parameter_names())}")
+    metric = raw.get("metric")
+    name = metric.get("name") if isinstance(metric, Mapping) else None
+    renamed = isinstance(name, str) and name not in METRIC_NAMES and metric_of(name) is not None
+    other_words = any(text.startswith("unknown parameter. It is") for text in texts)
+    if program_of(raw) or renamed or other_words:
+        lines.append(f"`sweeps check {path} --fix > space.yaml` writes it in our words ({GUIDE})")
+    return lines
+
+
+def metric_problems(name: str, goal: Any) -> list[Problem]:
+    """Problems of the metric's name, and of a goal that is the wrong direction."""
+    function = user_metric(name)
+    if function is not None:
+        return [
+            Problem(("metric", "name"), problem) for problem in user_function_problems(function)
+        ]
+    if name not in METRIC_NAMES:
+        known = f"Known: {', '.join(METRIC_NAMES)}, or a function of your own, my_task.py:my_metric"
+        ours = metric_of(name)
+        hint = f" It is called {ours} here." if ours else did_you_mean(name, METRIC_NAMES)
+        return [Problem(("metric", "name"), f"unknown metric {name!r}.{hint} {known}")]
+    if goal in list(Goal) and goal != METRIC_NAMES[name]:
+        return [
+            Problem(
+                ("metric", "goal"),
+                f"{name} gets better in the other direction: write goal: {METRIC_NAMES[name]}",
+            )
+        ]
+    return []

@@ -1,0 +1,206 @@
+"""`sweeps check` of files that were written for W&B and another program."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.sweeps.cli.conftest import Ended
+from trainer.config import TrainConfig
+
+pytestmark = pytest.mark.usefixtures("two_cores")
+
+Sweeps = Callable[..., Ended]
+Space = Callable[..., Path]
+PROGRAM = "train.py is not called: foldsweep trains timm models itself (docs/from-wandb.md)"
+FIX = "`sweeps check theirs.yaml --fix > space.yaml` writes it in our words (docs/from-wandb.md)"
+THEIRS = """\
+# pets, spring
+program: train.py
+method: random
+name: Pets (first try)
+metric: {name: val_acc, goal: maximize}
+parameters:
+  learning_rate: {min: 0.0001, max: 0.1, distribution: log_uniform_values}
+  model: {values: [test_efficientnet, test_resnet]}
+  pretrained: {value: false}
+  opt: {values: [Adam, AdamW, AdamW]}
+  img_size: {values: [[16, 24], 16]}   # height, width
+  bs: {value: 10}
+  num_epochs: {value: 1}
+  hidden_size: {values: [128, 256]}
+"""
+
+
+class TestProblems:
+    """One list, in the file's order, with the right names."""
+
+    def test_language_names_and_data_come_in_one_list_by_line(self, sweeps: Sweeps):
+        Path("theirs.yaml").write_text(
+            """\
+program: train.py
+metric: {name: val_acc}
+data: {source: nowhere.csv}
+run_cap: 0
+resources: {gpus: 1}
+parameters:
+  learning_rate: {min: 0.1, max: 0.01}
+  backbone: {values: [test_resnet, resnet_5000]}
+  drop_path_rate: {value: 0.1}
+  optimizer: {values: [adamx]}
+"""
+        )
+        ended = sweeps("check", "theirs.yaml")
+        assert (ended.code, ended.out) == (2, "")
+        lines = ended.err.splitlines()
+        assert lines[:2] == ["error: theirs.yaml: 10 problems", PROGRAM]
+        assert lines[-1] == FIX
+        assert [line.partition(": ")[0] for line in lines[2:-1]] == [
+            "  line 2  metric.goal",
+            "  line 2  metric.name",
+            "  line 3  data.source",
+            "  line 4  run_cap",
+            "  line 5  resources.gpus",
+            "  line 7  parameters.learning_rate",
+            "  line 7  parameters.learning_rate",
+            "  line 8  parameters.backbone.values.1",
+            "  line 9  parameters.drop_path_rate",
+            "  line 10  parameters.optimizer.values.0",
+        ]
+        assert not Path("runs").exists()
+        for command in (["run", "theirs.yaml", "--local"], ["prepare", "theirs.yaml"]):
+            assert sweeps(*command) == ended
+
+    def test_networks_and_data_come_in_one_list(self, sweeps: Sweeps, space: Space):
+        path = space(
+            ("test_efficientnet", "test_vit"),
+            ("resize: {value: 16}", "resize: {value: 280x210}"),
+            ("photos/train.csv", "photos/train.csv, label: kind"),
+        )
+        lines = sweeps("check", path).err.splitlines()
+        assert lines[0] == "error: tiny.yaml: 2 problems"
+        assert lines[1].startswith("  line 6  data.label: ")
+        assert lines[2].startswith("  line 9  parameters: backbone test_vit does not take resize")
+
+    def test_a_network_is_not_judged_while_a_parameter_is_wrong(self, sweeps: Sweeps, space: Space):
+        """A size that cannot be read is no reason to blame the default size."""
+        path = space(("test_efficientnet", "test_vit"), ("{value: 16}", "{value: 16x}"))
+        (problem,) = sweeps("check", path).err.splitlines()[1:]
+        assert problem.startswith("  line 12  parameters.resize.value: a size is")
+
+    def test_a_lonely_problem_of_the_data_is_told_as_it_is(self, sweeps: Sweeps, space: Space):
+        ended = sweeps("check", space(("photos/train.csv", "nowhere.csv")))
+        assert ended.err.startswith("error: nowhere.csv: no such file or folder.")
+
+    def test_common_names_have_their_right_ones(self, sweeps: Sweeps, space: Space):
+        path = space(
+            ("  backbone: {value: test_efficientnet}\n", "  model_name: {value: test_resnet}\n"),
+            ("  batch_size:", "  bs:"),
+            ("  epochs:", "  num_epochs:"),
+            ("  optimizer:", "  opt:"),
+            ("  lr:", "  ema_decay: {value: 0.9}\n  learning_rate:"),
+        )
+        assert sweeps("check", path).err.splitlines()[1:-1] == [
+            "  line 10  parameters.model_name: unknown parameter. It is called backbone here",
+            "  line 13  parameters.bs: unknown parameter. It is called batch_size here",
+            "  line 14  parameters.num_epochs: unknown parameter. It is called epochs here",
+            "  line 15  parameters.opt: unknown parameter. It is called optimizer here",
+            "  line 18  parameters.ema_decay: unknown parameter. It is called ema here",
+            "  line 19  parameters.learning_rate: unknown parameter. It is called lr here",
+        ]
+
+    def test_all_names_are_listed_once_if_at_all(self, sweeps: Sweeps, space: Space):
+        path = space(("  lr:", "  zzz: {value: 1}\n  yyy: {value: 1}\n  lr:"))
+        error = sweeps("check", path).err
+        names = sorted(TrainConfig.model_fields.keys() - {"seed", "metric", "metric_goal"})
+        assert error == (
+            "error: tiny.yaml: 2 problems\n"
+            "  line 18  parameters.zzz: unknown parameter, and none of ours is like it\n"
+            "  line 19  parameters.yyy: unknown parameter, and none of ours is like it\n"
+            f"parameters are {', '.join(names)}\n"
+        )
+
+    @pytest.mark.parametrize(
+        ("given", "told"),
+        [
+            ("program: src/train.py", "src/train.py is not called: "),
+            ("command: [python3, main.py, '${args}']", "main.py is not called: "),
+            ("command: ['${env}', run]", "the command is not called: "),
+        ],
+    )
+    def test_the_program_is_told_first(self, sweeps: Sweeps, space: Space, given: str, told: str):
+        path = space(("run_cap: 2", f"run_cap: 2\n{given}"), ("[sgd, adamw]", "[SGD]"))
+        notes = [line for line in sweeps("check", path).err.splitlines() if "note: " in line]
+        assert notes[0].startswith(f"note: {told}")
+        path = space(("run_cap: 2", f"run_cap: 0\n{given}"))
+        assert sweeps("check", path).err.splitlines()[1].startswith(told)
+
+    def test_arguments_that_the_command_fixes_are_told(self, sweeps: Sweeps, space: Space):
+        given = "command: [python, '${program}', --epochs=20, -j, '4', '${args}']"
+        note = sweeps("check", space(("run_cap: 2", f"run_cap: 2\nprogram: a.py\n{given}"))).err
+        assert "; so these arguments of it have no effect: --epochs=20 -j\n" in note
+
+
+class TestReadAsMeant:
+    """Spellings that are accepted, with a note."""
+
+    def test_sizes_as_lists_and_upper_case(self, sweeps: Sweeps, space: Space):
+        path = space(
+            ("{value: 16}", "{values: [[16, 24], [32, 16]]}"),
+            ("test_efficientnet", "timm/Test_EfficientNet"),
+            ("[sgd, adamw]", "[SGD, AdamW, SGD]"),
+        )
+        ended = sweeps("check", path)
+        assert ended.code == 0
+        assert "  sampled resize         16x24, 32x16\n" in ended.out
+        assert "  fixed   backbone       test_efficientnet\n" in ended.out
+        assert "  sampled optimizer      sgd, adamw\n" in ended.out
+        assert "decoded    16x24-stretch: 0.1 MB on disk, once\n" in ended.out
+        assert [line for line in ended.err.splitlines() if line.startswith("note: ")] == [
+            "note: backbone: timm/Test_EfficientNet is read as test_efficientnet",
+            "note: resize: [16, 24], [32, 16] are read as 16x24, 32x16 (height x width)",
+            "note: optimizer: SGD, AdamW are read as sgd, adamw",
+            "note: optimizer: 'SGD' is listed twice, and is read once",
+        ]
+
+    def test_a_problem_beside_another_spelling_has_its_line(self, sweeps: Sweeps, space: Space):
+        path = space(
+            (
+                "{value: test_efficientnet}",
+                "\n    values:\n      - Test_ResNet\n      - resnet5000",
+            ),
+        )
+        problem = sweeps("check", path).err.splitlines()[-1]
+        assert problem.startswith("  line 13  parameters.backbone.values.1: timm has no model")
+
+    def test_weights_at_home(
+        self, sweeps: Sweeps, space: Space, monkeypatch: pytest.MonkeyPatch, home: Path
+    ):
+        monkeypatch.setenv("HOME", str(home))
+        path = space(("weights: {value: none}", "weights: {value: ~/nowhere.safetensors}"))
+        assert f"{home}/nowhere.safetensors" in sweeps("check", path).err
+
+    @pytest.mark.parametrize(
+        ("caption", "name"),
+        [("Chest X-ray (first try)", "chest-x-ray-first-try"), ("마스크", "마스크")],
+    )
+    def test_a_caption_names_the_folder(
+        self, sweeps: Sweeps, space: Space, caption: str, name: str
+    ):
+        ended = sweeps("check", space(("name: tiny", f"name: {caption}")))
+        assert ended.code == 0
+        assert ended.out.startswith(f"sweep      {name}: ")
+        assert Path("runs", name, "check", "check.html").is_file()
+        assert (f"the sweep and its folder are called {name}" in ended.err) == (caption != name)
+
+    def test_a_sweep_is_found_by_its_caption(self, sweeps: Sweeps, space: Space):
+        path = space(("name: tiny", "name: '마스크 실험 #1'"), ("run_cap: 2", "run_cap: 1"))
+        assert sweeps("run", path, "--local").code == 0
+        for asked in ("마스크 실험 #1", "마스크-실험-1", path):
+            found = json.loads(sweeps("best", asked, "--json").out)
+            assert found["sweep"] == "마스크-실험-1"
+        assert sweeps("report", "마스크-실험-1").code == 0
+        assert "마스크 실험 #1" in Path("runs/마스크-실험-1/report.html").read_text()
+        again = sweeps("run", path, "--local")
+        assert "all trials are done already" in again.err
