@@ -80,6 +80,7 @@ FOREIGN = {
     "psutil": ["sweeps/processes.py"],
     "ruamel": [
         "sweeps/space/yaml_file.py",
+        "sweeps/space/yaml_marks.py",
         "sweeps/preparing/opening.py",
         "sweeps/reporting/trial_file.py",
         "trainer/__main__.py",

@@ -33,23 +33,50 @@ SpaceOnly = Annotated[
 ]
 
 
+Fix = Annotated[
+    bool,
+    typer.Option(
+        "--fix",
+        help="Print the file in our words, with what is missing: check F --fix > space.yaml",
+    ),
+]
+
+
 def check(
     space: Space,
     settings: Settings = None,
     runs: Runs = None,
     space_only: SpaceOnly = False,
+    fix: Fix = False,
     as_json: Json = False,
 ) -> None:
     """Validate a search space, its data and its folds; show what a sweep would do. Starts nothing.
 
     Every image is read once to find what is unreadable, repeated or leaking; what was learned is remembered.
     """  # noqa: E501 - the help text
-    if space_only:
+    if fix:
+        if space_only or as_json or settings:
+            raise InputError("--fix goes without --set, --space-only and --json")
+        _fix(space)
+    elif space_only:
         _check_language(space, settings or [], as_json=as_json)
     elif as_json:
         raise InputError("--json goes with --space-only; the page of `sweeps check` has the data")
     else:
         _check_all(space, settings or [], runs_folder(runs))
+
+
+def _fix(space: Path) -> None:
+    from sweeps.space.fixing import fix
+
+    fixed = fix(space)
+    print(fixed.text, end="")
+    for line in fixed.changes:
+        print(f"changed    {line}", file=sys.stderr)
+    for line in fixed.left:
+        print(f"left       {line}", file=sys.stderr)
+    if fixed.needs_data:
+        print("left       data.source: write the path of your images", file=sys.stderr)
 
 
 def _check_language(space: Path, settings: list[str], *, as_json: bool) -> None:

@@ -204,3 +204,45 @@ class TestReadAsMeant:
         assert "마스크 실험 #1" in Path("runs/마스크-실험-1/report.html").read_text()
         again = sweeps("run", path, "--local")
         assert "all trials are done already" in again.err
+
+
+class TestFix:
+    """`--fix` writes a file that `check` accepts once it knows the data."""
+
+    def test_a_fixed_file_passes_the_check_after_naming_the_data(
+        self, sweeps: Sweeps, space: Space
+    ):
+        space()  # for its photos
+        Path("theirs.yaml").write_text(THEIRS)
+        assert sweeps("check", "theirs.yaml").code == 2
+        fixed = sweeps("check", "theirs.yaml", "--fix")
+        assert fixed.code == 0
+        assert fixed.out.startswith("# pets, spring\nprogram: train.py\n")
+        assert fixed.err.splitlines()[-5:] == [
+            "changed    hidden_size: is now a comment: there is none, "
+            "the backbone is built as timm has it",
+            "changed    metric.name: was val_acc, is now valid/accuracy",
+            "changed    data: added",
+            "changed    run_cap: added",
+            "left       data.source: write the path of your images",
+        ]
+        assert not Path("runs").exists()
+        Path("space.yaml").write_text(fixed.out)
+        assert "PATH-OF-YOUR-DATA: no such file" in sweeps("check", "space.yaml").err
+        checked = sweeps("check", "space.yaml", "--set", "data.source=photos/train.csv")
+        assert checked.code == 0
+        assert checked.out.startswith("sweep      pets-first-try: maximize valid/accuracy")
+        again = sweeps("check", "space.yaml", "--fix")
+        assert again.out == fixed.out
+        assert again.err == "left       data.source: write the path of your images\n"
+
+    @pytest.mark.parametrize("option", ["--json", "--space-only", "--set=run_cap=3"])
+    def test_it_stands_alone(self, sweeps: Sweeps, space: Space, option: str):
+        expected = "error: --fix goes without --set, --space-only and --json\n"
+        assert sweeps("check", space(), "--fix", option) == Ended(2, "", expected)
+
+    def test_it_is_one_of_the_installed_command(self, process: Callable[..., Ended]):
+        Path("theirs.yaml").write_text(THEIRS)
+        ended = process("check", "theirs.yaml", "--fix")
+        assert ended.code == 0
+        assert "  backbone: {values: [test_efficientnet, test_resnet]}\n" in ended.out

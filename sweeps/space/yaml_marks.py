@@ -1,0 +1,135 @@
+"""The text of a YAML file by the marks of its nodes, for edits that keep comments and order."""
+
+import dataclasses
+import io
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.nodes import CollectionNode, MappingNode, Node, SequenceNode
+from ruamel.yaml.tokens import AliasToken, AnchorToken
+
+
+@dataclasses.dataclass(frozen=True)
+class Edit:
+    """New text in place of the characters from `start` to `end`."""
+
+    start: int
+    end: int
+    text: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Entry:
+    """A key of a mapping with its value.
+
+    Attributes:
+        key: the key.
+        at: the node of the key.
+        value: the node of the value.
+        end: where the next entry begins, or the mapping ends; comments before it are included.
+    """
+
+    key: str
+    at: Node
+    value: Node
+    end: int
+
+
+def block_text(text: str) -> str:
+    """The text in block style, and without anchors.
+
+    A text that is so already is unchanged. Another one loses its comments.
+    """
+    tokens = YAML(typ="rt", pure=True).scan(text)
+    anchored = any(isinstance(token, AnchorToken | AliasToken) for token in tokens)
+    if not anchored and not is_flow(_root(text)):
+        return text
+    plain = YAML(typ="safe", pure=True)
+    plain.default_flow_style = False
+    plain.representer.ignore_aliases = lambda _: True
+    # ruamel.yaml sorts the keys unless it is told so
+    plain.representer.sort_base_mapping_type_on_output = False
+    written = io.StringIO()
+    plain.dump(plain.load(text), written)
+    return written.getvalue()
+
+
+def top_entries(text: str) -> dict[str, Entry]:
+    """The entries of the top level."""
+    return {entry.key: entry for entry in entries(_root(text), len(text), text)}
+
+
+def entries(node: Node, end: int, text: str) -> Iterator[Entry]:
+    """The entries of a mapping that ends at `end`; nothing if the node is no mapping."""
+    pairs = node.value if isinstance(node, MappingNode) else []
+    for index, (key, value) in enumerate(pairs):
+        if is_flow(node):
+            after = value.end_mark.index
+        else:
+            after = _line_start(pairs[index + 1][0], text) if index + 1 < len(pairs) else end
+        yield Entry(str(key.value), key, value, after)
+
+
+def is_flow(node: Node) -> bool:
+    """Whether a node is a list in brackets or a mapping in braces."""
+    return isinstance(node, CollectionNode) and bool(node.flow_style)
+
+
+def items(node: Node) -> list[Node]:
+    """The nodes of a list; empty if the node is no list."""
+    return list(node.value) if isinstance(node, SequenceNode) else []
+
+
+def source(node: Node, text: str) -> str:
+    """The characters of a scalar, or of a list or mapping in flow style."""
+    return text[node.start_mark.index : node.end_mark.index]
+
+
+def value_of(node: Node, text: str) -> Any:
+    """The value of a node; None if it cannot be read alone."""
+    lines = text[_line_start(node, text) : node.end_mark.index]
+    alone = " " * node.start_mark.column + lines[node.start_mark.column :]
+    return YAML(typ="safe", pure=True).load(alone)
+
+
+def edit_of(node: Node, text: str) -> Edit:
+    """The edit that puts `text` in the place of a scalar, or of a value in flow style."""
+    return Edit(node.start_mark.index, node.end_mark.index, text)
+
+
+def edited(text: str, edits: Iterable[Edit]) -> str:
+    """The text after the edits, which do not overlap."""
+    for edit in sorted(edits, key=lambda edit: edit.start, reverse=True):
+        text = text[: edit.start] + edit.text + text[edit.end :]
+    return text
+
+
+def lines_of(entry: Entry, text: str) -> list[str]:
+    """The lines of an entry, with the comments after it; its key is at the start of the first."""
+    if _is_first_in_line(entry.at, text):
+        lines = text[_line_start(entry.at, text) : entry.end].splitlines()
+        column = entry.at.start_mark.column
+        return [line[column:] if not line[:column].strip() else line.lstrip() for line in lines]
+    return [text[entry.at.start_mark.index : entry.value.end_mark.index]]  # in flow style
+
+
+def value_lines(entry: Entry, text: str) -> int:
+    """How many lines the key and its value take, without the comments after them."""
+    last = entry.value
+    while isinstance(last, CollectionNode) and not is_flow(last) and last.value:
+        last = last.value[-1][1] if isinstance(last, MappingNode) else last.value[-1]
+    return int(last.end_mark.line - entry.at.start_mark.line) + 1
+
+
+def _root(text: str) -> Node:
+    root: Node = YAML(typ="rt", pure=True).compose(text)
+    return root
+
+
+def _line_start(node: Node, text: str) -> int:
+    return text.rfind("\n", 0, node.start_mark.index) + 1
+
+
+def _is_first_in_line(node: Node, text: str) -> bool:
+    return not text[_line_start(node, text) : node.start_mark.index].strip()

@@ -1,0 +1,347 @@
+"""A file of W&B in our words: what is rewritten, what stays, and what is told."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from sweeps.errors import InputError, SpecError
+from sweeps.space.fixing import PLACEHOLDER, Fixed, fix
+from sweeps.space.spec_reader import read_spec
+
+ROOT = Path(__file__).parents[3]
+MISSING = """\
+metric: {name: valid/f1, goal: maximize}  # of the held-out images
+data:
+  source: PATH-OF-YOUR-DATA  # a CSV or Parquet file with the columns path and label,
+                             # or a folder with one sub-folder per class
+run_cap: 20  # the number of trials; or budget: {hours: 8}
+"""
+TUTORIAL = """\
+# what I tried in spring
+program: train.py
+method: random
+metric:
+  goal: minimize   # as lightning logs it
+  name: val_loss
+parameters:
+  # architecture
+  model:
+    values: ["resnet18", "ResNet50", mobilenet_v2]  # torchvision names
+  pretrained:
+    values: [true, false]
+
+  learning_rate:
+    # a flat distribution between 0 and 0.1
+    distribution: uniform
+    min: 0
+    max: 1e-1
+  batch_size: {distribution: q_log_uniform_values, q: 8, min: 32, max: 256}
+  img_size:
+    values:
+      - 128
+      - [224, 160]
+  fc_layer_size:
+    values: [128, 256]
+  # how long
+  epochs:
+    value: 10
+  # the end of it
+command: [python, "${program}", --data=./data, "${args}"]
+"""
+TUTORIAL_FIXED = """\
+# what I tried in spring
+program: train.py
+method: random
+metric:
+  goal: minimize   # as lightning logs it
+  name: valid/log_loss
+data:
+  source: PATH-OF-YOUR-DATA  # a CSV or Parquet file with the columns path and label,
+                             # or a folder with one sub-folder per class
+run_cap: 20  # the number of trials; or budget: {hours: 8}
+parameters:
+  # architecture
+  backbone:
+    values: ["resnet18", resnet50, mobilenetv2_100]  # torchvision names
+  weights:
+    values: [pretrained, none]
+
+  lr:
+    # a flat distribution between 0 and 0.1
+    distribution: uniform
+    min: 0.0001
+    max: 1e-1
+  batch_size: {distribution: q_log_uniform_values, q: 8, min: 32, max: 256}
+  resize:
+    values:
+      - 128
+      - "224x160"
+  # fc_layer_size: there is none, the backbone is built as timm has it
+  # fc_layer_size:
+  #   values: [128, 256]
+  # how long
+  epochs:
+    value: 10
+  # the end of it
+command: [python, "${program}", --data=./data, "${args}"]
+"""
+
+
+@pytest.fixture
+def fixed(tmp_path: Path) -> Callable[[str], Fixed]:
+    """Write a file and fix it."""
+
+    def write(text: str) -> Fixed:
+        (tmp_path / "theirs.yaml").write_text(text)
+        return fix(tmp_path / "theirs.yaml")
+
+    return write
+
+
+def parameters_of(found: Fixed) -> str:
+    """The section `parameters`, which is the last one."""
+    return found.text.partition("\nparameters:")[2].removeprefix("\n")
+
+
+def test_names_values_and_what_is_missing_are_rewritten_and_all_else_stays(
+    fixed: Callable[[str], Fixed], tmp_path: Path
+):
+    found = fixed(TUTORIAL)
+    assert found.text == TUTORIAL_FIXED
+    assert found.left == ()
+    assert found.needs_data
+    assert found.changes == (
+        'model: "ResNet50" is now resnet50',
+        "model: mobilenet_v2 is now mobilenetv2_100",
+        "pretrained: true is now pretrained",
+        "pretrained: false is now none",
+        "learning_rate.min: was 0, is now 0.0001",
+        "img_size: [224, 160] is now 224x160",
+        "model: is now called backbone",
+        "pretrained: is now called weights",
+        "learning_rate: is now called lr",
+        "img_size: is now called resize",
+        "fc_layer_size: is now a comment: there is none, the backbone is built as timm has it",
+        "metric.name: was val_loss, is now valid/log_loss",
+        "data: added",
+        "run_cap: added",
+    )
+    (tmp_path / "space.yaml").write_text(found.text)
+    spec = read_spec(tmp_path / "space.yaml", settings=["data.source=train.csv"])
+    assert spec.space.values_of("resize") == (128, "224x160")
+
+
+def test_nested_parameters_come_to_the_top_in_their_place(fixed: Callable[[str], Fixed]):
+    found = fixed(
+        f"""\
+{MISSING}method: bayes
+parameters:
+    trainer:
+        parameters:
+            max_epochs: {{value: 20}}
+            precision: {{value: 16}}   # half
+    # which network
+    model:
+        parameters:
+            name:
+                values: [timm/convnext_tiny, vit_b_16]
+            # between
+            drop_path_rate: {{min: 0.0, max: 0.3}}
+    optimizer: {{parameters: {{name: {{values: [AdamW, Lion]}}, lr: {{min: 1e-5, max: 1e-2}}}}}}
+    loss_mix:
+        parameters:
+            focal: {{min: 0.0, max: 1.0}}
+"""
+    )
+    assert parameters_of(found) == (
+        """\
+  epochs: {value: 20}
+  # trainer.precision: there is none, networks run in bfloat16 on a GPU, else in float32
+  # precision: {value: 16}   # half
+  # which network
+  backbone:
+      values: [convnext_tiny, vit_base_patch16_224]
+  # between
+  # model.drop_path_rate: there is none, layers are never left out at random
+  # drop_path_rate: {min: 0.0, max: 0.3}
+  optimizer: {values: [adamw, lion]}
+  lr: {min: 1e-5, max: 1e-2}
+  loss_mix:
+      parameters:
+          focal: {min: 0.0, max: 1.0}
+"""
+    )
+    assert found.left == ()
+
+
+@pytest.mark.parametrize(
+    ("entries", "rewritten"),
+    [
+        # the first of two names for one parameter is kept, and our own before any
+        (
+            "  arch: {value: resnet18}\n  model: {value: resnet34}\n",
+            "  backbone: {value: resnet18}\n"
+            "  # model: backbone is given already, by arch\n  # model: {value: resnet34}\n",
+        ),
+        (
+            "  learning_rate: {value: 0.1}\n  lr: {value: 0.2}\n",
+            "  # learning_rate: lr is given already\n  # learning_rate: {value: 0.1}\n"
+            "  lr: {value: 0.2}\n",
+        ),
+        ("  backbon: {value: resnet18}\n", "  backbone: {value: resnet18}\n"),
+        (
+            "  gamma: {value: 0.5}\n",
+            "  # gamma: did you mean 'step_gamma', 'epoch_gamma' or 'focal_gamma'?\n"
+            "  # gamma: {value: 0.5}\n",
+        ),
+        (
+            '  "weird name": {values: [a,\n    b]}  # why\n  lr: {value: 0.1}\n',
+            "  # weird name: unknown parameter, and none of ours is like it\n"
+            '  # "weird name": {values: [a,\n  #   b]}  # why\n  lr: {value: 0.1}\n',
+        ),
+        # whole numbers
+        (
+            "  epochs: {distribution: uniform, min: 5.0, max: 20}\n",
+            "  epochs: {distribution: int_uniform, min: 5, max: 20}\n",
+        ),
+        (
+            "  bs: {distribution: log_uniform_values, min: 8, max: 64}\n",
+            "  batch_size: {distribution: q_log_uniform_values, min: 8, max: 64}\n",
+        ),
+        ("  epochs: {min: 5.0, max: 9.5}\n", "  epochs: {min: 5, max: 9.5}\n"),
+        # switches
+        (
+            "  hflip: {values: [true, false]}\n  use_mixup: {value: true}\n",
+            "  flip: {values: [0.5, 0.0]}\n  mixup: {value: 0.5}\n",
+        ),
+        # smoothing has an effect only with its loss
+        (
+            "  label_smoothing: {values: [0.0, 0.1]}\n",
+            "  smoothing: {values: [0.0, 0.1]}\n  loss: {value: label_smoothing}\n",
+        ),
+        (
+            "  label_smoothing: {value: 0.1}\n  criterion: {value: CE}\n",
+            "  smoothing: {value: 0.1}\n  loss: {value: cross_entropy}\n",
+        ),
+        # a value of several lines in a list
+        (
+            "  opt:\n    values:\n    - Adam\n    - SGD\n",
+            "  optimizer:\n    values:\n    - adam\n    - sgd\n",
+        ),
+        ("  wd: {min: 0, max: 0.1}\n", "  weight_decay: {min: 0, max: 0.1}\n"),
+    ],
+)
+def test_a_parameter_is_rewritten(fixed: Callable[[str], Fixed], entries: str, rewritten: str):
+    assert parameters_of(fixed(f"{MISSING}parameters:\n{entries}")) == rewritten
+
+
+@pytest.mark.parametrize(
+    ("written", "section"),
+    [
+        ("metric: {name: val_acc}", "metric: {name: valid/accuracy, goal: maximize}"),
+        ("metric: {name: acc, goal: minimize}", "metric: {name: valid/accuracy, goal: maximize}"),
+        ("metric:\n  name: val/f1 # x", "metric:\n  name: valid/f1\n  goal: maximize # x"),
+        ("metric: {goal: maximize, name: val_auc}", "metric: {goal: maximize, name: valid/f1}"),
+        ("metric: {goal: maximize, name: my.py:auc}", "metric: {goal: maximize, name: my.py:auc}"),
+        ("metric:", MISSING.splitlines()[0]),
+    ],
+)
+def test_the_metric_is_rewritten(fixed: Callable[[str], Fixed], written: str, section: str):
+    text = f"{written}\ndata: {{source: x}}\nrun_cap: 3\nparameters: {{lr: {{value: 0.1}}}}\n"
+    found = fixed(text)
+    assert section in found.text
+    assert found.left == ()
+
+
+def test_a_metric_that_we_do_not_have_is_told(fixed: Callable[[str], Fixed]):
+    found = fixed("metric: {name: val_auc}\nparameters: {lr: {value: 0.1}}\n")
+    assert found.changes[0] == (
+        "metric.name: was val_auc, is now valid/f1: we have no such metric, "
+        "or name your own function"
+    )
+
+
+def test_a_seed_and_the_folds_come_to_the_top(fixed: Callable[[str], Fixed]):
+    found = fixed(
+        "method: random\nparameters:\n  seed: {value: 42}\n  fold: {values: [0, 1, 2]}\n"
+        "  lr: {value: 0.1}\n"
+    )
+    assert found.text == (
+        f"method: random\n{MISSING}seed: 42\nfolds: {{k: 3}}\nparameters:\n"
+        "  # seed: it is the top-level key seed\n  # seed: {value: 42}\n"
+        "  # fold: each trial trains all folds; the top-level key folds says how many\n"
+        "  # fold: {values: [0, 1, 2]}\n  lr: {value: 0.1}\n"
+    )
+    assert found.left == ()
+
+
+@pytest.mark.parametrize("end", ["method: grid", "run_cap: 3", "budget: {hours: 1}"])
+def test_a_sweep_that_ends_gets_no_run_cap(fixed: Callable[[str], Fixed], end: str):
+    found = fixed(f"{end}\nparameters: {{lr: {{values: [0.1]}}}}\n")
+    assert "run_cap: 20" not in found.text
+    assert found.left == ()
+
+
+def test_parameters_in_braces_are_written_in_lines(fixed: Callable[[str], Fixed]):
+    found = fixed(f"{MISSING}parameters: {{bs: {{value: 8}}, zzz: {{value: 1}}}}  # all\n")
+    assert found.text == (
+        f"{MISSING}parameters:  # all\n  batch_size: {{value: 8}}\n"
+        "  # zzz: unknown parameter, and none of ours is like it\n  # zzz: {value: 1}\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"method": "random", "parameters": {"opt": {"values": ["Adam"]}}}\n',
+        "method: random\nparameters:\n  opt: &a {values: [Adam]}\n  optimizer_name: *a\n",
+    ],
+)
+def test_a_file_in_braces_or_with_anchors_is_written_anew(fixed: Callable[[str], Fixed], text: str):
+    found = fixed(text)
+    assert found.text.startswith(f"method: random\n{MISSING}parameters:\n  optimizer:\n")
+    assert "values:\n    - adam\n" in found.text
+    assert found.changes[0] == (
+        "the file is written anew, without comments: it had anchors or braces"
+    )
+    assert found.left == ()
+
+
+def test_what_cannot_be_rewritten_is_left_with_its_line(fixed: Callable[[str], Fixed]):
+    found = fixed(f"{MISSING}parameters:\n  opt: {{values: [1]}}\n  wd: {{max: 3}}\n")
+    assert found.left == (
+        "line 7  parameters.optimizer.values.0: input should be a valid string, got 1",
+        "line 8  parameters.weight_decay: needs one of: value, values, or min and max",
+    )
+
+
+def test_a_file_without_parameters_is_left(fixed: Callable[[str], Fixed]):
+    found = fixed("program: train.py\n")
+    assert found.text == f"program: train.py\n{MISSING}"
+    assert found.left == (
+        "parameters: expected a mapping of parameter names, e.g. lr: {min: 0.001, max: 0.1}",
+    )
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "search_spaces").glob("*.yaml")), ids=lambda path: path.stem
+)
+def test_a_search_space_of_ours_stays_as_it_is(path: Path):
+    assert fix(path) == Fixed(path.read_text(), (), (), needs_data=False)
+
+
+def test_a_fixed_file_stays_as_it_is(fixed: Callable[[str], Fixed]):
+    assert fixed(TUTORIAL_FIXED) == Fixed(TUTORIAL_FIXED, (), (), needs_data=True)
+    assert PLACEHOLDER in TUTORIAL_FIXED
+
+
+@pytest.mark.parametrize(("text", "error"), [("[1]\n", "expected a mapping"), ("a: [\n", "YAML")])
+def test_what_is_no_search_space_is_refused(fixed: Callable[[str], Fixed], text: str, error: str):
+    with pytest.raises(SpecError, match=error):
+        fixed(text)
+
+
+def test_an_absent_file_is_refused(tmp_path: Path):
+    with pytest.raises(InputError, match="no such file"):
+        fix(tmp_path / "absent.yaml")
