@@ -81,6 +81,7 @@ FOREIGN = {
     "ruamel": [
         "sweeps/space/yaml_file.py",
         "sweeps/space/yaml_marks.py",
+        "sweeps/space/fixing.py",
         "sweeps/preparing/opening.py",
         "sweeps/reporting/trial_file.py",
         "trainer/__main__.py",

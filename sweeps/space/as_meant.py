@@ -34,6 +34,7 @@ WORDS: dict[str, dict[str, str]] = {
     },
     "freeze": {"true": "backbone", "false": "none"},
     "class_weights": {"true": "balanced", "false": "none"},
+    "pooling": dict.fromkeys(("mean", "average", "gap"), "avg"),
     "scheduler": {
         **dict.fromkeys(("cosineannealing", "cosineannealinglr", "coslr", "cos"), "cosine"),
         "steplr": "step",
@@ -41,7 +42,8 @@ WORDS: dict[str, dict[str, str]] = {
         **dict.fromkeys(("exponentiallr", "exp"), "exponential"),
         "onecyclelr": "one_cycle",
         "cycliclr": "cyclic",
-        "reducelronplateau": "plateau",
+        **dict.fromkeys(("cosineannealingwarmrestarts", "cosinewarmrestarts"), "cosine"),
+        **dict.fromkeys(("reducelronplateau", "reduceonplateau", "reduce"), "plateau"),
         **dict.fromkeys(("constant", "constantlr", "no", "false"), "none"),
     },
 }

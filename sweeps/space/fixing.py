@@ -7,32 +7,36 @@ of our parameters becomes a comment.
 import dataclasses
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from sweeps.space.as_meant import value_as_meant
-from sweeps.space.fields import (
-    RESERVED,
-    field_problem,
-    field_type,
-    parameter_names,
-    unknown_parameter,
+from ruamel.yaml.nodes import Node
+
+from sweeps.space.fields import field_type
+from sweeps.space.fitting import (
+    entry_problem,
+    field_of,
+    fitted_range,
+    fitted_value,
+    value_problem,
+    why_not,
 )
-from sweeps.space.kinds import whole
 from sweeps.space.space_file import SpaceFile
 from sweeps.space.spec import METRIC_NAMES, user_metric
 from sweeps.space.spec_reader import problems_of
-from sweeps.space.synonyms import meaning_of, metric_of, nearest
+from sweeps.space.synonyms import metric_of
 from sweeps.space.yaml_file import YamlFile, read_text
 from sweeps.space.yaml_marks import (
     Edit,
     Entry,
     block_text,
+    comment_of,
     edit_of,
     edited,
     entries,
     is_flow,
+    is_mapping,
     items,
     lines_of,
     source,
@@ -55,28 +59,6 @@ FOLDS = (
     *("num_folds", "num_splits"),
 )
 ONE_FOLD = ("fold", "fold_id", "fold_number", "folds")  # a list of them: all folds
-# distributions of W&B -> those that give whole numbers
-OF_WHOLE_NUMBERS = {
-    "uniform": "int_uniform",
-    "log_uniform_values": "q_log_uniform_values",
-    "log_uniform": "q_log_uniform",
-    "normal": "q_normal",
-    "log_normal": "q_log_normal",
-}
-# what a switch that is on means where ours is a probability, or the decay of an average
-ON = {
-    "blur": 0.2,
-    "cutmix": 0.5,
-    "ema": 0.999,
-    "erasing": 0.25,
-    "flip": 0.5,
-    "flip_vertical": 0.5,
-    "grey": 0.1,
-    "jitter": 0.5,
-    "mixup": 0.5,
-    "trivial": 1.0,
-}
-ABOVE_ZERO = 1000  # a range that may not begin at 0 begins at this part of its end
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,6 +89,7 @@ def fix(path: Path) -> Fixed:
     fixer = _Fixer(block_text(original))
     if fixer.text != original:
         fixer.changes.append("the file is written anew, without comments: it had anchors or braces")
+    fixer.rewrite_bare()
     fixer.rewrite_values()
     fixer.rewrite_names()
     fixer.rewrite_metric()
@@ -126,28 +109,86 @@ class _Fixer:
         self.text = text if text.endswith("\n") else f"{text}\n"
         self.changes: list[str] = []
         self._top: dict[str, str] = {}  # keys of the top level that were parameters
+        self._smoothed = False  # whether the file smooths labels
+
+    def rewrite_bare(self) -> None:
+        """Write a parameter that is a bare value or list as W&B's language wants it."""
+        edits = []
+        for name, entry in self._leaves():
+            if is_mapping(entry.value) or not source(entry.value, self.text).strip():
+                continue
+            value = value_of(entry.value, self.text)
+            key = "values" if isinstance(value, list) else "value"
+            in_line = is_flow(entry.value) or not items(entry.value)
+            written = source(entry.value, self.text) if in_line else _written(value)
+            edits.append(edit_of(entry.value, f"{{{key}: {written}}}"))
+            self.changes.append(f"{name}: is now written with {key}")
+        self.text = edited(self.text, edits)
 
     def rewrite_values(self) -> None:
         """Write the values and ranges of parameters as their fields take them."""
         edits: list[Edit] = []
-        for name, entry in self._leaves():
-            field = _field_of(name)
+        leaves = list(self._leaves())
+        self._smoothed = any(field_of(name) == "smoothing" for name, _ in leaves)
+        for name, entry in leaves:
+            field = field_of(name)
             if field is None:
                 continue
             keys = {key.key: key for key in entries(entry.value, entry.end, self.text)}
-            nodes = [keys["value"].value] if "value" in keys else []
-            nodes += items(keys["values"].value) if "values" in keys else []
-            for node in nodes:
-                value = value_of(node, self.text)
-                meant = _switch(field, value_as_meant(field, value))
-                if meant != value or type(meant) is not type(value):
-                    edits.append(edit_of(node, _written(meant)))
-                    self.changes.append(f"{name}: {source(node, self.text)} is now {meant}")
             numbers = {key: value_of(each.value, self.text) for key, each in keys.items()}
-            for key, value in _range(field, numbers).items():
+            if "value" in keys:
+                edits += self._value_edits(name, field, keys["value"].value)
+            if "values" in keys:
+                edits += self._list_edits(
+                    name, field, keys["values"].value, may_drop="probabilities" not in keys
+                )
+            for key, value in fitted_range(field, numbers).items():
                 edits.append(edit_of(keys[key].value, _written(value)))
                 self.changes.append(f"{name}.{key}: was {numbers[key]}, is now {value}")
         self.text = edited(self.text, edits)
+
+    def _value_edits(self, name: str, field: str, node: Node) -> list[Edit]:
+        """The edit of one value that its field takes in another form."""
+        value = value_of(node, self.text)
+        fitted = self._fitted(field, node)
+        if fitted == value and type(fitted) is type(value):
+            return []
+        self.changes.append(f"{name}: {source(node, self.text)} is now {fitted}")
+        return [edit_of(node, _written(fitted))]
+
+    def _fitted(self, field: str, node: Node) -> Any:
+        """The value of a node as its field takes it."""
+        return fitted_value(field, value_of(node, self.text), smoothed=self._smoothed)
+
+    def _list_edits(self, name: str, field: str, node: Node, *, may_drop: bool) -> list[Edit]:
+        """The edits of a list of values; values that the field does not take are left out."""
+        problems = {
+            index: problem
+            for index, item in enumerate(items(node))
+            if (problem := value_problem(field, self._fitted(field, item)))
+        }
+        if len(problems) == len(items(node)) or not may_drop:
+            problems = {}
+        edits = [
+            edit
+            for index, item in enumerate(items(node))
+            if index not in problems
+            for edit in self._value_edits(name, field, item)
+        ]
+        for index, problem in problems.items():
+            self.changes.append(
+                f"{name}: {source(items(node)[index], self.text)} left out: {problem}"
+            )
+        if not problems:
+            return edits
+        if not is_flow(node):
+            return [*edits, *(comment_of(items(node)[index], self.text) for index in problems)]
+        kept = [
+            _written(self._fitted(field, item))
+            for index, item in enumerate(items(node))
+            if index not in problems
+        ]
+        return [edit_of(node, f"[{', '.join(kept)}]")]
 
     def rewrite_names(self) -> None:
         """Give parameters our names; parameters that are none of ours become comments."""
@@ -155,26 +196,28 @@ class _Fixer:
         if "parameters" not in top:
             return
         section = top["parameters"]
-        ours = {name for name, _ in self._leaves() if _field_of(name) == name}
+        ours = {name for name, _ in self._leaves() if field_of(name) == name}
         taken = dict.fromkeys(ours, "")  # our name -> the name that stands for it
         before = len(self.changes)
         lines: list[str] = []
         for name, entry in self._leaves(keep_groups=True):
             written = lines_of(entry, self.text)
-            if name in ours or name == "":
+            field = field_of(name) if name else None
+            why = None
+            if name and field is None:
+                why = self._moved(name, entry) or why_not(name)
+            elif field in taken and name not in ours:
+                first = f", by {taken[field]}" if taken[field] else ""
+                why = f"{field} is given already{first}"
+            elif field is not None:
+                why = entry_problem(field, value_of(entry.value, self.text))
+            if why is None:
+                if field is not None and name != field:
+                    taken[field] = name
+                    written[0] = field + written[0][len(source(entry.at, self.text)) :]
+                    self.changes.append(f"{name}: is now called {field}")
                 lines += written
                 continue
-            field = _field_of(name)
-            if field is not None and field not in taken:
-                taken[field] = name
-                lines += [field + written[0][len(source(entry.at, self.text)) :], *written[1:]]
-                self.changes.append(f"{name}: is now called {field}")
-                continue
-            why = self._moved(name, entry) or (
-                _why_not(name)
-                if field is None
-                else f"{field} is given already{f', by {taken[field]}' if taken[field] else ''}"
-            )
             count = value_lines(entry, self.text)
             lines += [f"# {name}: {why}", *(f"# {line}" for line in written[:count])]
             lines += written[count:]
@@ -290,48 +333,10 @@ class _Fixer:
                 yield from below
 
 
-def _field_of(name: str) -> str | None:
-    """The parameter of ours that a name stands for, if that is sure."""
-    if field_type(name) is not None and name not in RESERVED:
-        return name
-    meaning = meaning_of(name)
-    if meaning is not None:
-        return meaning.field
-    near = nearest(name.rpartition(".")[2], parameter_names())
-    return near[0] if len(near) == 1 and name not in RESERVED else None
-
-
-def _why_not(name: str) -> str:
-    """Why a name is none of our parameters."""
-    why = RESERVED.get(name) or unknown_parameter(name).removeprefix("unknown parameter. ")
-    return f"{why[0].lower()}{why[1:]}"
-
-
-def _switch(field: str, value: Any) -> Any:
-    """The number that a switch stands for, where it is on or off; other values unchanged."""
-    return (ON[field] if value else 0.0) if field in ON and isinstance(value, bool) else value
-
-
-def _range(field: str, entry: Mapping[str, Any]) -> dict[str, Any]:
-    """The keys of a range that its field does not take, with what it takes."""
-    changed: dict[str, Any] = {}
-    low = entry.get("min")
-    high = entry.get("max")
-    kind = entry.get("distribution")
-    if field_type(field) is int:
-        if kind in OF_WHOLE_NUMBERS:
-            changed["distribution"] = OF_WHOLE_NUMBERS[kind]
-        for key in ("min", "max", "q") if kind not in ("log_uniform", "q_log_uniform") else ("q",):
-            number = entry.get(key)
-            if isinstance(number, float) and isinstance(whole(number), int):
-                changed[key] = whole(number)
-    if low == 0 and isinstance(high, int | float) and field_problem(field, low) is not None:
-        changed["min"] = float(f"{high / ABOVE_ZERO:.3g}")
-    return changed
-
-
 def _written(value: Any) -> str:
     """A value as YAML."""
-    if isinstance(value, str) and re.fullmatch(r"[A-Za-z_][\w./]*", value):
+    if isinstance(value, list):
+        return f"[{', '.join(map(_written, value))}]"
+    if isinstance(value, str) and re.fullmatch(r"[A-Za-z_][\w./]*(?::\w+)?", value):
         return value
     return json.dumps(value, ensure_ascii=False)

@@ -72,12 +72,12 @@ class _Reader:
             entry_path = (*path, str(key))
             name = f"{prefix}{key}"
             if not isinstance(entry, Mapping):
-                bare = "null" if entry is None else entry
-                self._problem(
-                    entry_path,
-                    f"expected a mapping, got {shown(entry)}. "
-                    f"A constant is written {{value: {bare}}}",
+                written = (
+                    f"Several values are written {{values: {entry}}}"
+                    if isinstance(entry, list)
+                    else f"A constant is written {{value: {'null' if entry is None else entry}}}"
                 )
+                self._problem(entry_path, f"expected a mapping, got {shown(entry)}. {written}")
                 continue
             if "parameters" in entry:
                 for other in sorted(set(map(str, entry)) - {"parameters", "when"}):

@@ -17,7 +17,7 @@ NAMES = {
     "accumulation": "accum_iter accum_steps accumulate_grad_batches accumulation_steps grad_accum "
     "grad_accum_steps gradient_accumulation gradient_accumulation_steps",
     "backbone": "arch architecture base_model cnn encoder encoder_name feature_extractor model "
-    "model_arch model_name model_type net network pretrained_model timm_model",
+    "model_arch model_encoder model_name model_type net network pretrained_model timm_model",
     "batch_size": "batch batch_sz bs mini_batch_size per_device_train_batch_size train_batch_size "
     "train_bs",
     "class_weights": "class_weight use_class_weights weighted_loss",
@@ -27,7 +27,7 @@ NAMES = {
     "cutmix": "cutmix_p cutmix_prob use_cutmix",
     "drop_path": "drop_connect drop_connect_rate drop_path_prob drop_path_rate droppath "
     "stochastic_depth stochastic_depth_prob",
-    "dropout": "classifier_dropout drop drop_rate dropout_p dropout_prob dropout_rate "
+    "dropout": "classifier_dropout drop drop_prob drop_rate dropout_p dropout_prob dropout_rate "
     "head_dropout p_dropout",
     "ema": "ema_decay ema_rate model_ema model_ema_decay",
     "epochs": "epoch max_epoch max_epochs n_epoch n_epochs num_epoch num_epochs num_train_epochs "

@@ -76,6 +76,11 @@ def is_flow(node: Node) -> bool:
     return isinstance(node, CollectionNode) and bool(node.flow_style)
 
 
+def is_mapping(node: Node) -> bool:
+    """Whether a node is a mapping."""
+    return isinstance(node, MappingNode)
+
+
 def items(node: Node) -> list[Node]:
     """The nodes of a list; empty if the node is no list."""
     return list(node.value) if isinstance(node, SequenceNode) else []
@@ -96,6 +101,12 @@ def value_of(node: Node, text: str) -> Any:
 def edit_of(node: Node, text: str) -> Edit:
     """The edit that puts `text` in the place of a scalar, or of a value in flow style."""
     return Edit(node.start_mark.index, node.end_mark.index, text)
+
+
+def comment_of(item: Node, text: str) -> Edit:
+    """The edit that makes a comment of an item in a list that is not in brackets."""
+    dash = text.rfind("-", 0, item.start_mark.index)
+    return Edit(dash, dash, "# ")
 
 
 def edited(text: str, edits: Iterable[Edit]) -> str:

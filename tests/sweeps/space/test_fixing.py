@@ -209,11 +209,45 @@ parameters:
             "  bs: {distribution: log_uniform_values, min: 8, max: 64}\n",
             "  batch_size: {distribution: q_log_uniform_values, min: 8, max: 64}\n",
         ),
-        ("  epochs: {min: 5.0, max: 9.5}\n", "  epochs: {min: 5, max: 9.5}\n"),
+        ("  epochs: {min: 0, max: 20}\n", "  epochs: {min: 1, max: 20}\n"),
+        (
+            "  epochs: {min: 5.5, max: 9.5}\n",
+            "  # epochs: takes whole numbers only: give min and max as whole numbers, or values\n"
+            "  # epochs: {min: 5.5, max: 9.5}\n",
+        ),
+        # values that a field or timm does not know are left out, and a parameter without any other
+        (
+            "  loss: {values: [ce, bce, focal]}\n",
+            "  loss: {values: [cross_entropy, focal]}\n",
+        ),
+        (
+            "  model:\n    values:\n      - resnet18  # small\n      - ShuffleNetV2\n",
+            "  backbone:\n    values:\n      - resnet18  # small\n      # - ShuffleNetV2\n",
+        ),
+        (
+            "  arch: {values: [Unet, my_task.py:net]}\n",
+            "  backbone: {values: [my_task.py:net]}\n",
+        ),
+        (
+            "  arch: {value: Unet}\n",
+            "  # arch: timm has no backbone 'unet'\n  # arch: {value: unet}\n",
+        ),
+        (
+            "  bs: {values: [[8, 16]]}\n",
+            "  # bs: input should be a valid integer, got [8, 16]\n  # bs: {values: [[8, 16]]}\n",
+        ),
+        # parameters without a mapping
+        (
+            "  optimizer: [Adam, sgd]\n  epochs: 3\n  wd: [1e-4]\n",
+            "  optimizer: {values: [adam, sgd]}\n  epochs: {value: 3}\n"
+            "  weight_decay: {values: [1e-4]}\n",
+        ),
         # switches
         (
-            "  hflip: {values: [true, false]}\n  use_mixup: {value: true}\n",
-            "  flip: {values: [0.5, 0.0]}\n  mixup: {value: 0.5}\n",
+            "  hflip: {values: [true, false]}\n  use_mixup: {value: true}\n"
+            "  drop_rate: {values: [None, 0, 0.5]}\n",
+            "  flip: {values: [0.5, 0.0]}\n  mixup: {value: 0.5}\n"
+            "  dropout: {values: [0.0, 0, 0.5]}\n",
         ),
         # smoothing has an effect only with its loss
         (
@@ -222,7 +256,7 @@ parameters:
         ),
         (
             "  label_smoothing: {value: 0.1}\n  criterion: {value: CE}\n",
-            "  smoothing: {value: 0.1}\n  loss: {value: cross_entropy}\n",
+            "  smoothing: {value: 0.1}\n  loss: {value: label_smoothing}\n",
         ),
         # a value of several lines in a list
         (
@@ -230,6 +264,7 @@ parameters:
             "  optimizer:\n    values:\n    - adam\n    - sgd\n",
         ),
         ("  wd: {min: 0, max: 0.1}\n", "  weight_decay: {min: 0, max: 0.1}\n"),
+        ("  drop_rate: {min: 0.0, max: 1.0}\n", "  dropout: {min: 0.0, max: 0.99}\n"),
     ],
 )
 def test_a_parameter_is_rewritten(fixed: Callable[[str], Fixed], entries: str, rewritten: str):
@@ -309,10 +344,12 @@ def test_a_file_in_braces_or_with_anchors_is_written_anew(fixed: Callable[[str],
 
 
 def test_what_cannot_be_rewritten_is_left_with_its_line(fixed: Callable[[str], Fixed]):
-    found = fixed(f"{MISSING}parameters:\n  opt: {{values: [1]}}\n  wd: {{max: 3}}\n")
+    found = fixed(f"method: grid\n{MISSING}parameters:\n  lr: {{min: 0.1, max: 1}}\n  wd:\n")
     assert found.left == (
-        "line 7  parameters.optimizer.values.0: input should be a valid string, got 1",
-        "line 8  parameters.weight_decay: needs one of: value, values, or min and max",
+        "line 8  parameters.lr: a grid needs values or a step (q_uniform with q), "
+        "not a continuous range",
+        "line 9  parameters.weight_decay: expected a mapping, got null. "
+        "A constant is written {value: null}",
     )
 
 
