@@ -245,7 +245,8 @@ def _readings(name: str, value: Any) -> Iterator[Any]:
     if name == "resize":
         sides = value if isinstance(value, list) else [value]
         if 1 <= len(sides) <= 2 and all(isinstance(s, int | float) and s == int(s) for s in sides):
-            yield int(sides[0]) if len(sides) == 1 else f"{int(sides[0])}x{int(sides[1])}"
+            high, *wide = map(int, sides)
+            yield high if wide in ([], [high]) else f"{high}x{wide[0]}"
         if isinstance(value, str) and (match := re.fullmatch(_SIZE, value.strip())):
             yield f"{match[1]}x{match[2]}"
         return

@@ -27,6 +27,7 @@ from trainer.model.timm_names import known_backbones, known_optimizers
         ("backbone", "My_task.py:Net", "My_task.py:Net"),
         ("resize", [128, 96], "128x96"),
         ("resize", [224], 224),
+        ("resize", [96, 96], 96),
         ("resize", [224.0, 112.0], "224x112"),
         ("resize", "224X112", "224x112"),
         ("resize", "224 x 112", "224x112"),

@@ -147,7 +147,7 @@ parameters:
             name:
                 values: [timm/convnext_tiny, vit_b_16]
             # between
-            drop_path_rate: {{min: 0.0, max: 0.3}}
+            num_heads: {{min: 4, max: 8}}
     optimizer: {{parameters: {{name: {{values: [AdamW, Lion]}}, lr: {{min: 1e-5, max: 1e-2}}}}}}
     loss_mix:
         parameters:
@@ -163,8 +163,8 @@ parameters:
   backbone:
       values: [convnext_tiny, vit_base_patch16_224]
   # between
-  # model.drop_path_rate: there is none, layers are never left out at random
-  # drop_path_rate: {min: 0.0, max: 0.3}
+  # model.num_heads: there is none, the backbone is built as timm has it
+  # num_heads: {min: 4, max: 8}
   optimizer: {values: [adamw, lion]}
   lr: {min: 1e-5, max: 1e-2}
   loss_mix:

@@ -38,6 +38,16 @@ def test_the_holder_is_this_process_since_now(engine: sa.Engine, acquire: Acquir
     assert not holder.is_dead_on_this_machine()
 
 
+def test_a_name_may_have_letters_of_any_script(engine: sa.Engine, acquire: Acquire) -> None:
+    name = "마스크-실험-é"
+    acquire(name)
+    holder = request_stop(engine, name, now=True)
+    assert holder.pid == os.getpid()
+    assert find_holder(engine, name) == holder
+    with pytest.raises(SweepBusyError, match=name):
+        acquire(name)
+
+
 def test_the_servers_clock_is_the_time_of_day(engine: sa.Engine) -> None:
     now = datetime.datetime.now(datetime.UTC).timestamp()
     assert server_now(engine) == pytest.approx(now, abs=600)
