@@ -1,14 +1,15 @@
 """What a user whose file has problems should know and do, besides each problem itself."""
 
+import difflib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from sweeps.errors import Problem, did_you_mean
+from sweeps.errors import Problem
 from sweeps.space.fields import LIKE_NONE, parameter_names, user_function_problems
 from sweeps.space.sections import GUIDE, program_of
 from sweeps.space.spec import METRIC_NAMES, user_metric
-from sweeps.space.synonyms import metric_of
+from sweeps.space.synonyms import MISSPELT, metric_of
 from trainer.metrics import Goal
 
 
@@ -37,7 +38,10 @@ def metric_problems(name: str, goal: Any) -> list[Problem]:
     if name not in METRIC_NAMES:
         known = f"Known: {', '.join(METRIC_NAMES)}, or a function of your own, my_task.py:my_metric"
         ours = metric_of(name)
-        hint = f" It is called {ours} here." if ours else did_you_mean(name, METRIC_NAMES)
+        near = difflib.get_close_matches(name, METRIC_NAMES, n=1, cutoff=MISSPELT)
+        hint = (
+            f" It is called {ours} here." if ours else f" Did you mean {near[0]!r}?" if near else ""
+        )
         return [Problem(("metric", "name"), f"unknown metric {name!r}.{hint} {known}")]
     if goal in list(Goal) and goal != METRIC_NAMES[name]:
         return [

@@ -73,6 +73,8 @@ ARCHITECTURES = {
     "vit_b_32": "vit_base_patch32_224",
     "vit_l_16": "vit_large_patch16_224",
 }
+# keys whose values are words of the language, which are lower case
+_LOWER = (("method", ""), ("sampler", ""), ("metric", "goal"), ("early_terminate", "type"))
 _PREFIXES = r"(?:hf[-_]hub:)?timm[/:.]|torchvision\.models\.|torch\.optim\.|optim\."
 _NUMBERED = r"efficientnet[-_]?(b[0-8])"  # EfficientNetB0, efficientnet-b0
 _SIZE = r"[\[(]?\s*(\d+)\s*[xX×*,]\s*(\d+)\s*[\])]?"  # noqa: RUF001  the sign of multiplication
@@ -87,6 +89,8 @@ def as_meant(raw: Mapping[str, Any], path: Path) -> tuple[dict[str, Any], list[s
     read, notes = _named(raw, path)
     once, twice = listed_once(read)
     meant: dict[str, dict[str, str]] = {}  # for each parameter: what is written -> how it is read
+    for keys in _LOWER:
+        notes += _lowered(once, *keys)
     parameters = once.get("parameters")
     if isinstance(parameters, Mapping):
         once["parameters"] = _parameters(parameters, "", meant)
@@ -105,6 +109,17 @@ def as_meant(raw: Mapping[str, Any], path: Path) -> tuple[dict[str, Any], list[s
         notes.append(f"{name}: {', '.join(words)} {is_read} as {', '.join(words.values())}{size}")
     once, again = listed_once(once)  # AdamW and adamw are one value
     return once, [*notes, *twice, *again]
+
+
+def _lowered(raw: dict[str, Any], section: str, key: str) -> list[str]:
+    """Write a word of the language in lower case, and return a note if it was not."""
+    values = raw.get(section) if key else raw
+    value = values.get(key or section) if isinstance(values, Mapping) else None
+    if not isinstance(value, str) or value == value.lower():
+        return []
+    raw[section] = {**raw[section], key: value.lower()} if key else value.lower()
+    name = f"{section}.{key}" if key else section
+    return [f"{name}: {value} is read as {value.lower()}"]
 
 
 def listed_once(raw: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:

@@ -15,6 +15,7 @@ from sweeps.space.fields import describe
 from sweeps.space.kinds import shown
 from sweeps.space.spec import METRIC_NAMES, Budget, Folds, Metric, Notify, Resources, SweepSpec
 from sweeps.space.stopping import RULES, Race
+from sweeps.space.synonyms import top_key_of
 from sweeps.space.tracking import MlflowOptions, Tracking, WandbOptions
 from trainer.data.options import DataOptions
 
@@ -116,7 +117,8 @@ def program_of(raw: Mapping[str, Any]) -> str:
 
 def unknown_key(path: KeyPath, known: Iterable[str]) -> Problem:
     """The problem of a key that its section does not have."""
-    hint = did_you_mean(str(path[-1]), known)
+    instead = top_key_of(str(path[0])) if len(path) == 1 else None
+    hint = f" {instead}." if instead else did_you_mean(str(path[-1]), known)
     return Problem(path, f"unknown key.{hint} Allowed here: {', '.join(sorted(known))}")
 
 

@@ -114,12 +114,22 @@ ELSEWHERE = {
     "colour_jitter rand_augment randaug transform transforms use_aug use_augmentation",
     "there is none, one cosine cycle takes all epochs": "t_max",
 }
+# our key of the top level -> what others call it there
+TOP = {
+    "budget: {hours: ...}": "hours max_hours max_time time_limit timeout",
+    "data: {source: ...}": "data_dir data_path dataset dataset_path source",
+    "folds: {k: ...}": "cv k k_folds n_folds n_splits num_folds",
+    "metric: {name: ..., goal: ...}": "direction goal metrics objective",
+    "resources: {gpu: ..., cpu: ...}": "cpus gpus num_gpus resources_per_trial",
+    "run_cap": "count max_runs max_trials n_trials num_runs num_samples num_trials runs trials",
+    "sampler": "algorithm algo search_alg search_algorithm",
+}
 # parameters of others that may become ours
 ABSENT = {"drop_path": "there is none, layers are never left out at random"}
 
 NO_PARAMETERS = ("metric", "metric_goal", "seed")  # fields that a sweep sets itself
 SEVERAL = 3  # the largest number of near names in one message
-_LIKE = 0.82  # similarity of two names, of which one may be a misspelt one
+MISSPELT = 0.82  # similarity of two names, of which one may be a misspelt one
 MAPPINGS = ("freeze", "head_crops", "head_weights", "loss_mix")  # our parameters with entries
 # names that may mean one of several parameters
 AMBIGUOUS = {
@@ -202,6 +212,21 @@ def _of_group(group: str) -> Meaning | None:
     return meaning_of(group)
 
 
+def top_key_of(key: str) -> str | None:
+    """What to write instead of an unknown key of the top level; None if the tables do not know it.
+
+    Example:
+        >>> top_key_of("n_trials"), top_key_of("learning_rate")
+        ('Write run_cap', 'Write lr under parameters')
+    """
+    ours = _TOP.get(word(key))
+    if ours is not None:
+        return f"Write {ours}"
+    meaning = meaning_of(key) if "." not in key else None
+    field = key if key in TrainConfig.model_fields else meaning and meaning.field
+    return f"Write {field} under parameters" if field else None
+
+
 def metric_of(name: str) -> str | None:
     """The metric of ours that is called `name` elsewhere, or None.
 
@@ -228,9 +253,9 @@ def nearest(name: str, known: Iterable[str]) -> tuple[str, ...]:
     if word(last) in AMBIGUOUS:
         return AMBIGUOUS[word(last)]
     by_word = {word(other): other for other in known if not _one_has_more_words(last, other)}
-    near = difflib.get_close_matches(word(last), list(by_word), n=SEVERAL, cutoff=_LIKE)
+    near = difflib.get_close_matches(word(last), list(by_word), n=SEVERAL, cutoff=MISSPELT)
     if not near and last != name:  # an entry of a mapping
-        near = difflib.get_close_matches(name.partition(".")[0], MAPPINGS, n=1, cutoff=_LIKE)
+        near = difflib.get_close_matches(name.partition(".")[0], MAPPINGS, n=1, cutoff=MISSPELT)
         return tuple(near)
     return tuple(by_word[other] for other in near)
 
@@ -253,4 +278,5 @@ def _by_word(table: dict[str, str]) -> dict[str, str]:
 
 _FIELDS = _by_word(NAMES)
 _ELSEWHERE = _by_word(ELSEWHERE)
+_TOP = _by_word(TOP)
 _METRICS = {other: ours for ours, others in METRICS.items() for other in others.split()}

@@ -124,6 +124,18 @@ start_with: [{optimizer: SGD, resize: [128, 96]}]
     assert spec.raw["parameters"]["optimizer"] == {"values": ["adamw", "sgd"]}
 
 
+def test_words_of_the_language_may_be_in_upper_case(read: Callable[..., SweepSpec]):
+    text = RIGHT.replace("goal: maximize", "goal: Maximize")
+    spec = read(f"{text}method: Bayes\nsampler: TPE\nearly_terminate: {{type: Median}}\n")
+    assert (spec.method, spec.sampler, spec.metric.goal) == ("bayes", "tpe", "maximize")
+    assert spec.notices[:4] == (
+        "method: Bayes is read as bayes",
+        "sampler: TPE is read as tpe",
+        "metric.goal: Maximize is read as maximize",
+        "early_terminate.type: Median is read as median",
+    )
+
+
 def test_values_that_are_one_in_our_words_are_one(read: Callable[..., SweepSpec]):
     spec = read(
         RIGHT + "  optimizer: {values: [AdamW, adamw, sgd], probabilities: [0.25, 0.25, 0.5]}\n"

@@ -33,6 +33,11 @@ FIELDS = sorted(TrainConfig.model_fields.keys() - {"seed", "metric", "metric_goa
             "valid/ece, or a function of your own, my_task.py:my_metric",
         ),
         (
+            "valid/f1",
+            "train_loss",
+            "line 2  metric.name: unknown metric 'train_loss'. Known: valid/f1, ",
+        ),
+        (
             "maximize",
             "minimize",
             "line 2  metric.goal: valid/f1 gets better in the other direction: write goal: "
@@ -214,7 +219,15 @@ FIELDS = sorted(TrainConfig.model_fields.keys() - {"seed", "metric", "metric_goa
                 ),
                 (
                     "metrics: [{name: valid/f1}]",
-                    "metrics: unknown key. Did you mean 'metric'? Allowed here: ",
+                    "metrics: unknown key. Write metric: {name: ..., goal: ...}. Allowed here: ",
+                ),
+                (
+                    "trials: 3",
+                    "trials: unknown key. Write run_cap. Allowed here: ",
+                ),
+                (
+                    "epochs: 3",
+                    "epochs: unknown key. Write epochs under parameters. Allowed here: ",
                 ),
             )
         ],
@@ -271,6 +284,16 @@ def test_a_mistake_is_named_with_its_line_and_what_is_allowed(
     assert found[0].startswith(problem)
     names = [f"parameters are {', '.join(FIELDS)}"] if "none of ours" in problem else []
     assert found[1:] == names
+
+
+def test_a_metric_of_others_is_told_our_name_and_what_rewrites_the_file(
+    problems: Callable[..., list[str]],
+) -> None:
+    name, last = problems(RIGHT.replace("valid/f1", "val_acc"))
+    assert name.startswith(
+        "line 2  metric.name: unknown metric 'val_acc'. It is called valid/accuracy here. Known: "
+    )
+    assert last.endswith(" --fix > space.yaml` writes it in our words (docs/from-wandb.md)")
 
 
 def test_a_search_space_without_parameters_is_a_problem(problems: Callable[..., list[str]]) -> None:

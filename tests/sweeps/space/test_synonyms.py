@@ -13,6 +13,7 @@ from sweeps.space.synonyms import (
     meaning_of,
     metric_of,
     nearest,
+    top_key_of,
     word,
 )
 from trainer.config import TrainConfig
@@ -99,6 +100,8 @@ def test_the_tables_name_parameters_of_ours_and_each_name_once():
     assert not set(others) & set(map(word, parameter_names()))
     assert set(NO_PARAMETERS) == set(RESERVED)
     known = {name for names in synonyms.AMBIGUOUS.values() for name in names}
+    keys = [word(key) for others in synonyms.TOP.values() for key in others.split()]
+    assert len(set(keys)) == len(keys)
     assert known | set(synonyms.MAPPINGS) <= set(parameter_names())
     assert not set(synonyms.AMBIGUOUS) & set(others)
 
@@ -118,6 +121,23 @@ def test_the_tables_name_parameters_of_ours_and_each_name_once():
 )
 def test_a_misspelt_or_ambiguous_name_has_near_ones(name: str, near: tuple[str, ...]):
     assert nearest(name, parameter_names()) == near
+
+
+@pytest.mark.parametrize(
+    ("key", "instead"),
+    [
+        ("count", "Write run_cap"),
+        ("n_trials", "Write run_cap"),
+        ("dataset", "Write data: {source: ...}"),
+        ("learning_rate", "Write lr under parameters"),
+        ("lr", "Write lr under parameters"),
+        ("num_epochs", "Write epochs under parameters"),
+        ("colour", None),
+        ("hidden_size", None),
+    ],
+)
+def test_a_key_of_others_says_what_to_write(key: str, instead: str | None):
+    assert top_key_of(key) == instead
 
 
 # names of the training scripts of timm, torchvision and Lightning that look like one of ours
