@@ -32,6 +32,7 @@ from sweeps.space.yaml_marks import (
     Entry,
     block_text,
     comment_of,
+    comments_in,
     edit_of,
     edited,
     entries,
@@ -39,6 +40,7 @@ from sweeps.space.yaml_marks import (
     is_mapping,
     items,
     lines_of,
+    nested_edits,
     source,
     top_entries,
     value_lines,
@@ -113,15 +115,12 @@ class _Fixer:
 
     def rewrite_bare(self) -> None:
         """Write a parameter that is a bare value or list as W&B's language wants it."""
-        edits = []
+        edits: list[Edit] = []
         for name, entry in self._leaves():
             if is_mapping(entry.value) or not source(entry.value, self.text).strip():
                 continue
-            value = value_of(entry.value, self.text)
-            key = "values" if isinstance(value, list) else "value"
-            in_line = is_flow(entry.value) or not items(entry.value)
-            written = source(entry.value, self.text) if in_line else _written(value)
-            edits.append(edit_of(entry.value, f"{{{key}: {written}}}"))
+            key = "values" if items(entry.value) else "value"
+            edits += nested_edits(entry, key, self.text)
             self.changes.append(f"{name}: is now written with {key}")
         self.text = edited(self.text, edits)
 
@@ -162,33 +161,21 @@ class _Fixer:
 
     def _list_edits(self, name: str, field: str, node: Node, *, may_drop: bool) -> list[Edit]:
         """The edits of a list of values; values that the field does not take are left out."""
-        problems = {
-            index: problem
-            for index, item in enumerate(items(node))
-            if (problem := value_problem(field, self._fitted(field, item)))
-        }
-        if len(problems) == len(items(node)) or not may_drop:
-            problems = {}
-        edits = [
-            edit
-            for index, item in enumerate(items(node))
-            if index not in problems
-            for edit in self._value_edits(name, field, item)
-        ]
-        for index, problem in problems.items():
-            self.changes.append(
-                f"{name}: {source(items(node)[index], self.text)} left out: {problem}"
-            )
-        if not problems:
+        problems = [value_problem(field, self._fitted(field, item)) for item in items(node)]
+        kept = [item for item, problem in zip(items(node), problems, strict=True) if not problem]
+        if not kept or not may_drop:
+            kept = items(node)
+        edits = [edit for item in kept for edit in self._value_edits(name, field, item)]
+        if len(kept) == len(problems):
             return edits
+        for item, problem in zip(items(node), problems, strict=True):
+            if problem:
+                self.changes.append(f"{name}: {source(item, self.text)} is left out: {problem}")
+                edits.append(comment_of(item, self.text))
         if not is_flow(node):
-            return [*edits, *(comment_of(items(node)[index], self.text) for index in problems)]
-        kept = [
-            _written(self._fitted(field, item))
-            for index, item in enumerate(items(node))
-            if index not in problems
-        ]
-        return [edit_of(node, f"[{', '.join(kept)}]")]
+            return edits
+        written = ", ".join(_written(self._fitted(field, item)) for item in kept)
+        return [edit_of(node, f"[{written}]")]
 
     def rewrite_names(self) -> None:
         """Give parameters our names; parameters that are none of ours become comments."""
@@ -202,6 +189,7 @@ class _Fixer:
         lines: list[str] = []
         for name, entry in self._leaves(keep_groups=True):
             written = lines_of(entry, self.text)
+            lines += entry.above
             field = field_of(name) if name else None
             why = None
             if name and field is None:
@@ -247,6 +235,7 @@ class _Fixer:
             return
         keys = {key.key: key for key in entries(metric.value, metric.end, self.text)}
         if "name" not in keys:
+            self._rewrite_bare_metric(metric)
             return
         name = str(value_of(keys["name"].value, self.text))
         if user_metric(name) is not None:
@@ -270,6 +259,16 @@ class _Fixer:
             self.changes.append(f"metric.goal: was {given}, is now {goal}")
         self.text = edited(self.text, edits)
 
+    def _rewrite_bare_metric(self, metric: Entry) -> None:
+        """Write a metric that is its name alone as a mapping."""
+        name = value_of(metric.value, self.text)
+        ours = metric_of(name) if isinstance(name, str) else None
+        if ours is not None:
+            goal = METRIC_NAMES[ours].value
+            edit = edit_of(metric.value, f"{{name: {ours}, goal: {goal}}}")
+            self.text = edited(self.text, [edit])
+            self.changes.append(f"metric: was {name}, is now {ours}, goal {goal}")
+
     def add_missing(self) -> None:
         """Add metric, data and an end of the sweep, with comments, before the parameters."""
         top = top_entries(self.text)
@@ -285,12 +284,16 @@ class _Fixer:
         self.changes += [f"{key}: added" for key in added]
         # a key without a value, which counts as missing, makes room for the one with a value
         empty = [top[key] for key in added if key in top]
-        self.text = edited(
-            self.text, [Edit(entry.at.start_mark.index, entry.end, "") for entry in empty]
-        )
+        self.text = edited(self.text, [self._only_comments(entry) for entry in empty])
         top = top_entries(self.text)
         at = top["parameters"].at.start_mark.index if "parameters" in top else len(self.text)
         self.text = f"{self.text[:at]}{''.join(added.values())}{self.text[at:]}"
+
+    def _only_comments(self, entry: Entry) -> Edit:
+        """The edit that leaves nothing of an entry but its comments."""
+        start = entry.at.start_mark.index
+        kept = comments_in(self.text[start : entry.end])
+        return Edit(start, entry.end, "".join(f"{comment}\n" for comment in kept))
 
     def _moved(self, name: str, entry: Entry) -> str:
         """Why a parameter is no parameter but a key of the top level, which is added; or empty."""
@@ -329,8 +332,12 @@ class _Fixer:
             right = all(not leaf or field_type(leaf) is not None for leaf, _ in below)
             if keep_groups and (right or "when" in inner):
                 yield "", entry
-            else:
-                yield from below
+            elif below:
+                (first, leaf), *others = below
+                between = self.text[entry.at.start_mark.index : leaf.at.start_mark.index]
+                above = () if is_flow(entry.value) else comments_in(between)
+                yield first, dataclasses.replace(leaf, above=above)
+                yield from others
 
 
 def _written(value: Any) -> str:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -28,12 +29,14 @@ class Entry:
         at: the node of the key.
         value: the node of the value.
         end: where the next entry begins, or the mapping ends; comments before it are included.
+        above: comments that belong before the entry, and are not beside it in the text.
     """
 
     key: str
     at: Node
     value: Node
     end: int
+    above: tuple[str, ...] = ()
 
 
 def block_text(text: str) -> str:
@@ -99,14 +102,38 @@ def value_of(node: Node, text: str) -> Any:
 
 
 def edit_of(node: Node, text: str) -> Edit:
-    """The edit that puts `text` in the place of a scalar, or of a value in flow style."""
-    return Edit(node.start_mark.index, node.end_mark.index, text)
+    """The edit that puts `text` in the place of a node, without the comments after it."""
+    start, end = node.start_mark.index, _last(node).end_mark.index
+    return Edit(start, end, text if start < end else f" {text}")  # null may be written as nothing
 
 
 def comment_of(item: Node, text: str) -> Edit:
     """The edit that makes a comment of an item in a list that is not in brackets."""
     dash = text.rfind("-", 0, item.start_mark.index)
     return Edit(dash, dash, "# ")
+
+
+def nested_edits(entry: Entry, key: str, text: str) -> list[Edit]:
+    """The edits that make the value of an entry the value of `key` below it."""
+    start = entry.value.start_mark.index
+    if is_flow(entry.value) or not isinstance(entry.value, CollectionNode):
+        end = entry.value.end_mark.index
+        return [Edit(start, start, f"{{{key}: "), Edit(end, end, "}")]
+    first = _line_start(entry.value, text)
+    lines = range(entry.value.start_mark.line, _last(entry.value).end_mark.line + 1)
+    starts = [first]
+    for _ in lines[1:]:
+        starts.append(text.index("\n", starts[-1]) + 1)
+    column = entry.value.start_mark.column
+    # a list may begin below its key, but not what is no list
+    deeper = "" if column > entry.at.start_mark.column else "  "
+    head = Edit(first, first, f"{' ' * column}{deeper}{key}:\n{deeper}")
+    return [head, *(Edit(at, at, deeper) for at in starts[1:])]
+
+
+def comments_in(text: str) -> tuple[str, ...]:
+    """The comments of lines that have keys and no text in quotes."""
+    return tuple(re.findall(r"(?:^|(?<=\s))#.*", text, flags=re.MULTILINE))
 
 
 def edited(text: str, edits: Iterable[Edit]) -> str:
@@ -127,10 +154,14 @@ def lines_of(entry: Entry, text: str) -> list[str]:
 
 def value_lines(entry: Entry, text: str) -> int:
     """How many lines the key and its value take, without the comments after them."""
-    last = entry.value
-    while isinstance(last, CollectionNode) and not is_flow(last) and last.value:
-        last = last.value[-1][1] if isinstance(last, MappingNode) else last.value[-1]
-    return int(last.end_mark.line - entry.at.start_mark.line) + 1
+    return int(_last(entry.value).end_mark.line - entry.at.start_mark.line) + 1
+
+
+def _last(node: Node) -> Node:
+    """The last scalar or value in flow style of a node: a block ends only where the next begins."""
+    while isinstance(node, CollectionNode) and not is_flow(node) and node.value:
+        node = node.value[-1][1] if isinstance(node, MappingNode) else node.value[-1]
+    return node
 
 
 def _root(text: str) -> Node:

@@ -137,8 +137,9 @@ def test_nested_parameters_come_to_the_top_in_their_place(fixed: Callable[[str],
         f"""\
 {MISSING}method: bayes
 parameters:
-    trainer:
+    trainer:  # of lightning
         parameters:
+            # how long
             max_epochs: {{value: 20}}
             precision: {{value: 16}}   # half
     # which network
@@ -156,6 +157,8 @@ parameters:
     )
     assert parameters_of(found) == (
         """\
+  # of lightning
+  # how long
   epochs: {value: 20}
   # trainer.precision: there is none, networks run in bfloat16 on a GPU, else in float32
   # precision: {value: 16}   # half
@@ -242,6 +245,22 @@ parameters:
             "  optimizer: {values: [adam, sgd]}\n  epochs: {value: 3}\n"
             "  weight_decay: {values: [1e-4]}\n",
         ),
+        (
+            "  optimizer:\n    - Adam  # a\n    - sgd\n  # b\n  epochs: 3\n",
+            "  optimizer:\n    values:\n    - adam  # a\n    - sgd\n  # b\n  epochs: {value: 3}\n",
+        ),
+        (
+            "  optimizer:  # which\n  - Adam\n  - sgd\n  bs: 8\n",
+            "  optimizer:  # which\n    values:\n    - adam\n    - sgd\n  batch_size: {value: 8}\n",
+        ),
+        (
+            "  scheduler:\n    values:\n    -\n    - cosine\n",
+            "  scheduler:\n    values:\n    - none\n    - cosine\n",
+        ),
+        (
+            "  img_size:\n    values:\n    - - 128\n      - 96\n    - 64\n  # end\n",
+            '  resize:\n    values:\n    - "128x96"\n    - 64\n  # end\n',
+        ),
         # switches
         (
             "  hflip: {values: [true, false]}\n  use_mixup: {value: true}\n"
@@ -279,7 +298,9 @@ def test_a_parameter_is_rewritten(fixed: Callable[[str], Fixed], entries: str, r
         ("metric:\n  name: val/f1 # x", "metric:\n  name: valid/f1\n  goal: maximize # x"),
         ("metric: {goal: maximize, name: val_auc}", "metric: {goal: maximize, name: valid/f1}"),
         ("metric: {goal: maximize, name: my.py:auc}", "metric: {goal: maximize, name: my.py:auc}"),
+        ("metric:  # what?", "# what?"),
         ("metric:", MISSING.splitlines()[0]),
+        ("metric: val_acc", "metric: {name: valid/accuracy, goal: maximize}"),
     ],
 )
 def test_the_metric_is_rewritten(fixed: Callable[[str], Fixed], written: str, section: str):
