@@ -22,6 +22,7 @@ from sweeps.space.fitting import (
     value_problem,
     why_not,
 )
+from sweeps.space.sections import arguments_of
 from sweeps.space.space_file import SpaceFile
 from sweeps.space.spec import METRIC_NAMES, user_metric
 from sweeps.space.spec_reader import problems_of
@@ -91,6 +92,7 @@ def fix(path: Path) -> Fixed:
     fixer = _Fixer(block_text(original))
     if fixer.text != original:
         fixer.changes.append("the file is written anew, without comments: it had anchors or braces")
+    fixer.add_arguments()
     fixer.rewrite_bare()
     fixer.rewrite_values()
     fixer.rewrite_names()
@@ -112,6 +114,24 @@ class _Fixer:
         self.changes: list[str] = []
         self._top: dict[str, str] = {}  # keys of the top level that were parameters
         self._smoothed = False  # whether the file smooths labels
+
+    def add_arguments(self) -> None:
+        """Make parameters of the arguments that the command gives in every trial."""
+        top = top_entries(self.text)
+        names = [name for name, _ in self._leaves()]
+        if "command" not in top or not names or is_flow(top["parameters"].value):
+            return
+        section = top["parameters"]
+        indent = " " * next(entries(section.value, 0, self.text)).at.start_mark.column
+        given = {field_of(name) for name in names}
+        added = ""
+        for name, text in arguments_of(value_of(top["command"].value, self.text)):
+            field = field_of(name)
+            if field is not None and field not in given:
+                given.add(field)
+                added += f"{indent}{name}: {{value: {'true' if text is None else text}}}\n"
+                self.changes.append(f"{name}: added, from the command")
+        self.text = f"{self.text[: section.end]}{added}{self.text[section.end :]}"
 
     def rewrite_bare(self) -> None:
         """Write a parameter that is a bare value or list as W&B's language wants it."""

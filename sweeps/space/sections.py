@@ -4,6 +4,7 @@ This file knows the keys of each section, and turns each error of pydantic into 
 user.
 """
 
+import itertools
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -107,12 +108,29 @@ def program_of(raw: Mapping[str, Any]) -> str:
     if all(raw.get(key) is None for key in PROGRAM_KEYS):
         return ""
     command = raw.get("command")
-    words = [str(word) for word in command] if isinstance(command, list) else []
+    words = map(str, command) if isinstance(command, list) else ()
     scripts = [word for word in words if word.endswith(".py")]
     program = raw.get("program") or next(iter(scripts), "the command")
-    fixed = " ".join(word for word in words if re.match("--?[a-zA-Z]", word))
-    without = f"; so these arguments of it have no effect: {fixed}" if fixed else ""
+    fixed = [name if text is None else f"{name} {text}" for name, text in arguments_of(command)]
+    without = f"; so its arguments have no effect: {', '.join(fixed)}" if fixed else ""
     return f"{program} is not called: foldsweep trains timm models itself ({GUIDE}){without}"
+
+
+def arguments_of(command: Any) -> list[tuple[str, str | None]]:
+    """The arguments that a command of W&B gives in every trial, with their values.
+
+    Example:
+        >>> arguments_of(["python", "${program}", "--lr", 0.1, "--amp", "--opt=sgd", "${args}"])
+        [('lr', '0.1'), ('amp', None), ('opt', 'sgd')]
+    """
+    words = list(map(str, command)) if isinstance(command, list) else []
+    found: list[tuple[str, str | None]] = []
+    for word, after in itertools.zip_longest(words, words[1:], fillvalue="-"):
+        match = re.fullmatch(r"--([A-Za-z][\w.-]*)(?:=(.*))?", word)
+        if match is not None:
+            alone = after.startswith(("-", "$"))
+            found.append((match[1], match[2] if "=" in word else None if alone else after))
+    return found
 
 
 def unknown_key(path: KeyPath, known: Iterable[str]) -> Problem:

@@ -33,9 +33,9 @@ NAMES = {
     "epochs": "epoch max_epoch max_epochs n_epoch n_epochs num_epoch num_epochs num_train_epochs "
     "total_epochs",
     "erasing": "erasing_p erasing_prob random_erase random_erasing reprob",
-    "flip": "flip_p flip_prob hflip hflip_prob horizontal_flip p_flip random_flip "
+    "flip": "flip_p flip_prob fliplr hflip hflip_prob horizontal_flip p_flip random_flip "
     "random_horizontal_flip",
-    "flip_vertical": "random_vertical_flip vertical_flip vflip vflip_prob",
+    "flip_vertical": "flipud random_vertical_flip vertical_flip vflip vflip_prob",
     "focal_gamma": "fl_gamma focal_loss_gamma gamma_focal",
     "freeze": "feature_extract freeze_backbone freeze_encoder freeze_layers frozen",
     "grey": "gray grayscale grayscale_prob grey_scale",
@@ -68,7 +68,7 @@ NAMES = {
     "smoothing": "label_smooth label_smoothing ls",
     "shift": "shift_limit",
     "step_epochs": "decay_epochs lr_decay_epochs lr_step lr_step_size step_size",
-    "step_gamma": "decay_rate lr_decay_factor lr_decay_rate lr_factor lr_gamma",
+    "step_gamma": "decay_rate lr_decay_factor lr_decay_rate lr_factor lr_gamma scheduler_factor",
     "trivial": "trivial_augment",
     "tta": "test_time_augmentation use_tta",
     "unfreeze_epoch": "freeze_epochs frozen_epochs unfreeze_at unfreeze_epochs",
@@ -184,7 +184,8 @@ class Meaning:
 def meaning_of(name: str) -> Meaning | None:
     """What a parameter's name means here; None if the tables do not know it.
 
-    Of a dotted name, the last word counts, and in `model.name` the first.
+    Of a dotted name, the last two words together count, or the last one; in `model.name`, the
+    first.
 
     Example:
         >>> meaning_of("learning_rate").field, meaning_of("optimizer.name").field
@@ -195,6 +196,10 @@ def meaning_of(name: str) -> Meaning | None:
     if dot:
         if word(last) in _KINDS:
             return _of_group(parents.rpartition(".")[2])
+        # warmup.epochs is warmup_epochs, and not epochs
+        together = meaning_of(f"{parents.rpartition('.')[2]}_{last}")
+        if together is not None and together.field is not None:
+            return Meaning(together.field, f"It is called {together.field} here, and is not nested")
         if last in fields:
             return Meaning(last, f"It is called {last} here, without {parents}")
     field = {word(ours): ours for ours in fields}.get(word(last)) or _FIELDS.get(word(last))

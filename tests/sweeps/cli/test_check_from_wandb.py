@@ -137,9 +137,9 @@ parameters:
         assert sweeps("check", path).err.splitlines()[1].startswith(told)
 
     def test_arguments_that_the_command_fixes_are_told(self, sweeps: Sweeps, space: Space):
-        given = "command: [python, '${program}', --epochs=20, -j, '4', '${args}']"
+        given = "command: [python, '${program}', --epochs=20, --lr, 0.1, --amp, '${args}']"
         note = sweeps("check", space(("run_cap: 2", f"run_cap: 2\nprogram: a.py\n{given}"))).err
-        assert "; so these arguments of it have no effect: --epochs=20 -j\n" in note
+        assert "; so its arguments have no effect: epochs 20, lr 0.1, amp\n" in note
 
 
 class TestReadAsMeant:

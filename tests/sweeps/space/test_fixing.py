@@ -364,6 +364,50 @@ def test_a_file_in_braces_or_with_anchors_is_written_anew(fixed: Callable[[str],
     assert found.left == ()
 
 
+def test_arguments_of_the_command_become_parameters(fixed: Callable[[str], Fixed]):
+    """So scripts of timm are often swept: the command fixes what does not vary."""
+    found = fixed(
+        f"""\
+command:
+  - python
+  - ${{program}}
+  - --data-dir
+  - .\\CIFAR
+  - --model=efficientnet_b0
+  - --batch-size
+  - 128
+  - --opt
+  - adamw
+  - --lr
+  - 1e-3
+  - --amp
+  - --pretrained
+  - ${{args}}
+{MISSING}parameters:
+  seed: {{values: [1, 2]}}
+  lr: {{values: [0.1, 0.2]}}
+"""
+    )
+    assert parameters_of(found) == (
+        """\
+  # seed: every seed derives from the sweep's own seed (the top-level key seed)
+  # seed: {values: [1, 2]}
+  lr: {values: [0.1, 0.2]}
+  backbone: {value: efficientnet_b0}
+  batch_size: {value: 128}
+  optimizer: {value: adamw}
+  weights: {value: pretrained}
+"""
+    )
+    assert found.changes[:4] == (
+        "model: added, from the command",
+        "batch-size: added, from the command",
+        "opt: added, from the command",
+        "pretrained: added, from the command",
+    )
+    assert found.left == ()
+
+
 def test_what_cannot_be_rewritten_is_left_with_its_line(fixed: Callable[[str], Fixed]):
     found = fixed(f"method: grid\n{MISSING}parameters:\n  lr: {{min: 0.1, max: 1}}\n  wd:\n")
     assert found.left == (

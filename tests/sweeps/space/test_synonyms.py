@@ -53,6 +53,10 @@ NOT_YET = {"drop_path"}
         ("optim.learning_rate", "lr"),
         ("optimizer.weight_decay", "weight_decay"),
         ("train.epochs", "epochs"),
+        ("warmup.epochs", "warmup_epochs"),
+        ("scheduler.patience", "plateau_patience"),
+        ("early_stopping.patience", "patience"),
+        ("augmentation.mixup.alpha", "mixup_alpha"),
     ],
 )
 def test_a_name_of_others_has_ours(name: str, ours: str):
