@@ -1,15 +1,25 @@
 """What a user whose file has problems should know and do, besides each problem itself."""
 
+import dataclasses
 import difflib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from sweeps.errors import Problem
-from sweeps.space.fields import LIKE_NONE, parameter_names, user_function_problems
+from sweeps.space.as_meant import value_as_meant
+from sweeps.space.domains import Categorical, Constant
+from sweeps.space.fields import (
+    LIKE_NONE,
+    field_problems,
+    field_type,
+    parameter_names,
+    user_function_problems,
+)
+from sweeps.space.parameters import Space
 from sweeps.space.sections import GUIDE, program_of
 from sweeps.space.spec import METRIC_NAMES, user_metric
-from sweeps.space.synonyms import MISSPELT, metric_of
+from sweeps.space.synonyms import MISSPELT, meaning_of, metric_of
 from trainer.metrics import Goal
 
 
@@ -26,6 +36,26 @@ def advice(raw: Mapping[str, Any], problems: Iterable[Problem], path: Path) -> l
     if program_of(raw) or renamed or other_words:
         lines.append(f"`sweeps check {path} --fix > space.yaml` writes it in our words ({GUIDE})")
     return lines
+
+
+def problems_once_renamed(space: Space) -> list[Problem]:
+    """What will be wrong with parameters that have another name here, once they have it.
+
+    So a user who renames them by hand does not meet a second list.
+    """
+    problems = []
+    for parameter in space.parameters:
+        meaning = meaning_of(parameter.name) if field_type(parameter.name) is None else None
+        if meaning is not None and meaning.field is not None:
+            domain = parameter.domain
+            if isinstance(domain, Constant):
+                domain = Constant(value_as_meant(meaning.field, domain.value))
+            elif isinstance(domain, Categorical):
+                values = tuple(value_as_meant(meaning.field, value) for value in domain.values)
+                domain = Categorical(values, domain.probabilities)
+            renamed = dataclasses.replace(parameter, name=meaning.field, domain=domain)
+            problems += field_problems(Space((renamed,)))
+    return problems
 
 
 def metric_problems(name: str, goal: Any) -> list[Problem]:

@@ -12,7 +12,7 @@ import pydantic
 
 from sweeps.errors import Problem, SpecError
 from sweeps.space import language
-from sweeps.space.advice import advice, metric_problems
+from sweeps.space.advice import advice, metric_problems, problems_once_renamed
 from sweeps.space.as_meant import as_meant
 from sweeps.space.domains import Categorical, Constant, Numeric
 from sweeps.space.fields import describe, field_notices, field_problems, unread_names
@@ -121,7 +121,7 @@ def _validate(raw: dict[str, Any], *, path: Path) -> tuple[SweepSpec | None, lis
     problems = [unknown_key((key,), known_keys()) for key in OWN if used.pop(key, None) is not None]
     given = used.pop("parameters", {})
     space, in_space = language.read_space(given)
-    in_space += field_problems(space) + unread_names(given, space)
+    in_space += field_problems(space) + unread_names(given, space) + problems_once_renamed(space)
     points: tuple[Values, ...] = ()
     # a parameter with a problem is not in the space, so its use in a point would look unknown
     if START_WITH in used and not in_space:

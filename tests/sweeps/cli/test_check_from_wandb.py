@@ -110,6 +110,33 @@ parameters:
             "  line 19  parameters.learning_rate: unknown parameter. It is called lr here",
         ]
 
+    def test_what_is_wrong_once_a_parameter_is_renamed_is_told_at_once(
+        self, sweeps: Sweeps, space: Space
+    ):
+        path = space(
+            ("lr: {min: 0.001, max: 0.02}", "learning_rate: {min: 0, max: 0.1}"),
+            ("optimizer: {values: [sgd, adamw]}", "opt: {values: [SGD, 3]}"),
+            ("epochs: {value: 1}", "trainer: {parameters: {max_epochs: {value: 0.5}}}"),
+        )
+        lines = [line.partition(": ") for line in sweeps("check", path).err.splitlines()[1:-1]]
+        assert [(where.strip(), what) for where, _, what in lines] == [
+            (
+                "line 14  parameters.trainer.parameters.max_epochs",
+                "unknown parameter. It is called epochs here",
+            ),
+            (
+                "line 14  parameters.trainer.parameters.max_epochs.value",
+                "input should be a valid integer, got 0.5",
+            ),
+            ("line 15  parameters.opt", "unknown parameter. It is called optimizer here"),
+            ("line 15  parameters.opt.values.1", "input should be a valid string, got 3"),
+            ("line 18  parameters.learning_rate", "unknown parameter. It is called lr here"),
+            (
+                "line 18  parameters.learning_rate.min",
+                "input should be greater than 0, got 0",
+            ),
+        ]
+
     def test_all_names_are_listed_once_if_at_all(self, sweeps: Sweeps, space: Space):
         path = space(("  lr:", "  zzz: {value: 1}\n  yyy: {value: 1}\n  lr:"))
         error = sweeps("check", path).err
