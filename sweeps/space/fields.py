@@ -15,6 +15,7 @@ from sweeps.space.parameters import Parameter, Space
 from sweeps.space.synonyms import meaning_of, nearest
 from trainer.config import TrainConfig, nested
 from trainer.fields.declare import USER_FUNCTION, is_user_function
+from trainer.fields.images import parse_size
 
 LIKE_NONE = "unknown parameter, and none of ours is like it"
 RESERVED = {
@@ -172,6 +173,12 @@ def field_type(name: str) -> Any:
 def field_problem(name: str, value: Any) -> str | None:
     """The reason why the TrainConfig field `name` does not accept `value`, or None."""
     field = name.partition(".")[0]
+    if field == "resize":
+        # the message of the size itself says more than that of its two types
+        try:
+            parse_size(value)
+        except ValueError as error:
+            return str(error)
     try:
         TrainConfig.model_validate(nested({name: value}), strict=True)
     except pydantic.ValidationError as error:

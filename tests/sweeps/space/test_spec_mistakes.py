@@ -271,6 +271,12 @@ FIELDS = sorted(TrainConfig.model_fields.keys() - {"seed", "metric", "metric_goa
         ),
         (
             "lr: {value: 0.1}",
+            "resize: {values: [[3, 224, 224]]}",
+            "line 6  parameters.resize.values.0: a size is a number or 'HxW' with sides from 8 to "
+            "4096 pixels, got [3, 224, 224]",
+        ),
+        (
+            "lr: {value: 0.1}",
             "qqq: {value: 1}",
             "line 6  parameters.qqq: unknown parameter, and none of ours is like it",
         ),
