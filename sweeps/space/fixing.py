@@ -13,6 +13,7 @@ from typing import Any
 
 from ruamel.yaml.nodes import Node
 
+from sweeps.errors import InputError
 from sweeps.space.fields import field_type
 from sweeps.space.fitting import (
     entry_problem,
@@ -88,6 +89,11 @@ def fix(path: Path) -> Fixed:
         SpecError, InputError: see `YamlFile`.
     """
     original = read_text(path)
+    if not original.strip():
+        raise InputError(
+            f"{path}: the file is empty. A shell empties a file before the command reads it, "
+            "so write to another file: --fix > space.yaml"
+        )
     YamlFile(path, text=original)  # refuses what is no mapping
     fixer = _Fixer(block_text(original))
     if fixer.text != original:

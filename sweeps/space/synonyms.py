@@ -142,23 +142,10 @@ AMBIGUOUS = {
 _KINDS = ("class", "id", "kind", "name", "target", "type")  # model.name means the model
 
 # words around the name of a metric that do not change what it measures
-_AROUND = {
-    *(
-        "avg",
-        "average",
-        "best",
-        "cv",
-        "dev",
-        "epoch",
-        "eval",
-        "evaluation",
-        "final",
-        "held",
-        "last",
-    ),
-    *("max", "mean", "metric", "metrics", "min", "oof", "out", "score", "test", "val", "valid"),
-    *("validation",),
-}
+AROUND = (
+    "avg average best cv dev epoch eval evaluation final held last max mean metric metrics min oof "
+    "out score test val valid validation"
+)
 METRICS = {
     "valid/accuracy": "acc acc1 accuracy acc@1 accuracy@1 top1 top1acc top1accuracy",
     "valid/balanced_accuracy": "balancedacc balancedaccuracy bacc macroaccuracy",
@@ -242,7 +229,7 @@ def metric_of(name: str) -> str | None:
         ('valid/accuracy', 'valid/log_loss', None)
     """
     words = re.findall(r"[a-z0-9@]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower())
-    return _METRICS.get("".join(word for word in words if word not in _AROUND))
+    return _METRICS.get("".join(part for part in words if part not in _AROUND))
 
 
 def nearest(name: str, known: Iterable[str]) -> tuple[str, ...]:
@@ -284,4 +271,5 @@ def _by_word(table: dict[str, str]) -> dict[str, str]:
 _FIELDS = _by_word(NAMES)
 _ELSEWHERE = _by_word(ELSEWHERE)
 _TOP = _by_word(TOP)
+_AROUND = frozenset(AROUND.split())
 _METRICS = {other: ours for ours, others in METRICS.items() for other in others.split()}

@@ -444,6 +444,11 @@ def test_what_is_no_search_space_is_refused(fixed: Callable[[str], Fixed], text:
         fixed(text)
 
 
+def test_a_file_that_the_shell_emptied_is_refused(fixed: Callable[[str], Fixed]):
+    with pytest.raises(InputError, match=r"the file is empty\. A shell empties a file before"):
+        fixed("")
+
+
 def test_an_absent_file_is_refused(tmp_path: Path):
     with pytest.raises(InputError, match="no such file"):
         fix(tmp_path / "absent.yaml")
