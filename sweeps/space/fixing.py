@@ -28,7 +28,7 @@ from sweeps.space.space_file import SpaceFile
 from sweeps.space.spec import METRIC_NAMES, user_metric
 from sweeps.space.spec_reader import problems_of
 from sweeps.space.synonyms import metric_of
-from sweeps.space.yaml_file import YamlFile, read_text
+from sweeps.space.yaml_file import YamlFile, read_scalar, read_text
 from sweeps.space.yaml_marks import (
     Edit,
     Entry,
@@ -133,10 +133,12 @@ class _Fixer:
         added = ""
         for name, text in arguments_of(value_of(top["command"].value, self.text)):
             field = field_of(name)
-            if field is not None and field not in given:
-                given.add(field)
-                added += f"{indent}{name}: {{value: {'true' if text is None else text}}}\n"
-                self.changes.append(f"{name}: added, from the command")
+            value = True if text is None else _argument(text)
+            if field is None or field in given or value_problem(field, fitted_value(field, value)):
+                continue
+            given.add(field)
+            added += f"{indent}{name}: {{value: {_written(value)}}}\n"
+            self.changes.append(f"{name}: added, from the command")
         self.text = f"{self.text[: section.end]}{added}{self.text[section.end :]}"
 
     def rewrite_bare(self) -> None:
@@ -364,6 +366,15 @@ class _Fixer:
                 above = () if is_flow(entry.value) else comments_in(between)
                 yield first, dataclasses.replace(leaf, above=above)
                 yield from others
+
+
+def _argument(text: str) -> Any:
+    """The value of an argument: a number or a switch if it reads like one, else its text."""
+    try:
+        value = read_scalar(text)
+    except ValueError:
+        return text
+    return value if isinstance(value, int | float) else text
 
 
 def _written(value: Any) -> str:

@@ -376,6 +376,10 @@ command:
   - --model=efficientnet_b0
   - --batch-size
   - 128
+  - --input-size
+  - 3
+  - --loss
+  - "a: [b"
   - --opt
   - adamw
   - --lr
