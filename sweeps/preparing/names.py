@@ -103,7 +103,8 @@ def _each_known(values: Any) -> Any:
     }
 
 
-def _known(name: str, value: Any) -> Any:
+def known_name(name: str, value: Any) -> Any:
+    """The value of a parameter; a backbone or optimizer in the words of the installed timm."""
     if name not in NAMED or not isinstance(value, str) or is_user_function(value):
         return value
     return NAMED[name](value)

@@ -16,9 +16,9 @@ from sweeps.space.fields import (
     parameter_names,
     user_function_problems,
 )
-from sweeps.space.parameters import Space
+from sweeps.space.parameters import Parameter, Space
 from sweeps.space.sections import GUIDE, program_of
-from sweeps.space.spec import METRIC_NAMES, user_metric
+from sweeps.space.spec import METRIC_NAMES, SweepSpec, user_metric
 from sweeps.space.synonyms import MISSPELT, meaning_of, metric_of
 from trainer.metrics import Goal
 
@@ -36,6 +36,20 @@ def advice(raw: Mapping[str, Any], problems: Iterable[Problem], path: Path) -> l
     if program_of(raw) or renamed or other_words:
         lines.append(f"`sweeps check {path} --fix > space.yaml` writes it in our words ({GUIDE})")
     return lines
+
+
+def readable_part(spec: SweepSpec, problems: Iterable[Problem]) -> SweepSpec:
+    """The search space without the parameters that have a problem, or depend on one that has."""
+    wrong = {tuple(map(str, problem.path)) for problem in problems}
+    kept: list[Parameter] = []
+    for parameter in spec.space.parameters:
+        path = tuple(map(str, parameter.path))
+        names = {other.name for other in kept}
+        if not any(at[: len(path)] == path for at in wrong) and all(
+            name in names for name, _ in parameter.when
+        ):
+            kept.append(parameter)
+    return spec.model_copy(update={"space": Space(tuple(kept)), "start_with": ()})
 
 
 def problems_once_renamed(space: Space) -> list[Problem]:

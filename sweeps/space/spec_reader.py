@@ -12,11 +12,16 @@ import pydantic
 
 from sweeps.errors import Problem, SpecError
 from sweeps.space import language
-from sweeps.space.advice import advice, metric_problems, problems_once_renamed
+from sweeps.space.advice import (
+    advice,
+    metric_problems,
+    problems_once_renamed,
+    readable_part,
+)
 from sweeps.space.as_meant import as_meant
 from sweeps.space.domains import Categorical, Constant, Numeric
 from sweeps.space.fields import describe, field_notices, field_problems, unread_names
-from sweeps.space.parameters import Parameter, Space, Values
+from sweeps.space.parameters import Space, Values
 from sweeps.space.points import KEY as START_WITH
 from sweeps.space.points import read_points
 from sweeps.space.sections import (
@@ -80,7 +85,7 @@ def read_spec(
     raw, notes = as_meant(file.raw, path)
     spec, problems = _validate(raw, path=path)
     if problems:
-        readable = None if spec is None else _without_problems(spec, problems)
+        readable = None if spec is None else readable_part(spec, problems)
         problems += [] if readable is None else also(readable, problems)
         file.refuse(problems, first=program_of(raw), last=advice(raw, problems, path))
     file.refuse(())
@@ -162,20 +167,6 @@ def _sections(values: Mapping[str, Any]) -> tuple[SweepSpec | None, list[Problem
     if "metric" not in right:
         right["metric"] = {"name": "valid/f1", "goal": "maximize"}
     return (SweepSpec(**right) if right.keys() >= {"data", "name"} else None), problems
-
-
-def _without_problems(spec: SweepSpec, problems: Iterable[Problem]) -> SweepSpec:
-    """The search space without the parameters that have a problem, or depend on one that has."""
-    wrong = {tuple(map(str, problem.path)) for problem in problems}
-    kept: list[Parameter] = []
-    for parameter in spec.space.parameters:
-        path = tuple(map(str, parameter.path))
-        names = {other.name for other in kept}
-        if not any(at[: len(path)] == path for at in wrong) and all(
-            name in names for name, _ in parameter.when
-        ):
-            kept.append(parameter)
-    return spec.model_copy(update={"space": Space(tuple(kept)), "start_with": ()})
 
 
 def _top_problems(used: Mapping[str, Any]) -> list[Problem]:

@@ -25,7 +25,7 @@ NAMES = {
     "clip_norm": "clip clip_grad clip_grad_norm grad_clip gradient_clip gradient_clip_val "
     "gradient_clipping max_grad_norm max_norm",
     "cutmix": "cutmix_p cutmix_prob use_cutmix",
-    "drop_path": "drop_connect drop_connect_rate drop_path_prob drop_path_rate droppath "
+    "drop_path": "drop_connect drop_connect_rate drop_path_prob drop_path_rate "
     "stochastic_depth stochastic_depth_prob",
     "dropout": "classifier_dropout drop drop_prob drop_rate dropout_p dropout_prob dropout_rate "
     "head_dropout p_dropout",
@@ -124,8 +124,6 @@ TOP = {
     "run_cap": "count max_runs max_trials n_trials num_runs num_samples num_trials runs trials",
     "sampler": "algorithm algo search_alg search_algorithm",
 }
-# parameters of others that may become ours
-ABSENT = {"drop_path": "there is none, layers are never left out at random"}
 
 NO_PARAMETERS = ("metric", "metric_goal", "seed")  # fields that a sweep sets itself
 SEVERAL = 3  # the largest number of near names in one message
@@ -190,10 +188,10 @@ def meaning_of(name: str) -> Meaning | None:
         if last in fields:
             return Meaning(last, f"It is called {last} here, without {parents}")
     field = {word(ours): ours for ours in fields}.get(word(last)) or _FIELDS.get(word(last))
-    if field in fields:
+    if field is not None:
         remark = f" ({REMARKS[field]})" if field in REMARKS else ""
         return Meaning(field, f"It is called {field} here{remark}")
-    text = ABSENT.get(field, "") if field else _ELSEWHERE.get(word(last))
+    text = _ELSEWHERE.get(word(last))
     return Meaning(None, f"{text[0].upper()}{text[1:]}") if text else None
 
 
