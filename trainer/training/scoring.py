@@ -68,8 +68,7 @@ class Scoring:
 
         With early stopping it is: the last epochs of such a fold run are those without improvement.
         """
-        checkpoint = self._config.checkpoint
-        return checkpoint == "fold_best" or (checkpoint == "last" and self._config.patience > 0)
+        return _chosen_on_the_fold(self._config)
 
     def counts(self, epoch: int) -> bool:
         """Return whether the metrics of an epoch may be the result, or decide about the training.
@@ -77,9 +76,7 @@ class Scoring:
         Other epochs are only shown: they are scored without test-time augmentation and with batch
         norm statistics of fewer images.
         """
-        config = self._config
-        decides = config.scheduler in FEEDBACK or self._setup.every_epoch
-        return decides or self.biased or config.checkpoint != "last" or epoch == config.epochs
+        return counts_fully(self._config, epoch=epoch, every_epoch=self._setup.every_epoch)
 
     def score(self, prediction: Prediction, *, at: str, lr: float) -> dict[str, float]:
         """Return the metrics of an epoch.
@@ -192,6 +189,23 @@ class Scoring:
             targets_NK = self._rows.one_hot(rows, self._setup.device)
             total += float(self._loss(logits, targets_NK)) * len(rows)
         return total / len(rows_N)
+
+
+def counts_fully(config: TrainConfig, *, epoch: int, every_epoch: bool) -> bool:
+    """Return whether the metrics of an epoch may be the result, or decide about the training.
+
+    Args:
+        epoch: the epoch, counted from 1.
+        every_epoch: see FoldSetup.
+    """
+    decides = config.scheduler in FEEDBACK or every_epoch or _chosen_on_the_fold(config)
+    return decides or config.checkpoint != "last" or epoch == config.epochs
+
+
+def _chosen_on_the_fold(config: TrainConfig) -> bool:
+    """Whether the epoch that scores a fold is the best one on that fold."""
+    checkpoint = config.checkpoint
+    return checkpoint == "fold_best" or (checkpoint == "last" and config.patience > 0)
 
 
 def non_finite_loss(
