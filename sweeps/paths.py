@@ -210,6 +210,11 @@ class SweepFiles:
         return self.directory / "check.html"
 
     @property
+    def cost(self) -> Path:
+        """The file of `sweeps check --train` with what the sweep costs, in the folder `check`."""
+        return self.directory / "cost.json"
+
+    @property
     def wandb(self) -> Path:
         """The folder of W&B's client, and of notes about what the client has sent."""
         return self.directory / "wandb"

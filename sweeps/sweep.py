@@ -341,6 +341,7 @@ def _driver(
     other sweeps on this machine, and the user is warned of those that use GPUs, too. `Feed` feeds
     the process that shows the sweep in W&B and the like.
     """
+    from sweeps.preparing.cost import kept_trial_s
     from sweeps.ray_tune.share import share_of
     from sweeps.reporting.artifacts import TrialPictures
     from sweeps.running.neighbours import registered
@@ -357,7 +358,8 @@ def _driver(
     if share.gpu and options.address in (None, "local"):
         gpus = 1.0 if cluster is None else cluster.gpus
     draw = TrialPictures(files, metric=spec.metric.name, field=spec.metric.field)
-    plan = Plan(spec, files, share, spec.trial_cap, draw=draw)
+    expected_s = kept_trial_s(files, spec, device=share.device, threads=share.threads)
+    plan = Plan(spec, files, share, spec.trial_cap, draw=draw, expected_trial_s=expected_s)
     with (
         open_feed(spec, files, storage_url=options.url, notify=context.view.notify) as feed,
         Retention(files, sweep, keep=spec.keep, then=feed.notify) as retention,

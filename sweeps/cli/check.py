@@ -32,6 +32,17 @@ SpaceOnly = Annotated[
     ),
 ]
 
+Train = Annotated[
+    bool,
+    typer.Option(
+        "--train",
+        help="Train some steps of every combination, too: what fails, what fits, what it costs.",
+    ),
+]
+Minutes = Annotated[
+    float, typer.Option(min=0.0, help="With --train: begin no rehearsal after so many minutes.")
+]
+
 
 Fix = Annotated[
     bool,
@@ -48,6 +59,8 @@ def check(
     runs: Runs = None,
     space_only: SpaceOnly = False,
     fix: Fix = False,
+    train: Train = False,
+    minutes: Minutes = 5.0,
     as_json: Json = False,
 ) -> None:
     """Validate a search space, its data and its folds; show what a sweep would do. Starts nothing.
@@ -60,10 +73,13 @@ def check(
         _fix(space)
     elif space_only:
         _check_language(space, settings or [], as_json=as_json)
-    elif as_json:
-        raise InputError("--json goes with --space-only; the page of `sweeps check` has the data")
+    elif as_json and not train:
+        raise InputError(
+            "--json goes with --space-only or --train; the page of `sweeps check` has the data"
+        )
     else:
-        _check_all(space, settings or [], runs_folder(runs))
+        rehearsed_for = minutes if train else None
+        _check_all(space, settings or [], runs_folder(runs), rehearsed_for, as_json=as_json)
 
 
 def _fix(space: Path) -> None:
@@ -106,7 +122,10 @@ def _check_language(space: Path, settings: list[str], *, as_json: bool) -> None:
         print(f"`sweeps check {space} --fix > space.yaml` writes most of it", file=sys.stderr)
 
 
-def _check_all(space: Path, settings: list[str], runs: Path) -> None:
+def _check_all(
+    space: Path, settings: list[str], runs: Path, minutes: float | None, *, as_json: bool
+) -> None:
+    """Check everything; rehearse trials, too, for at most `minutes` if that is a number."""
     from sweeps.cli.progress import reading_images
     from sweeps.paths import SweepFiles, make_folder
     from sweeps.preparing.artefacts import artefacts
@@ -144,8 +163,10 @@ def _check_all(space: Path, settings: list[str], runs: Path) -> None:
         cut = cut_sweep(spec, files, read=read)
         fetch.result(functools.partial(progress, "pretrained weights"))
     inspection = inspect(spec, cut)
-    _print_space(with_folds(spec, cut.folds))
-    _print_data(inspection)
+    spec = with_folds(spec, cut.folds)
+    if not as_json:
+        _print_space(spec)
+        _print_data(inspection)
     make_folder(files.check.directory)
     write_data(files.check, cut, spec)
     write_page(page_of(inspection, cut), files.check.page)
@@ -154,6 +175,10 @@ def _check_all(space: Path, settings: list[str], runs: Path) -> None:
     suspected = (sign.text for sign in inspection.signs)
     for line in [*inspection.warnings, *suspected, *artefacts(spec)]:
         print(f"warning: {line}", file=sys.stderr)
+    if minutes is not None:
+        from sweeps.cli.check_train import rehearse, show
+
+        show(spec, rehearse(spec, cut, files, minutes=minutes), as_text=not as_json)
     print(f"page       {SweepFiles(runs / spec.name).check.page}", file=sys.stderr)
 
 

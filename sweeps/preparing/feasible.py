@@ -69,7 +69,7 @@ def check_spec(spec: SweepSpec) -> SweepSpec:
         if not problems:
             raise
         problems.append(_data_problem(error))
-    _refuse(problems, spec)
+    refuse(problems, spec)
     return spec
 
 
@@ -94,7 +94,7 @@ def check_names(spec: SweepSpec) -> None:
     Raises:
         SpecError: unknown names, or user functions that cannot be loaded, with their lines.
     """
-    _refuse(_quick_problems(spec), spec)
+    refuse(_quick_problems(spec), spec)
 
 
 def _quick_problems(spec: SweepSpec) -> list[Problem]:
@@ -128,7 +128,7 @@ def check_networks(spec: SweepSpec, *, lost: Callable[[], bool] = lambda: False)
     Raises:
         SpecError: networks that cannot be built, with their lines in the file.
     """
-    _refuse(list(_network_problems(spec, lost)), spec)
+    refuse(list(_network_problems(spec, lost)), spec)
 
 
 def _data_problem(error: TrainerError) -> Problem:
@@ -247,7 +247,8 @@ def _field_of(spec: SweepSpec, reference: str) -> str:
     return next(name for name in ("backbone", "loss") if reference in spec.space.values_of(name))
 
 
-def _refuse(problems: list[Problem], spec: SweepSpec) -> None:
+def refuse(problems: list[Problem], spec: SweepSpec) -> None:
+    """Raise a SpecError with these problems and their lines in the file, if there are any."""
     if problems:
         file = YamlFile(spec.path)
         raise SpecError(str(spec.path), [_placed(problem, spec, file) for problem in problems])

@@ -97,7 +97,7 @@ class Driver:
         self._id = uuid.uuid4().hex
         self._stops = Stops(plan.files, driver=self._id)
         self._running: dict[int, Running] = {}
-        self._pace = Pace(clock)
+        self._pace = Pace(clock, expected_s=plan.expected_trial_s)
         self._last: tuple[float, TrialEnded] | None = None
         self._ended_elsewhere: set[int] = set()
         self._notes: dict[int, list[str]] = {}

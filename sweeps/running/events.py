@@ -140,7 +140,8 @@ class Snapshot:
         finishes: number of the trials that finish pruned ones. They do not count towards the cap.
         cap: number of trials in all; None if only the budget ends the sweep.
         k: number of folds.
-        eta_s: estimated seconds to the end; None without a cap, or while no trial has ended.
+        eta_s: estimated seconds to the end; None without a cap, or while no trial has ended and
+            `sweeps check --train` has not estimated it.
         phase: what the driver does.
         by_user: whether a user pressed Ctrl-C, so that a second one kills the trials.
         spent_s: seconds that all drivers of the sweep have spent.

@@ -30,12 +30,15 @@ class _Times:
 class Pace:
     """The times of the trials of one driver. The caller of each method holds the driver's lock."""
 
-    def __init__(self, clock: Callable[[], float]) -> None:
+    def __init__(self, clock: Callable[[], float], *, expected_s: float | None = None) -> None:
         """
         Args:
             clock: seconds; only differences of its values are used.
+            expected_s: what a trial takes by `sweeps check --train`; it counts until a trial has
+                ended.
         """
         self._clock = clock
+        self._expected_s = expected_s
         self._running: dict[int, _Times] = {}
         self._durations_s: list[float] = []
 
@@ -74,15 +77,20 @@ class Pace:
         return max(0.0, ahead)
 
     def eta_s(self, trials: int) -> float | None:
-        """Seconds until `trials` trials are over; None while no trial has ended.
+        """Seconds until `trials` trials are over; None if no trial has ended and none is expected.
 
         Args:
             trials: all trials that are not over, those that run included.
         """
-        if not self._durations_s:
+        at_once = max(1, len(self._running))
+        if self._durations_s:
+            return max(0.0, trials * statistics.fmean(self._durations_s) / at_once)
+        if self._expected_s is None:
             return None
-        each = statistics.fmean(self._durations_s)
-        return max(0.0, trials * each / max(1, len(self._running)))
+        # no end of a trial corrects this yet, so the time must pass by itself
+        begun = [times for times in self._running.values() if times.first is not None]
+        done_s = sum(min(self._expected_s, self._without_start(times)) for times in begun)
+        return max(0.0, (trials * self._expected_s - done_s) / at_once)
 
     def _without_start(self, times: _Times) -> float:
         """Seconds from the start of a trial's first epoch to now."""

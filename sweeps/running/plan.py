@@ -30,6 +30,7 @@ class Plan:
         defaults: values of fields that the search space does not name; see
             `SweepRecord.defaults`.
         draw: draws the pictures that are stored with the end of a trial.
+        expected_trial_s: seconds of a trial as `sweeps check --train` estimated them, or None.
     """
 
     spec: SweepSpec
@@ -38,6 +39,7 @@ class Plan:
     trial_cap: int | None
     defaults: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     draw: Draw = lambda number, state: ()
+    expected_trial_s: float | None = None
 
     def assignment(self, trial: FrozenTrial, *, driver: str) -> Assignment:
         """The message that sends a trial to a worker.

@@ -67,3 +67,28 @@ def test_a_trial_with_one_report_counts_as_a_whole_and_a_failed_one_not_at_all(
     trained(pace, clock, 1, start_s=3, epochs=1)
     pace.ended(1, counts=True)
     assert pace.eta_s(1) == 5
+
+
+def test_until_a_trial_has_ended_the_expected_time_counts(clock: Clock) -> None:
+    pace = Pace(clock, expected_s=30)
+    assert pace.eta_s(4) == 4 * 30
+    pace.started(0)
+    clock.now += 60  # the worker starts
+    assert pace.eta_s(4) == 4 * 30
+    for done in (1, 2):
+        clock.now += 5
+        pace.reported(0, done=done)
+    assert pace.eta_s(4) == 4 * 30 - 10
+    clock.now += 5
+    assert pace.eta_s(4) == 4 * 30 - 15
+    clock.now += 500  # never less than the trials that have not begun
+    assert pace.eta_s(4) == 3 * 30
+    pace.ended(0, counts=True)
+    assert pace.eta_s(3) == 3 * 515
+
+
+def test_expected_trials_run_side_by_side(clock: Clock) -> None:
+    pace = Pace(clock, expected_s=30)
+    pace.started(0)
+    pace.started(1)
+    assert pace.eta_s(4) == 60
