@@ -67,6 +67,8 @@ def check(
 
     Every image is read once to find what is unreadable, repeated or leaking; what was learned is remembered.
     """  # noqa: E501 - the help text
+    if train and (fix or space_only):
+        raise InputError("--train needs the data: leave --fix and --space-only out")
     if fix:
         if space_only or as_json or settings:
             raise InputError("--fix goes without --set, --space-only and --json")

@@ -6,6 +6,7 @@ a process holds, such as the context of CUDA, is gone when the stage is left.
 
 import concurrent.futures
 import multiprocessing
+import signal
 from collections.abc import Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -70,7 +71,12 @@ class Stage:
 
 def _new_process() -> ProcessPoolExecutor:
     # not forked: CUDA cannot be used in a fork, and threads of this process would be lost
-    return ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))
+    spawned = multiprocessing.get_context("spawn")
+    return ProcessPoolExecutor(1, mp_context=spawned, initializer=_leave_ctrl_c_to_the_command)
+
+
+def _leave_ctrl_c_to_the_command() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _ready() -> None:

@@ -292,5 +292,8 @@ got [1]
         self, sweeps: Callable[..., Ended], space: Callable[..., Path]
     ):
         ended = sweeps("check", space(), "--json")
-        expected = "error: --json goes with --space-only; the page of `sweeps check` has the data\n"
+        expected = (
+            "error: --json goes with --space-only or --train; "
+            "the page of `sweeps check` has the data\n"
+        )
         assert ended == Ended(2, "", expected)

@@ -195,7 +195,10 @@ def test_the_estimate_is_used_by_run_from_the_first_minute(
     assert known == [pytest.approx(2 * 30 * 0.01 * 2)]  # folds, images, a step, beside another
 
 
-def test_json_needs_something_to_be_about(sweeps: Sweeps, space: Space) -> None:
-    ended = sweeps("check", space(), "--json")
-    assert ended.code == 2
-    assert "--json goes with --space-only or --train" in ended.err
+@pytest.mark.parametrize("option", ["--space-only", "--fix"])
+def test_a_file_without_its_data_cannot_be_trained(
+    sweeps: Sweeps, space: Space, option: str
+) -> None:
+    ended = sweeps("check", space(), "--train", option)
+    text = "error: --train needs the data: leave --fix and --space-only out\n"
+    assert ended == Ended(2, "", text)
