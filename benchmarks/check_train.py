@@ -34,7 +34,8 @@ class Pair:
     Attributes:
         fold_run_s: seconds of a fold run in the mean: predicted beside another one, and real.
         trained: fold runs that the sweep trained, those that finish pruned trials included.
-        expected: fold runs that the check expected after the race.
+        expected: fold runs that the check expected with the race.
+        finished: pruned trials that were finished.
     """
 
     check_s: float
@@ -44,6 +45,7 @@ class Pair:
     fold_run_s: tuple[float, float]
     trained: int
     expected: float
+    finished: int
 
     @property
     def error(self) -> float:
@@ -98,6 +100,7 @@ def measured(folder: Path, *, seed: int, trials: int) -> Pair:
         fold_run_s=(whole_s / K, statistics.fmean(result["seconds"] for result in results)),
         trained=len(results),
         expected=K * cost["trials"] * trial_s["raced"] / whole_s,
+        finished=len(list(folder.glob(f"runs-{seed}/digits/trial-*"))) - cost["trials"],
     )
 
 
@@ -108,7 +111,7 @@ def line(pair: Pair) -> str:
         f"check {pair.check_s:.1f} s; sweep predicted {pair.predicted_s:.0f} s "
         f"({pair.without_race_s:.0f} s without the race), took {pair.sweep_s:.0f} s: "
         f"{pair.error:+.0%}; fold runs predicted {pair.expected:.0f} of {predicted:.1f} s, "
-        f"trained {pair.trained} of {real:.1f} s"
+        f"trained {pair.trained} of {real:.1f} s, {pair.finished} trials finished"
     )
 
 

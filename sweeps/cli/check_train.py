@@ -58,6 +58,7 @@ def rehearse(spec: "SweepSpec", cut: "Cut", files: "SweepFiles", *, minutes: flo
     from sweeps.preparing.feasible import refuse
     from sweeps.preparing.rehearsal import Combination, combinations, rehearse_space
     from sweeps.preparing.stage import Stage
+    from sweeps.running.finishing import most_to_finish
     from trainer.data.fold_files import save_folds
     from trainer.images.cache import plan_cache
     from trainer.training.rehearsal import excerpt
@@ -102,7 +103,8 @@ def rehearse(spec: "SweepSpec", cut: "Cut", files: "SweepFiles", *, minutes: flo
             kind = found.measured[Combination.of(typical)][0][1].memory_kind
             speeds, factor = _beside(order(typical, BESIDE_S), stage, machine, gpus)
             machine = dataclasses.replace(machine, slowdown=factor)
-        estimate = cost(spec, found, size=Size.of(cut.folds), machine=machine)
+        finishes = most_to_finish(spec, trials=spec.trial_cap or 0, finished=0)
+        estimate = cost(spec, found, size=Size.of(cut.folds), machine=machine, finishes=finishes)
     if estimate is not None:
         keep(files, spec, estimate)
     return Rehearsal(found, estimate, gpus, speeds, kind, time.monotonic() - began)

@@ -2,7 +2,7 @@
 
 The trials are points drawn from the laws of the space, as a sampler without a model proposes them;
 a model later proposes cheaper or dearer ones. Of the stopping rules only the fold race is counted,
-with the share of fold runs that it saved in simulations.
+with the share of fold runs that it saved in simulations, and the trials that finish pruned ones.
 """
 
 import dataclasses
@@ -114,12 +114,15 @@ class Cost:
         return math.floor(spent * self.machine.at_once / self.raced_trial_s)
 
 
-def cost(spec: SweepSpec, found: Found, *, size: Size, machine: Machine) -> Cost | None:
+def cost(
+    spec: SweepSpec, found: Found, *, size: Size, machine: Machine, finishes: int = 0
+) -> Cost | None:
     """What the sweep costs; None if no rehearsal succeeded.
 
     Args:
         spec: the search space with the number of folds of the cut.
         size: the size of a fold run.
+        finishes: how many pruned trials may be finished at the end.
     """
     from trainer.training.rehearsal import fold_run_s
 
@@ -174,7 +177,9 @@ def cost(spec: SweepSpec, found: Found, *, size: Size, machine: Machine) -> Cost
         unknown=unknown / len(points),
         k=spec.folds.k,
         trials=cap,
-        fold_runs=None if cap is None else (whole, raced_fold_runs(spec, trials=cap)),
+        fold_runs=None
+        if cap is None
+        else (whole, raced_fold_runs(spec, trials=cap, finishes=finishes)),
         machine=machine,
     )
 
@@ -212,11 +217,15 @@ def nearest(wanted: Combination, means: Mapping[Combination, Rehearsed]) -> Rehe
     return means[best].at_size(wanted.pixels / best.pixels)
 
 
-def raced_fold_runs(spec: SweepSpec, *, trials: int) -> float:
-    """How many fold runs of these trials the fold race is expected to leave.
+def raced_fold_runs(spec: SweepSpec, *, trials: int, finishes: int = 0) -> float:
+    """How many fold runs the fold race is expected to leave of these trials.
 
     The race stops nothing before it has its evidence; after that it saves the share that it saved
-    in the simulated sweeps, which began in the same way.
+    in the simulated sweeps, which began in the same way. A trial that finishes a pruned one is
+    counted with half of the folds.
+
+    Args:
+        finishes: how many trials may be finished; all of them are counted.
     """
     rule = spec.folds.race_rule
     k = spec.folds.k
@@ -227,7 +236,7 @@ def raced_fold_runs(spec: SweepSpec, *, trials: int) -> float:
     later = max(0, trials - complete)
     # a trial is never stopped before `min_folds` are finished
     share = min(saved * SIMULATED / (SIMULATED - 3), 1 - rule.min_folds / k)
-    return trials * k - later * k * share
+    return min(trials * k, trials * k - later * k * share + finishes * k / 2)
 
 
 def keep(files: SweepFiles, spec: SweepSpec, cost: Cost) -> None:

@@ -36,7 +36,7 @@ trials at once  CPU each  images/s together
              2         1                100
 
 trial      0.6 s to 0.6 s, median 0.6 s, for 2 folds, alone on this machine
-sweep      100 trials, 2 at a time: about 74 s, with the fold race about 47 s (simulated)
+sweep      100 trials, 2 at a time: about 74 s, with the fold race about 48 s (simulated)
 budget     0.05 hours are enough for all 100 trials
 """
 
@@ -114,7 +114,7 @@ def test_a_budget_that_is_too_small_is_said(
         if line.startswith("budget")
     ]
     assert line == (
-        "budget     0.01 hours end after about 67 of 100 trials. Raise the budget, lower run_cap, "
+        "budget     0.01 hours end after about 64 of 100 trials. Raise the budget, lower run_cap, "
         "or leave out what costs most"
     )
 

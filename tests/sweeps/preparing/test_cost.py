@@ -109,6 +109,13 @@ def test_the_race_saves_nothing_before_it_has_its_evidence(make_spec: MakeSpec) 
     assert raced_fold_runs(off, trials=60) == 300
 
 
+def test_trials_that_finish_pruned_ones_train_half_of_their_folds(make_spec: MakeSpec) -> None:
+    spec = make_spec(folds={"k": 4})
+    without = raced_fold_runs(spec, trials=20)
+    assert raced_fold_runs(spec, trials=20, finishes=3) == pytest.approx(without + 6)
+    assert raced_fold_runs(spec, trials=4, finishes=4) == 16  # never more than without the race
+
+
 def test_the_race_never_saves_the_folds_that_it_waits_for(make_spec: MakeSpec) -> None:
     spec = make_spec(folds={"k": 2}, method="random")
     assert raced_fold_runs(spec, trials=10) == pytest.approx(20 - 2 * 0.5)  # nine come first
