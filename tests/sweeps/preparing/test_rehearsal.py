@@ -169,6 +169,21 @@ def test_choices_that_fail_only_together_are_a_warning(make_spec: MakeSpec) -> N
     assert warned
 
 
+def test_a_choice_that_has_worked_is_not_tried_again_to_find_who_is_to_blame(
+    make_spec: MakeSpec,
+) -> None:
+    parameters = {"resize": {"value": 8}, "optimizer": {"values": ["adam", "sgd"]}}
+    calls = itertools.count(1)
+
+    def rule(config: TrainConfig) -> Refused | None:
+        return Refused("error", "once") if next(calls) == 3 else None
+
+    stage = Stage(rule)
+    found = rehearsed(make_spec(parameters=parameters), stage)
+    assert [warning.endswith("would fail: once") for warning in found.warnings] == [True]
+    assert len(stage.configs) == 4  # three that worked, and the one that failed
+
+
 def test_a_loss_that_is_not_finite_is_a_warning(make_spec: MakeSpec) -> None:
     def rule(config: TrainConfig) -> Refused | None:
         return Refused("loss", "the training loss is nan") if config.lr > 0.09 else None

@@ -170,7 +170,7 @@ def test_the_size_of_fold_runs_is_the_mean_over_the_folds() -> None:
 def test_an_excerpt_has_every_class_and_stays_in_its_part(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rehearsal, "TRAINED", 20)
     monkeypatch.setattr(rehearsal, "SCORED", 10)
-    labels_N = np.array([0] * 300 + [1] * 100 + [2] * 3, dtype=np.int64)
+    labels_N = np.array([0] * 300 + [1] * 3 + [2] * 100, dtype=np.int64)
     folds = make_folds(paper_manifest(labels_N), k=3, seed=0)
     part = excerpt(folds, batch_size=4)
     train, valid = part.train_rows(0), part.valid_rows(0)
