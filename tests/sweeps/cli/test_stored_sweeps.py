@@ -47,7 +47,7 @@ def as_counted_then(summary: dict[str, Any]) -> dict[str, Any]:
     """That version counted a trial with the result of an equal one towards `run_cap`, finished no
     pruned trial, and did not show what runs now.
     """
-    for key in ("state", "running_trials", "left_s"):
+    for key in ("state", "running_trials", "left_s", "failure_groups", "broken"):
         summary.pop(key, None)  # `list` has the state alone
     summary["left"]["trials"] -= summary["taken_over"]
     assert summary.pop("finishes") == 0
