@@ -27,6 +27,21 @@ OPPOSITES = ("invalid", "notvalid", "nonvalid", "unvalid")
 MAX_SHOWN = 6  # names of folders that a message shows
 
 
+@dataclasses.dataclass(frozen=True)
+class Misread:
+    """Sub-folders that would become the classes and are parts of a data set.
+
+    Attributes:
+        text: the problem, and what to write instead.
+        options: the options of `data` to write instead; empty if no options describe such data.
+        held_out: whether `valid` among the options is a part that is meant to be held out.
+    """
+
+    text: str
+    options: dict[str, str | list[str]] = dataclasses.field(default_factory=dict)
+    held_out: bool = False
+
+
 @dataclasses.dataclass
 class _Folder:
     """A sub-folder with images.
@@ -49,13 +64,23 @@ class _Folder:
     @property
     def role(self) -> str | None:
         """`train`, `valid` or `test` if the folder is called like a part of a data set."""
-        found = PART.fullmatch(SEPARATORS.sub("", self.name.casefold()))
-        return ROLES[found["word"]] if found else None
+        return role_of_name(self.name)
 
     @property
     def keys(self) -> set[str]:
         """The names of the sub-folders for a comparison."""
         return {composed(name).casefold() for name in self.inner}
+
+
+def role_of_name(name: str) -> str | None:
+    """`train`, `valid` or `test` for the name of such a part of a data set, else None.
+
+    Example:
+        >>> role_of_name("train_images"), role_of_name("01.Val"), role_of_name("cats")
+        ('train', 'valid', None)
+    """
+    found = PART.fullmatch(SEPARATORS.sub("", composed(name).casefold()))
+    return ROLES[found["word"]] if found else None
 
 
 def refuse_parts(source: Path, paths: Iterable[str]) -> list[str]:
@@ -72,20 +97,11 @@ def refuse_parts(source: Path, paths: Iterable[str]) -> list[str]:
         DataError: the sub-folders are called like parts; or all of them hold the same sub-folders;
             or there is only one, with sub-folders.
     """
-    place = ""
-    tops = _folders(place, paths)
-    while len(tops) == 1 and not tops[0].direct:
-        place = tops[0].path
-        tops = _folders(place, (path for inner in tops[0].inner.values() for path in inner))
-    problem = _problem(source, tops)
-    if problem is None and place and len(tops) > 1:
-        problem = (
-            f"its only sub-folder with images is {place}, which would become the only class. "
-            f"It holds {_names(tops)}: write `source: {source / place}`"
-        )
-    if problem is not None:
+    place, tops = _branching(paths)
+    found = _misread(source, place, tops)
+    if found is not None:
         raise DataError(
-            f"{source}: {problem}. If the sub-folders of {source} are the classes all the same, "
+            f"{source}: {found.text}. If the sub-folders of {source} are the classes all the same, "
             "write `layout: class_folders` below data"
         )
     return [
@@ -93,6 +109,36 @@ def refuse_parts(source: Path, paths: Iterable[str]) -> list[str]:
         "`layout: class_folders` below data says so"
         for folder in ([] if place else _called_like_parts(tops))
     ]
+
+
+def misread(source: Path, paths: Iterable[str]) -> Misread | None:
+    """What `refuse_parts` refuses, with the options to write instead; None if it refuses nothing.
+
+    Args:
+        paths: as for `refuse_parts`.
+    """
+    return _misread(source, *_branching(paths))
+
+
+def _branching(paths: Iterable[str]) -> tuple[str, list[_Folder]]:
+    """The first level with several sub-folders or with images: its path, and the sub-folders."""
+    place = ""
+    tops = _folders(place, paths)
+    while len(tops) == 1 and not tops[0].direct:
+        place = tops[0].path
+        tops = _folders(place, (path for inner in tops[0].inner.values() for path in inner))
+    return place, tops
+
+
+def _misread(source: Path, place: str, tops: list[_Folder]) -> Misread | None:
+    found = _problem(source, tops)
+    if found is None and place and len(tops) > 1:
+        return Misread(
+            f"its only sub-folder with images is {place}, which would become the only class. "
+            f"It holds {_names(tops)}: write `source: {source / place}`",
+            {"source": str(source / place)},
+        )
+    return found
 
 
 def _folders(place: str, paths: Iterable[str]) -> list[_Folder]:
@@ -112,7 +158,7 @@ def _folders(place: str, paths: Iterable[str]) -> list[_Folder]:
     return [found[name] for name in sorted(found)]
 
 
-def _problem(source: Path, tops: list[_Folder]) -> str | None:
+def _problem(source: Path, tops: list[_Folder]) -> Misread | None:
     """What is wrong with the folders as classes, and what to write instead; None if nothing is."""
     if len(tops) < 2:
         return None
@@ -120,7 +166,7 @@ def _problem(source: Path, tops: list[_Folder]) -> str | None:
     if len(parts) > 1 or (parts and _is_part(parts[0], tops)):
         return _named_like_parts(source, parts, tops)
     if all(FOLD.fullmatch(SEPARATORS.sub("", folder.name.casefold())) for folder in tops):
-        return (
+        return Misread(
             f"its sub-folders ({_names(tops)}) are called like folds and would become the classes. "
             "Write a CSV with the columns path, label and fold, and `folds: {column: fold}`"
         )
@@ -130,15 +176,16 @@ def _problem(source: Path, tops: list[_Folder]) -> str | None:
     inner = f"all of its {len(tops)} sub-folders ({_names(tops)}) hold the same sub-folders"
     below = [_Folder(name, 0, {}) for name in sorted(shared)]
     if all(folder.role for folder in below):
-        return (
+        return Misread(
             f"{inner} {_names(below)}, whose images would be mixed. Write a CSV with the columns "
             "path, label and fold (train or valid), and `folds: {column: fold}`"
         )
-    return (
+    sources = {"source": str(source / tops[0].path), "valid": str(source / tops[1].path)}
+    return Misread(
         f"{inner} {_names(below)}. So these look like the classes, and the folders that hold them "
-        f"look like parts of the data. Write `source: {source / tops[0].path}`, and for a second "
-        f"part `valid: {source / tops[1].path}`; or a CSV of all parts with the columns path and "
-        "label"
+        f"look like parts of the data. Write `source: {sources['source']}`, and for a second "
+        f"part `valid: {sources['valid']}`; or a CSV of all parts with the columns path and label",
+        dict(sources) if len(tops) == 2 else {},
     )
 
 
@@ -192,8 +239,8 @@ def _shared(tops: list[_Folder]) -> set[str]:
     return {composed(name) for name in tops[0].inner if composed(name).casefold() in shared}
 
 
-def _named_like_parts(source: Path, parts: list[_Folder], tops: list[_Folder]) -> str:
-    """The message about folders that are called like parts."""
+def _named_like_parts(source: Path, parts: list[_Folder], tops: list[_Folder]) -> Misread:
+    """Folders that are called like parts."""
     what = (
         f"its sub-folders {_names(parts)} are called like parts of a data set"
         if len(parts) > 1
@@ -206,20 +253,26 @@ def _named_like_parts(source: Path, parts: list[_Folder], tops: list[_Folder]) -
     if train is None and len(tops) > len(parts):
         names = ", ".join(yaml_name(folder.name) for folder in parts)
         them = "it" if len(parts) == 1 else "them"
-        return problem + f"Write `exclude: [{names}]` below data to leave {them} out"
+        return Misread(
+            f"{problem}Write `exclude: [{names}]` below data to leave {them} out",
+            {"exclude": [folder.name for folder in parts]},
+        )
     train = train or parts[0]
     if not train.inner:
-        return problem + (
-            f"The images of {train.name} are in no class folders: "
+        return Misread(
+            f"{problem}The images of {train.name} are in no class folders: "
             "write a CSV with the columns path and label"
         )
-    advice = f"Write `source: {source / _class_level(train)}`"
-    if valid is not None and valid.inner:
-        advice += (
-            f" and `valid: {source / _class_level(valid)}` "
-            "(held out with `folds: {column: fold}`, else pooled with the source)"
-        )
-    return problem + advice
+    options: dict[str, str | list[str]] = {"source": str(source / _class_level(train))}
+    advice = f"Write `source: {options['source']}`"
+    if valid is None or not valid.inner:
+        return Misread(problem + advice, options)
+    options["valid"] = str(source / _class_level(valid))
+    advice += (
+        f" and `valid: {options['valid']}` "
+        "(held out with `folds: {column: fold}`, else pooled with the source)"
+    )
+    return Misread(problem + advice, options, held_out=True)
 
 
 def _loose_role(folder: _Folder) -> str | None:

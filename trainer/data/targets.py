@@ -92,23 +92,39 @@ def class_columns_in(columns: Mapping[str, Sequence[str]]) -> str:
     Returns:
         A sentence with a space before it, or an empty text.
     """
+    marked, counts = _marks(columns)
+    names = ", ".join(marked)
+    if counts == {1}:
+        return f". Of {names}, each row has one: write `class_columns: [{names}]` below data"
+    if max(counts, default=0) > 1:
+        return (
+            f". The columns {names} hold 0 and 1, and some rows have several 1: several classes "
+            "per image (multi-label), which foldsweep does not train"
+        )
+    return ""
+
+
+def one_column_per_class(columns: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+    """The columns of 0 and 1 of which each row has exactly one 1; empty if there are none.
+
+    Example:
+        >>> one_column_per_class({"id": ["7", "8"], "cat": ["1", "0"], "dog": ["0", "1"]})
+        ('cat', 'dog')
+    """
+    marked, counts = _marks(columns)
+    return marked if counts == {1} else ()
+
+
+def _marks(columns: Mapping[str, Sequence[str]]) -> tuple[tuple[str, ...], set[int]]:
+    """The columns of 0 and 1 if there are several, and the numbers of 1 that their rows have."""
     marked = {
         name: [_is_yes(cell) for cell in cells]
         for name, cells in columns.items()
         if cells and any(cells) and all(_is_yes(cell) is not None for cell in cells)
     }
     if len(marked) < 2:
-        return ""
-    names = ", ".join(marked)
-    counts = [sum(map(bool, row)) for row in zip(*marked.values(), strict=True)]
-    if set(counts) == {1}:
-        return f". Of {names}, each row has one: write `class_columns: [{names}]` below data"
-    if max(counts) > 1:
-        return (
-            f". The columns {names} hold 0 and 1, and some rows have several 1: several classes "
-            "per image (multi-label), which foldsweep does not train"
-        )
-    return ""
+        return (), set()
+    return tuple(marked), {sum(map(bool, row)) for row in zip(*marked.values(), strict=True)}
 
 
 def refuse_other_tasks(values: Sequence[str], *, name: str, where: str) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.trainer.data.tables import read, touched
-from trainer.data.folder_parts import refuse_parts
+from trainer.data.folder_parts import misread, refuse_parts
 from trainer.errors import DataError
 
 SOURCE = Path("data")
@@ -249,3 +249,35 @@ def test_a_folder_to_leave_out_that_does_not_exist_is_refused(tmp_path):
     message = f"{tmp_path}/data: no sub-folder 'test' (data.exclude). There: 'cat', 'dog'"
     with pytest.raises(DataError, match=f"^{re.escape(message)}$"):
         read(tmp_path / "data", exclude="test")
+
+
+# the options that the messages name, as values
+
+
+@pytest.mark.parametrize(
+    ("folders", "options", "held_out"),
+    [
+        (tree("train", "val", "test"), {"source": "data/train", "valid": "data/val"}, True),
+        (tree("a/train", "a/val"), {"source": "data/a/train", "valid": "data/a/val"}, True),
+        (tree("train", "test"), {"source": "data/train"}, False),
+        (["cat", "dog", "test"], {"exclude": ["test"]}, False),
+        (tree("north", "south"), {"source": "data/north", "valid": "data/south"}, False),
+        (tree("north", "south", "west"), {}, False),
+        (tree("all"), {"source": "data/all"}, False),
+        (["fold0", "fold1"], {}, False),
+        (["cat/train", "cat/val", "dog/train", "dog/val"], {}, False),
+    ],
+)
+def test_the_options_to_write_are_given_as_values(
+    folders: list[str], options: dict[str, object], held_out: bool
+):
+    paths = [f"{folder}/{row}.png" for folder in folders for row in range(2)]
+    found = misread(SOURCE, paths)
+    assert found is not None
+    assert (found.options, found.held_out) == (options, held_out)
+    for value in options.values():
+        assert value[0] in found.text if isinstance(value, list) else str(value) in found.text
+
+
+def test_classes_are_not_misread():
+    assert misread(SOURCE, ["cat/1.png", "dog/1.png"]) is None
