@@ -5,13 +5,15 @@ The image files are read in one pass, or in two passes if only one image per clu
 
 import contextlib
 import dataclasses
+import os
 from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from trainer.data.cleaning import Cleaned, FileFacts, Rejected, clean, refuse_too_many
-from trainer.data.options import NEAR_DUPLICATES, DataOptions
+from trainer.data.name_stems import stems_of
+from trainer.data.options import FILE_NAME, FOLDER, NEAR_DUPLICATES, DataOptions
 from trainer.data.sampled_levels import sampled_reading
 from trainer.data.scan import scan_files
 from trainer.data.sources import read_table
@@ -239,6 +241,8 @@ def _data_set(
         digests_N=facts.digests_N[rows_N],
         reading=reading,
     )
+    if groups is None and data.group in (FOLDER, FILE_NAME):
+        manifest = dataclasses.replace(manifest, groups=_groups_of_paths(manifest, data.group))
     return DataSet(
         manifest=manifest,
         rows=len(table) + len(table.ignored),
@@ -256,6 +260,17 @@ def _data_set(
         notes=tuple(table.notes),
         warnings=tuple(alike_groups(table.groups or ())),
     )
+
+
+def _groups_of_paths(manifest: Manifest, group: str) -> tuple[str, ...]:
+    """The group of each image from its path: its folder, or its file name without a counter.
+
+    An image whose file name is only a counter becomes a group of one image.
+    """
+    if group == FOLDER:
+        return tuple(os.path.dirname(path) or "." for path in manifest.paths)
+    stems = stems_of(manifest)
+    return tuple(stem or f"image {path}" for stem, path in zip(stems, manifest.paths, strict=True))
 
 
 def _clusters(

@@ -14,6 +14,8 @@ from trainer.images.manifest import composed
 from trainer.images.preprocessing import Reading
 
 NEAR_DUPLICATES = "near_duplicates"
+FOLDER = "folder"  # the images of one folder are a group
+FILE_NAME = "file_name"  # images whose file names differ only in a counter are a group
 COLOURS = {"white": (255, 255, 255), "black": (0, 0, 0), "grey": (128, 128, 128)}
 
 
@@ -177,7 +179,10 @@ class DataOptions(Section):
     ] = None
     group: Annotated[
         Column | None,
-        Field(description="The column whose rows stay on one side of a split, or near_duplicates."),
+        Field(
+            description="The column whose rows stay on one side of a split; or near_duplicates; "
+            "or folder, or file_name (without the counter at its end)."
+        ),
     ] = None
     box: Annotated[
         FourNames | None, Field(description="The four columns of a box in pixels, for crop: box.")
@@ -247,7 +252,7 @@ class DataOptions(Section):
 
     @property
     def grouping(self) -> str | None:
-        """The column of the groups, or NEAR_DUPLICATES, or None.
+        """The column of the groups, or one of NEAR_DUPLICATES, FOLDER and FILE_NAME, or None.
 
         If the layout is profile_folders and the user does not set `group`, the persons are the
         groups.

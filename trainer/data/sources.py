@@ -33,7 +33,7 @@ from trainer.data.image_column import (
 )
 from trainer.data.image_files import MAX_NAMED, existing, refuse_other_codes
 from trainer.data.lost_images import place_of
-from trainer.data.options import NEAR_DUPLICATES, DataOptions
+from trainer.data.options import FILE_NAME, FOLDER, NEAR_DUPLICATES, DataOptions
 from trainer.data.row_files import with_images
 from trainer.data.table import Table
 from trainer.data.targets import class_columns_in, classes_of_columns, refuse_other_tasks
@@ -305,6 +305,8 @@ def _table(
     elif len(labels) == 1 and any(lines):
         refuse_other_tasks(labels[0], name=label_columns[0], where=name)
     group = None if data.grouping == NEAR_DUPLICATES else data.grouping
+    if group in (FOLDER, FILE_NAME) and group not in columns:
+        group = None  # not of the table: trainer.data.data_set makes these groups of the paths
     groups = None if group is None else compared(group, "data.group", what="groups")
     boxes = data.box and [column(name, "data.box") for name in data.box]
     fixed_N = None

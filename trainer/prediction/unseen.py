@@ -22,13 +22,12 @@ from trainer.data.image_column import (
 )
 from trainer.data.image_files import existing, find_files, named, refuse_other_codes
 from trainer.data.lost_images import place_of
-from trainer.data.options import DataOptions
+from trainer.data.options import FOLDER, DataOptions
 from trainer.data.sources import raw_boxes
 from trainer.errors import DataError
 
 # the options of `data` that also say how a table of new images is read
 TAKEN = ("image", "suffix", "encoding", "box", "box_format", "bad_boxes")
-FOLDER = "folder"  # the name of a group that is the folder of an image
 
 
 @dataclasses.dataclass(frozen=True)
