@@ -54,6 +54,17 @@ def cached_weights(backbone: str) -> Path | None:
     return None
 
 
+def answers(backbone: str) -> bool:
+    """Whether the place that has a backbone's pretrained weights answers within REACHED_S."""
+    source = weights_source(backbone)
+    if source is None:
+        return False
+    try:
+        return _begun(functools.partial(_ask, source)).exception(timeout=REACHED_S) is None
+    except concurrent.futures.TimeoutError:
+        return False
+
+
 class Fetch:
     """Pretrained weights on their way to this machine, fetched by threads in the background.
 

@@ -16,7 +16,7 @@ from trainer.config import TrainConfig
 from trainer.errors import HubError
 from trainer.model import hub
 from trainer.model.backbone import build_backbone
-from trainer.model.hub import Fetch, cached_weights
+from trainer.model.hub import Fetch, answers, cached_weights
 from trainer.model.timm_names import WeightsSource
 
 WAYS_OUT = (
@@ -177,3 +177,18 @@ def test_weights_that_are_not_on_the_hub_come_from_their_own_address(monkeypatch
     monkeypatch.setattr(hub, "weights_source", lambda _: WeightsSource("", "", f"{url}.gone"))
     with pytest.raises(HubError, match=re.escape("127.0.0.1 cannot be reached (")):
         started("it")
+
+
+def test_a_place_is_asked_whether_it_answers_and_nothing_is_fetched(at, monkeypatch, weights):
+    with model_hub(on_hub("test_resnet", weights)) as (address, asked):
+        at(address)
+        assert answers("test_resnet")
+        assert all(question.startswith("HEAD ") for question in asked)
+        assert not answers("test_vit_relpos")  # timm has no weights of it
+    at(nowhere())
+    assert not answers("test_resnet")
+    hangs = threading.Event()
+    monkeypatch.setattr(hub, "_ask", lambda source: hangs.wait(60))
+    monkeypatch.setattr(hub, "REACHED_S", 0.1)
+    assert not answers("test_resnet")
+    hangs.set()
