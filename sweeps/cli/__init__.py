@@ -21,6 +21,7 @@ from sweeps.cli.delete import delete
 from sweeps.cli.demo import demo
 from sweeps.cli.export import export
 from sweeps.cli.gc import gc
+from sweeps.cli.init import init
 from sweeps.cli.list import list_sweeps
 from sweeps.cli.pack import pack
 from sweeps.cli.predict import predict
@@ -85,6 +86,7 @@ def _options(
 
 
 for command in (
+    init,
     run,
     check,
     prepare,
