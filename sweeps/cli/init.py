@@ -43,7 +43,7 @@ def init(
     from sweeps.cli.progress import reading_images
     from sweeps.preparing.draft_file import draft_text
     from sweeps.preparing.first_space import draft_space, sweep_name
-    from sweeps.space.spec_reader import name_problem
+    from sweeps.space.sweep_names import name_problem
     from trainer.data.cut import Cut
 
     if not 0 < hours < 1e6:

@@ -18,7 +18,7 @@ from sweeps.preparing.drafting import (
 )
 from sweeps.preparing.grouping import grouped
 from sweeps.preparing.layouts import layout_of
-from sweeps.space.spec_reader import name_problem
+from sweeps.space.sweep_names import name_problem
 from trainer.data.data_set import Progress
 from trainer.errors import ConfigError
 
