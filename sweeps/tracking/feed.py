@@ -199,29 +199,35 @@ class Feed:
                 target=self._read_answers, args=(process,), name="tracker answers", daemon=True
             ).start()
             assert process.stdin is not None
+            told_all = False
             try:
                 with contextlib.suppress(BrokenPipeError), process.stdin as pipe:
                     pipe.write(self._start.line())
                     pipe.flush()
-                    self._feed(process)
+                    told_all = self._feed(process)
             finally:
-                self._complete = process.wait() == 0 and self._closing.is_set()
+                self._complete = process.wait() == 0 and told_all
 
-    def _feed(self, process: subprocess.Popen[str]) -> None:
-        """Write lines until the process dies, or until the queue is empty at the end."""
+    def _feed(self, process: subprocess.Popen[str]) -> bool:
+        """Write lines until the process dies, or until the queue is empty at the end.
+
+        Returns:
+            Whether the process lived to the end.
+        """
         assert process.stdin is not None
         while process.poll() is None:
             try:
                 line = self._lines.get(timeout=self._times.poll)
             except queue.Empty:
                 if self._closing.is_set():
-                    return
+                    return process.poll() is None
                 continue
             self._closing.wait(self._times.gather)
             process.stdin.write(line)
             for _ in range(self._lines.qsize()):  # nobody else takes lines out
                 process.stdin.write(self._lines.get())
             process.stdin.flush()
+        return False
 
     def _read_answers(self, process: subprocess.Popen[str]) -> None:
         assert process.stdout is not None
