@@ -31,7 +31,6 @@ from tests.sweeps.running.curve_sweep import (
     handed_out,
     report,
 )
-from trainer.errors import LOWER_RATE
 from trainer.seeds import derive
 
 
@@ -229,9 +228,14 @@ class TestRepeatedConfigurations:
     def test_points_that_fail_are_not_tried_for_ever(self, sweep: Callable[..., Sweep]):
         curve = sweep(*THREE)
         with curve.driver(trial_cap=None) as driver:
-            # a loss that is NaN is a matter of the values, so three alike do not end the sweep
-            failed = Outcome("failed", reason=f"the training loss is nan; {LOWER_RATE}")
-            run_local(driver, trial=ending_after(20, driver, failed))
+            fail = ending_after(20, driver, Outcome("failed"))
+
+            def trial(assignment: Assignment, reporter: TrialReporter) -> Outcome:
+                # each for another reason: equal failures in a row end a sweep before
+                reason = f"bad luck {chr(ord('a') + assignment.number)}"
+                return dataclasses.replace(fail(assignment, reporter), reason=reason)
+
+            run_local(driver, trial=trial)
         states = collections.Counter(t.params["lr"] for t in curve.stored.trials())
         assert (len(states), driver.interrupted) == (3, False)
 
