@@ -3,6 +3,7 @@
 SweepsError
 ├── InputError              2   wrong usage, data, storage URL or resources
 │   ├── SpecError           2   the search space file has problems: all are listed with their lines
+│   ├── SweepChangedError   2   the search space, its data or its files are not those of its sweep
 │   └── SweepBusyError      2   another driver owns the sweep
 ├── InfrastructureError     3   Ray or the storage is gone; the same command continues the sweep
 │   ├── LeaseLostError      3   another driver took the sweep over
@@ -78,6 +79,18 @@ class SpecError(InputError):
         lines += [first] if first else []
         lines += [f"  {problem}" for problem in self.problems]
         super().__init__("\n".join([*lines, *self.last]))
+
+
+class SweepChangedError(InputError):
+    """What decides the scores of a sweep is not what its trials were evaluated with.
+
+    Attributes:
+        what: what changed, one item each.
+    """
+
+    def __init__(self, message: str, *, what: Iterable[str]) -> None:
+        super().__init__(message)
+        self.what = tuple(what)
 
 
 class SweepBusyError(InputError):

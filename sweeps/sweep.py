@@ -9,10 +9,11 @@ import contextlib
 import dataclasses
 import enum
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sweeps.errors import SweepChangedError
 from sweeps.paths import SweepFiles, default_storage, make_folder
 from sweeps.running.event_log import EventLog
 from sweeps.running.events import Notice, ProgressView, Silent, Snapshot
@@ -45,6 +46,7 @@ class RunOptions:
         update: True to continue a stored sweep with a search space whose ranges of numbers grew.
         patience_s: the sweep ends with an error when the storage has not answered for this long.
         webhook: a URL for messages about the sweep, unless the search space has `notify.webhook`.
+        command: what a user types to continue the sweep; `sweeps status` and `retry` show it.
 
     Example:
         >>> RunOptions(runs=Path("runs")).url
@@ -57,6 +59,7 @@ class RunOptions:
     update: bool = False
     patience_s: float = PATIENCE_S
     webhook: str | None = dataclasses.field(default=None, repr=False)
+    command: str | None = None
 
     @property
     def url(self) -> str:
@@ -200,10 +203,10 @@ def _run(spec: "SweepSpec", context: _Context, fetch: "Fetch") -> "Driver | None
     """
     from sweeps.preparing.data import changes, cut_sweep, with_folds
     from sweeps.preparing.opening import open_sweep
+    from sweeps.ray_tune.sweep_cluster import sweep_cluster
     from sweeps.reporting.fold_map import fold_map
     from sweeps.reporting.note import note_of
-    from sweeps.study.stored_sweep import StoredSweep
-    from sweeps.upkeep.retry import repeat_broken
+    from sweeps.study.records import COMMAND
     from trainer.data.data_set import ReadOptions
 
     options = context.options
@@ -213,17 +216,11 @@ def _run(spec: "SweepSpec", context: _Context, fetch: "Fetch") -> "Driver | None
     )
     # An existing sweep may be finished, or the search space may not fit it. Both are known before
     # Ray starts and images are decoded.
-    if StoredSweep.find(context.storage, spec.name) is not None:
-        cut = cut_sweep(spec, files, read=ReadOptions(progress=context.images))
-        stored = open_stored(with_folds(spec, cut.folds), cut)
-        repeated = repeat_broken(stored, files=files, confirm=context.lease.confirm)
-        if repeated:
-            context.notice(f"trials that failed alike are repeated: {len(repeated)}")
-        if _finished(stored, spec):
-            return None
+    if _over_before(spec, context, open_stored):
+        return None
     # the weights come while Ray starts and images are decoded
     fetch.start()
-    with _cluster(spec, context) as cluster:
+    with sweep_cluster(spec, address=options.address, directory=files.directory) as cluster:
         cut = cut_sweep(
             spec, files, read=ReadOptions(choices=spec.choices(), progress=context.images)
         )
@@ -237,6 +234,7 @@ def _run(spec: "SweepSpec", context: _Context, fetch: "Fetch") -> "Driver | None
         _report_data(cut, changes(cut), context)
         spec = with_folds(spec, cut.folds)
         sweep = open_stored(spec, cut)
+        sweep.set_attribute(COMMAND, options.command)
         sweep.add_note(note_of(spec, data=cut.counts(), storage=hidden(options.url)))
         _warm_start(sweep, spec, context)
         with _driver(spec, sweep, cluster, cut, context) as driver, ctrl_c(driver):
@@ -251,49 +249,40 @@ def _run(spec: "SweepSpec", context: _Context, fetch: "Fetch") -> "Driver | None
         return driver
 
 
-def _cluster(
-    spec: "SweepSpec", context: _Context
-) -> "contextlib.AbstractContextManager[Cluster | None]":
-    """A context manager that starts or joins Ray; its value is None without Ray.
+def _over_before(
+    spec: "SweepSpec", context: _Context, open_stored: "Callable[[SweepSpec, Cut], StoredSweep]"
+) -> bool:
+    """Whether the sweep is stored and all its trials are over.
 
-    It checks that the cluster has resources for at least one trial, and that all nodes of a joined
-    cluster see the files.
+    A sweep that changed before any trial completed is removed, so that it begins anew.
     """
-    address = context.options.address
-    if address is None:
-        from sweeps.ray_tune.share import local_device
+    from sweeps.preparing.data import cut_sweep, with_folds
+    from sweeps.study.stored_sweep import StoredSweep
+    from sweeps.upkeep.retry import repeat_broken
+    from sweeps.upkeep.start_over import may_start_over, start_over
+    from trainer.data.data_set import ReadOptions
 
-        local_device(spec)
-        return contextlib.nullcontext()
-    from sweeps.ray_tune.cluster import ray_cluster, trials_at_once
-    from sweeps.ray_tune.probe import probe_nodes
-
-    local = address == "local"
-    directory = context.files.directory
-
-    @contextlib.contextmanager
-    def checked() -> Iterator["Cluster"]:
-        with ray_cluster(None if local else address) as cluster:
-            trials_at_once(spec.resources, cluster)
-            if not local:
-                make_folder(directory)
-                probe_nodes(cluster, directory=directory, paths=_seen_by_workers(spec))
-            yield cluster
-
-    return checked()
-
-
-def _seen_by_workers(spec: "SweepSpec") -> list[Path]:
-    """Paths that must exist on every node, exactly as on this node."""
-    from trainer.data.image_column import images_folders
-    from trainer.data.image_files import existing
-
-    data = spec.data
-    named = (data.source, data.valid, *spec.local_weights())
-    paths = [existing(path).resolve() for path in named if path is not None]
-    tables = [path for path in paths[: 1 + (data.valid is not None)] if path.is_file()]
-    folders = [folder for path in tables for folder in images_folders(path, data.folder)]
-    return [*paths, *(folder.resolve() for folder in folders)]
+    files, confirm = context.files, context.lease.confirm
+    stored = StoredSweep.find(context.storage, spec.name)
+    if stored is None:
+        return False
+    changes: tuple[str, ...] = ()
+    if not stored.record().replaced:
+        cut = cut_sweep(spec, files, read=ReadOptions(progress=context.images))
+        try:
+            stored = open_stored(with_folds(spec, cut.folds), cut)
+        except SweepChangedError as error:
+            if not may_start_over(stored):
+                raise
+            changes = error.what
+        else:
+            repeated = repeat_broken(stored, files=files, confirm=confirm)
+            if repeated:
+                context.notice(f"trials that failed alike are repeated: {len(repeated)}")
+            return _finished(stored, spec)
+    replaced = start_over(stored, files=files, runs=context.options.runs, confirm=confirm)
+    context.notice(replaced.text(spec.name, changes))
+    return False
 
 
 def _warm_start(sweep: "StoredSweep", spec: "SweepSpec", context: _Context) -> None:

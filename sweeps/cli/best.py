@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from sweeps.cli.choice_options import From, MaxMembers, wish_of
-from sweeps.cli.options import Json, Runs, Storage, SweepName, runs_folder, stored
+from sweeps.cli.hints import place
+from sweeps.cli.options import (
+    Json,
+    Runs,
+    Storage,
+    SweepName,
+    runs_folder,
+    storage_url,
+    stored,
+)
 from sweeps.errors import InputError, NothingCompletedError
 
 if TYPE_CHECKING:
@@ -99,7 +108,8 @@ def best(
     print_leaderboard(found)
     if choice is not None:
         print_choice(choice)
-    print_alone(found)
+    folder = runs_folder(runs)
+    print_alone(found, place(runs=folder, storage=storage_url(storage, folder)))
     if held is not None:
         from sweeps.shipping.holdout import explain
 

@@ -10,14 +10,28 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sweeps.cli.options import Json, Runs, Settings, Space, runs_folder
-from sweeps.errors import InputError
+from sweeps.cli.options import (
+    Json,
+    Name,
+    Runs,
+    Settings,
+    Space,
+    Storage,
+    runs_folder,
+    settings_of,
+    storage_url,
+)
+from sweeps.errors import InputError, SweepsError
+from trainer.errors import TrainerError
 
 if TYPE_CHECKING:
+    from sweeps.paths import SweepFiles
     from sweeps.preparing.inspection import Inspection
     from sweeps.space.parameters import Parameter
     from sweeps.space.spec import SweepSpec
+    from sweeps.upkeep.taken import NameUse
     from trainer.data.cleaning import Rejected
+    from trainer.data.cut import Cut
 
 MAX_ROWS = 40  # rows of one table that are printed on the terminal
 
@@ -55,7 +69,9 @@ Fix = Annotated[
 
 def check(
     space: Space,
+    name: Name = None,
     settings: Settings = None,
+    storage: Storage = None,
     runs: Runs = None,
     space_only: SpaceOnly = False,
     fix: Fix = False,
@@ -69,19 +85,28 @@ def check(
     """  # noqa: E501 - the help text
     if train and (fix or space_only):
         raise InputError("--train needs the data: leave --fix and --space-only out")
+    settings_given = settings_of(settings, name=name)
     if fix:
-        if space_only or as_json or settings:
-            raise InputError("--fix goes without --set, --space-only and --json")
+        if space_only or as_json or settings_given:
+            raise InputError("--fix goes without --set, --name, --space-only and --json")
         _fix(space)
     elif space_only:
-        _check_language(space, settings or [], as_json=as_json)
+        _check_language(space, settings_given, as_json=as_json)
     elif as_json and not train:
         raise InputError(
             "--json goes with --space-only or --train; the page of `sweeps check` has the data"
         )
     else:
+        folder = runs_folder(runs)
         rehearsed_for = minutes if train else None
-        _check_all(space, settings or [], runs_folder(runs), rehearsed_for, as_json=as_json)
+        _check_all(
+            space,
+            settings_given,
+            runs=folder,
+            storage=storage_url(storage, folder),
+            minutes=rehearsed_for,
+            as_json=as_json,
+        )
 
 
 def _fix(space: Path) -> None:
@@ -125,7 +150,13 @@ def _check_language(space: Path, settings: list[str], *, as_json: bool) -> None:
 
 
 def _check_all(
-    space: Path, settings: list[str], runs: Path, minutes: float | None, *, as_json: bool
+    space: Path,
+    settings: list[str],
+    *,
+    runs: Path,
+    storage: str,
+    minutes: float | None,
+    as_json: bool,
 ) -> None:
     """Check everything; rehearse trials, too, for at most `minutes` if that is a number."""
     from sweeps.cli.progress import reading_images
@@ -151,28 +182,32 @@ def _check_all(
     check_trainable(spec, lost=fetch.lost)
     fetch.start()
     files = SweepFiles.of(runs, spec.name)
-
-    def keep_rejected(entries: "list[Rejected]") -> None:
-        # The file is written at once: it must exist even if a later step refuses the data.
-        if entries:
+    rejected: list[Rejected] = []
+    try:
+        with reading_images() as progress:
+            read = ReadOptions(
+                fingerprints=True, tolerant=True, on_rejected=rejected.extend, progress=progress
+            )
+            cut = cut_sweep(spec, files, read=read)
+            fetch.result(functools.partial(progress, "pretrained weights"))
+    except (SweepsError, TrainerError):
+        # the user needs the reasons all the more when a later step refuses the data
+        if rejected:
             make_folder(files.check.directory)
-            write_rejected(entries, files.check.rejected)
-
-    with reading_images() as progress:
-        read = ReadOptions(
-            fingerprints=True, tolerant=True, on_rejected=keep_rejected, progress=progress
-        )
-        cut = cut_sweep(spec, files, read=read)
-        fetch.result(functools.partial(progress, "pretrained weights"))
+            write_rejected(rejected, files.check.rejected)
+        raise
     inspection = inspect(spec, cut)
     spec = with_folds(spec, cut.folds)
+    use = _name_use(spec, cut, files=files, storage_url=storage, runs=runs)
+    # the page of a sweep that has begun is not replaced by that of other data
+    page_files = SweepFiles.of(runs, use.free)
     if not as_json:
         _print_space(spec)
         _print_data(inspection)
-    make_folder(files.check.directory)
-    write_data(files.check, cut, spec)
-    write_page(page_of(inspection, cut), files.check.page)
-    for line in [*cut.data.notes, *filter(None, [changes(cut)])]:
+    make_folder(page_files.check.directory)
+    write_data(page_files.check, cut, spec)
+    write_page(page_of(inspection, cut), page_files.check.page)
+    for line in [*cut.data.notes, *filter(None, [changes(cut), use.note])]:
         print(f"note: {line}", file=sys.stderr)
     suspected = (sign.text for sign in inspection.signs)
     for line in [*inspection.warnings, *suspected, *artefacts(spec)]:
@@ -180,8 +215,23 @@ def _check_all(
     if minutes is not None:
         from sweeps.cli.check_train import rehearse, show
 
-        show(spec, rehearse(spec, cut, files, minutes=minutes), as_text=not as_json)
-    print(f"page       {SweepFiles(runs / spec.name).check.page}", file=sys.stderr)
+        show(spec, rehearse(spec, cut, page_files, minutes=minutes), as_text=not as_json)
+    print(f"page       {SweepFiles(runs / use.free).check.page}", file=sys.stderr)
+    if use.refusal is not None:
+        raise InputError(use.refusal)
+
+
+def _name_use(
+    spec: "SweepSpec", cut: "Cut", *, files: "SweepFiles", storage_url: str, runs: Path
+) -> "NameUse":
+    """See `name_use`; a storage that cannot be asked is no reason to check nothing."""
+    from sweeps.upkeep.taken import NameUse, name_use
+
+    try:
+        return name_use(spec, cut, files=files, storage_url=storage_url, runs=runs)
+    except SweepsError as error:
+        print(f"warning: whether the name is taken is not known: {error}", file=sys.stderr)
+        return NameUse(spec.name)
 
 
 def _print_space(spec: "SweepSpec") -> None:

@@ -81,9 +81,13 @@ def leaderboard_csv(found: "Leaderboard") -> str:
     return text.getvalue()
 
 
-def print_alone(found: "Leaderboard") -> None:
-    """Print the command that writes the best trial as a search space of its own."""
-    command = f"sweeps export {found.sweep} --trial {found.trials[0].number} > trial.yaml"
+def print_alone(found: "Leaderboard", where: str) -> None:
+    """Print the command that writes the best trial as a search space of its own.
+
+    Args:
+        where: see `hints.place`.
+    """
+    command = f"sweeps export {found.sweep} --trial {found.trials[0].number}{where} > trial.yaml"
     print(f"alone      {command}", file=sys.stderr)
 
 

@@ -1,6 +1,7 @@
 """Options that several commands share."""
 
 import enum
+import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -56,6 +57,10 @@ Settings = Annotated[
         help="Override a key of the search space, e.g. run_cap=20. Repeatable.",
     ),
 ]
+Name = Annotated[
+    str | None,
+    typer.Option("--name", metavar="NAME", help="Another name for the sweep (name)."),
+]
 SweepName = Annotated[
     str | None,
     typer.Argument(
@@ -64,6 +69,11 @@ SweepName = Annotated[
         show_default=False,
     ),
 ]
+
+
+def settings_of(settings: list[str] | None, *, name: str | None) -> list[str]:
+    """The overrides of `--set` and `--name`; `--name` is text, whatever it looks like."""
+    return [*(settings or []), *([] if name is None else [f"name={json.dumps(name)}"])]
 
 
 def runs_folder(runs: Path | None) -> Path:

@@ -3,10 +3,10 @@
 import functools
 import sys
 
-from sweeps.cli.options import Runs, Settings, Space, runs_folder
+from sweeps.cli.options import Name, Runs, Settings, Space, runs_folder, settings_of
 
 
-def prepare(space: Space, settings: Settings = None, runs: Runs = None) -> None:
+def prepare(space: Space, name: Name = None, settings: Settings = None, runs: Runs = None) -> None:
     """Do all that a sweep does to its data before the first trial: clean, cut, decode. Starts nothing.
 
     Pretrained weights are fetched, too. A machine without a GPU can do it; `sweeps run` then starts at once.
@@ -22,7 +22,7 @@ def prepare(space: Space, settings: Settings = None, runs: Runs = None) -> None:
     from trainer.data.data_set import ReadOptions
     from trainer.model.hub import hub_cache
 
-    spec = read_spec(space, settings=settings or [], also=further_problems)
+    spec = read_spec(space, settings=settings_of(settings, name=name), also=further_problems)
     spec = check_spec(spec)
     fetch = begin_fetch(spec)
     check_trainable(spec, lost=fetch.lost)

@@ -35,9 +35,8 @@ def retry(
             else f"{retried.folds} finished fold{'s' if retried.folds != 1 else ''}"
         )
         print(f"trial {retried.number} repeats trial {retried.failed}, with {kept} of it")
+    command = found.record().command or "sweeps run SPACE"
     what = (
-        "`sweeps run SPACE` runs them"
-        if added
-        else f"sweep {found.name!r} has no failed trial to retry"
+        f"`{command}` runs them" if added else f"sweep {found.name!r} has no failed trial to retry"
     )
     print(what, file=sys.stderr)

@@ -6,13 +6,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sweeps.cli.hints import NOT_SHOWN, given_again, hides_storage, place
 from sweeps.cli.options import (
+    Name,
     Runs,
     Settings,
     Space,
     Storage,
     Tracker,
     runs_folder,
+    settings_of,
     storage_url,
     tracker_names,
 )
@@ -31,7 +34,9 @@ if TYPE_CHECKING:
 
 
 def run(
+    context: typer.Context,
     space: Space,
+    name: Name = None,
     storage: Storage = None,
     runs: Runs = None,
     trials: Annotated[
@@ -73,7 +78,7 @@ def run(
     from sweeps.preparing.feasible import further_problems
     from sweeps.space.spec_reader import read_spec
 
-    overrides = [*(settings or [])]
+    overrides = settings_of(settings, name=name)
     if trials is not None:
         overrides.append(f"run_cap={trials}")
     if hours is not None:
@@ -93,6 +98,7 @@ def run(
         update=update,
         patience_s=60 * db_patience,
         webhook=os.environ.get("SWEEPS_WEBHOOK") or None,
+        command=given_again(context, without=("update", "plain")),
     )
     with choose_progress(plain=plain) as progress:
         result = run_sweep(spec, options, view=progress)
@@ -113,21 +119,20 @@ def _conclude(spec: "SweepSpec", result: "RunResult", options: "RunOptions") -> 
     if result.state is RunState.INTERRUPTED:
         if result.has_results:
             _show_so_far(spec.name, options)
-        print(f"interrupted; `sweeps run {spec.path}` continues it", file=sys.stderr)
+        print(f"interrupted; `{options.command}` continues it", file=sys.stderr)
+        _note_hidden(options)
         raise typer.Exit(EXIT_INTERRUPTED)
     if result.broken is not None and result.state is RunState.BROKEN:
         if result.has_results:
             _show_so_far(spec.name, options)
         raise SameFailureError(_same_failure(spec, result.broken, options))
     if result.state is RunState.DRAINED:
-        print(
-            f"stopped as asked; `sweeps run {spec.path}` goes on with more trials", file=sys.stderr
-        )
+        print(f"stopped as asked; `{options.command}` goes on with more trials", file=sys.stderr)
     end = result.snapshot
     if not result.has_results and end is not None:
         raise NothingCompletedError(
             f"no trial completed ({end.pruned} pruned, {end.failed} failed); "
-            f"`sweeps status {spec.name}` shows the reasons"
+            f"`sweeps status {spec.name}{_place(options)}` shows the reasons"
         )
     _show_best(spec, options)
 
@@ -181,20 +186,19 @@ def _show_best(spec: "SweepSpec", options: "RunOptions") -> None:
     if choice is not None:
         print_choice(choice)
     print(f"files      {options.runs / name}", file=sys.stderr)
-    print(f"more       sweeps best {name} --topk 10", file=sys.stderr)
-    print_alone(found)
-    print(f"pictures   {_dashboard(options)}", file=sys.stderr)
-    for place in places(spec.tracking, SweepFiles(options.runs / name)):
-        print(f"           {place}", file=sys.stderr)
+    where = _place(options)
+    print(f"more       sweeps best {name} --topk 10{where}", file=sys.stderr)
+    print_alone(found, where)
+    print(f"pictures   sweeps dashboard{where}", file=sys.stderr)
+    for shown in places(spec.tracking, SweepFiles(options.runs / name)):
+        print(f"           {shown}", file=sys.stderr)
+    _note_hidden(options)
 
 
-def _dashboard(options: "RunOptions") -> str:
-    """The command that shows the sweep in the browser."""
-    from sweeps.study.database import hidden
+def _place(options: "RunOptions") -> str:
+    return place(runs=options.runs, storage=options.url)
 
-    parts = ["sweeps dashboard"]
-    if options.runs != runs_folder(None):
-        parts.append(f"--runs {options.runs}")
-    if options.url != storage_url(None, options.runs):
-        parts.append(f"--storage {hidden(options.url)}")
-    return " ".join(parts)
+
+def _note_hidden(options: "RunOptions") -> None:
+    if hides_storage(options.url):
+        print(NOT_SHOWN, file=sys.stderr)

@@ -76,8 +76,9 @@ def status(
         print(json.dumps({**dataclasses.asdict(summary), **_now(view), **more}, indent=2))
         return
     score = "none yet" if summary.best_score is None else f"{summary.best_score:.4f}"
+    command = view.record.command or "sweeps run"
     print(f"sweep      {summary.sweep}")
-    print(f"driver     {summary.holder or _nobody(summary)}")
+    print(f"driver     {summary.holder or _nobody(summary, command)}")
     if summary.holder is not None and summary.holder.doing:
         print(f"doing      {summary.holder.doing}")
     print(f"trials     {_counts(summary)}")
@@ -168,11 +169,16 @@ def _which(trials: Sequence[int]) -> str:
     return f"{len(trials)} trials ({', '.join(shown + ['...'] * (len(trials) > NUMBERS))})"
 
 
-def _nobody(summary: "Summary") -> str:
+def _nobody(summary: "Summary", command: str) -> str:
+    """Why nobody drives the sweep.
+
+    Args:
+        command: what a user types to continue it.
+    """
     if summary.broken:
         return (
             f"none: {summary.broken} trials in a row failed for the same reason; "
-            "`sweeps run` repeats them"
+            f"`{command}` repeats them"
         )
     if summary.left.trials == 0 and not summary.running + summary.interrupted:
         return "none: all trials are done"
@@ -180,7 +186,7 @@ def _nobody(summary: "Summary") -> str:
         return "none: the budget is used up"
     if summary.target_reached:
         return "none: the target is reached"
-    return "none: `sweeps run` continues it"
+    return f"none: `{command}` continues it"
 
 
 def _counts(summary: "Summary") -> str:

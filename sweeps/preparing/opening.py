@@ -8,7 +8,7 @@ from typing import Any
 
 from optuna.storages import RDBStorage
 
-from sweeps.errors import InputError
+from sweeps.errors import InputError, SweepChangedError
 from sweeps.paths import SweepFiles, make_folder
 from sweeps.preparing.data import write_data
 from sweeps.preparing.growth import Growth, difference
@@ -72,10 +72,32 @@ def open_sweep(
         update: whether ranges of the search space may be wider than at the beginning.
 
     Raises:
-        InputError: the storage or the directory belongs to another sweep; or the search space, the
-            data, a user function's file or local weights changed since the sweep began.
+        InputError: see `refuse_other_sweep`.
+        SweepChangedError: see `refuse_changes`.
     """
     stored = StoredSweep.find(storage, spec.name)
+    refuse_other_sweep(stored, spec.name, files=files, storage_url=storage_url)
+    if stored is None:
+        identity = files.identity() or str(uuid.uuid4())
+        begin(files, spec, cut, identity=identity, storage_url=storage_url)
+        return StoredSweep.create(storage, spec, identity=identity)
+    fixed = refuse_changes(stored, spec, cut, files=files, update=update)
+    write_spec(files, spec)
+    return stored if fixed is None else stored.update_spec(fixed)
+
+
+def refuse_other_sweep(
+    stored: StoredSweep | None, name: str, *, files: SweepFiles, storage_url: str
+) -> None:
+    """Check that the storage and the directory have the same sweep of a name, or both have none.
+
+    Args:
+        stored: the stored sweep of this name, if there is one.
+        files, storage_url: see `open_sweep`.
+
+    Raises:
+        InputError: the storage or the directory belongs to another sweep.
+    """
     identity = files.identity()
     if stored is None:
         if identity is not None and files.has_trials():
@@ -84,24 +106,37 @@ def open_sweep(
                 f"{hidden(storage_url)}. "
                 "Give its --storage, or move the folder away, or choose another name"
             )
-        identity = identity or str(uuid.uuid4())
-        begin(files, spec, cut, identity=identity, storage_url=storage_url)
-        return StoredSweep.create(storage, spec, identity=identity)
-    if identity != stored.uuid:
+    elif identity != stored.uuid:
         what = "has no files of it" if identity is None else "belongs to another sweep of that name"
         raise InputError(
-            f"sweep {spec.name!r} is in the storage {hidden(storage_url)}, "
+            f"sweep {name!r} is in the storage {hidden(storage_url)}, "
             f"but {files.directory} {what}. "
             "Give the --runs folder it was started with, or choose another name"
         )
+
+
+def refuse_changes(
+    stored: StoredSweep, spec: SweepSpec, cut: Cut, *, files: SweepFiles, update: bool = False
+) -> dict[str, Any] | None:
+    """Check that new trials of a sweep could be compared with those that it has.
+
+    Args:
+        files, update: see `open_sweep`.
+
+    Returns:
+        The fixed part of a search space that grew; None if it is as it was.
+
+    Raises:
+        SweepChangedError: the search space, the data, a user function's file or local weights
+            changed since the sweep began.
+    """
     fixed = spec.as_begun(stored.record().identity).fixed_part()
     growth = difference(stored.spec, fixed, sweep=spec.name)
     if growth.lines and not (growth.allowed and update):
-        raise InputError(_changed(growth, spec.name))
+        raise SweepChangedError(_changed(growth, spec.name), what=growth.lines)
     refuse_other_data(files, cut, spec)
     _refuse_other_code(files, spec)
-    write_spec(files, spec)
-    return stored.update_spec(fixed) if growth.lines else stored
+    return fixed if growth.lines else None
 
 
 def user_files(spec: SweepSpec) -> tuple[str, ...]:
@@ -113,22 +148,24 @@ def _refuse_other_code(files: SweepFiles, spec: SweepSpec) -> None:
     """Check that local weights and files of user functions are the same as at the beginning.
 
     Raises:
-        InputError: a file changed.
+        SweepChangedError: a file changed.
     """
     for path, digest in files.weights().items():
         if file_digest(Path(path)) != digest:
-            raise InputError(
+            raise SweepChangedError(
                 f"{path} changed since sweep {spec.name!r} began, "
                 "so new trials could not be compared with its old "
-                "ones. Bring the weights back, or give the search space another name"
+                "ones. Bring the weights back, or give the search space another name",
+                what=[path],
             )
     for name in user_files(spec):
         kept = files.code / name
         if not kept.is_file() or kept.read_bytes() != (spec.folder / name).read_bytes():
-            raise InputError(
+            raise SweepChangedError(
                 f"{name} changed since sweep {spec.name!r} began ({kept} is what it began with), "
                 "so new trials could not be compared with its old ones. "
-                "Change it back, or give the search space another name"
+                "Change it back, or give the search space another name",
+                what=[name],
             )
 
 
@@ -136,17 +173,18 @@ def refuse_other_data(files: SweepFiles, cut: Cut, spec: SweepSpec) -> None:
     """Check that the data are the same as at the beginning of the sweep.
 
     Raises:
-        InputError: the data changed.
+        SweepChangedError: the data changed.
     """
     frozen = files.folds().hash
     # The cut follows the frozen folds. So if somebody replaced the folds file, only the hash in
     # `sweep.json` differs.
     if cut.folds.hash != frozen or frozen != (files.folds_hash() or frozen):
-        raise InputError(
+        raise SweepChangedError(
             f"the data of sweep {spec.name!r} changed since it began: images, labels or folds of "
             f"{spec.data.source} are not those of {files.folds_file}. "
             "Its trials cannot be compared with new ones: choose another name, "
-            "under which unchanged images keep their folds"
+            "under which unchanged images keep their folds",
+            what=[f"images, labels or folds of {spec.data.source}"],
         )
 
 

@@ -72,7 +72,11 @@ def facts(found: Gathered) -> tuple[tuple[str, str], ...]:
             f"foldsweep {found.about.get('foldsweep', 'unknown')} began it, "
             f"{importlib.metadata.version('foldsweep')} wrote this",
         ),
-        ("continue", "sweeps run SPACE, with the search space file that began it"),
+        (
+            "continue",
+            found.view.record.command
+            or "sweeps run SPACE, with the search space file that began it",
+        ),
     ]
     return tuple(lines)
 

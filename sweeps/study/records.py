@@ -42,6 +42,8 @@ BUDGET = "budget"  # the other limits that the last driver had
 WARM_STARTED = "warm_started"  # number of trials taken over, by the name of the other sweep
 BEGUN = "begun"  # start of the first driver, seconds since 1970
 DRIVEN = "driven"  # start of the last driver, seconds since 1970
+COMMAND = "command"  # what a user types to continue the sweep
+REPLACED = "replaced"  # the sweep starts over, so these trials are about to be deleted
 BROKEN = "broken"  # numbers of the trials whose equal failures ended the last driver
 FINISHES = "finishes"  # {"trials", "of"}: see Finishes
 
@@ -110,6 +112,9 @@ class SweepRecord:
         finishes: the last choice of pruned trials to finish.
         broken: numbers of the trials whose equal failures ended the last driver, until they are
             repeated.
+        command: what a user types to continue the sweep; None if it was run from Python, or last
+            before 2026-11-28.
+        replaced: whether a driver began to delete these trials, see `upkeep.deletion.start_over`.
     """
 
     identity: Mapping[str, Any]
@@ -124,6 +129,8 @@ class SweepRecord:
     driven: float
     finishes: Finishes
     broken: tuple[int, ...] = ()
+    command: str | None = None
+    replaced: bool = False
 
     @classmethod
     def of(cls, shown: Mapping[str, Any], internal: Mapping[str, Any]) -> "SweepRecord":
@@ -149,6 +156,8 @@ class SweepRecord:
             driven=float(attributes.get(DRIVEN, 0.0)),
             finishes=Finishes(int(finishes["trials"]), tuple(finishes["of"])),
             broken=tuple(attributes.get(BROKEN, ())),
+            command=attributes.get(COMMAND),
+            replaced=bool(attributes.get(REPLACED, False)),
         )
 
     @property

@@ -147,11 +147,12 @@ def test_places_come_from_options_or_the_environment(
     tmp_path: Path,
 ):
     recorded(*MIXED)
-    elsewhere = tmp_path / "elsewhere"
-    elsewhere.mkdir()
-    monkeypatch.chdir(elsewhere)
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
     assert sweeps("best").code == 2
-    assert sweeps("best", "--fast", "--runs", "../runs") == Ended(0, TABLE, ALONE)
+    elsewhere = ALONE.replace("0 >", "0 --runs ../runs >")
+    assert sweeps("best", "--fast", "--runs", "../runs") == Ended(0, TABLE, elsewhere)
     monkeypatch.setenv("SWEEPS_RUNS", "../runs")
     assert sweeps("best", "--fast") == Ended(0, TABLE, ALONE)
     monkeypatch.setenv("SWEEPS_STORAGE", f"sqlite:///{tmp_path}/runs/sweeps.db")

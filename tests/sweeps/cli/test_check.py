@@ -295,9 +295,9 @@ class TestFiles:
         )
         now = {file: file.read_bytes() for file in Path("runs").rglob("*") if file.is_file()}
         assert {file: now[file] for file in before} == before
-        assert {file.parent for file in now.keys() - before.keys()} == {Path("runs/tiny/check")}
+        assert {file.parent for file in now.keys() - before.keys()} == {Path("runs/tiny-2/check")}
         theirs, ours = (
-            load_folds(Path("runs/tiny") / name) for name in ("folds.npz", "check/folds.npz")
+            load_folds(Path("runs") / name / "folds.npz") for name in ("tiny", "tiny-2/check")
         )
         fold_of = dict(zip(theirs.manifest.paths, theirs.fold_N.tolist(), strict=True))
         assert all(
