@@ -2,7 +2,6 @@
 
 import functools
 import os
-import re
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +17,9 @@ from sweeps.preparing.drafting import (
 )
 from sweeps.preparing.grouping import grouped
 from sweeps.preparing.layouts import layout_of
-from sweeps.space.sweep_names import name_problem
+from sweeps.space.sweep_names import name_problem, sweep_name_of
 from trainer.data.data_set import Progress
 from trainer.errors import ConfigError
-
-LONGEST_NAME = 40
 
 
 def draft_space(
@@ -110,14 +107,14 @@ def sweep_name(source: str) -> str:
     """A name for a sweep on these data, from the name of the file and of its folder.
 
     Example:
-        >>> sweep_name("data/leaves/train.csv"), sweep_name("photos/"), sweep_name("/사진")
-        ('leaves', 'photos', 'first')
+        >>> sweep_name("data/leaves/train.csv"), sweep_name("My photos/"), sweep_name("/사진")
+        ('leaves', 'my-photos', '사진')
     """
     path = Path(os.path.abspath(source))
     parts = [path.parent.name] if path.suffix else [path.name]
     parts += [path.stem] if path.suffix else [path.parent.name]
     for part in parts:
-        name = re.sub(r"[^A-Za-z0-9._-]+", "_", part).strip("._-")[:LONGEST_NAME]
-        if name and name.casefold() not in ("data", "images", "train") and not name_problem(name):
+        name = sweep_name_of(part)
+        if name.casefold() not in ("data", "images", "train") and not name_problem(name):
             return name
     return "first"

@@ -324,5 +324,5 @@ def test_names_that_mean_something_in_yaml_and_shell_are_quoted(sweeps: Sweeps):
     assert ended.err.endswith("sweeps check 'my file.yaml'\n           sweeps run 'my file.yaml'\n")
     spec = read_spec(Path("my file.yaml"))
     assert (spec.data.source, spec.data.image, spec.data.label) == (source, "1e5", ("true",))
-    assert spec.name == "my_data_1"
+    assert spec.name == "my-data-1"
     assert sweeps("check", "my file.yaml").code == 0
