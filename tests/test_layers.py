@@ -33,7 +33,7 @@ WINGS = {
         "__main__",
     ],
     "sweeps": [
-        "errors processes",
+        "errors processes secret_arguments",
         "paths",
         "space",
         "study",
@@ -44,6 +44,7 @@ WINGS = {
         "reporting shipping",
         "sweep",
         "cli",
+        "__main__",
     ],
 }
 # `config` puts the fields together, and is itself what the images are prepared by

@@ -9,6 +9,7 @@ from typing import Any
 import typer
 
 from sweeps.cli.options import runs_folder, storage_url
+from sweeps.secret_arguments import MOVED, VARIABLE
 
 NOT_SHOWN = (
     "note: the URL of --storage has a password and is not shown: put it into $SWEEPS_STORAGE, "
@@ -66,8 +67,9 @@ def place(*, runs: Path, storage: str) -> str:
 
 
 def hides_storage(storage: str) -> bool:
-    """Whether `place` leaves out a URL that is not in the environment, because of its password."""
-    return _has_password(storage) and storage != os.environ.get("SWEEPS_STORAGE")
+    """Whether `place` leaves out a URL that the user's shell does not have in its environment."""
+    known = os.environ.get(VARIABLE) == storage and MOVED not in os.environ
+    return _has_password(storage) and not known
 
 
 def _text(value: Any) -> str:

@@ -15,17 +15,23 @@ from pathlib import Path
 from typing import Any
 
 import ray
+from ray.exceptions import AuthenticationError, RayError
 
 from sweeps.errors import InputError
+from sweeps.ray_tune.private import (
+    AUTH_MODE,
+    TOKEN,
+    TOKEN_PATH,
+    close_token_file,
+    default_token_file,
+    private,
+)
 from sweeps.space.spec import Resources
 from trainer.errors import first_line
 
 CONNECT_TIMEOUT_S = 10.0
 WARM_UP = "sweeps.ray_tune.worker.warm_up"
 EPSILON = 1e-9  # added before rounding down: 0.7 / 0.1 is 6.999999999999999
-AUTH_MODE = "RAY_AUTH_MODE"
-TOKEN = "RAY_AUTH_TOKEN"
-TOKEN_PATH = "RAY_AUTH_TOKEN_PATH"
 TEMP = "RAY_TMPDIR"
 # Longest temporary folder with which the paths of Ray's sockets below it fit into the 107 bytes
 # that Linux has for them. Batch systems set longer ones.
@@ -114,23 +120,25 @@ def ray_cluster(address: str | None = None) -> Iterator[Cluster]:
         options["_temp_dir"] = short_temp(tempfile.gettempdir())
     else:
         _check_reachable(address)
-    try:
-        with concurrent.futures.ThreadPoolExecutor(1) as pool:
-            # The import of Tune takes 1.3 s, so it happens while Ray's processes start. Ray's
-            # processes die together with the thread that started them, so `ray.init` runs on this
-            # thread and the import on the other.
-            importing = pool.submit(importlib.import_module, "sweeps.ray_tune.runner")
-            ray.init(**options)
-            importing.result()
-    except (ConnectionError, OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
-        text = why_not_started(error) if address is None else why_not_joined(error, address=address)
-        raise InputError(text) from error
-    try:
-        # Ray prints the last log lines of a dead node, and stdout is only for data
-        with contextlib.redirect_stdout(sys.stderr):
-            yield Cluster.of([_node(values) for values in ray.nodes() if values["Alive"]])
-    finally:
-        ray.shutdown()
+    close_token_file()
+    with private() if address is None else contextlib.nullcontext():
+        try:
+            with concurrent.futures.ThreadPoolExecutor(1) as pool:
+                # The import of Tune takes 1.3 s, so it happens while Ray's processes start. Ray's
+                # processes die together with the thread that started them, so `ray.init` runs on
+                # this thread and the import on the other.
+                importing = pool.submit(importlib.import_module, "sweeps.ray_tune.runner")
+                ray.init(**options)
+                importing.result()
+        except (ConnectionError, OSError, RuntimeError, ValueError, RayError) as error:
+            text = why_not_started(error) if address is None else why_not_joined(error, address)
+            raise InputError(text) from error
+        try:
+            # Ray prints the last log lines of a dead node, and stdout is only for data
+            with contextlib.redirect_stdout(sys.stderr):
+                yield Cluster.of([_node(values) for values in ray.nodes() if values["Alive"]])
+        finally:
+            ray.shutdown()
 
 
 def short_temp(given: str) -> str | None:
@@ -179,20 +187,12 @@ def _check_reachable(address: str) -> None:
 
 def why_not_started(error: Exception) -> str:
     """The message to a user if Ray did not start on this machine: the reason and what to do."""
-    if isinstance(error, OSError) and str(error.filename or "").startswith(
-        str(Path.home() / ".ray")
-    ):
-        return (
-            f"Ray cannot keep its token in {error.filename} ({error.strerror}). "
-            f"Set {TOKEN} to a secret of your own, "
-            "or HOME to a folder that can be written. `sweeps run --local` works without Ray"
-        )
     if "AF_UNIX path length" in str(error):
         return (
             f"Ray cannot start on this machine: the path of its sockets is too long. Set {TEMP} to "
             f"a folder with a short path, such as {SHORT_TEMP}"
         )
-    if isinstance(error, ray.exceptions.AuthenticationError):
+    if isinstance(error, AuthenticationError):
         return (
             f"Ray cannot start on this machine: its token is not there ({_token_source()}). "
             f"{_how_to_give_token()}"
@@ -203,12 +203,12 @@ def why_not_started(error: Exception) -> str:
     )
 
 
-def why_not_joined(error: Exception, *, address: str) -> str:
+def why_not_joined(error: Exception, address: str) -> str:
     """The message to a user if a cluster cannot be joined: the reason and what to do."""
     start = f"--address {address}: cannot join this Ray cluster"
-    if any(
-        isinstance(cause, ray.exceptions.AuthenticationError) for cause in _causes(error)
-    ) or any("InvalidAuthToken" in str(cause) for cause in _causes(error)):
+    if any(isinstance(cause, AuthenticationError) for cause in _causes(error)) or any(
+        "InvalidAuthToken" in str(cause) for cause in _causes(error)
+    ):
         if os.environ.get(AUTH_MODE, "").lower() != "token":
             return f"{start}: it asks for a token. Set {AUTH_MODE}=token. {_how_to_give_token()}"
         return (
@@ -241,7 +241,7 @@ def _token_source() -> str:
         return f"taken from {TOKEN}"
     if os.environ.get(TOKEN_PATH):
         return f"looked for in {os.environ[TOKEN_PATH]}, which {TOKEN_PATH} names"
-    return f"looked for in {Path.home() / '.ray' / 'auth_token'}"
+    return f"looked for in {default_token_file()}"
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

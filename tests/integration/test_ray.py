@@ -3,10 +3,13 @@ does not answer.
 """
 
 import dataclasses
+import ipaddress
+import os
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 from optuna.trial import TrialState
 
@@ -39,6 +42,23 @@ def cluster(cache: Path) -> Iterator[Cluster]:
         patch.setattr("sweeps.ray_tune.cluster.WARM_UP", "tests.integration.workers.stay_cold")
         with ray_cluster() as cluster:
             yield cluster
+
+
+def test_nobody_else_reaches_ray(cluster: Cluster):
+    """Ray is closed to other machines, and asks for a token that is in no file."""
+    token = os.environ["RAY_AUTH_TOKEN"]
+    ours = psutil.Process().children(recursive=True)
+    names = {process.name() for process in ours}
+    assert {"raylet", "gcs_server"} <= names
+    listening = [
+        connection.laddr.ip
+        for process in [psutil.Process(), *ours]
+        for connection in process.net_connections(kind="tcp")
+        if connection.status == psutil.CONN_LISTEN
+    ]
+    assert len(listening) > 3
+    assert all(ipaddress.ip_address(ip.removeprefix("::ffff:")).is_loopback for ip in listening)
+    assert not any(token in word for process in ours for word in process.cmdline())
 
 
 def test_local_and_ray_train_the_same_trials_to_the_same_bits(space: Space, tmp_path: Path):

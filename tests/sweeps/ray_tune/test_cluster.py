@@ -248,14 +248,6 @@ class TestWhyNot:
             f"Ray cannot start on this machine ({reason}). `sweeps run --local` works without it"
         )
 
-    def test_a_home_that_cannot_be_written_is_named_with_what_to_set(self, no_token: Path):
-        error = PermissionError(13, "Permission denied", str(no_token / ".ray" / "auth_token"))
-        assert why_not_started(error) == (
-            f"Ray cannot keep its token in {no_token}/.ray/auth_token (Permission denied). "
-            "Set RAY_AUTH_TOKEN to a secret of your own, or HOME to a folder that can be written. "
-            "`sweeps run --local` works without Ray"
-        )
-
     @pytest.mark.parametrize("length", [108, 200])
     def test_a_folder_whose_path_is_too_long_for_sockets_is_told_what_to_set(self, length: int):
         with pytest.raises(OSError, match="AF_UNIX") as raised:
