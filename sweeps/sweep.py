@@ -100,8 +100,8 @@ def run_sweep(
 ) -> RunResult:
     """Start a sweep, or continue it: interrupted trials first, then new trials.
 
-    At the first Ctrl-C (or a SIGTERM), running trials save their state, and the sweep ends. A
-    second Ctrl-C ends the sweep without waiting for the trials.
+    At the first Ctrl-C (or SIGTERM or SIGHUP), running trials save their state, and the sweep ends.
+    A second Ctrl-C ends the sweep without waiting for the trials.
 
     Args:
         view: shows the progress; None shows nothing.

@@ -42,6 +42,7 @@ from sweeps.errors import (
     InputError,
     SweepsError,
 )
+from sweeps.running.signals import ending_signals
 from trainer.errors import TrainerError
 from trainer.files import is_disk_full
 
@@ -124,7 +125,8 @@ def main() -> None:
     An error that a user can cause becomes one block on stderr and an exit code. A bug keeps its
     traceback.
     """
-    signal.signal(signal.SIGINT, _leave)  # while trials run, `sweeps run` has its own handler
+    for number in ending_signals():  # while trials run, `sweeps run` has its own handler
+        signal.signal(number, _leave)
     try:
         app()
     except BrokenPipeError:  # the reader of a pipe has ended, as in `sweeps best | head`

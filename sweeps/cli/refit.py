@@ -11,6 +11,7 @@ import typer
 
 from sweeps.cli.options import Runs, Storage, SweepName, runs_folder, stored
 from sweeps.errors import EXIT_INTERRUPTED, InputError
+from sweeps.running.signals import ending_signals
 
 if TYPE_CHECKING:
     from sweeps.results.view import SweepView
@@ -134,9 +135,8 @@ def _teller(trial: "Refittable", seeds: int) -> "Callable[[int, EpochReport], No
 
 @contextlib.contextmanager
 def _ctrl_c(watch: "Watch") -> "Iterator[Watch]":
-    """While the context is open, Ctrl-C and SIGTERM ask the refit to write a checkpoint and end."""
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.signal(number, watch.stop) for number in numbers}
+    """While the context is open, Ctrl-C and the like let the refit write a checkpoint and end."""
+    before = {number: signal.signal(number, watch.stop) for number in ending_signals()}
     try:
         yield watch
     finally:

@@ -1,13 +1,14 @@
 """Ray on this machine for one sweep: closed to other machines, and to other users of this one."""
 
 import contextlib
+import functools
 import os
 import secrets
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from ray._private import ray_constants
+from ray._private import ray_constants, services
 from ray._raylet import AuthenticationTokenLoader  # type: ignore[attr-defined]  # of Cython
 
 AUTH_MODE = "RAY_AUTH_MODE"
@@ -21,12 +22,15 @@ def private() -> Iterator[None]:
 
     Ray's processes listen on the loopback interface only, as Ray does on macOS, and ask for a token
     that is made for this block. The token is in the environment of this process and its children,
-    and in no file. A token or a mode of the user's own is kept.
+    and in no file. A token or a mode of the user's own is kept. A signal to this process' group, as
+    `timeout` and Slurm send it, does not reach Ray: running trials need it to save their state.
     """
     # Ray has no public option: an address of this machine that is given is replaced by one that
     # other machines reach
     everywhere = ray_constants.ENABLE_RAY_CLUSTER
     ray_constants.ENABLE_RAY_CLUSTER = False
+    start = services.ConsolePopen
+    services.ConsolePopen = functools.partial(start, process_group=0)
     given = {
         name: value for name in (AUTH_MODE, TOKEN, TOKEN_PATH) if (value := os.environ.get(name))
     }
@@ -38,6 +42,7 @@ def private() -> Iterator[None]:
         yield
     finally:
         ray_constants.ENABLE_RAY_CLUSTER = everywhere
+        services.ConsolePopen = start
         if not given:
             os.environ.pop(TOKEN)
             if before is not None:

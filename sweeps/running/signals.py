@@ -71,11 +71,18 @@ class PendingSignals:
             (self._driver.stop if self._stop_now else self._driver.drain)()
 
 
+def ending_signals() -> list[signal.Signals]:
+    """The signals that ask a program to end: Ctrl-C, SIGTERM, and a SIGHUP that is not ignored."""
+    hang_up = signal.getsignal(signal.SIGHUP) != signal.SIG_IGN
+    return [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hang_up else [])]
+
+
 @contextlib.contextmanager
 def ctrl_c(driver: "Driver") -> Iterator[None]:
-    """While the context is open, Ctrl-C and SIGTERM stop the driver.
+    """While the context is open, Ctrl-C, SIGTERM and SIGHUP stop the driver.
 
-    At the first signal, running trials save their state. A second Ctrl-C does not wait for them.
+    At the first signal, running trials save their state. A second Ctrl-C does not wait for them. A
+    SIGHUP that is ignored, as below `nohup`, stays ignored.
     """
     # Python can handle signals only in the main thread
     if threading.current_thread() is not threading.main_thread():
@@ -86,7 +93,7 @@ def ctrl_c(driver: "Driver") -> Iterator[None]:
         signal.signal(signal.SIGINT, signal.default_int_handler)
         driver.stop()
 
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, stop) for number in ending_signals()}
     try:
         yield
     except KeyboardInterrupt:

@@ -61,6 +61,13 @@ def test_nobody_else_reaches_ray(cluster: Cluster):
     assert not any(token in word for process in ours for word in process.cmdline())
 
 
+def test_a_signal_to_this_process_group_does_not_reach_ray(cluster: Cluster):
+    ours = psutil.Process().children(recursive=True)
+    groups = {process.name(): os.getpgid(process.pid) for process in ours}
+    assert {"raylet", "gcs_server", "ray::IDLE"} <= groups.keys()
+    assert os.getpgrp() not in groups.values()
+
+
 def test_local_and_ray_train_the_same_trials_to_the_same_bits(space: Space, tmp_path: Path):
     path = space(
         run_cap=4,

@@ -1,7 +1,8 @@
-"""The real command on a pseudo terminal: the live view, Ctrl-C, and going on afterwards."""
+"""The real command on a pseudo terminal: the live view, signals, and going on afterwards."""
 
 import json
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,10 +12,19 @@ import pytest
 from tests.integration.conftest import SWEEPS, command
 
 
-@pytest.mark.parametrize("how", ["ray", pytest.param("local", marks=pytest.mark.slow)])
-def test_ctrl_c_saves_the_running_trials_and_the_next_command_continues_them(
-    how: str, space: Callable[..., Path], tmp_path: Path
+@pytest.mark.parametrize(
+    ("how", "number"),
+    [
+        ("ray", signal.SIGTERM),
+        pytest.param("ray", signal.SIGINT, marks=pytest.mark.slow),
+        pytest.param("ray", signal.SIGHUP, marks=pytest.mark.slow),
+        pytest.param("local", signal.SIGINT, marks=pytest.mark.slow),
+    ],
+)
+def test_a_signal_to_its_processes_saves_the_trials_and_the_next_command_continues_them(
+    how: str, number: signal.Signals, space: Callable[..., Path], tmp_path: Path
 ):
+    """Ctrl-C, a terminal that is closed, and `timeout` or Slurm, which signal the whole group."""
     path = space(run_cap=2, parameters={"epochs": {"value": 15}, "batch_size": {"value": 8}})
     arguments = [
         "run",
@@ -28,7 +38,7 @@ def test_ctrl_c_saves_the_running_trials_and_the_next_command_continues_them(
     )
     child.expect(r"\b0 +1/2 +[1-9]")  # the live view shows fold and epoch
     child.expect("used")
-    child.sendintr()
+    os.killpg(child.pid, number)
     child.expect("interrupted; `sweeps run .*` continues it")
     child.expect(pexpect.EOF)
     child.close()

@@ -22,6 +22,7 @@ from sweeps.preparing.data import cut_sweep
 from sweeps.preparing.opening import open_sweep
 from sweeps.running.messages import Assignment, Outcome, Share
 from sweeps.running.plan import Plan
+from sweeps.running.signals import ending_signals
 from sweeps.running.take_over import open_driver
 from sweeps.space.spec_reader import read_spec
 from sweeps.study.stored_sweep import StoredSweep
@@ -88,11 +89,12 @@ def home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cache: Path) -> Iterat
         "COLUMNS",
     ):
         monkeypatch.delenv(name, raising=False)
-    handler = signal.getsignal(signal.SIGINT)
+    handlers = {number: signal.getsignal(number) for number in ending_signals()}
     level = logging.root.level
     verbosity = optuna.logging.get_verbosity()
     yield tmp_path
-    signal.signal(signal.SIGINT, handler)
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
     logging.root.setLevel(level)
     optuna.logging.set_verbosity(verbosity)
 
