@@ -327,8 +327,8 @@ def _driver(
     """The driver, open, with three services beside it.
 
     `Retention` removes the weights of trials that are no longer among the best. `registered` finds
-    other sweeps on this machine, and the user is warned of those that use GPUs, too. `Feed` feeds
-    the process that shows the sweep in W&B and the like.
+    other sweeps on this machine, and the user is warned of those that use the same of it. `Feed`
+    feeds the process that shows the sweep in W&B and the like.
     """
     from sweeps.preparing.cost import kept_trial_s
     from sweeps.ray_tune.share import share_of
@@ -343,16 +343,17 @@ def _driver(
     options = context.options
     files = context.files
     share = share_of(spec, cluster, streamed=tuple(choice.key for choice in cut.data.plan.streamed))
-    gpus = 0.0  # of this machine, that all trials together may use
-    if share.gpu and options.address in (None, "local"):
-        gpus = 1.0 if cluster is None else cluster.gpus
+    gpus = cpus = 0.0  # of this machine, that all trials together may use
+    if options.address in (None, "local"):
+        gpus = 0.0 if not share.gpu else 1.0 if cluster is None else cluster.gpus
+        cpus = share.threads if cluster is None else cluster.cpus
     draw = TrialPictures(files, metric=spec.metric.name, field=spec.metric.field)
     expected_s = kept_trial_s(files, spec, device=share.device, threads=share.threads)
     plan = Plan(spec, files, share, spec.trial_cap, draw=draw, expected_trial_s=expected_s)
     with (
         open_feed(spec, files, storage_url=options.url, notify=context.view.notify) as feed,
         Retention(files, sweep, keep=spec.keep, then=feed.notify) as retention,
-        registered(spec.name, gpus=gpus, runs=options.runs) as neighbours,
+        registered(spec.name, gpus=gpus, cpus=cpus, runs=options.runs) as neighbours,
         open_driver(
             plan,
             sweep,
@@ -363,8 +364,9 @@ def _driver(
     ):
         feed.connect(functools.partial(obey, driver))
         for neighbour in neighbours:
-            if gpus and neighbour.gpus:
-                context.notice(neighbour.warning)
+            warning = neighbour.warning(gpus=gpus, cpus=cpus)
+            if warning is not None:
+                context.notice(warning)
         yield driver
 
 

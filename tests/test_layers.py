@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 WINGS = {
     "trainer": [
         "lazy",
-        "errors files metrics seeds",
+        "cores errors files metrics seeds",
         "cache_folder fields",
         "images config",
         "user_code",

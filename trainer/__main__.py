@@ -9,7 +9,6 @@ Exit codes: 0 done, 2 wrong input, 130 interrupted.
 import argparse
 import dataclasses
 import json
-import os
 import signal
 import statistics
 import sys
@@ -22,6 +21,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from trainer.config import TrainConfig, nested
+from trainer.cores import cores
 from trainer.data.cut import Cut, cut_data
 from trainer.data.data_set import ReadOptions
 from trainer.data.options import DataOptions, FoldOptions
@@ -113,7 +113,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--threads",
         type=_count,
-        default=os.cpu_count() or 1,
+        default=cores(),
         help="CPU threads (default: all cores)",
     )
     options = parser.parse_args(arguments)

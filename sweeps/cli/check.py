@@ -2,7 +2,6 @@
 
 import functools
 import json
-import os
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -22,6 +21,7 @@ from sweeps.cli.options import (
     storage_url,
 )
 from sweeps.errors import InputError, SweepsError
+from trainer.cores import cores
 from trainer.errors import TrainerError
 
 if TYPE_CHECKING:
@@ -265,7 +265,7 @@ def _print_space(spec: "SweepSpec") -> None:
         if spec.resources.cpu == "auto"
         else f"{spec.resources.cpu:g} CPU"
     )
-    print(f"resources  {cpu} and {gpu} per trial; this machine has {os.cpu_count()} CPU")
+    print(f"resources  {cpu} and {gpu} per trial; this machine has {cores()} CPU")
     try:
         points = grid_size(spec.space, at_most=MAX_GRID)
     except ValueError:

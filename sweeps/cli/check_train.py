@@ -2,12 +2,13 @@
 
 import dataclasses
 import json
-import os
 import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from trainer.cores import cores
 
 if TYPE_CHECKING:
     from sweeps.paths import SweepFiles
@@ -115,7 +116,7 @@ def _machine(spec: "SweepSpec", gpus: "Gpus | None") -> "Machine":
     from sweeps.preparing.cost import Machine
     from sweeps.ray_tune.cluster import Cluster, resolve, threads, trials_at_once
 
-    here = Cluster(cpus=os.cpu_count() or 1, gpus=0 if gpus is None else gpus.count)
+    here = Cluster(cpus=cores(), gpus=0 if gpus is None else gpus.count)
     at_once = trials_at_once(spec.resources, here)
     device = "cuda" if resolve(spec.resources, here).gpu else "cpu"
     at_once = min(at_once, spec.trial_cap or at_once)
@@ -136,7 +137,7 @@ def _beside(
 
     devices = gpus.count if gpus is not None and machine.device == "cuda" else 1
     own = Share(-(-machine.at_once // devices), machine.threads)
-    wanted = shares(cpus=os.cpu_count() or 1, on_gpu=machine.device == "cuda", own=own)
+    wanted = shares(cpus=cores(), on_gpu=machine.device == "cuda", own=own)
     speeds = measure(order, wanted, stage.act_at_once)
     return tuple(speeds), slowdown(speeds, own)
 
@@ -211,7 +212,7 @@ def as_json(rehearsal: Rehearsal) -> str:
 
 
 def _device(rehearsal: Rehearsal) -> str:
-    cpus = f"{os.cpu_count()} CPU"
+    cpus = f"{cores()} CPU"
     gpus = rehearsal.gpus
     return f"{cpus}, float32" if gpus is None else f"{gpus.count} {gpus.name}, bfloat16; {cpus}"
 

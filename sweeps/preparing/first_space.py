@@ -18,6 +18,7 @@ from sweeps.preparing.drafting import (
 from sweeps.preparing.grouping import grouped
 from sweeps.preparing.layouts import layout_of
 from sweeps.space.sweep_names import name_problem, sweep_name_of
+from trainer.cores import cores
 from trainer.data.data_set import Progress
 from trainer.errors import ConfigError
 
@@ -68,7 +69,7 @@ def this_machine() -> Machine:
 
     if torch.cuda.is_available():
         return Machine("cuda", torch.cuda.device_count())
-    return Machine("cpu", os.cpu_count() or 1)
+    return Machine("cpu", cores())
 
 
 def choose_ladder() -> tuple[Ladder, str]:

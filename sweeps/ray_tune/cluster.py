@@ -27,6 +27,7 @@ from sweeps.ray_tune.private import (
     private,
 )
 from sweeps.space.spec import Resources
+from trainer.cores import cores
 from trainer.errors import first_line
 
 CONNECT_TIMEOUT_S = 10.0
@@ -117,6 +118,7 @@ def ray_cluster(address: str | None = None) -> Iterator[Cluster]:
         # benchmarks/LOG.md). A joined cluster gets no hook: on a node where foldsweep cannot be
         # imported, the workers would die before the probe can report the reason.
         options["runtime_env"] = {"worker_process_setup_hook": WARM_UP}
+        options["num_cpus"] = cores()
         options["_temp_dir"] = short_temp(tempfile.gettempdir())
     else:
         _check_reachable(address)

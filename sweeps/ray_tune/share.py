@@ -1,11 +1,11 @@
 """The share of a machine that each trial gets, on Ray and without it."""
 
-import os
 from typing import TYPE_CHECKING
 
 from sweeps.errors import InputError
 from sweeps.running.messages import Share
 from sweeps.space.spec import SweepSpec
+from trainer.cores import cores
 
 if TYPE_CHECKING:
     from sweeps.ray_tune.cluster import Cluster
@@ -21,7 +21,7 @@ def share_of(spec: SweepSpec, cluster: "Cluster | None", *, streamed: tuple[str,
         device = local_device(spec)
         cpu = spec.resources.cpu
         if cpu == "auto":
-            cpu = (os.cpu_count() or 1) if device == "cuda" else 1
+            cpu = cores() if device == "cuda" else 1
         return Share(device, 1.0 if device == "cuda" else 0.0, max(1, int(cpu)), streamed)
     from sweeps.ray_tune.cluster import resolve, threads
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from sweeps import processes
 from trainer.cache_folder import writable_cache_folder
+from trainer.cores import cores
 from trainer.files import write_json
 
 
@@ -27,6 +28,8 @@ class Neighbour:
         sweep: name of the driver's sweep.
         runs: the runs folder of the driver's sweep.
         gpus: number of GPUs of this machine that the sweep's trials may use; 0 if they use none.
+        cpus: number of CPUs of this machine that they may use; 0 for trials on a cluster, and in
+            files of earlier versions.
     """
 
     pid: int
@@ -34,23 +37,34 @@ class Neighbour:
     sweep: str
     runs: str
     gpus: float
+    cpus: float = 0.0
 
     def lives(self) -> bool:
         """Whether the driver's process still exists."""
         return processes.lives(self.pid, self.started_s)
 
-    @property
-    def warning(self) -> str:
-        """The warning that a user of another sweep with GPUs gets about this driver."""
-        return (
-            f"sweep {self.sweep!r} (process {self.pid}) also uses this machine's GPUs "
-            f"({self.gpus:.1f}): both may run "
-            "out of GPU memory; use resources.gpu shares or CUDA_VISIBLE_DEVICES"
-        )
+    def warning(self, *, gpus: float, cpus: float) -> str | None:
+        """The warning about this driver that the user of another sweep gets, if there is one.
+
+        Args:
+            gpus, cpus: those of this machine that the trials of the other sweep may use.
+        """
+        also = f"sweep {self.sweep!r} (process {self.pid}) also uses this machine's"
+        if gpus and self.gpus:
+            return (
+                f"{also} GPUs ({self.gpus:.1f}): both may run "
+                "out of GPU memory; use resources.gpu shares or CUDA_VISIBLE_DEVICES"
+            )
+        if not gpus and not self.gpus and cpus + self.cpus > cores() and cpus and self.cpus:
+            return (
+                f"{also} CPUs ({self.cpus:g} of {cores()}): both take longer than alone; "
+                "`taskset` gives each sweep CPUs of its own"
+            )
+        return None
 
 
 @contextlib.contextmanager
-def registered(sweep: str, *, gpus: float, runs: Path) -> Iterator[list[Neighbour]]:
+def registered(sweep: str, *, gpus: float, cpus: float, runs: Path) -> Iterator[list[Neighbour]]:
     """Register this process as the driver of `sweep` for the time of the `with` block.
 
     Yields:
@@ -62,7 +76,7 @@ def registered(sweep: str, *, gpus: float, runs: Path) -> Iterator[list[Neighbou
     # several machines may share a home folder, and a pid means nothing on another machine
     folder = writable_cache_folder() / "running" / socket.gethostname()
     folder.mkdir(parents=True, exist_ok=True)
-    own = Neighbour(os.getpid(), processes.started_s(), sweep, str(runs.resolve()), gpus)
+    own = Neighbour(os.getpid(), processes.started_s(), sweep, str(runs.resolve()), gpus, cpus)
     path = folder / f"{own.pid}.json"
     others = [other for other in _living(folder) if other.pid != own.pid]
     write_json(path, dataclasses.asdict(own))

@@ -16,7 +16,6 @@ Shapes: N images of a manifest, M images of a pool, H height, W width, C channel
 import contextlib
 import dataclasses
 import hashlib
-import os
 import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -25,6 +24,7 @@ import filelock
 import numpy as np
 
 from trainer.cache_folder import writable_cache_folder
+from trainer.cores import cores
 from trainer.errors import DataError
 from trainer.images.images import Decoded, ImageSource, Streamed
 from trainer.images.manifest import Manifest
@@ -89,7 +89,7 @@ def open_images(
     if images is None:  # on another node of a cluster, or after the cache was emptied
         keys_N = image_keys(manifest, how)
         rows = np.arange(len(manifest))
-        decoding = Streamed(manifest, how, threads=os.cpu_count() or 1)
+        decoding = Streamed(manifest, how, threads=cores())
         with PoolWriter(
             pool_of(manifest.root, how, reading=manifest.reading, folder=folder)
         ) as writer:

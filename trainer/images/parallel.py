@@ -5,18 +5,14 @@ Threads are enough, because Pillow and hashlib release Python's global interpret
 
 import collections
 import concurrent.futures
-import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
+
+from trainer.cores import cores
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 AHEAD = 4  # finished results per thread that may wait for the caller
-
-
-def cores() -> int:
-    """Return the number of CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def map_in_order(

@@ -40,7 +40,7 @@ def known(folder: Path, *, pid: int, start: float) -> Path:
 
 
 def test_the_first_driver_has_no_neighbours_and_is_known_while_it_runs(folder: Path):
-    with registered("mask", gpus=0.5, runs=RUNS) as neighbours:
+    with registered("mask", gpus=0.5, cpus=2, runs=RUNS) as neighbours:
         assert neighbours == []
         (path,) = folder.iterdir()
         assert json.loads(path.read_text()) == {
@@ -49,19 +49,23 @@ def test_the_first_driver_has_no_neighbours_and_is_known_while_it_runs(folder: P
             "sweep": "mask",
             "runs": str(RUNS.resolve()),
             "gpus": 0.5,
+            "cpus": 2,
         }
     assert list(folder.iterdir()) == []
 
 
 def test_a_driver_that_fails_is_not_known_any_more(folder: Path):
-    with pytest.raises(RuntimeError, match="it failed"), registered("mask", gpus=1, runs=RUNS):
+    with (
+        pytest.raises(RuntimeError, match="it failed"),
+        registered("mask", gpus=1, cpus=2, runs=RUNS),
+    ):
         raise RuntimeError("it failed")
     assert list(folder.iterdir()) == []
 
 
 def test_a_driver_that_lives_is_a_neighbour_and_stays_known(folder: Path, another: psutil.Process):
     path = known(folder, pid=another.pid, start=started_s(another.pid))
-    with registered("mask", gpus=1, runs=RUNS) as neighbours:
+    with registered("mask", gpus=1, cpus=2, runs=RUNS) as neighbours:
         assert neighbours == [
             Neighbour(another.pid, pytest.approx(started_s(another.pid), abs=2), "x", "/runs", 1.0)
         ]
@@ -78,7 +82,7 @@ def test_a_dead_driver_is_no_neighbour_and_its_file_is_removed(
     if not age_s:
         another.kill()
         another.wait()
-    with registered("mask", gpus=1, runs=RUNS) as neighbours:
+    with registered("mask", gpus=1, cpus=2, runs=RUNS) as neighbours:
         assert neighbours == []
         assert not path.exists()
 
@@ -87,13 +91,40 @@ def test_a_dead_driver_is_no_neighbour_and_its_file_is_removed(
 def test_a_file_that_is_not_ours_is_left_alone(folder: Path, content: str):
     path = folder / "1.json"
     path.write_text(content)
-    with registered("mask", gpus=1, runs=RUNS) as neighbours:
+    with registered("mask", gpus=1, cpus=2, runs=RUNS) as neighbours:
         assert neighbours == []
     assert path.exists()
 
 
-def test_the_warning_says_which_sweep_and_what_to_do():
-    assert Neighbour(123, 0.0, "x", "/runs", 1.0).warning == (
-        "sweep 'x' (process 123) also uses this machine's GPUs (1.0): both may run out of GPU "
-        "memory; use resources.gpu shares or CUDA_VISIBLE_DEVICES"
-    )
+GPUS = (
+    "sweep 'x' (process 123) also uses this machine's GPUs (1.0): both may run out of GPU "
+    "memory; use resources.gpu shares or CUDA_VISIBLE_DEVICES"
+)
+CPUS = (
+    "sweep 'x' (process 123) also uses this machine's CPUs (3 of 4): both take longer than alone; "
+    "`taskset` gives each sweep CPUs of its own"
+)
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours", "warning"),
+    [
+        ((1.0, 2.0), (0.5, 2.0), GPUS),
+        ((0.0, 3.0), (0.0, 2.0), CPUS),
+        ((0.0, 3.0), (0.0, 1.0), None),  # there is room for both
+        ((0.0, 3.0), (1.0, 4.0), None),
+        ((1.0, 3.0), (0.0, 4.0), None),
+        ((0.0, 0.0), (0.0, 5.0), None),  # it trains on a cluster
+        ((0.0, 5.0), (0.0, 0.0), None),
+    ],
+)
+def test_the_warning_says_what_both_use_and_what_to_do(
+    theirs: tuple[float, float],
+    ours: tuple[float, float],
+    warning: str | None,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr("sweeps.running.neighbours.cores", lambda: 4)
+    gpus, cpus = ours
+    found = Neighbour(123, 0.0, "x", "/runs", *theirs).warning(gpus=gpus, cpus=cpus)
+    assert found == warning

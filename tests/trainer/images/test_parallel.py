@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from trainer.images import parallel
-from trainer.images.parallel import AHEAD, cores, map_in_order
+from trainer.images.parallel import AHEAD, map_in_order
 
 
 @pytest.mark.parametrize("threads", [1, 2, 7])
@@ -108,16 +108,6 @@ def test_an_abandoned_loop_leaves_the_items_that_have_not_begun(monkeypatch):
     assert next(results) == 0
     results.close()
     assert begun in ([0], [0, 1])
-
-
-def test_threads_are_as_many_as_the_cores_this_process_may_use(monkeypatch):
-    monkeypatch.setattr(parallel.os, "sched_getaffinity", lambda _: {0, 3, 5}, raising=False)
-    assert cores() == 3
-    monkeypatch.delattr(parallel.os, "sched_getaffinity")
-    monkeypatch.setattr(parallel.os, "cpu_count", lambda: 6)
-    assert cores() == 6
-    monkeypatch.setattr(parallel.os, "cpu_count", lambda: None)
-    assert cores() == 1
 
 
 def _fail(why: str) -> int:
