@@ -333,6 +333,7 @@ def _driver(
     from sweeps.preparing.cost import kept_trial_s
     from sweeps.ray_tune.share import share_of
     from sweeps.reporting.artifacts import TrialPictures
+    from sweeps.running.folder_watch import watched_folder
     from sweeps.running.neighbours import registered
     from sweeps.running.plan import Plan
     from sweeps.running.take_over import open_driver
@@ -361,6 +362,7 @@ def _driver(
             patience_s=options.patience_s,
             fence=context.lease.confirm,
         ) as driver,
+        watched_folder(files, identity=sweep.uuid, on_gone=driver.fail),
     ):
         feed.connect(functools.partial(obey, driver))
         for neighbour in neighbours:
