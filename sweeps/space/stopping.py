@@ -40,8 +40,9 @@ class Hyperband(_Rule):
 
     A band is a number of reported epochs, counted over all folds. The last band of a trial is the
     largest band that the trial has reached. The bands are min_iter, min_iter x eta, ...; or, with
-    max_iter, they are max_iter / eta^s, ..., max_iter / eta. As in W&B, min_iter has no effect if
-    max_iter is given, and s has an effect only with max_iter.
+    max_iter and s, they are max_iter / eta^s, ..., max_iter / eta. As in W&B, min_iter has no
+    effect if both are given, and s has an effect only with max_iter. W&B's JSON schema accepts
+    max_iter without s beside min_iter; then it is min_iter that counts.
 
     Attributes:
         strict: true uses the value of the trial at the band; false uses the best value of the trial
@@ -61,9 +62,9 @@ class Hyperband(_Rule):
         """Check that the settings define at least one band."""
         if self.max_iter is None and self.min_iter is None:
             raise ValueError("hyperband needs min_iter, or max_iter and s")
-        if self.max_iter is not None and self.s is None:
+        if self.min_iter is None and self.s is None:
             raise ValueError("hyperband with max_iter needs s, the number of bands")
-        if self.max_iter is not None and self.max_iter < self.eta:
+        if self.max_iter is not None and self.s is not None and self.max_iter < self.eta:
             raise ValueError(
                 f"hyperband: max_iter {self.max_iter} divided by eta {self.eta:g} is less than one "
                 "epoch: no band is left. Give a larger max_iter or a smaller eta"

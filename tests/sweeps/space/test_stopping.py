@@ -32,6 +32,7 @@ def bands(rule: Hyperband, *, epochs: int = 100) -> list[int]:
         ({"max_iter": 18, "s": 2, "min_iter": 5}, [2, 6]),
         ({"max_iter": 27.0, "s": 2.0}, [3, 9]),  # whole numbers to W&B's JSON schema
         ({"min_iter": 3.0}, [3, 9, 27, 81]),
+        ({"max_iter": 27, "min_iter": 4}, [4, 12, 36]),  # without s, it is min_iter that counts
     ],
 )
 def test_bands_grow_from_min_iter_or_shrink_from_max_iter(
@@ -51,7 +52,6 @@ def test_the_band_is_the_last_one_reached() -> None:
         ({}, "hyperband needs min_iter, or max_iter and s"),
         ({"s": 2}, "hyperband needs min_iter, or max_iter and s"),
         ({"max_iter": 27}, "hyperband with max_iter needs s, the number of bands"),
-        ({"max_iter": 27, "min_iter": 3}, "hyperband with max_iter needs s, the number of bands"),
         (
             {"max_iter": 2, "s": 1},
             r"max_iter 2 divided by eta 3 is less than one epoch: no band is left. Give a larger",
