@@ -15,9 +15,10 @@ from trainer.config import TrainConfig
 # our parameter -> what others call it
 NAMES = {
     "accumulation": "accum_iter accum_steps accumulate_grad_batches accumulation_steps grad_accum "
-    "grad_accum_steps gradient_accumulation gradient_accumulation_steps",
+    "grad_accum_steps gradient_accumulation gradient_accumulation_steps num_accum",
     "backbone": "arch architecture base_model cnn encoder encoder_name feature_extractor model "
-    "model_arch model_encoder model_name model_type net network pretrained_model timm_model",
+    "model_arch model_encoder model_name model_name_or_path model_type net network "
+    "pretrained_model timm_model",
     "batch_size": "batch batch_sz bs mini_batch_size per_device_train_batch_size train_batch_size "
     "train_bs",
     "class_weights": "class_weight use_class_weights weighted_loss",
@@ -40,10 +41,11 @@ NAMES = {
     "freeze": "feature_extract freeze_backbone freeze_encoder freeze_layers frozen",
     "grey": "gray grayscale grayscale_prob grey_scale",
     "head_lr_factor": "head_lr_mult lr_mult",
-    "layer_decay": "layer_lr_decay layerwise_lr_decay llrd lr_layer_decay",
+    "layer_decay": "layer_lr_decay layerwise_lr_decay llrd llrd_lr_decay_rate lr_layer_decay",
     "jitter": "color_jitter_prob jitter_prob",
     "loss": "criterion loss_fn loss_func loss_function loss_name loss_type objective",
-    "lr": "base_learning_rate eta init_lr initial_lr learn_rate learning_rate lr0 max_lr peak_lr "
+    "lr": "backbone_lr base_learning_rate eta init_learning_rate init_lr initial_learning_rate "
+    "initial_lr learn_rate learning_rate lr0 lr_backbone lr_init max_learning_rate max_lr peak_lr "
     "start_lr",
     "milestones": "decay_milestones",
     "min_lr": "eta_min lr_min min_learning_rate",
@@ -52,28 +54,30 @@ NAMES = {
     "normalise": "normalization normalize",
     "optimizer": "opt optim optimiser optimizer_name optimizer_type",
     "patience": "early_stop early_stopping early_stopping_patience es_patience",
-    "plateau_patience": "lr_patience patience_epochs scheduler_patience",
+    "plateau_patience": "lr_patience patience_epochs reduce_lr_patience scheduler_patience",
     "pooling": "global_pool pool pool_type",
     "resampling": "interpolation",
-    "resize": "crop_size im_size image_dim image_resolution image_size img_dim img_size "
+    "resize": "crop_size im_size image_dim image_resolution image_size img_dim img_resize img_size "
     "imgsz input_resolution input_size resolution size target_size "
     "train_crop_size train_size",
     "restart_epochs": "t_0",
     "restart_factor": "t_mult",
     "rise": "pct_start",
-    "rotate": "degrees max_rotation rotate_limit rotation rotation_degrees",
-    "sampling": "sampler weighted_sampler",
+    "rotate": "degrees max_rotation random_rotation rotate_limit rotation rotation_degrees "
+    "rotation_range",
+    "sampling": "balanced_sampler sampler weighted_sampler",
     "scheduler": "lr_policy lr_schedule lr_scheduler lr_scheduler_type sched schedule "
     "scheduler_name scheduler_type",
     "smoothing": "label_smooth label_smoothing ls",
     "shift": "shift_limit",
     "step_epochs": "decay_epochs lr_decay_epochs lr_step lr_step_size step_size",
-    "step_gamma": "decay_rate lr_decay_factor lr_decay_rate lr_factor lr_gamma scheduler_factor",
+    "step_gamma": "decay_rate lr_decay_factor lr_decay_rate lr_factor lr_gamma reduce_lr_factor "
+    "scheduler_factor",
     "trivial": "trivial_augment",
     "tta": "test_time_augmentation use_tta",
     "unfreeze_epoch": "freeze_epochs frozen_epochs unfreeze_at unfreeze_epochs",
     "warmup_epochs": "lr_warmup_epochs num_warmup_epochs warmup",
-    "weight_decay": "l2 l2_lambda l2_penalty l2_reg wd weight_reg",
+    "weight_decay": "l2 l2_coeff l2_lambda l2_penalty l2_reg wd weight_reg",
     "weights": "is_pretrained pretrain pretrained pretrained_weights use_pretrained",
 }
 # what a user should know who writes our name instead
@@ -90,10 +94,11 @@ ELSEWHERE = {
     "each trial trains all folds; how many is folds: {k: 5} at the top": "cv cv_folds fold "
     "fold_id fold_number folds k_folds kfold n_fold n_folds n_splits num_fold num_folds "
     "num_splits",
-    "every image is held out once, see folds at the top": "split test_size test_split "
+    "every image is held out once, see folds at the top": "split test_size test_split train_ratio "
     "train_split val_ratio val_size val_split valid_size validation_size validation_split",
     "it is data: {source: ...} at the top": "csv data data_dir data_path data_root dataset "
-    "dataset_name dataset_path image_dir img_dir root root_dir train_csv train_dir train_path",
+    "dataset_name dataset_path image_dir img_dir path_to_dataset root root_dir test_dir train_csv "
+    "train_dir train_path val_dir valid_dir",
     "the classes are those of the data": "classes n_classes num_class num_classes num_labels "
     "output_size",
     "it is resources: {gpu: 1, cpu: 4} at the top": "accelerator cuda device devices gpu gpus "
@@ -101,16 +106,22 @@ ELSEWHERE = {
     "there is none, networks run in bfloat16 on a GPU, else in float32": "amp fp16 half "
     "mixed_precision precision use_amp",
     "there is none, a trial is reported and kept as the top-level keys say": "debug entity "
-    "exp_name experiment experiment_name log_interval logging notes output_dir print_freq project "
-    "resume run_name save_dir save_model start_epoch tags verbose wandb",
-    "there is none, the backbone is built as timm has it": "activation depth embed_dim "
-    "fc_layer_size filters hidden_dim hidden_layer_size hidden_layers hidden_size hidden_units "
-    "kernel_size layers n_filters n_hidden n_layers num_filters num_heads num_layers patch_size "
-    "units width",
+    "exp_name experiment experiment_name log_interval log_model logging notes output_dir "
+    "print_freq project project_name resume run_name save_best_model save_dir save_model "
+    "start_epoch tags val_epochs verbose wandb wandb_log wandb_mode wandb_name wandb_project "
+    "wandb_run",
+    "there is none, the backbone is built as timm has it": "activation activation_function "
+    "activations batch_norm conv_layers depth depths embed_dim embedding_dim "
+    "fc_layer_size filters hidden_dim hidden_layer_size hidden_layers hidden_size hidden_sizes "
+    "hidden_units init_type initialization kernel_size kernel_sizes layers mlp_ratio n_filters "
+    "n_hidden n_layers nhead num_filters num_heads num_layers patch_size units use_batch_norm "
+    "weight_init weights_init width window_size",
+    "it is head_lr_factor, a multiple of lr": "classifier_lr head_lr lr_head",
+    "it is warmup_epochs, in epochs": "num_warmup_steps warmup_ratio warmup_steps",
     "there is none, the optimizer has timm's default": "adam_beta2 adam_epsilon amsgrad beta2 "
     "betas eps epsilon",
     "there is no switch: flip, affine, jitter, resized_crop, erasing, trivial and others are "
-    "probabilities": "aa aug augment augmentation augmentations auto_augment color_jitter "
+    "probabilities": "aa aug augment augmentation augmentations auto_aug auto_augment color_jitter "
     "colour_jitter rand_augment randaug transform transforms use_aug use_augmentation",
     "there is none, one cosine cycle takes all epochs": "t_max",
 }
@@ -142,8 +153,9 @@ _KINDS = ("class", "id", "kind", "name", "target", "type")  # model.name means t
 # words around the name of a metric that do not change what it measures
 AROUND = (
     "avg average best cv dev epoch eval evaluation final held last max mean metric metrics min oof "
-    "out score test val valid validation"
+    "out overall score test testing total val valid validation"
 )
+OF_HELD_OUT = frozenset(("dev", "eval", "test", "testing", "val", "valid", "validation"))
 METRICS = {
     "valid/accuracy": "acc acc1 accuracy acc@1 accuracy@1 top1 top1acc top1accuracy",
     "valid/balanced_accuracy": "balancedacc balancedaccuracy bacc macroaccuracy",
@@ -226,8 +238,13 @@ def metric_of(name: str) -> str | None:
         >>> metric_of("Val/Acc"), metric_of("best_val_loss"), metric_of("train_loss")
         ('valid/accuracy', 'valid/log_loss', None)
     """
-    words = re.findall(r"[a-z0-9@]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower())
-    return _METRICS.get("".join(part for part in words if part not in _AROUND))
+    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower()
+    words = re.findall(r"[a-z0-9@]+", spaced)
+    ours = _METRICS.get("".join(part for part in words if part not in _AROUND))
+    last = spaced.rpartition("/")[2]
+    if ours is None and last != spaced and OF_HELD_OUT.intersection(re.findall("[a-z]+", last)):
+        return metric_of(last)  # phase2/val_acc
+    return ours
 
 
 def nearest(name: str, known: Iterable[str]) -> tuple[str, ...]:
@@ -242,7 +259,7 @@ def nearest(name: str, known: Iterable[str]) -> tuple[str, ...]:
     last = name.rpartition(".")[2]
     if word(last) in AMBIGUOUS:
         return AMBIGUOUS[word(last)]
-    by_word = {word(other): other for other in known if not _one_has_more_words(last, other)}
+    by_word = {word(other): other for other in known if not _is_another(last, other)}
     near = difflib.get_close_matches(word(last), list(by_word), n=SEVERAL, cutoff=MISSPELT)
     if not near and last != name:  # an entry of a mapping
         near = difflib.get_close_matches(name.partition(".")[0], MAPPINGS, n=1, cutoff=MISSPELT)
@@ -250,10 +267,13 @@ def nearest(name: str, known: Iterable[str]) -> tuple[str, ...]:
     return tuple(by_word[other] for other in near)
 
 
-def _one_has_more_words(one: str, other: str) -> bool:
-    """Whether a name has all words of the other and more: `bn_momentum` is no misspelt momentum."""
-    words, others = (set(re.findall(r"[a-z0-9]+", name.lower())) for name in (one, other))
-    return words < others or others < words
+def _is_another(name: str, known: str) -> bool:
+    """Whether the words show that a name is no misspelt `known`.
+
+    It has more words (`bn_momentum` is no momentum, `weight_0` no weights), or only some of them.
+    """
+    words, others = (re.findall(r"[a-z0-9]+", each.lower()) for each in (name, known))
+    return len(words) > len(others) or set(words) < set(others)
 
 
 def word(name: str) -> str:

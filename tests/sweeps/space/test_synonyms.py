@@ -137,7 +137,16 @@ def test_a_key_of_others_says_what_to_write(key: str, instead: str | None):
         *("bn_momentum", "norm_weight_decay", "checkpoint_hist", "mixup_off_epoch", "lr_base"),
         *("cooldown_epochs", "warmup_lr", "drop_block", "class_map", "cutmix_minmax", "crop_pct"),
         *("aug_splits", "test_epochs", "base_size", "ratio", "remode", "margin", "temperature"),
-        *("lr.first", "scheduler.verbose_lr", "model_ema_steps", "a", "x", "k"),
+        *(
+            "weight_0",
+            "class_weight_boost",
+            "lr.first",
+            "scheduler.verbose_lr",
+            "model_ema_steps",
+            "a",
+            "x",
+            "k",
+        ),
     ],
 )
 def test_a_name_that_only_looks_alike_is_not_offered(name: str):
@@ -172,12 +181,20 @@ def test_an_unknown_parameter_is_told_its_right_name(name: str, text: str):
         ],
         *[
             (name, "valid/accuracy")
-            for name in ("test.accuracy", "eval_top1", "val/acc@1", "epoch/val_acc")
+            for name in (
+                "test.accuracy",
+                "eval_top1",
+                "val/acc@1",
+                "epoch/val_acc",
+                "phase2/val_acc",
+            )
         ],
         *[(name, "valid/log_loss") for name in ("val_loss", "loss", "validation-loss", "eval/nll")],
         *[(name, "valid/f1") for name in ("f1", "val_f1_score", "f1_macro", "valid_macro_f1")],
+        *[(name, "valid/log_loss") for name in ("val_total_loss", "testing_loss")],
         ("val_balanced_accuracy", "valid/balanced_accuracy"),
         *[(name, None) for name in ("train_loss", "train/acc", "val_auc", "kappa", "score")],
+        *[(name, None) for name in ("meta/acc", "train/acc", "teacher/val_auc")],
         *[(name, None) for name in ("val_f1_weighted", "micro_f1", "val_top5", "")],
     ],
 )
