@@ -28,12 +28,14 @@ WORDS: dict[str, dict[str, str]] = {
     },
     "loss": {
         **dict.fromkeys(("ce", "crossentropyloss", "categoricalcrossentropy"), "cross_entropy"),
+        **dict.fromkeys(("sparsecategoricalcrossentropy", "nll", "nllloss"), "cross_entropy"),
         "focalloss": "focal",
         **dict.fromkeys(("labelsmoothingcrossentropy", "labelsmoothingloss"), "label_smoothing"),
         **dict.fromkeys(("f1", "f1loss", "softf1loss"), "soft_f1"),
     },
     "freeze": {"true": "backbone", "false": "none"},
     "class_weights": {"true": "balanced", "false": "none"},
+    "normalise": {"true": "backbone", "false": "none"},
     "pooling": dict.fromkeys(("mean", "average", "gap"), "avg"),
     "scheduler": {
         **dict.fromkeys(("cosineannealing", "cosineannealinglr", "coslr", "cos"), "cosine"),
@@ -73,10 +75,16 @@ ARCHITECTURES = {
     "vit_b_32": "vit_base_patch32_224",
     "vit_l_16": "vit_large_patch16_224",
 }
+# other names of an optimizer of timm
+OPTIMIZERS = {
+    **dict.fromkeys(("nesterov_sgd", "nesterovsgd", "sgd_nesterov", "sgd-nesterov"), "nesterov"),
+    **dict.fromkeys(("momentum_sgd", "sgd-m", "sgd_momentum", "sgd-momentum", "sgdm"), "momentum"),
+}
 # keys whose values are words of the language, which are lower case
 _LOWER = (("method", ""), ("sampler", ""), ("metric", "goal"), ("early_terminate", "type"))
 _PREFIXES = r"(?:hf[-_]hub:)?timm[/:.]|torchvision\.models\.|torch\.optim\.|optim\."
 _NUMBERED = r"efficientnet[-_]?(b[0-8])"  # EfficientNetB0, efficientnet-b0
+_DEEP = r"(densenet|resnet|vgg)[-_](\d+)"  # ResNet-50
 _SIZE = r"[\[(]?\s*(\d+)\s*[xX×*,]\s*(\d+)\s*[\])]?"  # noqa: RUF001  the sign of multiplication
 
 
@@ -293,9 +301,11 @@ def _library_name(name: str, value: str) -> str:
         return value
     lower = re.sub(f"^(?:{_PREFIXES})", "", value.strip().lower())
     if name == "optimizer":
-        return lower
+        return OPTIMIZERS.get(lower, lower)
     if match := re.fullmatch(_NUMBERED, lower):
         lower = f"efficientnet_{match[1]}"
+    if match := re.fullmatch(_DEEP, lower):
+        lower = f"{match[1]}{match[2]}"
     lower = lower.replace("-", "_")
     return ARCHITECTURES.get(lower, lower)
 

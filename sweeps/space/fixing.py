@@ -5,8 +5,7 @@ of our parameters becomes a comment.
 """
 
 import dataclasses
-import json
-import re
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,24 +15,27 @@ from ruamel.yaml.nodes import Node
 from sweeps.errors import InputError
 from sweeps.space.fields import field_type
 from sweeps.space.fitting import (
+    argument_value,
     entry_problem,
     field_of,
+    field_of_values,
     fitted_range,
     fitted_value,
+    moved_to_top,
     value_problem,
     why_not,
 )
+from sweeps.space.fixing_top import key_changes, metric_changes
 from sweeps.space.sections import arguments_of
 from sweeps.space.space_file import SpaceFile
-from sweeps.space.spec import METRIC_NAMES, user_metric
 from sweeps.space.spec_reader import problems_of
-from sweeps.space.synonyms import metric_of
-from sweeps.space.yaml_file import YamlFile, read_scalar, read_text
+from sweeps.space.yaml_file import YamlFile, read_text
 from sweeps.space.yaml_marks import (
     Edit,
     Entry,
     block_text,
     comment_of,
+    commented,
     comments_in,
     edit_of,
     edited,
@@ -45,9 +47,10 @@ from sweeps.space.yaml_marks import (
     nested_edits,
     source,
     top_entries,
-    value_lines,
     value_of,
+    written,
 )
+from trainer.config import TrainConfig
 
 METRIC = "metric: {name: valid/f1, goal: maximize}  # of the held-out images\n"
 PLACEHOLDER = "PATH-OF-YOUR-DATA"
@@ -57,12 +60,8 @@ data:
                              # or a folder with one sub-folder per class
 """
 RUN_CAP = "run_cap: 20  # the number of trials; or budget: {hours: 8}\n"
-SEEDS = ("seed", "random_seed", "manual_seed", "random_state")
-FOLDS = (
-    *("cv", "cv_folds", "k_fold", "k_folds", "n_fold", "n_folds", "n_splits", "num_fold"),
-    *("num_folds", "num_splits"),
-)
-ONE_FOLD = ("fold", "fold_id", "fold_number", "folds")  # a list of them: all folds
+DEFAULT = TrainConfig.model_fields["backbone"].default
+BACKBONE = f"backbone: {{value: {DEFAULT}}}  # the default; the file names no model of timm"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,14 +94,15 @@ def fix(path: Path) -> Fixed:
             "so write to another file: --fix > space.yaml"
         )
     YamlFile(path, text=original)  # refuses what is no mapping
-    fixer = _Fixer(block_text(original))
-    if fixer.text != original:
+    block = block_text(original)
+    fixer = _Fixer(block)
+    if block != original:
         fixer.changes.append("the file is written anew, without comments: it had anchors or braces")
     fixer.add_arguments()
     fixer.rewrite_bare()
     fixer.rewrite_values()
     fixer.rewrite_names()
-    fixer.rewrite_metric()
+    fixer.rewrite_top()
     fixer.add_missing()
     left = problems_of(SpaceFile(path, text=fixer.text), path)
     needs_data = PLACEHOLDER in fixer.text
@@ -133,11 +133,11 @@ class _Fixer:
         added = ""
         for name, text in arguments_of(value_of(top["command"].value, self.text)):
             field = field_of(name)
-            value = True if text is None else _argument(text)
+            value = True if text is None else argument_value(text)
             if field is None or field in given or value_problem(field, fitted_value(field, value)):
                 continue
             given.add(field)
-            added += f"{indent}{name}: {{value: {_written(value)}}}\n"
+            added += f"{indent}{name}: {{value: {written(value)}}}\n"
             self.changes.append(f"{name}: added, from the command")
         self.text = f"{self.text[: section.end]}{added}{self.text[section.end :]}"
 
@@ -158,7 +158,7 @@ class _Fixer:
         leaves = list(self._leaves())
         self._smoothed = any(field_of(name) == "smoothing" for name, _ in leaves)
         for name, entry in leaves:
-            field = field_of(name)
+            field = self._field(name, entry)
             if field is None:
                 continue
             keys = {key.key: key for key in entries(entry.value, entry.end, self.text)}
@@ -170,7 +170,7 @@ class _Fixer:
                     name, field, keys["values"].value, may_drop="probabilities" not in keys
                 )
             for key, value in fitted_range(field, numbers).items():
-                edits.append(edit_of(keys[key].value, _written(value)))
+                edits.append(edit_of(keys[key].value, written(value)))
                 self.changes.append(f"{name}.{key}: was {numbers[key]}, is now {value}")
         self.text = edited(self.text, edits)
 
@@ -178,17 +178,21 @@ class _Fixer:
         """The edit of one value that its field takes in another form."""
         value = value_of(node, self.text)
         fitted = self._fitted(field, node)
-        if fitted == value and type(fitted) is type(value):
+        same = fitted == value and type(fitted) is type(value)
+        if same or value_problem(field, fitted) is not None:
             return []
         self.changes.append(f"{name}: {source(node, self.text)} is now {fitted}")
-        return [edit_of(node, _written(fitted))]
+        return [edit_of(node, written(fitted))]
 
     def _fitted(self, field: str, node: Node) -> Any:
         """The value of a node as its field takes it."""
         return fitted_value(field, value_of(node, self.text), smoothed=self._smoothed)
 
     def _list_edits(self, name: str, field: str, node: Node, *, may_drop: bool) -> list[Edit]:
-        """The edits of a list of values; values that the field does not take are left out."""
+        """The edits of a list of values; values that the field does not take are left out.
+
+        A list without a value that the field takes stays as it is, and becomes a comment later.
+        """
         problems = [value_problem(field, self._fitted(field, item)) for item in items(node)]
         kept = [item for item, problem in zip(items(node), problems, strict=True) if not problem]
         if not kept or not may_drop:
@@ -202,8 +206,8 @@ class _Fixer:
                 edits.append(comment_of(item, self.text))
         if not is_flow(node):
             return edits
-        written = ", ".join(_written(self._fitted(field, item)) for item in kept)
-        return [edit_of(node, f"[{written}]")]
+        listed = ", ".join(written(self._fitted(field, item)) for item in kept)
+        return [edit_of(node, f"[{listed}]")]
 
     def rewrite_names(self) -> None:
         """Give parameters our names; parameters that are none of ours become comments."""
@@ -213,12 +217,13 @@ class _Fixer:
         section = top["parameters"]
         ours = {name for name, _ in self._leaves() if field_of(name) == name}
         taken = dict.fromkeys(ours, "")  # our name -> the name that stands for it
+        kept: set[str | None] = set()
         before = len(self.changes)
         lines: list[str] = []
         for name, entry in self._leaves(keep_groups=True):
-            written = lines_of(entry, self.text)
+            own = lines_of(entry, self.text)
             lines += entry.above
-            field = field_of(name) if name else None
+            field = self._field(name, entry) if name else None
             why = None
             if name and field is None:
                 why = self._moved(name, entry) or why_not(name)
@@ -230,17 +235,23 @@ class _Fixer:
             if why is None:
                 if field is not None and name != field:
                     taken[field] = name
-                    written[0] = field + written[0][len(source(entry.at, self.text)) :]
+                    own[0] = field + own[0][len(source(entry.at, self.text)) :]
                     self.changes.append(f"{name}: is now called {field}")
-                lines += written
+                lines += own
+                kept.add(field)
                 continue
-            count = value_lines(entry, self.text)
-            lines += [f"# {name}: {why}", *(f"# {line}" for line in written[:count])]
-            lines += written[count:]
+            lines += commented(entry, f"{name}: {why}", own)
             self.changes.append(f"{name}: is now a comment: {why}")
-        if "smoothing" in taken and "loss" not in taken:
+        blank = list(itertools.takewhile(lambda line: not line.strip(), reversed(lines)))
+        del lines[len(lines) - len(blank) :]
+        if "smoothing" in kept and "loss" not in kept:
             lines.append("loss: {value: label_smoothing}")
             self.changes.append("loss: added, because smoothing counts with loss: label_smoothing")
+        if lines and "backbone" not in kept:
+            lines.append(BACKBONE)
+            told = f"the default {DEFAULT}, because the file names no model of timm"
+            self.changes.append(f"backbone: added, {told}")
+        lines += blank
         if len(self.changes) > before:
             below = "".join(f"  {line}\n" if line.strip() else "\n" for line in lines)
             self.text = self._with_parameters(section, below)
@@ -256,46 +267,12 @@ class _Fixer:
         head = self.text[: section.value.start_mark.index]
         return f"{head[: head.rfind(chr(10)) + 1]}{below}{self.text[section.end :]}"
 
-    def rewrite_metric(self) -> None:
-        """Give the metric our name and its right goal."""
-        metric = top_entries(self.text).get("metric")
-        if metric is None:
-            return
-        keys = {key.key: key for key in entries(metric.value, metric.end, self.text)}
-        if "name" not in keys:
-            self._rewrite_bare_metric(metric)
-            return
-        name = str(value_of(keys["name"].value, self.text))
-        if user_metric(name) is not None:
-            return
-        ours = name if name in METRIC_NAMES else metric_of(name) or "valid/f1"
-        goal = METRIC_NAMES[ours].value
-        edits = []
-        if ours != name:
-            edits.append(edit_of(keys["name"].value, ours))
-            stands = (
-                "" if metric_of(name) else ": we have no such metric, or name your own function"
-            )
-            self.changes.append(f"metric.name: was {name}, is now {ours}{stands}")
-        if "goal" not in keys:
-            indent = " " * keys["name"].at.start_mark.column
-            more = f", goal: {goal}" if is_flow(metric.value) else f"\n{indent}goal: {goal}"
-            edits = [edit_of(keys["name"].value, ours + more)]
-            self.changes.append(f"metric.goal: {goal} added")
-        elif (given := value_of(keys["goal"].value, self.text)) != goal:
-            edits.append(edit_of(keys["goal"].value, goal))
-            self.changes.append(f"metric.goal: was {given}, is now {goal}")
-        self.text = edited(self.text, edits)
-
-    def _rewrite_bare_metric(self, metric: Entry) -> None:
-        """Write a metric that is its name alone as a mapping."""
-        name = value_of(metric.value, self.text)
-        ours = metric_of(name) if isinstance(name, str) else None
-        if ours is not None:
-            goal = METRIC_NAMES[ours].value
-            edit = edit_of(metric.value, f"{{name: {ours}, goal: {goal}}}")
-            self.text = edited(self.text, [edit])
-            self.changes.append(f"metric: was {name}, is now {ours}, goal {goal}")
+    def rewrite_top(self) -> None:
+        """Rewrite the metric, and the keys that the top level does not have."""
+        for found in (metric_changes, key_changes):
+            edits, told = found(self.text)
+            self.text = edited(self.text, edits)
+            self.changes += told
 
     def add_missing(self) -> None:
         """Add metric, data and an end of the sweep, with comments, before the parameters."""
@@ -323,20 +300,24 @@ class _Fixer:
         kept = comments_in(self.text[start : entry.end])
         return Edit(start, entry.end, "".join(f"{comment}\n" for comment in kept))
 
+    def _field(self, name: str, entry: Entry) -> str | None:
+        """The parameter of ours that an entry stands for, by its name or else by its values."""
+        keys = {key.key: key.value for key in entries(entry.value, entry.end, self.text)}
+        listed = [keys["value"]] if "value" in keys else items(keys.get("values", entry.value))
+        return field_of(name) or field_of_values(
+            name, (value_of(node, self.text) for node in listed)
+        )
+
     def _moved(self, name: str, entry: Entry) -> str:
         """Why a parameter is no parameter but a key of the top level, which is added; or empty."""
-        keys = {key.key: key for key in entries(entry.value, entry.end, self.text)}
-        value = value_of(keys["value"].value, self.text) if "value" in keys else None
-        values = value_of(keys["values"].value, self.text) if "values" in keys else None
-        last = name.rpartition(".")[2].lower()
-        if last in SEEDS and type(value) is int:
-            self._top["seed"] = f"seed: {value}\n"
-            return "it is the top-level key seed"
-        k = value if last in FOLDS else len(values or ()) if last in ONE_FOLD else None
-        if type(k) is int and k > 1:
-            self._top["folds"] = f"folds: {{k: {k}}}\n"
-            return "each trial trains all folds; the top-level key folds says how many"
-        return ""
+        keys = {key.key: key.value for key in entries(entry.value, entry.end, self.text)}
+        value = value_of(keys["value"], self.text) if "value" in keys else None
+        values = value_of(keys["values"], self.text) if "values" in keys else None
+        moved = moved_to_top(name, value, values)
+        if moved is None:
+            return ""
+        self._top[moved.key] = moved.line
+        return moved.why
 
     def _leaves(self, *, keep_groups: bool = False) -> Iterator[tuple[str, Entry]]:
         """The parameters with their dotted names.
@@ -366,21 +347,3 @@ class _Fixer:
                 above = () if is_flow(entry.value) else comments_in(between)
                 yield first, dataclasses.replace(leaf, above=above)
                 yield from others
-
-
-def _argument(text: str) -> Any:
-    """The value of an argument: a number or a switch if it reads like one, else its text."""
-    try:
-        value = read_scalar(text)
-    except ValueError:
-        return text
-    return value if isinstance(value, int | float) else text
-
-
-def _written(value: Any) -> str:
-    """A value as YAML."""
-    if isinstance(value, list):
-        return f"[{', '.join(map(_written, value))}]"
-    if isinstance(value, str) and re.fullmatch(r"[A-Za-z_][\w./]*(?::\w+)?", value):
-        return value
-    return json.dumps(value, ensure_ascii=False)

@@ -76,6 +76,16 @@ def known_keys() -> set[str]:
     return set(SweepSpec.model_fields) - set(OWN) | {"parameters"}
 
 
+def is_foreign(key: str) -> bool:
+    """Whether a key of the top level is none of ours or of W&B's, nor like one of ours.
+
+    W&B runs files with such keys; it only warns of them.
+    """
+    known = known_keys()
+    ours = key in known or top_key_of(key) is not None or did_you_mean(key, known)
+    return not ours and key not in UNUSED_KEYS
+
+
 def without_unused(raw: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """The content of a file without the unused keys of W&B, and a notice that names these keys.
 

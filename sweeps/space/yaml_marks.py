@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+import json
 import re
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -107,6 +108,15 @@ def edit_of(node: Node, text: str) -> Edit:
     return Edit(start, end, text if start < end else f" {text}")  # null may be written as nothing
 
 
+def written(value: Any) -> str:
+    """A value as YAML in one line."""
+    if isinstance(value, list):
+        return f"[{', '.join(map(written, value))}]"
+    if isinstance(value, str) and re.fullmatch(r"[A-Za-z_][\w./]*(?::\w+)?", value):
+        return value
+    return json.dumps(value, ensure_ascii=False)
+
+
 def comment_of(item: Node, text: str) -> Edit:
     """The edit that makes a comment of an item in a list that is not in brackets."""
     dash = text.rfind("-", 0, item.start_mark.index)
@@ -152,9 +162,13 @@ def lines_of(entry: Entry, text: str) -> list[str]:
     return [text[entry.at.start_mark.index : entry.value.end_mark.index]]  # in flow style
 
 
-def value_lines(entry: Entry, text: str) -> int:
-    """How many lines the key and its value take, without the comments after them."""
-    return int(_last(entry.value).end_mark.line - entry.at.start_mark.line) + 1
+def commented(entry: Entry, why: str, lines: list[str]) -> list[str]:
+    """The lines of an entry as a comment that begins with the reason `why`.
+
+    The comments and empty lines after the value stay as they are.
+    """
+    count = int(_last(entry.value).end_mark.line - entry.at.start_mark.line) + 1
+    return [f"# {why}", *(f"# {line}".rstrip() for line in lines[:count]), *lines[count:]]
 
 
 def _last(node: Node) -> Node:

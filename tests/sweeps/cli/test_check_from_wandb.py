@@ -263,6 +263,54 @@ class TestFix:
         assert again.out == fixed.out
         assert again.err == "left       data.source: write the path of your images\n"
 
+    def test_a_file_as_they_are_found_passes_the_check_after_naming_the_data(
+        self, sweeps: Sweeps, space: Space
+    ):
+        space()  # for its photos
+        Path("theirs.yaml").write_text(
+            """\
+program: main.py
+run_mode: train
+count: 4
+early_terminate: {type: hyperband, min_iter: 2, max_iter: 9}
+metric: {name: phase2/val_acc, goal: maximize}
+parameters:
+  net.version: {values: [my_cnn, hf-hub:timm/test_resnet]}
+  train.init_learning_rate: {value: 1e-2}
+  opt: {values: [NesterovSGD, my_own]}
+  lr_scheduler: {value: cosine_with_warmup}
+  pretrained: {value: 0}
+  image_size: {value: 16}
+  batch_size: {value: 10}
+  weight_0: {value: 1.5}
+  head_lr: {value: 0.1}"""
+        )
+        assert sweeps("check", "theirs.yaml", "--space-only").code == 2  # run_cap, not count
+        fixed = sweeps("check", "theirs.yaml", "--fix")
+        assert fixed.code == 0
+        assert fixed.out.endswith(
+            """\
+parameters:
+  backbone: {values: [test_resnet]}
+  lr: {value: 1e-2}
+  optimizer: {values: [nesterov]}
+  scheduler: {value: cosine}
+  weights: {value: none}
+  resize: {value: 16}
+  batch_size: {value: 10}
+  # weight_0: unknown parameter, and none of ours is like it
+  # weight_0: {value: 1.5}
+  # head_lr: it is head_lr_factor, a multiple of lr
+  # head_lr: {value: 0.1}
+"""
+        )
+        assert "written anew" not in fixed.err
+        assert "changed    run_mode: is now a comment: unknown key\n" in fixed.err
+        Path("space.yaml").write_text(fixed.out)
+        checked = sweeps("check", "space.yaml", "--set", "data.source=photos/train.csv")
+        assert checked.code == 0, checked.err
+        assert "\nend        4 trials, " in checked.out
+
     @pytest.mark.parametrize("option", ["--json", "--space-only", "--set=run_cap=3"])
     def test_it_stands_alone(self, sweeps: Sweeps, space: Space, option: str):
         expected = "error: --fix goes without --set, --space-only and --json\n"

@@ -17,6 +17,7 @@ data:
                              # or a folder with one sub-folder per class
 run_cap: 20  # the number of trials; or budget: {hours: 8}
 """
+BACKBONE = "  backbone: {value: resnet18}  # the default; the file names no model of timm\n"
 TUTORIAL = """\
 # what I tried in spring
 program: train.py
@@ -100,8 +101,8 @@ def fixed(tmp_path: Path) -> Callable[[str], Fixed]:
 
 
 def parameters_of(found: Fixed) -> str:
-    """The section `parameters`, which is the last one."""
-    return found.text.partition("\nparameters:")[2].removeprefix("\n")
+    """The section `parameters`, which is the last one, without the backbone that was added."""
+    return found.text.partition("\nparameters:")[2].removeprefix("\n").removesuffix(BACKBONE)
 
 
 def test_names_values_and_what_is_missing_are_rewritten_and_all_else_stays(
@@ -233,11 +234,40 @@ parameters:
         ),
         (
             "  arch: {value: Unet}\n",
-            "  # arch: timm has no backbone 'unet'\n  # arch: {value: unet}\n",
+            "  # arch: timm has no backbone 'Unet'\n  # arch: {value: Unet}\n",
         ),
         (
             "  bs: {values: [[8, 16]]}\n",
             "  # bs: input should be a valid integer, got [8, 16]\n  # bs: {values: [[8, 16]]}\n",
+        ),
+        # what becomes a comment stays as it was written
+        (
+            "  model: {values: [CNNBaseline, bert-base-cased]}\n",
+            "  # model: timm has no backbone 'CNNBaseline'\n"
+            "  # model: {values: [CNNBaseline, bert-base-cased]}\n",
+        ),
+        # of a family of networks the usual member
+        (
+            "  model: {values: [vit, ResNet-34, my_cnn]}\n",
+            "  backbone: {values: [vit_base_patch16_224, resnet34]}\n",
+        ),
+        # a name that we do not know, whose values are models of timm
+        (
+            "  dino:\n    parameters:\n      which: {value: hf-hub:timm/test_vit}\n",
+            "  backbone: {value: test_vit}\n",
+        ),
+        (
+            "  lr_scheduler:\n    values:\n      - cosine_warmup\n      - step\n",
+            "  scheduler:\n    values:\n      - cosine\n      - step\n",
+        ),
+        (
+            "  pretrained: {values: [0, 1]}\n  normalize: {value: true}\n",
+            "  weights: {values: [none, pretrained]}\n  normalise: {value: backbone}\n",
+        ),
+        (
+            "  weight_0: {value: 1.5}\n",
+            "  # weight_0: unknown parameter, and none of ours is like it\n"
+            "  # weight_0: {value: 1.5}\n",
         ),
         # parameters without a mapping
         (
@@ -312,7 +342,7 @@ def test_the_metric_is_rewritten(fixed: Callable[[str], Fixed], written: str, se
 
 def test_a_metric_that_we_do_not_have_is_told(fixed: Callable[[str], Fixed]):
     found = fixed("metric: {name: val_auc}\nparameters: {lr: {value: 0.1}}\n")
-    assert found.changes[0] == (
+    assert found.changes[1] == (
         "metric.name: was val_auc, is now valid/f1: we have no such metric, "
         "or name your own function"
     )
@@ -327,7 +357,7 @@ def test_a_seed_and_the_folds_come_to_the_top(fixed: Callable[[str], Fixed]):
         f"method: random\n{MISSING}seed: 42\nfolds: {{k: 3}}\nparameters:\n"
         "  # seed: it is the top-level key seed\n  # seed: {value: 42}\n"
         "  # fold: each trial trains all folds; the top-level key folds says how many\n"
-        "  # fold: {values: [0, 1, 2]}\n  lr: {value: 0.1}\n"
+        f"  # fold: {{values: [0, 1, 2]}}\n  lr: {{value: 0.1}}\n{BACKBONE}"
     )
     assert found.left == ()
 
@@ -344,6 +374,7 @@ def test_parameters_in_braces_are_written_in_lines(fixed: Callable[[str], Fixed]
     assert found.text == (
         f"{MISSING}parameters:  # all\n  batch_size: {{value: 8}}\n"
         "  # zzz: unknown parameter, and none of ours is like it\n  # zzz: {value: 1}\n"
+        f"{BACKBONE}"
     )
 
 
@@ -360,6 +391,29 @@ def test_a_file_in_braces_or_with_anchors_is_written_anew(fixed: Callable[[str],
     assert "values:\n    - adam\n" in found.text
     assert found.changes[0] == (
         "the file is written anew, without comments: it had anchors or braces"
+    )
+    assert found.left == ()
+
+
+def test_a_file_without_an_end_of_its_last_line_is_not_written_anew(
+    fixed: Callable[[str], Fixed],
+):
+    found = fixed(f"{MISSING}parameters:\n  arch: {{value: resnet18}}  # why")
+    assert found.text.endswith("  backbone: {value: resnet18}  # why\n")
+    assert found.changes == ("arch: is now called backbone",)
+
+
+@pytest.mark.parametrize(
+    "entries", ["  wd: {value: 0.1}\n\n", "  zzz: {value: 1}\n\n", "  model: {value: Unet}\n\n"]
+)
+def test_the_network_that_would_be_trained_is_written_if_the_file_names_none(
+    fixed: Callable[[str], Fixed], entries: str
+):
+    found = fixed(f"method: random\nparameters:\n{entries}command: [python]\n")
+    assert f"\n{BACKBONE}\ncommand: [python]\n" in found.text
+    assert (
+        "backbone: added, the default resnet18, because the file names no model of timm"
+        in found.changes
     )
     assert found.left == ()
 
