@@ -19,6 +19,7 @@ from sweeps.space.parameters import Parameter, Space, grid_size
 from sweeps.space.points import KEY as START_WITH
 from sweeps.space.points import read_points
 from sweeps.space.sections import (
+    is_foreign,
     known_keys,
     program_of,
     section_problems,
@@ -120,7 +121,9 @@ def read_space_only(path: Path, *, settings: Iterable[str] = ()) -> SpaceOnly:
     if START_WITH in used and not problems:
         problems = read_points(used[START_WITH], space)[1]
     known = known_keys()
-    problems += [unknown_key((key,), known) for key in used if key not in known]
+    foreign = [key for key in used if is_foreign(key)]
+    notices += [f"not used here, and not known to W&B: {', '.join(foreign)}"] if foreign else []
+    problems += [unknown_key((key,), known) for key in used if key not in {*known, *foreign}]
     problems += sampler_problems(used) + _metric_problems(used)
     search = search_of(used)
     if search in FINITE:

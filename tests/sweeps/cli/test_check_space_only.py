@@ -177,6 +177,17 @@ points     a continuous space
             "minimize" in sweeps("check", "--space-only", path, "--set", "metric={name: any}").out
         )
 
+    def test_keys_that_nobody_knows_are_told_as_wandb_does(self, sweeps: Callable[..., Ended]):
+        Path("x.yaml").write_text(
+            "method: random\nrun_mode: a\ngroup: {x: 1}\nparameters: {lr: {value: 1}}\n"
+        )
+        ended = sweeps("check", "--space-only", "x.yaml")
+        assert ended.code == 0
+        assert ended.err.startswith("note: not used here, and not known to W&B: run_mode, group\n")
+        assert "  line 2  run_mode: unknown key. Allowed here: " in ended.err
+        Path("x.yaml").write_text("method: random\nmetod: a\nparameters: {lr: {value: 1}}\n")
+        assert sweeps("check", "--space-only", "x.yaml").code == 2
+
     def test_a_key_that_is_null_is_absent(self, sweeps: Callable[..., Ended]):
         keys = ("early_terminate", "metric", "run_cap", "name", "sampler")
         Path("x.yaml").write_text("method: random\nparameters: {a: {values: [1, 2]}}\n")
