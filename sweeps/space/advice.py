@@ -2,11 +2,11 @@
 
 import dataclasses
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from sweeps.errors import Problem
+from sweeps.errors import KeyPath, Problem
 from sweeps.space.as_meant import value_as_meant
 from sweeps.space.domains import Categorical, Constant
 from sweeps.space.fields import (
@@ -16,6 +16,7 @@ from sweeps.space.fields import (
     parameter_names,
     user_function_problems,
 )
+from sweeps.space.fitting import value_problem
 from sweeps.space.parameters import Parameter, Space
 from sweeps.space.sections import GUIDE, program_of
 from sweeps.space.spec import METRIC_NAMES, SweepSpec, user_metric
@@ -68,8 +69,23 @@ def problems_once_renamed(space: Space) -> list[Problem]:
                 values = tuple(value_as_meant(meaning.field, value) for value in domain.values)
                 domain = Categorical(values, domain.probabilities)
             renamed = dataclasses.replace(parameter, name=meaning.field, domain=domain)
-            problems += field_problems(Space((renamed,)))
+            problems += field_problems(Space((renamed,))) or list(_unknown_to_timm(renamed))
     return problems
+
+
+def _unknown_to_timm(parameter: Parameter) -> Iterator[Problem]:
+    """One problem for each value that names no backbone or optimizer of timm."""
+    domain = parameter.domain
+    if isinstance(domain, Constant):
+        listed: list[tuple[KeyPath, Any]] = [(("value",), domain.value)]
+    elif isinstance(domain, Categorical):
+        listed = [(("values", index), value) for index, value in enumerate(domain.values)]
+    else:
+        return
+    for at, value in listed:
+        problem = value_problem(parameter.name, value)
+        if problem is not None:
+            yield Problem((*parameter.path, *at), problem)
 
 
 def metric_problems(name: str, goal: Any) -> list[Problem]:

@@ -137,6 +137,21 @@ parameters:
             ),
         ]
 
+    def test_names_that_timm_lacks_are_told_at_once_too(self, sweeps: Sweeps, space: Space):
+        path = space(
+            (
+                "  backbone: {value: test_efficientnet}\n",
+                "  model: {values: [Test_ResNet, bert]}\n",
+            ),
+            ("  optimizer: {values: [sgd, adamw]}\n", "  opt: {value: Ranger}\n"),
+        )
+        assert sweeps("check", path).err.splitlines()[1:-1] == [
+            "  line 10  parameters.model: unknown parameter. It is called backbone here",
+            "  line 10  parameters.model.values.1: timm has no backbone 'bert'",
+            "  line 15  parameters.opt: unknown parameter. It is called optimizer here",
+            "  line 15  parameters.opt.value: timm has no optimizer 'ranger'",
+        ]
+
     def test_all_names_are_listed_once_if_at_all(self, sweeps: Sweeps, space: Space):
         path = space(("  lr:", "  zzz: {value: 1}\n  yyy: {value: 1}\n  lr:"))
         error = sweeps("check", path).err
