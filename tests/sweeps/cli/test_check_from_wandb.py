@@ -328,7 +328,7 @@ parameters:
 
     @pytest.mark.parametrize("option", ["--json", "--space-only", "--set=run_cap=3"])
     def test_it_stands_alone(self, sweeps: Sweeps, space: Space, option: str):
-        expected = "error: --fix goes without --set, --space-only and --json\n"
+        expected = "error: --fix goes without --set, --name, --space-only and --json\n"
         assert sweeps("check", space(), "--fix", option) == Ended(2, "", expected)
 
     def test_it_is_one_of_the_installed_command(self, process: Callable[..., Ended]):
