@@ -40,6 +40,7 @@ check: $(READY)
 docs: $(READY)
 	$(BIN)/python -m trainer.parameters > docs/parameters.md
 	$(BIN)/python -m trainer.data_page docs/data.md
+	$(BIN)/sweeps schema --out search_spaces/.foldsweep.schema.json
 
 # exact versions for every platform; no addresses in the file
 lock: $(READY)

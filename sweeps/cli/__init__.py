@@ -30,6 +30,7 @@ from sweeps.cli.refit import refit
 from sweeps.cli.report import report
 from sweeps.cli.retry import retry
 from sweeps.cli.run import run
+from sweeps.cli.schema import schema
 from sweeps.cli.score import score
 from sweeps.cli.status import status
 from sweeps.cli.stop import stop
@@ -90,6 +91,7 @@ for command in (
     init,
     run,
     check,
+    schema,
     prepare,
     best,
     compare,

@@ -8,7 +8,7 @@ that is listed twice, a caption as a name. A parameter with another name is an e
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
@@ -81,11 +81,12 @@ OPTIMIZERS = {
     **dict.fromkeys(("momentum_sgd", "sgd-m", "sgd_momentum", "sgd-momentum", "sgdm"), "momentum"),
 }
 # keys whose values are words of the language, which are lower case
-_LOWER = (("method", ""), ("sampler", ""), ("metric", "goal"), ("early_terminate", "type"))
+LOWER = (("method", ""), ("sampler", ""), ("metric", "goal"), ("early_terminate", "type"))
 _PREFIXES = r"(?:hf[-_]hub:)?timm[/:.]|torchvision\.models\.|torch\.optim\.|optim\."
 _NUMBERED = r"efficientnet[-_]?(b[0-8])"  # EfficientNetB0, efficientnet-b0
 _DEEP = r"(densenet|resnet|vgg)[-_](\d+)"  # ResNet-50
-_SIZE = r"[\[(]?\s*(\d+)\s*[xX×*,]\s*(\d+)\s*[\])]?"  # noqa: RUF001  the sign of multiplication
+MARKS = r"[\s_.\-]*"  # what may stand between the letters of a word
+SIZE = r"[\[(]?\s*(\d+)\s*[xX×*,]\s*(\d+)\s*[\])]?"  # noqa: RUF001  the sign of multiplication
 
 
 def as_meant(raw: Mapping[str, Any], path: Path) -> tuple[dict[str, Any], list[str]]:
@@ -97,7 +98,7 @@ def as_meant(raw: Mapping[str, Any], path: Path) -> tuple[dict[str, Any], list[s
     read, notes = _named(raw, path)
     once, twice = listed_once(read)
     meant: dict[str, dict[str, str]] = {}  # for each parameter: what is written -> how it is read
-    for keys in _LOWER:
+    for keys in LOWER:
         notes += _lowered(once, *keys)
     parameters = once.get("parameters")
     if isinstance(parameters, Mapping):
@@ -270,21 +271,47 @@ def _readings(name: str, value: Any) -> Iterator[Any]:
         if 1 <= len(sides) <= 2 and all(isinstance(s, int | float) and s == int(s) for s in sides):
             high, *wide = map(int, sides)
             yield high if wide in ([], [high]) else f"{high}x{wide[0]}"
-        if isinstance(value, str) and (match := re.fullmatch(_SIZE, value.strip())):
+        if isinstance(value, str) and (match := re.fullmatch(SIZE, value.strip())):
             yield f"{match[1]}x{match[2]}"
         return
     if not isinstance(value, str | bool | None):
         return
     word = _word("none" if value is None else str(value))
-    yield from (choice for choice in _choices(name) if _word(choice) == word)
+    yield from (choice for choice in choices_of(name) if _word(choice) == word)
     if word in WORDS.get(name, {}):
         yield WORDS[name][word]
 
 
-def _choices(name: str) -> tuple[str, ...]:
+def choices_of(name: str) -> tuple[str, ...]:
     """The words that are values of a field; empty for a field of numbers or other text."""
     of_text = {"weights": ("pretrained", "none"), "freeze": FREEZE}
     return of_text.get(name) or tuple(_words_of(field_type(name)))
+
+
+def words_for(name: str) -> tuple[str, ...]:
+    """The words that are read as a value of a field: its own, and those of others.
+
+    They stand for all their spellings, see `pattern_of`.
+    """
+    return tuple(dict.fromkeys([*map(_word, choices_of(name)), *WORDS.get(name, {})]))
+
+
+def pattern_of(words: Iterable[str], *, marks: str = "") -> str:
+    """A regular expression of all spellings of some words, with small and capital letters.
+
+    Args:
+        marks: what may stand between the letters, such as `MARKS`.
+
+    Example:
+        >>> bool(re.search(pattern_of(["onecycle"], marks=MARKS), "One-Cycle"))
+        True
+    """
+    spelt = (marks.join(map(_in_any_case, word)) for word in words)
+    return f"^{marks}({'|'.join(spelt)}){marks}$"
+
+
+def _in_any_case(letter: str) -> str:
+    return f"[{letter}{letter.upper()}]" if letter.isalpha() else letter
 
 
 def _words_of(kind: Any) -> Iterator[str]:
@@ -311,4 +338,4 @@ def _library_name(name: str, value: str) -> str:
 
 
 def _word(text: str) -> str:
-    return re.sub(r"[\s_.\-]", "", text.lower())
+    return re.sub(MARKS, "", text.lower())

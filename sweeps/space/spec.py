@@ -78,7 +78,8 @@ class Metric(Section):
     """The metric that gives the score of a trial.
 
     Attributes:
-        name: a name of METRIC_NAMES, or a user function such as `my_task.py:my_metric`.
+        name: a built-in metric such as `valid/f1`, or a user function, `my_task.py:my_metric`.
+        goal: the direction in which the metric gets better.
         target: the sweep ends when the score of a trial reaches this value.
     """
 
@@ -160,6 +161,12 @@ class SweepSpec(Section):
     """A validated search space.
 
     Attributes:
+        name: the name of the sweep and of its folder; without one, that of the file.
+        description: what the sweep is to find out.
+        method: how points are proposed.
+        sampler: what proposes the points; None for the first sampler of the method.
+        run_cap: the number of trials, repeated ones not counted.
+        seed: every other seed derives from it.
         space: the parameters; a `TrainConfig` field that is no parameter keeps its default.
         retries: the number of retries of a trial whose worker process died.
         keep: the number of best trials whose weights are kept.
@@ -194,7 +201,9 @@ class SweepSpec(Section):
     retries: Annotated[int, Field(ge=0)] = 2
     keep: Annotated[int, Field(ge=1)] = 20
     start_with: tuple[dict[str, Any], ...] = ()
-    warm_start: Annotated[tuple[str, ...], BeforeValidator(_names)] = ()
+    warm_start: Annotated[
+        tuple[str, ...], BeforeValidator(_names, json_schema_input_type=str | tuple[str, ...])
+    ] = ()
     tracking: Tracking = Tracking()
     space: Space
     notices: tuple[str, ...] = ()

@@ -15,18 +15,20 @@ def _whole(value: Any) -> Any:
 
 Epochs = Annotated[int, Field(ge=0)]
 # for hyperband, because W&B's JSON schema accepts 2.0 as a whole number
-Count = Annotated[int, BeforeValidator(_whole), Field(ge=1)]
+Count = Annotated[int, Field(ge=1), BeforeValidator(_whole)]
 
 
 class _Rule(Section):
-    """The part that is common to all stopping rules.
+    """The part that is common to all stopping rules."""
 
-    Attributes:
-        keep_at_least: the rule stops no trial before this number of trials is complete, so that an
-            ensemble has enough trials to choose from.
-    """
-
-    keep_at_least: Annotated[int, Field(ge=0)] = 20
+    keep_at_least: Annotated[
+        int,
+        Field(
+            ge=0,
+            description="The rule stops no trial before this number of trials is complete, so that "
+            "an ensemble has enough trials to choose from.",
+        ),
+    ] = 20
 
 
 class NoRule(Section):
@@ -45,6 +47,10 @@ class Hyperband(_Rule):
     max_iter without s beside min_iter; then it is min_iter that counts.
 
     Attributes:
+        min_iter: the first band, in epochs.
+        max_iter: the epochs that the bands divide, with `s`.
+        s: the number of bands, with `max_iter`.
+        eta: the factor from one band to the next; the best 1/eta of the trials go on.
         strict: true uses the value of the trial at the band; false uses the best value of the trial
             so far. The default is false, as W&B's documentation says (W&B's open-source code uses
             true).
@@ -103,6 +109,10 @@ class Median(_Rule):
     """Stop a trial whose best value so far is worse than a median.
 
     The median is that of the complete trials at the same step.
+
+    Attributes:
+        startup_trials: the rule stops no trial before this number of trials is complete.
+        warmup_epochs: the rule ignores this number of epochs at the start of each trial.
     """
 
     type: Literal["median"]
@@ -111,7 +121,13 @@ class Median(_Rule):
 
 
 class Percentile(_Rule):
-    """The median rule with another share of trials: `percentile` 25 keeps the best quarter."""
+    """The median rule with another share of trials: `percentile` 25 keeps the best quarter.
+
+    Attributes:
+        percentile: the share of the complete trials, in percent, that a trial must be among.
+        startup_trials: the rule stops no trial before this number of trials is complete.
+        warmup_epochs: the rule ignores this number of epochs at the start of each trial.
+    """
 
     type: Literal["percentile"]
     percentile: Annotated[float, Field(gt=0, lt=100)]
@@ -136,6 +152,7 @@ class Threshold(_Rule):
     """Stop a trial whose value is outside the interval from `lower` to `upper`.
 
     Attributes:
+        lower, upper: the ends of the interval, in units of the score; one may be left out.
         warmup_epochs: the rule ignores this number of epochs at the start of each fold.
     """
 
@@ -159,6 +176,10 @@ class Wilcoxon(_Rule):
 
     A signed-rank test compares the two trials. After k folds, the p-value is at least 1 / 2^k. So
     the default threshold of 0.1 can stop a trial only after four folds.
+
+    Attributes:
+        p_threshold: a trial is stopped if the p-value of the test is below this.
+        startup_folds: the number of finished folds that a trial needs before it can be stopped.
     """
 
     type: Literal["wilcoxon"]

@@ -63,6 +63,9 @@ class Tracking(Section):
 
     It may change when a sweep is continued.
 
+    Attributes:
+        tensorboard: whether event files are written below the folder of the sweep.
+
     Example:
         >>> Tracking(tensorboard=True).also(["wandb"]).names
         ('wandb', 'tensorboard')

@@ -92,13 +92,19 @@ def _suffix(value: str) -> str:
 
 
 Name = Annotated[str, Field(min_length=1)]
-Locations = Annotated[tuple[str, ...], BeforeValidator(_locations)]
+# what a file may say where a section holds a tuple of names
+OneOrSeveral = Name | Annotated[tuple[Name, ...], Field(min_length=1)]
+Locations = Annotated[
+    tuple[str, ...], BeforeValidator(_locations, json_schema_input_type=OneOrSeveral)
+]
 Location = Annotated[str, Field(min_length=1), AfterValidator(_expanded)]
 Suffix = Annotated[str, Field(min_length=1), AfterValidator(_suffix)]
 Encoding = Annotated[str, AfterValidator(known_encoding)]
 Column = Annotated[str, AfterValidator(composed)]  # tables are read with names in this form, too
-Columns = Annotated[tuple[str, ...], BeforeValidator(_columns)]
-FolderNames = Annotated[tuple[str, ...], BeforeValidator(_folders)]
+Columns = Annotated[tuple[str, ...], BeforeValidator(_columns, json_schema_input_type=OneOrSeveral)]
+FolderNames = Annotated[
+    tuple[str, ...], BeforeValidator(_folders, json_schema_input_type=OneOrSeveral)
+]
 FourNames = Annotated[tuple[str, str, str, str], BeforeValidator(_four_names)]
 Borders = Annotated[tuple[int, ...], BeforeValidator(_borders)]
 LevelPair = Annotated[tuple[float, float], BeforeValidator(_level_pair)]

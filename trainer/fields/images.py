@@ -7,6 +7,7 @@ from pydantic import BaseModel, field_validator
 
 from trainer.fields.declare import about
 
+MIN_SIDE = 8  # pixels
 MAX_SIDE = 4096  # pixels
 ResizeMode = Literal["stretch", "fit", "crop"]
 Resampling = Literal["area", "bicubic"]
@@ -77,8 +78,9 @@ def parse_size(value: int | str) -> tuple[int, int]:
     """
     match = re.fullmatch(r"(\d+)(?:x(\d+))?", str(value))
     height, width = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
-    if not (8 <= height <= MAX_SIDE and 8 <= width <= MAX_SIDE):
+    if not (MIN_SIDE <= height <= MAX_SIDE and MIN_SIDE <= width <= MAX_SIDE):
         raise ValueError(
-            f"a size is a number or 'HxW' with sides from 8 to {MAX_SIDE} pixels, got {value!r}"
+            f"a size is a number or 'HxW' with sides from {MIN_SIDE} to {MAX_SIDE} pixels, "
+            f"got {value!r}"
         )
     return height, width
