@@ -111,6 +111,7 @@ def check(
 
 def _fix(space: Path) -> None:
     from sweeps.space.fixing import fix
+    from sweeps.space.schema import FILE_NAME
 
     fixed = fix(space)
     print(fixed.text, end="")
@@ -120,6 +121,7 @@ def _fix(space: Path) -> None:
         print(f"left       {line}", file=sys.stderr)
     if fixed.needs_data:
         print("left       data.source: write the path of your images", file=sys.stderr)
+    print(f"editors    sweeps schema --out {FILE_NAME}   beside the new file", file=sys.stderr)
 
 
 def _check_language(space: Path, settings: list[str], *, as_json: bool) -> None:

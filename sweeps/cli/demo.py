@@ -43,6 +43,7 @@ def demo(
 
     from sweeps.errors import InputError
     from sweeps.paths import make_folder
+    from sweeps.space.schema import FILE_NAME, write_schema
     from trainer.files import atomic_write
 
     if sample is Sample.digits and (persons, size) != (None, None):
@@ -65,6 +66,7 @@ def demo(
     print(f"{what}: {source}", file=sys.stderr)
     if not space.is_file():
         make_folder(space.parent, option="a writable working folder")
+        write_schema(space.with_name(FILE_NAME))
         with atomic_write(space) as file:
             file.write(
                 _packaged(resources.files("sweeps") / "search_spaces" / space.name, space.name)

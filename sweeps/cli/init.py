@@ -43,6 +43,7 @@ def init(
     from sweeps.cli.progress import reading_images
     from sweeps.preparing.draft_file import draft_text
     from sweeps.preparing.first_space import draft_space, sweep_name
+    from sweeps.space.schema import FILE_NAME
     from sweeps.space.sweep_names import name_problem
     from trainer.data.cut import Cut
 
@@ -66,6 +67,7 @@ def init(
     for line in [*read.found.notes, *draft.grouped.advice]:
         print(f"note: {line}", file=sys.stderr)
     if printed:
+        print(f"editors    sweeps schema --out {FILE_NAME}   beside the new file", file=sys.stderr)
         return
     print(f"space      {path}", file=sys.stderr)
     quoted = shlex.quote(str(path))
@@ -90,9 +92,12 @@ def _refuse_target(path: Path, *, force: bool) -> None:
 
 
 def _write(path: Path, text: str) -> None:
+    """Write the search space, and beside it the schema that its first line names."""
     from sweeps.paths import make_folder
+    from sweeps.space.schema import FILE_NAME, write_schema
     from trainer.files import atomic_write
 
     make_folder(path.parent, option="another file with --out")
+    write_schema(path.with_name(FILE_NAME))
     with atomic_write(path) as file:
         file.write(text.encode())

@@ -12,6 +12,7 @@ import numpy as np
 
 from sweeps.preparing.drafting import Machine, Training, are_long, are_uneven
 from sweeps.preparing.grouping import Grouped
+from sweeps.space.schema import HEADER
 from trainer.images.manifest import number_of
 
 WIDTH = 100  # of a comment, in letters
@@ -50,6 +51,7 @@ def draft_text(draft: Draft, *, path: str) -> str:
         path: where the file will lie, for the commands in its first lines.
     """
     lines = [
+        HEADER,
         *_head(draft, path),
         "",
         f"name: {draft.name}",

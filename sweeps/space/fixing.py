@@ -26,6 +26,7 @@ from sweeps.space.fitting import (
     why_not,
 )
 from sweeps.space.fixing_top import key_changes, metric_changes
+from sweeps.space.schema import with_header
 from sweeps.space.sections import arguments_of
 from sweeps.space.space_file import SpaceFile
 from sweeps.space.spec_reader import problems_of
@@ -104,9 +105,10 @@ def fix(path: Path) -> Fixed:
     fixer.rewrite_names()
     fixer.rewrite_top()
     fixer.add_missing()
-    left = problems_of(SpaceFile(path, text=fixer.text), path)
-    needs_data = PLACEHOLDER in fixer.text
-    return Fixed(fixer.text, tuple(fixer.changes), tuple(map(str, left)), needs_data)
+    text = with_header(fixer.text)
+    left = problems_of(SpaceFile(path, text=text), path)
+    needs_data = PLACEHOLDER in text
+    return Fixed(text, tuple(fixer.changes), tuple(map(str, left)), needs_data)
 
 
 class _Fixer:

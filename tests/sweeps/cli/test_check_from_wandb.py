@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from sweeps.space.schema import HEADER
 from tests.sweeps.cli.conftest import Ended
 from trainer.config import TrainConfig
 
@@ -259,14 +260,15 @@ class TestFix:
         assert sweeps("check", "theirs.yaml").code == 2
         fixed = sweeps("check", "theirs.yaml", "--fix")
         assert fixed.code == 0
-        assert fixed.out.startswith("# pets, spring\nprogram: train.py\n")
-        assert fixed.err.splitlines()[-5:] == [
+        assert fixed.out.startswith(f"{HEADER}\n# pets, spring\nprogram: train.py\n")
+        assert fixed.err.splitlines()[-6:] == [
             "changed    hidden_size: is now a comment: there is none, "
             "the backbone is built as timm has it",
             "changed    metric.name: was val_acc, is now valid/accuracy",
             "changed    data: added",
             "changed    run_cap: added",
             "left       data.source: write the path of your images",
+            "editors    sweeps schema --out .foldsweep.schema.json   beside the new file",
         ]
         assert not Path("runs").exists()
         Path("space.yaml").write_text(fixed.out)
@@ -276,7 +278,10 @@ class TestFix:
         assert checked.out.startswith("sweep      pets-first-try: maximize valid/accuracy")
         again = sweeps("check", "space.yaml", "--fix")
         assert again.out == fixed.out
-        assert again.err == "left       data.source: write the path of your images\n"
+        assert again.err == (
+            "left       data.source: write the path of your images\n"
+            "editors    sweeps schema --out .foldsweep.schema.json   beside the new file\n"
+        )
 
     def test_a_file_as_they_are_found_passes_the_check_after_naming_the_data(
         self, sweeps: Sweeps, space: Space

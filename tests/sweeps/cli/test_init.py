@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from sweeps.preparing import first_space
+from sweeps.space.schema import FILE_NAME, HEADER, schema_text
 from sweeps.space.spec_reader import read_spec
 from tests.sweeps.cli.checks import shown
 from tests.sweeps.cli.conftest import Ended
@@ -163,18 +164,27 @@ def test_three_commands_lead_to_a_sweep(sweeps: Sweeps, data: Callable[[], str])
     assert sweeps("run", "mine.yaml", "--local", *quick).code == 0
 
 
+def test_the_schema_for_editors_lies_beside_the_file(sweeps: Sweeps):
+    assert sweeps("init", parquet(), "--out", "mine/space.yaml").code == 0
+    assert sorted(path.name for path in Path("mine").iterdir()) == [FILE_NAME, "space.yaml"]
+    assert Path("mine/space.yaml").read_text().splitlines()[0] == HEADER
+    assert Path("mine", FILE_NAME).read_text() == schema_text()
+
+
 def test_the_file_as_a_whole(sweeps: Sweeps):
     ended = sweeps("init", parquet(), "--hours", 0.5, "--out", "-")
     assert ended.code == 0
     assert shown(ended).err == (
         "layout     a table of images and classes\n"
         "data       24 images, 2 classes, 12 groups, 5 folds; no row rejected\n"
+        "editors    sweeps schema --out .foldsweep.schema.json   beside the new file\n"
     )
     text = re.sub(r"\d CPUs? and no GPU here", "2 CPUs and no GPU here", ended.out)
     assert text == WHOLE
 
 
 WHOLE = """\
+# yaml-language-server: $schema=.foldsweep.schema.json
 # Written by `sweeps init scans/all.parquet`. It runs as it is; change what you know better.
 #
 #   sweeps check search_spaces/scans.yaml   classes, folds, leaks, and a page with pictures

@@ -7,6 +7,7 @@ import pytest
 
 from sweeps.errors import InputError, SpecError
 from sweeps.space.fixing import PLACEHOLDER, Fixed, fix
+from sweeps.space.schema import HEADER
 from sweeps.space.spec_reader import read_spec
 
 ROOT = Path(__file__).parents[3]
@@ -51,6 +52,7 @@ parameters:
 command: [python, "${program}", --data=./data, "${args}"]
 """
 TUTORIAL_FIXED = """\
+# yaml-language-server: $schema=.foldsweep.schema.json
 # what I tried in spring
 program: train.py
 method: random
@@ -354,7 +356,7 @@ def test_a_seed_and_the_folds_come_to_the_top(fixed: Callable[[str], Fixed]):
         "  lr: {value: 0.1}\n"
     )
     assert found.text == (
-        f"method: random\n{MISSING}seed: 42\nfolds: {{k: 3}}\nparameters:\n"
+        f"{HEADER}\nmethod: random\n{MISSING}seed: 42\nfolds: {{k: 3}}\nparameters:\n"
         "  # seed: it is the top-level key seed\n  # seed: {value: 42}\n"
         "  # fold: each trial trains all folds; the top-level key folds says how many\n"
         f"  # fold: {{values: [0, 1, 2]}}\n  lr: {{value: 0.1}}\n{BACKBONE}"
@@ -372,7 +374,7 @@ def test_a_sweep_that_ends_gets_no_run_cap(fixed: Callable[[str], Fixed], end: s
 def test_parameters_in_braces_are_written_in_lines(fixed: Callable[[str], Fixed]):
     found = fixed(f"{MISSING}parameters: {{bs: {{value: 8}}, zzz: {{value: 1}}}}  # all\n")
     assert found.text == (
-        f"{MISSING}parameters:  # all\n  batch_size: {{value: 8}}\n"
+        f"{HEADER}\n{MISSING}parameters:  # all\n  batch_size: {{value: 8}}\n"
         "  # zzz: unknown parameter, and none of ours is like it\n  # zzz: {value: 1}\n"
         f"{BACKBONE}"
     )
@@ -387,7 +389,7 @@ def test_parameters_in_braces_are_written_in_lines(fixed: Callable[[str], Fixed]
 )
 def test_a_file_in_braces_or_with_anchors_is_written_anew(fixed: Callable[[str], Fixed], text: str):
     found = fixed(text)
-    assert found.text.startswith(f"method: random\n{MISSING}parameters:\n  optimizer:\n")
+    assert found.text.startswith(f"{HEADER}\nmethod: random\n{MISSING}parameters:\n  optimizer:\n")
     assert "values:\n    - adam\n" in found.text
     assert found.changes[0] == (
         "the file is written anew, without comments: it had anchors or braces"
@@ -469,16 +471,16 @@ command:
 def test_what_cannot_be_rewritten_is_left_with_its_line(fixed: Callable[[str], Fixed]):
     found = fixed(f"method: grid\n{MISSING}parameters:\n  lr: {{min: 0.1, max: 1}}\n  wd:\n")
     assert found.left == (
-        "line 8  parameters.lr: a grid needs values or a step (q_uniform with q), "
+        "line 9  parameters.lr: a grid needs values or a step (q_uniform with q), "
         "not a continuous range",
-        "line 9  parameters.weight_decay: expected a mapping, got null. "
+        "line 10  parameters.weight_decay: expected a mapping, got null. "
         "A constant is written {value: null}",
     )
 
 
 def test_a_file_without_parameters_is_left(fixed: Callable[[str], Fixed]):
     found = fixed("program: train.py\n")
-    assert found.text == f"program: train.py\n{MISSING}"
+    assert found.text == f"{HEADER}\nprogram: train.py\n{MISSING}"
     assert found.left == (
         "parameters: expected a mapping of parameter names, e.g. lr: {min: 0.001, max: 0.1}",
     )
@@ -489,6 +491,12 @@ def test_a_file_without_parameters_is_left(fixed: Callable[[str], Fixed]):
 )
 def test_a_search_space_of_ours_stays_as_it_is(path: Path):
     assert fix(path) == Fixed(path.read_text(), (), (), needs_data=False)
+
+
+def test_the_schema_of_another_program_makes_room_for_ours(fixed: Callable[[str], Fixed]):
+    theirs = "# yaml-language-server: $schema=https://json.schemastore.org/wandb.json\n"
+    found = fixed(f"# mine\n{theirs}program: train.py\n")
+    assert found.text == f"{HEADER}\n# mine\nprogram: train.py\n{MISSING}"
 
 
 def test_a_fixed_file_stays_as_it_is(fixed: Callable[[str], Fixed]):
