@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -21,6 +22,7 @@ from sweeps.cli.delete import delete
 from sweeps.cli.demo import demo
 from sweeps.cli.export import export
 from sweeps.cli.gc import gc
+from sweeps.cli.groups import Explained, Groups
 from sweeps.cli.init import init
 from sweeps.cli.list import list_sweeps
 from sweeps.cli.pack import pack
@@ -49,6 +51,7 @@ from trainer.files import is_disk_full
 
 app = typer.Typer(
     name="sweeps",
+    cls=Groups,
     help=(
         "Find out which backbone, optimizer, schedule and loss to trust for an image "
         "classification task."
@@ -87,33 +90,17 @@ def _options(
     )
 
 
-for command in (
-    init,
-    run,
-    check,
-    schema,
-    prepare,
-    best,
-    compare,
-    report,
-    predict,
-    refit,
-    pack,
-    suspects,
-    export,
-    score,
-    compare_submissions,
-    status,
-    dashboard,
-    stop,
-    retry,
-    sync,
-    gc,
-    delete,
-):
-    app.command()(command)
-app.command("list")(list_sweeps)
-app.command()(demo)
+COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
+    "Before a sweep": (init, demo, check, prepare, schema),
+    "A sweep": (run, status, stop, retry, list_sweeps),
+    "What came out": (best, compare, report, suspects, dashboard, sync, export),
+    "What leaves it": (predict, refit, pack, score, compare_submissions),
+    "Tidying up": (gc, delete),
+}
+for heading, commands in COMMANDS.items():
+    for command in commands:
+        name = "list" if command is list_sweeps else command.__name__.replace("_", "-")
+        app.command(name, cls=Explained, rich_help_panel=heading)(command)
 
 
 def _leave(*_: object) -> None:
@@ -130,7 +117,7 @@ def main() -> None:
     for number in ending_signals():  # while trials run, `sweeps run` has its own handler
         signal.signal(number, _leave)
     try:
-        app()
+        app(prog_name="sweeps")
     except BrokenPipeError:  # the reader of a pipe has ended, as in `sweeps best | head`
         sys.stderr.close()
         sys.exit(0)

@@ -62,7 +62,10 @@ def best(
     storage: Storage = None,
     runs: Runs = None,
 ) -> None:
-    """Show a sweep's best trials, its ensemble, and what to expect of them on new images."""
+    """Show the best trials and the ensemble.
+
+    With what to expect of them on new images.
+    """
     from sweeps.cli.leaderboard_table import (
         leaderboard_csv,
         print_alone,

@@ -79,10 +79,11 @@ def check(
     minutes: Minutes = 5.0,
     as_json: Json = False,
 ) -> None:
-    """Validate a search space, its data and its folds; show what a sweep would do. Starts nothing.
+    """Check a search space, its data and its folds.
 
-    Every image is read once to find what is unreadable, repeated or leaking; what was learned is remembered.
-    """  # noqa: E501 - the help text
+    Shows what a sweep would do, and starts nothing. Every image is read once to find what is
+    unreadable, repeated or leaking; what was learned is remembered.
+    """
     if train and (fix or space_only):
         raise InputError("--train needs the data: leave --fix and --space-only out")
     settings_given = settings_of(settings, name=name)

@@ -24,7 +24,10 @@ def compare(
     storage: Storage = None,
     runs: Runs = None,
 ) -> None:
-    """Show by how much the values of a parameter differ, all other parameters held equal."""
+    """Show by how much a parameter's values differ.
+
+    All other parameters are held equal; with intervals.
+    """
     from sweeps.results.statistics import Statistics
     from sweeps.results.view import SweepView
 

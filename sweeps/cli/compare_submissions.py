@@ -50,7 +50,10 @@ def compare_submissions(
     storage: Storage = None,
     runs: Runs = None,
 ) -> None:
-    """Show which predictions change from A to B, and whether the change can be told from chance."""
+    """Show what changes from one submission to another.
+
+    And whether the change can be told from chance.
+    """
     if not 0 < public <= 1:
         raise InputError(f"--public {public:g}: a share above 0 and at most 1, e.g. 0.3")
     from sweeps.results.metric import Metric

@@ -22,7 +22,10 @@ def dashboard(
     storage: Storage = None,
     runs: Runs = None,
 ) -> None:
-    """Show all sweeps in the Optuna dashboard, which can read and take notes but change nothing."""
+    """Show all sweeps in the Optuna dashboard.
+
+    It can read and take notes, but change nothing.
+    """
     from sweeps.reporting.dashboard import LOOPBACK, dashboard_of, serve
 
     found = opened(storage, runs)

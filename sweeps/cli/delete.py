@@ -14,16 +14,22 @@ if TYPE_CHECKING:
 
 def delete(
     sweep: Annotated[
-        str, typer.Argument(metavar="SWEEP", help="A sweep's name or its YAML.", show_default=False)
+        str,
+        typer.Argument(
+            metavar="SWEEP",
+            help="A sweep's name or its YAML.",
+            show_default=False,
+        ),
     ],
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     storage: Storage = None,
     runs: Runs = None,
 ) -> None:
-    """Delete a sweep for ever: its files and its trials in the storage.
+    """Delete a sweep for ever.
 
-    Its data, the decoded images and what W&B and others show of it stay. A sweep that is running
-    now is refused, and one whose trials another sweep took over.
+    Its files and its trials in the storage go. Its data, the decoded images and what W&B and others
+    show of it stay. A sweep that is running now is refused, and one whose trials another sweep took
+    over.
     """
     from sweeps.upkeep.deletion import deletable, delete
 

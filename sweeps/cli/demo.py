@@ -38,7 +38,10 @@ def demo(
         typer.Option(metavar="HxW", help=f"faces: height x width of a photo (default {SIZE})."),
     ] = None,
 ) -> None:
-    """Write a sample data set to data/ and its search space to search_spaces/."""
+    """Write sample data and their search space.
+
+    The data go to data/, the search space to search_spaces/.
+    """
     from importlib import resources
 
     from sweeps.errors import InputError

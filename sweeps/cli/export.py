@@ -36,7 +36,10 @@ def export(
     storage: Storage = None,
     runs: Runs = None,
 ) -> None:
-    """Write tables of all trials, fold runs and epochs, pruned and failed ones included."""
+    """Write tables of all trials, or one trial as YAML.
+
+    Pruned and failed trials are included, and tables of fold runs and epochs can be had, too.
+    """
     from sweeps.reporting.export import epochs_table, folds_table, trials_table, write_tables
     from sweeps.reporting.trial_file import trial_file
     from sweeps.results.view import SweepView, sweep_files

@@ -49,10 +49,11 @@ def gc(
     storage: Storage = None,
     runs: Runs = None,
 ) -> None:
-    """Free disk space: weights beyond the best trials, and what interrupted and dead processes left behind.
+    """Free disk space.
 
-    Results, curves and out-of-fold predictions stay. A sweep that is running now is left alone.
-    """  # noqa: E501 - the help text
+    Weights beyond the best trials go, and what interrupted and dead processes left behind. Results,
+    curves and out-of-fold predictions stay. A sweep that is running now is left alone.
+    """
     from sweeps.results.view import find_sweep, names
     from sweeps.upkeep.garbage import Asked, Collected, collect
     from sweeps.upkeep.leftovers import claims

@@ -34,12 +34,11 @@ def init(
     ] = HOURS,
     force: Annotated[bool, typer.Option("--force", help="Write over a file that exists.")] = False,
 ) -> None:
-    """Write a commented search space for your data: it runs as it is.
+    """Write a search space for your data.
 
-    Every image is read once; layout, columns, classes, groups and folds are found, and it is measured what
-    this machine can train in the time. Starts nothing. Examples: `sweeps init photos`,
-    `sweeps init data/train.csv --hours 8 --out leaves.yaml`.
-    """  # noqa: E501 - the help text
+    It has comments and runs as it is. Every image is read once; layout, columns, classes, groups
+    and folds are found, and it is measured what this machine can train in the time. Starts nothing.
+    """
     from sweeps.cli.progress import reading_images
     from sweeps.preparing.draft_file import draft_text
     from sweeps.preparing.first_space import draft_space, sweep_name

@@ -10,7 +10,7 @@ from sweeps.cli.options import Json, Runs, Storage, opened, runs_folder
 
 
 def list_sweeps(as_json: Json = False, storage: Storage = None, runs: Runs = None) -> None:
-    """List all sweeps in the storage."""
+    """List all sweeps."""
     from sweeps.cli.tables import print_table
     from sweeps.results.summary import State, summarise
     from sweeps.results.view import SweepView, find_sweep, names, newer, preparing

@@ -27,10 +27,11 @@ def pack(
     storage: Storage = None,
     runs: Runs = None,
 ) -> None:
-    """Write the sweep's ensemble with a model card into a folder that needs the package `trainer` only.
+    """Write the model into a folder of its own.
 
+    The folder has the sweep's ensemble and a model card, and needs the package `trainer` only:
     `python -m trainer.predict DIR IMAGES` prints the same predictions as `sweeps predict`.
-    """  # noqa: E501 - the help text
+    """
     from sweeps.cli.progress import telling
     from sweeps.results.view import SweepView, sweep_files
     from sweeps.shipping.members import with_weights

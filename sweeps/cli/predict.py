@@ -141,9 +141,10 @@ def predict(
     storage: Storage = None,
     runs: Runs = None,
 ) -> None:
-    """Predict new images with the sweep's ensemble and write a submission.
+    """Predict new images and write a submission.
 
-    Beside it, a .json has everything that made it. A killed command goes on where it was.
+    The sweep's ensemble predicts. Beside the submission, a .json has everything that made it. A
+    killed command goes on where it was.
     """
     from sweeps.cli.progress import reading_images, telling
     from sweeps.results.view import SweepView, sweep_files

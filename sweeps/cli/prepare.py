@@ -7,10 +7,11 @@ from sweeps.cli.options import Name, Runs, Settings, Space, runs_folder, setting
 
 
 def prepare(space: Space, name: Name = None, settings: Settings = None, runs: Runs = None) -> None:
-    """Do all that a sweep does to its data before the first trial: clean, cut, decode. Starts nothing.
+    """Clean, cut and decode the data ahead of time.
 
-    Pretrained weights are fetched, too. A machine without a GPU can do it; `sweeps run` then starts at once.
-    """  # noqa: E501 - the help text
+    This is all that a sweep does before its first trial; nothing starts. Pretrained weights are
+    fetched, too. A machine without a GPU can do it; `sweeps run` then starts at once.
+    """
     from sweeps.cli.progress import reading_images
     from sweeps.paths import SweepFiles, make_folder
     from sweeps.preparing.data import changes, cut_sweep, write_data

@@ -49,10 +49,12 @@ def refit(
     storage: Storage = None,
     runs: Runs = None,
 ) -> None:
-    """Train trials on all images, for the epochs that their folds agreed on.
+    """Train trials on all images.
 
-    The models lie beside the fold models of their trial, and `sweeps predict --refit` and `sweeps pack --refit` use them. Interrupted, the same command continues.
-    """  # noqa: E501 - the help text
+    They train for the epochs that their folds agreed on. The models lie beside the fold models of
+    their trial, and `sweeps predict --refit` and `sweeps pack --refit` use them. Interrupted, the
+    same command continues.
+    """
     from sweeps.results.view import SweepView
     from sweeps.shipping.refit import Watch, refittable, run_refits
     from trainer.training.fit import Ended, pick_device

@@ -32,7 +32,10 @@ def report(
     storage: Storage = None,
     runs: Runs = None,
 ) -> None:
-    """Write one page that explains a sweep: what is best, what matters, what went wrong."""
+    """Write one page that explains a sweep.
+
+    What is best, what matters, what went wrong.
+    """
     _refuse(out, as_json=as_json, as_markdown=as_markdown, in_browser=in_browser)
     from sweeps.paths import SweepFiles, make_folder
     from sweeps.reporting.document import json_text, markdown, write_html

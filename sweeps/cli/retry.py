@@ -19,7 +19,10 @@ def retry(
     storage: Storage = None,
     runs: Runs = None,
 ) -> None:
-    """Have failed trials evaluated again, as new trials with the same seed that keep their finished folds."""  # noqa: E501 - the help text
+    """Have failed trials evaluated again.
+
+    As new trials with the same seed, which keep the folds that are finished.
+    """
     from sweeps.results.view import sweep_files
     from sweeps.study.lease import Lease
     from sweeps.upkeep.retry import retry_failed

@@ -74,7 +74,10 @@ def run(
         bool, typer.Option("--plain", help="One line per event instead of the live view.")
     ] = False,
 ) -> None:
-    """Start a sweep, or continue it: interrupted trials first, then new ones."""
+    """Start a sweep, or continue it.
+
+    Interrupted trials come first, then new ones.
+    """
     from sweeps.preparing.feasible import further_problems
     from sweeps.space.spec_reader import read_spec
 

@@ -14,11 +14,14 @@ def schema(
         typer.Option("--out", metavar="FILE", help="Write it to a file."),
     ] = None,
 ) -> None:
-    """Print the JSON schema of a search space, for editors.
+    """Print the JSON schema of a search space.
 
-    VS Code (with the YAML extension of Red Hat), PyCharm and others complete and check a search
-    space while you write it, if its first line names the schema:
-    # yaml-language-server: $schema=.foldsweep.schema.json
+    VS Code (with Red Hat's YAML extension), PyCharm and others complete and check a search space
+    while you write it, if its first line names the schema:
+
+    \b
+      # yaml-language-server: $schema=.foldsweep.schema.json
+
     `sweeps init` and `sweeps demo` write both.
     """
     from sweeps.paths import make_folder

@@ -42,7 +42,10 @@ def status(
     storage: Storage = None,
     runs: Runs = None,
 ) -> None:
-    """Show how far a sweep is, who drives it and what is left of its budget."""
+    """Show how far a sweep is.
+
+    And who drives it, what is left of its budget, and why trials failed.
+    """
     from sweeps.paths import SweepFiles
     from sweeps.results.summary import failure_groups, failures, notes, summarise
     from sweeps.results.view import SweepView, find_sweep, preparing

@@ -18,7 +18,10 @@ def stop(
     storage: Storage = None,
     runs: Runs = None,
 ) -> None:
-    """Start no new trials in a running sweep; its running trials finish."""
+    """Stop a running sweep.
+
+    No new trials start, and running ones finish. `sweeps run` continues the sweep.
+    """
     from sweeps.results.view import find_sweep, preparing
     from sweeps.study.lease import find_holder, request_stop
 

@@ -42,7 +42,10 @@ def suspects(
     storage: Storage = None,
     runs: Runs = None,
 ) -> None:
-    """Show the labels that are probably wrong, the surest first."""
+    """Show the labels that are probably wrong.
+
+    The surest come first.
+    """
     _refuse_other_sheets(sheet)
     from sweeps.results.candidates import find_candidates
     from sweeps.results.suspects import believed, find_suspects, usual_count

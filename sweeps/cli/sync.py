@@ -20,7 +20,10 @@ def sync(
     storage: Storage = None,
     runs: Runs = None,
 ) -> None:
-    """Show a sweep in W&B, TensorBoard or MLflow: sends what they do not have yet."""
+    """Show a sweep in W&B, TensorBoard or MLflow.
+
+    What they do not have yet is sent.
+    """
     from sweeps.errors import TrackerError
     from sweeps.results.view import sweep_files
     from sweeps.tracking.orders import SHOWN
