@@ -9,13 +9,14 @@ import json
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from sweeps.errors import InputError
-from trainer.data.fold_files import load_folds
-from trainer.data.folds import Folds
 from trainer.files import fold_directories, fold_directory, refit_directories, refit_directory
+
+if TYPE_CHECKING:
+    from trainer.data.folds import Folds
 
 STORAGE_FILE = "sweeps.db"  # the SQLite storage in the runs folder
 ARTIFACTS, MLFLOW_ARTIFACTS = "artifacts", "mlartifacts"
@@ -268,8 +269,10 @@ class SweepFiles:
         known: dict[str, str] = self._about().get("weights", {})
         return known
 
-    def folds(self) -> Folds:
+    def folds(self) -> "Folds":
         """Read the frozen folds."""
+        from trainer.data.fold_files import load_folds
+
         return load_folds(self.folds_file)
 
     def _about(self) -> dict[str, Any]:

@@ -57,15 +57,14 @@ app = typer.Typer(
         "classification task."
     ),
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 
-def _version(asked: bool) -> None:
-    if asked:
+def _version(ctx: typer.Context, asked: bool) -> None:
+    if asked and not ctx.resilient_parsing:  # so does completion call it
         import importlib.metadata
 
         print(f"foldsweep {importlib.metadata.version('foldsweep')}")

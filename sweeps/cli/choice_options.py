@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sweeps.cli.options import opened, sweep_name
+from sweeps.cli.options import begun_sweeps, opened, sweep_name
 from sweeps.errors import InputError
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ From = Annotated[
         "--from",
         metavar="SWEEP|FILE.npz",
         help="Another sweep over the same folds, or predictions made elsewhere. Repeatable.",
+        autocompletion=begun_sweeps,
     ),
 ]
 MaxMembers = Annotated[

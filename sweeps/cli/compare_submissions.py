@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sweeps.cli.options import Common, Runs, Storage, runs_folder, stored
+from sweeps.cli.options import Common, Runs, Storage, begun_sweeps, runs_folder, stored
 from sweeps.errors import InputError
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ def compare_submissions(
             "--sweep",
             metavar="SWEEP",
             help="The sweep of both: names of classes, and how much of a public score is chance.",
+            autocompletion=begun_sweeps,
         ),
     ] = None,
     probabilities: Annotated[

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sweeps.cli.options import Runs, Storage, runs_folder, stored
+from sweeps.cli.options import Runs, Storage, begun_sweeps, runs_folder, stored
 from sweeps.errors import InputError
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ def delete(
             metavar="SWEEP",
             help="A sweep's name or its YAML.",
             show_default=False,
+            autocompletion=begun_sweeps,
         ),
     ],
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sweeps.cli.options import Json, Runs, Storage, opened, runs_folder, sweep_name
+from sweeps.cli.options import Json, Runs, Storage, begun_sweeps, opened, runs_folder, sweep_name
 from sweeps.errors import InputError
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ def gc(
             metavar="[SWEEP]",
             help="A sweep's name or its YAML (default: all of them).",
             show_default=False,
+            autocompletion=begun_sweeps,
         ),
     ] = None,
     keep: Annotated[

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sweeps.cli.completion import space_files, sweep_names
 from sweeps.errors import InputError
 
 if TYPE_CHECKING:
@@ -30,6 +31,13 @@ def tracker_names(given: list[Tracker] | None) -> "tuple[TrackerName, ...]":
     return tuple(tracker.value for tracker in given or ())
 
 
+def begun_sweeps(ctx: typer.Context, incomplete: str) -> list[str]:
+    """What completes the name of a sweep: those that are stored, else search spaces."""
+    folder = runs_folder(ctx.params.get("runs"))
+    names = sweep_names(storage_url(ctx.params.get("storage"), folder), folder)
+    return [name for name in names if name.startswith(incomplete)] or space_files(incomplete)
+
+
 Storage = Annotated[
     str | None,
     typer.Option(
@@ -46,7 +54,13 @@ Runs = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Space = Annotated[
-    Path, typer.Argument(metavar="SPACE", help="The search space (YAML).", show_default=False)
+    Path,
+    typer.Argument(
+        metavar="SPACE",
+        help="The search space (YAML).",
+        show_default=False,
+        autocompletion=space_files,
+    ),
 ]
 Common = Annotated[bool, typer.Option("--common", help="Use only the images that both files have.")]
 Settings = Annotated[
@@ -67,6 +81,7 @@ SweepName = Annotated[
         metavar="[SWEEP]",
         help="A sweep's name or its YAML (default: the latest).",
         show_default=False,
+        autocompletion=begun_sweeps,
     ),
 ]
 
