@@ -2,11 +2,10 @@
 
 import dataclasses
 import json
-import os
 import sys
-from pathlib import Path
 
-from sweeps.cli.options import Json, Runs, Storage, opened, runs_folder
+from sweeps.cli.options import Json, Runs, Storage, opened
+from sweeps.results.named import nothing_yet
 
 
 def list_sweeps(as_json: Json = False, storage: Storage = None, runs: Runs = None) -> None:
@@ -15,7 +14,7 @@ def list_sweeps(as_json: Json = False, storage: Storage = None, runs: Runs = Non
     from sweeps.results.summary import State, summarise
     from sweeps.results.view import SweepView, find_sweep, names, newer, preparing
 
-    if _nothing_yet(storage, runs):
+    if nothing_yet(storage, runs):
         print("no sweeps yet. `sweeps run SPACE` starts one", file=sys.stderr)
         if as_json:
             print("[]")
@@ -49,11 +48,3 @@ def list_sweeps(as_json: Json = False, storage: Storage = None, runs: Runs = Non
         rows.append([name, "0", "0", "0", "-", "-", "-", doing])
     columns = ("sweep", "completed", "pruned", "failed", "best", "metric", "started", "driver")
     print_table(columns, rows, right=columns[1:5])
-
-
-def _nothing_yet(storage: str | None, runs: Path | None) -> bool:
-    """Whether the user named no storage, and the default one is not there yet."""
-    from sweeps.paths import STORAGE_FILE
-
-    named = storage or os.environ.get("SWEEPS_STORAGE")
-    return not named and not (runs_folder(runs) / STORAGE_FILE).exists()
