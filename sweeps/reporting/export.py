@@ -8,7 +8,7 @@ import dataclasses
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from optuna.trial import FrozenTrial, TrialState
 
@@ -22,6 +22,9 @@ from sweeps.space.spec import max_epochs
 from sweeps.study import records
 from trainer.files import atomic_write, csv_bytes
 from trainer.training.result import RESULT, read_curve
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Row = dict[str, Any]
 STATES = {
@@ -184,6 +187,21 @@ def _curve(directory: Path) -> list[dict[str, float]]:
         return []
 
 
+def frame_of(table: Table) -> "pd.DataFrame":
+    """The table as a data frame; the Parquet file of the table reads as the same one.
+
+    A column has one type, with a value for what is missing. Values of several types, such as the
+    sizes 128 and "280x210" of `resize`, become texts; a list or a mapping becomes JSON.
+    """
+    import pandas as pd  # this takes 0.4 s, which a CSV file does not need
+
+    frame = pd.DataFrame(_cells(table), columns=list(table.columns)).convert_dtypes()
+    for name in frame.columns:
+        if frame[name].dtype == object:
+            frame[name] = frame[name].map(str, na_action="ignore").astype("string")
+    return frame
+
+
 def write_tables(tables: Mapping[Path, Callable[[], Table]]) -> dict[Path, int]:
     """Write tables as CSV or Parquet files, by the suffix. Each file is whole or absent.
 
@@ -216,17 +234,13 @@ def write_tables(tables: Mapping[Path, Callable[[], Table]]) -> dict[Path, int]:
 
 
 def _bytes(table: Table, *, parquet: bool) -> bytes:
-    cells = [[_plain(row.get(name)) for name in table.columns] for row in table.rows]
-    if not parquet:
-        return csv_bytes(table.columns, cells)
-    import pandas as pd  # this takes 0.4 s, which a CSV file does not need
+    if parquet:
+        return frame_of(table).to_parquet(index=False)
+    return csv_bytes(table.columns, _cells(table))
 
-    frame = pd.DataFrame(cells, columns=list(table.columns)).convert_dtypes()
-    for name in frame.columns:
-        # a column of Parquet has one type, and `resize` may be 128 and "280x210"
-        if frame[name].dtype == object:
-            frame[name] = frame[name].map(str, na_action="ignore").astype("string")
-    return frame.to_parquet(index=False)
+
+def _cells(table: Table) -> list[list[Any]]:
+    return [[_plain(row.get(name)) for name in table.columns] for row in table.rows]
 
 
 def _plain(value: Any) -> Any:

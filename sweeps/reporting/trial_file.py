@@ -14,7 +14,6 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
-from sweeps.errors import InputError
 from sweeps.paths import SweepFiles, TrialFiles
 from sweeps.results.view import SweepView
 from sweeps.search.distributions import values_of
@@ -33,10 +32,12 @@ class TrialFile:
     """A trial as a search space of one point.
 
     Attributes:
-        text: the YAML.
+        content: the search space, as JSON-like values.
+        text: the YAML of it.
         notes: what a user has to do, or to know, before the file gives the same results.
     """
 
+    content: Mapping[str, Any]
     text: str
     notes: tuple[str, ...]
 
@@ -52,16 +53,12 @@ def trial_file(view: SweepView, files: SweepFiles, number: int) -> TrialFile:
         InputError: there is no such trial, or the sweep's copy of its search space is missing or
             damaged.
     """
-    if not 0 <= number < len(view.trials):
-        last = len(view.trials) - 1
-        known = f"they are numbered 0 to {last}" if view.trials else "there is none yet"
-        raise InputError(f"--trial {number}: sweep {view.name!r} has no such trial, {known}")
+    trial = view.trial(number)
     spec = read_spec(files.spec)
-    trial = view.trials[number]
     values = {**view.record.defaults, **values_of(spec.space, trial.params)}
     content = _content(view, spec, files, values, name=f"{view.name}-trial-{number}")
     text = _head(view, trial, _threads(files.trial(number))) + _yaml(content)
-    return TrialFile(text, tuple(_notes(view, spec, files, values)))
+    return TrialFile(content, text, tuple(_notes(view, spec, files, values)))
 
 
 def _content(

@@ -54,6 +54,18 @@ class SweepView:
         assert name in METRIC_NAMES or user_metric(name)
         return name
 
+    def trial(self, number: int) -> FrozenTrial:
+        """The trial with this number.
+
+        Raises:
+            InputError: there is no such trial.
+        """
+        if not 0 <= number < len(self.trials):
+            last = len(self.trials) - 1
+            known = f"they are numbered 0 to {last}" if self.trials else "there is none yet"
+            raise InputError(f"trial {number}: sweep {self.name!r} has no such trial, {known}")
+        return self.trials[number]
+
     def ranked(self) -> list[FrozenTrial]:
         """The complete trials on the sweep's leaderboard, best first."""
         return rank(self.trials, goal=self.goal, sweep=self.name)

@@ -41,7 +41,7 @@ def test_one_trial_is_printed_as_yaml(sweeps: Callable[..., Ended], recorded: Re
         ),
         (["--trials", "t.csv", "--folds", "t.csv"], "t.csv: each table needs a file of its own"),
         (["--trials", "t.txt"], "t.txt: expected a file that ends with .csv, .parquet, .pq"),
-        (["--trial", "7"], "--trial 7: sweep 'curve' has no such trial, they are numbered 0 to 0"),
+        (["--trial", "7"], "trial 7: sweep 'curve' has no such trial, they are numbered 0 to 0"),
     ],
 )
 def test_what_cannot_be_exported_is_one_error(

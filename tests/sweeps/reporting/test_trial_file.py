@@ -61,7 +61,7 @@ def test_an_unknown_trial_is_named_with_those_that_exist(view: SweepView, people
     for number in (4, -1):
         with pytest.raises(
             InputError,
-            match=rf"^--trial {number}: sweep 'people' has no such trial, "
+            match=rf"^trial {number}: sweep 'people' has no such trial, "
             "they are numbered 0 to 3$",
         ):
             trial_file(view, SweepFiles.of(people, "people"), number)
