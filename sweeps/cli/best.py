@@ -19,11 +19,10 @@ from sweeps.cli.options import (
     storage_url,
     stored,
 )
-from sweeps.errors import InputError, NothingCompletedError
+from sweeps.errors import InputError
 
 if TYPE_CHECKING:
     from sweeps.results.choice import Wish
-    from sweeps.results.leaderboard import Leaderboard
     from sweeps.results.view import SweepView
     from sweeps.shipping.holdout import Look
 
@@ -75,7 +74,7 @@ def best(
     )
     from sweeps.cli.progress import telling
     from sweeps.results.choice import choose
-    from sweeps.results.leaderboard import leaderboard
+    from sweeps.results.leaderboard import leaderboard, refuse_empty
     from sweeps.results.view import SweepView
 
     if as_csv and as_json:
@@ -140,17 +139,4 @@ def _on_holdout(view: "SweepView", wish: "Wish", *, runs: Path) -> "tuple[Look, 
             kept=lambda: with_weights(view, runs=runs),
             say=lambda text: print(f"note: {text}", file=sys.stderr, flush=True),
             compute=compute(progress),
-        )
-
-
-def refuse_empty(found: "Leaderboard") -> None:
-    """Check that a trial is complete.
-
-    Raises:
-        NothingCompletedError: no trial is.
-    """
-    if not found.trials:
-        raise NothingCompletedError(
-            f"sweep {found.sweep!r} has no completed trial yet "
-            f"({found.pruned} pruned, {found.failed} failed). `sweeps status` shows how it goes"
         )

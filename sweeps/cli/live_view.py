@@ -8,7 +8,7 @@ import datetime
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sweeps.running.described import format_value
+from sweeps.running.described import counts, format_value
 from sweeps.running.events import EndState, Leader, Phase, Running, Snapshot, TrialEnded
 
 WIDE = 100  # columns; narrower pictures leave the parameters out
@@ -32,24 +32,6 @@ def draw(name: str, snapshot: Snapshot, *, width: int, height: int) -> list[str]
     best = _best(snapshot.leaders, lines=room - len(running), width=width)
     lines = [*head, *running, *best, *last]
     return [_cut(line, width) for line in lines[: max(1, height)]]
-
-
-def counts(s: Snapshot) -> str:
-    """The counts and the best score of a sweep, on one line."""
-    of = f" of {s.cap}" if s.cap is not None else ""
-    repeats = f" ({s.repeats} equal to earlier ones do not count)" if s.repeats else ""
-    finishes = f" ({s.finishes} that finish pruned ones do not count)" if s.finishes else ""
-    interrupted = f", {s.interrupted} interrupted" if s.interrupted else ""
-    spread = ""
-    if s.leaders and s.leaders[0].std is not None:
-        spread = f" ± {s.leaders[0].std:.4f}"
-    best = (
-        "" if s.best_score is None else f"; best {s.best_score:.4f}{spread} (trial {s.best_number})"
-    )
-    listed = (
-        f"{s.completed} completed, {s.pruned} pruned, {len(s.running)} running, {s.failed} failed"
-    )
-    return f"{listed}{interrupted}{of}{repeats}{finishes}{best}"
 
 
 def _times(s: Snapshot) -> str:

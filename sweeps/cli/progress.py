@@ -1,13 +1,11 @@
 """The progress of a running sweep: a live view on a terminal, else one line per event."""
 
 import contextlib
-import datetime
 import queue
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
-from typing import Protocol, TextIO
+from typing import Protocol
 
 from rich.console import Console, RenderableType
 from rich.live import Live
@@ -15,26 +13,17 @@ from rich.progress import Progress as RichProgress
 from rich.progress import TaskID
 from rich.text import Text
 
-from sweeps.cli.live_view import counts, draw
-from sweeps.running.described import describe
-from sweeps.running.events import (
-    EndState,
-    EpochFinished,
-    Event,
-    Notice,
-    ProgressView,
-    Snapshot,
-    TrialEnded,
-)
-
-IMAGES_EVERY_S = 30.0  # time between two plain lines about the images
+from sweeps.cli.live_view import draw
+from sweeps.running.described import counts, describe
+from sweeps.running.events import EndState, Event, Notice, ProgressView, Snapshot, TrialEnded
+from sweeps.running.plain_lines import PlainLines
 
 
 @contextlib.contextmanager
 def reading_images(*, plain: bool = False) -> Iterator[Callable[[str, int, int], None]]:
     """Show how far a long activity is, in a command that runs no sweep.
 
-    On a terminal the progress is a bar, else a line every `IMAGES_EVERY_S` seconds and at the end.
+    On a terminal the progress is a bar, else a line every half minute and at the end.
 
     Args:
         plain: print lines on a terminal, too.
@@ -45,7 +34,7 @@ def reading_images(*, plain: bool = False) -> Iterator[Callable[[str, int, int],
     """
     console = Console(stderr=True)
     if plain or not console.is_terminal:
-        yield PlainProgress().images
+        yield PlainLines().images
         return
     with RichProgress(*RichProgress.get_default_columns(), console=console, transient=True) as bar:
         tasks: dict[str, TaskID] = {}
@@ -84,48 +73,7 @@ class Progress(ProgressView, Protocol):
 def choose_progress(*, plain: bool) -> Progress:
     """The live view if stderr is a terminal and `plain` is false, else plain lines."""
     console = Console(stderr=True)
-    return PlainProgress() if plain or not console.is_terminal else LiveProgress(console)
-
-
-class PlainProgress:
-    """A view that prints one line per event on stderr, with the time of day."""
-
-    def __init__(self, stream: TextIO | None = None) -> None:
-        self._stream = stream or sys.stderr
-        self._lock = threading.Lock()
-        self._snapshot: Callable[[], Snapshot] | None = None
-        self._images_at = time.monotonic()
-
-    def notify(self, event: Event) -> None:
-        """Print the event as one line, unless it is one of thousands."""
-        if isinstance(event, EpochFinished):
-            return
-        line = describe(event)
-        if isinstance(event, TrialEnded) and self._snapshot is not None:
-            line += f"  [{counts(self._snapshot())}]"
-        with self._lock:
-            print(
-                f"{datetime.datetime.now().astimezone():%H:%M:%S}  {line}",
-                file=self._stream,
-                flush=True,
-            )
-
-    def watch(self, name: str, snapshot: Callable[[], Snapshot]) -> None:
-        """From now on, add the counts of the sweep to the line of an ended trial."""
-        self._snapshot = snapshot
-
-    def images(self, what: str, done: int, total: int) -> None:
-        """Print a line every half minute, and a line when all images are done."""
-        now = time.monotonic()
-        if done == total or now - self._images_at > IMAGES_EVERY_S:
-            self._images_at = now
-            self.notify(Notice(f"{what}: {done:,} of {total:,}"))
-
-    def __enter__(self) -> "PlainProgress":
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        pass
+    return PlainLines() if plain or not console.is_terminal else LiveProgress(console)
 
 
 class LiveProgress:

@@ -29,7 +29,6 @@ from trainer.errors import TrainerError
 
 if TYPE_CHECKING:
     from sweeps.space.spec import SweepSpec
-    from sweeps.study.reasons import SameFailure
     from sweeps.sweep import RunOptions, RunResult
 
 
@@ -110,6 +109,8 @@ def run(
 
 def _conclude(spec: "SweepSpec", result: "RunResult", options: "RunOptions") -> None:
     """Print how the sweep ended and what to do next; an exception carries the exit code."""
+    from sweeps.paths import SweepFiles
+    from sweeps.running.described import nothing_completed
     from sweeps.sweep import RunState
 
     if result.state is RunState.NOT_BEGUN:
@@ -128,28 +129,15 @@ def _conclude(spec: "SweepSpec", result: "RunResult", options: "RunOptions") -> 
     if result.broken is not None and result.state is RunState.BROKEN:
         if result.has_results:
             _show_so_far(spec.name, options)
-        raise SameFailureError(_same_failure(spec, result.broken, options))
+        failed = SweepFiles(options.runs / spec.name).trial(result.broken.trials[0])
+        raise SameFailureError(result.broken.ends_a_sweep(failed.error))
     if result.state is RunState.DRAINED:
         print(f"stopped as asked; `{options.command}` goes on with more trials", file=sys.stderr)
     end = result.snapshot
     if not result.has_results and end is not None:
-        raise NothingCompletedError(
-            f"no trial completed ({end.pruned} pruned, {end.failed} failed); "
-            f"`sweeps status {spec.name}{_place(options)}` shows the reasons"
-        )
+        shown_by = f"sweeps status {spec.name}{_place(options)}"
+        raise NothingCompletedError(nothing_completed(end, shown_by=shown_by))
     _show_best(spec, options)
-
-
-def _same_failure(spec: "SweepSpec", broken: "SameFailure", options: "RunOptions") -> str:
-    from sweeps.paths import SweepFiles
-
-    error = SweepFiles(options.runs / spec.name).trial(broken.trials[0]).error
-    return (
-        f"the sweep stopped, because {broken.count} trials in a row failed for the same reason:\n"
-        f"  {broken.reason}\n"
-        f"{error} has the traceback. Repair the cause and run the same command again: it repeats "
-        "these trials, which take nothing of run_cap, and goes on"
-    )
 
 
 def _show_so_far(name: str, options: "RunOptions") -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
+from sweeps.errors import NothingCompletedError
 from sweeps.paths import SweepFiles
 from sweeps.results.chosen import Choice, Ranked
 from sweeps.results.metric import Metric
@@ -189,6 +190,19 @@ def leaderboard(
         choice=choice,
         damaged=tuple(scores.damaged),
     )
+
+
+def refuse_empty(found: Leaderboard) -> None:
+    """Check that a trial is complete.
+
+    Raises:
+        NothingCompletedError: no trial is.
+    """
+    if not found.trials:
+        raise NothingCompletedError(
+            f"sweep {found.sweep!r} has no completed trial yet "
+            f"({found.pruned} pruned, {found.failed} failed). `sweeps status` shows how it goes"
+        )
 
 
 def _row(

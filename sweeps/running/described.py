@@ -1,4 +1,4 @@
-"""Events of a sweep as lines of text, for terminals and logs. The functions are pure."""
+"""Events and counts of a sweep as text, for terminals and logs. The functions are pure."""
 
 from typing import Any
 
@@ -7,6 +7,7 @@ from sweeps.running.events import (
     Event,
     FoldFinished,
     Notice,
+    Snapshot,
     TrialStarted,
 )
 
@@ -31,6 +32,37 @@ def describe(event: Event) -> str:
     )
     reason = f": {event.reason}" if event.reason else ""
     return f"trial {event.number} {event.state}{score} after {event.seconds:.1f} s{reason}"
+
+
+def counts(s: Snapshot) -> str:
+    """The counts and the best score of a sweep, on one line."""
+    of = f" of {s.cap}" if s.cap is not None else ""
+    repeats = f" ({s.repeats} equal to earlier ones do not count)" if s.repeats else ""
+    finishes = f" ({s.finishes} that finish pruned ones do not count)" if s.finishes else ""
+    interrupted = f", {s.interrupted} interrupted" if s.interrupted else ""
+    spread = ""
+    if s.leaders and s.leaders[0].std is not None:
+        spread = f" ± {s.leaders[0].std:.4f}"
+    best = (
+        "" if s.best_score is None else f"; best {s.best_score:.4f}{spread} (trial {s.best_number})"
+    )
+    listed = (
+        f"{s.completed} completed, {s.pruned} pruned, {len(s.running)} running, {s.failed} failed"
+    )
+    return f"{listed}{interrupted}{of}{repeats}{finishes}{best}"
+
+
+def nothing_completed(end: Snapshot, *, shown_by: str) -> str:
+    """What a user is told when a sweep ends without a completed trial.
+
+    Args:
+        end: the sweep at its end.
+        shown_by: what shows why.
+    """
+    return (
+        f"no trial completed ({end.pruned} pruned, {end.failed} failed); "
+        f"`{shown_by}` shows the reasons"
+    )
 
 
 def format_value(value: Any) -> str:

@@ -3,6 +3,7 @@
 import dataclasses
 import re
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from optuna.trial import FrozenTrial
@@ -30,6 +31,19 @@ class SameFailure:
     def count(self) -> int:
         """The number of these trials."""
         return len(self.trials)
+
+    def ends_a_sweep(self, traceback: Path) -> str:
+        """What a user is told when these failures, one after another, ended the sweep.
+
+        Args:
+            traceback: the file with the traceback of the first of the trials.
+        """
+        return (
+            f"the sweep stopped, because {self.count} trials in a row failed for the same reason:\n"
+            f"  {self.reason}\n"
+            f"{traceback} has the traceback. Repair the cause and run the same command again: it "
+            "repeats these trials, which take nothing of run_cap, and goes on"
+        )
 
 
 def kind_of(text: str, params: Mapping[str, Any]) -> str:

@@ -3,14 +3,12 @@
 import io
 import re
 import threading
-import types
 
 import pytest
 from rich.console import Console
 
 from sweeps.cli.progress import (
     LiveProgress,
-    PlainProgress,
     choose_progress,
     reading_images,
 )
@@ -24,6 +22,7 @@ from sweeps.running.events import (
     TrialEnded,
     TrialStarted,
 )
+from sweeps.running.plain_lines import PlainLines
 
 SNAPSHOT = Snapshot(
     completed=3,
@@ -108,50 +107,6 @@ def test_an_event_is_one_line(event: Event, line: str):
     assert describe(event) == line
 
 
-class TestPlain:
-    def test_prints_a_line_per_event_with_the_time_and_counts_at_a_trials_end(self):
-        stream = io.StringIO()
-        with PlainProgress(stream) as progress:
-            progress.images("reading images", 1, 1797)
-            progress.images("reading images", 1797, 1797)
-            progress.notify(
-                TrialEnded(0, "completed", 0.5, "", best=False, seconds=1)
-            )  # no driver yet
-            progress.watch("digits", Watched().snapshot)
-            progress.notify(TrialStarted(7, {"lr": 0.1}, continued=False))
-            progress.notify(TrialEnded(7, "failed", None, "out of luck", best=False, seconds=1))
-        lines = stream.getvalue().splitlines()
-        assert all(re.fullmatch(r"\d\d:\d\d:\d\d  .*", line) for line in lines)
-        assert [line[10:] for line in lines] == [
-            "reading images: 1,797 of 1,797",
-            "trial 0 completed 0.5000 after 1.0 s",
-            "trial 7 started  lr=0.1",
-            "trial 7 failed after 1.0 s: out of luck  "
-            "[3 completed, 1 pruned, 2 running, 1 failed of 16; best 0.9123 (trial 2)]",
-        ]
-
-    def test_says_how_far_the_images_are_now_and_then_and_at_the_end(
-        self, monkeypatch: pytest.MonkeyPatch
-    ):
-        now = [1000.0]
-        stream = io.StringIO()
-        monkeypatch.setattr(
-            "sweeps.cli.progress.time", types.SimpleNamespace(monotonic=lambda: now[0])
-        )
-        progress = PlainProgress(stream)
-        for seconds, done in ((1, 1), (29, 2), (31, 3), (60, 4), (62, 5), (63, 6)):
-            now[0] = 1000.0 + seconds
-            progress.images("reading images", done, 6)
-        assert [line[10:] for line in stream.getvalue().splitlines()] == [
-            f"reading images: {done} of 6" for done in (3, 5, 6)
-        ]
-
-    def test_goes_to_stderr(self, capsys: pytest.CaptureFixture[str]):
-        PlainProgress().notify(Notice("hello"))
-        out, err = capsys.readouterr()
-        assert (out, err[10:]) == ("", "hello\n")
-
-
 class TestLive:
     def test_events_and_drawing_never_wait_for_each_other(self):
         """The driver tells events while it holds its lock;
@@ -228,11 +183,11 @@ class TestChoice:
         self, monkeypatch: pytest.MonkeyPatch
     ):
         assert isinstance(
-            choose_progress(plain=False), PlainProgress
+            choose_progress(plain=False), PlainLines
         )  # pytest's stderr is no terminal
         monkeypatch.setenv("FORCE_COLOR", "1")
         assert isinstance(choose_progress(plain=False), LiveProgress)
-        assert isinstance(choose_progress(plain=True), PlainProgress)
+        assert isinstance(choose_progress(plain=True), PlainLines)
 
 
 class TestReadingImages:

@@ -1,0 +1,70 @@
+"""A running sweep as plain lines, one for each event."""
+
+import io
+import re
+import types
+
+import pytest
+
+from sweeps.running.events import Notice, Running, Snapshot, TrialEnded, TrialStarted
+from sweeps.running.plain_lines import PlainLines
+
+SNAPSHOT = Snapshot(
+    completed=3,
+    pruned=1,
+    failed=1,
+    interrupted=0,
+    repeats=0,
+    finishes=0,
+    running=(
+        Running(5, fold=0, epoch=0, epochs=4, value=None),
+        Running(6, fold=2, epoch=3, epochs=4, value=0.81234),
+    ),
+    cap=16,
+    k=5,
+    best_score=0.9123,
+    best_number=2,
+    elapsed_s=3723.4,
+    eta_s=61.0,
+)
+
+
+def test_prints_a_line_per_event_with_the_time_and_counts_at_a_trials_end():
+    stream = io.StringIO()
+    with PlainLines(stream) as progress:
+        progress.images("reading images", 1, 1797)
+        progress.images("reading images", 1797, 1797)
+        progress.notify(TrialEnded(0, "completed", 0.5, "", best=False, seconds=1))  # no driver yet
+        progress.watch("digits", lambda: SNAPSHOT)
+        progress.notify(TrialStarted(7, {"lr": 0.1}, continued=False))
+        progress.notify(TrialEnded(7, "failed", None, "out of luck", best=False, seconds=1))
+    lines = stream.getvalue().splitlines()
+    assert all(re.fullmatch(r"\d\d:\d\d:\d\d  .*", line) for line in lines)
+    assert [line[10:] for line in lines] == [
+        "reading images: 1,797 of 1,797",
+        "trial 0 completed 0.5000 after 1.0 s",
+        "trial 7 started  lr=0.1",
+        "trial 7 failed after 1.0 s: out of luck  "
+        "[3 completed, 1 pruned, 2 running, 1 failed of 16; best 0.9123 (trial 2)]",
+    ]
+
+
+def test_says_how_far_the_images_are_now_and_then_and_at_the_end(monkeypatch: pytest.MonkeyPatch):
+    now = [1000.0]
+    stream = io.StringIO()
+    monkeypatch.setattr(
+        "sweeps.running.plain_lines.time", types.SimpleNamespace(monotonic=lambda: now[0])
+    )
+    progress = PlainLines(stream)
+    for seconds, done in ((1, 1), (29, 2), (31, 3), (60, 4), (62, 5), (63, 6)):
+        now[0] = 1000.0 + seconds
+        progress.images("reading images", done, 6)
+    assert [line[10:] for line in stream.getvalue().splitlines()] == [
+        f"reading images: {done} of 6" for done in (3, 5, 6)
+    ]
+
+
+def test_goes_to_stderr(capsys: pytest.CaptureFixture[str]):
+    PlainLines().notify(Notice("hello"))
+    out, err = capsys.readouterr()
+    assert (out, err[10:]) == ("", "hello\n")
