@@ -250,7 +250,7 @@ def _field_of(spec: SweepSpec, reference: str) -> str:
 def refuse(problems: list[Problem], spec: SweepSpec) -> None:
     """Raise a SpecError with these problems and their lines in the file, if there are any."""
     if problems:
-        file = YamlFile(spec.path)
+        file = YamlFile(spec.path, text=spec.text)
         raise SpecError(str(spec.path), [_placed(problem, spec, file) for problem in problems])
 
 

@@ -24,6 +24,7 @@ def note_of(spec: SweepSpec, *, data: str, storage: str) -> str:
         if isinstance(parameter.domain, Constant)
     }
     varying = ", ".join(f"`{parameter.name}`" for parameter in spec.space.varying())
+    again = f"`sweeps run {spec.path.name}`" if spec.text is None else "`foldsweep.run`"
     lines = [
         f"# {spec.name}",
         *([spec.description.strip(), ""] if spec.description.strip() else []),
@@ -43,8 +44,8 @@ def note_of(spec: SweepSpec, *, data: str, storage: str) -> str:
         "this dashboard shows counts completed trials only, of which a race leaves few; "
         f"`sweeps report {spec.name}` counts all.",
         "",
-        f"**Go on:** `sweeps run {spec.path.name}` continues the sweep, `sweeps best {spec.name}` "
-        "names the ensemble and what to expect of it on new data.",
+        f"**Go on:** {again} continues the sweep, `sweeps best {spec.name}` names the ensemble and "
+        "what to expect of it on new data.",
         *_table("Always the same", constants),
         "",
         f"Storage: `{storage}`. Edit this note as you like: it is written once.",

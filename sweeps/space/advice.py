@@ -24,8 +24,12 @@ from sweeps.space.synonyms import MISSPELT, meaning_of, metric_of
 from trainer.metrics import Goal
 
 
-def advice(raw: Mapping[str, Any], problems: Iterable[Problem], path: Path) -> list[str]:
-    """Lines about all problems together: the names of all parameters, and what repairs a file."""
+def advice(raw: Mapping[str, Any], problems: Iterable[Problem], path: Path | None) -> list[str]:
+    """Lines about all problems together: the names of all parameters, and what repairs a file.
+
+    Args:
+        path: the path of the file; None if the search space is in no file.
+    """
     lines = []
     texts = [problem.text for problem in problems]
     if LIKE_NONE in texts:
@@ -34,7 +38,7 @@ def advice(raw: Mapping[str, Any], problems: Iterable[Problem], path: Path) -> l
     name = metric.get("name") if isinstance(metric, Mapping) else None
     renamed = isinstance(name, str) and name not in METRIC_NAMES and metric_of(name) is not None
     other_words = any(text.startswith("unknown parameter. It is") for text in texts)
-    if program_of(raw) or renamed or other_words:
+    if path is not None and (program_of(raw) or renamed or other_words):
         lines.append(f"`sweeps check {path} --fix > space.yaml` writes it in our words ({GUIDE})")
     return lines
 

@@ -39,7 +39,7 @@ UNUSED_KEYS = (
 PROGRAM_KEYS = ("program", "command")
 GUIDE = "docs/from-wandb.md"
 UNUSED_METRIC_KEYS = ("impute", "impute_while_running")
-OWN = ("space", "notices", "raw", "path")  # fields of SweepSpec that are not keys of a file
+OWN = ("space", "notices", "raw", "path", "text")  # fields of SweepSpec, but no keys of a file
 _NEEDED = {
     "metric": "Write metric: {name: valid/f1, goal: maximize}; "
     f"known names: {', '.join(METRIC_NAMES)}",

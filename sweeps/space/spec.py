@@ -177,6 +177,7 @@ class SweepSpec(Section):
         tracking: the programs of others that show the sweep.
         notices: messages about content that is allowed but may not be intended.
         path: the path of the file; a path of a user function is relative to the folder of the file.
+        text: what stands in for the content of the file, as in a notebook; None if there is a file.
         raw: the content of the file after the `--set` overrides, as JSON-like values, without
             `notify`.
     """
@@ -208,6 +209,7 @@ class SweepSpec(Section):
     space: Space
     notices: tuple[str, ...] = ()
     path: Path = Path("space.yaml")
+    text: str | None = None
     raw: dict[str, Any]
 
     @property

@@ -51,11 +51,7 @@ LOSS_FIELDS = {
 
 
 PROBES = 64  # the number of sampled points that are checked as configurations
-
-
 FINITE = ("grid", "brute_force")  # the samplers that try every point of the space
-
-
 # for each sampler, the kinds of parameters that the sampler cannot model and draws independently
 ALONE = {
     "cmaes": ("lists of values", "conditions"),
@@ -68,12 +64,14 @@ def read_spec(
     path: Path,
     *,
     settings: Iterable[str] = (),
+    text: str | None = None,
     also: Callable[[SweepSpec, list[Problem]], Iterable[Problem]] = lambda spec, problems: (),
 ) -> SweepSpec:
     """Read and validate a search space file.
 
     Args:
         settings: `key=value` overrides; keys are dotted from the top, values are YAML.
+        text: what stands in for the content of the file, which then need not exist.
         also: finds further problems in what could be read of a file with problems, so that one
             error lists them all. It gets the problems that are known.
 
@@ -81,17 +79,18 @@ def read_spec(
         SpecError: the file has problems; the error lists all problems with their lines.
         InputError: the file cannot be read.
     """
-    file = SpaceFile(path, settings)
+    file = SpaceFile(path, settings, text=text)
     raw, notes = as_meant(file.raw, path)
     spec, problems = _validate(raw, path=path)
     if problems:
         readable = None if spec is None else readable_part(spec, problems)
         problems += [] if readable is None else also(readable, problems)
-        file.refuse(problems, first=program_of(raw), last=advice(raw, problems, path))
+        last = advice(raw, problems, path if text is None else None)
+        file.refuse(problems, first=program_of(raw), last=last)
     file.refuse(())
     assert spec is not None
     notices = tuple(filter(None, [program_of(raw), *notes, *spec.notices]))
-    return spec.model_copy(update={"notices": notices})
+    return spec.model_copy(update={"notices": notices, "text": text})
 
 
 def problems_of(file: SpaceFile, path: Path) -> list[Problem]:
@@ -113,7 +112,8 @@ def reread(spec: SweepSpec, raw: dict[str, Any]) -> SweepSpec:
     if problems:
         raise SpecError(str(spec.path), problems)
     assert found is not None
-    return found.model_copy(update={"notify": spec.notify, "tracking": spec.tracking})
+    kept = {"notify": spec.notify, "tracking": spec.tracking, "text": spec.text}
+    return found.model_copy(update=kept)
 
 
 def _validate(raw: dict[str, Any], *, path: Path) -> tuple[SweepSpec | None, list[Problem]]:

@@ -34,6 +34,11 @@ def test_it_says_the_question_the_data_the_constants_and_how_to_go_on(spec: Swee
     assert "Storage: `sqlite:///runs/sweeps.db`" in note
 
 
+def test_a_space_in_no_file_goes_on_where_it_came_from(spec: SweepSpec):
+    note = note_of(spec.model_copy(update={"text": "{}"}), data="", storage="")
+    assert "`foldsweep.run` continues the sweep, `sweeps best curve`" in note
+
+
 def test_a_space_without_description_or_constants_has_no_empty_parts(spec: SweepSpec):
     space = spec.space
     varying = type(space)(space.varying())

@@ -324,7 +324,7 @@ def test_a_problem_of_a_dotted_parameter_has_its_own_line(
     )
 
 
-@pytest.mark.parametrize("key", ["space", "raw", "notices"])
+@pytest.mark.parametrize("key", ["space", "raw", "notices", "text"])
 def test_a_key_that_only_the_program_uses_is_unknown(
     problems: Callable[..., list[str]], key: str
 ) -> None:

@@ -109,6 +109,16 @@ def test_an_absent_file_is_wrong_input(tmp_path: Path) -> None:
 # --- what is read
 
 
+def test_a_text_stands_in_for_a_file_that_need_not_exist() -> None:
+    spec = read_spec(Path("mask"), text=RIGHT)
+    assert (spec.path, spec.text) == (Path("mask"), RIGHT)
+    assert spec.folder == Path.cwd()
+    with pytest.raises(SpecError) as refused:
+        read_spec(Path("mask"), text="program: train.py\nmetric: {name: val_acc}\n")
+    assert str(refused.value).startswith("mask: ")
+    assert "--fix" not in str(refused.value)  # there is no file to repair
+
+
 def test_a_full_search_space_is_read(read: Callable[..., SweepSpec]) -> None:
     spec = read(
         RIGHT + "description: which lr?\nseed: 3\nmethod: random\nsampler: random\n"
