@@ -39,16 +39,13 @@ def report(
     _refuse(out, as_json=as_json, as_markdown=as_markdown, in_browser=in_browser)
     from sweeps.paths import SweepFiles, make_folder
     from sweeps.reporting.document import json_text, markdown, write_html
-    from sweeps.reporting.report import make_report
+    from sweeps.reporting.report import make_report, refuse_unfinished
     from sweeps.results.view import SweepView, sweep_files
 
     folder = runs_folder(runs)
     view = SweepView.read(stored(sweep, storage, runs))
     sweep_files(view.sweep, runs=folder)  # refuses the folder of another sweep
-    if not any(trial.state.is_finished() for trial in view.trials):
-        raise InputError(
-            f"sweep {view.name!r} has no finished trial yet. `sweeps status` shows how it goes"
-        )
+    refuse_unfinished(view)
     path = out or SweepFiles(folder / view.name).report
     if not (as_json or as_markdown):
         make_folder(path.parent, option="--out")

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from sweeps.errors import InputError
 from sweeps.reporting import sections, trial_sections
 from sweeps.reporting.document import Report
 from sweeps.reporting.gathered import Gathered
@@ -47,6 +48,18 @@ def make_report(view: SweepView, *, runs: Path, choice: Choice | None) -> Report
         facts=sections.facts(found),
         sections=tuple(section for section in made if section is not None),
     )
+
+
+def refuse_unfinished(view: SweepView) -> None:
+    """Check that there is something to report.
+
+    Raises:
+        InputError: no trial is finished.
+    """
+    if not any(trial.state.is_finished() for trial in view.trials):
+        raise InputError(
+            f"sweep {view.name!r} has no finished trial yet. `sweeps status` shows how it goes"
+        )
 
 
 def _description(found: Gathered) -> str:
