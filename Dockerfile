@@ -12,6 +12,7 @@ COPY requirements.lock ./
 RUN pip install --requirement requirements.lock
 
 COPY pyproject.toml README.md LICENSE ./
+COPY foldsweep ./foldsweep
 COPY sweeps ./sweeps
 COPY trainer ./trainer
 COPY search_spaces ./search_spaces

@@ -9,7 +9,8 @@
     view = SweepView.read(find_sweep(open_storage(options.url), "digits"))
     print(leaderboard(view, runs=options.runs, topk=5).trials[0].params)
 
-The names below are imported when they are first used.
+`foldsweep` is shorter, and made for notebooks (docs/notebook.md). The names below are imported when
+they are first used.
 """
 
 from typing import TYPE_CHECKING

@@ -12,6 +12,7 @@ ROOT = Path(__file__).parent
 # seconds; of a long table it takes three rows
 PROCESSES = {"process", "postgresql_server", "postgresql_url", "another", "child"}
 NOT_QUICK = (
+    "foldsweep",
     "integration",
     "sweeps/cli",
     "sweeps/preparing/test_feasible.py",

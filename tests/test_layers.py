@@ -46,7 +46,13 @@ WINGS = {
         "cli",
         "__main__",
     ],
+    "foldsweep": [
+        "shown",
+        "stored",
+        "starting",
+    ],
 }
+PACKAGES = tuple(WINGS)
 # `config` puts the fields together, and is itself what the images are prepared by
 SIDE_BY_SIDE = {("trainer.config", "trainer.images.preprocessing")}
 # where a foreign library may be imported, as prefixes of paths
@@ -146,7 +152,7 @@ def tree_of(path: Path) -> ast.Module:
     return ast.parse(path.read_text())
 
 
-MODULES = {module_of(path): path for path in files("sweeps", "trainer")}
+MODULES = {module_of(path): path for path in files(*PACKAGES)}
 
 
 @cache
@@ -197,7 +203,7 @@ def may_import(package: str, wing: str) -> set[str]:
 
 @pytest.mark.parametrize(
     "path",
-    [p for p in files("sweeps", "trainer") if p.parent.parent != ROOT or p.stem != "__init__"],
+    [p for p in files(*PACKAGES) if p.parent.parent != ROOT or p.stem != "__init__"],
     ids=name_of,
 )
 def test_a_wing_imports_only_what_stands_before_it(path: Path):
@@ -237,12 +243,27 @@ def test_no_modules_import_each_other_in_a_circle():
 @pytest.mark.parametrize("path", files("trainer"), ids=name_of)
 def test_the_trainer_knows_nothing_of_sweeps(path: Path):
     for imported in imports(path):
-        assert imported.split(".")[0] not in ("sweeps", "ray", "optuna", "wandb", "typer")
+        assert imported.split(".")[0] not in (
+            "sweeps",
+            "foldsweep",
+            "ray",
+            "optuna",
+            "wandb",
+            "typer",
+        )
+
+
+def test_a_notebook_and_the_commands_know_nothing_of_each_other():
+    """What both need stands before both of them."""
+    for path in files("sweeps"):
+        assert not any(name.split(".")[0] == "foldsweep" for name in imports(path)), name_of(path)
+    for path in files("foldsweep"):
+        assert not any(wing_of(name) == ("sweeps", "cli") for name in ours(path)), name_of(path)
 
 
 @pytest.mark.parametrize("library", FOREIGN)
 def test_a_foreign_library_appears_in_one_place(library: str):
-    for path in files("sweeps", "trainer"):
+    for path in files(*PACKAGES):
         if any(f"{name}.".startswith(f"{library}.") for name in imports(path)):
             assert name_of(path).startswith(tuple(FOREIGN[library])), f"{name_of(path)}: {library}"
 
@@ -299,26 +320,26 @@ def test_the_commands_defer_every_heavy_import(path: Path):
 
 def test_only_the_study_writes_the_storage():
     """The mirror of a driver writes its own in-memory study; nobody else calls a writing method."""
-    for path in files("sweeps"):
+    for path in files("sweeps", "foldsweep"):
         called = {node.attr for node in ast.walk(tree_of(path)) if isinstance(node, ast.Attribute)}
         if called & set(WRITES):
             assert name_of(path).startswith(("sweeps/study/", "sweeps/search/mirror.py"))
 
 
 def test_only_records_reads_the_attributes_of_stored_trials():
-    for path in files("sweeps"):
+    for path in files("sweeps", "foldsweep"):
         read = {node.attr for node in ast.walk(tree_of(path)) if isinstance(node, ast.Attribute)}
         if "user_attrs" in read and path.name != "records.py":
             lines = [line for line in path.read_text().splitlines() if "user_attrs" in line]
             assert all("SweepRecord.of(" in line for line in lines), name_of(path)
 
 
-@pytest.mark.parametrize("path", files("sweeps", "trainer", "tests"), ids=name_of)
+@pytest.mark.parametrize("path", files(*PACKAGES, "tests"), ids=name_of)
 def test_files_and_functions_are_short_enough_to_read(path: Path):
     limit = TEST_LINES if name_of(path).startswith("tests/") else FILE_LINES
     assert len(path.read_text().splitlines()) <= limit
-    if name_of(path).startswith(("tests/", "sweeps/cli/")):
-        return  # a command has a parameter for each of its options
+    if name_of(path).startswith(("tests/", "sweeps/cli/", "foldsweep/")):
+        return  # a command has a parameter for each of its options, and so has it in a notebook
     for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.FunctionDef):
             given = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
@@ -363,5 +384,5 @@ IMPORTED_AS = {
 
 
 def test_there_is_no_drawer_for_everything():
-    for path in files("sweeps", "trainer"):
+    for path in files(*PACKAGES):
         assert path.stem not in ("utils", "common", "helpers", "misc")

@@ -34,7 +34,9 @@ def test_the_wheel_carries_all_the_demo_needs(tmp_path: Path):
 
     environment = {**os.environ, "PYTHONPATH": str(site), "SWEEPS_CACHE": str(tmp_path / "cache")}
     program = (
-        "import sweeps, sys; assert sweeps.__file__.startswith(sys.argv.pop(1)); "
+        "import foldsweep, sweeps, sys; "
+        "assert all(each.__file__.startswith(sys.argv[1]) for each in (foldsweep, sweeps)); "
+        "del sys.argv[1]; "
         "from sweeps.cli import main; main()"
     )
 
