@@ -47,7 +47,8 @@ def test_three_equal_failures_end_the_sweep_and_repairing_the_cause_continues_it
 
     said = sweeps("status", "tiny").out
     assert (
-        "driver     none: 3 trials in a row failed for the same reason; `sweeps run` repeats them\n"
+        "driver     none: 3 trials in a row failed for the same reason; "
+        "`sweeps run tiny.yaml --local` repeats them\n"
     ) in said
     assert said.count("is out") == 1
     assert "failed     3 trials (0, 1, 2): " in said
