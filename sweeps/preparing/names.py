@@ -1,22 +1,19 @@
-"""Names of backbones and optimizers as users write them, in the words of the installed timm.
+"""Names of backbones that timm has given up, in the words of the installed timm.
 
-Public code and W&B sweeps name models as timm did when they were written, with upper case, or by
-the address on timm's hub.
+Public code and W&B sweeps name models as timm did when they were written. Other spellings of a name
+are read before, by `sweeps.space.as_meant`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sweeps.space.points import KEY as START_WITH
 from sweeps.space.spec import SweepSpec
 from sweeps.space.spec_reader import reread
 from trainer.fields.declare import is_user_function
-from trainer.model.timm_names import canonical_backbone, canonical_optimizer
+from trainer.model.timm_names import canonical_backbone
 
-NAMED: dict[str, Callable[[str], str]] = {
-    "backbone": canonical_backbone,
-    "optimizer": canonical_optimizer,
-}
+BACKBONE = "backbone"
 
 
 def in_timms_words(spec: SweepSpec) -> SweepSpec:
@@ -26,17 +23,16 @@ def in_timms_words(spec: SweepSpec) -> SweepSpec:
         SpecError: with these names, the search space is not valid any more.
     """
     changed = {
-        (name, value): NAMED[name](value)
-        for name in NAMED
-        for value in spec.space.values_of(name)
-        if isinstance(value, str) and not is_user_function(value) and NAMED[name](value) != value
+        value: known
+        for value in spec.space.values_of(BACKBONE)
+        if (known := known_name(BACKBONE, value)) != value
     }
     if not changed:
         return spec
     found = reread(spec, renamed(spec.raw))
     notices = [
-        f"{name} {value} is called {known} in the installed timm"
-        for (name, value), known in changed.items()
+        f"{BACKBONE} {value} is called {known} in the installed timm"
+        for value, known in changed.items()
     ]
     told = dict.fromkeys((*spec.notices, *found.notices, *notices))
     return found.model_copy(update={"notices": tuple(told)})
@@ -59,7 +55,7 @@ def renamed(raw: Mapping[str, Any]) -> dict[str, Any]:
 
 def _with_known_values(name: str, entry: Any) -> Any:
     """The entry of one parameter. Names that become equal become one, with all its probability."""
-    if name not in NAMED or not isinstance(entry, Mapping):
+    if name != BACKBONE or not isinstance(entry, Mapping):
         return entry
     result = dict(entry)
     if "value" in entry:
@@ -104,7 +100,7 @@ def _each_known(values: Any) -> Any:
 
 
 def known_name(name: str, value: Any) -> Any:
-    """The value of a parameter; a backbone or optimizer in the words of the installed timm."""
-    if name not in NAMED or not isinstance(value, str) or is_user_function(value):
+    """The value of a parameter; a backbone in the words of the installed timm."""
+    if name != BACKBONE or not isinstance(value, str) or is_user_function(value):
         return value
-    return NAMED[name](value)
+    return canonical_backbone(value)

@@ -22,12 +22,7 @@ from sweeps.space.language import read_space
 from sweeps.space.synonyms import meaning_of, nearest, word
 from sweeps.space.yaml_file import read_scalar
 from trainer.fields.declare import is_user_function
-from trainer.model.timm_names import (
-    canonical_backbone,
-    canonical_optimizer,
-    check_backbone,
-    check_optimizer,
-)
+from trainer.model.timm_names import canonical_backbone, check_backbone, check_optimizer
 
 # what a switch that is on means where ours is a probability, or the decay of an average
 ON = {
@@ -200,16 +195,13 @@ def value_problem(field: str, value: Any) -> str | None:
     """Why a field does not take a value, names that timm does not know included; or None."""
     problem = field_problem(field, value)
     if problem is None and field in _TIMM and not is_user_function(value):
-        canonical, check = _TIMM[field]
-        problem = check(canonical(value)) and f"timm has no {field} {value!r}"
+        name = canonical_backbone(value) if field == "backbone" else value
+        problem = _TIMM[field](name) and f"timm has no {field} {value!r}"
     return problem
 
 
-# for a field of names of timm: today's name for an older one, and what is wrong with a name
-_TIMM = {
-    "backbone": (canonical_backbone, check_backbone),
-    "optimizer": (canonical_optimizer, check_optimizer),
-}
+# for a field of names of timm: what is wrong with a name
+_TIMM = {"backbone": check_backbone, "optimizer": check_optimizer}
 
 
 def fitted_range(field: str, entry: Mapping[str, Any]) -> dict[str, Any]:

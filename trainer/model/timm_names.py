@@ -24,8 +24,6 @@ EXCLUDED = {
     "fused*": "it needs NVIDIA's apex package; adam, adamw and sgd are fused without it",
     "kron*": "it does not resume exactly from a checkpoint",
 }
-# A model's address on timm's hub is one of these and the model's name.
-HUB_PREFIXES = ("hf-hub:", "hf_hub:", "timm/")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,29 +53,20 @@ def known_optimizers() -> frozenset[str]:
 
 
 def canonical_backbone(name: str) -> str:
-    """The name that the installed timm has for what a user calls a backbone.
+    """The name that the installed timm has for a backbone whose name it has given up.
 
-    Upper case, the model's address on timm's hub, and names that timm has given up are understood.
-    A name that is not understood is returned as it is: `check_backbone` says what is wrong with it.
+    Any other name is returned as it is: `check_backbone` says what is wrong with it.
 
     Example:
-        >>> canonical_backbone("timm/ResNet50.A1_in1k"), canonical_backbone("swsl_resnext50_32x4d")
-        ('resnet50.a1_in1k', 'resnext50_32x4d.fb_swsl_ig1b_ft_in1k')
+        >>> canonical_backbone("swsl_resnext50_32x4d"), canonical_backbone("resnet50")
+        ('resnext50_32x4d.fb_swsl_ig1b_ft_in1k', 'resnet50')
     """
     registry = _registry()
-    short = name.strip().lower()  # all names in timm are lower case
-    for prefix in HUB_PREFIXES:
-        short = short.removeprefix(prefix)
+    known = name
     # timm gives some names up for others that it has given up, too
-    while short in registry["renamed"]:
-        short = registry["renamed"][short]
-    return short if short in registry["backbones"] else name
-
-
-def canonical_optimizer(name: str) -> str:
-    """The name of an optimizer in lower case if timm knows it, else the name as it is."""
-    short = name.strip().lower()
-    return short if short in _registry()["optimizers"] else name
+    while known in registry["renamed"]:
+        known = registry["renamed"][known]
+    return known if known in registry["backbones"] else name
 
 
 def weights_source(name: str) -> WeightsSource | None:

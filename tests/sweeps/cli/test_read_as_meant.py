@@ -50,7 +50,8 @@ def test_the_parts_of_a_data_set_are_no_classes(
         ("folds: {k: 2}", "folds: {column: fold}"),
     )
     assert sweeps(*command, advice).code == 0
-    assert sweeps("check", space((SOURCE, "{source: data, layout: class_folders}"))).code == 0
+    all_the_same = space((SOURCE, "{source: data, layout: class_folders}"))
+    assert sweeps("check", all_the_same, "--name", "another").code == 0
 
 
 @COMMANDS
