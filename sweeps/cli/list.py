@@ -1,6 +1,5 @@
 """`sweeps list`: list all sweeps of a storage."""
 
-import dataclasses
 import json
 import sys
 
@@ -31,9 +30,9 @@ def list_sweeps(as_json: Json = False, storage: Storage = None, runs: Runs = Non
             file=sys.stderr,
         )
     if as_json:
-        listed = [dataclasses.asdict(summary) for summary in summaries]
+        listed = [summary.as_json() for summary in summaries]
         listed += [
-            {"sweep": name, "state": State.PREPARING, "holder": dataclasses.asdict(holder)}
+            {"sweep": name, "state": State.PREPARING, "holder": holder.as_json()}
             for name, holder in begun.items()
         ]
         print(json.dumps(listed, indent=2))

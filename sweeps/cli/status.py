@@ -76,7 +76,7 @@ def status(
             ],
             "notes": noted,
         }
-        print(json.dumps({**dataclasses.asdict(summary), **_now(view), **more}, indent=2))
+        print(json.dumps({**summary.as_json(), **_now(view), **more}, indent=2))
         return
     score = "none yet" if summary.best_score is None else f"{summary.best_score:.4f}"
     command = view.record.command or "sweeps run"
@@ -108,7 +108,7 @@ def _print_preparing(name: str, holder: "Holder", *, as_json: bool) -> None:
     from sweeps.results.summary import State
 
     if as_json:
-        known = {"sweep": name, "state": State.PREPARING, "holder": dataclasses.asdict(holder)}
+        known = {"sweep": name, "state": State.PREPARING, "holder": holder.as_json()}
         print(json.dumps(known, indent=2))
         return
     print(f"sweep      {name}")

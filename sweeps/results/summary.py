@@ -7,6 +7,7 @@ import dataclasses
 import datetime
 import enum
 from collections.abc import Sequence
+from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
@@ -103,6 +104,11 @@ class Summary:
     holder: Holder | None
     state: State
     broken: int
+
+    def as_json(self) -> dict[str, Any]:
+        """The attributes for JSON."""
+        holder = None if self.holder is None else self.holder.as_json()
+        return {**dataclasses.asdict(self), "holder": holder}
 
 
 def summarise(view: SweepView) -> Summary:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import datetime
+from typing import Any
 
 from sweeps import processes
 
@@ -31,6 +32,11 @@ class Holder:
     def __str__(self) -> str:
         since = datetime.datetime.fromtimestamp(self.since).astimezone()
         return f"process {self.pid} on {self.host} since {since:%Y-%m-%d %H:%M:%S}"
+
+    def as_json(self) -> dict[str, Any]:
+        """The attributes for JSON; `since` is ISO 8601 in local time."""
+        since = datetime.datetime.fromtimestamp(self.since).astimezone()
+        return {**dataclasses.asdict(self), "since": since.isoformat(timespec="seconds")}
 
     def is_dead_on_this_machine(self) -> bool:
         """Whether the holder was a process of this machine and no longer exists."""

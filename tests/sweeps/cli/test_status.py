@@ -76,12 +76,16 @@ def test_who_drives_it(sweeps: Callable[..., Ended], recorded: Recorded):
     try:
         line = sweeps("status").out.splitlines()[1]
         holder = find_holder(engine, "curve")
+        assert holder is not None
         as_json = json.loads(sweeps("status", "--json").out)["holder"]
     finally:
         lease.release()
     assert line == f"driver     {holder}"
     assert line.startswith(f"driver     process {os.getpid()} on {socket.gethostname()} since 20")
     assert (as_json["pid"], as_json["host"]) == (os.getpid(), socket.gethostname())
+    since = datetime.datetime.fromisoformat(as_json["since"])
+    assert since.tzinfo is not None
+    assert abs(since.timestamp() - holder.since) <= 1
 
 
 def test_a_sweep_that_reads_its_images_is_known_before_it_is_stored(
