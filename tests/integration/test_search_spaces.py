@@ -14,7 +14,7 @@ from PIL import Image
 
 from sweeps.samples.faces import write_faces
 from sweeps.space.spec_reader import read_spec
-from tests.integration.conftest import command
+from tests.integration.conftest import called
 from trainer.data.fold_column import ALWAYS_TRAINED
 from trainer.data.fold_files import load_folds
 from trainer.data.folds import Folds
@@ -37,7 +37,7 @@ def run(
 ) -> str:
     """Run a search space to its end; what was said meanwhile."""
     words = [word for setting in (*SHORTER, *settings) for word in ("--set", setting)]
-    done = command(
+    done = called(
         "run", SPACES / f"{name}.yaml", "--trials", str(trials), *options, *words, cwd=cwd
     )
     assert done.returncode == 0, done.stderr
@@ -161,7 +161,7 @@ def test_pet_expression_on_frames_with_boxes_holds_the_second_csv_out(tmp_path: 
     assert rejected(folder) == {"bad box": 3, "near duplicate": 3 * 3 * (5 + 2)}
     for path, fold in zip(folds.manifest.paths, folds.fold_N.tolist(), strict=True):
         assert fold == (0 if path.startswith("valid/") else ALWAYS_TRAINED)
-    best = json.loads(command("best", "pet_expression", "--json", cwd=tmp_path).stdout)
+    best = json.loads(called("best", "pet_expression", "--json", cwd=tmp_path).stdout)
     assert (best["metric"], best["completed"]) == ("valid/f1", 2)
     for trial in best["trials"]:
         assert (len(trial["fold_scores"]), trial["std"]) == (1, None)
@@ -179,7 +179,7 @@ def test_products_are_trained_with_and_without_their_background(tmp_path: Path):
             shelf.paste(box, (26, 19))
             save(shelf, tmp_path / "data" / "products" / f"product {label}" / f"{label}{photo}.jpg")
     run("products", "folds.k=2", cwd=tmp_path, trials=6)
-    best = json.loads(command("best", "products", "--json", "--topk", "6", cwd=tmp_path).stdout)
+    best = json.loads(called("best", "products", "--json", "--topk", "6", cwd=tmp_path).stdout)
     assert {trial["params"]["background"] for trial in best["trials"]} == {"keep", "remove"}
     folds = load_folds(tmp_path / "runs" / "products" / "folds.npz")
     assert (len(folds.manifest), len(folds.manifest.classes)) == (24, 4)

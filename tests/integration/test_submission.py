@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from sweeps.samples.faces import write_faces
-from tests.integration.conftest import command
+from tests.integration.conftest import called
 from trainer.data.fold_files import load_folds
 
 SPACE = """\
@@ -61,7 +61,7 @@ def write_table(folder: Path, name: str, *, persons: int, seed: int) -> list[dic
 
 
 def sweeps(*arguments: object, cwd: Path) -> str:
-    done = command(*arguments, cwd=cwd)
+    done = called(*arguments, cwd=cwd)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -102,7 +102,7 @@ def test_an_ensemble_of_two_sweeps_answers_in_the_form_of_a_template(folder: Pat
     assert sum(member["weight"] for member in members) == pytest.approx(1)
     assert best["choice"]["groups"] == 36
 
-    told = command(
+    told = called(
         *("predict", "heads", "--from", "joint", "--source", "eval/images.csv"),
         *("--template", "info.csv", "--codes", "index", "--group", "person", "--out", "sub.csv"),
         cwd=folder,
