@@ -54,13 +54,13 @@ def cached_weights(backbone: str) -> Path | None:
     return None
 
 
-def answers(backbone: str) -> bool:
-    """Whether the place that has a backbone's pretrained weights answers within REACHED_S."""
+def answers(backbone: str, *, within_s: float = REACHED_S) -> bool:
+    """Whether the place that has a backbone's pretrained weights answers in time."""
     source = weights_source(backbone)
     if source is None:
         return False
     try:
-        return _begun(functools.partial(_ask, source)).exception(timeout=REACHED_S) is None
+        return _begun(functools.partial(_ask, source)).exception(timeout=within_s) is None
     except concurrent.futures.TimeoutError:
         return False
 
