@@ -84,6 +84,13 @@ def test_every_search_space_is_valid_and_says_how_to_run_it(path: Path):
     assert "Score:" in header
 
 
+@pytest.mark.parametrize("name", ["digits", "mask_small"])
+def test_a_search_space_for_any_machine_says_what_it_took_and_scored(name: str):
+    header = (ROOT / "search_spaces" / f"{name}.yaml").read_text().split("\n\n")[0]
+    assert re.search(r"Time: (about )?\d+ min.* on 2 CPU", header)
+    assert re.search(r"Score: macro-F1 0\.\d{3} ", header)
+
+
 def test_the_search_space_of_the_readme_is_valid(tmp_path: Path):
     (example,) = blocks("yaml")
     (tmp_path / "mask.yaml").write_text(example)

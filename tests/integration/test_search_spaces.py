@@ -1,4 +1,4 @@
-"""The four search spaces, as users run them, on small generated data of their own kind;
+"""The search spaces, as users run them, on small generated data of their own kind;
 only `--set` shortens them.
 """
 
@@ -98,6 +98,16 @@ def test_mask_on_drawn_faces_keeps_persons_whole(tmp_path: Path):
     assert rejected(folder) == {"not a row": 1}
     assert "rejected.csv" in said
     assert len(scores(folder)) == 4
+
+
+def test_the_small_mask_search_space_cuts_and_asks_as_the_large_one_does(tmp_path: Path):
+    write_faces(tmp_path / "data" / "faces", persons=12, size_HW=(64, 48))
+    large, small = (read_spec(SPACES / f"{name}.yaml") for name in ("mask", "mask_small"))
+    assert small.data == large.data
+    for name in ("optimizer", "scheduler", "loss", "heads", "class_weights", "resize_mode"):
+        assert small.raw["parameters"][name] == large.raw["parameters"][name]
+    run("mask_small", "folds.k=2", cwd=tmp_path)
+    assert len(scores(tmp_path / "runs" / "mask_small")) == 4
 
 
 def test_landmark_through_ray_without_room_for_a_cache_scores_as_decoded(tmp_path: Path):

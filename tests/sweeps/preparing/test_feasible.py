@@ -338,9 +338,8 @@ class TestNetworks:
         assert done.stdout.strip() == problem
 
 
-@pytest.mark.parametrize("name", ["digits", "landmark", "mask", "pet_expression", "products"])
-def test_the_shipped_search_spaces_can_be_built(name: str):
-    path = SPACES / f"{name}.yaml"
+@pytest.mark.parametrize("path", sorted(SPACES.glob("*.yaml")), ids=lambda path: path.stem)
+def test_the_shipped_search_spaces_can_be_built(path: Path):
     check_names(spec := read_spec(path))
     check_networks(spec)
 
