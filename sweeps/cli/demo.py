@@ -1,4 +1,4 @@
-"""`sweeps demo`: write a sample data set and its search space."""
+"""`sweeps demo`: write a sample data set and its search spaces."""
 
 import enum
 import shlex
@@ -16,7 +16,8 @@ class Sample(enum.StrEnum):
     faces = "faces"
 
 
-SPACES = {Sample.digits: "digits.yaml", Sample.faces: "mask.yaml"}
+# the second one needs neither a GPU nor pretrained weights
+SPACES = {Sample.digits: ("digits.yaml",), Sample.faces: ("mask.yaml", "mask_small.yaml")}
 PERSONS = 200  # drawn persons; each person has seven photos
 SIZE = "512x384"  # height x width of a photo in pixels
 SMALLEST = 16  # shortest side of a photo in pixels
@@ -38,16 +39,13 @@ def demo(
         typer.Option(metavar="HxW", help=f"faces: height x width of a photo (default {SIZE})."),
     ] = None,
 ) -> None:
-    """Write sample data and their search space.
+    """Write sample data and their search spaces.
 
-    The data go to data/, the search space to search_spaces/.
+    The data go to data/, the search spaces to search_spaces/. It ends with the commands to run
+    next; for the faces, with those that this machine can run.
     """
-    from importlib import resources
-
     from sweeps.errors import InputError
     from sweeps.paths import make_folder
-    from sweeps.space.schema import FILE_NAME, write_schema
-    from trainer.files import atomic_write
 
     if sample is Sample.digits and (persons, size) != (None, None):
         raise InputError("--persons and --size are for faces; the digits are what they are")
@@ -65,18 +63,13 @@ def demo(
         what = (
             f"{7 * persons:,} drawn photos of {persons:,} persons ({size} JPEG, up to 18 classes)"
         )
-    space = Path("search_spaces") / SPACES[sample]
     print(f"{what}: {source}", file=sys.stderr)
-    if not space.is_file():
-        make_folder(space.parent, option="a writable working folder")
-        write_schema(space.with_name(FILE_NAME))
-        with atomic_write(space) as file:
-            file.write(
-                _packaged(resources.files("sweeps") / "search_spaces" / space.name, space.name)
-            )
-        print(f"their search space: {space}", file=sys.stderr)
+    written = [str(_target(name)) for name in SPACES[sample] if _write_space(name)]
+    if written:
+        plural = "s" if len(written) > 1 else ""
+        print(f"their search space{plural}: {', '.join(written)}", file=sys.stderr)
     elsewhere = "" if folder == Path("data") else f" --set {shlex.quote(f'data.source={source}')}"
-    print(f"next: sweeps run {space}{elsewhere}", file=sys.stderr)
+    _print_next(sample, elsewhere)
 
 
 def _size_of_faces(size: str) -> tuple[int, int]:
@@ -110,9 +103,49 @@ def _write_faces(folder: Path, *, persons: int, size_HW: tuple[int, int]) -> Pat
         )
 
 
-def _packaged(resource: object, name: str) -> bytes:
+def _target(name: str) -> Path:
+    return Path("search_spaces") / name
+
+
+def _write_space(name: str) -> bool:
+    """Write a search space, and return True, unless the user has a file of this name."""
+    from sweeps.paths import make_folder
+    from sweeps.space.schema import FILE_NAME, write_schema
+    from trainer.files import atomic_write
+
+    target = _target(name)
+    if target.is_file():
+        return False
+    make_folder(target.parent, option="a writable working folder")
+    write_schema(target.with_name(FILE_NAME))
+    with atomic_write(target) as file:
+        file.write(_packaged(name).read_bytes())
+    return True
+
+
+def _packaged(name: str) -> Path:
     """The search space file from the wheel; in a checkout the file is beside the package."""
-    path = Path(str(resource))
-    if not path.is_file():
-        path = Path(__file__).parents[2] / "search_spaces" / name
-    return path.read_bytes()
+    from importlib import resources
+
+    path = Path(str(resources.files("sweeps") / "search_spaces" / name))
+    return path if path.is_file() else Path(__file__).parents[2] / "search_spaces" / name
+
+
+def _print_next(sample: Sample, elsewhere: str) -> None:
+    """Print the commands that follow, with the search space that this machine can run.
+
+    Args:
+        elsewhere: the option for data that are not where the search space looks for them.
+    """
+    first, *small = SPACES[sample]
+    if not small:
+        print(f"next: sweeps run {_target(first)}{elsewhere}", file=sys.stderr)
+        return
+    from sweeps.preparing.means import obstacle
+
+    why = obstacle(_packaged(first))
+    space = _target(small[0] if why else first)
+    why = why or "a GPU, and pretrained weights can be had"
+    print(f"recommended here: {space} ({why})", file=sys.stderr)
+    print(f"next: sweeps check {space}{elsewhere} --train", file=sys.stderr)
+    print(f"      sweeps run {space}{elsewhere}", file=sys.stderr)

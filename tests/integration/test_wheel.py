@@ -32,6 +32,11 @@ def test_the_wheel_carries_all_the_demo_needs(tmp_path: Path):
     ]
     subprocess.run(install, check=True, timeout=120)
 
+    packaged = (site / "sweeps" / "search_spaces").glob("*.yaml")
+    assert {path.name for path in packaged} == {
+        path.name for path in (ROOT / "search_spaces").glob("*.yaml")
+    }
+
     environment = {**os.environ, "PYTHONPATH": str(site), "SWEEPS_CACHE": str(tmp_path / "cache")}
     program = (
         "import foldsweep, sweeps, sys; "

@@ -10,8 +10,11 @@ from pathlib import Path
 
 import pytest
 import sklearn.datasets
+import torch
+from huggingface_hub import constants
 from PIL import Image
 
+from tests.fakes.model_hub import model_hub, move_hub, nowhere
 from tests.sweeps.cli.conftest import Ended
 
 ROOT = Path(__file__).parents[3]
@@ -86,16 +89,23 @@ SMALL = ("--persons", 12, "--size", "32x24")
 
 
 class TestFaces:
+    @pytest.fixture(autouse=True)
+    def no_gpu(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Of this machine, whatever it has."""
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+
     def files(self) -> dict[Path, bytes]:
         return {path: path.read_bytes() for path in Path("data").rglob("*") if path.is_file()}
 
     def test_persons_are_drawn_in_the_layout_of_the_competition(self, sweeps: Callable[..., Ended]):
         ended = sweeps("demo", "faces", *SMALL)
         assert (ended.code, ended.out) == (0, "")
-        assert ended.err.splitlines()[-3:] == [
+        assert ended.err.splitlines()[-5:] == [
             "84 drawn photos of 12 persons (32x24 JPEG, up to 18 classes): data/faces/images",
-            "their search space: search_spaces/mask.yaml",
-            "next: sweeps run search_spaces/mask.yaml",
+            "their search spaces: search_spaces/mask.yaml, search_spaces/mask_small.yaml",
+            "recommended here: search_spaces/mask_small.yaml (no GPU)",
+            "next: sweeps check search_spaces/mask_small.yaml --train",
+            "      sweeps run search_spaces/mask_small.yaml",
         ]
         folders = sorted(Path("data/faces/images").iterdir())
         assert len(folders) == 12
@@ -108,10 +118,9 @@ class TestFaces:
             }
             with Image.open(folder / "normal.jpg") as image:
                 assert (image.format, image.size) == ("JPEG", (24, 32))
-        assert (
-            Path("search_spaces/mask.yaml").read_text()
-            == (ROOT / "search_spaces" / "mask.yaml").read_text()
-        )
+        for space in ("mask.yaml", "mask_small.yaml"):
+            written = Path("search_spaces") / space
+            assert written.read_text() == (ROOT / written).read_text()
         assert {path.name for path in Path("data/faces").iterdir()} == {"images", "faces.json"}
 
     def test_the_same_call_draws_the_same_and_completes_what_is_missing(
@@ -123,15 +132,47 @@ class TestFaces:
         assert sweeps("demo", "faces", *SMALL).code == 0
         assert self.files() == before
 
-    def test_the_next_command_works_wherever_they_were_drawn(self, sweeps: Callable[..., Ended]):
-        ended = sweeps("demo", "faces", *SMALL, "--data", "else where")
-        program, command, *following = shlex.split(
-            ended.err.splitlines()[-1].removeprefix("next: ")
+    def test_a_space_that_the_user_has_stays_and_the_other_one_is_written(
+        self, sweeps: Callable[..., Ended]
+    ):
+        Path("search_spaces").mkdir()
+        Path("search_spaces/mask.yaml").write_text("# mine now\n")
+        said = sweeps("demo", "faces", *SMALL).err.splitlines()
+        assert said[-4] == "their search space: search_spaces/mask_small.yaml"
+        assert Path("search_spaces/mask.yaml").read_text() == "# mine now\n"
+        again = sweeps("demo", "faces", *SMALL).err
+        assert "their search space" not in again
+        assert again.splitlines()[-3:] == said[-3:]
+
+    def test_with_a_gpu_and_weights_the_pretrained_networks_are_recommended(
+        self, sweeps: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+        with model_hub({}) as (address, asked):
+            move_hub(monkeypatch, address)
+            said = sweeps("demo", "faces", *SMALL, "--data", "else").err.splitlines()
+        assert len([question for question in asked if question.startswith("HEAD ")]) == 1
+        data = "--set data.source=else/faces/images"
+        assert said[-3:] == [
+            "recommended here: search_spaces/mask.yaml (a GPU, and pretrained weights can be had)",
+            f"next: sweeps check search_spaces/mask.yaml {data} --train",
+            f"      sweeps run search_spaces/mask.yaml {data}",
+        ]
+        move_hub(monkeypatch, nowhere())
+        said = sweeps("demo", "faces", *SMALL).err.splitlines()
+        assert said[-3] == (
+            "recommended here: search_spaces/mask_small.yaml (pretrained weights are not in the "
+            "cache, and the model hub does not answer)"
         )
+
+    def test_the_next_commands_work_wherever_they_were_drawn(self, sweeps: Callable[..., Ended]):
+        ended = sweeps("demo", "faces", *SMALL, "--data", "else where")
+        check, run = ended.err.splitlines()[-2:]
+        program, command, *following = shlex.split(run)
         assert (program, command) == ("sweeps", "run")
-        small = ["folds.k=2", "resources.gpu=0", "parameters.backbone={value: test_resnet}"]
-        small.append("parameters.weights={value: none}")
-        checked = sweeps("check", *following, *(f"--set={setting}" for setting in small))
+        assert shlex.split(check) == ["next:", "sweeps", "check", *following, "--train"]
+        checked = sweeps("check", *following, "--set=folds.k=2")
         assert checked.code == 0
         assert "classes    18 of mask, gender, age" in checked.out
         assert "groups     12 (person)" in checked.out
