@@ -283,9 +283,10 @@ def _clusters(
     """
     from trainer.data.duplicates import near_duplicate_clusters
 
-    report = (
-        None if progress is None else lambda done, total: progress("comparing images", done, total)
-    )
+    def report(done: int, total: int) -> None:
+        if progress is not None and total:
+            progress("comparing images", done, total)
+
     assert facts.fingerprints_N4 is not None
     fingerprints_N4 = facts.fingerprints_N4[rows_N]
     rows = np.flatnonzero(

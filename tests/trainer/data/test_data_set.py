@@ -67,6 +67,16 @@ def test_progress_tells_what_is_done_and_how_far(photos, tmp_path):
     assert seen[-1] == ("comparing images", N, N)
 
 
+def test_nothing_is_told_of_images_that_are_too_small_to_be_compared(photos, tmp_path):
+    source = photos(N, folder=tmp_path / "small", side=16)
+    told: set[str] = set()
+    read_data_set(
+        DataOptions(source=str(source), group="near_duplicates"),
+        read=ReadOptions(progress=lambda what, done, total: told.add(what)),
+    )
+    assert told == {"reading images"}
+
+
 def test_tiny_and_flat_images_have_no_near_duplicates(photos, tmp_path):
     """A fingerprint has 17 x 16 cells: in 32 pixels it sees nothing,
     and all flat pictures are one to it.
