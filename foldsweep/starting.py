@@ -14,6 +14,7 @@ from foldsweep.stored import open as open_stored
 from sweeps.errors import InputError, NothingCompletedError, SameFailureError, SpecError
 from sweeps.paths import SweepFiles
 from sweeps.preparing.feasible import further_problems
+from sweeps.ray_tune.addresses import chosen_address
 from sweeps.results.named import runs_folder, storage_url
 from sweeps.running.described import nothing_completed
 from sweeps.running.events import Notice, ProgressView, Silent
@@ -60,7 +61,8 @@ def run(
         storage: the database URL; None for `$SWEEPS_STORAGE`, else a SQLite file in the runs
             folder.
         runs: the folder of all results; None for `$SWEEPS_RUNS`, else `runs`.
-        address: the address of a Ray cluster to join. Without it, Ray starts on this machine.
+        address: the address of a Ray cluster to join, or `auto` on one of its nodes. Without it and
+            without `$RAY_ADDRESS`, Ray starts on this machine.
         local: True for one trial after another in this process, without Ray.
         db_patience: minutes that the storage may be silent.
         track: names of programs that show the sweep, too: wandb, tensorboard, mlflow.
@@ -86,7 +88,7 @@ def run(
     options = RunOptions(
         runs=folder,
         storage=storage_url(storage, folder),
-        address=None if local else address or "local",
+        address=None if local else chosen_address(address),
         update=update,
         patience_s=60 * db_patience,
         webhook=os.environ.get("SWEEPS_WEBHOOK") or None,

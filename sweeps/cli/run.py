@@ -50,7 +50,11 @@ def run(
         typer.Option("--update", help="Go on with a search space that grew: wider numeric ranges."),
     ] = False,
     address: Annotated[
-        str | None, typer.Option("--address", help="Join the Ray cluster at this address.")
+        str | None,
+        typer.Option(
+            "--address",
+            help="Join the Ray cluster at host:port, or auto (default $RAY_ADDRESS, else local).",
+        ),
     ] = None,
     local: Annotated[
         bool, typer.Option("--local", help="One trial after another in this process, no Ray.")
@@ -91,12 +95,13 @@ def run(
         print(f"note: {notice}", file=sys.stderr)
 
     from sweeps.cli.progress import choose_progress
+    from sweeps.ray_tune.addresses import chosen_address
     from sweeps.sweep import RunOptions, run_sweep
 
     options = RunOptions(
         runs=runs_folder(runs),
         storage=storage_url(storage, runs_folder(runs)),
-        address=None if local else address or "local",
+        address=None if local else chosen_address(address),
         update=update,
         patience_s=60 * db_patience,
         webhook=os.environ.get("SWEEPS_WEBHOOK") or None,

@@ -18,6 +18,7 @@ import ray
 from ray.exceptions import AuthenticationError, RayError
 
 from sweeps.errors import InputError
+from sweeps.ray_tune.addresses import AUTO, LOCAL
 from sweeps.ray_tune.private import (
     AUTH_MODE,
     TOKEN,
@@ -94,8 +95,8 @@ class Cluster:
 
 
 @contextlib.contextmanager
-def ray_cluster(address: str | None = None) -> Iterator[Cluster]:
-    """Start Ray on this machine, or join the Ray cluster at `address`.
+def ray_cluster(address: str = LOCAL) -> Iterator[Cluster]:
+    """Start Ray on this machine, or join the Ray cluster at `address`, see `chosen_address`.
 
     At the end of the `with` block, Ray is shut down, or the cluster is left.
 
@@ -105,25 +106,26 @@ def ray_cluster(address: str | None = None) -> Iterator[Cluster]:
     logging.getLogger("ray").setLevel(logging.ERROR)
     # Tune logs the traceback of a dead worker; the driver reports the reason in plain words instead
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
+    own = address == LOCAL
     options: dict[str, Any] = {
         # "local" starts a new cluster: without it, Ray may join another cluster by accident
-        "address": address or "local",
+        "address": address,
         "log_to_driver": False,
         "configure_logging": False,
         "logging_level": logging.ERROR,
-        "include_dashboard": False if address is None else None,
+        "include_dashboard": False if own else None,
     }
-    if address is None:
+    if own:
         # Workers import torch while this process still prepares the sweep (numbers in
         # benchmarks/LOG.md). A joined cluster gets no hook: on a node where foldsweep cannot be
         # imported, the workers would die before the probe can report the reason.
         options["runtime_env"] = {"worker_process_setup_hook": WARM_UP}
         options["num_cpus"] = cores()
         options["_temp_dir"] = short_temp(tempfile.gettempdir())
-    else:
+    elif address != AUTO:
         _check_reachable(address)
     close_token_file()
-    with private() if address is None else contextlib.nullcontext():
+    with private() if own else contextlib.nullcontext():
         try:
             with concurrent.futures.ThreadPoolExecutor(1) as pool:
                 # The import of Tune takes 1.3 s, so it happens while Ray's processes start. Ray's
@@ -133,7 +135,7 @@ def ray_cluster(address: str | None = None) -> Iterator[Cluster]:
                 ray.init(**options)
                 importing.result()
         except (ConnectionError, OSError, RuntimeError, ValueError, RayError) as error:
-            text = why_not_started(error) if address is None else why_not_joined(error, address)
+            text = why_not_started(error) if own else why_not_joined(error, address)
             raise InputError(text) from error
         try:
             # Ray prints the last log lines of a dead node, and stdout is only for data
@@ -172,13 +174,9 @@ def _check_reachable(address: str) -> None:
     """Try to connect to the address, because Ray itself tries an unreachable address for minutes.
 
     Raises:
-        InputError: the address is not host:port, or no process answers there.
+        InputError: no process answers there.
     """
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if not (host and port.isdecimal()):
-        raise InputError(
-            f"--address {address}: expected host:port, as `ray start --head` prints it"
-        )
+    host, _, port = address.rpartition(":")
     try:
         socket.create_connection((host, int(port)), timeout=CONNECT_TIMEOUT_S).close()
     except (OSError, OverflowError) as error:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sweeps.paths import make_folder
+from sweeps.ray_tune.addresses import LOCAL
 
 if TYPE_CHECKING:
     from sweeps.ray_tune.cluster import Cluster
@@ -38,10 +39,9 @@ def sweep_cluster(
     from sweeps.ray_tune.cluster import ray_cluster, trials_at_once
     from sweeps.ray_tune.probe import probe_nodes
 
-    local = address == "local"
-    with ray_cluster(None if local else address) as cluster:
+    with ray_cluster(address) as cluster:
         trials_at_once(spec.resources, cluster)
-        if not local:
+        if address != LOCAL:
             make_folder(directory)
             probe_nodes(cluster, directory=directory, paths=_seen_by_workers(spec))
         yield cluster

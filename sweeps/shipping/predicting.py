@@ -97,11 +97,12 @@ def computing(
             )
         )
         return
+    from sweeps.ray_tune.addresses import chosen_address
     from sweeps.ray_tune.cluster import ray_cluster
     from sweeps.ray_tune.predicting import answers_on_ray
     from sweeps.ray_tune.probe import probe_nodes
 
-    with ray_cluster(address) as cluster:
+    with ray_cluster(chosen_address(address)) as cluster:
         probe_nodes(cluster, directory=files.directory, paths=[Path(source).resolve()])
         yield (
             lambda progress: (

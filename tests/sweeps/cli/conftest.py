@@ -83,6 +83,7 @@ def home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cache: Path) -> Iterat
     for name in (
         "SWEEPS_RUNS",
         "SWEEPS_STORAGE",
+        "RAY_ADDRESS",
         "FORCE_COLOR",
         "TTY_COMPATIBLE",
         "TTY_INTERACTIVE",
