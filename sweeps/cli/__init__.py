@@ -36,6 +36,7 @@ from sweeps.cli.schema import schema
 from sweeps.cli.score import score
 from sweeps.cli.status import status
 from sweeps.cli.stop import stop
+from sweeps.cli.streams import steady_streams
 from sweeps.cli.suspects import suspects
 from sweeps.cli.sync import sync
 from sweeps.errors import (
@@ -111,22 +112,24 @@ def main() -> None:
     """Run the command line.
 
     An error that a user can cause becomes one block on stderr and an exit code. A bug keeps its
-    traceback.
+    traceback. What becomes of stdout and stderr changes no exit code.
     """
     for number in ending_signals():  # while trials run, `sweeps run` has its own handler
         signal.signal(number, _leave)
+    with steady_streams():
+        _run_command()
+
+
+def _run_command() -> None:
     try:
         app(prog_name="sweeps")
-    except BrokenPipeError:  # the reader of a pipe has ended, as in `sweeps best | head`
-        sys.stderr.close()
-        sys.exit(0)
-    except ClusterLostError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.stderr.flush()
-        # With sys.exit, Ray's exit handler would wait for the lost head and then set exit code 1.
-        os._exit(error.exit_code)
     except SweepsError as error:
         print(f"error: {error}", file=sys.stderr)
+        if isinstance(error, ClusterLostError) or isinstance(error.__cause__, ClusterLostError):
+            sys.stderr.flush()
+            # With sys.exit, Ray's exit handler would wait for the lost head and then set exit
+            # code 1.
+            os._exit(error.exit_code)
         sys.exit(error.exit_code)
     except OSError as error:
         if not is_disk_full(error, Path.cwd()):

@@ -95,6 +95,7 @@ def run(
         print(f"note: {notice}", file=sys.stderr)
 
     from sweeps.cli.progress import choose_progress
+    from sweeps.cli.streams import courtesy
     from sweeps.ray_tune.addresses import chosen_address
     from sweeps.sweep import RunOptions, run_sweep
 
@@ -109,7 +110,8 @@ def run(
     )
     with choose_progress(plain=plain) as progress:
         result = run_sweep(spec, options, view=progress)
-    _conclude(spec, result, options)
+    with courtesy():  # the sweep is stored, whatever becomes of its table
+        _conclude(spec, result, options)
 
 
 def _conclude(spec: "SweepSpec", result: "RunResult", options: "RunOptions") -> None:
