@@ -2,6 +2,7 @@
 
 import io
 import re
+import threading
 import types
 
 import pytest
@@ -68,3 +69,34 @@ def test_goes_to_stderr(capsys: pytest.CaptureFixture[str]):
     PlainLines().notify(Notice("hello"))
     out, err = capsys.readouterr()
     assert (out, err[10:]) == ("", "hello\n")
+
+
+def test_a_reader_who_does_not_read_delays_neither_the_driver_nor_much_the_end(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """A pipe that is full, or a terminal that is held with Ctrl-S."""
+    reads = threading.Event()
+
+    class Held(io.StringIO):
+        def write(self, text: str) -> int:
+            reads.wait()
+            return super().write(text)
+
+    monkeypatch.setattr("sweeps.running.plain_lines.CLOSING_S", 0.05)
+    stream = Held()
+    with PlainLines(stream) as lines:
+        for text in ("one", "two"):
+            lines.notify(Notice(text))
+    assert stream.getvalue() == ""
+    reads.set()
+    lines._thread.join()
+    assert [line[10:] for line in stream.getvalue().splitlines()] == ["one", "two"]
+
+
+def test_a_stream_that_is_gone_ends_nothing():
+    stream = io.StringIO()
+    stream.close()
+    with PlainLines(stream) as lines:
+        for _ in range(2):
+            lines.notify(Notice("hello"))
+    assert not lines._thread.is_alive()
