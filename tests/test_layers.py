@@ -34,7 +34,7 @@ WINGS = {
     ],
     "sweeps": [
         "errors processes secret_arguments",
-        "paths",
+        "paths threads",
         "space",
         "study",
         "search preparing results",

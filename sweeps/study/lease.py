@@ -23,26 +23,10 @@ from sweeps import processes
 from sweeps.errors import InfrastructureError, InputError, LeaseLostError, SweepBusyError
 from sweeps.study.database import PATIENCE_S, reason
 from sweeps.study.holder import Holder
+from sweeps.study.lease_table import LONGEST_DOING, leases, prepare_table, server_clock
+from sweeps.threads import vital
 
-LONGEST_DOING = 255  # characters
 _STOPS = {False: "drain", True: "now"}  # `now` of `request_stop` -> stored text
-_metadata = sa.MetaData()
-_leases = sa.Table(
-    "foldsweep_leases",
-    _metadata,
-    sa.Column("sweep", sa.String(255), primary_key=True),
-    sa.Column("owner", sa.String(36), nullable=False),
-    sa.Column("host", sa.String(255), nullable=False),
-    sa.Column("pid", sa.Integer, nullable=False),
-    # seconds since the start of the machine; the pid alone is not enough because pids are reused
-    sa.Column("process_start", sa.Float, nullable=False),
-    sa.Column("since", sa.Float, nullable=False),  # seconds since 1970 by the server's clock
-    sa.Column("expires", sa.Float, nullable=False),
-    # Earlier versions did not have these columns: the values are null in their rows.
-    sa.Column("machine", sa.String(255)),  # the place in which `pid` identifies a process
-    sa.Column("stop", sa.String(5)),  # a request to the driver: drain | now
-    sa.Column("doing", sa.String(LONGEST_DOING)),  # what the driver does before the first trial
-)
 
 
 def _seconds() -> float:
@@ -132,7 +116,7 @@ class Lease:
         """
         lease = cls(engine, sweep, on_lost=on_lost, on_stop=on_stop, times=times, clock=clock)
         try:
-            _prepare_table(engine)
+            prepare_table(engine)
             lease._take()
         except sa.exc.SQLAlchemyError as error:
             raise InfrastructureError(f"the storage cannot be written ({reason(error)})") from error
@@ -142,8 +126,20 @@ class Lease:
     def __enter__(self) -> "Lease":
         return self
 
-    def __exit__(self, *exception: object) -> None:
-        self.release()
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        """Give the lease back. If it is lost, this explains an error, and is raised in its place.
+
+        A process that was stopped for longer than its lease lasts wakes among files and servers
+        that have gone on without it, and stumbles over anything.
+
+        Raises:
+            LeaseLostError: there is an error, and another driver has the lease.
+        """
+        try:
+            if isinstance(error, Exception) and not isinstance(error, LeaseLostError):
+                self._explain(error)
+        finally:
+            self.release()
 
     def confirm(self) -> None:
         """Make sure that this driver keeps the lease for at least half of `ttl_s` from now.
@@ -172,16 +168,16 @@ class Lease:
         self._thread.join()
         try:
             with self._engine.begin() as connection:
-                connection.execute(sa.delete(_leases).where(self._mine))
+                connection.execute(sa.delete(leases).where(self._mine))
         except sa.exc.SQLAlchemyError:
             pass
 
     @property
     def _mine(self) -> sa.ColumnElement[bool]:
-        return (_leases.c.sweep == self._sweep) & (_leases.c.owner == self._owner)
+        return (leases.c.sweep == self._sweep) & (leases.c.owner == self._owner)
 
     def _take(self) -> None:
-        now = _server_clock(self._engine)
+        now = server_clock(self._engine)
         mine = {
             "owner": self._owner,
             "host": socket.gethostname(),
@@ -195,18 +191,18 @@ class Lease:
         }
         asked_at = self._clock()
         holder = find_holder(self._engine, self._sweep, include_expired=True)
-        free = _leases.c.expires < now
+        free = leases.c.expires < now
         if holder is not None and holder.is_dead_on_this_machine():
-            free = free | (_leases.c.owner == holder.owner)
+            free = free | (leases.c.owner == holder.owner)
         try:
             with self._engine.begin() as connection:
                 # One conditional statement: if two drivers try at once, only one changes the row.
                 take = (
-                    sa.update(_leases).where((_leases.c.sweep == self._sweep) & free).values(**mine)
+                    sa.update(leases).where((leases.c.sweep == self._sweep) & free).values(**mine)
                 )
                 taken = connection.execute(take).rowcount == 1
                 if not taken and holder is None:
-                    connection.execute(sa.insert(_leases).values(sweep=self._sweep, **mine))
+                    connection.execute(sa.insert(leases).values(sweep=self._sweep, **mine))
                     taken = True
         except sa.exc.IntegrityError:  # another driver inserted the row first
             taken = False
@@ -221,11 +217,12 @@ class Lease:
         self._confirmed_at = asked_at
 
     def _keep(self) -> None:
-        """Renew the lease and check for requests to stop.
+        """Renew the lease and check for requests to stop, until it is released or lost."""
+        with vital(f"the renewal of the lease of sweep {self._sweep!r}", on_end=self._report_lost):
+            self._keep_until_done()
 
-        This ends when the lease is released or lost, or when the storage has not answered for
-        `patience_s`.
-        """
+    def _keep_until_done(self) -> None:
+        """See `_keep`. This also ends when the storage has not answered for `patience_s`."""
         times = self._times
         answered_at = self._clock()
         while not self._done.wait(min(times.renew_every_s, times.poll_every_s)):
@@ -249,11 +246,20 @@ class Lease:
                     )
                     return
 
+    def _explain(self, error: Exception) -> None:
+        """Raise LeaseLostError from an error if another driver has the lease."""
+        try:
+            self.confirm()
+        except LeaseLostError as lost:
+            raise lost from error
+        except sa.exc.SQLAlchemyError:
+            pass  # then the lease does not explain it
+
     def _renew(self) -> None:
         asked_at = self._clock()
         with self._engine.begin() as connection:
-            expires = _server_clock(self._engine) + self._times.ttl_s
-            renew = sa.update(_leases).where(self._mine).values(expires=expires)
+            expires = server_clock(self._engine) + self._times.ttl_s
+            renew = sa.update(leases).where(self._mine).values(expires=expires)
             kept = connection.execute(renew).rowcount == 1
         if not kept:
             error = LeaseLostError(
@@ -266,7 +272,7 @@ class Lease:
     def _check_stop(self) -> None:
         """Call `on_stop` if the row has a request to stop that was not passed on yet."""
         with self._engine.connect() as connection:
-            query = sa.select(_leases.c.stop).where(self._mine)
+            query = sa.select(leases.c.stop).where(self._mine)
             stop = connection.execute(query).scalar_one_or_none()
         if stop is not None and stop != self._stop_seen:
             self._stop_seen = stop
@@ -276,7 +282,7 @@ class Lease:
         doing = self._doing
         if doing != self._doing_stored:
             with self._engine.begin() as connection:
-                connection.execute(sa.update(_leases).where(self._mine).values(doing=doing))
+                connection.execute(sa.update(leases).where(self._mine).values(doing=doing))
             self._doing_stored = doing
 
     def _report_lost(self, error: InfrastructureError) -> None:
@@ -302,17 +308,17 @@ def request_stop(engine: sa.Engine, sweep: str, *, now: bool) -> Holder:
     Raises:
         InputError: the sweep has no driver.
     """
-    _prepare_table(engine)
+    prepare_table(engine)
     holder = find_holder(engine, sweep, include_expired=True)
     changed_rows = 0
     if holder is not None and not holder.is_dead_on_this_machine():
-        of_holder = (_leases.c.sweep == sweep) & (_leases.c.owner == holder.owner)
-        live = _leases.c.expires >= _server_clock(engine)
+        of_holder = (leases.c.sweep == sweep) & (leases.c.owner == holder.owner)
+        live = leases.c.expires >= server_clock(engine)
         stop: str | sa.ColumnElement[str] = (
-            _STOPS[now] if now else sa.func.coalesce(_leases.c.stop, _STOPS[now])
+            _STOPS[now] if now else sa.func.coalesce(leases.c.stop, _STOPS[now])
         )
         with engine.begin() as connection:
-            request = sa.update(_leases).where(of_holder & live).values(stop=stop)
+            request = sa.update(leases).where(of_holder & live).values(stop=stop)
             changed_rows = connection.execute(request).rowcount
     if not changed_rows:
         last = "" if holder is None else f" (its last driver, {holder}, is gone)"
@@ -338,46 +344,14 @@ def find_holders(
 ) -> dict[str, Holder]:
     """The drivers that hold the leases of these sweeps, or of all sweeps if none is named."""
     with engine.connect() as connection:
-        if not sa.inspect(connection).has_table(_leases.name):
+        if not sa.inspect(connection).has_table(leases.name):
             return {}
-        stored = {column["name"] for column in sa.inspect(connection).get_columns(_leases.name)}
+        stored = {column["name"] for column in sa.inspect(connection).get_columns(leases.name)}
         fields = [field.name for field in dataclasses.fields(Holder) if field.name in stored]
-        query = sa.select(_leases.c.sweep, *(_leases.c[name] for name in fields))
+        query = sa.select(leases.c.sweep, *(leases.c[name] for name in fields))
         if sweeps:
-            query = query.where(_leases.c.sweep.in_(sweeps))
+            query = query.where(leases.c.sweep.in_(sweeps))
         if not include_expired:
-            query = query.where(_leases.c.expires >= _server_clock(engine))
+            query = query.where(leases.c.expires >= server_clock(engine))
         rows = [row._asdict() for row in connection.execute(query)]
     return {str(row.pop("sweep")): Holder(**row) for row in rows}
-
-
-def _prepare_table(engine: sa.Engine) -> None:
-    """Create the table, or add the columns that a table of an earlier version lacks."""
-    try:
-        _metadata.create_all(engine, checkfirst=True)
-    except sa.exc.DBAPIError:  # another driver created the table after the check
-        if not sa.inspect(engine).has_table(_leases.name):
-            raise
-    for name in _missing_columns(engine):
-        kind = _leases.c[name].type.compile(engine.dialect)
-        try:
-            with engine.begin() as connection:
-                connection.execute(sa.text(f"ALTER TABLE {_leases.name} ADD COLUMN {name} {kind}"))
-        except sa.exc.DBAPIError:  # another driver may have added the column
-            if name in _missing_columns(engine):
-                raise
-
-
-def _missing_columns(engine: sa.Engine) -> list[str]:
-    stored = {column["name"] for column in sa.inspect(engine).get_columns(_leases.name)}
-    return [column.name for column in _leases.c if column.name not in stored]
-
-
-def _server_clock(engine: sa.Engine) -> sa.ColumnElement[float]:
-    """SQL for the seconds since 1970 by the database's clock.
-
-    With the database's clock, the clocks of drivers need not agree.
-    """
-    if engine.dialect.name == "sqlite":
-        return sa.literal_column("((julianday('now') - 2440587.5) * 86400.0)", sa.Float)
-    return sa.literal_column("extract(epoch from clock_timestamp())::float8", sa.Float)

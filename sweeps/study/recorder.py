@@ -24,6 +24,7 @@ from sweeps.study.artifacts import attach
 from sweeps.study.database import PATIENCE_S, reason
 from sweeps.study.storage import STORAGE_ERRORS
 from sweeps.study.stored_sweep import StoredSweep
+from sweeps.threads import vital
 from trainer.errors import first_line
 
 logger = logging.getLogger(__name__)
@@ -212,14 +213,10 @@ class Recorder:
         self._abandoned.set()
 
     def _work(self) -> None:
-        error: InfrastructureError | None = InfrastructureError(
-            "the recorder stopped by a bug; its traceback is above"
-        )
-        try:
+        with vital("the recorder", on_end=self._on_failed):
             error = self._write_all()
-        finally:  # also after a bug: the driver must learn that nothing is written any more
-            if error is not None:
-                self._on_failed(error)
+        if error is not None:
+            self._on_failed(error)
 
     def _write_all(self) -> InfrastructureError | None:
         """Write until `close` or `abandon` is called, or until a write fails; return its error."""
@@ -289,15 +286,18 @@ class Recorder:
 
     def _make(self) -> None:
         """Make the files of one trial's end after another, until `close` is called."""
-        while (make := self._making.get()) is not None:
-            make()
+        with vital("the thread of the trials' pictures", on_end=self._on_failed):
+            while (make := self._making.get()) is not None:
+                make()
 
     def _made(self, files: MakeFiles, number: int) -> list[Path]:
         """Make the files of a trial's end, unless another driver has the sweep; return them."""
         made: list[Path] = []
         try:
             self._fence()
-            made.extend(files())
+            for path in files():
+                made.append(path)
+                self._fence()
         except LeaseLostError:
             self.abandon()
         except Exception as error:  # noqa: BLE001 - the end must be stored, whatever a picture does

@@ -8,8 +8,8 @@ import psutil
 import sqlalchemy as sa
 
 from sweeps.errors import InfrastructureError
-from sweeps.study import lease as lease_module
 from sweeps.study.lease import Lease
+from sweeps.study.lease_table import leases, server_clock
 
 NEVER_S = 3600.0
 Acquire = Callable[..., Lease]
@@ -22,12 +22,12 @@ def unexpected(error: InfrastructureError) -> None:
 def change(engine: sa.Engine, **values: Any) -> None:
     """Make the stored lease say something else."""
     with engine.begin() as connection:
-        assert connection.execute(sa.update(lease_module._leases).values(**values)).rowcount == 1
+        assert connection.execute(sa.update(leases).values(**values)).rowcount == 1
 
 
 def server_now(engine: sa.Engine) -> float:
     with engine.connect() as connection:
-        return float(connection.execute(sa.select(lease_module._server_clock(engine))).scalar_one())
+        return float(connection.execute(sa.select(server_clock(engine))).scalar_one())
 
 
 def started(pid: int) -> float:
@@ -45,7 +45,7 @@ def ended_process() -> tuple[int, float]:
 
 def expiry(engine: sa.Engine) -> float:
     with engine.connect() as connection:
-        return float(connection.execute(sa.select(lease_module._leases.c.expires)).scalar_one())
+        return float(connection.execute(sa.select(leases.c.expires)).scalar_one())
 
 
 class Outage:

@@ -191,6 +191,59 @@ def test_a_release_is_silent_when_the_storage_is_gone(engine: sa.Engine, acquire
     assert find_holder(engine, "toy") is not None
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_bug_where_the_lease_is_renewed_is_told(
+    engine: sa.Engine, acquire: Acquire, told: list[InfrastructureError]
+) -> None:
+    def bug(now: bool) -> None:
+        raise BrokenPipeError(32, "Broken pipe")
+
+    lease = acquire(on_stop=bug, on_lost=told.append, poll_every_s=0.01)
+    request_stop(engine, "toy", now=False)
+    lease._thread.join(WAIT_S)
+    assert [(type(error), str(error)) for error in told] == [
+        (
+            InfrastructureError,
+            "the renewal of the lease of sweep 'toy' stopped by a bug; its traceback is above. "
+            "Finished folds are on disk; run the same command again to continue",
+        )
+    ]
+
+
+def test_a_driver_that_woke_without_its_lease_is_told_so_whatever_it_stumbles_over(
+    engine: sa.Engine, acquire: Acquire, told: list[InfrastructureError]
+) -> None:
+    clock = Clock()
+    lease = acquire(clock=clock, ttl_s=60.0, on_lost=told.append)
+    change(engine, owner="a successor")
+    with pytest.raises(FileNotFoundError), lease:
+        raise FileNotFoundError("a trial that is gone")  # the lease was fresh a moment ago
+    clock.now += 3600
+    stumbled = InfrastructureError("Ray does not answer any more")
+    with (
+        pytest.raises(
+            LeaseLostError, match="another driver took over sweep 'toy'; this one stops"
+        ) as caught,
+        lease,
+    ):
+        raise stumbled
+    assert caught.value.__cause__ is stumbled
+
+
+@pytest.mark.parametrize("silent", [False, True])
+def test_a_lease_that_is_kept_or_cannot_be_asked_for_explains_nothing(
+    engine: sa.Engine, acquire: Acquire, silent: bool
+) -> None:
+    clock = Clock()
+    lease = acquire(clock=clock, ttl_s=60.0)
+    clock.now += 3600
+    outage = Outage(engine)
+    outage.on = silent
+    with pytest.raises(InfrastructureError, match="Ray does not answer"), lease:
+        raise InfrastructureError("Ray does not answer any more")
+    outage.on = False
+
+
 # --- asked to stop
 
 

@@ -3,7 +3,7 @@ on SQLite and on PostgreSQL.
 """
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -316,7 +316,23 @@ def test_a_bug_in_the_recorder_is_told_so_that_nobody_waits_for_it(
     recorder.report(7, 1, 0.5)  # a trial that never started
     recorder.close()
     assert [str(error) for error in failures] == [
-        "the recorder stopped by a bug; its traceback is above"
+        "the recorder stopped by a bug; its traceback is above. Finished folds are on disk; run "
+        "the same command again to continue"
+    ]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_bug_where_the_files_of_an_end_are_made_is_told_too(
+    record: Callable[..., Recorder], failures: list[InfrastructureError]
+) -> None:
+    def interrupted() -> Iterable[Path]:
+        raise KeyboardInterrupt  # nothing that a picture does
+
+    recorder = record()
+    recorder.end(0, TrialState.COMPLETE, 0.5, {}, files=interrupted)
+    recorder.close()
+    assert [str(error).partition(";")[0] for error in failures] == [
+        "the thread of the trials' pictures stopped by a bug"
     ]
 
 
@@ -368,6 +384,31 @@ def test_nothing_more_is_written_once_another_driver_has_the_sweep(
     assert fence.asked == 2
     assert [trial.intermediate_values for trial in sweep.trials()] == [{}]
     assert failures == []  # the lease tells it
+
+
+def test_files_of_an_end_are_not_made_any_more_once_another_driver_has_the_sweep(
+    sweep: StoredSweep,
+    record: Callable[..., Recorder],
+    memory: optuna.Study,
+    failures: list[InfrastructureError],
+) -> None:
+    fence = Fence()
+    made: list[str] = []
+
+    def files() -> Iterator[Path]:
+        for name in ("curves.svg", "errors.jpg"):
+            made.append(name)
+            # to draw takes a moment, in which a process may be stopped for an hour
+            fence.answers.append(LeaseLostError("another driver took over"))
+            yield Path(name)
+
+    recorder = record(fence=fence)
+    recorder.start(ask(memory)).result(WAIT_S)
+    recorder.end(0, TrialState.COMPLETE, 0.5, {}, files=files)
+    recorder.close()
+    assert made == ["curves.svg"]
+    assert [trial.state for trial in sweep.trials()] == [TrialState.RUNNING]
+    assert failures == []
 
 
 def test_after_an_outage_longer_than_the_lease_a_driver_that_was_replaced_writes_nothing(
