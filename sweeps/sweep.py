@@ -17,6 +17,7 @@ from sweeps.errors import SweepChangedError
 from sweeps.paths import SweepFiles, default_storage, make_folder
 from sweeps.running.event_log import EventLog
 from sweeps.running.events import Notice, ProgressView, Silent, Snapshot
+from sweeps.running.listeners import Views, each_told
 from sweeps.running.webhook import Webhook, progress_text, url_of
 from sweeps.study.database import PATIENCE_S, hidden
 
@@ -115,11 +116,8 @@ def run_sweep(
     """
     url = url_of(spec, given=options.webhook)
     files = SweepFiles.of(options.runs, spec.name)
-    with (
-        EventLog(files, then=view or Silent()) as log,
-        Webhook(url, sweep=spec.name, then=log) as webhook,
-    ):
-        result = _run_sweep(spec, options, webhook)
+    with EventLog(files) as log, Webhook(url, sweep=spec.name) as webhook:
+        result = _run_sweep(spec, options, Views(log, webhook, view or Silent()))
         if result.snapshot is not None:
             end = progress_text(spec, result.snapshot, how=result.state.value)
             log.add(end)
@@ -341,8 +339,7 @@ def _driver(
     from sweeps.tracking.orders import obey
     from sweeps.upkeep.retention import Retention
 
-    options = context.options
-    files = context.files
+    options, files, notify = context.options, context.files, context.view.notify
     share = share_of(spec, cluster, streamed=tuple(choice.key for choice in cut.data.plan.streamed))
     gpus = cpus = 0.0  # of this machine, that all trials together may use
     if options.address in (None, "local"):
@@ -352,13 +349,13 @@ def _driver(
     expected_s = kept_trial_s(files, spec, device=share.device, threads=share.threads)
     plan = Plan(spec, files, share, spec.trial_cap, draw=draw, expected_trial_s=expected_s)
     with (
-        open_feed(spec, files, storage_url=options.url, notify=context.view.notify) as feed,
-        Retention(files, sweep, keep=spec.keep, then=feed.notify) as retention,
+        open_feed(spec, files, storage_url=options.url, notify=notify) as feed,
+        Retention(files, sweep, keep=spec.keep) as retention,
         registered(spec.name, gpus=gpus, cpus=cpus, runs=options.runs) as neighbours,
         open_driver(
             plan,
             sweep,
-            listener=retention.notify,
+            listener=each_told(retention.notify, feed.notify, notify),
             patience_s=options.patience_s,
             fence=context.lease.confirm,
         ) as driver,

@@ -6,7 +6,6 @@ threads. No method waits for the storage longer than `ASK_WAIT_S`, and no method
 trial or the storage failed. This module does not depend on Ray.
 """
 
-import contextlib
 import dataclasses
 import threading
 import time
@@ -32,6 +31,7 @@ from sweeps.running.events import (
     TrialStarted,
 )
 from sweeps.running.finishing import Finishing
+from sweeps.running.listeners import each_told
 from sweeps.running.messages import Assignment, Outcome, OutcomeState, TrialReport
 from sweeps.running.pace import Pace
 from sweeps.running.plan import Plan
@@ -88,7 +88,7 @@ class Driver:
         self.breaker = Breaker(worked=mirror.tally.worked)
         self._recorder = recorder
         self._meter = meter
-        self._listener = listener
+        self._listener = each_told(listener)
         self._clock = clock
         self._asking = Asking(
             mirror, recorder, cap=plan.trial_cap, finishing=finishing, notify=self.notify
@@ -236,15 +236,14 @@ class Driver:
             best = None if self._tally.best is None else self._tally.best.value
             reason = self.breaker.notice or enough(self.spec, self._meter.spent(), best=best)
             if reason is not None and not self._stops.every:
-                self.notify(Notice(reason))
                 self._stops.interrupt()
+                self.notify(Notice(reason))
             if self._clock() - self._spent_written_at >= SPENT_EVERY_S:
                 self._write_spent()
 
     def notify(self, event: Event) -> None:
-        """Pass an event on to the listener; a closed terminal is no reason to stop training."""
-        with contextlib.suppress(OSError, ValueError):
-            self._listener(event)
+        """Pass an event on to the listener; what it raises is no reason to stop training."""
+        self._listener(event)
 
     def pause(self, paused: bool) -> None:
         """Start no trial while `paused`; running trials go on."""

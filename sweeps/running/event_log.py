@@ -8,29 +8,23 @@ import contextlib
 import datetime
 import queue
 import threading
-from collections.abc import Callable
 
 from sweeps.paths import SweepFiles
 from sweeps.running.described import describe
-from sweeps.running.events import EpochFinished, Event, Notice, ProgressView, Snapshot
+from sweeps.running.events import EpochFinished, Event, Notice, Silent
 
 CLOSING_S = 5.0  # how long the end of a run waits for a disk that hangs
 
 
-class EventLog:
-    """A view that writes lines into the sweep's log, and passes everything on to another view.
+class EventLog(Silent):
+    """A view that writes lines into the sweep's log.
 
     This is a context manager. The log begins with the sweep: until its directory is that of a
     sweep, lines wait, so that a sweep that is refused leaves nothing.
     """
 
-    def __init__(self, files: SweepFiles, *, then: ProgressView) -> None:
-        """
-        Args:
-            then: the view that shows the sweep.
-        """
+    def __init__(self, files: SweepFiles) -> None:
         self._files = files
-        self._then = then
         self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._waiting: list[str] = []
         self._thread = threading.Thread(target=self._write, name="event log", daemon=True)
@@ -51,29 +45,22 @@ class EventLog:
         self._lines.put(f"{now}  {' '.join(text.splitlines())}\n")
 
     def notify(self, event: Event) -> None:
-        """Log an event, unless it is one of thousands, and pass it on."""
+        """Log an event, unless it is one of thousands."""
         if not isinstance(event, EpochFinished):
             self.add(describe(event))
-        self._then.notify(event)
-
-    def watch(self, name: str, snapshot: Callable[[], Snapshot]) -> None:
-        """Pass the call on."""
-        self._then.watch(name, snapshot)
 
     def images(self, what: str, done: int, total: int) -> None:
-        """Log that all images are done, and pass the call on."""
+        """Log that all images are done."""
         if done == total:
             self.add(describe(Notice(f"{what}: {done:,} of {total:,}")))
-        self._then.images(what, done, total)
 
     def _write(self) -> None:
         while (line := self._lines.get()) is not None:
             self._waiting.append(line)
-            if self._files.about.is_file():
-                # a full disk: the lines are lost, as the terminal's are for somebody who is away
-                with (
-                    contextlib.suppress(OSError),
-                    self._files.log.open("a", encoding="utf-8") as file,
-                ):
-                    file.writelines(self._waiting)
-                self._waiting.clear()
+            # a full disk, a mount that is stale: the lines are lost, as the terminal's are for
+            # somebody who is away
+            with contextlib.suppress(OSError):
+                if self._files.about.is_file():
+                    lines, self._waiting = self._waiting, []
+                    with self._files.log.open("a", encoding="utf-8") as file:
+                        file.writelines(lines)

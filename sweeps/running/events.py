@@ -177,7 +177,7 @@ class ProgressView(Protocol):
     """Shows a sweep in progress: in a terminal, in a notebook, or not at all.
 
     `notify` is called from several threads. It must not block, because the driver holds its lock
-    during the call. It must not raise.
+    during the call. What it raises is logged and goes no further, see `listeners`.
     """
 
     def notify(self, event: Event) -> None:

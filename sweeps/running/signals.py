@@ -40,10 +40,10 @@ class PendingSignals:
         Args:
             now: True to interrupt running trials; False to let them finish.
         """
-        how = "running trials are interrupted" if now else "running trials go on to their end"
-        self._view.notify(Notice(f"asked to stop by `sweeps stop`: {how}"))
         self._stop_now = now
         self._pass_on()
+        how = "running trials are interrupted" if now else "running trials go on to their end"
+        self._view.notify(Notice(f"asked to stop by `sweeps stop`: {how}"))
 
     def connect(self, driver: "Driver") -> None:
         """Pass the kept report and all later reports on to this driver."""

@@ -59,4 +59,5 @@ class Stops:
 
     def close(self) -> None:
         """Remove the file for all trials."""
-        self._files.stop(self._driver).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            self._files.stop(self._driver).unlink()

@@ -31,7 +31,8 @@ def open_driver(
     Trials that a dead driver left RUNNING become interrupted; the new driver hands them out first.
 
     Args:
-        listener: gets every event, on the thread that caused the event; must not block or raise.
+        listener: gets every event, on the thread that caused the event; must not block. What it
+            raises is logged.
         clock: seconds; only differences of its values are used.
         patience_s: how long the storage may fail to answer, in seconds.
         fence: see Recorder.

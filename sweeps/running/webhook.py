@@ -12,12 +12,11 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from sweeps.errors import InfrastructureError, InputError
-from sweeps.running.events import EndState, Event, ProgressView, Snapshot, TrialEnded
+from sweeps.running.events import EndState, Event, Silent, Snapshot, TrialEnded
 from sweeps.space.spec import SweepSpec
 from trainer.files import is_disk_full
 
@@ -62,23 +61,21 @@ def _checked(url: str, *, name: str) -> str:
     return url
 
 
-class Webhook:
-    """A view that sends messages about a sweep, and passes everything on to another view.
+class Webhook(Silent):
+    """A view that sends messages about a sweep.
 
     This is a context manager. If the infrastructure or the disk ends the sweep, leaving it sends a
     message. Leaving it waits at most `TIMEOUT_S` for the messages that are under way.
     """
 
-    def __init__(self, url: str | None, *, sweep: str, then: ProgressView) -> None:
+    def __init__(self, url: str | None, *, sweep: str) -> None:
         """
         Args:
             url: see `url_of`; None sends nothing.
             sweep: name of the sweep.
-            then: the view that shows the sweep.
         """
         self._url = url
         self._sweep = sweep
-        self._then = then
         self._failed = False
         self._sending: list[threading.Thread] = []
 
@@ -93,21 +90,12 @@ class Webhook:
             thread.join(max(0.0, deadline - time.monotonic()))
 
     def notify(self, event: Event) -> None:
-        """Pass an event on; the first failed trial is a message."""
-        self._then.notify(event)
+        """Send a message about the first failed trial."""
         failed = isinstance(event, TrialEnded) and event.state == EndState.FAILED
         if failed and not self._failed:
             self._failed = True
             assert isinstance(event, TrialEnded)
             self.send(f"trial {event.number} failed: {event.reason}")
-
-    def watch(self, name: str, snapshot: Callable[[], Snapshot]) -> None:
-        """Pass the call on."""
-        self._then.watch(name, snapshot)
-
-    def images(self, what: str, done: int, total: int) -> None:
-        """Pass the call on."""
-        self._then.images(what, done, total)
 
     def send(self, text: str) -> None:
         """Begin to send a message; this neither blocks nor raises."""

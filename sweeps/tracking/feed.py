@@ -21,6 +21,7 @@ from pathlib import Path
 
 from sweeps.paths import SweepFiles
 from sweeps.running.events import Event, Notice
+from sweeps.running.listeners import each_told
 from sweeps.space.spec import SweepSpec
 from sweeps.tracking.choice import ready
 from sweeps.tracking.lines import NOTICE, Start, news_of
@@ -58,19 +59,19 @@ def open_feed(
     """The feed of a sweep that begins or goes on in this process.
 
     Args:
-        notify: the next listener; it is also told what the user should know of the trackers.
+        notify: is told what the user should know of the trackers.
     """
     trackers, notices = ready(spec.tracking, sweep=spec.name)
     for notice in notices:
         notify(Notice(notice))
     start = Start(files.directory.parent, spec.name, storage_url, trackers)
-    return Feed(start, log=files.tracking_log, then=notify)
+    return Feed(start, log=files.tracking_log, notice=notify)
 
 
 class Feed:
     """Feeds the tracker process of one sweep: a context manager around the driver's.
 
-    Without trackers there is no process, and events are only passed on.
+    Without trackers there is no process.
 
     Attributes:
         dropped: number of events that found the queue full.
@@ -82,7 +83,7 @@ class Feed:
         start: Start,
         *,
         log: Path,
-        then: Callable[[Event], None] = lambda event: None,
+        notice: Callable[[Notice], None] = lambda notice: None,
         times: FeedTimes = FeedTimes(),
         command: Sequence[str] = COMMAND,
         size: int = QUEUE,
@@ -91,12 +92,12 @@ class Feed:
 
         Args:
             log: the file that gets what the process prints.
-            then: the next listener; it is called with every event.
+            notice: is told what the user should know of the trackers.
             size: events that the queue holds.
         """
         self._start = start
         self._log = log
-        self._then = then
+        self._notice = each_told(notice)
         self._times = times
         self._command = tuple(command)
         self._lines: queue.Queue[str] = queue.Queue(size)
@@ -129,7 +130,7 @@ class Feed:
             self._thread.join(self._times.poll)
         if not self._complete:
             names = " and ".join(SHOWN.get(name, name) for name in self._start.trackers)
-            self._then(
+            self._notice(
                 Notice(
                     f"{names} may lack some of this sweep ({self._log} says why): "
                     f"`sweeps sync {self._start.sweep}` sends it"
@@ -143,7 +144,6 @@ class Feed:
 
     def notify(self, event: Event) -> None:
         """Take an event of the driver; this method neither blocks nor raises."""
-        self._then(event)
         news = news_of(event)
         if news is None or not self._start.trackers:
             return
@@ -249,7 +249,7 @@ class Feed:
         """Pass on a sentence, but not once more when a process that was started again says it."""
         if text not in self._said:
             self._said.add(text)
-            self._then(Notice(text))
+            self._notice(Notice(text))
 
     def _pass_on(self, order: Order) -> None:
         with self._lock:

@@ -26,7 +26,6 @@ import bisect
 import logging
 import queue
 import threading
-from collections.abc import Callable
 
 from sweeps.errors import SweepsError
 from sweeps.paths import SweepFiles
@@ -68,18 +67,15 @@ class Retention:
         sweep: StoredSweep,
         *,
         keep: int,
-        then: Callable[[Event], None] = lambda event: None,
     ) -> None:
         """Prepare; nothing is removed yet.
 
         Args:
             keep: how many of the best complete trials keep their weights.
-            then: the next listener; it is called with every event.
         """
         self._files = files
         self._sweep = sweep
         self._keep = keep
-        self._then = then
         self._goal = Goal.MAXIMIZE  # `_begin` reads the real goal from the storage
         self._needed: frozenset[int] = frozenset()
         self._finishing: set[int] = set()  # trials that finish pruned ones keep their weights
@@ -100,7 +96,6 @@ class Retention:
 
     def notify(self, event: Event) -> None:
         """Take an event of the driver; this method neither blocks nor raises."""
-        self._then(event)
         if isinstance(event, TrialStarted):
             self._started.add(event.number)
             if event.finishes is not None:

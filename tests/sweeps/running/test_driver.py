@@ -12,7 +12,15 @@ from optuna.trial import TrialState
 from sweeps.paths import SweepFiles
 from sweeps.running import ending
 from sweeps.running.asking import Next
-from sweeps.running.events import FoldFinished, Leader, Running, Snapshot, TrialEnded, TrialStarted
+from sweeps.running.events import (
+    Event,
+    FoldFinished,
+    Leader,
+    Running,
+    Snapshot,
+    TrialEnded,
+    TrialStarted,
+)
 from sweeps.running.local import run_local
 from sweeps.running.messages import Assignment, Measured, Outcome, TrialReporter
 from tests.fakes import BEST_LR, PENALTY, curve_score, curve_trial
@@ -189,6 +197,19 @@ def test_events_of_a_sweep_in_order(sweep: Callable[..., Sweep]):
             seconds=0.0,
         ),
     ]
+
+
+@pytest.mark.parametrize("error", [BrokenPipeError(32, "Broken pipe"), KeyError("a bug")])
+def test_what_a_listener_raises_ends_nothing(sweep: Callable[..., Sweep], error: Exception):
+    def listener(event: Event) -> None:
+        raise error
+
+    curve = sweep(*GRID)
+    with curve.driver(listener=listener) as driver:
+        run_local(driver, trial=curve_trial)
+        assert driver.done
+    assert driver.failure is None
+    assert {trial.state for trial in curve.stored.trials()} == {TrialState.COMPLETE}
 
 
 def test_the_stored_study_is_the_one_that_was_decided_from(sweep: Callable[..., Sweep]):

@@ -7,7 +7,7 @@ from optuna.trial import TrialState
 
 from sweeps.paths import SweepFiles
 from sweeps.running.asking import Next
-from sweeps.running.events import Notice
+from sweeps.running.events import Event, Notice
 from sweeps.running.messages import Outcome
 from tests.sweeps.running.curve_sweep import Sweep, completed, handed_out
 
@@ -46,6 +46,20 @@ class TestBudget:
             assert driver.done
         assert curve.told(Notice) == [Notice(notice)]
         assert [trial.state for trial in curve.stored.trials()] == [TrialState.WAITING] * 2
+
+    def test_what_is_used_up_is_obeyed_before_it_is_talked_about(self, sweep: Callable[..., Sweep]):
+        now = [500.0]
+        obeyed: list[bool] = []
+
+        def listener(event: Event) -> None:
+            if isinstance(event, Notice):
+                obeyed.append(driver.stopping)
+
+        curve = sweep("budget.hours=0.5")
+        with curve.driver(clock=lambda: now[0], listener=listener) as driver:
+            now[0] += 1800
+            driver.tick()
+        assert obeyed == [True]
 
     @pytest.mark.parametrize(
         ("metric", "scores"),

@@ -1,7 +1,6 @@
 """The log of a sweep's events."""
 
 import datetime
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,30 +14,10 @@ from sweeps.running.events import (
     Event,
     FoldFinished,
     Notice,
-    Silent,
-    Snapshot,
     TrialEnded,
     TrialStarted,
 )
 from sweeps.running.messages import TrialReport
-
-
-class Seen(Silent):
-    """A view that keeps what it was told."""
-
-    def __init__(self) -> None:
-        self.events: list[Event] = []
-        self.read: list[int] = []
-        self.watched: list[str] = []
-
-    def notify(self, event: Event) -> None:
-        self.events.append(event)
-
-    def images(self, what: str, done: int, total: int) -> None:
-        self.read.append(done)
-
-    def watch(self, name: str, snapshot: Callable[[], Snapshot]) -> None:
-        self.watched.append(name)
 
 
 @pytest.fixture
@@ -62,7 +41,7 @@ def lines(files: SweepFiles) -> list[str]:
     return found
 
 
-def test_events_are_lines_but_epochs_are_not_and_the_view_gets_all(files: SweepFiles):
+def test_events_are_lines_but_epochs_are_not(files: SweepFiles):
     begin(files)
     events: list[Event] = [
         Notice("two\nlines"),
@@ -71,13 +50,11 @@ def test_events_are_lines_but_epochs_are_not_and_the_view_gets_all(files: SweepF
         FoldFinished(3, 0, 5, 0.75),
         TrialEnded(3, EndState.PRUNED, None, "race: no chance", best=False, seconds=1.0),
     ]
-    seen = Seen()
-    with EventLog(files, then=seen) as log:
+    with EventLog(files) as log:
         for event in events:
             log.notify(event)
         log.images("images decoded", 1, 2)
         log.images("images decoded", 2, 2)
-        log.watch("mask", lambda: None)  # type: ignore[arg-type, return-value]
     assert lines(files) == [
         "two lines",
         "trial 3 started  lr=0.00123",
@@ -85,11 +62,10 @@ def test_events_are_lines_but_epochs_are_not_and_the_view_gets_all(files: SweepF
         "trial 3 pruned after 1.0 s: race: no chance",
         "images decoded: 2 of 2",
     ]
-    assert (seen.events, seen.read, seen.watched) == (events, [1, 2], ["mask"])
 
 
 def test_lines_wait_for_the_directory_and_a_refused_sweep_leaves_none(files: SweepFiles):
-    with EventLog(files, then=Silent()) as log:
+    with EventLog(files) as log:
         log.add("early")
         files.directory.mkdir()
         log.add("earlier than the sweep")
@@ -97,16 +73,16 @@ def test_lines_wait_for_the_directory_and_a_refused_sweep_leaves_none(files: Swe
         log.add("late")
     assert lines(files) == ["early", "earlier than the sweep", "late"]
     refused = SweepFiles.of(files.directory.parent, "refused")
-    with EventLog(refused, then=Silent()) as log:
+    with EventLog(refused) as log:
         log.add("early")
     assert not refused.directory.exists()
 
 
 def test_later_runs_continue_the_log_and_an_error_is_its_end(files: SweepFiles):
     begin(files)
-    with EventLog(files, then=Silent()) as log:
+    with EventLog(files) as log:
         log.add("first run")
-    with pytest.raises(InfrastructureError), EventLog(files, then=Silent()):
+    with pytest.raises(InfrastructureError), EventLog(files):
         raise InfrastructureError("the storage does not answer")
     assert lines(files) == ["first run", "ended: the storage does not answer"]
 
@@ -114,5 +90,5 @@ def test_later_runs_continue_the_log_and_an_error_is_its_end(files: SweepFiles):
 def test_a_disk_that_refuses_lines_ends_nothing(files: SweepFiles):
     begin(files)
     files.log.mkdir()  # no file can be written there
-    with EventLog(files, then=Silent()) as log:
+    with EventLog(files) as log:
         log.add("lost")

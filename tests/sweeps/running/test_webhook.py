@@ -12,7 +12,7 @@ import pytest
 
 from sweeps.errors import InfrastructureError, InputError
 from sweeps.running import webhook
-from sweeps.running.events import EndState, Notice, Silent, Snapshot, TrialEnded
+from sweeps.running.events import EndState, Notice, Snapshot, TrialEnded
 from sweeps.running.webhook import Webhook, progress_text, url_of
 from sweeps.space.spec import SweepSpec
 
@@ -67,7 +67,7 @@ def failed(number: int, reason: str = "KeyError: 'x'") -> TrialEnded:
 
 
 def test_each_chat_finds_the_text_where_it_looks_for_it(chat: Chat):
-    with Webhook(chat.url, sweep="mask", then=Silent()) as messages:
+    with Webhook(chat.url, sweep="mask") as messages:
         messages.send("done")
     ((path, body, headers),) = chat.got
     assert path == f"/services/{SECRET}"
@@ -80,18 +80,10 @@ def test_each_chat_finds_the_text_where_it_looks_for_it(chat: Chat):
     assert headers["Content-Type"] == "application/json"
 
 
-def test_the_first_failure_is_a_message_and_all_events_are_passed_on(chat: Chat):
-    shown: list[Any] = []
-
-    class Kept(Silent):
-        def notify(self, event: Any) -> None:
-            shown.append(event)
-
-    events = [Notice("x"), failed(3), failed(4)]
-    with Webhook(chat.url, sweep="mask", then=Kept()) as messages:
-        for event in events:
+def test_the_first_failure_is_a_message(chat: Chat):
+    with Webhook(chat.url, sweep="mask") as messages:
+        for event in (Notice("x"), failed(3), failed(4)):
             messages.notify(event)
-    assert shown == events
     assert chat.texts == ["sweep mask: trial 3 failed: KeyError: 'x'"]
 
 
@@ -104,14 +96,14 @@ def test_what_ends_with_exit_code_3_is_a_message_and_other_errors_are_none(
     for raised in (error, InputError("wrong"), KeyError("bug")):
         with (
             pytest.raises(type(raised)),
-            Webhook(chat.url, sweep="mask", then=Silent()),
+            Webhook(chat.url, sweep="mask"),
         ):
             raise raised
     assert chat.texts == [f"sweep mask: stopped: {error}"]
 
 
 def test_without_a_url_nothing_is_sent():
-    with Webhook(None, sweep="mask", then=Silent()) as messages:
+    with Webhook(None, sweep="mask") as messages:
         messages.send("done")
         assert [thread.name for thread in threading.enumerate()].count("webhook") == 0
 
@@ -121,7 +113,7 @@ def test_a_chat_that_hangs_delays_neither_a_trial_nor_much_the_end(
 ):
     monkeypatch.setattr(webhook, "TIMEOUT_S", 0.2)
     chat.answers.clear()
-    with Webhook(chat.url, sweep="mask", then=Silent()) as messages:
+    with Webhook(chat.url, sweep="mask") as messages:
         messages.notify(failed(1))  # returns while the chat does not answer
     wait_for(lambda: caplog.messages)
     assert caplog.messages == ["notify.webhook: the message was not sent (TimeoutError)"]
@@ -132,9 +124,9 @@ def test_a_refusal_or_a_gone_server_is_one_line_without_the_secret(
 ):
     caplog.set_level(logging.DEBUG)
     chat.status = 404
-    with Webhook(chat.url, sweep="mask", then=Silent()) as messages:
+    with Webhook(chat.url, sweep="mask") as messages:
         messages.send("x")
-    with Webhook(f"http://127.0.0.1:1/{SECRET}", sweep="mask", then=Silent()) as messages:
+    with Webhook(f"http://127.0.0.1:1/{SECRET}", sweep="mask") as messages:
         messages.send("x")
     assert caplog.messages == [
         "notify.webhook: the message was refused with status 404",

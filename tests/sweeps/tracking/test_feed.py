@@ -42,7 +42,12 @@ def feed(tmp_path: Path, events: list[Event]) -> Callable[..., Feed]:
         given = FeedTimes(**{"end_within": LATE_S, "poll": 0.01, "gather": 0.0, **times})
         log = tmp_path / "tracking.log"
         return Feed(
-            start, log=log, then=events.append, times=given, command=program(text), size=size
+            start,
+            log=log,
+            notice=events.append,
+            times=given,
+            command=program(text),
+            size=size,
         )
 
     return make
@@ -58,9 +63,7 @@ def wait_for(condition: Callable[[], Any]) -> None:
 COPY = "import sys; sys.stderr.write(sys.stdin.read())"
 
 
-def test_the_process_reads_the_start_and_then_the_news(
-    feed: Callable[..., Feed], events: list[Event], tmp_path: Path
-):
+def test_the_process_reads_the_start_and_then_the_news(feed: Callable[..., Feed], tmp_path: Path):
     told = [STARTED, EpochFinished(0, report(0, 1, 0.5)), Notice("hello")]
     with feed(COPY) as open_feed:
         for event in told:
@@ -70,16 +73,14 @@ def test_the_process_reads_the_start_and_then_the_news(
     assert lines[1] == '{"trial": 0, "about": "started", "epoch": null, "lost": false}'
     assert lines[2].startswith('{"trial": 0, "about": "epoch", "epoch": {"fold": 0, "epoch": 1, ')
     assert len(lines) == 3
-    assert events == told
 
 
-def test_a_full_queue_drops_and_the_driver_goes_on(feed: Callable[..., Feed], events: list[Event]):
+def test_a_full_queue_drops_and_the_driver_goes_on(feed: Callable[..., Feed]):
     """The process never reads: its pipe is full after some thousand lines."""
     with feed("import time; time.sleep(600)", end_within=0.5) as open_feed:
         for _ in range(5000):
             open_feed.notify(STARTED)
         assert open_feed.dropped > 0
-    assert len(events) == 5001
 
 
 def test_the_next_line_says_that_something_was_dropped(
@@ -144,16 +145,15 @@ def test_a_process_that_died_is_started_again_after_its_time(feed: Callable[...,
 def test_a_program_that_cannot_be_started_costs_nothing(tmp_path: Path, events: list[Event]):
     start = Start(tmp_path, "mask", "sqlite://", ("mlflow",))
     nowhere = (str(tmp_path / "nothing"),)
-    with Feed(start, log=tmp_path / "log", then=events.append, command=nowhere) as open_feed:
+    with Feed(start, log=tmp_path / "log", notice=events.append, command=nowhere) as open_feed:
         open_feed.notify(STARTED)
-    assert events[0] == STARTED
-    assert isinstance(events[1], Notice)
+    assert [type(event) for event in events] == [Notice]
 
 
 def test_without_trackers_there_is_no_process(tmp_path: Path, events: list[Event]):
-    with Feed(Start(tmp_path, "mask", "", ()), log=tmp_path / "log", then=events.append) as feed:
+    with Feed(Start(tmp_path, "mask", "", ()), log=tmp_path / "log", notice=events.append) as feed:
         feed.notify(STARTED)
-    assert (feed.starts, events) == (0, [STARTED])
+    assert (feed.starts, events) == (0, [])
     assert not (tmp_path / "log").exists()
 
 
@@ -202,7 +202,7 @@ class TestWithASweep:
         with Feed(
             sweep.start("tensorboard"),
             log=sweep.files.tracking_log,
-            then=events.append,
+            notice=events.append,
             times=FeedTimes(end_within=LATE_S, poll=0.05),
         ):
             pass

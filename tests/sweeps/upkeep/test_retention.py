@@ -11,7 +11,7 @@ from torch import nn
 
 from sweeps.errors import InputError
 from sweeps.paths import SweepFiles, TrialFiles
-from sweeps.running.events import Event, Notice, TrialEnded, TrialStarted
+from sweeps.running.events import Event, TrialEnded, TrialStarted
 from sweeps.space.spec import SweepSpec
 from sweeps.study.records import Origin
 from sweeps.upkeep.leftovers import (
@@ -296,16 +296,6 @@ def test_history_is_ranked_like_any_trial(make: Callable[..., Fabricated]) -> No
     assert with_weights(newer) == {1}
     listen(older)
     assert with_weights(older) == {0}
-
-
-def test_every_event_is_passed_on(make: Callable[..., Fabricated]) -> None:
-    sweep = make()
-    heard = list[Event]()
-    events = [Notice("a"), *ended(0, "interrupted")]
-    with Retention(sweep.files, sweep.sweep, keep=2, then=heard.append) as retention:
-        for event in events:
-            retention.notify(event)
-    assert heard == events
 
 
 def test_files_that_cannot_be_removed_are_logged_and_the_others_go(
