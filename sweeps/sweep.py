@@ -339,7 +339,8 @@ def _driver(
     from sweeps.tracking.orders import obey
     from sweeps.upkeep.retention import Retention
 
-    options, files, notify = context.options, context.files, context.view.notify
+    options, files, confirm = context.options, context.files, context.lease.confirm
+    notify, on_end = context.view.notify, context.signals.on_lost
     share = share_of(spec, cluster, streamed=tuple(choice.key for choice in cut.data.plan.streamed))
     gpus = cpus = 0.0  # of this machine, that all trials together may use
     if options.address in (None, "local"):
@@ -350,14 +351,14 @@ def _driver(
     plan = Plan(spec, files, share, spec.trial_cap, draw=draw, expected_trial_s=expected_s)
     with (
         open_feed(spec, files, storage_url=options.url, notify=notify) as feed,
-        Retention(files, sweep, keep=spec.keep) as retention,
+        Retention(files, sweep, keep=spec.keep, fence=confirm, on_end=on_end) as retention,
         registered(spec.name, gpus=gpus, cpus=cpus, runs=options.runs) as neighbours,
         open_driver(
             plan,
             sweep,
             listener=each_told(retention.notify, feed.notify, notify),
             patience_s=options.patience_s,
-            fence=context.lease.confirm,
+            fence=confirm,
         ) as driver,
         watched_folder(files, identity=sweep.uuid, on_gone=driver.fail),
     ):

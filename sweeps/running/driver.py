@@ -272,10 +272,11 @@ class Driver:
             self._stops.interrupt()
 
     def fail(self, error: InfrastructureError) -> None:
-        """End as `stop` does, because of `error`: the infrastructure or the lease is lost."""
+        """End as `stop` does, because of `error`; a lost lease explains all earlier errors."""
         with self._lock:
-            self.failure = self.failure or error
-            if isinstance(error, LeaseLostError):
+            lost = isinstance(error, LeaseLostError)
+            self.failure = error if lost else self.failure or error
+            if lost:
                 self._recorder.abandon()
             self._stops.interrupt()
 

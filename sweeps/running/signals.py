@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from sweeps.errors import InfrastructureError
+from sweeps.errors import InfrastructureError, LeaseLostError
 from sweeps.running.events import Notice, ProgressView
 
 if TYPE_CHECKING:
@@ -20,7 +20,8 @@ class StopRequest(Exception):  # noqa: N818 - it is not an error: a user asked t
 class PendingSignals:
     """Keeps the reports of the lease's thread until a driver can receive them.
 
-    The lease reports that it is lost, or that a user asked to stop.
+    The lease reports that it is lost, or that a user asked to stop. Other threads on which the
+    sweep depends report that they have ended.
     """
 
     def __init__(self, view: ProgressView) -> None:
@@ -30,8 +31,9 @@ class PendingSignals:
         self._stop_now: bool | None = None
 
     def on_lost(self, error: InfrastructureError) -> None:
-        """Keep the error of a lost lease, or pass it on to the driver."""
-        self._lost = error
+        """Keep the error that ends the sweep, or pass it on to the driver; a lost lease stays."""
+        if not isinstance(self._lost, LeaseLostError):
+            self._lost = error
         self._pass_on()
 
     def on_stop(self, now: bool) -> None:

@@ -23,17 +23,21 @@ weights as long as one of the two sweeps has it among its best `keep` trials.
 """
 
 import bisect
+import functools
 import logging
 import queue
 import threading
+from collections.abc import Callable
 
-from sweeps.errors import SweepsError
+from sweeps.errors import InfrastructureError, LeaseLostError, SweepsError
 from sweeps.paths import SweepFiles
 from sweeps.results.view import SweepView
 from sweeps.running.events import EndState, Event, TrialEnded, TrialStarted
+from sweeps.study.database import reason
 from sweeps.study.records import Origin, is_finish, origin, score_key
 from sweeps.study.storage import STORAGE_ERRORS
 from sweeps.study.stored_sweep import StoredSweep
+from sweeps.threads import vital
 from sweeps.upkeep.leftovers import (
     ALL,
     Part,
@@ -51,14 +55,16 @@ logger = logging.getLogger(__name__)
 # How long the end of a sweep waits for a file system that does not answer. The next driver removes
 # the files that are left.
 CLOSING_S = 10.0
+RETRY_EVERY_S = 15.0  # time between two tries while the storage does not answer
 
 
 class Retention:
     """Removes the files that ended trials no longer need, while a sweep is in progress.
 
     This is a context manager. It gets the driver's events and removes files on its own thread. A
-    file that cannot be removed is logged; the next driver or `sweeps gc` tries again. The work for
-    one trial does not depend on the number of earlier trials.
+    file that cannot be removed is logged; the next driver or `sweeps gc` tries again. While the
+    storage does not answer, events wait. The work for one trial does not depend on the number of
+    earlier trials.
     """
 
     def __init__(
@@ -67,21 +73,32 @@ class Retention:
         sweep: StoredSweep,
         *,
         keep: int,
+        fence: Callable[[], None] = lambda: None,
+        on_end: Callable[[InfrastructureError], None] = lambda error: None,
+        retry_every_s: float = RETRY_EVERY_S,
     ) -> None:
         """Prepare; nothing is removed yet.
 
         Args:
             keep: how many of the best complete trials keep their weights.
+            fence: called before each removal, for example `Lease.confirm`. LeaseLostError means
+                that another driver has the sweep, and ends all removal.
+            on_end: called from the thread if a bug ends it.
         """
         self._files = files
         self._sweep = sweep
         self._keep = keep
+        self._fence = fence
+        self._on_end = on_end
+        self._retry_every_s = retry_every_s
         self._goal = Goal.MAXIMIZE  # `_begin` reads the real goal from the storage
         self._needed: frozenset[int] = frozenset()
         self._finishing: set[int] = set()  # trials that finish pruned ones keep their weights
         self._best: list[tuple[tuple[float, int], Origin]] = []
         self._started: set[int] = set()
         self._queue: queue.SimpleQueue[TrialEnded | None] = queue.SimpleQueue()
+        self._closing = threading.Event()
+        self._waiting = False  # whether the last job failed and is tried again
         self._thread = threading.Thread(
             target=self._work, name=f"retention {sweep.name}", daemon=True
         )
@@ -91,6 +108,7 @@ class Retention:
         return self
 
     def __exit__(self, *exception: object) -> None:
+        self._closing.set()
         self._queue.put(None)
         self._thread.join(CLOSING_S)
 
@@ -106,16 +124,41 @@ class Retention:
             self._queue.put(event)
 
     def _work(self) -> None:
-        try:
-            self._begin()
-            while (event := self._queue.get()) is not None:
-                self._ended(event)
-        except (*STORAGE_ERRORS, SweepsError, OSError) as error:
-            logger.warning(
-                "superfluous files stay until `sweeps gc %s` (%s)", self._sweep.name, error
-            )
-        finally:
-            self._sweep.storage.remove_session()  # closes the connection of this thread
+        with vital("the removal of superfluous files", on_end=self._on_end):
+            try:
+                self._until_closed()
+            except LeaseLostError:
+                pass  # the lease itself reports its loss
+            finally:
+                self._sweep.storage.remove_session()  # closes the connection of this thread
+
+    def _until_closed(self) -> None:
+        job: Callable[[], None] = self._begin
+        while self._done(job):
+            event = self._queue.get()
+            if event is None:
+                return
+            job = functools.partial(self._ended, event)
+
+    def _done(self, job: Callable[[], None]) -> bool:
+        """Do a job, again and again until the storage answers; False if the sweep ends before."""
+        while True:
+            last = self._closing.is_set()
+            try:
+                job()
+            except LeaseLostError:
+                raise
+            except (*STORAGE_ERRORS, SweepsError, OSError) as error:
+                if last or not self._waiting:
+                    until = f"`sweeps gc {self._sweep.name}`" if last else "the next try"
+                    logger.warning("superfluous files stay until %s (%s)", until, reason(error))
+                if last:
+                    return False
+                self._waiting = True
+                self._closing.wait(self._retry_every_s)
+            else:
+                self._waiting = False
+                return True
 
     def _begin(self) -> None:
         """Remove the superfluous files of all earlier trials.
@@ -150,12 +193,12 @@ class Retention:
             worse = [
                 of.number for _, of in self._best[self._keep :] if of.sweep == self._sweep.name
             ]
-            del self._best[self._keep :]
             # another sweep may have taken over these trials since the last time
             if worse:
                 self._needed = self._claimed()
             for number in set(worse) - self._needed - self._finishing:
                 self._remove(number, Parts({Part.WEIGHTS}))
+            del self._best[self._keep :]  # at the end: an error before has all of this done again
         elif event.state == EndState.PRUNED:
             self._remove(event.number, ALL)
         elif event.state == EndState.FAILED:
@@ -168,6 +211,7 @@ class Retention:
     def _remove(self, number: int, parts: Parts) -> None:
         try:
             for path in list(files_of(self._files.trial(number), parts)):
+                self._fence()
                 remove(path)
         except OSError as error:
             logger.warning("trial %d: superfluous files cannot be removed (%s)", number, error)

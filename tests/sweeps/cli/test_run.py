@@ -5,6 +5,7 @@ stand-ins where they are not the point.
 import json
 import re
 import signal
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from sweeps.running.messages import Assignment, Outcome, RunTrial, TrialReporter
 from sweeps.study.lease import Lease, Times, find_holder
 from sweeps.study.recorder import Recorder
 from sweeps.study.storage import open_storage
+from sweeps.upkeep.retention import Retention
 from tests.sweeps.cli.conftest import Ended
 from tests.sweeps.running.curve_sweep import report
 from trainer.errors import DataError
@@ -468,6 +470,31 @@ class TestLeaving:
         assert (
             ended.err.splitlines()[-1]
             == "error: another driver took over sweep 'tiny'; this one stops"
+        )
+
+    @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+    def test_a_thread_of_the_sweep_that_a_bug_ends_is_exit_code_3(
+        self,
+        sweeps: Callable[..., Ended],
+        space: Callable[..., Path],
+        instead: Callable[[RunTrial], None],
+        monkeypatch: pytest.MonkeyPatch,
+    ):
+        def bug(*_: object) -> None:
+            raise KeyError("a bug")
+
+        def trial(assignment: Assignment, reporter: TrialReporter) -> Outcome:
+            while assignment.number == 1 and not reporter.interrupted():
+                threading.Event().wait(0.01)
+            return Outcome("interrupted" if assignment.number else "completed", (0.5, 0.75))
+
+        monkeypatch.setattr(Retention, "_ended", bug)
+        instead(trial)
+        ended = sweeps("run", space(), "--local")
+        assert (ended.code, ended.out) == (3, "")
+        assert ended.err.splitlines()[-1] == (
+            "error: the removal of superfluous files stopped by a bug; its traceback is above. "
+            "Finished folds are on disk; run the same command again to continue"
         )
 
     def test_a_lease_that_is_lost_while_images_are_decoded_starts_no_trial(

@@ -5,9 +5,13 @@ from collections.abc import Callable
 
 import pytest
 
+from sweeps.errors import InfrastructureError, LeaseLostError
 from sweeps.running.events import Event, Notice, Silent
 from sweeps.running.signals import PendingSignals, StopRequest, ending_signals
 from tests.sweeps.running.curve_sweep import Sweep, handed_out
+
+LOST = LeaseLostError("another driver took over sweep 'curve'; this one stops")
+GONE = InfrastructureError("the storage is gone")
 
 
 class Asks(Silent):
@@ -44,6 +48,21 @@ def test_before_there_is_a_driver_a_stop_waits_for_whoever_looks():
     signals.on_stop(False)
     with pytest.raises(StopRequest):
         signals.check()
+
+
+@pytest.mark.parametrize("order", [(LOST, GONE), (GONE, LOST)])
+def test_a_lost_lease_explains_everything_else(
+    sweep: Callable[..., Sweep], order: tuple[InfrastructureError, ...]
+):
+    waiting, passed_on = PendingSignals(Silent()), PendingSignals(Silent())
+    with sweep().driver() as driver:
+        passed_on.connect(driver)
+        for error in order:
+            waiting.on_lost(error)
+            passed_on.on_lost(error)
+        assert driver.failure is LOST
+    with pytest.raises(LeaseLostError):
+        waiting.check()
 
 
 def test_a_hang_up_asks_to_end_unless_it_is_ignored_as_below_nohup():

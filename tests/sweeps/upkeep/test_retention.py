@@ -2,14 +2,16 @@ import logging
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import sqlalchemy as sa
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 from torch import nn
 
-from sweeps.errors import InputError
+from sweeps.errors import InputError, LeaseLostError
 from sweeps.paths import SweepFiles, TrialFiles
 from sweeps.running.events import Event, TrialEnded, TrialStarted
 from sweeps.space.spec import SweepSpec
@@ -319,6 +321,94 @@ def test_files_that_cannot_be_removed_are_logged_and_the_others_go(
         "trial 0: superfluous files cannot be removed ([Errno 13] Permission denied" in caplog.text
     )
     assert [WEIGHTS in sweep.found(number) for number in range(2)] == [True, False]
+
+
+def fenced(
+    sweep: Fabricated, *events: Event, fence: Callable[[], None], **options: Any
+) -> list[str]:
+    """Retention with a fence that listens; what it says if it ends by a bug."""
+    told: list[str] = []
+    with Retention(
+        sweep.files,
+        sweep.sweep,
+        keep=2,
+        fence=fence,
+        on_end=lambda error: told.append(str(error)),
+        **options,
+    ) as retention:
+        for event in events:
+            retention.notify(event)
+    return told
+
+
+def test_each_removal_is_confirmed_and_a_driver_that_lost_the_sweep_removes_nothing(
+    make: Callable[..., Fabricated],
+) -> None:
+    """It was stopped, say, and woke when its successor had completed the trial."""
+    sweep = make()
+    number = sweep.add_with_files(RUNNING)
+    asked: list[bool] = []
+
+    def fence() -> None:
+        asked.append(WEIGHTS in sweep.found(number))
+        if len(asked) == 2:
+            raise LeaseLostError("another driver took over sweep 'toy'; this one stops")
+
+    assert fenced(sweep, *ended(number, "pruned"), fence=fence) == []  # the lease tells it
+    assert asked == [True, True]
+    gone = EVERYTHING - sweep.found(number)
+    assert len(gone) <= 1  # of both folds, each with weights, only the first file
+    listen(sweep, *ended(number, "pruned"))
+    assert sweep.found(number) == RESULTS
+
+
+def test_what_a_silent_storage_kept_from_being_removed_is_removed_when_it_answers(
+    make: Callable[..., Fabricated],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Each event for itself: those after an outage are obeyed as well, and the best stay known."""
+    sweep = make()
+    for score in (0.5, 0.7):
+        sweep.add_with_files(score=score)
+    numbers = [sweep.add_with_files(RUNNING) for _ in range(2)]
+    answers: list[Exception | None] = [
+        None,  # when it begins
+        *(sa.exc.OperationalError("SELECT", {}, Exception("server gone")) for _ in range(3)),
+    ]
+
+    def claimed(*args: Any, **options: Any) -> Any:
+        error = answers.pop(0) if answers else None
+        if error is not None:
+            raise error
+        return claims(*args, **options)
+
+    monkeypatch.setattr("sweeps.upkeep.retention.claims", claimed)
+    with (
+        caplog.at_level(logging.WARNING),
+        Retention(sweep.files, sweep.sweep, keep=2, retry_every_s=0.01) as retention,
+    ):
+        for event in (*ended(numbers[0], "completed", 0.6), *ended(numbers[1], "pruned")):
+            retention.notify(event)
+        while WEIGHTS in sweep.found(numbers[1]):
+            threading.Event().wait(0.01)
+    assert with_weights(sweep) == {1, numbers[0]}
+    assert [line for line in caplog.messages if "superfluous" in line] == [
+        "superfluous files stay until the next try (server gone)"
+    ]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_bug_that_ends_the_removal_is_told(make: Callable[..., Fabricated]) -> None:
+    sweep = make()
+
+    def bug() -> None:
+        raise KeyError("a bug")
+
+    assert fenced(sweep, *ended(sweep.add_with_files(RUNNING), "pruned"), fence=bug) == [
+        "the removal of superfluous files stopped by a bug; its traceback is above. Finished folds "
+        "are on disk; run the same command again to continue"
+    ]
 
 
 def test_a_storage_that_is_gone_costs_the_sweep_nothing(
