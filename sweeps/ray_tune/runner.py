@@ -29,6 +29,8 @@ REFUSED_S = 10.0  # after this time, a head that refuses every connection counts
 # After this time, a head that accepts connections but does not answer counts as lost. It is shorter
 # than 60 s: after 60 s Ray itself ends this process with exit code 1 and without a message.
 SILENT_S = 30.0
+# When this process itself did not run for so long, it was stopped: Ray gets all the time once more.
+STOPPED_S = 5.0
 
 
 def run_on_ray(driver: Driver, cluster: Cluster, *, trial: RunTrial | None = None) -> None:
@@ -127,10 +129,14 @@ def _watch(fitting: _Fitting, head: str) -> None:
     """
     pulse = _Pulse(head)
     pulse.start()
+    looked_at = time.monotonic()
     while fitting.is_alive():
         # the time is short, because signal handlers run only between two of these calls
         fitting.join(timeout=0.25)
-        if time.monotonic() - pulse.answered_at > (REFUSED_S if pulse.refused else SILENT_S):
+        last, looked_at = looked_at, time.monotonic()
+        if looked_at - last > STOPPED_S:
+            pulse.answered_at = looked_at
+        if looked_at - pulse.answered_at > (REFUSED_S if pulse.refused else SILENT_S):
             raise ClusterLostError(
                 f"Ray at {head} does not answer any more, or lost its last node. "
                 "What was done is recorded: run the "
