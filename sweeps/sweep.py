@@ -158,10 +158,10 @@ def _run_sweep(spec: "SweepSpec", options: RunOptions, shown: ProgressView) -> R
             driver = _run(spec, context, fetch)
         except StopRequest:
             return RunResult(RunState.NOT_BEGUN)
+        if driver is not None and driver.failure is not None:
+            raise driver.failure  # in the lease's context: its loss explains any other failure
     if driver is None:
         return RunResult(RunState.DONE_BEFORE)
-    if driver.failure is not None:
-        raise driver.failure
     state = RunState.DRAINED if driver.drained else RunState.ENDED
     if driver.interrupted or (driver.drained and not driver.has_results):
         state = RunState.INTERRUPTED
@@ -208,9 +208,14 @@ def _run(spec: "SweepSpec", context: _Context, fetch: "Fetch") -> "Driver | None
     from trainer.data.data_set import ReadOptions
 
     options = context.options
-    files = context.files
+    files, confirm = context.files, context.lease.confirm
     open_stored = functools.partial(
-        open_sweep, context.storage, files=files, storage_url=options.url, update=options.update
+        open_sweep,
+        context.storage,
+        files=files,
+        storage_url=options.url,
+        update=options.update,
+        confirm=confirm,
     )
     # An existing sweep may be finished, or the search space may not fit it. Both are known before
     # Ray starts and images are decoded.
@@ -241,6 +246,7 @@ def _run(spec: "SweepSpec", context: _Context, fetch: "Fetch") -> "Driver | None
             context.view.watch(spec.name, driver.snapshot)
             _evaluate(driver, cluster)
         if driver.failure is None:
+            confirm()
             figure = fold_map(sweep.trials(), metric=spec.metric.name, goal=spec.metric.goal)
             if figure is not None:
                 sweep.write_plot(figure)
@@ -287,7 +293,8 @@ def _warm_start(sweep: "StoredSweep", spec: "SweepSpec", context: _Context) -> N
     """Take over the trials of the sweeps that `warm_start` names, and report their number."""
     from sweeps.upkeep.warm_start import warm_start
 
-    for name, taken in warm_start(sweep, spec, runs=context.options.runs).items():
+    runs, confirm = context.options.runs, context.lease.confirm
+    for name, taken in warm_start(sweep, spec, runs=runs, confirm=confirm).items():
         left_out = (
             f"; {taken.unfit} have parameters that this space cannot have" if taken.unfit else ""
         )
@@ -346,11 +353,11 @@ def _driver(
     if options.address in (None, "local"):
         gpus = 0.0 if not share.gpu else 1.0 if cluster is None else cluster.gpus
         cpus = share.threads if cluster is None else cluster.cpus
-    draw = TrialPictures(files, metric=spec.metric.name, field=spec.metric.field)
+    draw = TrialPictures(files, metric=spec.metric.name, field=spec.metric.field, fence=confirm)
     expected_s = kept_trial_s(files, spec, device=share.device, threads=share.threads)
     plan = Plan(spec, files, share, spec.trial_cap, draw=draw, expected_trial_s=expected_s)
     with (
-        open_feed(spec, files, storage_url=options.url, notify=notify) as feed,
+        open_feed(spec, files, storage_url=options.url, notify=notify, fence=confirm) as feed,
         Retention(files, sweep, keep=spec.keep, fence=confirm, on_end=on_end) as retention,
         registered(spec.name, gpus=gpus, cpus=cpus, runs=options.runs) as neighbours,
         open_driver(

@@ -3,6 +3,7 @@
 import datetime
 import importlib.metadata
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,7 @@ def open_sweep(
     files: SweepFiles,
     storage_url: str,
     update: bool = False,
+    confirm: Callable[[], None] = lambda: None,
 ) -> StoredSweep:
     """Continue the sweep called `spec.name`, or begin it. The caller holds the sweep's lease.
 
@@ -70,6 +72,8 @@ def open_sweep(
         files: the sweep's directory.
         storage_url: see `begin`.
         update: whether ranges of the search space may be wider than at the beginning.
+        confirm: called before each write; raises if the lease is lost. To read the data may have
+            taken hours.
 
     Raises:
         InputError: see `refuse_other_sweep`.
@@ -79,9 +83,12 @@ def open_sweep(
     refuse_other_sweep(stored, spec.name, files=files, storage_url=storage_url)
     if stored is None:
         identity = files.identity() or str(uuid.uuid4())
+        confirm()
         begin(files, spec, cut, identity=identity, storage_url=storage_url)
+        confirm()
         return StoredSweep.create(storage, spec, identity=identity)
     fixed = refuse_changes(stored, spec, cut, files=files, update=update)
+    confirm()
     write_spec(files, spec)
     return stored if fixed is None else stored.update_spec(fixed)
 

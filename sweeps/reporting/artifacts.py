@@ -13,7 +13,7 @@ Shapes: N images with an out-of-fold prediction, K classes.
 """
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from sweeps.paths import SweepFiles, TrialFiles
@@ -44,16 +44,26 @@ class TrialPictures:
         >>> paths = list(draw(7, EndState.COMPLETED))  # doctest: +SKIP
     """
 
-    def __init__(self, files: SweepFiles, *, metric: str, field: str) -> None:
+    def __init__(
+        self,
+        files: SweepFiles,
+        *,
+        metric: str,
+        field: str,
+        fence: Callable[[], None] = lambda: None,
+    ) -> None:
         """Prepare; nothing is read yet.
 
         Args:
             metric: the name of the sweep's metric, for titles.
             field: its name in the files of a fold run.
+            fence: called before each file is written, because to draw it took a moment; see
+                Recorder.
         """
         self._files = files
         self._metric = metric
         self._field = field
+        self._fence = fence
         self._decoded: dict[tuple[Preprocessing, ...], Decoded | None] = {}
 
     def __call__(self, number: int, state: EndState) -> Iterator[Path]:
@@ -61,10 +71,12 @@ class TrialPictures:
 
         Raises:
             DataError: out-of-fold predictions are missing or damaged.
+            LeaseLostError: another driver has the sweep.
         """
         directory = self._files.trial(number).directory
         for name, content in self._pictures(number, state):
             path = directory / name
+            self._fence()
             with atomic_write(path) as file:
                 file.write(content)
             yield path

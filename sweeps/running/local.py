@@ -5,6 +5,7 @@ This is for debugging. Tests also compare `ray_tune` with it.
 
 import time
 
+from sweeps.errors import LeaseLostError
 from sweeps.running.asking import Next
 from sweeps.running.attempt import Attempt
 from sweeps.running.driver import Driver
@@ -42,4 +43,5 @@ class _DirectReporter:
         return self._driver.stops(self._number)
 
     def owns(self) -> bool:
-        return self._attempt.owns()
+        # nobody may have begun this trial since another driver took over the sweep
+        return self._attempt.owns() and not isinstance(self._driver.failure, LeaseLostError)

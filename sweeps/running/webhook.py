@@ -6,6 +6,7 @@ and never makes a sweep fail. The URL is a secret: who has it can write into the
 this module shows it.
 """
 
+import contextlib
 import json
 import logging
 import threading
@@ -105,8 +106,9 @@ class Webhook(Silent):
         thread = threading.Thread(
             target=_post, args=(self._url, message), name="webhook", daemon=True
         )
-        self._sending.append(thread)
-        thread.start()
+        with contextlib.suppress(RuntimeError):  # the system has no thread left
+            thread.start()
+            self._sending.append(thread)
 
 
 def _post(url: str, text: str) -> None:

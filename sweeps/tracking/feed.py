@@ -19,10 +19,12 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from sweeps.errors import LeaseLostError
 from sweeps.paths import SweepFiles
 from sweeps.running.events import Event, Notice
 from sweeps.running.listeners import each_told
 from sweeps.space.spec import SweepSpec
+from sweeps.study.storage import STORAGE_ERRORS
 from sweeps.tracking.choice import ready
 from sweeps.tracking.lines import NOTICE, Start, news_of
 from sweeps.tracking.orders import SHOWN, Order
@@ -54,18 +56,24 @@ class FeedTimes:
 
 
 def open_feed(
-    spec: SweepSpec, files: SweepFiles, *, storage_url: str, notify: Callable[[Event], None]
+    spec: SweepSpec,
+    files: SweepFiles,
+    *,
+    storage_url: str,
+    notify: Callable[[Event], None],
+    fence: Callable[[], None],
 ) -> "Feed":
     """The feed of a sweep that begins or goes on in this process.
 
     Args:
         notify: is told what the user should know of the trackers.
+        fence: see Feed.
     """
     trackers, notices = ready(spec.tracking, sweep=spec.name)
     for notice in notices:
         notify(Notice(notice))
     start = Start(files.directory.parent, spec.name, storage_url, trackers)
-    return Feed(start, log=files.tracking_log, notice=notify)
+    return Feed(start, log=files.tracking_log, notice=notify, fence=fence)
 
 
 class Feed:
@@ -84,6 +92,7 @@ class Feed:
         *,
         log: Path,
         notice: Callable[[Notice], None] = lambda notice: None,
+        fence: Callable[[], None] = lambda: None,
         times: FeedTimes = FeedTimes(),
         command: Sequence[str] = COMMAND,
         size: int = QUEUE,
@@ -93,11 +102,15 @@ class Feed:
         Args:
             log: the file that gets what the process prints.
             notice: is told what the user should know of the trackers.
+            fence: called before the process is told something, for example `Lease.confirm`.
+                LeaseLostError means that another driver has the sweep: its process tells of it,
+                and this one is killed.
             size: events that the queue holds.
         """
         self._start = start
         self._log = log
         self._notice = each_told(notice)
+        self._fence = fence
         self._times = times
         self._command = tuple(command)
         self._lines: queue.Queue[str] = queue.Queue(size)
@@ -112,6 +125,7 @@ class Feed:
         self.starts = 0
         self._complete = False  # whether the last process ended with everything told
         self._given_up = False  # whether the end took too long
+        self._superseded = False  # whether another driver has the sweep
         self._thread = threading.Thread(target=self._work, name="tracker feed", daemon=True)
 
     def __enter__(self) -> "Feed":
@@ -126,9 +140,10 @@ class Feed:
         self._thread.join(self._times.end_within)
         if self._thread.is_alive():
             self._given_up = True
+            logger.warning("the tracker process did not end in time")
             self._kill()
             self._thread.join(self._times.poll)
-        if not self._complete:
+        if not self._complete and not self._superseded:
             names = " and ".join(SHOWN.get(name, name) for name in self._start.trackers)
             self._notice(
                 Notice(
@@ -174,7 +189,7 @@ class Feed:
             # the process cannot be started, or its pipe broke
             except OSError as error:
                 logger.debug("tracker process: %s", error)
-            if self._complete or closing or self._given_up:
+            if self._complete or closing or self._given_up or self._superseded:
                 return
             logger.warning("the tracker process ended; %s says why", self._log)
             restart_in = started + self._times.restart_after - time.monotonic()
@@ -201,7 +216,7 @@ class Feed:
             assert process.stdin is not None
             told_all = False
             try:
-                with contextlib.suppress(BrokenPipeError), process.stdin as pipe:
+                with contextlib.suppress(BrokenPipeError, LeaseLostError), process.stdin as pipe:
                     pipe.write(self._start.line())
                     pipe.flush()
                     told_all = self._feed(process)
@@ -220,14 +235,27 @@ class Feed:
                 line = self._lines.get(timeout=self._times.poll)
             except queue.Empty:
                 if self._closing.is_set():
+                    self._confirm()
                     return process.poll() is None
                 continue
             self._closing.wait(self._times.gather)
+            self._confirm()
             process.stdin.write(line)
             for _ in range(self._lines.qsize()):  # nobody else takes lines out
                 process.stdin.write(self._lines.get())
             process.stdin.flush()
         return False
+
+    def _confirm(self) -> None:
+        """Kill the process and raise LeaseLostError if another driver has the sweep."""
+        try:
+            self._fence()
+        except LeaseLostError:
+            self._superseded = True
+            self._kill()
+            raise
+        except STORAGE_ERRORS:
+            pass  # then the process has no records either that it could tell
 
     def _read_answers(self, process: subprocess.Popen[str]) -> None:
         assert process.stdout is not None
@@ -262,6 +290,5 @@ class Feed:
         """End the process with all processes that it started."""
         process = self._process
         if process is not None and process.poll() is None:
-            logger.warning("the tracker process did not end in time")
             with contextlib.suppress(OSError):
                 os.killpg(process.pid, signal.SIGKILL)

@@ -9,7 +9,7 @@ import collections
 import dataclasses
 import os
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -92,7 +92,7 @@ def collect(
     Raises:
         SweepBusyError: a driver holds the sweep's lease.
         InputError: the sweep's files are not in `runs`, or a file cannot be removed.
-        LeaseLostError: a driver has taken the lease in the meantime; nothing was removed.
+        LeaseLostError: a driver has taken the lease in the meantime; what is left stays.
     """
     files = sweep_files(sweep, runs=runs)
     keep = keep or keep_of(files)
@@ -109,8 +109,7 @@ def collect(
             found += find_refits(files.directory, before=before)
         size = freed_bytes(path for _, path in found)
         if not dry_run:
-            lease.confirm()
-            _remove_all(path for _, path in found)
+            _remove_all((path for _, path in found), confirm=lease.confirm)
     count = collections.Counter(kind for kind, _ in found)
     return Collected(
         sweep.name,
@@ -196,8 +195,9 @@ def freed_bytes(paths: Iterable[Path]) -> int:
     return total
 
 
-def _remove_all(paths: Iterable[Path]) -> None:
+def _remove_all(paths: Iterable[Path], *, confirm: Callable[[], None]) -> None:
     for path in paths:
+        confirm()
         try:
             remove(path)
         except OSError as error:

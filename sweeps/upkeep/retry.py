@@ -48,7 +48,7 @@ def retry_failed(
     Args:
         numbers: numbers of failed trials; without numbers, all trials whose last try failed.
         files: the sweep's directory.
-        confirm: called before each write to the storage; raises if the lease is lost.
+        confirm: called before each write; raises if the lease is lost.
 
     Raises:
         InputError: a trial is unknown, did not fail, or has a retry that did not fail. The message
@@ -144,6 +144,7 @@ def _retry(
     """
     source = files.trial(failed.number).directory
     target = files.trial(number).directory
+    confirm()
     try:
         folds = take_over_folds(source, target)
     except OSError as error:

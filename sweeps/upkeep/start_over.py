@@ -64,7 +64,7 @@ def start_over(
     Args:
         files: the sweep's directory.
         runs: the runs folder.
-        confirm: called before the first write; raises if the lease is lost.
+        confirm: called before each write; raises if the lease is lost.
 
     Raises:
         InfrastructureError: the files cannot be moved.
@@ -74,6 +74,7 @@ def start_over(
     sweep.set_attribute(REPLACED, True)
     aside = files.directory.with_name(f".replaced-{sweep.name}-{sweep.uuid[:8]}")
     try:
+        confirm()
         if files.identity() == sweep.uuid:
             files.directory.rename(aside)
             _move_back(SweepFiles(aside).check.directory, files.check.directory)
@@ -90,6 +91,7 @@ def start_over(
             f"{error.filename}: cannot be moved ({error.strerror}), so sweep {sweep.name!r} cannot "
             "start over. Repair that and run the same command again"
         ) from None
+    confirm()
     sweep.delete()
     return Replaced(len(trials), folds, aside if folds else None)
 

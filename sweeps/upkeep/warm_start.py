@@ -5,7 +5,7 @@ Each start of this sweep adds the trials that the other sweep has finished since
 
 import contextlib
 import dataclasses
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 from sweeps.errors import InputError, did_you_mean
@@ -32,11 +32,17 @@ class TakenOver:
     unfit: int
 
 
-def warm_start(sweep: StoredSweep, spec: SweepSpec, *, runs: Path) -> dict[str, TakenOver]:
+def warm_start(
+    sweep: StoredSweep, spec: SweepSpec, *, runs: Path, confirm: Callable[[], None] = lambda: None
+) -> dict[str, TakenOver]:
     """Add the new trials of the sweeps that `warm_start` names, where they fit the search space.
 
     The caller holds the lease of `sweep`. A source sweep that was read at an earlier start may be
     missing now, or its files may be missing: the trials that it gave before stay.
+
+    Args:
+        runs: the runs folder.
+        confirm: called before each write; raises if the lease is lost.
 
     Returns:
         For each source sweep that gave trials or that was read for the first time, by its name:
@@ -56,8 +62,9 @@ def warm_start(sweep: StoredSweep, spec: SweepSpec, *, runs: Path) -> dict[str, 
     given: dict[str, TakenOver] = {}
     for name in (name for name in spec.warm_start if name in sources):
         known = set(_taken_before(sweep, name))
-        taken = _take(sweep, spec, sources[name], known=known)
+        taken = _take(sweep, spec, sources[name], known=known, confirm=confirm)
         if taken.added or name not in done:
+            confirm()
             given[name] = taken
             done[name] = len(known) + taken.added
             sweep.set_attribute(WARM_STARTED, done)
@@ -65,7 +72,12 @@ def warm_start(sweep: StoredSweep, spec: SweepSpec, *, runs: Path) -> dict[str, 
 
 
 def _take(
-    sweep: StoredSweep, spec: SweepSpec, source: StoredSweep, *, known: Collection[int]
+    sweep: StoredSweep,
+    spec: SweepSpec,
+    source: StoredSweep,
+    *,
+    known: Collection[int],
+    confirm: Callable[[], None],
 ) -> TakenOver:
     """Add the trials of `source` to `sweep`, except the trials whose numbers are in `known`."""
     new = [trial for trial in trained(source.trials()) if trial.number not in known]
@@ -79,6 +91,7 @@ def _take(
         source_defaults=source.record().defaults,
     )
     for trial in fitting:
+        confirm()
         sweep.add(trial)
     return TakenOver(added=len(fitting), unfit=len(new) - len(fitting))
 

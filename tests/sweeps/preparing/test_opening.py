@@ -9,7 +9,7 @@ from optuna.storages import RDBStorage
 from optuna.trial import TrialState, create_trial
 from PIL import Image
 
-from sweeps.errors import InputError
+from sweeps.errors import InputError, LeaseLostError
 from sweeps.paths import SweepFiles
 from sweeps.preparing.data import cut_sweep, with_folds
 from sweeps.preparing.opening import open_sweep, user_files
@@ -33,10 +33,10 @@ def begin(
 ) -> Callable[..., StoredSweep]:
     """Open the sweep as `sweeps run` does."""
 
-    def begin(spec: SweepSpec, *, update: bool = False) -> StoredSweep:
+    def begin(spec: SweepSpec, **options: Any) -> StoredSweep:
         cut = cut_sweep(spec, files)
         spec = with_folds(spec, cut.folds)
-        return open_sweep(sqlite_storage, spec, cut, files=files, storage_url=URL, update=update)
+        return open_sweep(sqlite_storage, spec, cut, files=files, storage_url=URL, **options)
 
     return begin
 
@@ -86,6 +86,23 @@ def test_the_sweeps_file_says_what_it_is_without_a_password(
     assert (values["format"], values["uuid"], values["name"]) == (1, sweep.uuid, "toy")
     assert values["storage"] == "postgresql://user:***@host/db"
     assert values["folds_hash"] == files.folds().hash
+
+
+def test_nothing_is_written_by_a_driver_that_lost_the_sweep_while_it_read_the_data(
+    begin: Begin, make_spec: Make, files: SweepFiles, sqlite_storage: RDBStorage
+) -> None:
+    def lost() -> None:
+        raise LeaseLostError("another driver took over")
+
+    with pytest.raises(LeaseLostError):
+        begin(make_spec(), confirm=lost)
+    assert not files.directory.exists()
+    assert StoredSweep.find(sqlite_storage, "toy") is None
+    begin(make_spec())
+    written = files.spec.stat().st_mtime_ns
+    with pytest.raises(LeaseLostError):
+        begin(make_spec(), confirm=lost)
+    assert files.spec.stat().st_mtime_ns == written
 
 
 def test_a_sweep_is_continued(begin: Begin, make_spec: Make) -> None:

@@ -8,6 +8,7 @@ import pytest
 from optuna.artifacts import get_all_artifact_meta
 from PIL import Image
 
+from sweeps.errors import LeaseLostError
 from sweeps.paths import SweepFiles, artifacts_folder
 from sweeps.preparing import inspection
 from sweeps.reporting import artifacts
@@ -70,6 +71,25 @@ def test_what_is_drawn_depends_on_how_the_trial_ended(
     assert sorted(expected) == sorted(
         path.name for path in files.trial(ERRING).directory.iterdir() if path.name in ALL
     )
+
+
+def test_no_file_is_written_once_another_driver_has_the_sweep(
+    draw: TrialPictures, files: SweepFiles, monkeypatch: pytest.MonkeyPatch
+):
+    """To draw takes a moment, so each file is written under a lease that is fresh then."""
+    asked: list[int] = []
+
+    def fence() -> None:
+        asked.append(1)
+        if len(asked) == 2:
+            raise LeaseLostError("another driver took over")
+
+    monkeypatch.setattr(draw, "_fence", fence)
+    drawing = draw(ERRING, EndState.COMPLETED)
+    assert next(drawing).name == "curves.svg"
+    with pytest.raises(LeaseLostError):
+        next(drawing)
+    assert [name for name in ALL if (files.trial(ERRING).directory / name).exists()] == ALL[:1]
 
 
 def test_a_trial_without_a_finished_fold_has_no_picture(draw: TrialPictures, files: SweepFiles):

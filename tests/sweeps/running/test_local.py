@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from optuna.trial import TrialState
 
+from sweeps.errors import LeaseLostError
 from sweeps.paths import SweepFiles
 from sweeps.running import local
 from sweeps.running.attempt import Attempt
@@ -121,6 +122,20 @@ def test_what_a_trial_lets_through_ends_the_sweep(driver: Driver, error: type[Ba
     with pytest.raises(error):
         run_local(driver, trial=trial)
     assert states(driver) == [TrialState.RUNNING]  # leaving the driver makes it interrupted
+
+
+def test_a_trial_of_a_sweep_that_another_driver_has_writes_nothing_more(driver: Driver):
+    """That driver may not have begun it yet, so nothing in its directory says so."""
+    owned: list[bool] = []
+
+    def trial(assignment: Assignment, reporter: TrialReporter) -> Outcome:
+        owned.append(reporter.owns())
+        driver.fail(LeaseLostError("another driver took over"))
+        owned.append(reporter.owns())
+        return Outcome("interrupted")
+
+    run_local(driver, trial=trial)
+    assert owned == [True, False]
 
 
 def test_trials_are_trainings_unless_told_otherwise():

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
+from sweeps.errors import LeaseLostError
 from sweeps.running.events import EpochFinished, Event, Notice, TrialStarted
 from sweeps.running.local import run_local
 from sweeps.tracking.feed import Feed, FeedTimes
@@ -37,7 +39,9 @@ def events() -> list[Event]:
 
 @pytest.fixture
 def feed(tmp_path: Path, events: list[Event]) -> Callable[..., Feed]:
-    def make(text: str, *, size: int = 100, **times: float) -> Feed:
+    def make(
+        text: str, *, size: int = 100, fence: Callable[[], None] = lambda: None, **times: float
+    ) -> Feed:
         start = Start(tmp_path, "mask", "sqlite://", ("wandb", "tensorboard"))
         given = FeedTimes(**{"end_within": LATE_S, "poll": 0.01, "gather": 0.0, **times})
         log = tmp_path / "tracking.log"
@@ -45,6 +49,7 @@ def feed(tmp_path: Path, events: list[Event]) -> Callable[..., Feed]:
             start,
             log=log,
             notice=events.append,
+            fence=fence,
             times=given,
             command=program(text),
             size=size,
@@ -121,6 +126,31 @@ def test_a_process_that_hangs_is_ended_after_its_time(
     assert isinstance(notice, Notice)
     assert notice.text.startswith("W&B and TensorBoard may lack some of this sweep (")
     assert notice.text.endswith("says why): `sweeps sync mask` sends it")
+
+
+def test_a_feed_whose_sweep_another_driver_has_tells_no_more_and_is_no_loss(
+    feed: Callable[..., Feed], events: list[Event], tmp_path: Path
+):
+    """Two processes that tell of one sweep would write into the same files."""
+    lost: list[Exception] = [OperationalError("UPDATE", {}, Exception("server gone"))]
+
+    def fence() -> None:
+        if lost:
+            raise lost[0]
+
+    log = tmp_path / "tracking.log"
+    log.touch()
+    read = "import sys; [print(line, end='', file=sys.stderr, flush=True) for line in sys.stdin]"
+    with feed(read, fence=fence) as open_feed:
+        open_feed.notify(STARTED)  # while the storage is silent: nobody has taken over yet
+        wait_for(lambda: len(log.read_text().splitlines()) == 2)
+        lost[0] = LeaseLostError("another driver took over sweep 'mask'; this one stops")
+        open_feed.notify(STARTED)
+    process = open_feed._process
+    assert process is not None
+    assert process.wait(LATE_S) == -signal.SIGKILL
+    assert len(log.read_text().splitlines()) == 2
+    assert (open_feed.starts, events) == (1, [])
 
 
 @pytest.mark.parametrize(("code", "told"), [(0, 0), (1, 1)])

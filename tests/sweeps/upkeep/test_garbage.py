@@ -6,7 +6,7 @@ import pytest
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState
 
-from sweeps.errors import InputError, SweepBusyError
+from sweeps.errors import InputError, LeaseLostError, SweepBusyError
 from sweeps.space.spec import SweepSpec
 from sweeps.study.lease import Lease, find_holder
 from sweeps.upkeep.garbage import OLD_S, Collected, collect, freed_bytes
@@ -42,6 +42,25 @@ def aged(path: Path, age_s: float) -> Path:
         path.write_text("0123456789")
     os.utime(path, (NOW - age_s, NOW - age_s))
     return path
+
+
+def test_a_driver_that_takes_the_sweep_over_meanwhile_stops_the_removal(
+    toy: Fabricated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(3):
+        toy.add_with_files(TrialState.PRUNED)
+    asked: list[int] = []
+
+    def confirm(lease: Lease) -> None:
+        asked.append(1)
+        if len(asked) == 2:
+            raise LeaseLostError("another driver took over sweep 'toy'; this one stops")
+
+    monkeypatch.setattr(Lease, "confirm", confirm)
+    before = everything(toy.files.directory)
+    with pytest.raises(LeaseLostError):
+        gc(toy)
+    assert len(before - everything(toy.files.directory)) == 1
 
 
 def test_what_goes_and_what_stays(toy: Fabricated) -> None:

@@ -201,9 +201,11 @@ def test_nothing_is_stored_once_the_sweep_is_another_drivers(sqlite: Fabricated)
     def lost() -> None:
         raise LeaseLostError("another driver took over")
 
+    before = sorted(sqlite.runs.rglob("*"))
     with pytest.raises(LeaseLostError, match="another driver took over"):
         retried(sqlite, confirm=lost)
     assert len(sqlite.sweep.trials()) == 2
+    assert sorted(sqlite.runs.rglob("*")) == before
 
 
 def test_another_program_that_adds_trials_is_noticed(sqlite: Fabricated) -> None:

@@ -10,7 +10,7 @@ import pytest
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState, create_trial
 
-from sweeps.errors import InputError
+from sweeps.errors import InputError, LeaseLostError
 from sweeps.paths import SweepFiles
 from sweeps.preparing.data import cut_sweep, with_folds
 from sweeps.preparing.opening import open_sweep
@@ -77,6 +77,23 @@ def test_finished_trials_that_fit_are_taken_over_once(
     assert second.record().warm_started == {"first": 2}
     assert warm_start(second, spec, runs=tmp_path / "runs") == {}
     assert len(second.trials()) == 2
+
+
+def test_none_is_taken_over_once_another_driver_has_the_sweep(
+    begin: Begin, named: Make, tmp_path: Path
+) -> None:
+    begin(named("first"), 0.001, 0.002)
+    spec = named("second", warm_start="first")
+    second = begin(spec)
+
+    def confirm() -> None:
+        if second.trials():
+            raise LeaseLostError("another driver took over")
+
+    with pytest.raises(LeaseLostError):
+        warm_start(second, spec, runs=tmp_path / "runs", confirm=confirm)
+    assert sources(second) == [("first", 0, 0.001)]
+    assert second.record().warm_started == {}
 
 
 def test_several_sweeps_are_taken_over_and_one_that_is_named_later_too(
