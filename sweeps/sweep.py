@@ -151,7 +151,12 @@ def _run_sweep(spec: "SweepSpec", options: RunOptions, shown: ProgressView) -> R
     storage = open_storage(options.url)
     times = Times(patience_s=options.patience_s)
     with Lease.acquire(
-        storage.engine, spec.name, on_lost=signals.on_lost, on_stop=signals.on_stop, times=times
+        storage.engine,
+        spec.name,
+        on_lost=signals.on_lost,
+        on_stop=signals.on_stop,
+        on_wait=lambda text: shown.notify(Notice(text)),
+        times=times,
     ) as lease:
         try:
             context = _Context(options, shown, signals, storage, files, lease)
@@ -261,6 +266,7 @@ def _over_before(
     A sweep that changed before any trial completed is removed, so that it begins anew.
     """
     from sweeps.preparing.data import cut_sweep, with_folds
+    from sweeps.running.finishing import all_over
     from sweeps.study.stored_sweep import StoredSweep
     from sweeps.upkeep.retry import repeat_broken
     from sweeps.upkeep.start_over import may_start_over, start_over
@@ -283,7 +289,8 @@ def _over_before(
             repeated = repeat_broken(stored, files=files, confirm=confirm)
             if repeated:
                 context.notice(f"trials that failed alike are repeated: {len(repeated)}")
-            return _finished(stored, spec)
+            record = stored.record()
+            return all_over(spec.as_begun(record.identity), stored.trials(), record.finishes)
     replaced = start_over(stored, files=files, runs=context.options.runs, confirm=confirm)
     context.notice(replaced.text(spec.name, changes))
     return False
@@ -387,11 +394,3 @@ def _evaluate(driver: "Driver", cluster: "Cluster | None") -> None:
         from sweeps.ray_tune.runner import run_on_ray
 
         run_on_ray(driver, cluster)
-
-
-def _finished(sweep: "StoredSweep", spec: "SweepSpec") -> bool:
-    """Whether the stored sweep has nothing more to evaluate."""
-    from sweeps.running.finishing import all_over
-
-    record = sweep.record()
-    return all_over(spec.as_begun(record.identity), sweep.trials(), record.finishes)

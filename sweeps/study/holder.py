@@ -2,6 +2,7 @@
 
 import dataclasses
 import datetime
+import socket
 from typing import Any
 
 from sweeps import processes
@@ -43,3 +44,11 @@ class Holder:
         return self.machine == processes.machine() and not processes.lives(
             self.pid, self.process_start
         )
+
+    def may_be_gone(self) -> bool:
+        """Whether the holder may have been a process of this machine that cannot be asked for.
+
+        That is so in a container that was started again, and after the machine was: the host has
+        the same name, and processes have new numbers.
+        """
+        return self.host == socket.gethostname() and self.machine != processes.machine()

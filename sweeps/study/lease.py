@@ -96,6 +96,7 @@ class Lease:
         *,
         on_lost: Callable[[InfrastructureError], None] = lambda error: None,
         on_stop: Callable[[bool], None] = lambda now: None,
+        on_wait: Callable[[str], None] | None = None,
         times: Times = Times(),
         clock: Callable[[], float] = _seconds,
     ) -> "Lease":
@@ -108,6 +109,9 @@ class Lease:
             on_stop: called from another thread when a user asks the driver to stop. The argument is
                 True if running trials are to be interrupted; a later request to interrupt them
                 calls `on_stop` again. `on_stop` must not raise.
+            on_wait: called with a sentence before this method waits for the lease of a driver that
+                may have ended with its container, see `Holder.may_be_gone`; without it, there is
+                no waiting.
 
         Raises:
             SweepBusyError: another driver has the lease; the message names its process and host,
@@ -117,7 +121,18 @@ class Lease:
         lease = cls(engine, sweep, on_lost=on_lost, on_stop=on_stop, times=times, clock=clock)
         try:
             prepare_table(engine)
-            lease._take()
+            try:
+                lease._take()
+            except SweepBusyError:
+                holder = find_holder(engine, sweep)
+                if on_wait is None or holder is None or not holder.may_be_gone():
+                    raise
+                on_wait(
+                    f"the driver of sweep {sweep!r}, {holder}, may have ended with its container: "
+                    f"waiting at most {times.ttl_s:.0f} s to see whether it renews its lease"
+                )
+                lease._wait_out(holder)
+                lease._take()
         except sa.exc.SQLAlchemyError as error:
             raise InfrastructureError(f"the storage cannot be written ({reason(error)})") from error
         lease._thread.start()
@@ -215,6 +230,17 @@ class Lease:
                 "`sweeps status` shows how far it is"
             )
         self._confirmed_at = asked_at
+
+    def _wait_out(self, holder: Holder) -> None:
+        """Wait until the lease of a driver has expired, or was renewed, or changed hands."""
+        query = sa.select(leases.c.expires).where(leases.c.owner == holder.owner)
+        first: float | None = None
+        while not self._done.wait(self._times.poll_every_s):
+            with self._engine.connect() as connection:
+                live = query.where(leases.c.expires >= server_clock(self._engine))
+                expires = connection.execute(live).scalar_one_or_none()
+            if expires is None or expires != (first := expires if first is None else first):
+                return
 
     def _keep(self) -> None:
         """Renew the lease and check for requests to stop, until it is released or lost."""

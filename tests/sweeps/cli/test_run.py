@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
+from sweeps import cli
 from sweeps.errors import LeaseLostError
 from sweeps.results.view import find_sweep
 from sweeps.running.local import run_local
@@ -316,13 +317,12 @@ class TestLeaving:
 
         instead(trial)
         path = space()
-        before = signal.getsignal(signal.SIGTERM)
         ended = sweeps("run", path, "--local")
         assert (ended.code, ended.out) == (130, "")
         assert ended.err.endswith("interrupted; `sweeps run tiny.yaml --local` continues it\n")
         (first,) = trials()
         assert (first.state, first.intermediate_values) == (TrialState.WAITING, {1: 0.5})
-        assert signal.getsignal(signal.SIGTERM) == before
+        assert signal.getsignal(signal.SIGTERM) is cli._leave  # as before its first trial
         assert find_holder(open_storage("sqlite:///runs/sweeps.db").engine, "tiny") is None
         instead(
             lambda assignment, reporter: Outcome(

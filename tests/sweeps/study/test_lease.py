@@ -15,7 +15,13 @@ from sweeps.errors import InfrastructureError, SweepBusyError
 from sweeps.processes import machine
 from sweeps.study import lease as lease_module
 from sweeps.study.lease import find_holder, request_stop
-from tests.sweeps.study.leases import Acquire, change, ended_process, server_now, started
+from tests.sweeps.study.leases import (
+    Acquire,
+    change,
+    ended_process,
+    server_now,
+    started,
+)
 from tests.sweeps.study.waiting import WAIT_S
 
 # --- taken and given back
@@ -296,3 +302,59 @@ def test_many_drivers_at_once_complete_an_older_table(
     with old_table.begin() as connection:
         connection.execute(change_old)
     assert race(acquire) == ONE_WON
+
+
+# --- a container that is started again
+
+
+@pytest.fixture
+def before(engine: sa.Engine, acquire: Acquire) -> list[str]:
+    """The lease of a driver in this container's last life; the texts of `on_wait`."""
+    acquire(ttl_s=600)
+    change(engine, machine="this host, other pids", owner="the last life")
+    return []
+
+
+QUICK = {"ttl_s": 600.0, "poll_every_s": 0.02}
+
+
+def test_its_own_lease_is_waited_for_until_it_expires(
+    engine: sa.Engine, acquire: Acquire, before: list[str]
+) -> None:
+    def expire(text: str) -> None:
+        before.append(text)
+        change(engine, expires=server_now(engine) - 1)
+
+    acquire(**QUICK, on_wait=expire)
+    (text,) = before
+    assert text.startswith("the driver of sweep 'toy', process ")
+    assert text.endswith(
+        "may have ended with its container: waiting at most 600 s to see whether it renews "
+        "its lease"
+    )
+    holder = find_holder(engine, "toy")
+    assert holder is not None
+    assert holder.machine == machine()
+
+
+def test_a_driver_that_renews_meanwhile_lives_and_is_named(
+    engine: sa.Engine, acquire: Acquire, before: list[str]
+) -> None:
+    def renew(text: str) -> None:
+        before.append(text)
+        later = threading.Timer(0.3, lambda: change(engine, expires=server_now(engine) + 1000))
+        later.start()
+
+    with pytest.raises(SweepBusyError, match="is already running: process "):
+        acquire(**QUICK, on_wait=renew)
+    assert before
+
+
+@pytest.mark.parametrize("where", [{"host": "gpu-box"}, {"machine": machine()}])
+def test_a_driver_elsewhere_or_one_that_can_be_asked_for_is_not_waited_for(
+    engine: sa.Engine, acquire: Acquire, before: list[str], where: dict[str, str]
+) -> None:
+    change(engine, **where)
+    with pytest.raises(SweepBusyError):
+        acquire(**QUICK, on_wait=before.append)
+    assert before == []
