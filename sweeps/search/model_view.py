@@ -49,21 +49,24 @@ def model_view(trials: Sequence[FrozenTrial], spec: SweepSpec) -> optuna.Study:
     The study is a copy: no change of it reaches the study that the trials are from.
 
     Args:
-        trials: all trials of the sweep, ordered by number. None of them is WAITING.
+        trials: all trials of the sweep, ordered by number.
     """
     storage = _StorageOfOneProposal(seen_by_models(trials, spec))
     return optuna.create_study(storage=storage, direction=spec.metric.goal.value)
 
 
 def seen_by_models(trials: Sequence[FrozenTrial], spec: SweepSpec) -> list[FrozenTrial]:
-    """The trials as models see them, in the same order; the given trials are not changed."""
+    """The trials as models see them, in the same order; the given trials are not changed.
+
+    A trial that waits to be continued is seen as one that runs: Optuna would ask for it again.
+    """
     expected = _expected_scores(trials, spec) if spec.folds_comparable else {}
     finished = _finished_scores(trials)
     expected = {number: s for number, s in expected.items() if number not in finished}
     if spec.search == "gp":
         complete = sum(trial.state == TrialState.COMPLETE for trial in trials)
         expected = _thinned(expected, most=max(0, MOST_FOR_GP - complete), goal=spec.metric.goal)
-    seen = [_failed(trial) if is_finish(trial) else trial for trial in trials]
+    seen = list(map(_seen, trials))
     for number, score in {**expected, **finished}.items():
         seen[number] = copy.copy(trials[number])
         seen[number].state = TrialState.COMPLETE
@@ -94,9 +97,12 @@ def _finished_scores(trials: Iterable[FrozenTrial]) -> dict[int, float]:
     }
 
 
-def _failed(trial: FrozenTrial) -> FrozenTrial:
+def _seen(trial: FrozenTrial) -> FrozenTrial:
+    if not (is_finish(trial) or trial.state == TrialState.WAITING):
+        return trial
     seen = copy.copy(trial)
-    seen.state = TrialState.FAIL
+    # the result of a trial that finishes a pruned one is seen as that of the pruned one
+    seen.state = TrialState.FAIL if is_finish(trial) else TrialState.RUNNING
     seen.values = None
     return seen
 

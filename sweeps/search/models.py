@@ -44,8 +44,7 @@ def ask(
     """The next trial, RUNNING, with the values that the sweep's model proposes.
 
     Args:
-        trials: all trials of the sweep, ordered by number. None of them is WAITING, because Optuna
-            would continue that trial.
+        trials: all trials of the sweep, ordered by number.
         number: number of the new trial, which decides the random draws.
         start: the entry of `start_with` whose values the trial has; the model proposes the others.
     """

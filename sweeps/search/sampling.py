@@ -46,7 +46,6 @@ def propose(study: optuna.Study, spec: SweepSpec, *, number: int) -> FrozenTrial
     attribute START_POINT.
 
     Args:
-        study: has no WAITING trial, see `models.ask`.
         number: number of the new trial, which decides the random draws.
 
     Raises:

@@ -12,6 +12,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from sweeps.search.mirror import Mirror
 from sweeps.search.model_view import model_view, seen_by_models
+from sweeps.search.models import ask
 from sweeps.space.language import read_space
 from sweeps.space.spec import SweepSpec
 from sweeps.study.records import finishing
@@ -181,6 +182,17 @@ def test_gp_sees_no_stopped_trial_if_enough_are_complete(
     monkeypatch.setattr("sweeps.search.model_view.MOST_FOR_GP", 2)
     given = trials(*complete(*ALL_FOLDS), (PRUNED, (0.4,)))
     assert seen_by_models(given, make("gp")) == given
+
+
+def test_a_trial_that_waits_to_be_continued_is_seen_as_one_that_runs(make: Make) -> None:
+    waiting = trials(*complete(*ALL_FOLDS), (TrialState.WAITING, ()))
+    running = trials(*complete(*ALL_FOLDS), (TrialState.RUNNING, ()))
+    spec = make("tpe")
+    assert [trial.state for trial in seen_by_models(waiting, spec)][3] == TrialState.RUNNING
+    assert waiting[3].state == TrialState.WAITING
+    # Optuna itself would take the trial that waits
+    proposed, expected = (ask(each, spec, number=4, start=None) for each in (waiting, running))
+    assert (proposed.state, proposed.params) == (TrialState.RUNNING, expected.params)
 
 
 def test_a_model_is_shown_all_trials_and_the_one_that_is_asked_for(make: Make) -> None:
