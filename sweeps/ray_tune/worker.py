@@ -21,13 +21,13 @@ import ray
 from ray import tune
 
 from sweeps.running.attempt import Attempt
+from sweeps.running.deaths import last_lines, why_over, why_worker_died, with_last_line
 from sweeps.running.messages import Assignment, Outcome, OutcomeState, RunTrial, TrialReport
 from trainer.files import is_disk_full
 
 logger = logging.getLogger(__name__)
 
 OUTCOME = "outcome"  # key of a trial's last result: the fields of its Outcome as pairs
-LOG_LINES = 20  # last lines of the worker's log that a trial keeps if its process dies repeatedly
 # How often the stop file and the attempt file are read. They may be on a network file system.
 CHECK_EVERY_S = 0.5
 # Memory that a trial of this process did not free. If it is not 0, the next trial needs a new
@@ -157,14 +157,17 @@ def _attempt(
     attempt = Attempt.begin(
         assignment.files,
         driver=assignment.driver,
+        alone=assignment.alone,
         node=ray.get_runtime_context().get_node_id(),
         is_alive=lambda node: any(
             known["NodeID"] == node and known["Alive"] for known in ray.nodes()
         ),
     )
     reporter = TuneReporter(assignment, attempt)
-    if attempt.deaths > assignment.retries:
-        outcome = _gave_up(attempt.deaths, assignment.files.log)
+    if attempt.tries.died_alone:
+        outcome = _gave_up(why_over(attempt.tries), assignment.files.log)
+    elif attempt.deaths > assignment.retries:
+        outcome = _gave_up(why_worker_died(attempt.deaths), assignment.files.log)
     else:
         if run_trial is None:
             from sweeps.running import trial
@@ -179,13 +182,13 @@ def _attempt(
     return outcome, reporter.leave
 
 
-def _gave_up(deaths: int, log: Path) -> Outcome:
+def _gave_up(reason: str, log: Path) -> Outcome:
     """The outcome of a trial that is not tried again, because too many of its processes died."""
-    lines = log.read_text(errors="replace").splitlines()[-LOG_LINES:] if log.exists() else []
-    last = f": {lines[-1].strip()}" if lines else " is empty"
-    times = "once" if deaths == 1 else f"{deaths} times"
-    reason = f"its worker process died {times} (out of memory?); last line of {log.name}{last}"
-    return Outcome(OutcomeState.FAILED, reason=reason, traceback="\n".join(lines))
+    return Outcome(
+        OutcomeState.FAILED,
+        reason=with_last_line(reason, log),
+        traceback="\n".join(last_lines(log)),
+    )
 
 
 @contextlib.contextmanager

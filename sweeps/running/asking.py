@@ -1,6 +1,8 @@
 """Which trial comes next: interrupted trials first, then proposals of the sampler, up to the cap.
 
-At the end of the sweep, trials that finish pruned ones follow.
+After them come the trials that are suspected of having killed a driver or a machine, each of them
+with nothing beside it (see `deaths`). At the end of the sweep, trials that finish pruned ones
+follow.
 
 A trial starts only after the storage has recorded it. Until then the trial is pending, and the
 caller has to ask again later.
@@ -9,7 +11,7 @@ caller has to ask again later.
 import concurrent.futures
 import dataclasses
 import enum
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from optuna.trial import FrozenTrial, TrialState
 
@@ -49,12 +51,14 @@ class Pending:
     Attributes:
         continued: whether the trial was interrupted before.
         recorded: a future that is done as soon as the storage has recorded the trial's start.
+        alone: whether nothing may run beside the trial.
         wait_s: how long the next caller waits for `recorded`, in seconds.
     """
 
     number: int
     continued: bool
     recorded: concurrent.futures.Future[None]
+    alone: bool = False
     wait_s: float = ASK_WAIT_S
 
     def is_recorded(self) -> bool:
@@ -93,14 +97,23 @@ class Asking:
         cap: int | None,
         finishing: Finishing,
         notify: Callable[[Event], None],
+        suspects: Collection[int] = (),
     ) -> None:
+        """
+        Args:
+            suspects: numbers of the interrupted trials that run last and alone.
+        """
         self._mirror = mirror
         self._recorder = recorder
         self._notify = notify
         self._finishing = finishing
         self._waiting = [
-            trial.number for trial in mirror.trials() if trial.state == TrialState.WAITING
+            trial.number
+            for trial in mirror.trials()
+            if trial.state == TrialState.WAITING and trial.number not in suspects
         ]
+        self._suspects = sorted(suspects)
+        self._alone: int | None = None  # the suspect that was begun last
         self._repeats = 0
         self.cap = cap
         self.pending: Pending | None = None
@@ -108,28 +121,34 @@ class Asking:
     @property
     def waiting(self) -> int:
         """Number of trials that are still to be continued, or to finish pruned ones."""
-        return len(self._waiting) + self._finishing.expected
+        return len(self._waiting) + len(self._suspects) + self._finishing.expected
 
     @property
     def exhausted(self) -> bool:
         """Whether no trial is left to begin."""
         return (
             not self._waiting
+            and not self._suspects
             and self.pending is None
             and not self._below_cap()
             and self._finishing.over
         )
 
     def next(self, *, idle: bool) -> Pending | Next:
-        """The pending trial if there is one, else an interrupted trial, else a new trial.
+        """The pending trial, else an interrupted trial, else a new trial, else a suspected one.
 
         Args:
             idle: whether no trial runs.
         """
         if self.pending is not None:
             return self.pending
+        if self._alone is not None and not idle:
+            return Next.WAIT
+        self._alone = None
         found = self._continued() if self._waiting else self._proposed()
-        if found is Next.FINISHED and not self._finishing.over:
+        if found is Next.FINISHED and self._suspects:
+            found = self._suspected() if idle else Next.WAIT
+        elif found is Next.FINISHED and not self._finishing.over:
             found = self._finished() if idle else Next.WAIT
         if isinstance(found, Pending):
             self.pending = found
@@ -148,10 +167,16 @@ class Asking:
 
     def continue_later(self, number: int) -> None:
         """Put an interrupted trial at the end of the trials that are to be continued."""
-        self._waiting.append(number)
+        (self._suspects if number == self._alone else self._waiting).append(number)
 
     def _continued(self) -> Pending:
-        number = self._waiting.pop(0)
+        return self._restarted(self._waiting.pop(0))
+
+    def _suspected(self) -> Pending:
+        self._alone = self._suspects.pop(0)
+        return dataclasses.replace(self._restarted(self._alone), alone=True)
+
+    def _restarted(self, number: int) -> Pending:
         self._mirror.change(number, TrialState.RUNNING)
         return Pending(number, continued=True, recorded=self._recorder.restart(number))
 

@@ -5,8 +5,12 @@ worker, the worker may not know this yet and goes on. So two processes may evalu
 same time. `attempt.json` has the token of one attempt. The
 attempt that began last owns the directory. An earlier attempt reads another token in the file, and
 exits without writing.
+
+The file also has what is known of earlier attempts, so that neither a killed driver nor a machine
+that went down loses it.
 """
 
+import contextlib
 import dataclasses
 import json
 import uuid
@@ -15,7 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from sweeps.paths import TrialFiles
+from sweeps.running.deaths import Tries
 from trainer.files import write_json
+from trainer.training.result import CHECKPOINT, RESULT
 
 KEYS = {"number", "token", "driver", "node", "deaths", "ended"}
 
@@ -31,12 +37,14 @@ class Attempt:
         deaths: number of worker processes that died while they evaluated this trial. A death
             counts only if the same driver handed out the trial, and if the node of the dead process
             was still in the cluster when the next attempt began.
+        tries: the attempts before this one that got nowhere, under all drivers and on all nodes.
     """
 
     path: Path
     number: int
     token: str
     deaths: int
+    tries: Tries
 
     @classmethod
     def begin(
@@ -45,23 +53,32 @@ class Attempt:
         *,
         driver: str,
         node: str = "",
+        alone: bool = False,
         is_alive: Callable[[str], bool] = lambda node: True,
     ) -> "Attempt":
         """Make a new attempt the owner of the trial's directory.
 
         Args:
             driver: id of the driver that handed out the trial. Deaths under another driver do not
-                count: the trial did not cause them.
+                count as `deaths`, only as `tries`: it may not have been the trial that caused them.
             node: id of the node on which this process runs.
+            alone: whether the driver has no other trial running, because this one is suspected.
             is_alive: whether the node with the given id is still in the cluster. The loss of a
-                node does not count as a death: the trial did not cause it.
+                node does not count as a death: it may not have been the trial that caused it.
         """
         last = _read(files.attempt)
         deaths = last.get("deaths", 0) if last.get("driver") == driver else 0
         if last.get("driver") == driver and not last["ended"] and is_alive(last["node"]):
             deaths += 1
-        attempt = cls(files.attempt, last.get("number", 0) + 1, uuid.uuid4().hex, deaths)
-        attempt._write(driver=driver, node=node, ended=False)
+        number = last.get("number", 0) + 1
+        attempt = cls(files.attempt, number, uuid.uuid4().hex, deaths, tries_at(files))
+        about = {"number": number, "token": attempt.token, "driver": driver, "node": node}
+        tries = dataclasses.asdict(attempt.tries)
+        found = _shown(files)
+        write_json(
+            files.attempt,
+            {**about, "deaths": deaths, "ended": False, **tries, "alone": alone, "found": found},
+        )
         return attempt
 
     def owns(self) -> bool:
@@ -72,11 +89,40 @@ class Attempt:
         """Record that the evaluation returned, so that the next attempt counts no death."""
         last = _read(self.path)
         if last.get("token") == self.token:
-            self._write(driver=last["driver"], node=last["node"], ended=True)
+            write_json(self.path, {**last, "ended": True})
 
-    def _write(self, *, driver: str, node: str, ended: bool) -> None:
-        values = {"number": self.number, "token": self.token, "driver": driver, "node": node}
-        write_json(self.path, {**values, "deaths": self.deaths, "ended": ended})
+
+def tries_at(files: TrialFiles) -> Tries:
+    """The attempts at a trial up to now that got nowhere; the last one counts if nothing runs."""
+    last = _read(files.attempt)
+    if "found" not in last:  # an earlier version began it
+        return Tries()
+    return Tries(last["in_vain"], last["died_alone"]).after(
+        ended=last["ended"],
+        alone=last["alone"],
+        progress=bool(_shown(files).items() - last["found"].items()),
+    )
+
+
+def excuse(files: TrialFiles, *, driver: str) -> None:
+    """Record that the last attempt was ended on purpose, if this driver handed it out.
+
+    Its worker was killed, so it cannot record its end itself.
+    """
+    last = _read(files.attempt)
+    if last.get("driver") == driver and not last["ended"]:
+        with contextlib.suppress(OSError):  # a full disk: one try in vain too many is counted
+            write_json(files.attempt, {**last, "ended": True})
+
+
+def _shown(files: TrialFiles) -> dict[str, int]:
+    """What a trial has to show: its results and checkpoints with the times of their last change."""
+    shown = {}
+    for fold in files.folds():
+        for path in (fold / RESULT, fold / CHECKPOINT):
+            with contextlib.suppress(FileNotFoundError):
+                shown[f"{fold.name}/{path.name}"] = path.stat().st_mtime_ns
+    return shown
 
 
 def _read(path: Path) -> dict[str, Any]:

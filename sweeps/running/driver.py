@@ -30,7 +30,6 @@ from sweeps.running.events import (
     TrialEnded,
     TrialStarted,
 )
-from sweeps.running.finishing import Finishing
 from sweeps.running.listeners import each_told
 from sweeps.running.messages import Assignment, Outcome, OutcomeState, TrialReport
 from sweeps.running.pace import Pace
@@ -74,7 +73,7 @@ class Driver:
         mirror: Mirror,
         recorder: Recorder,
         meter: Meter,
-        finishing: Finishing,
+        asking: Asking,
         listener: Callable[[Event], None],
         clock: Callable[[], float],
     ) -> None:
@@ -90,9 +89,7 @@ class Driver:
         self._meter = meter
         self._listener = each_told(listener)
         self._clock = clock
-        self._asking = Asking(
-            mirror, recorder, cap=plan.trial_cap, finishing=finishing, notify=self.notify
-        )
+        self._asking = asking
         self._lock = threading.RLock()
         self._id = uuid.uuid4().hex
         self._stops = Stops(plan.files, driver=self._id)
@@ -278,7 +275,7 @@ class Driver:
             self.failure = error if lost else self.failure or error
             if lost:
                 self._recorder.abandon()
-            self._stops.interrupt()
+            self._stops.interrupt(on_purpose=False)
 
     @property
     def drained(self) -> bool:
@@ -359,7 +356,7 @@ class Driver:
         )
         self._pace.started(number)
         self.notify(TrialStarted(number, dict(trial.params), pending.continued, finish_of(trial)))
-        return self._plan.assignment(trial, driver=self._id)
+        return self._plan.assignment(trial, driver=self._id, alone=pending.alone)
 
     def _end(self, number: int, end: End) -> None:
         attributes = {**end.attributes, NOTES: self._notes.pop(number, [])}

@@ -8,6 +8,7 @@ from typing import Any
 
 from sweeps.errors import InfrastructureError
 from sweeps.paths import TrialFiles
+from sweeps.running.deaths import Tries, last_lines, why_over, with_last_line
 from sweeps.running.events import EndState
 from sweeps.running.messages import Outcome, OutcomeState
 from sweeps.running.plan import Draw
@@ -87,6 +88,16 @@ def end_of(outcome: Outcome, *, goal: Goal, stop_reason: str | None = None) -> E
         reason = "stopped" if stop_reason is None else stop_reason
         return End(EndState.PRUNED, attributes={FOLD_SCORES: scores, REASON: reason})
     return TO_BE_CONTINUED
+
+
+def given_up(tries: Tries, log: Path) -> End:
+    """The end of a trial whose last try in vain had nothing beside it.
+
+    Args:
+        log: the log of its worker.
+    """
+    reason = with_last_line(why_over(tries), log)
+    return End(EndState.FAILED, attributes={REASON: reason}, traceback="\n".join(last_lines(log)))
 
 
 def disk_full(directory: Path, reason: str) -> InfrastructureError:

@@ -22,7 +22,9 @@ def run_local(driver: Driver, *, trial: RunTrial = run_trial) -> None:
                 time.sleep(0.05)
                 continue
             assert isinstance(assignment, Assignment)
-            attempt = Attempt.begin(assignment.files, driver=assignment.driver)
+            attempt = Attempt.begin(
+                assignment.files, driver=assignment.driver, alone=assignment.alone
+            )
             outcome = trial(assignment, _DirectReporter(driver, assignment.number, attempt))
             attempt.end()
             driver.finished(assignment.number, outcome)

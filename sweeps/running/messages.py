@@ -52,6 +52,7 @@ class Assignment:
         driver: id of the driver that handed out the trial. Worker deaths under another driver do
             not count against `retries`.
         retries: how often a dead worker process is replaced.
+        alone: whether nothing runs beside the trial, because it is suspected, see `deaths`.
         reported: the last step that the driver knows. The trial reports this step again, to get
             the driver's answer, and does not report earlier steps.
         every_epoch: whether a rule of the sweep may stop the trial after any epoch, see FoldSetup.
@@ -77,6 +78,7 @@ class Assignment:
     streamed: tuple[str, ...] = ()
     driver: str = ""
     retries: int = 2
+    alone: bool = False
     reported: int = 0
     every_epoch: bool = False
     without_weights: bool = False

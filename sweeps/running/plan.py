@@ -41,11 +41,11 @@ class Plan:
     draw: Draw = lambda number, state: ()
     expected_trial_s: float | None = None
 
-    def assignment(self, trial: FrozenTrial, *, driver: str) -> Assignment:
+    def assignment(self, trial: FrozenTrial, *, driver: str, alone: bool = False) -> Assignment:
         """The message that sends a trial to a worker.
 
         Args:
-            driver: see Assignment.
+            driver, alone: see Assignment.
         """
         return Assignment(
             number=trial.number,
@@ -58,6 +58,7 @@ class Plan:
             streamed=self.share.streamed,
             driver=driver,
             retries=self.spec.retries,
+            alone=alone,
             reported=trial.last_step or 0,
             every_epoch=self.spec.judges_epochs,
             without_weights=is_finish(trial),

@@ -3,6 +3,7 @@
 import contextlib
 
 from sweeps.paths import SweepFiles
+from sweeps.running.attempt import excuse
 
 
 class Stops:
@@ -23,12 +24,18 @@ class Stops:
         self.every = False
         self._files = files
         self._driver = driver
+        self._on_purpose = False
         self._reasons: dict[int, str] = {}
 
-    def interrupt(self) -> None:
-        """Let all trials stop, to be continued later."""
+    def interrupt(self, *, on_purpose: bool = True) -> None:
+        """Let all trials stop, to be continued later.
+
+        Args:
+            on_purpose: whether a user or a limit of the sweep ends the trials, and nothing broke.
+        """
         if not self.every:
             self.every = True
+            self._on_purpose = on_purpose
             with contextlib.suppress(OSError):
                 self._files.stop(self._driver).touch()
 
@@ -52,7 +59,9 @@ class Stops:
         return number in self._reasons
 
     def over(self, number: int) -> str | None:
-        """Forget a trial that has ended, and return why it had to stop."""
+        """Forget a trial that has ended or is given up, and return why it had to stop."""
+        if self._on_purpose:
+            excuse(self._files.trial(number), driver=self._driver)
         with contextlib.suppress(OSError):
             self._files.trial(number).stop(self._driver).unlink()
         return self._reasons.pop(number, None)

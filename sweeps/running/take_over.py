@@ -2,11 +2,17 @@
 
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+
+from optuna.trial import TrialState
 
 from sweeps.paths import artifacts_folder
+from sweeps.running.asking import STATES, Asking
+from sweeps.running.attempt import tries_at
+from sweeps.running.deaths import Turn, suspected, turn_of
 from sweeps.running.driver import Driver
-from sweeps.running.events import Event, Notice
+from sweeps.running.ending import given_up
+from sweeps.running.events import Event, Notice, TrialEnded
 from sweeps.running.finishing import Finishing, chooser
 from sweeps.running.plan import Plan
 from sweeps.search.budget import Meter, Spent
@@ -29,6 +35,7 @@ def open_driver(
     """Make a driver for a stored sweep. The caller holds the sweep's lease.
 
     Trials that a dead driver left RUNNING become interrupted; the new driver hands them out first.
+    Those that are suspected of having killed drivers come last, or fail, see `deaths.turn_of`.
 
     Args:
         listener: gets every event, on the thread that caused the event; must not block. What it
@@ -55,18 +62,28 @@ def open_driver(
     )
     if record.begun is None:
         recorder.about_sweep(BEGUN, time.time())
+    turns = _turns(plan, mirror)
+    ended = _give_up(turns[Turn.NEVER], plan, mirror=mirror, recorder=recorder)
+    finishing = Finishing(
+        spec,
+        plan.files,
+        mirror,
+        recorder,
+        known=record.finishes,
+        choose=chooser(sweep, record, files=plan.files, goal=spec.metric.goal),
+        notify=lambda event: driver.notify(event),
+    )
     driver = Driver(
         dataclasses.replace(plan, spec=spec, defaults=record.defaults),
         mirror=mirror,
         recorder=recorder,
-        finishing=Finishing(
-            spec,
-            plan.files,
+        asking=Asking(
             mirror,
             recorder,
-            known=record.finishes,
-            choose=chooser(sweep, record, files=plan.files, goal=spec.metric.goal),
+            cap=plan.trial_cap,
+            finishing=finishing,
             notify=lambda event: driver.notify(event),
+            suspects=turns[Turn.ALONE],
         ),
         meter=Meter(Spent(record.elapsed_s, record.gpu_s), gpu=plan.share.gpu, clock=clock),
         listener=listener,
@@ -86,4 +103,38 @@ def open_driver(
                 f"the last driver died; trials to be continued: {', '.join(map(str, recovered))}"
             )
         )
+    for event in ended:
+        driver.notify(event)
+    if turns[Turn.ALONE]:
+        driver.notify(Notice(suspected(turns[Turn.ALONE])))
     return driver
+
+
+def _turns(plan: Plan, mirror: Mirror) -> dict[Turn, list[int]]:
+    """The numbers of the interrupted trials, by the turn that each of them has."""
+    turns: dict[Turn, list[int]] = {turn: [] for turn in Turn}
+    for trial in mirror.trials():
+        if trial.state == TrialState.WAITING:
+            tries = tries_at(plan.files.trial(trial.number))
+            turns[turn_of(tries, retries=plan.spec.retries)].append(trial.number)
+    return turns
+
+
+def _give_up(
+    numbers: Iterable[int], plan: Plan, *, mirror: Mirror, recorder: Recorder
+) -> list[TrialEnded]:
+    """Record that these interrupted trials have failed, and return the events of their ends."""
+    events = []
+    for number in numbers:
+        files = plan.files.trial(number)
+        end = given_up(tries_at(files), files.log)
+        mirror.change(number, STATES[end.state], attributes=end.attributes)
+        recorder.end(
+            number,
+            STATES[end.state],
+            None,
+            dict(end.attributes),
+            files=end.files(number, files, plan.draw),
+        )
+        events.append(TrialEnded(number, end.state, None, end.reason, best=False, seconds=0.0))
+    return events

@@ -2,6 +2,7 @@
 
 import dataclasses
 import errno
+import json
 import os
 import pickle
 import threading
@@ -368,6 +369,30 @@ class TestEvaluate:
             reason
             == "its worker process died once (out of memory?); last line of worker.log is empty"
         )
+
+    @pytest.mark.parametrize("driver", ["d", "a killed one"])
+    def test_a_trial_that_died_with_nothing_beside_it_is_not_tried_again(
+        self, config: dict[str, Any], reported: list[dict[str, Any]], driver: str
+    ):
+        config["assignment"] |= {"retries": 5, "alone": True}
+        files = Assignment(**config["assignment"]).files
+        Attempt.begin(files, driver=driver, alone=True)
+        evaluate(config, run_trial=curve_trial)
+        outcome = Outcome(**dict(reported[0][OUTCOME]))
+        assert outcome.state == "failed"
+        assert outcome.reason == (
+            "the machine, the driver or the worker died once while this trial ran, the last time "
+            "with nothing beside it, and the trial got no further (out of memory?); last line of "
+            "worker.log is empty"
+        )
+
+    def test_a_worker_says_in_its_attempt_whether_something_runs_beside_it(
+        self, config: dict[str, Any], reported: list[dict[str, Any]]
+    ):
+        config["assignment"]["alone"] = True
+        evaluate(config, run_trial=curve_trial)
+        files = Assignment(**config["assignment"]).files
+        assert json.loads(files.attempt.read_text())["alone"] is True
 
     @pytest.mark.parametrize(("driver", "node"), [("d", "lost"), ("a killed one", "here")])
     def test_deaths_with_a_node_or_a_driver_are_not_counted(

@@ -1,11 +1,14 @@
 """Who may write into a trial's directory."""
 
+import json
+import os
 from pathlib import Path
 
 import pytest
 
 from sweeps.paths import TrialFiles
-from sweeps.running.attempt import Attempt
+from sweeps.running.attempt import Attempt, excuse, tries_at
+from sweeps.running.deaths import Tries
 
 
 @pytest.fixture
@@ -24,7 +27,7 @@ def test_the_attempt_that_began_last_owns_the_directory(directory: TrialFiles):
 
 def test_two_that_read_the_same_number_at_once_are_told_apart(directory: TrialFiles):
     first = Attempt.begin(directory, driver="d")
-    same = Attempt(first.path, first.number, "another token", deaths=0)
+    same = Attempt(first.path, first.number, "another token", deaths=0, tries=Tries())
     assert not same.owns()
 
 
@@ -84,3 +87,65 @@ def test_a_damaged_file_is_as_none(directory: TrialFiles, content: str):
     attempt = Attempt.begin(directory, driver="d")
     assert (attempt.number, attempt.deaths) == (1, 0)
     assert attempt.owns()
+
+
+class TestTriesInVain:
+    def test_are_counted_over_drivers_and_nodes(self, directory: TrialFiles):
+        assert tries_at(directory) == Tries()
+        for driver, node in (("d", "n"), ("killed", "n"), ("killed too", "lost")):
+            Attempt.begin(directory, driver=driver, node=node)
+        assert tries_at(directory) == Tries(3)
+        last = Attempt.begin(directory, driver="next", is_alive=lambda node: node != "lost")
+        assert (last.tries, last.deaths) == (Tries(3), 0)
+
+    @pytest.mark.parametrize("name", ["fold-0/last.ckpt", "fold-1/result.json"])
+    def test_a_try_that_got_somewhere_starts_the_count_anew(self, directory: TrialFiles, name: str):
+        for _ in range(3):
+            Attempt.begin(directory, driver="d", alone=True)
+        shown = directory.directory / name
+        shown.parent.mkdir()
+        shown.touch()
+        assert tries_at(directory) == Tries()
+        Attempt.begin(directory, driver="d")
+        assert tries_at(directory) == Tries(1)
+        os.utime(shown, ns=(0, shown.stat().st_mtime_ns + 1))  # written once more
+        assert tries_at(directory) == Tries()
+
+    def test_a_checkpoint_that_is_removed_is_no_progress(self, directory: TrialFiles):
+        checkpoint = directory.fold(0) / "last.ckpt"
+        checkpoint.parent.mkdir(parents=True)
+        checkpoint.touch()
+        Attempt.begin(directory, driver="d")
+        checkpoint.unlink()
+        assert tries_at(directory) == Tries(1)
+
+    def test_a_try_that_was_interrupted_changes_nothing(self, directory: TrialFiles):
+        Attempt.begin(directory, driver="d")
+        Attempt.begin(directory, driver="d", alone=True).end()
+        assert tries_at(directory) == Tries(1)
+
+    def test_a_try_that_dies_alone_is_told_from_the_others(self, directory: TrialFiles):
+        Attempt.begin(directory, driver="d", alone=True)
+        assert tries_at(directory) == Tries(1, died_alone=True)
+
+    @pytest.mark.parametrize(("driver", "counted"), [("d", 0), ("another", 1)])
+    def test_a_killed_try_is_excused_by_its_own_driver_only(
+        self, directory: TrialFiles, driver: str, counted: int
+    ):
+        attempt = Attempt.begin(directory, driver="d")
+        excuse(directory, driver=driver)
+        assert tries_at(directory) == Tries(counted)
+        assert attempt.owns()
+
+    def test_a_trial_without_a_try_is_excused_as_well(self, directory: TrialFiles):
+        excuse(directory, driver="d")
+        assert not directory.attempt.exists()
+
+    def test_what_an_earlier_version_recorded_accuses_nobody(self, directory: TrialFiles):
+        attempt = Attempt.begin(directory, driver="d")
+        values = json.loads(attempt.path.read_text())
+        old = ("number", "token", "driver", "node", "deaths", "ended")
+        attempt.path.write_text(json.dumps({key: values[key] for key in old}))
+        assert tries_at(directory) == Tries()
+        excuse(directory, driver="d")
+        assert json.loads(attempt.path.read_text())["ended"] is True
