@@ -21,6 +21,7 @@ from sweeps.cli.dashboard import dashboard
 from sweeps.cli.delete import delete
 from sweeps.cli.demo import demo
 from sweeps.cli.export import export
+from sweeps.cli.fail import fail
 from sweeps.cli.gc import gc
 from sweeps.cli.groups import Explained, Groups
 from sweeps.cli.init import init
@@ -92,7 +93,7 @@ def _options(
 
 COMMANDS: dict[str, tuple[Callable[..., None], ...]] = {
     "Before a sweep": (init, demo, check, prepare, schema),
-    "A sweep": (run, status, stop, retry, list_sweeps),
+    "A sweep": (run, status, stop, fail, retry, list_sweeps),
     "What came out": (best, compare, report, suspects, dashboard, sync, export),
     "What leaves it": (predict, refit, pack, score, compare_submissions),
     "Tidying up": (gc, delete),

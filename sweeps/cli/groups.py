@@ -22,6 +22,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "status": ("sweeps status", "sweeps status leaves --watch"),
     "stop": ("sweeps stop", "sweeps stop leaves --now"),
+    "fail": ("sweeps fail --trial 7", "sweeps fail leaves --trial 7 --reason 'out of memory'"),
     "retry": ("sweeps retry", "sweeps retry leaves --trial 7 --trial 9"),
     "list": ("sweeps list", "sweeps list --runs /shared/runs --json"),
     "best": (

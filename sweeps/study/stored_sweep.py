@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, ParamSpec, TypeVar
 
 import optuna
-from optuna.exceptions import ExperimentalWarning
+from optuna.exceptions import ExperimentalWarning, UpdateFinishedTrialError
 from optuna.storages import RDBStorage
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
@@ -27,6 +27,7 @@ from sweeps.study.records import (
     INTERNAL,
     INTERNAL_SINCE,
     INTERRUPTED,
+    REASON,
     SWEEP,
     SweepRecord,
 )
@@ -230,6 +231,23 @@ class StoredSweep:
         assert trial.state != TrialState.RUNNING
         trial_id = self.storage.create_new_trial(self.study_id, template_trial=trial)
         return self.storage.get_trial_number_from_id(trial_id)
+
+    @_answered
+    def fail(self, number: int, reason: str) -> None:
+        """Mark a trial that is not over as failed, immediately.
+
+        The caller may hold the lease. If a driver has it, the driver stops the trial at its next
+        report, as if the Optuna dashboard had marked it.
+
+        Raises:
+            InputError: the trial has ended in the meantime.
+        """
+        trial_id = self.storage.get_trial_id_from_study_id_trial_number(self.study_id, number)
+        try:
+            self.storage.set_trial_user_attr(trial_id, REASON, reason)
+            self.storage.set_trial_state_values(trial_id, TrialState.FAIL)
+        except UpdateFinishedTrialError:
+            raise InputError(f"trial {number} has ended in the meantime") from None
 
     @_answered
     def delete(self) -> None:
