@@ -39,6 +39,7 @@ def run(
     runs: str | os.PathLike[str] | None = None,
     address: str | None = None,
     local: bool = False,
+    grace: float = 2.0,
     db_patience: float = 10.0,
     track: str | Iterable[str] = (),
     silent: bool = False,
@@ -64,6 +65,7 @@ def run(
         address: the address of a Ray cluster to join, or `auto` on one of its nodes. Without it and
             without `$RAY_ADDRESS`, Ray starts on this machine.
         local: True for one trial after another in this process, without Ray.
+        grace: minutes that running trials have to save their state after a stop.
         db_patience: minutes that the storage may be silent.
         track: names of programs that show the sweep, too: wandb, tensorboard, mlflow.
         silent: True to print nothing; else there is a line for each event.
@@ -90,6 +92,7 @@ def run(
         storage=storage_url(storage, folder),
         address=None if local else chosen_address(address),
         update=update,
+        grace_s=60 * grace,
         patience_s=60 * db_patience,
         webhook=os.environ.get("SWEEPS_WEBHOOK") or None,
     )

@@ -1,4 +1,4 @@
-"""Processes of this machine: how to identify a process, and whether the process still runs.
+"""Processes of this machine: how to identify a process, whether it still runs, and how to leave it.
 
 A pid alone does not identify a process, because pids are reused.
 """
@@ -6,10 +6,13 @@ A pid alone does not identify a process, because pids are reused.
 import contextlib
 import os
 import socket
+import sys
+import threading
 from pathlib import Path
 
 import psutil
 
+_left_behind: list[threading.Thread] = []
 ROUNDING_S = 2.0  # a start is the difference of two times, each rounded to whole seconds
 
 
@@ -66,3 +69,20 @@ def kill_children(name: str) -> None:
         with contextlib.suppress(psutil.NoSuchProcess):
             if child.name().startswith(name):
                 child.kill()
+
+
+def leave_behind(thread: threading.Thread) -> None:
+    """Take note of a thread that hangs; see `end_beside_hanging_threads`."""
+    _left_behind.append(thread)
+
+
+def end_beside_hanging_threads(exit_code: int) -> None:
+    """End this process now if a thread that was left behind still runs.
+
+    At its usual end Python waits for the threads of every pool, those of a thread that hangs, too.
+    """
+    if any(thread.is_alive() for thread in _left_behind):
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError):  # its reader has ended
+                stream.flush()
+        os._exit(exit_code)

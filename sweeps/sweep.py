@@ -18,6 +18,7 @@ from sweeps.paths import SweepFiles, default_storage, make_folder
 from sweeps.running.event_log import EventLog
 from sweeps.running.events import Notice, ProgressView, Silent, Snapshot
 from sweeps.running.listeners import Views, each_told
+from sweeps.running.patience import GRACE_S
 from sweeps.running.webhook import Webhook, progress_text, url_of
 from sweeps.study.database import PATIENCE_S, hidden
 
@@ -45,6 +46,7 @@ class RunOptions:
         address: address of a Ray cluster to join. `local` starts Ray on this machine. None means
             without Ray: the trials run one after another in this process.
         update: True to continue a stored sweep with a search space whose ranges of numbers grew.
+        grace_s: how long running trials have to save their state after a stop.
         patience_s: the sweep ends with an error when the storage has not answered for this long.
         webhook: a URL for messages about the sweep, unless the search space has `notify.webhook`.
         command: what a user types to continue the sweep; `sweeps status` and `retry` show it.
@@ -58,6 +60,7 @@ class RunOptions:
     storage: str | None = None
     address: str | None = "local"
     update: bool = False
+    grace_s: float = GRACE_S
     patience_s: float = PATIENCE_S
     webhook: str | None = dataclasses.field(default=None, repr=False)
     command: str | None = None
@@ -362,7 +365,8 @@ def _driver(
         cpus = share.threads if cluster is None else cluster.cpus
     draw = TrialPictures(files, metric=spec.metric.name, field=spec.metric.field, fence=confirm)
     expected_s = kept_trial_s(files, spec, device=share.device, threads=share.threads)
-    plan = Plan(spec, files, share, spec.trial_cap, draw=draw, expected_trial_s=expected_s)
+    plan = Plan(spec, files, share, spec.trial_cap, draw=draw, grace_s=options.grace_s)
+    plan = dataclasses.replace(plan, expected_trial_s=expected_s)
     with (
         open_feed(spec, files, storage_url=options.url, notify=notify, fence=confirm) as feed,
         Retention(files, sweep, keep=spec.keep, fence=confirm, on_end=on_end) as retention,

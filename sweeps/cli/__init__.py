@@ -115,6 +115,17 @@ def main() -> None:
     An error that a user can cause becomes one block on stderr and an exit code. A bug keeps its
     traceback. What becomes of stdout and stderr changes no exit code.
     """
+    try:
+        _run()
+    except SystemExit as end:
+        from sweeps.processes import end_beside_hanging_threads
+
+        end_beside_hanging_threads(end.code if isinstance(end.code, int) else int(bool(end.code)))
+        raise
+
+
+def _run() -> None:
+    """Run the command and end the process."""
     for number in ending_signals():  # while trials run, `sweeps run` has its own handler
         signal.signal(number, _leave)
     with steady_streams():

@@ -59,6 +59,15 @@ def run(
     local: Annotated[
         bool, typer.Option("--local", help="One trial after another in this process, no Ray.")
     ] = False,
+    grace: Annotated[
+        float,
+        typer.Option(
+            "--grace",
+            metavar="MIN",
+            min=0,
+            help="Minutes that running trials have to save their state after a stop.",
+        ),
+    ] = 2.0,
     db_patience: Annotated[
         float,
         typer.Option(
@@ -104,6 +113,7 @@ def run(
         storage=storage_url(storage, runs_folder(runs)),
         address=None if local else chosen_address(address),
         update=update,
+        grace_s=60 * grace,
         patience_s=60 * db_patience,
         webhook=os.environ.get("SWEEPS_WEBHOOK") or None,
         command=given_again(context, without=("update", "plain")),

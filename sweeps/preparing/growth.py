@@ -16,8 +16,8 @@ ABSENT = "(absent)"
 # sweep that differs only in these keys can take over the trials of the old sweep.
 SEARCH = ("parameters", "order", "method", "sampler", "seed", "early_terminate", "folds.race")
 MAY_CHANGE = (
-    "run_cap, budget, resources, retries, keep, start_with, warm_start, tracking, folds.finish and "
-    "metric.target may change"
+    "run_cap, budget, resources, retries, stuck_after, keep, start_with, warm_start, tracking, "
+    "folds.finish and metric.target may change"
 )
 
 

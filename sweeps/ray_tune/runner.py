@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import math
 import shutil
 import socket
 import tempfile
@@ -14,13 +15,17 @@ import ray
 from ray import tune
 
 from sweeps.errors import ClusterLostError, InfrastructureError
+from sweeps.processes import leave_behind
 from sweeps.ray_tune.cluster import Cluster, resolve, trials_at_once
-from sweeps.ray_tune.registry import DRIVERS
+from sweeps.ray_tune.registry import DRIVERS, WORKERS
 from sweeps.ray_tune.scheduler import DriverScheduler
 from sweeps.ray_tune.searcher import DriverSearcher
 from sweeps.ray_tune.worker import evaluate
+from sweeps.ray_tune.workers import Workers
 from sweeps.running.driver import Driver
+from sweeps.running.events import Notice
 from sweeps.running.messages import RunTrial
+from sweeps.running.patience import Silence, left_behind
 from trainer.errors import first_line
 
 LOST_NODES = 20  # how often a trial may lose its node, in addition to the deaths of its worker
@@ -31,6 +36,7 @@ REFUSED_S = 10.0  # after this time, a head that refuses every connection counts
 SILENT_S = 30.0
 # When this process itself did not run for so long, it was stopped: Ray gets all the time once more.
 STOPPED_S = 5.0
+CLEANED_UP_S = 60.0  # how long Tune's loop may take to end after workers were killed
 
 
 def run_on_ray(driver: Driver, cluster: Cluster, *, trial: RunTrial | None = None) -> None:
@@ -49,12 +55,16 @@ def run_on_ray(driver: Driver, cluster: Cluster, *, trial: RunTrial | None = Non
     key = uuid.uuid4().hex
     tune_folder = tempfile.mkdtemp(prefix="foldsweep-tune-")
     DRIVERS[key] = driver
+    WORKERS[key] = Workers()
     fitting = _Fitting(_tuner(driver, cluster, key=key, folder=tune_folder, trial=trial))
     fitting.start()
-    _watch(fitting, ray.get_runtime_context().gcs_address)
-    # If Ray is lost, `_watch` raises and the key stays: Tune's loop still runs and may call the
+    _watch(fitting, ray.get_runtime_context().gcs_address, driver=driver, workers=WORKERS[key])
+    # If Ray is lost, `_watch` raises and the keys stay: Tune's loop still runs and may call the
     # driver.
-    del DRIVERS[key]
+    if fitting.is_alive():
+        leave_behind(fitting)
+        return
+    del DRIVERS[key], WORKERS[key]
     shutil.rmtree(tune_folder, ignore_errors=True)
     if fitting.error is not None:
         raise fitting.error
@@ -118,8 +128,11 @@ class _Fitting(threading.Thread):
             self.error = error
 
 
-def _watch(fitting: _Fitting, head: str) -> None:
-    """Wait for the end of Tune's loop.
+def _watch(fitting: _Fitting, head: str, *, driver: Driver, workers: Workers) -> None:
+    """Wait for the end of Tune's loop, and meanwhile kill workers that hang.
+
+    If they had to be killed after a stop, Tune's loop may not end: then this function returns after
+    `CLEANED_UP_S`.
 
     Args:
         head: address of Ray's head, as host:port.
@@ -130,7 +143,8 @@ def _watch(fitting: _Fitting, head: str) -> None:
     pulse = _Pulse(head)
     pulse.start()
     looked_at = time.monotonic()
-    while fitting.is_alive():
+    deadline = math.inf
+    while fitting.is_alive() and looked_at < deadline:
         # the time is short, because signal handlers run only between two of these calls
         fitting.join(timeout=0.25)
         last, looked_at = looked_at, time.monotonic()
@@ -142,7 +156,25 @@ def _watch(fitting: _Fitting, head: str) -> None:
                 "What was done is recorded: run the "
                 "same command again to continue"
             )
+        for silence in driver.silent(restarted=workers.restarted()):
+            if workers.kill(silence.number):
+                _tell_killed(silence, driver)
+        left = driver.leave_behind()
+        if left:
+            workers.kill_all()
+            then = "killed, to be continued from the last checkpoint"
+            driver.notify(Notice(left_behind(left, grace_s=driver.grace_s, then=then)))
+            deadline = looked_at + CLEANED_UP_S
     pulse.over.set()
+
+
+def _tell_killed(silence: Silence, driver: Driver) -> None:
+    """Tell the user, and a reader of the worker's log, that a worker was killed for its silence."""
+    driver.notify(
+        Notice(f"{silence}: its worker is replaced, and goes on from the last checkpoint")
+    )
+    with contextlib.suppress(OSError), driver.files.trial(silence.number).log.open("a") as log:
+        log.write(f"killed by the driver: {silence}\n")
 
 
 class _Pulse(threading.Thread):

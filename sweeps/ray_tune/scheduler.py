@@ -5,7 +5,7 @@ from typing import Any
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
-from sweeps.ray_tune.registry import DRIVERS
+from sweeps.ray_tune.registry import DRIVERS, WORKERS
 from sweeps.running.messages import TrialReport
 
 
@@ -18,6 +18,22 @@ class DriverScheduler(FIFOScheduler):
     def __init__(self, driver_key: str) -> None:
         super().__init__()
         self._driver_key = driver_key
+
+    def on_trial_add(self, tune_controller: Any, trial: Trial) -> None:
+        """Take note of a trial whose worker may have to be killed."""
+        WORKERS[self._driver_key].add(tune_controller, trial)
+
+    def on_trial_error(self, tune_controller: Any, trial: Trial) -> None:
+        """Forget a trial that has ended; so do the next two methods."""
+        WORKERS[self._driver_key].remove(trial)
+
+    def on_trial_complete(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> None:
+        """See `on_trial_error`."""
+        WORKERS[self._driver_key].remove(trial)
+
+    def on_trial_remove(self, tune_controller: Any, trial: Trial) -> None:
+        """See `on_trial_error`."""
+        WORKERS[self._driver_key].remove(trial)
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         """Decide after an epoch whether a trial goes on or stops.

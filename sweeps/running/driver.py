@@ -25,16 +25,16 @@ from sweeps.running.events import (
     Event,
     FoldFinished,
     Notice,
-    Running,
     Snapshot,
     TrialEnded,
     TrialStarted,
 )
 from sweeps.running.listeners import each_told
 from sweeps.running.messages import Assignment, Outcome, OutcomeState, TrialReport
-from sweeps.running.pace import Pace
+from sweeps.running.patience import Silence
 from sweeps.running.plan import Plan
 from sweeps.running.stops import Stops
+from sweeps.running.under_way import UnderWay
 from sweeps.search.budget import Meter, enough
 from sweeps.search.mirror import Mirror
 from sweeps.study.recorder import Recorder
@@ -61,6 +61,7 @@ class Driver:
     At the end of the `with` block, trials that still run are recorded as interrupted.
 
     Attributes:
+        grace_s: how long trials have to end after a stop.
         interrupted: whether a user asked to interrupt the running trials.
         failure: the error that ended the sweep early: the infrastructure or the lease is lost.
         breaker: ends the sweep if its trials fail alike.
@@ -79,6 +80,7 @@ class Driver:
     ) -> None:
         self.spec = plan.spec
         self.files = plan.files
+        self.grace_s = plan.grace_s
         self.interrupted = False
         self.failure: InfrastructureError | None = None
         self._plan = plan
@@ -92,12 +94,10 @@ class Driver:
         self._asking = asking
         self._lock = threading.RLock()
         self._id = uuid.uuid4().hex
-        self._stops = Stops(plan.files, driver=self._id)
-        self._running: dict[int, Running] = {}
-        self._pace = Pace(clock, expected_s=plan.expected_trial_s)
+        self._stops = Stops(plan.files, driver=self._id, grace_s=plan.grace_s, clock=clock)
+        self._running = UnderWay(self.spec, clock, expected_s=plan.expected_trial_s)
         self._last: tuple[float, TrialEnded] | None = None
         self._ended_elsewhere: set[int] = set()
-        self._notes: dict[int, list[str]] = {}
         self._spent_written_at = clock()
         self._draining = False
         self._paused = False
@@ -108,16 +108,15 @@ class Driver:
         self._recorder.about_sweep(CAP, self._asking.cap)
         limits = self.spec.budget.model_dump(include={"hours", "gpu_hours"})
         self._recorder.about_sweep(BUDGET, {**limits, "target": self.spec.metric.target})
-        threading.Thread(
-            target=self._keep_ticking, name=f"driver {self.spec.name}", daemon=True
-        ).start()
+        name = f"driver {self.spec.name}"
+        threading.Thread(target=self._keep_ticking, name=name, daemon=True).start()
         return self
 
     def __exit__(self, *exception: object) -> None:
         self._closed.set()
         with self._lock:
             self._stops.every = True
-            for number in list(self._running):
+            for number in sorted(self._running.numbers):
                 self.finished(number, Outcome(OutcomeState.INTERRUPTED))
             pending = self._asking.pending
             # a pending trial has not begun, so the listener needs no event for its end
@@ -170,10 +169,7 @@ class Driver:
             ended = number not in self._running or number in self._ended_elsewhere
             if ended or self._stops.alone(number):
                 return False
-            self._note(number, report.notes)
-            best = self._tally.best
-            self._running[number] = shown.after_report(self._running[number], report, best=best)
-            self._pace.reported(number, done=report.fold * report.epochs + report.epoch)
+            self._running.reported(number, report, best=self._tally.best)
             last_step = self._mirror[number].last_step or 0
             if report.step < last_step:
                 return True
@@ -197,7 +193,7 @@ class Driver:
         with self._lock:
             if number not in self._running:
                 return
-            self._note(number, outcome.notes)
+            self._running.note(number, outcome.notes)
             reason = self._stops.over(number)
             end = end_of(outcome, goal=self.spec.metric.goal, stop_reason=reason)
             if number in self._ended_elsewhere:
@@ -213,6 +209,24 @@ class Driver:
             if outcome.state == OutcomeState.NO_SPACE:
                 self.fail(disk_full(self.files.directory, outcome.reason))
         self.tick()
+
+    def silent(self, *, restarted: Iterable[int] = ()) -> list[Silence]:
+        """The trials that have not reported for too long, unless a worker has `restarted` them."""
+        with self._lock:
+            for number in self._running.numbers & set(restarted):
+                self._running.restarted(number)
+            return [] if self._stops.every else self._running.silent()
+
+    def leave_behind(self) -> list[int]:
+        """End the trials that still run when the grace after a stop is over.
+
+        They are interrupted, and the caller, who gets their numbers, has to kill their processes.
+        """
+        with self._lock:
+            left = sorted(self._running.numbers) if self._stops.grace_over else []
+            for number in left:
+                self.finished(number, Outcome(OutcomeState.INTERRUPTED))
+            return left
 
     def ended_elsewhere(self, number: int) -> None:
         """Stop a trial that another program marked as failed; the sweep goes on.
@@ -250,7 +264,7 @@ class Driver:
     def stop_trials(self, numbers: Iterable[int], *, reason: str) -> None:
         """Stop running trials now; they are recorded as pruned, with this reason."""
         with self._lock:
-            for number in set(numbers) & self._running.keys():
+            for number in set(numbers) & self._running.numbers:
                 self._stops.order(number, reason)
 
     def stops(self, number: int) -> bool:
@@ -319,13 +333,13 @@ class Driver:
             interrupted=states[TrialState.WAITING],
             repeats=self._tally.taken_over,
             finishes=self._tally.finishes,
-            running=tuple(map(self._shown, sorted(self._running))),
+            running=self._running.shown(),
             cap=cap,
             k=self.spec.folds.k,
             best_score=None if best is None else best.value,
             best_number=None if best is None else best.number,
             elapsed_s=self._meter.own_s,
-            eta_s=None if cap is None else self._pace.eta_s(cap - asked + running + waiting),
+            eta_s=None if cap is None else self._running.eta_s(cap - asked + running + waiting),
             phase=shown.phase_of(
                 closing=self._closed.is_set(),
                 stopping=self._stops.every,
@@ -340,42 +354,27 @@ class Driver:
             last=self._last,
         )
 
-    def _shown(self, number: int) -> Running:
-        running = self._running[number]
-        left_s = self._pace.left_s(number, total=running.epochs * self.spec.folds.k)
-        return dataclasses.replace(running, left_s=left_s)
-
     def _begin(self, pending: Pending) -> Assignment:
         number = pending.number
         self._meter.started(number)
         trial = self._mirror[number]
-        doing = shown.CONTINUING if pending.continued else shown.STARTING
-        epochs, params = self.spec.max_epochs, dict(trial.params)
-        self._running[number] = Running(
-            number, 0, 0, epochs, None, finish_of(trial), params=params, doing=doing
-        )
-        self._pace.started(number)
+        self._running.began(trial, continued=pending.continued)
         self.notify(TrialStarted(number, dict(trial.params), pending.continued, finish_of(trial)))
         return self._plan.assignment(trial, driver=self._id, alone=pending.alone)
 
     def _end(self, number: int, end: End) -> None:
-        attributes = {**end.attributes, NOTES: self._notes.pop(number, [])}
-        self._record_end(number, dataclasses.replace(end, attributes=attributes))
-        self._running.pop(number, None)
+        notes = self._running.ended(number, counts=end.worked)
+        end = dataclasses.replace(end, attributes={**end.attributes, NOTES: notes})
+        self._record_end(number, end)
         broken = self.breaker.ended(number, end.state, end.reason, self._mirror[number].params)
         if broken is not None:
             self._recorder.about_sweep(BROKEN, list(broken.trials))
         seconds = self._meter.ended(number)
-        self._pace.ended(number, counts=end.state in (EndState.COMPLETED, EndState.PRUNED))
         best = self._tally.best
         is_best = end.state == EndState.COMPLETED and best is not None and best.number == number
         event = TrialEnded(number, end.state, end.score, end.reason, is_best, seconds)
         self._last = (time.time(), event)
         self.notify(event)
-
-    def _note(self, number: int, notes: Iterable[str]) -> None:
-        known = self._notes.setdefault(number, [])
-        known += [note for note in notes if note not in known]
 
     def _record_end(self, number: int, end: End) -> None:
         attributes = {key: value for key, value in end.attributes.items() if value not in ("", [])}

@@ -39,6 +39,11 @@ class End:
     traceback: str = ""
 
     @property
+    def worked(self) -> bool:
+        """Whether the trial was completed or pruned: it neither failed nor will be continued."""
+        return self.state in (EndState.COMPLETED, EndState.PRUNED)
+
+    @property
     def reason(self) -> str:
         """Why the trial was pruned or failed."""
         return str(self.attributes.get(REASON, ""))

@@ -10,6 +10,7 @@ from optuna.trial import FrozenTrial
 from sweeps.paths import SweepFiles
 from sweeps.running.events import EndState
 from sweeps.running.messages import Assignment, Share
+from sweeps.running.patience import GRACE_S
 from sweeps.search.distributions import fields_of
 from sweeps.space.spec import SweepSpec
 from sweeps.study.records import is_finish
@@ -31,6 +32,7 @@ class Plan:
             `SweepRecord.defaults`.
         draw: draws the pictures that are stored with the end of a trial.
         expected_trial_s: seconds of a trial as `sweeps check --train` estimated them, or None.
+        grace_s: how long trials have to end after a stop, in seconds.
     """
 
     spec: SweepSpec
@@ -40,6 +42,7 @@ class Plan:
     defaults: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     draw: Draw = lambda number, state: ()
     expected_trial_s: float | None = None
+    grace_s: float = GRACE_S
 
     def assignment(self, trial: FrozenTrial, *, driver: str, alone: bool = False) -> Assignment:
         """The message that sends a trial to a worker.

@@ -1,6 +1,8 @@
 """Which running trials have to stop, and the files by which their workers learn of it."""
 
 import contextlib
+import math
+from collections.abc import Callable
 
 from sweeps.paths import SweepFiles
 from sweeps.running.attempt import excuse
@@ -16,14 +18,21 @@ class Stops:
         every: whether all trials have to stop now and are continued later.
     """
 
-    def __init__(self, files: SweepFiles, *, driver: str) -> None:
+    def __init__(
+        self, files: SweepFiles, *, driver: str, grace_s: float, clock: Callable[[], float]
+    ) -> None:
         """
         Args:
             driver: the driver's id, which is part of the names of the files.
+            grace_s: how long the trials have to end after `interrupt`.
+            clock: seconds; only differences of its values are used.
         """
         self.every = False
         self._files = files
         self._driver = driver
+        self._grace_s = grace_s
+        self._clock = clock
+        self._asked_at = math.inf
         self._on_purpose = False
         self._reasons: dict[int, str] = {}
 
@@ -33,11 +42,17 @@ class Stops:
         Args:
             on_purpose: whether a user or a limit of the sweep ends the trials, and nothing broke.
         """
+        self._on_purpose = on_purpose and (self._on_purpose or not self.every)
         if not self.every:
             self.every = True
-            self._on_purpose = on_purpose
+            self._asked_at = self._clock()
             with contextlib.suppress(OSError):
                 self._files.stop(self._driver).touch()
+
+    @property
+    def grace_over(self) -> bool:
+        """Whether `interrupt` was called so long ago that all trials should have ended."""
+        return self._clock() - self._asked_at >= self._grace_s
 
     def answer(self, number: int, reason: str) -> None:
         """Remember why a trial has to stop that is told so as the answer to its report."""

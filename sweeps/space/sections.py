@@ -40,6 +40,7 @@ PROGRAM_KEYS = ("program", "command")
 GUIDE = "docs/from-wandb.md"
 UNUSED_METRIC_KEYS = ("impute", "impute_while_running")
 OWN = ("space", "notices", "raw", "path", "text")  # fields of SweepSpec, but no keys of a file
+NULL_IS_MEANT = ("stuck_after",)  # keys whose null is not the same as to leave them out
 _NEEDED = {
     "metric": "Write metric: {name: valid/f1, goal: maximize}; "
     f"known names: {', '.join(METRIC_NAMES)}",
@@ -90,9 +91,10 @@ def without_unused(raw: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """The content of a file without the unused keys of W&B, and a notice that names these keys.
 
     `program_of` has the sentence about the program and the command.
-    A known key with the value null is left out, too, as if the file did not have the key.
+    A known key with the value null is left out, too, as if the file did not have the key, except
+    for the keys of `NULL_IS_MEANT`.
     """
-    known = known_keys()
+    known = known_keys() - set(NULL_IS_MEANT)
     used = {
         k: value
         for k, value in raw.items()

@@ -169,6 +169,8 @@ class SweepSpec(Section):
         seed: every other seed derives from it.
         space: the parameters; a `TrainConfig` field that is no parameter keeps its default.
         retries: the number of retries of a trial whose worker process died.
+        stuck_after: a trial that has not reported for as long as this many of its usual epochs,
+            and for at least 10 minutes, gets another worker process; None waits for ever.
         keep: the number of best trials whose weights are kept.
         start_with: the points that the sweep tries first. A continuation does not try them again.
             The sampler chooses the parameters that a point does not name.
@@ -200,6 +202,7 @@ class SweepSpec(Section):
     notify: Notify = Notify()
     early_terminate: EarlyTerminate = NoRule()
     retries: Annotated[int, Field(ge=0)] = 2
+    stuck_after: Annotated[float | None, Field(gt=1, allow_inf_nan=False)] = 10.0
     keep: Annotated[int, Field(ge=1)] = 20
     start_with: tuple[dict[str, Any], ...] = ()
     warm_start: Annotated[

@@ -22,6 +22,7 @@ from sweeps.running.local import run_local
 from sweeps.running.messages import Assignment, Outcome, OutcomeState, TrialReporter
 from sweeps.space.spec_reader import read_spec
 from tests.foldsweep.conftest import Trained
+from tests.sweeps.study.waiting import until
 
 pytestmark = pytest.mark.usefixtures("_here")
 
@@ -236,6 +237,7 @@ class TestInterrupts:
     ):
         def trial(assignment: Assignment, reporter: TrialReporter) -> Outcome:
             signal.raise_signal(signal.SIGINT)
+            until(reporter.interrupted)
             return Outcome(OutcomeState.INTERRUPTED)
 
         monkeypatch.setattr(run_local, "__kwdefaults__", {"trial": trial})

@@ -25,6 +25,7 @@ from sweeps.preparing.data import cut_sweep
 from sweeps.preparing.opening import open_sweep
 from sweeps.running.driver import Driver
 from sweeps.running.messages import Share
+from sweeps.running.patience import GRACE_S
 from sweeps.running.plan import Plan
 from sweeps.running.signals import ending_signals
 from sweeps.running.take_over import open_driver
@@ -114,7 +115,14 @@ class Opened:
 
 
 @contextmanager
-def opened(path: Path, runs: Path, **options: Any) -> Iterator[Opened]:
+def opened(
+    path: Path,
+    runs: Path,
+    *,
+    grace_s: float = GRACE_S,
+    expected_trial_s: float | None = None,
+    **options: Any,
+) -> Iterator[Opened]:
     """Lease, study, files and an entered driver, as `sweeps run` makes them."""
     spec = read_spec(path)
     files = SweepFiles.of(runs, spec.name)
@@ -124,7 +132,15 @@ def opened(path: Path, runs: Path, **options: Any) -> Iterator[Opened]:
     storage = open_storage(url)
     with Lease.acquire(storage.engine, spec.name):
         sweep = open_sweep(storage, spec, cut, files=files, storage_url=url)
-        with open_driver(Plan(spec, files, Share(), spec.trial_cap), sweep, **options) as driver:
+        plan = Plan(
+            spec,
+            files,
+            Share(),
+            spec.trial_cap,
+            expected_trial_s=expected_trial_s,
+            grace_s=grace_s,
+        )
+        with open_driver(plan, sweep, **options) as driver:
             yield Opened(spec, driver, sweep, files.directory)
     storage.engine.dispose()
 

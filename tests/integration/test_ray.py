@@ -4,6 +4,7 @@ does not answer.
 
 import dataclasses
 import ipaddress
+import json
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -18,7 +19,7 @@ from sweeps.paths import SweepFiles
 from sweeps.ray_tune.cluster import Cluster, ray_cluster
 from sweeps.ray_tune.probe import probe_nodes
 from sweeps.ray_tune.runner import run_on_ray
-from sweeps.running.events import EpochFinished, Event, FoldFinished, TrialEnded
+from sweeps.running.events import EpochFinished, Event, FoldFinished, Notice, TrialEnded
 from sweeps.running.local import run_local
 from sweeps.study.records import finish_of
 from tests.fakes import CURVE_SPACE, curve_trial
@@ -218,6 +219,59 @@ def test_a_stopped_sweep_leaves_its_trial_interrupted_and_goes_on_with_it(
     first, second = again.trials()
     assert first.params == interrupted.params
     assert (first.state, second.state) == (TrialState.COMPLETE, TrialState.COMPLETE)
+
+
+def test_a_trial_that_hangs_is_killed_after_the_grace_and_continued_later(
+    space: Space, tmp_path: Path
+):
+    path = space(run_cap=1)
+    notices: list[str] = []
+
+    def stop_after_the_first_epoch(event: Event) -> None:
+        if isinstance(event, EpochFinished):
+            sweep.driver.stop()
+        if isinstance(event, Notice):
+            notices.append(event.text)
+
+    listener = stop_after_the_first_epoch
+    with opened(path, tmp_path / "runs", grace_s=0.5, listener=listener) as sweep:
+        run_on_ray(sweep.driver, ONE_WORKER, trial=workers.hangs)
+    assert sweep.driver.interrupted
+    assert [trial.state for trial in sweep.trials()] == [TrialState.WAITING]
+    assert notices == [
+        "trial 0 has not ended within 0.5 s of the stop: "
+        "killed, to be continued from the last checkpoint"
+    ]
+    with opened(path, tmp_path / "runs") as again:
+        run_on_ray(again.driver, ONE_WORKER, trial=workers.writes_its_process_id)
+    assert [trial.state for trial in again.trials()] == [TrialState.COMPLETE]
+    # killed on purpose, and only once
+    attempt = json.loads(SweepFiles(again.directory).trial(0).attempt.read_text())
+    assert (attempt["number"], attempt["in_vain"]) == (2, 0)
+
+
+def test_a_trial_that_has_not_reported_for_too_long_is_begun_anew(
+    space: Space, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("sweeps.running.patience.LEAST_SILENCE_S", 0.2)
+    notices: list[str] = []
+
+    def listener(event: Event) -> None:
+        if isinstance(event, Notice):
+            notices.append(event.text)
+
+    path = space(run_cap=1, stuck_after=1.5)
+    with opened(path, tmp_path / "runs", expected_trial_s=0.4, listener=listener) as sweep:
+        run_on_ray(sweep.driver, ONE_WORKER, trial=workers.hangs_once)
+    assert [trial.state for trial in sweep.trials()] == [TrialState.COMPLETE]
+    (notice,) = notices
+    assert notice.startswith("trial 0 has not reported for ")
+    assert notice.endswith(
+        " (a usual epoch takes 0.1 s): its worker is replaced, and goes on from the last checkpoint"
+    )
+    files = SweepFiles(sweep.directory).trial(0)
+    assert json.loads(files.attempt.read_text())["deaths"] == 1
+    assert "killed by the driver: trial 0 has not reported for " in files.log.read_text()
 
 
 def test_a_single_trial_is_stopped_and_the_sweep_goes_on(space: Space, tmp_path: Path):

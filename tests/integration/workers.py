@@ -75,3 +75,18 @@ def waits_to_be_interrupted(assignment: Assignment, reporter: TrialReporter) -> 
         if not reporter.report(TrialReport(step, 0.5, 0, step, 1_000_000)):
             return Outcome("stopped")
     raise AssertionError("nobody interrupted this trial")
+
+
+def hangs(assignment: Assignment, reporter: TrialReporter) -> Outcome:
+    """Reports one epoch and then stands still, as a process that waits for a stale mount."""
+    reporter.report(TrialReport(1, 0.5, 0, 1, 2))
+    os.kill(os.getpid(), signal.SIGSTOP)
+    raise AssertionError("nobody lets this process go on")
+
+
+def hangs_once(assignment: Assignment, reporter: TrialReporter) -> Outcome:
+    mark = assignment.files.directory / "hung"
+    if mark.exists():
+        return Outcome("completed", (0.5, 0.5))
+    mark.touch()
+    return hangs(assignment, reporter)

@@ -26,3 +26,29 @@ def test_this_process_lives_on_this_machine(monkeypatch: pytest.MonkeyPatch):
     assert machine() == machine()
     monkeypatch.setattr(os, "readlink", lambda path: "pid:[9]")
     assert machine().endswith(" pid:[9]")  # a container with processes of its own
+
+
+@pytest.mark.parametrize(("hangs", "code"), [(True, 130), (False, 0)])
+def test_a_process_ends_beside_a_thread_that_hangs_and_whatever_pool_it_waits_for(
+    hangs: bool, code: int
+):
+    """Python's own end waits for every thread of a pool."""
+    script = """
+import concurrent.futures, sys, threading, time
+from sweeps.processes import end_beside_hanging_threads, leave_behind
+pool = concurrent.futures.ThreadPoolExecutor(1)
+thread = threading.Thread(target=lambda: pool.submit(time.sleep, 600).result(), daemon=True)
+if sys.argv[1] == "True":
+    thread.start()
+leave_behind(thread)
+print("last words", end="")
+end_beside_hanging_threads(130)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(hangs)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (code, "last words")

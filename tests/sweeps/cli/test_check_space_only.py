@@ -260,7 +260,7 @@ error: wrong.yaml: 9 problems
 bayes or custom (from --set)
   line 1  metod: unknown key. Did you mean 'method'? Allowed here: budget, data, description, \
 early_terminate, folds, keep, method, metric, name, notify, parameters, resources, retries, \
-run_cap, sampler, seed, start_with, tracking, warm_start
+run_cap, sampler, seed, start_with, stuck_after, tracking, warm_start
   line 3  metric.name: missing. Known: valid/f1, valid/accuracy, valid/balanced_accuracy, \
 valid/loss, valid/log_loss, valid/ece
   line 3  metric.goal: unknown value 'lowest'. Known: maximize, minimize

@@ -187,8 +187,8 @@ def test_a_changed_space_shows_what_changed(begin: Begin, make_spec: Make) -> No
         "  seed: was 7, is 8\n"
         "Change it back, or give the search space another name and `warm_start: [toy]`, "
         "which takes the finished trials over. Of the parameters only the range of a number can "
-        "grow; run_cap, budget, resources, retries, keep, start_with, warm_start, tracking, "
-        "folds.finish and metric.target may change"
+        "grow; run_cap, budget, resources, retries, stuck_after, keep, start_with, warm_start, "
+        "tracking, folds.finish and metric.target may change"
     )
 
 

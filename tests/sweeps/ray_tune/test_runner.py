@@ -7,6 +7,7 @@ import pytest
 
 from sweeps.errors import ClusterLostError
 from sweeps.ray_tune import runner
+from sweeps.ray_tune.workers import Workers
 
 HEAD = "127.0.0.1:6379"
 
@@ -33,7 +34,8 @@ def watch(monkeypatch: pytest.MonkeyPatch, *steps_s: float, refused: bool = Fals
     )
     monkeypatch.setattr(runner, "time", SimpleNamespace(monotonic=lambda: fitting.now))
     monkeypatch.setattr(runner, "_Pulse", lambda head: pulse)
-    runner._watch(fitting, HEAD)  # type: ignore[arg-type]
+    driver = SimpleNamespace(silent=lambda restarted: [], leave_behind=list)
+    runner._watch(fitting, HEAD, driver=driver, workers=Workers())  # type: ignore[arg-type]
     assert pulse.over.is_set()
 
 

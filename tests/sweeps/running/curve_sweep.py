@@ -19,6 +19,7 @@ from sweeps.running.asking import Next
 from sweeps.running.driver import Driver
 from sweeps.running.events import EpochFinished, Event
 from sweeps.running.messages import Assignment, Outcome, RunTrial, Share, TrialReport, TrialReporter
+from sweeps.running.patience import GRACE_S
 from sweeps.running.plan import Plan
 from sweeps.running.take_over import open_driver
 from sweeps.search.history import history
@@ -63,7 +64,11 @@ class Sweep:
             }
         )
         plan = Plan(
-            self.spec, SweepFiles(self.folder), share, options.pop("trial_cap", self.spec.trial_cap)
+            self.spec,
+            SweepFiles(self.folder),
+            share,
+            options.pop("trial_cap", self.spec.trial_cap),
+            grace_s=options.pop("grace_s", GRACE_S),
         )
         return open_driver(
             plan, self.stored, **{"listener": self.events.append, "clock": lambda: 0.0, **options}

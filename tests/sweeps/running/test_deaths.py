@@ -131,7 +131,7 @@ def test_a_new_checkpoint_clears_a_trial(sweep: MakeSweep):
             checkpoint.write_text(given.driver)
 
 
-@pytest.mark.parametrize("how", ["stop", "budget", "left"])
+@pytest.mark.parametrize("how", ["stop", "budget", "killed after the grace", "left"])
 def test_interruptions_on_purpose_never_count(sweep: MakeSweep, how: str):
     curve = sweep()
     now = [0.0]
@@ -147,7 +147,10 @@ def test_interruptions_on_purpose_never_count(sweep: MakeSweep, how: str):
                 assert driver.stopping
             else:
                 driver.stop()
-            if how != "left":
+            if how == "killed after the grace":
+                now[0] += 121
+                assert driver.leave_behind() == [0]
+            elif how != "left":
                 driver.finished(0, Outcome("interrupted"))
 
 

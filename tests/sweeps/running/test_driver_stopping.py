@@ -3,17 +3,20 @@
 import concurrent.futures
 import dataclasses
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import optuna
 import pytest
 from optuna.trial import TrialState
 
+from sweeps.errors import InfrastructureError
 from sweeps.paths import SweepFiles
 from sweeps.running.asking import Next
+from sweeps.running.driver import Driver
 from sweeps.running.events import Notice, Phase, TrialEnded, TrialStarted
 from sweeps.running.messages import Outcome
+from sweeps.running.patience import Silence
 from sweeps.search.sampling import propose
 from sweeps.study import records
 from sweeps.study.recorder import Recorder
@@ -126,6 +129,69 @@ class TestStopping:
             assert [handed_out(driver).number for _ in range(3)] == [0, 1, 2]
         assert curve.trial(1).intermediate_values == {1: 0.5}
         assert curve.trial(1).user_attrs == {"interrupted": True}
+
+
+class TestGrace:
+    def test_what_has_not_ended_when_the_grace_is_over_is_interrupted(
+        self, sweep: Callable[..., Sweep]
+    ):
+        curve = sweep()
+        now = [50.0]
+        with curve.driver(clock=lambda: now[0], grace_s=30.0) as driver:
+            for _ in range(2):
+                handed_out(driver)
+            now[0] += 1000
+            assert driver.leave_behind() == []  # nobody has asked it to stop
+            driver.stop()
+            driver.finished(0, Outcome("interrupted"))
+            now[0] += 20
+            driver.stop()  # a second request gives no second grace
+            now[0] += 9.9
+            assert driver.leave_behind() == []
+            now[0] += 0.2
+            assert driver.leave_behind() == [1]
+            assert driver.leave_behind() == []
+            assert driver.done
+            driver.finished(1, completed(0.5, 0.5, 0.5))  # too late
+            assert not driver.epoch(1, report(0, 1, 0.5))
+        assert [trial.state for trial in curve.stored.trials()] == [TrialState.WAITING] * 2
+
+    def test_a_lost_storage_gives_trials_the_same_grace(self, sweep: Callable[..., Sweep]):
+        now = [0.0]
+        with sweep().driver(clock=lambda: now[0]) as driver:
+            handed_out(driver)
+            driver.fail(InfrastructureError("the storage does not answer"))
+            now[0] += 120
+            assert driver.leave_behind() == [0]
+
+
+class TestSilence:
+    @staticmethod
+    def silences(driver: Driver, now: list[float], *, restarted: Sequence[int]) -> list[Silence]:
+        """What a driver finds in 2000 s, in the middle of which workers are restarted."""
+        found = driver.silent()
+        for step in range(40):
+            now[0] += 50
+            found += driver.silent(restarted=restarted if step == 20 else ())
+        return found
+
+    @pytest.mark.parametrize(
+        ("restarted", "found"), [([1, 7], [Silence(0, 2000.0, 1000.0)]), ([0], [])]
+    )
+    def test_a_running_trial_that_does_not_report_is_named_unless_its_worker_begins_anew(
+        self, sweep: Callable[..., Sweep], restarted: list[int], found: list[Silence]
+    ):
+        now = [0.0]
+        with sweep("stuck_after=2").driver(clock=lambda: now[0]) as driver:
+            for _ in range(2):
+                handed_out(driver)
+            for epoch in (1, 2):
+                now[0] += 1000
+                driver.epoch(0, report(0, epoch, 0.5))
+            assert self.silences(driver, now, restarted=restarted) == found
+            driver.stop()
+            for _ in range(3):
+                assert self.silences(driver, now, restarted=()) == []
 
 
 class TestDraining:

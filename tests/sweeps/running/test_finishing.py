@@ -121,7 +121,7 @@ class TestAtTheEnd:
     def test_what_the_driver_shows_of_it(self, ended: Sweep):
         now = [0.0]
         with ended.driver(clock=lambda: now[0]) as driver:
-            driver._pace._durations_s.append(60.0)
+            driver._running._pace._durations_s.append(60.0)
             # three at most, while it is not chosen
             assert (driver.snapshot().eta_s, driver.snapshot().finishes) == (180.0, 0)
             given = handed_out(driver)

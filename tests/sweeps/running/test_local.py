@@ -1,7 +1,9 @@
 """Trials one after another in this process."""
 
+import contextlib
 import json
 import shutil
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,16 +13,20 @@ from optuna.trial import TrialState
 from sweeps.errors import LeaseLostError
 from sweeps.paths import SweepFiles
 from sweeps.running import local
-from sweeps.running.attempt import Attempt
+from sweeps.running.attempt import Attempt, tries_at
+from sweeps.running.deaths import Tries
 from sweeps.running.driver import Driver
+from sweeps.running.events import Event, Notice
 from sweeps.running.local import run_local
 from sweeps.running.messages import Assignment, Outcome, Share, TrialReport, TrialReporter
+from sweeps.running.patience import Silence
 from sweeps.running.plan import Plan
 from sweeps.running.take_over import open_driver
 from sweeps.running.trial import run_trial
 from sweeps.space.spec_reader import read_spec
 from sweeps.study.stored_sweep import StoredSweep
 from tests.fakes import CURVE_SPACE, TroubledStorage, curve_trial, hasty_storage
+from tests.sweeps.study.waiting import until
 
 
 @pytest.fixture
@@ -33,6 +39,41 @@ def driver(tmp_path: Path, sqlite_template: Path) -> Iterator[Driver]:
     stored = StoredSweep.create(storage, spec, identity="an identity")  # type: ignore[arg-type]
     with open_driver(Plan(spec, SweepFiles(tmp_path), Share(), spec.trial_cap), stored) as driver:
         yield driver
+
+
+class Hanging:
+    """A sweep with a trial that hangs until `end` is set."""
+
+    def __init__(self) -> None:
+        self.end = threading.Event()
+        self.reporter: TrialReporter
+        self.silences = [[Silence(0, 1500.0, 120.0)]]
+
+    @contextlib.contextmanager
+    def driver(
+        self, folder: Path, *, notices: list[str], grace_s: float = 120.0
+    ) -> Iterator[Driver]:
+        (folder / "curve.yaml").write_text(CURVE_SPACE)
+        spec = read_spec(folder / "curve.yaml")
+        stored = StoredSweep.create(hasty_storage(folder), spec, identity="an identity")
+        plan = Plan(spec, SweepFiles(folder), Share(), spec.trial_cap, grace_s=grace_s)
+
+        def listener(event: Event) -> None:
+            if isinstance(event, Notice):
+                notices.append(event.text)
+
+        with open_driver(plan, stored, listener=listener) as driver:
+            yield driver
+
+
+@pytest.fixture
+def hanging() -> Iterator[Hanging]:
+    hanging = Hanging()
+    yield hanging
+    hanging.end.set()
+    for thread in threading.enumerate():
+        if thread.name == "trial 0":
+            thread.join()
 
 
 def states(driver: Driver) -> list[TrialState]:
@@ -112,6 +153,51 @@ def test_each_trial_owns_its_directory_as_long_as_no_other_process_begins_it(dri
         (left["number"], left["ended"]) for left in (json.loads(file.read_text()) for file in files)
     ]
     assert ended == [(1, True), (2, False), (1, True)]
+
+
+def test_a_trial_that_hangs_is_left_after_the_grace_and_can_write_nothing_more(
+    tmp_path: Path, hanging: Hanging
+):
+    notices: list[str] = []
+    with hanging.driver(tmp_path, notices=notices, grace_s=0.2) as driver:
+
+        def trial(assignment: Assignment, reporter: TrialReporter) -> Outcome:
+            hanging.reporter = reporter
+            driver.stop()
+            assert hanging.end.wait(timeout=60)
+            return Outcome("completed", (0.5, 0.5, 0.5))
+
+        run_local(driver, trial=trial)
+        assert driver.done
+        assert states(driver) == [TrialState.WAITING]
+        assert (hanging.reporter.owns(), hanging.reporter.interrupted()) == (False, True)
+        hanging.end.set()
+    assert notices == [
+        "trial 0 has not ended within 0.2 s of the stop: "
+        "left behind, to be continued from the last checkpoint"
+    ]
+    assert tries_at(driver.files.trial(0)) == Tries()  # nobody is to blame
+
+
+def test_a_trial_that_does_not_report_is_told_although_nothing_can_replace_it(
+    tmp_path: Path, hanging: Hanging, monkeypatch: pytest.MonkeyPatch
+):
+    notices: list[str] = []
+    with hanging.driver(tmp_path, notices=notices) as driver:
+        monkeypatch.setattr(
+            driver, "silent", lambda: hanging.silences.pop() if hanging.silences else []
+        )
+
+        def trial(assignment: Assignment, reporter: TrialReporter) -> Outcome:
+            until(lambda: bool(notices))
+            driver.stop()
+            return Outcome("interrupted")
+
+        run_local(driver, trial=trial)
+    assert notices == [
+        "trial 0 has not reported for 25 min (a usual epoch takes 2 min). With --local its process "
+        "cannot be replaced: stop the sweep and run it again to continue"
+    ]
 
 
 @pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt, AssertionError])

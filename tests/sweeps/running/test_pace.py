@@ -3,6 +3,7 @@
 import pytest
 
 from sweeps.running.pace import Pace
+from sweeps.running.patience import LEAST_SILENCE_S, LEAST_START_S, Silence
 
 
 class Clock:
@@ -92,3 +93,90 @@ def test_expected_trials_run_side_by_side(clock: Clock) -> None:
     pace.started(0)
     pace.started(1)
     assert pace.eta_s(4) == 60
+
+
+def silent_for(pace: Pace, clock: Clock, seconds: float) -> list[Silence]:
+    """The silences that a driver finds which looks every 30 seconds, the last time at the end."""
+    found = pace.silent(10)
+    while seconds > 0:
+        clock.now += min(30, seconds)
+        seconds -= 30
+        found += pace.silent(10)
+    return found
+
+
+class TestSilence:
+    def test_a_trial_that_stops_to_report_is_named_once_and_then_begins_anew(
+        self, clock: Clock
+    ) -> None:
+        pace = Pace(clock)
+        trained(pace, clock, 7, start_s=30, epochs=3)
+        assert silent_for(pace, clock, LEAST_SILENCE_S - 1) == []
+        clock.now += 1
+        assert pace.silent(None) == []
+        assert pace.silent(10) == [Silence(7, LEAST_SILENCE_S, 2.0)]
+        assert silent_for(pace, clock, LEAST_START_S - 1) == []
+        clock.now += 1
+        assert pace.silent(10) == [Silence(7, LEAST_START_S, 2.0)]
+
+    def test_each_report_counts_a_repeated_one_too(self, clock: Clock) -> None:
+        pace = Pace(clock)
+        trained(pace, clock, 7, start_s=30, epochs=3)
+        for _ in range(3):
+            assert silent_for(pace, clock, LEAST_SILENCE_S - 1) == []
+            pace.reported(7, done=3)
+
+    def test_a_worker_that_begins_anew_has_the_time_of_a_start(self, clock: Clock) -> None:
+        pace = Pace(clock)
+        trained_elsewhere(pace, clock)
+        trained(pace, clock, 7, start_s=30, epochs=3)
+        assert silent_for(pace, clock, LEAST_SILENCE_S - 1) == []
+        pace.restarted(7)
+        assert silent_for(pace, clock, LEAST_START_S - 1) == []
+        clock.now += 1
+        assert [silence.number for silence in pace.silent(10)] == [7]
+
+    def test_nothing_is_too_long_while_nothing_is_known(self, clock: Clock) -> None:
+        pace = Pace(clock)
+        pace.started(7)
+        assert silent_for(pace, clock, 100_000) == []
+
+    def test_the_estimate_of_a_trial_counts_until_a_trial_has_reported(self, clock: Clock) -> None:
+        pace = Pace(clock, expected_s=6000, epochs=10)
+        pace.started(7)
+        assert silent_for(pace, clock, 5999) == []
+        clock.now += 1
+        assert pace.silent(10) == [Silence(7, 6000.0, 600.0)]
+
+    def test_what_a_restart_took_does_not_count_as_an_epoch(self, clock: Clock) -> None:
+        pace = Pace(clock)
+        trained(pace, clock, 7, start_s=0, epochs=2)
+        clock.now += 3600
+        pace.restarted(7)
+        trained_on(pace, clock, 7, epochs=(3, 4))
+        assert pace.left_s(7, total=10) == 6 * 2
+
+    def test_a_driver_that_was_stopped_itself_blames_no_trial(self, clock: Clock) -> None:
+        pace = Pace(clock)
+        trained(pace, clock, 7, start_s=0, epochs=2)
+        assert pace.silent(10) == []
+        clock.now += 7200
+        assert pace.silent(10) == []
+        assert silent_for(pace, clock, LEAST_SILENCE_S - 1) == []
+        clock.now += 1
+        assert [silence.number for silence in pace.silent(10)] == [7]
+
+
+def trained_on(pace: Pace, clock: Clock, number: int, *, epochs: tuple[int, ...]) -> None:
+    for done in epochs:
+        clock.now += 2
+        pace.reported(number, done=done)
+
+
+def trained_elsewhere(pace: Pace, clock: Clock) -> None:
+    """Another trial, whose epochs take 20 seconds, begins and ends."""
+    pace.started(1)
+    for done in (1, 2):
+        pace.reported(1, done=done)
+        clock.now += 20 * (2 - done)
+    pace.ended(1, counts=True)

@@ -196,6 +196,7 @@ def test_what_a_trial_samples_is_among_the_choices(make_spec: Make) -> None:
         {"warm_start": "other"},
         {"keep": 3},
         {"retries": 5},
+        {"stuck_after": None},
         {"budget": {"gpu_hours": 3}},
         {"resources": {"cpu": "auto", "gpu": 0.5}},
     ],

@@ -201,6 +201,7 @@ FIELDS = sorted(TrainConfig.model_fields.keys() - {"seed", "metric", "metric_goa
                     "resources.cpu: expected a number of CPUs above 0, or auto, got inf",
                 ),
                 ("retries: -1", "retries: input should be greater than or equal to 0, got -1"),
+                ("stuck_after: 1", "stuck_after: input should be greater than 1, got 1"),
                 ("keep: 0", "keep: input should be greater than or equal to 1, got 0"),
                 (
                     "budget: {gpu_hours: 0}",

@@ -50,7 +50,7 @@ only a grid needs neither
 starting with a letter or digit, at most 100
   line 2  methd: unknown key. Did you mean 'method'? Allowed here: budget, data, description, \
 early_terminate, folds, keep, method, metric, name, notify, parameters, resources, retries, \
-run_cap, sampler, seed, start_with, tracking, warm_start
+run_cap, sampler, seed, start_with, stuck_after, tracking, warm_start
   line 4  metric.goal: missing. Write goal: maximize or goal: minimize (W&B's silent default would \
 minimise)
   line 5  data.label: a column's name, or a list of them, got [3]
@@ -147,6 +147,14 @@ def test_what_is_left_out_has_the_documented_defaults(read: Callable[..., SweepS
     assert (spec.early_terminate.type, spec.folds.race_rule) == ("none", Race())
     assert (Race().error_rate, spec.folds.finish) == (0.05, 4)
     assert (spec.retries, spec.keep, spec.start_with, spec.warm_start) == (2, 20, (), ())
+    assert spec.stuck_after == 10
+
+
+@pytest.mark.parametrize(("written", "factor"), [("null", None), ("25", 25.0), ("1.5", 1.5)])
+def test_null_turns_the_longest_silence_off_and_is_not_as_if_it_were_left_out(
+    read: Callable[..., SweepSpec], written: str, factor: float | None
+) -> None:
+    assert read(RIGHT, f"stuck_after={written}").stuck_after == factor
 
 
 def test_the_data_and_the_folds_are_read_as_they_are_written(
