@@ -9,7 +9,7 @@ from pathlib import Path
 import pexpect
 import pytest
 
-from tests.integration.conftest import SWEEPS, command
+from tests.integration.conftest import SWEEPS, called, command
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_a_signal_to_its_processes_saves_the_trials_and_the_next_command_continu
     assert child.exitstatus == 130
 
     status = json.loads(
-        command("status", "--runs", tmp_path / "runs", "--json", cwd=tmp_path).stdout
+        called("status", "--runs", tmp_path / "runs", "--json", cwd=tmp_path).stdout
     )
     assert status["interrupted"] >= 1
     assert (status["running"], status["failed"], status["holder"]) == (0, 0, None)
@@ -56,7 +56,7 @@ def test_a_signal_to_its_processes_saves_the_trials_and_the_next_command_continu
     done = command(*arguments, "--local", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "trial 0 continued" in done.stderr
-    best = json.loads(command("best", "--runs", tmp_path / "runs", "--json", cwd=tmp_path).stdout)
+    best = json.loads(called("best", "--runs", tmp_path / "runs", "--json", cwd=tmp_path).stdout)
     assert sorted(trial["number"] for trial in best["trials"]) == [0, 1]
     assert not any(checkpoint.exists() for checkpoint in checkpoints)
 
@@ -69,7 +69,7 @@ def test_a_second_run_of_a_running_sweep_is_told_who_has_it(
     first = pexpect.spawn(str(SWEEPS), arguments, encoding="utf8", timeout=280)
     first.expect("trial 0 started")
 
-    second = command(*arguments, cwd=tmp_path)
+    second = called(*arguments, cwd=tmp_path)
     assert second.returncode == 2
     assert (
         f"sweep 'small' is already running: process {first.pid} on {os.uname().nodename} since 20"

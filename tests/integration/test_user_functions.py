@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.fakes import write_photos
-from tests.integration.conftest import command
+from tests.integration.conftest import called, command
 from trainer.data.fold_files import load_folds
 from trainer.training.oof import read_oof
 
@@ -80,7 +80,7 @@ def ended(folder: Path, cache: Path) -> subprocess.CompletedProcess[str]:
 def test_the_own_metric_scores_every_trial(folder: Path, ended: subprocess.CompletedProcess[str]):
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.startswith("own: 2 completed, 0 pruned, 0 failed\n")
-    best = json.loads(command("best", "own", "--json", cwd=folder).stdout)
+    best = json.loads(called("best", "own", "--json", cwd=folder).stdout)
     assert (best["metric"], best["goal"]) == ("my_task.py:weighted", "maximize")
     assert {trial["params"]["loss"] for trial in best["trials"]} == {
         "my_task.py:absolute",
@@ -108,10 +108,10 @@ def test_the_own_metric_scores_every_trial(folder: Path, ended: subprocess.Compl
 def test_it_goes_on_with_the_same_file_only(folder: Path, ended: subprocess.CompletedProcess[str]):
     file = folder / "spaces" / "my_task.py"
     file.write_text(MY_TASK.replace("1 +", "2 +"))
-    changed = command("run", "spaces/own.yaml", cwd=folder)
+    changed = called("run", "spaces/own.yaml", cwd=folder)
     assert (changed.returncode, changed.stdout) == (2, "")
     assert "error: my_task.py changed since sweep 'own' began (" in changed.stderr
     assert "Traceback" not in changed.stderr
     file.write_text(MY_TASK)
-    again = command("run", "spaces/own.yaml", cwd=folder)
+    again = called("run", "spaces/own.yaml", cwd=folder)
     assert again.returncode == 0, again.stderr  # its grid is done: nothing more is trained

@@ -203,12 +203,15 @@ class TestKilledAtAnyPoint:
         [
             # earlier: trials that had ended before, so that the model, the race and the rules have
             # something to say
-            pytest.param(("method=random", "run_cap=7"), 5, id="random and race"),
+            pytest.param(
+                ("method=random", "run_cap=7"), 5, id="random and race", marks=pytest.mark.slow
+            ),
             pytest.param(("method=bayes", "run_cap=13", MEDIAN), 10, id="tpe, race and median"),
             pytest.param(
                 (*GRID, "early_terminate={type: hyperband, min_iter: 2, eta: 2, keep_at_least: 1}"),
                 1,
                 id="grid and hyperband",
+                marks=pytest.mark.slow,
             ),
             pytest.param((*THREE, "run_cap=2"), 0, id="points that repeat"),
         ],

@@ -114,7 +114,13 @@ class TestTracker:
         tracker.close()
         assert kind.shown(directory, TRIAL.number) == reference(kind, directory)
 
-    @pytest.mark.parametrize("calls", range(len(EPOCHS) + 3))
+    @pytest.mark.parametrize(
+        "calls",
+        [
+            pytest.param(calls, marks=pytest.mark.slow if calls % 3 else ())
+            for calls in range(len(EPOCHS) + 3)
+        ],
+    )
     def test_after_a_crash_at_any_call_everything_is_shown_once(
         self, kind: Kind, directory: Path, calls: int
     ):

@@ -129,7 +129,14 @@ class TestOutage:
         assert in_wandb(server, tmp_path).steps == STEPS
 
     @pytest.mark.parametrize(
-        "fault", [{"status": 503}, {"status": 429}, {"drop": True}, {"lose": True}], ids=str
+        "fault",
+        [
+            {"status": 503},
+            pytest.param({"status": 429}, marks=pytest.mark.slow),
+            pytest.param({"drop": True}, marks=pytest.mark.slow),
+            {"lose": True},
+        ],
+        ids=str,
     )
     @pytest.mark.parametrize("operation", ["UpsertBucket", "file_stream"])
     def test_a_server_that_stumbles_once_is_not_noticed(

@@ -295,6 +295,7 @@ def test_parquet_labels_of_any_type(csv, tmp_path, labels, classes, rejected):
     assert [entry.reason for entry in found.rejected] == ["no label"] * rejected
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_classes_in_one_picture(csv):
     count = 100_000
     picture = encoded(Image.new("1", (count, 1)))

@@ -244,19 +244,27 @@ def state(tmp_path) -> list[dict[str, bytes]]:
     ]
 
 
+@pytest.fixture(scope="module")
+def trained():
+    """What the first test has trained for all of them: the results, their folder, its end."""
+    return {}
+
+
 @pytest.fixture
-def expected(folds_of, toy, tmp_path):
-    """Three trained folds whose best epoch is the second, a copy of them,
-    and what scoring makes of them.
-    """
-    results, _ = folds_of()
-    for fold in range(3):
-        overwrite(tmp_path / f"fold-{fold}", "f1", [0.0, 1.0, 0.0])
-        shutil.copytree(tmp_path / f"fold-{fold}", tmp_path / "copy" / f"fold-{fold}")
-    score_common_epoch(
-        results, toy[1], directory=tmp_path / "copy", metric="f1", goal=Goal.MAXIMIZE
-    )
-    return results, state(tmp_path / "copy")
+def expected(folds_of, toy, tmp_path, tmp_path_factory, trained):
+    """Three trained folds whose best epoch is the second, and what scoring makes of them."""
+    if not trained:
+        results, _ = folds_of()
+        folder = tmp_path_factory.mktemp("trained")
+        for fold in range(3):
+            overwrite(tmp_path / f"fold-{fold}", "f1", [0.0, 1.0, 0.0])
+            for name in ("folds", "scored"):
+                shutil.copytree(tmp_path / f"fold-{fold}", folder / name / f"fold-{fold}")
+        scored = folder / "scored"
+        score_common_epoch(results, toy[1], directory=scored, metric="f1", goal=Goal.MAXIMIZE)
+        trained.update(results=results, folder=folder / "folds", state=state(scored))
+    shutil.copytree(trained["folder"], tmp_path, dirs_exist_ok=True)
+    return trained["results"], trained["state"]
 
 
 def reread(results: list[FoldResult], directory: Path) -> list[FoldResult | None]:

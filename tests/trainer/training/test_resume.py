@@ -103,7 +103,26 @@ def test_every_way_of_mixing_continues_to_the_bit(continues, mixer):
     assert continues({mixer: 0.8, "epochs": 2}) == 2
 
 
-@pytest.mark.parametrize("choice", CHOICES)
+# those that share a piece of state with one that is tried always
+ALIKE = (
+    "ema",
+    "clip_norm",
+    "layer_decay",
+    "unfreezing",
+    "features, averaged",
+    "mixture",
+    "effective_number",
+    "fold_best",
+    "fold_best, averaged",
+    "the head's norm",
+    "normalise: dataset",
+)
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [pytest.param(name, marks=pytest.mark.slow if name in ALIKE else ()) for name in CHOICES],
+)
 def test_every_other_choice_continues_to_the_bit(continues, choice):
     assert continues(CHOICES[choice]) == 3
 
