@@ -245,7 +245,13 @@ class Recorder:
                 self.abandon()
             except InfrastructureError as error:
                 return error
+            except KeyError:
+                if not self._is_deleted():
+                    raise
+                return self._deleted()
             except STORAGE_ERRORS as error:
+                if self._is_deleted():
+                    return self._deleted()
                 message = reason(error)
                 if not tries:
                     logger.warning("storage: %s; trying again", message)
@@ -277,6 +283,23 @@ class Recorder:
                 raise
             # an earlier commit was made, and the connection broke before the answer came
             logger.debug("trial %d was already %s", number, state)
+
+    def _is_deleted(self) -> bool:
+        """Whether the storage has no sweep of this id any more; False if it cannot be asked."""
+        try:
+            self._storage.get_study_name_from_id(self._sweep.study_id)
+        except KeyError:
+            return True
+        except STORAGE_ERRORS:
+            pass
+        return False
+
+    def _deleted(self) -> InfrastructureError:
+        """The error for a sweep that another program deletes, as the Optuna dashboard can."""
+        return InfrastructureError(
+            f"sweep {self._sweep.name!r} was deleted from the storage, by the Optuna dashboard or "
+            "another program. Its files are left; `sweeps delete` would have removed both"
+        )
 
     def _foreign_trial(self) -> InfrastructureError:
         """The error for a sweep to which another program adds trials."""

@@ -21,7 +21,7 @@ from sweeps.study.recorder import Recorder
 from sweeps.study.records import ELAPSED, GPU_SECONDS, INTERRUPTED, REASON
 from sweeps.study.stored_sweep import StoredSweep
 from tests.sweeps.study.stored_trials import ask, assert_same, finished
-from tests.sweeps.study.waiting import WAIT_S
+from tests.sweeps.study.waiting import WAIT_S, until
 
 
 def test_a_trials_life_is_recorded_in_order(
@@ -432,3 +432,31 @@ def test_after_an_outage_longer_than_the_lease_a_driver_that_was_replaced_writes
     assert [trial.intermediate_values for trial in sweep.trials()] == [{}]
     lease.release()
     second.release()
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda recorder, memory: recorder.report(0, 1, 0.5),
+        lambda recorder, memory: recorder.start(ask(memory)),
+        lambda recorder, memory: recorder.end(0, TrialState.COMPLETE, 0.5, {"fold_scores": [0.5]}),
+        lambda recorder, memory: recorder.about_sweep(ELAPSED, 1.0),
+    ],
+    ids=["report", "start", "end", "about_sweep"],
+)
+def test_a_sweep_that_another_program_deletes_is_one_clear_failure(
+    sweep: StoredSweep,
+    record: Callable[..., Recorder],
+    memory: optuna.Study,
+    failures: list[InfrastructureError],
+    write: Callable[[Recorder, optuna.Study], object],
+) -> None:
+    recorder = record()
+    recorder.start(ask(memory)).result(WAIT_S)
+    optuna.delete_study(study_name=sweep.name, storage=sweep.storage)
+    write(recorder, memory)
+    until(lambda: failures)
+    (error,) = failures
+    assert str(error).startswith(
+        f"sweep {sweep.name!r} was deleted from the storage, by the Optuna"
+    )
