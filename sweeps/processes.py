@@ -63,6 +63,38 @@ def lives(pid: int, process_start_s: float) -> bool:
         return False
 
 
+def kernel_kills(*, root: Path = Path("/")) -> int | None:
+    """How many processes the kernel has killed for lack of memory, in this container if it counts.
+
+    Two counts at different times tell whether a process that vanished may have been one of them.
+
+    Args:
+        root: the folder that has `proc` and `sys`.
+
+    Returns:
+        None if the kernel does not say.
+    """
+    with contextlib.suppress(OSError, ValueError):
+        for line in (root / "proc/self/cgroup").read_text().splitlines():
+            _, controllers, name = line.split(":", 2)
+            if controllers in ("", "memory"):
+                mount, file = (
+                    ("memory", "memory.oom_control") if controllers else ("", "memory.events")
+                )
+                folder = root / "sys/fs/cgroup" / mount / name.lstrip("/")
+                with contextlib.suppress(OSError, KeyError, ValueError):
+                    return _counts(folder / file)["oom_kill"]
+    with contextlib.suppress(OSError, KeyError, ValueError):
+        return _counts(root / "proc/vmstat")["oom_kill"]
+    return None
+
+
+def _counts(file: Path) -> dict[str, int]:
+    """A file of the kernel with a name and a number in each line."""
+    pairs = (line.split() for line in file.read_text().splitlines())
+    return {name: int(number) for name, number in pairs}
+
+
 def kill_children(name: str) -> None:
     """Kill the child processes of this process whose names begin with `name`."""
     for child in psutil.Process().children():

@@ -167,7 +167,8 @@ def _attempt(
     if attempt.tries.died_alone:
         outcome = _gave_up(why_over(attempt.tries), assignment.files.log)
     elif attempt.deaths > assignment.retries:
-        outcome = _gave_up(why_worker_died(attempt.deaths), assignment.files.log)
+        reason = why_worker_died(attempt.deaths, out_of_memory=attempt.out_of_memory)
+        outcome = _gave_up(reason, assignment.files.log)
     else:
         if run_trial is None:
             from sweeps.running import trial

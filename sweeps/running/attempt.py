@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from sweeps.paths import TrialFiles
+from sweeps.processes import kernel_kills
 from sweeps.running.deaths import Tries
 from trainer.files import write_json
 from trainer.training.result import CHECKPOINT, RESULT
@@ -37,6 +38,8 @@ class Attempt:
         deaths: number of worker processes that died while they evaluated this trial. A death
             counts only if the same driver handed out the trial, and if the node of the dead process
             was still in the cluster when the next attempt began.
+        out_of_memory: whether at one of these deaths the kernel killed a process of the node for
+            lack of memory.
         tries: the attempts before this one that got nowhere, under all drivers and on all nodes.
     """
 
@@ -45,6 +48,7 @@ class Attempt:
     token: str
     deaths: int
     tries: Tries
+    out_of_memory: bool = False
 
     @classmethod
     def begin(
@@ -55,6 +59,7 @@ class Attempt:
         node: str = "",
         alone: bool = False,
         is_alive: Callable[[str], bool] = lambda node: True,
+        kernel_kills: Callable[[], int | None] = kernel_kills,
     ) -> "Attempt":
         """Make a new attempt the owner of the trial's directory.
 
@@ -65,14 +70,23 @@ class Attempt:
             alone: whether the driver has no other trial running, because this one is suspected.
             is_alive: whether the node with the given id is still in the cluster. The loss of a
                 node does not count as a death: it may not have been the trial that caused it.
+            kernel_kills: see `sweeps.processes`.
         """
         last = _read(files.attempt)
-        deaths = last.get("deaths", 0) if last.get("driver") == driver else 0
-        if last.get("driver") == driver and not last["ended"] and is_alive(last["node"]):
+        same_driver = last.get("driver") == driver
+        deaths = last.get("deaths", 0) if same_driver else 0
+        out_of_memory = same_driver and bool(last.get("out_of_memory"))
+        kills = kernel_kills()
+        if same_driver and not last["ended"] and is_alive(last["node"]):
             deaths += 1
+            before = last.get("kernel_kills")
+            if kills is not None and before is not None and last["node"] == node:
+                out_of_memory |= kills > before
         number = last.get("number", 0) + 1
-        attempt = cls(files.attempt, number, uuid.uuid4().hex, deaths, tries_at(files))
-        about = {"number": number, "token": attempt.token, "driver": driver, "node": node}
+        token = uuid.uuid4().hex
+        attempt = cls(files.attempt, number, token, deaths, tries_at(files), out_of_memory)
+        about = {"number": number, "token": token, "driver": driver, "node": node}
+        about |= {"out_of_memory": out_of_memory, "kernel_kills": kills}
         tries = dataclasses.asdict(attempt.tries)
         found = _shown(files)
         write_json(

@@ -84,9 +84,14 @@ def why_over(tries: Tries) -> str:
     )
 
 
-def why_worker_died(deaths: int) -> str:
-    """The reason of a trial whose worker processes died too often under one driver."""
-    return f"its worker process died {_times(deaths)} (out of memory?)"
+def why_worker_died(deaths: int, *, out_of_memory: bool) -> str:
+    """The reason of a trial whose worker processes died too often under one driver.
+
+    Args:
+        out_of_memory: whether the kernel killed processes for lack of memory meanwhile.
+    """
+    why = "the kernel killed it: out of memory" if out_of_memory else "out of memory?"
+    return f"its worker process died {_times(deaths)} ({why})"
 
 
 def suspected(numbers: Collection[int]) -> str:

@@ -4,10 +4,11 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
-from sweeps.processes import lives, machine, started_s
+from sweeps.processes import kernel_kills, lives, machine, started_s
 
 
 def test_a_process_lives_until_it_ends_even_while_nobody_has_waited_for_it():
@@ -35,7 +36,7 @@ def test_a_process_ends_beside_a_thread_that_hangs_and_whatever_pool_it_waits_fo
     """Python's own end waits for every thread of a pool."""
     script = """
 import concurrent.futures, sys, threading, time
-from sweeps.processes import end_beside_hanging_threads, leave_behind
+from sweeps.processes import kernel_kills, end_beside_hanging_threads, leave_behind
 pool = concurrent.futures.ThreadPoolExecutor(1)
 thread = threading.Thread(target=lambda: pool.submit(time.sleep, 600).result(), daemon=True)
 if sys.argv[1] == "True":
@@ -52,3 +53,22 @@ end_beside_hanging_threads(130)
         check=False,
     )
     assert (done.returncode, done.stdout) == (code, "last words")
+
+
+@pytest.mark.parametrize(
+    ("files", "count"),
+    [
+        ({"sys/fs/cgroup/box/memory.events": "low 0\noom 4\noom_kill 3\n"}, 3),
+        ({"sys/fs/cgroup/memory/box/memory.oom_control": "under_oom 0\noom_kill 2\n"}, 2),
+        ({"proc/vmstat": "nr_free_pages 12\noom_kill 5\n"}, 5),
+        ({"proc/vmstat": "nr_free_pages 12\n"}, None),
+        ({}, None),
+    ],
+)
+def test_the_kernels_kills_are_those_of_the_container_else_of_the_machine(
+    tmp_path: Path, files: dict[str, str], count: int | None
+):
+    for name, text in {"proc/self/cgroup": "4:memory:/box\n0::/box\n", **files}.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert kernel_kills(root=tmp_path) == count

@@ -46,6 +46,23 @@ def test_a_process_that_left_the_trial_without_a_word_has_died(directory: TrialF
     assert (second.deaths, third.deaths) == (1, 2)
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "node", "out_of_memory"),
+    [(3, 4, "n", True), (3, 3, "n", False), (3, 4, "m", False), (None, 4, "n", False),
+     (3, None, "n", False)],
+)  # fmt: skip
+def test_a_process_that_the_kernel_killed_for_lack_of_memory_is_known_as_that(
+    directory: TrialFiles, before: int | None, after: int | None, node: str, out_of_memory: bool
+):
+    Attempt.begin(directory, driver="d", node="n", kernel_kills=lambda: before)
+    second = Attempt.begin(directory, driver="d", node=node, kernel_kills=lambda: after)
+    assert (second.deaths, second.out_of_memory) == (1, out_of_memory)
+    third = Attempt.begin(directory, driver="d", node=node, kernel_kills=lambda: after)
+    assert (third.deaths, third.out_of_memory) == (2, out_of_memory)
+    other = Attempt.begin(directory, driver="another", node=node, kernel_kills=lambda: after)
+    assert not other.out_of_memory
+
+
 def test_a_process_that_ended_its_attempt_has_not_died(directory: TrialFiles):
     Attempt.begin(directory, driver="d").end()
     assert Attempt.begin(directory, driver="d").deaths == 0

@@ -9,7 +9,7 @@ from sweeps.errors import ClusterLostError
 from sweeps.paths import SweepFiles
 from sweeps.running.asking import Next
 from sweeps.running.attempt import Attempt
-from sweeps.running.deaths import Tries, Turn, turn_of, why_over
+from sweeps.running.deaths import Tries, Turn, turn_of, why_over, why_worker_died
 from sweeps.running.driver import Driver
 from sweeps.running.events import Notice, TrialEnded
 from sweeps.running.messages import Assignment, Outcome
@@ -172,3 +172,12 @@ def test_what_broke_under_a_trial_counts(sweep: MakeSweep, how: str):
         lose_the_cluster()
     with curve.driver() as driver:
         assert handed_out(driver).number == 1
+
+
+def test_a_worker_that_the_kernel_killed_has_its_reason():
+    assert why_worker_died(2, out_of_memory=True) == (
+        "its worker process died 2 times (the kernel killed it: out of memory)"
+    )
+    assert (
+        why_worker_died(1, out_of_memory=False) == "its worker process died once (out of memory?)"
+    )
