@@ -31,11 +31,12 @@ def private() -> Iterator[None]:
     ray_constants.ENABLE_RAY_CLUSTER = False
     start = services.ConsolePopen
     services.ConsolePopen = functools.partial(start, process_group=0)
-    given = {
-        name: value for name in (AUTH_MODE, TOKEN, TOKEN_PATH) if (value := os.environ.get(name))
-    }
-    before = os.environ.get(TOKEN)
-    if not given:
+    before = {name: os.environ.get(name) for name in (AUTH_MODE, TOKEN)}
+    # Ray itself sets the mode `token` in the environment, where it stays for the next Ray
+    own = not (os.environ.get(TOKEN) or os.environ.get(TOKEN_PATH)) and (
+        (before[AUTH_MODE] or "token").lower() == "token"
+    )
+    if own:
         os.environ[TOKEN] = secrets.token_hex(32)
         AuthenticationTokenLoader.instance().reset_cache()
     try:
@@ -43,10 +44,11 @@ def private() -> Iterator[None]:
     finally:
         ray_constants.ENABLE_RAY_CLUSTER = everywhere
         services.ConsolePopen = start
-        if not given:
-            os.environ.pop(TOKEN)
-            if before is not None:
-                os.environ[TOKEN] = before
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
+        if own:
             AuthenticationTokenLoader.instance().reset_cache()
 
 

@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -184,9 +185,11 @@ def test_the_estimate_is_used_by_run_from_the_first_minute(
     known: list[float | None] = []
     before = Pace.__init__
 
-    def noted(self: Pace, clock: Callable[[], float], *, expected_s: float | None) -> None:
+    def noted(
+        self: Pace, clock: Callable[[], float], *, expected_s: float | None, **options: Any
+    ) -> None:
         known.append(expected_s)
-        before(self, clock, expected_s=expected_s)
+        before(self, clock, expected_s=expected_s, **options)
 
     monkeypatch.setattr(Pace, "__init__", noted)
     path = space()

@@ -22,7 +22,8 @@ def test_each_ray_has_a_token_of_its_own_which_goes_with_it():
     for _ in range(2):
         with private():
             tokens.append(os.environ["RAY_AUTH_TOKEN"])
-        assert "RAY_AUTH_TOKEN" not in os.environ
+            os.environ["RAY_AUTH_MODE"] = "token"  # as Ray does when it starts
+        assert not os.environ.keys() & {"RAY_AUTH_TOKEN", "RAY_AUTH_MODE"}
     assert len(set(tokens)) == 2
     assert all(len(token) == 64 for token in tokens)
 
@@ -42,6 +43,13 @@ def test_what_the_user_has_set_is_kept(name: str, monkeypatch: pytest.MonkeyPatc
             known: "disabled" if known == name else None for known in NAMES
         }
     assert os.environ[name] == "disabled"
+
+
+def test_the_mode_token_alone_names_no_token_that_could_be_kept(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    with private():
+        assert len(os.environ["RAY_AUTH_TOKEN"]) == 64
+    assert os.environ["RAY_AUTH_MODE"] == "token"
 
 
 def test_an_empty_token_is_none_and_stays_empty(monkeypatch: pytest.MonkeyPatch):
