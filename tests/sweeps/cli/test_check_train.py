@@ -11,9 +11,9 @@ import pytest
 from sweeps.cli.check_train import SIMULATED
 from sweeps.paths import SweepFiles
 from sweeps.preparing import stage
+from tests.rehearsals import measured
 from tests.sweeps.cli.checks import warnings
 from tests.sweeps.cli.conftest import Ended
-from tests.sweeps.rehearsals import measured
 from trainer.config import TrainConfig
 from trainer.training.rehearsed import Gpus, Order, Outcome, Refused
 

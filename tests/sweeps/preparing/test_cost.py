@@ -22,7 +22,7 @@ from sweeps.preparing.cost import (
 )
 from sweeps.preparing.rehearsal import Combination, Found
 from sweeps.space.spec import SweepSpec
-from tests.sweeps.rehearsals import measured
+from tests.rehearsals import measured
 from trainer.config import TrainConfig
 from trainer.training.rehearsed import Size
 

@@ -8,7 +8,7 @@ import pytest
 
 from sweeps.preparing.rehearsal import Combination, Found, combinations, rehearse_space
 from sweeps.space.spec import SweepSpec
-from tests.sweeps.rehearsals import measured
+from tests.rehearsals import measured
 from trainer.config import TrainConfig
 from trainer.training.rehearsed import Outcome, Refused
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from sweeps.preparing.side_by_side import Share, Speed, at_once_in, measure, shares, slowdown
-from tests.sweeps.rehearsals import measured
+from tests.rehearsals import measured
 from trainer.config import TrainConfig
 from trainer.training.rehearsed import Order, Outcome, Refused, Size
 

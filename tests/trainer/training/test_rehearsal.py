@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.rehearsals import measured
 from tests.trainer.conftest import Train, paper_manifest, setup_of
 from trainer.config import TrainConfig
 from trainer.data.fold_files import load_folds, save_folds
@@ -58,22 +59,6 @@ def order(
     return lambda config: Order(
         config, tmp_path / "folds.npz", SIZE, "cpu", threads=1, seconds=0, code=tmp_path
     )
-
-
-def measured(**changes: object) -> Rehearsed:
-    values = {
-        "start_s": 0.0,
-        "once_s": 0.0,
-        "image_s": 0.0,
-        "look_s": 0.0,
-        "epoch_s": 0.0,
-        "end_s": 0.0,
-        "steps": 3,
-        "has_statistics": False,
-        "memory_bytes": 1,
-        "memory_kind": "resident memory",
-    }
-    return Rehearsed(**{**values, **changes})
 
 
 def test_an_epoch_ends_when_its_steps_were_timed_long_enough(
